@@ -1,0 +1,1 @@
+"""Data: files to volumes, folders to data sets, checks and splits."""

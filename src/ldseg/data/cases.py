@@ -1,0 +1,112 @@
+"""`Case`, `DataSet`, `DataOptions`: where files are and how to read them. Nothing is loaded here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ldseg.data.faults import listed
+from ldseg.data.volumes import Axes
+from ldseg.errors import InputError
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image and its label maps, as files."""
+
+    name: str
+    """Unique in its set; the file name without ending and channel suffix."""
+    images: tuple[Path, ...]
+    """One file with all channels, or a file per channel in their order."""
+    labels: tuple[Path, ...]
+    """One file per rater; empty when unlabelled."""
+    subject: str
+    """Cases of one subject are never in two parts of a split."""
+    spacing: tuple[float, ...] | None = None
+    """Voxel size in mm in the order of the set's axes, where it is not that of the file."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How to read a data set; everything has a default that reads it as it looks."""
+
+    layout: str | None = None
+    """Name of the layout (see `ldseg.data.layouts.LAYOUTS`); None recognises it."""
+    axes: Axes | None = None
+    """Axes of every image: "yx", "zyx" or "tyx" (2D+time); None takes dataset.json's
+    or those of the first image."""
+    ignore_id: int | None = None
+    """Label id of voxels that nobody labelled: they neither train nor count."""
+    labels_above_zero: bool = False
+    """Every id above zero is one class (masks of instances)."""
+    label_threshold: int | None = None
+    """Values above it are class 1, others background; needed for masks saved as JPEG, e.g. 127."""
+    subject_pattern: str | None = None
+    """Regular expression with one group, searched in the case's name; the group is the subject."""
+    spacing: tuple[float, ...] | None = None
+    """Voxel size in mm in the order of the axes (frames or s for t), instead of what files say; each > 0."""
+    geometry_tolerance: float = 1e-3
+    """How far mask and image may lie apart at their worst corner, in voxels, > 0."""
+
+    def __post_init__(self) -> None:
+        if self.subject_pattern is not None:
+            _check_pattern(self.subject_pattern)
+        if self.spacing is not None and not all(step > 0 for step in self.spacing):
+            raise InputError(f"data.spacing is {self.spacing}; every step must be above 0 mm")
+        if not self.geometry_tolerance > 0:
+            raise InputError(
+                f"data.geometry_tolerance is {self.geometry_tolerance}; choose voxels above 0, e.g. 0.001"
+            )
+        if self.label_threshold is not None and self.labels_above_zero:
+            raise InputError("data.label_threshold and data.labels_above_zero exclude each other; choose one")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A folder of cases and what they have in common."""
+
+    root: Path
+    cases: tuple[Case, ...]
+    """Ascending by name."""
+    channel_names: tuple[str, ...]
+    """One per image channel."""
+    classes: dict[str, int]
+    """Name to id in the files, background first, ascending ids, without the ignore id."""
+    ignore_id: int | None
+    axes: Axes
+    file_ending: str
+    """Ending of the masks (of the images when nothing is labelled), e.g. ".nii.gz"."""
+    labels_above_zero: bool
+    label_threshold: int | None
+    geometry_tolerance: float = 1e-3
+    """See `DataOptions`."""
+    layout: str = ""
+    """Name of the layout it was read as."""
+    declared: bool = False
+    """Whether the classes come from a file and not from the masks' ids."""
+
+
+def cases_named(cases: Iterable[Case], names: Sequence[str]) -> tuple[Case, ...]:
+    """The cases with these names, in the order of `names`. Raises InputError for a name that is not there."""
+    by_name = {case.name: case for case in cases}
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise InputError(
+            f"the data set has no case {listed(missing)}; make the splits again for this data set"
+        )
+    return tuple(by_name[name] for name in names)
+
+
+def _check_pattern(pattern: str) -> None:
+    """Refuse what is no regular expression with exactly one group."""
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as problem:
+        raise InputError(
+            f"data.subject_pattern {pattern!r} is not a regular expression ({problem})"
+        ) from problem
+    if groups != 1:
+        example = r"(\d{3}) for a subject of three digits"
+        raise InputError(f"data.subject_pattern {pattern!r} has {groups} groups; give one, e.g. {example}")

@@ -1,0 +1,188 @@
+"""From a folder to a `DataSet`, and from its cases to volumes.
+
+Classes that no dataset.json declares are the ids in the masks; axes and channels that it does not declare are
+those of the first readable image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from ldseg.data.cases import Case, DataOptions, DataSet, cases_named
+from ldseg.data.faults import file_error
+from ldseg.data.formats import ending, format_of, is_colour, read_channels, read_volume
+from ldseg.data.inputs import find_inputs
+from ldseg.data.layouts import Layout, Listing, layout_named
+from ldseg.data.loading import label_ids, load_case, load_image, load_input, load_labels
+from ldseg.data.spacings import expand, spacing_of
+from ldseg.data.volumes import Axes, Volume
+from ldseg.errors import InputError
+
+__all__ = [
+    "Case",
+    "DataOptions",
+    "DataSet",
+    "cases_named",
+    "find_inputs",
+    "label_ids",
+    "load_case",
+    "load_image",
+    "load_input",
+    "load_labels",
+    "open_dataset",
+]
+
+_MOST_IDS = 64
+_MOST_JPEG_IDS = 2
+_Answer = TypeVar("_Answer")
+
+
+def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
+    """List a folder's cases and find out what they have in common.
+
+    Reads masks only where nothing declares the classes. A damaged file is no fault here, as long as others
+    are readable: `check` and the loaders report it. Raises InputError for missing partners, an empty or
+    unknown folder.
+    """
+    root = Path(root)
+    options = options or DataOptions()
+    layout = layout_named(options.layout, root)
+    listing = layout.read(root)
+    _refuse_lonely(root, listing, layout)
+    folder = root if root.is_dir() else root.parent
+    description = listing.description
+    first = _first_readable(
+        listing.images.values(), lambda paths: read_channels(paths, options.axes or description.axes)
+    )
+    axes = first.axes
+    cases = tuple(_case(name, folder, listing, options, axes) for name in sorted(listing.images))
+    channels = description.channel_names or _channel_names(cases, first)
+    ignore_id = options.ignore_id if options.ignore_id is not None else description.ignore_id
+    classes = _classes(cases, options, description.classes, ignore_id, axes)
+    return DataSet(
+        root=root,
+        cases=cases,
+        channel_names=channels,
+        classes=classes,
+        ignore_id=ignore_id,
+        axes=axes,
+        file_ending=_file_ending(cases),
+        labels_above_zero=options.labels_above_zero,
+        label_threshold=options.label_threshold,
+        geometry_tolerance=options.geometry_tolerance,
+        layout=layout.name,
+        declared=description.classes is not None,
+    )
+
+
+def _refuse_lonely(root: Path, listing: Listing, layout: Layout) -> None:
+    """Every image needs a mask and every mask an image."""
+    if not listing.images:
+        finding = f"has no images in the layout {layout.name} ({layout.looks_like})"
+        raise file_error(root, finding, "check the path, or name the layout with --data.layout")
+    without_mask = [files[0] for name, files in sorted(listing.images.items()) if name not in listing.labels]
+    without_image = [files[0] for name, files in sorted(listing.labels.items()) if name not in listing.images]
+    for lonely, partner in ((without_mask, "mask"), (without_image, "image")):
+        if lonely:
+            others = f" ({len(lonely)} in all)" if len(lonely) > 1 else ""
+            raise file_error(
+                lonely[0], f"has no {partner} of its name{others}", f"add the {partner} or remove it"
+            )
+
+
+def _case(name: str, folder: Path, listing: Listing, options: DataOptions, axes: Axes) -> Case:
+    """Put together what is known of one case."""
+    images = listing.images[name]
+    steps = options.spacing or listing.spacings.get(name) or spacing_of(images[0], folder)
+    return Case(
+        name=name,
+        images=images,
+        labels=listing.labels.get(name, ()),
+        subject=_subject(name, listing, options),
+        spacing=None if steps is None else expand(steps, axes, images[0]),
+    )
+
+
+def _subject(name: str, listing: Listing, options: DataOptions) -> str:
+    """By pattern, else by the layout's own column, else the case itself."""
+    if options.subject_pattern is None:
+        return listing.subjects.get(name, name)
+    match = re.search(options.subject_pattern, name)
+    if match is None or not match[1]:
+        finding = f"case {name} does not match data.subject_pattern {options.subject_pattern!r}"
+        raise file_error(listing.images[name][0], finding, "correct the pattern")
+    return match[1]
+
+
+def _channel_names(cases: tuple[Case, ...], first: Volume) -> tuple[str, ...]:
+    """Names for channels that nobody named. One colour picture makes a set of pictures a colour set."""
+    pictures = all(len(case.images) == 1 and not format_of(case.images[0]).has_geometry for case in cases)
+    number = len(first.array)
+    if pictures and (number == 3 or (number == 1 and any(is_colour(case.images[0]) for case in cases))):
+        return ("red", "green", "blue")
+    return ("image",) if number == 1 else tuple(f"channel_{n}" for n in range(number))
+
+
+def _classes(
+    cases: tuple[Case, ...],
+    options: DataOptions,
+    declared: dict[str, int] | None,
+    ignore_id: int | None,
+    axes: Axes,
+) -> dict[str, int]:
+    """Declared classes, else the one class of a binary reading, else the ids in the masks."""
+    if options.labels_above_zero or options.label_threshold is not None:
+        names = [name for name, number in (declared or {}).items() if number not in (0, ignore_id)]
+        return {"background": 0, names[0] if len(names) == 1 else "class_1": 1}
+    if declared is not None:
+        return {name: number for name, number in declared.items() if number != ignore_id}
+    if not any(case.labels for case in cases):
+        return {"background": 0}
+    found = sorted(_scan(cases, axes) - {0} - ({ignore_id} if ignore_id is not None else set()))
+    return {"background": 0} | {f"class_{number}": number for number in found}
+
+
+def _scan(cases: Iterable[Case], axes: Axes) -> set[int]:
+    """All ids in all readable masks. Raises InputError when there are too many to be classes."""
+    found: set[int] = set()
+    paths = [path for case in cases for path in case.labels]
+    first: InputError | None = None
+    readable = 0
+    for path in paths:
+        try:
+            found |= set(label_ids(read_volume(path, "labels", axes)))
+        except InputError as problem:
+            first = first or problem
+            continue
+        readable += 1
+        jpeg = ending(path) in (".jpg", ".jpeg")
+        if len(found) > (_MOST_JPEG_IDS if jpeg else _MOST_IDS):
+            remedy = "choose --data.label_threshold, e.g. 127" if jpeg else "choose --data.labels_above_zero"
+            kind = "as lossy JPEG masks have" if jpeg else "more than classes: instances?"
+            raise file_error(path, f"{len(found)} different ids up to this mask, {kind}", remedy)
+    if first is not None and readable == 0:
+        raise first
+    return found
+
+
+def _first_readable(
+    items: Iterable[tuple[Path, ...]], read: Callable[[tuple[Path, ...]], _Answer]
+) -> _Answer:
+    """What `read` says of the first item that it can read; its first InputError when it can read none."""
+    first: InputError | None = None
+    for item in items:
+        try:
+            return read(item)
+        except InputError as problem:
+            first = first or problem
+    raise first or InputError("there is nothing to read; give a folder with images")
+
+
+def _file_ending(cases: tuple[Case, ...]) -> str:
+    """The commonest ending of the masks, else of the images."""
+    labels = [ending(path) for case in cases for path in case.labels]
+    return Counter(labels or [ending(case.images[0]) for case in cases]).most_common(1)[0][0]

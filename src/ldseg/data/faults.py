@@ -1,0 +1,69 @@
+"""Faults of the user's files: an `InputError` that still knows its file, finding and remedy apart."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from struct import error as struct_error
+from zlib import error as zlib_error
+
+from ldseg.errors import InputError
+
+
+class FileError(InputError):
+    """A fault of one file. Its message is the whole line, so re-raising by message keeps it."""
+
+    def __init__(self, message: str, file: str = "", finding: str = "", remedy: str = "") -> None:
+        super().__init__(message)
+        self.file = file
+        self.finding = finding
+        self.remedy = remedy
+
+
+def file_error(file: Path | str, finding: str, remedy: str) -> FileError:
+    """The error to raise for `file`; finding and remedy are parts of a sentence without a full stop."""
+    return FileError(f"{file}: {finding}; {remedy}", str(file), finding, remedy)
+
+
+# What the decoding libraries raise on damaged bytes, measured by feeding them truncated and random files.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    SyntaxError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    struct_error,
+    zlib_error,
+)
+
+
+@contextmanager
+def decoding(path: Path, form: str) -> Generator[None, None, None]:
+    """One line for whatever a library raises while it decodes `path`; wrap the library's call only."""
+    try:
+        yield
+    except InputError:
+        raise
+    except _DAMAGE as problem:
+        finding = f"cannot be read as {form} ({first_line(problem)})"
+        raise file_error(
+            path, finding, "it may be truncated or of another format: export it again"
+        ) from problem
+
+
+def first_line(problem: BaseException) -> str:
+    """The last telling line of a library's message, shortened; the type's name where there is no message."""
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    text = lines[-1] if lines else type(problem).__name__
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+def listed(items: Sequence[object], limit: int = 5) -> str:
+    """At most `limit` items in words, for messages."""
+    text = ", ".join(str(item) for item in items[:limit])
+    return text if len(items) <= limit else f"{text} and {len(items) - limit} more"

@@ -1,0 +1,164 @@
+"""Reading and writing of images and label maps, whatever the format.
+
+A format is one file here and one entry in `FORMATS`. Images come back as float32 (M, *S), label maps as
+integers (1, *S). Where a format has a place in the world, what is written for a volume that was read in the
+same format has bit-equal geometry.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ldseg.data.faults import FileError, file_error, first_line
+from ldseg.data.formats import itk, nifti, raster, tiff
+from ldseg.data.formats.format import Format
+from ldseg.data.formats.voxels import as_image, as_labels
+from ldseg.data.geometry import largest_offset
+from ldseg.data.volumes import Axes, Kind, Volume
+
+__all__ = [
+    "FORMATS",
+    "ending",
+    "format_of",
+    "is_colour",
+    "is_volume",
+    "output_ending",
+    "read_channels",
+    "read_volume",
+    "stem",
+    "write_volume",
+]
+
+FORMATS: tuple[Format, ...] = (nifti.NIFTI, itk.META_IMAGE, itk.NRRD, raster.RASTER, raster.JPEG, tiff.TIFF)
+
+# Longest first, so that .nii.gz is found before a .gz could be.
+_BY_ENDING = {e: form for form in FORMATS for e in form.endings}
+_ENDINGS = sorted(_BY_ENDING, key=len, reverse=True)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SAME_GRID = 1e-3
+
+
+def ending(path: Path | str) -> str:
+    """The ending in lower case, e.g. ".nii.gz". Raises InputError for an ending that no format has."""
+    name = Path(path).name.lower()
+    for known in _ENDINGS:
+        if name.endswith(known):
+            return known
+    raise file_error(path, "is of no known image format", f"convert it to one of {' '.join(_BY_ENDING)}")
+
+
+def stem(path: Path | str) -> str:
+    """The file's name without its ending. Raises InputError for an unknown ending."""
+    return Path(path).name[: -len(ending(path))]
+
+
+def is_volume(path: Path) -> bool:
+    """Whether `path` is a visible file with a known ending; it is not opened."""
+    return path.name.lower().endswith(tuple(_ENDINGS)) and not path.name.startswith(".") and path.is_file()
+
+
+def format_of(path: Path | str) -> Format:
+    """The format by the ending. Raises InputError for an unknown one."""
+    return _BY_ENDING[ending(path)]
+
+
+def is_colour(path: Path) -> bool:
+    """Whether a picture has colour channels, from its header alone; False for volumes and damaged files."""
+    form = format_of(path)
+    return form.is_colour is not None and form.is_colour(path)
+
+
+def output_ending(source: Path | str, channels: int = 1) -> str:
+    """The ending for results of an image `source`: its own where the format can hold them.
+
+    JPEG is lossy, so its label maps are PNG. With `channels` > 1 (float probabilities, one channel a class)
+    the 2D raster formats give way to TIFF with a page a channel.
+    """
+    own = ending(source)
+    if _BY_ENDING[own] in (raster.RASTER, raster.JPEG) and channels > 1:
+        return ".tif"
+    return ".png" if _BY_ENDING[own] is raster.JPEG else own
+
+
+def read_volume(path: Path, kind: Kind, axes: Axes | None = None) -> Volume:
+    """Read an image or a label map.
+
+    `axes` None reads what the file looks like: one slice is "yx", several are "zyx" (a TIFF may say "tyx").
+    Raises InputError when the file is missing, damaged, of another shape than `axes`, or holds forbidden
+    numbers.
+    """
+    path = Path(path)
+    form = format_of(path)
+    if not path.is_file():
+        raise file_error(path, "there is no such file", "check the path")
+    if path.stat().st_size == 0:
+        raise file_error(path, "the file is empty", "copy or export it again")
+    raw = form.read(path, kind, axes)
+    array = as_image(raw.array, path) if kind == "image" else as_labels(raw.array, path)
+    return replace(raw, array=array, kind=kind, stored=str(raw.array.dtype.newbyteorder("=")))
+
+
+def read_channels(paths: Sequence[Path], axes: Axes | None = None) -> Volume:
+    """Read an image from one file with all its channels, or from several files of one channel each.
+
+    Raises InputError when the files of one image have different grids.
+    """
+    volumes = [read_volume(path, "image", axes) for path in paths]
+    first = volumes[0]
+    for path, volume in zip(paths[1:], volumes[1:], strict=True):
+        if (volume.axes, volume.shape) != (first.axes, first.shape):
+            finding = f"has shape {volume.shape} but {Path(paths[0]).name} has {first.shape}"
+            raise file_error(path, finding, "all channels of an image need one grid: resample them")
+        if largest_offset(first, volume) > _SAME_GRID:
+            finding = f"lies elsewhere in space than {Path(paths[0]).name}"
+            raise file_error(path, finding, "all channels of an image need one grid: resample them")
+    if len(volumes) == 1:
+        return first
+    for path, volume in zip(paths, volumes, strict=True):
+        if len(volume.array) != 1:
+            finding = f"has {len(volume.array)} channels but is one of {len(paths)} channel files"
+            raise file_error(path, finding, "give one channel a file, or all channels in one file")
+    return first.with_array(np.concatenate([volume.array for volume in volumes]), "image")
+
+
+def write_volume(path: Path, volume: Volume) -> None:
+    """Write a volume in the format of `path`'s ending: whole or not at all.
+
+    Integers keep their type where the format has it, floats become float32. Raises InputError when the format
+    cannot hold the volume or the disk refuses.
+    """
+    path = Path(path)
+    form = format_of(path)
+    try:
+        with _staged(path) as staged:
+            form.write(staged, volume)
+    except FileError as problem:
+        raise file_error(path, problem.finding, problem.remedy) from problem
+    except OSError as problem:
+        if problem.errno in _NO_SPACE:
+            remedy = "free some space or choose another folder"
+            raise file_error(path, "not written: no space left on the disk", remedy) from problem
+        finding = f"cannot be written ({problem.strerror or first_line(problem)})"
+        raise file_error(path, finding, "check the folder and its rights") from problem
+
+
+@contextmanager
+def _staged(path: Path) -> Generator[Path, None, None]:
+    """A path of that name in a folder beside; what is there in the end replaces the file(s)."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield folder / path.name
+        # A header that names its data file (MHD) must not appear before the data.
+        for written in sorted(folder.iterdir(), key=lambda file: file.name == path.name):
+            os.replace(written, path.parent / written.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

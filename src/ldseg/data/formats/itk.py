@@ -1,0 +1,97 @@
+"""MetaImage (MHA, MHD) and NRRD with SimpleITK.
+
+Spacing, origin and direction are what the file says, LPS; they are written back as they were read, bit for
+bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from ldseg.data.faults import decoding, first_line
+from ldseg.data.formats.format import Format
+from ldseg.data.geometry import Grid, arrange, arrangement, choose, grid_of, to_volume
+from ldseg.data.volumes import Axes, Kind, Volume
+
+
+@dataclass(frozen=True)
+class ItkHeader:
+    """Grid of the file, 2 to 4 index axes, fastest first."""
+
+    size: tuple[int, ...]
+    grid: Grid
+
+
+def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
+    """See `Format.read`."""
+    del kind
+    with decoding(path, "MetaImage or NRRD"):
+        image = sitk.ReadImage(str(path))
+        array = sitk.GetArrayFromImage(image)  # ([[t, ]z, ]y, x[, c])
+    header = ItkHeader(image.GetSize(), Grid(image.GetSpacing(), image.GetOrigin(), image.GetDirection()))
+    array = _five_axes(array, len(header.size))
+    chosen = arrangement(array.shape, axes, path)
+    return to_volume(arrange(array, chosen), _four_axes(header.grid), chosen, header)
+
+
+def write(path: Path, volume: Volume) -> None:
+    """See `Format.write`."""
+    array = volume.array if volume.kind == "labels" else volume.array.astype(np.float32)
+    size, grid = _file_grid(volume)
+    shape = (*reversed(size), len(array))
+    voxels = np.ascontiguousarray(np.moveaxis(array, 0, -1)).reshape(shape)
+    image = sitk.GetImageFromArray(voxels if len(array) > 1 else voxels[..., 0], isVector=len(array) > 1)
+    image.SetSpacing(grid.spacing)
+    image.SetOrigin(grid.origin)
+    image.SetDirection(grid.direction)
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+        written = sitk.GetArrayViewFromImage(sitk.ReadImage(str(path)))
+    except RuntimeError as problem:
+        raise OSError(first_line(problem)) from problem
+    if not np.array_equal(written, sitk.GetArrayViewFromImage(image)):
+        raise OSError("the file does not hold what was written")  # ITK does not notice a full disk
+
+
+def _five_axes(array: NDArray[Any], dimensions: int) -> NDArray[Any]:
+    """(i, j, k, t, c), with ones for what the file does not have."""
+    channels = array.shape[dimensions:]  # () or (c,)
+    spatial = array.transpose(*range(dimensions - 1, -1, -1), *range(dimensions, array.ndim))
+    return spatial.reshape(spatial.shape[:dimensions] + (1,) * (4 - dimensions) + (channels or (1,)))
+
+
+def _four_axes(grid: Grid) -> Grid:
+    """The grid with unit steps along the index axes that the file does not have."""
+    size = len(grid.spacing)
+    direction = np.eye(4)
+    direction[:size, :size] = np.asarray(grid.direction).reshape(size, size)
+    rest = 4 - size
+    return Grid(
+        grid.spacing + (1.0,) * rest, grid.origin + (0.0,) * rest, tuple(float(v) for v in direction.ravel())
+    )
+
+
+def _file_grid(volume: Volume) -> tuple[tuple[int, ...], Grid]:
+    """Size and grid of the file to write: the native's own where it still describes the volume."""
+    own = (tuple(reversed(volume.shape)), grid_of(volume))
+    if not isinstance(volume.native, ItkHeader):
+        return own
+    native = volume.native
+    size = native.size + (1,) * (4 - len(native.size))
+    frames = (0, 1, 2) if size[2] > 1 else (0, 1, 3)
+    indices = {"yx": (0, 1), "zyx": (0, 1, 2), "tyx": frames}[volume.axes]
+    described = (tuple(size[n] for n in indices), choose(_four_axes(native.grid), indices))
+    used = {n for n in range(len(native.size)) if size[n] > 1}
+    if described == own and used <= set(indices):
+        return native.size, native.grid
+    return own
+
+
+META_IMAGE = Format("MetaImage", (".mha", ".mhd"), read, write, has_geometry=True)
+NRRD = Format("NRRD", (".nrrd",), read, write, has_geometry=True)

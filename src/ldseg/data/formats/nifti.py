@@ -1,0 +1,155 @@
+"""NIfTI-1 and -2 with nibabel.
+
+The file's (i, j, k, t, c) becomes (c, k, j, i) and its RAS affine LPS. The header stays with the volume as
+`native`: a label map written for it has the same affine, codes, pixdim and units, bit for bit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.nifti1 import Nifti1Header, Nifti1Image
+from nibabel.nifti2 import Nifti2Header, Nifti2Image
+from numpy.typing import NDArray
+
+from ldseg.data.faults import decoding, file_error
+from ldseg.data.formats.format import Format
+from ldseg.data.geometry import Grid, affine, arrange, arrangement, choose, grid_of, to_volume
+from ldseg.data.volumes import Axes, Kind, Volume
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
+_SECONDS = {"msec": 1e-3, "usec": 1e-6}
+
+
+def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
+    """See `Format.read`. A palette does not exist in NIfTI, so `kind` makes no difference."""
+    del kind
+    with decoding(path, "NIfTI"):
+        image = nib.load(path, mmap=False)
+        if not isinstance(image, Nifti1Image):
+            raise ValueError(f"it is {type(image).__name__}")
+        header = image.header.copy()
+        array = np.asanyarray(image.dataobj)
+    array = _five_axes(_split_colours(array), path)
+    chosen = arrangement(array.shape, axes, path)
+    with decoding(path, "NIfTI"):
+        grid = _grid(header)
+    if not all(np.isfinite(grid.spacing + grid.origin)) or min(grid.spacing) <= 0:
+        raise file_error(path, "has an affine that is singular or not finite", "write its geometry again")
+    return to_volume(arrange(array, chosen), grid, chosen, header)
+
+
+def write(path: Path, volume: Volume) -> None:
+    """See `Format.write`."""
+    array = volume.array if volume.kind == "labels" else volume.array.astype(np.float32)
+    header = _native_header(volume)
+    if header is None:
+        shape = _file_shape(volume.axes, frames_last=True, flat=True, shape=volume.shape, channels=len(array))
+        header = _new_header(volume)
+    else:
+        ndim = len(header.get_data_shape())
+        frames_last = volume.axes == "tyx" and _native_indices(header) == (0, 1, 3)
+        shape = _file_shape(volume.axes, frames_last, flat=ndim == 2, shape=volume.shape, channels=len(array))
+    data = np.ascontiguousarray(array.transpose(*range(array.ndim - 1, 0, -1), 0)).reshape(shape)
+    header.set_data_dtype(data.dtype)
+    header.set_data_shape(data.shape)
+    header.set_slope_inter(1, 0)
+    header.set_intent("none")
+    header["cal_min"] = header["cal_max"] = 0  # the image's display window means nothing for labels
+    make = Nifti2Image if isinstance(header, Nifti2Header) else Nifti1Image
+    nib.save(make(data, None, header), path)  # without an affine nibabel leaves the header's own untouched
+
+
+def _split_colours(array: NDArray[Any]) -> NDArray[Any]:
+    """RGB voxels as a fifth axis; other arrays as they are."""
+    if array.dtype.names is None:
+        return array
+    channels = np.stack([array[name] for name in array.dtype.names], axis=-1)
+    return channels.reshape(array.shape + (1,) * (4 - array.ndim) + channels.shape[-1:])
+
+
+def _five_axes(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """(i, j, k, t, c), with ones for what the file does not have."""
+    shape = array.shape + (1,) * (5 - array.ndim)
+    if len(array.shape) < 2 or any(n > 1 for n in shape[5:]):
+        raise file_error(path, f"has shape {array.shape}", "save an image of two to five axes")
+    return array.reshape(shape[:5])
+
+
+def _grid(header: Nifti1Header) -> Grid:
+    """The four index axes i, j, k, t in LPS mm and seconds."""
+    space_unit, time_unit = header.get_xyzt_units()
+    lps = _RAS_TO_LPS @ np.asarray(header.get_best_affine(), dtype=np.float64)
+    lps[:3] *= _MILLIMETRES.get(str(space_unit), 1.0)
+    steps = np.linalg.norm(lps[:3, :3], axis=0)
+    direction = np.eye(4)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        direction[:3, :3] = lps[:3, :3] / steps
+    second = _SECONDS.get(str(time_unit), 1.0)
+    frame = float(header["pixdim"][4]) * second
+    return Grid(
+        (*steps.tolist(), frame if frame > 0 else 1.0),
+        (*lps[:3, 3].tolist(), float(header["toffset"]) * second),
+        tuple(direction.ravel().tolist()),
+    )
+
+
+def _native_indices(header: Nifti1Header) -> tuple[int, ...]:
+    """The index axes of a 2D+time file: its frames are slices (k) or times (t)."""
+    shape = header.get_data_shape()
+    return (0, 1, 2) if len(shape) > 2 and shape[2] > 1 else (0, 1, 3)
+
+
+def _native_header(volume: Volume) -> Nifti1Header | None:
+    """A copy of the header the volume was read with, when it still describes the volume's grid."""
+    if not isinstance(volume.native, Nifti1Header):
+        return None
+    indices = {"yx": (0, 1), "zyx": (0, 1, 2), "tyx": _native_indices(volume.native)}[volume.axes]
+    shape = (*volume.native.get_data_shape(), 1, 1, 1)
+    same_shape = tuple(int(shape[n]) for n in reversed(indices)) == volume.shape
+    if not same_shape or choose(_grid(volume.native), indices) != grid_of(volume):
+        return None
+    return volume.native.copy()
+
+
+def _new_header(volume: Volume) -> Nifti1Header:
+    """A header with the volume's geometry, in mm and seconds."""
+    header = Nifti1Header()
+    matrix = np.eye(4)
+    place = affine(volume)
+    size = 2 if volume.axes in ("yx", "tyx") else 3
+    matrix[:size, :size] = place[:size, :size]
+    matrix[:size, 3] = place[:size, -1]
+    ras = _RAS_TO_LPS @ matrix
+    header.set_data_shape((1, 1, 1, 1))
+    header.set_sform(ras, code="scanner")
+    header.set_qform(ras, code="scanner", strip_shears=True)
+    header.set_xyzt_units("mm", "sec")
+    if volume.axes == "tyx":
+        header["pixdim"][4] = volume.spacing[0]
+        header["toffset"] = volume.origin[2]
+    return header
+
+
+def _file_shape(
+    axes: Axes, frames_last: bool, flat: bool, shape: tuple[int, ...], channels: int
+) -> tuple[int, ...]:
+    """The file's shape, fastest axis first, for a grid `shape` (slowest first) and a number of channels."""
+    grid = tuple(reversed(shape))
+    if axes == "yx":
+        if channels > 1:
+            return (*grid, 1, channels)
+        return grid if flat else (*grid, 1)
+    if axes == "zyx":
+        return grid if channels == 1 else (*grid, channels)
+    whole = (*grid[:2], 1, grid[2]) if frames_last else (*grid, 1)
+    if channels > 1:
+        return (*whole, channels)
+    return whole if frames_last else grid
+
+
+NIFTI = Format("NIfTI", (".nii.gz", ".nii"), read, write, has_geometry=True)

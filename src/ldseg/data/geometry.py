@@ -1,0 +1,129 @@
+"""Where voxels are: from index to millimetres, the choice of axes, and comparison of two grids.
+
+A file has up to four index axes i, j, k, t (fastest first) and maybe channels c. A `Volume` has two or three
+of them, slowest first. Positions are LPS millimetres; time is a coordinate like the others where axes has a
+"t".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldseg.data.faults import file_error
+from ldseg.data.volumes import Axes, Volume
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The index axes of a file or of a volume, fastest first (x, y[, z][, t]); D of them."""
+
+    spacing: tuple[float, ...]
+    """Step along each index axis, D values."""
+    origin: tuple[float, ...]
+    """Position of the first voxel's centre, D values."""
+    direction: tuple[float, ...]
+    """Row-major D x D matrix; column n is the unit vector of index axis n."""
+
+
+def grid_of(volume: Volume) -> Grid:
+    """The volume's own grid, fastest axis first."""
+    return Grid(tuple(reversed(volume.spacing)), volume.origin, volume.direction)
+
+
+def plain_grid(dimensions: int) -> Grid:
+    """Unit steps from the origin: the grid of a format that has no geometry."""
+    return Grid((1.0,) * dimensions, (0.0,) * dimensions, tuple(np.eye(dimensions).ravel().tolist()))
+
+
+def choose(grid: Grid, indices: tuple[int, ...]) -> Grid:
+    """The grid of some of the index axes.
+
+    A slice that lies obliquely in space has no rotation within its own plane; its direction is the identity
+    then.
+    """
+    size = len(grid.spacing)
+    if indices == tuple(range(size)):
+        return grid
+    matrix = np.asarray(grid.direction).reshape(size, size)[np.ix_(indices, indices)]
+    if not np.allclose(np.linalg.norm(matrix, axis=0), 1.0, atol=1e-4):
+        matrix = np.eye(len(indices))
+    return Grid(
+        tuple(grid.spacing[n] for n in indices),
+        tuple(grid.origin[n] for n in indices),
+        tuple(float(value) for value in matrix.ravel()),
+    )
+
+
+def affine(volume: Volume) -> NDArray[np.float64]:
+    """(D+1, D+1) matrix from voxel index (x, y[, z]) to LPS position in mm."""
+    size = len(volume.spacing)
+    matrix = np.eye(size + 1)
+    matrix[:size, :size] = np.asarray(volume.direction).reshape(size, size) * np.asarray(volume.spacing)[::-1]
+    matrix[:size, size] = volume.origin
+    return matrix
+
+
+def largest_offset(first: Volume, second: Volume) -> float:
+    """How far apart the two grids are at their worst corner, in voxels of `first`. Shapes must be equal."""
+    corners = np.array(
+        list(product(*[(0, n - 1) for n in reversed(first.shape)])), dtype=np.float64
+    )  # (2^D, D)
+    homogeneous = np.c_[corners, np.ones(len(corners))]
+    apart = (affine(first) - affine(second)) @ homogeneous.T  # (D+1, 2^D) in mm
+    voxels = np.linalg.solve(affine(first)[:-1, :-1], apart[:-1])
+    return float(np.abs(voxels).max())
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Which axes of a file's (i, j, k, t, c) are the volume's own."""
+
+    axes: Axes
+    indices: tuple[int, ...]
+    """The file's index axes in use, fastest first: (0, 1), (0, 1, 2) or (0, 1, 3)."""
+
+
+def arrangement(shape: tuple[int, ...], axes: Axes | None, path: Path) -> Arrangement:
+    """Read the file's shape (i, j, k, t, c) as `axes`, or as what it looks like when `axes` is None.
+
+    Without other orders, one slice is "yx", several are "zyx" and a fourth axis holds channels.
+    Raises InputError when the shape cannot be read so.
+    """
+    _, _, slices, times, channels = shape
+    if axes is None:
+        axes = "zyx" if slices > 1 else "yx"
+    if axes == "tyx":
+        if slices > 1 and times > 1:
+            finding = f"has {slices} slices of {times} frames, which is not 2D+time"
+            raise file_error(path, finding, "save each slice as a file of its own")
+        return Arrangement(axes, (0, 1, 2) if slices > 1 else (0, 1, 3))
+    if times > 1 and channels > 1:
+        raise file_error(
+            path, f"has {times} frames of {channels} channels", "choose --data.axes tyx or split it"
+        )
+    if axes == "yx" and slices > 1:
+        raise file_error(path, f"has {slices} slices but 2D was asked for", "choose --data.axes zyx or tyx")
+    return Arrangement(axes, (0, 1) if axes == "yx" else (0, 1, 2))
+
+
+def arrange(array: NDArray[Any], chosen: Arrangement) -> NDArray[Any]:
+    """(i, j, k, t, c) to (M, *S)."""
+    i, j, k, t, c = array.shape
+    if chosen.axes == "tyx":
+        return array.reshape(i, j, k * t, c).transpose(3, 2, 1, 0)
+    if chosen.axes == "zyx":
+        return array.reshape(i, j, k, t * c).transpose(3, 2, 1, 0)
+    return array.reshape(i, j, t * c).transpose(2, 1, 0)
+
+
+def to_volume(array: NDArray[Any], grid: Grid, chosen: Arrangement, native: object) -> Volume:
+    """Voxels (M, *S) as they are in the file, on the chosen part of the file's grid."""
+    part = choose(grid, chosen.indices)
+    spacing = tuple(reversed(part.spacing))
+    return Volume(array, spacing, part.origin, part.direction, chosen.axes, "image", native)

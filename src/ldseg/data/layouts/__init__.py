@@ -1,0 +1,45 @@
+"""Layouts: one file each and one entry in `LAYOUTS`. The first that recognises a folder reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ldseg.data.faults import file_error
+from ldseg.data.layouts import case_folders, decathlon, glas, nnunet, pairs, two_folders
+from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.errors import InputError
+
+__all__ = ["LAYOUTS", "Layout", "Listing", "find_layout", "layout_named"]
+
+# A list that somebody wrote by hand comes first; the loosest look comes last.
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        pairs.LAYOUT,
+        decathlon.LAYOUT,
+        nnunet.LAYOUT,
+        two_folders.LAYOUT,
+        glas.LAYOUT,
+        case_folders.LAYOUT,
+    )
+}
+
+
+def find_layout(root: Path) -> Layout | None:
+    """The layout of a folder or list, or None."""
+    return next((layout for layout in LAYOUTS.values() if layout.recognises(root)), None)
+
+
+def layout_named(name: str | None, root: Path) -> Layout:
+    """The layout of that name; the recognised one for None. Raises InputError when there is none."""
+    if name is not None:
+        if name not in LAYOUTS:
+            raise InputError(f"data.layout is {name!r}; choose one of {', '.join(LAYOUTS)}")
+        return LAYOUTS[name]
+    if not root.exists():
+        raise file_error(root, "there is no such folder", "check the path")
+    found = find_layout(root)
+    if found is None:
+        known = "; ".join(layout.looks_like for layout in LAYOUTS.values())
+        raise file_error(root, "is no data set of a known layout", f"arrange it as one of: {known}")
+    return found

@@ -1,0 +1,75 @@
+"""A folder per case with an image and one mask per rater: `training/7/image_8.jpg`,
+`training/7/label0_.jpg` ... `label3_.jpg`.
+
+Case folders may lie one or two levels deep; a case is named after its folder, with the level above in front where
+there is one (`training_7`), because numbers start again in each.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ldseg.data.faults import file_error
+from ldseg.data.formats import stem
+from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.data.names import Files, channel_groups, volumes_in
+from ldseg.data.tables import read_description
+
+_IMAGE = re.compile(r"^image(_|$)", re.IGNORECASE)
+_LABEL = re.compile(r"^(?:label|mask)_?(\d*)_?$", re.IGNORECASE)
+
+
+def recognises(root: Path) -> bool:
+    """Any folder that holds an image and a mask."""
+    for folder in _folders(root):
+        stems = [stem(path) for path in volumes_in(folder)]
+        if any(map(_IMAGE.match, stems)) and any(map(_LABEL.match, stems)):
+            return True
+    return False
+
+
+def read(root: Path) -> Listing:
+    """See `Layout.read`."""
+    images: Files = {}
+    labels: Files = {}
+    for folder in _folders(root):
+        files = volumes_in(folder)
+        if not files:
+            continue
+        name = "_".join(folder.relative_to(root).parts)
+        pictures = [path for path in files if _IMAGE.match(stem(path))]
+        masks = [path for path in files if _LABEL.match(stem(path))]
+        if pictures:
+            images[name] = _one_image(folder, pictures)
+        if masks:
+            labels[name] = tuple(sorted(masks, key=_rater))
+    return Listing(images, labels, read_description(root / "dataset.json"))
+
+
+def _folders(root: Path) -> list[Path]:
+    """Visible folders one and two levels below `root`."""
+    if not root.is_dir():
+        return []
+    found = [path for pattern in ("*", "*/*") for path in root.glob(pattern) if path.is_dir()]
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts))
+
+
+def _one_image(folder: Path, pictures: list[Path]) -> tuple[Path, ...]:
+    """The files of the one image in a case's folder."""
+    groups = channel_groups(pictures, len(pictures))
+    if len(groups) != 1:
+        finding = f"has {len(groups)} images and one was expected"
+        raise file_error(
+            folder, finding, "keep one image_* a folder, or image_0000, image_0001 ... for channels"
+        )
+    return next(iter(groups.values()))
+
+
+def _rater(path: Path) -> int:
+    """The number in a mask's name; 0 without one."""
+    match = _LABEL.match(stem(path))
+    return int(match[1]) if match and match[1] else 0
+
+
+LAYOUT = Layout("case_folders", "a folder per case with image_* and label0_*, label1_* ...", recognises, read)

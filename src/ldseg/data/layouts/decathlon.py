@@ -1,0 +1,91 @@
+"""Medical Segmentation Decathlon: `dataset.json` with "training": [{"image": .., "label": ..}] and "test":
+[..].
+
+Images of several channels are 4D files. The files of nnU-Net v1 (`imagesTr/NAME_0000.nii.gz` behind the entry
+`imagesTr/NAME.nii.gz`) are found too.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ldseg.data.faults import file_error
+from ldseg.data.formats import ending, stem
+from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.data.names import Files, channel_groups
+from ldseg.data.tables import read_description
+
+
+def recognises(root: Path) -> bool:
+    """A dataset.json with a list of pairs."""
+    path = root / "dataset.json"
+    if not path.is_file():
+        return False
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return False  # damaged: the layout that fits the folders reports it
+    pairs = content.get("training") if isinstance(content, dict) else None
+    return (
+        isinstance(pairs, list) and bool(pairs) and all(isinstance(p, dict) and "image" in p for p in pairs)
+    )
+
+
+def read(root: Path) -> Listing:
+    """See `Layout.read`."""
+    table = root / "dataset.json"
+    description = read_description(table)
+    channels = len(description.channel_names) if description.channel_names else None
+    images: Files = {}
+    labels: Files = {}
+    for pair in description.content["training"]:
+        image = _path(root, pair["image"], table)
+        name = stem(image)
+        if name in images:
+            raise file_error(table, f"lists case {name} twice", "remove one of the two entries")
+        images[name] = _image_files(image, channels)
+        if pair.get("label"):
+            labels[name] = (_existing(_path(root, pair["label"], table), table),)
+    test: Files = {}
+    for entry in description.content.get("test", []):
+        image = _path(root, entry["image"] if isinstance(entry, dict) else entry, table)
+        if image.parent.is_dir():  # the training part alone is often what people have
+            test[stem(image)] = _image_files(image, channels)
+    return Listing(images, labels, description, unlabelled=test)
+
+
+def _path(root: Path, entry: Any, table: Path) -> Path:
+    """The path of an entry, relative to the set."""
+    if not isinstance(entry, str) or not entry:
+        raise file_error(
+            table, f"has {entry!r} where a file should be", "write a path relative to dataset.json"
+        )
+    return root / entry
+
+
+def _image_files(image: Path, channels: int | None) -> tuple[Path, ...]:
+    """The file itself, or its `_0000` ... files."""
+    if image.is_file():
+        return (image,)
+    kind = ending(image)
+    parts = sorted(path for path in image.parent.glob(f"*{kind}") if path.name.startswith(f"{stem(image)}_"))
+    groups = channel_groups(parts, channels) if parts else {}
+    if stem(image) not in groups:
+        raise file_error(
+            image, "is listed in dataset.json but is not there", "add the file or remove the entry"
+        )
+    return groups[stem(image)]
+
+
+def _existing(path: Path, table: Path) -> Path:
+    """The path, when it is a file."""
+    if not path.is_file():
+        raise file_error(
+            path, f"is listed in {table.name} but is not there", "add the file or remove the entry"
+        )
+    return path
+
+
+LAYOUT = Layout("decathlon", 'dataset.json with a list "training" (Decathlon)', recognises, read)

@@ -1,0 +1,29 @@
+"""GlaS: images `train_1.bmp` and masks `train_1_anno.bmp` in one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ldseg.data.formats import stem
+from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.data.names import by_stem, volumes_in
+from ldseg.data.tables import read_description
+
+_SUFFIX = "_anno"
+
+
+def recognises(root: Path) -> bool:
+    """Any mask by its suffix."""
+    return root.is_dir() and any(stem(path).endswith(_SUFFIX) for path in volumes_in(root))
+
+
+def read(root: Path) -> Listing:
+    """See `Layout.read`."""
+    paths = volumes_in(root)
+    masks = by_stem(path for path in paths if stem(path).endswith(_SUFFIX))
+    images = by_stem(path for path in paths if not stem(path).endswith(_SUFFIX))
+    labels = {name.removesuffix(_SUFFIX): files for name, files in masks.items()}
+    return Listing(images, labels, read_description(root / "dataset.json"))
+
+
+LAYOUT = Layout("glas", "NAME.bmp beside NAME_anno.bmp (GlaS)", recognises, read)

@@ -1,0 +1,105 @@
+"""A list of pairs: `cases.csv` or `cases.json` (or `pairs.*`), or any such file given by its path.
+
+CSV columns: image, image2 ... (channels), label, label2 ... (raters), name, subject, spacing (mm, "0.5" or
+"3 0.7 0.7"). JSON: a list of objects with the same keys, where "image" and "label" may be lists. Paths are
+relative to the list.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ldseg.data.faults import file_error
+from ldseg.data.formats import stem
+from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.data.names import Files
+from ldseg.data.tables import parse_spacing, read_description, read_json, read_rows
+
+_NAMES = ("cases.csv", "cases.json", "pairs.csv", "pairs.json")
+_KEYS = re.compile(r"^(image\d*|label\d*|name|subject|spacing)$")
+
+
+def recognises(root: Path) -> bool:
+    """The list itself, or a folder with a list of a known name."""
+    return _table(root) is not None
+
+
+def read(root: Path) -> Listing:
+    """See `Layout.read`."""
+    table = _table(root)
+    if table is None:
+        raise file_error(
+            root, f"has no list of pairs ({' or '.join(_NAMES)})", "add one or choose another layout"
+        )
+    images: Files = {}
+    labels: Files = {}
+    subjects: dict[str, str] = {}
+    spacings: dict[str, tuple[float, ...]] = {}
+    for number, row in enumerate(_rows(table), start=1):
+        files = _files(row, "image", table)
+        if not files:
+            raise file_error(table, f"entry {number} has no image", "fill its column image")
+        name = str(row.get("name") or stem(files[0]))
+        if name in images:
+            raise file_error(
+                table, f"has case {name} twice", "give each case a name of its own in column name"
+            )
+        images[name] = files
+        if masks := _files(row, "label", table):
+            labels[name] = masks
+        if row.get("subject"):
+            subjects[name] = str(row["subject"])
+        if row.get("spacing"):
+            spacings[name] = _spacing(row["spacing"], table)
+    return Listing(images, labels, read_description(table.parent / "dataset.json"), subjects, spacings)
+
+
+def _table(root: Path) -> Path | None:
+    """The list that is meant by a path, if any."""
+    if root.is_file() and root.suffix.lower() in (".csv", ".tsv", ".json"):
+        return root
+    return next((root / name for name in _NAMES if (root / name).is_file()), None)
+
+
+def _rows(table: Path) -> list[dict[str, Any]]:
+    """The entries. Raises InputError for unknown columns, so that a misspelt one is not passed over."""
+    if table.suffix.lower() != ".json":
+        rows: list[dict[str, Any]] = [dict(row) for row in read_rows(table)]
+    else:
+        content = read_json(table)
+        if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+            raise file_error(
+                table, "is not a list of objects", 'write [{"image": "a.png", "label": "b.png"}]'
+            )
+        rows = content
+    unknown = sorted({key for row in rows for key in row if not _KEYS.match(key)})
+    if unknown or not any("image" in row for row in rows):
+        finding = f"has unknown columns {', '.join(unknown)}" if unknown else "has no column image"
+        raise file_error(table, finding, "use image, image2, label, label2, name, subject, spacing")
+    return rows
+
+
+def _files(row: dict[str, Any], key: str, table: Path) -> tuple[Path, ...]:
+    """The existing files of `image`, `image2` ... in their order."""
+    columns = sorted((k for k in row if re.fullmatch(rf"{key}\d*", k)), key=lambda k: int(k[len(key) :] or 1))
+    entries: list[Any] = []
+    for column in columns:
+        value = row[column]
+        entries += value if isinstance(value, list) else [value]
+    paths = tuple(table.parent / str(entry) for entry in entries if entry)
+    for path in paths:
+        if not path.is_file():
+            raise file_error(
+                path, f"is listed in {table.name} but is not there", "correct the path in the list"
+            )
+    return paths
+
+
+def _spacing(entry: Any, table: Path) -> tuple[float, ...]:
+    """A number, a list of numbers or a text of them."""
+    return parse_spacing(" ".join(str(e) for e in entry) if isinstance(entry, list) else str(entry), table)
+
+
+LAYOUT = Layout("pairs", "cases.csv or cases.json", recognises, read)

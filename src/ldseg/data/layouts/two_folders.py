@@ -1,0 +1,61 @@
+"""Two folders of equal names: `images/NAME.png` and `labels/NAME.png` (or `masks/`).
+
+Several raters are `labels/NAME_rater1.png` ...; several channels `images/NAME_0000.nii.gz` ... A dataset.json
+beside the folders may name classes, channels, "axes" and "ignore_id".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ldseg.data.faults import file_error
+from ldseg.data.formats import stem
+from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.data.names import Files, by_stem, complete_groups, rater_groups, suffix_groups, volumes_in
+from ldseg.data.tables import read_description
+
+_IMAGES = ("images", "image", "imgs")
+_LABELS = ("labels", "label", "masks", "mask", "annotations")
+
+
+def recognises(root: Path) -> bool:
+    """A folder of images and at least one of masks."""
+    return bool(_folders(root, _IMAGES)) and bool(_folders(root, _LABELS))
+
+
+def read(root: Path) -> Listing:
+    """See `Layout.read`."""
+    images = volumes_in(_only(root, _IMAGES))
+    labels = volumes_in(_only(root, _LABELS))
+    return Listing(
+        images=(grouped := _images(images, labels)),
+        labels=rater_groups(labels, grouped),
+        description=read_description(root / "dataset.json"),
+    )
+
+
+def _images(images: list[Path], labels: list[Path]) -> Files:
+    """Images by name; `_0000` is a channel's suffix only when the masks do not have it too."""
+    groups = suffix_groups(images)
+    if groups is None or {stem(path) for path in labels} & {stem(path) for path in images}:
+        return by_stem(images)
+    return complete_groups(groups, max(len(files) for files in groups.values()))
+
+
+def _folders(root: Path, names: tuple[str, ...]) -> list[Path]:
+    """Sub-folders with one of the names, whatever the case of their letters."""
+    if not root.is_dir():
+        return []
+    return sorted(path for path in root.iterdir() if path.name.lower() in names and path.is_dir())
+
+
+def _only(root: Path, names: tuple[str, ...]) -> Path:
+    """The one folder of these names. Raises InputError when there are several."""
+    found = _folders(root, names)
+    if len(found) != 1:
+        finding = f"has {len(found)} folders named {' or '.join(names)}"
+        raise file_error(root, finding, "keep one, or give a list of pairs (cases.csv)")
+    return found[0]
+
+
+LAYOUT = Layout("two_folders", "images/ and labels/ or masks/", recognises, read)

@@ -1,0 +1,162 @@
+"""Splits by subject: a test part and folds for cross-validation, in a file that a person may edit.
+
+A subject's place depends on (seed, subject) alone, through SHA-256: not on the order of cases, the file system or
+the version of a library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ldseg.data.cases import Case
+from ldseg.data.faults import file_error, listed
+from ldseg.data.tables import read_json
+from ldseg.errors import InputError
+
+SPLITS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Names of the cases to train on and to validate on; no name is in both, except in the part "all"."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A test part that no fold touches, and folds whose validation parts together are all other cases."""
+
+    version: int
+    seed: int
+    test: tuple[str, ...]
+    folds: tuple[Fold, ...]
+
+    def part(self, fold: int | Literal["all"]) -> Fold:
+        """One fold; "all" trains on every case that is not for testing and only watches fold 0's validation
+        cases.
+
+        Raises InputError when there is no such fold.
+        """
+        if fold == "all":
+            first = self.folds[0]
+            return Fold(tuple(sorted((*first.train, *first.validation))), first.validation)
+        if not 0 <= fold < len(self.folds):
+            raise InputError(f"fold {fold} does not exist; choose 0 to {len(self.folds) - 1} or all")
+        return self.folds[fold]
+
+
+def make_splits(cases: Iterable[Case], seed: int = 0, folds: int = 5, test_fraction: float = 0.0) -> Splits:
+    """Split by subject.
+
+    `test_fraction` in [0, 1) of the subjects, rounded down but at least one when above 0, is set aside. With
+    fewer subjects than `folds` there are as many folds as subjects. All cases of one single subject are split
+    like subjects: the figures then say nothing about other subjects. Raises InputError when fewer than two
+    units would be left to train and validate on.
+    """
+    if folds < 2:
+        raise InputError(f"the number of folds is {folds}; choose 2 or more, e.g. 5")
+    if not 0 <= test_fraction < 1:
+        raise InputError(f"test_fraction is {test_fraction}; choose a value in [0, 1), e.g. 0.2")
+    members = _members(cases)
+    order = sorted(members, key=lambda subject: _rank(seed, subject))
+    tested = max(int(test_fraction * len(order) + 1e-9), 1) if test_fraction > 0 else 0
+    rest = order[tested:]
+    if len(rest) < 2:
+        finding = f"{len(order)} subjects leave {len(rest)} to train and validate on"
+        raise InputError(
+            f"{finding}; add cases{' or set no test part aside' if tested else ', two at least'}"
+        )
+    parts = _balanced(rest, members, min(folds, len(rest)))
+    test = tuple(sorted(name for subject in order[:tested] for name in members[subject]))
+    return Splits(SPLITS_VERSION, seed, test, tuple(_fold(parts, number) for number in range(len(parts))))
+
+
+def write_splits(path: Path, splits: Splits) -> None:
+    """Write as JSON, whole or not at all. Raises InputError when the disk refuses."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(
+            json.dumps(asdict(splits), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        os.replace(temporary, path)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True)
+        raise file_error(
+            path, f"cannot be written ({problem.strerror})", "check the folder and its space"
+        ) from problem
+
+
+def read_splits(path: Path) -> Splits:
+    """Read what `write_splits` wrote. Raises InputError: missing, damaged, newer, overlapping."""
+    if not path.is_file():
+        raise file_error(path, "there is no such file", "make the splits first")
+    content = read_json(path)
+    version = content.get("version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SPLITS_VERSION:
+        raise file_error(path, f"is of version {version}, newer than this program", "update ldseg")
+    try:
+        splits = Splits(
+            version=int(content["version"]),
+            seed=int(content["seed"]),
+            test=_names(content["test"]),
+            folds=tuple(Fold(_names(fold["train"]), _names(fold["validation"])) for fold in content["folds"]),
+        )
+    except (KeyError, TypeError, ValueError) as problem:
+        raise file_error(
+            path, f"is not a file of splits ({problem!r})", "remove it to make the splits again"
+        ) from problem
+    if not splits.folds:
+        raise file_error(path, "has no folds", "remove it to make the splits again")
+    for number, fold in enumerate(splits.folds):
+        parts = [set(splits.test), set(fold.train), set(fold.validation)]
+        twice = sorted((parts[0] & parts[1]) | (parts[0] & parts[2]) | (parts[1] & parts[2]))
+        if twice:
+            raise file_error(
+                path, f"fold {number} has {listed(twice)} in two parts", "keep each case in one part"
+            )
+    return splits
+
+
+def _members(cases: Iterable[Case]) -> dict[str, list[str]]:
+    """Subject to its cases' names; the cases themselves when there is only one subject."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        members[case.subject].append(case.name)
+    if len(members) == 1:
+        return {name: [name] for names in members.values() for name in names}
+    return members
+
+
+def _rank(seed: int, subject: str) -> bytes:
+    """A number drawn for (seed, subject)."""
+    return hashlib.sha256(f"{seed}:{subject}".encode()).digest()
+
+
+def _balanced(order: list[str], members: dict[str, list[str]], folds: int) -> list[list[str]]:
+    """Cases of each fold: every subject goes to the fold with the fewest cases so far."""
+    parts: list[list[str]] = [[] for _ in range(folds)]
+    for subject in order:
+        min(parts, key=len).extend(members[subject])
+    return parts
+
+
+def _fold(parts: list[list[str]], number: int) -> Fold:
+    """Validate on part `number`, train on the others."""
+    train = [name for n, part in enumerate(parts) if n != number for name in part]
+    return Fold(tuple(sorted(train)), tuple(sorted(parts[number])))
+
+
+def _names(entry: Any) -> tuple[str, ...]:
+    """A list of names."""
+    if not isinstance(entry, list) or not all(isinstance(name, str) for name in entry):
+        raise TypeError("a part is not a list of names")
+    return tuple(entry)

@@ -1,0 +1,47 @@
+"""`Volume`: voxels with a place in the world, the only thing with voxels that crosses a room.
+
+Notation: M channels; *S the spatial (and time) grid in the order of `axes`, slowest first, for example
+(Z, Y, X) for "zyx", (T, Y, X) for "tyx", (Y, X) for "yx".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+Axes = Literal["yx", "zyx", "tyx"]
+Kind = Literal["image", "labels"]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An image or a label map on its own grid."""
+
+    array: NDArray[Any]
+    """(M, *S). Images keep the file's numbers as float32; labels are (1, *S) of an integer type."""
+    spacing: tuple[float, ...]
+    """Size of a voxel along each of `axes`, in mm (seconds for "t", or frames); 1.0 where there is none."""
+    origin: tuple[float, ...]
+    """Position of the first voxel's centre in mm, order (x, y[, z]), LPS as in DICOM and ITK; for "tyx" the third
+    is the time of the first frame."""
+    direction: tuple[float, ...]
+    """Direction cosines, row-major (x, y[, z]) matrix whose columns are the index axes x, y[, z], LPS."""
+    axes: Axes
+    kind: Kind
+    native: Any = field(default=None, repr=False, compare=False)
+    """Header of the file it was read from (the reader's own type): the same format is written bit-equal."""
+    stored: str = field(default="", compare=False)
+    """Number type in the file, e.g. "int16"; empty when the voxels never were in a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The grid *S, without the channels."""
+        return tuple(int(n) for n in self.array.shape[1:])
+
+    def with_array(self, array: NDArray[Any], kind: Kind) -> Volume:
+        """The same grid with other voxels; `array` is (M, *S) with the same *S."""
+        if tuple(array.shape[1:]) != self.shape:
+            raise ValueError(f"array of shape {array.shape[1:]} does not fit the grid {self.shape}")
+        return replace(self, array=array, kind=kind)
