@@ -1,4 +1,4 @@
-"""From cases to volumes: images with the wanted channels, label maps with the set's ids on the image's grid."""
+"""From cases to volumes: images with the wanted channels, masks with the set's ids on the image's grid."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ class Volume:
     spacing: tuple[float, ...]
     """Size of a voxel along each of `axes`, in mm (seconds for "t", or frames); 1.0 where there is none."""
     origin: tuple[float, ...]
-    """Position of the first voxel's centre in mm, order (x, y[, z]), LPS as in DICOM and ITK; for "tyx" the third
-    is the time of the first frame."""
+    """Position of the first voxel's centre in mm, order (x, y[, z]), LPS as in DICOM and ITK; for "tyx" the
+    third is the time of the first frame."""
     direction: tuple[float, ...]
     """Direction cosines, row-major (x, y[, z]) matrix whose columns are the index axes x, y[, z], LPS."""
     axes: Axes

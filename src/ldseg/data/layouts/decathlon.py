@@ -8,6 +8,7 @@ Images of several channels are 4D files. The files of nnU-Net v1 (`imagesTr/NAME
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,14 @@ def _image_files(image: Path, channels: int | None) -> tuple[Path, ...]:
     """The file itself, or its `_0000` ... files."""
     if image.is_file():
         return (image,)
-    kind = ending(image)
-    parts = sorted(path for path in image.parent.glob(f"*{kind}") if path.name.startswith(f"{stem(image)}_"))
-    groups = channel_groups(parts, channels) if parts else {}
-    if stem(image) not in groups:
+    part = re.compile(rf"{re.escape(stem(image))}_\d{{4}}{re.escape(ending(image))}")
+    inside = sorted(image.parent.iterdir()) if image.parent.is_dir() else []
+    parts = [path for path in inside if part.fullmatch(path.name)]
+    if not parts:
         raise file_error(
             image, "is listed in dataset.json but is not there", "add the file or remove the entry"
         )
-    return groups[stem(image)]
+    return channel_groups(parts, channels or len(parts))[stem(image)]
 
 
 def _existing(path: Path, table: Path) -> Path:
