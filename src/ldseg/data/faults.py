@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from struct import error as struct_error
-from zlib import error as zlib_error
 
 from ldseg.errors import InputError
 
@@ -26,22 +24,6 @@ def file_error(file: Path | str, finding: str, remedy: str) -> FileError:
     return FileError(f"{file}: {finding}; {remedy}", str(file), finding, remedy)
 
 
-# What the decoding libraries raise on damaged bytes, measured by feeding them truncated and random files.
-_DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    SyntaxError,
-    RuntimeError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    struct_error,
-    zlib_error,
-)
-
-
 @contextmanager
 def decoding(path: Path, form: str) -> Generator[None, None, None]:
     """One line for whatever a library raises while it decodes `path`; wrap the library's call only."""
@@ -49,7 +31,9 @@ def decoding(path: Path, form: str) -> Generator[None, None, None]:
         yield
     except InputError:
         raise
-    except _DAMAGE as problem:
+    except (
+        Exception
+    ) as problem:  # on damaged bytes libraries raise anything, a MemoryError for a huge size too
         finding = f"cannot be read as {form} ({first_line(problem)})"
         raise file_error(
             path, finding, "it may be truncated or of another format: export it again"
@@ -57,9 +41,12 @@ def decoding(path: Path, form: str) -> Generator[None, None, None]:
 
 
 def first_line(problem: BaseException) -> str:
-    """The last telling line of a library's message, shortened; the type's name where there is no message."""
+    """The telling line of a library's message, shortened; the type's name where there is no message."""
     lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    text = lines[-1] if lines else type(problem).__name__
+    errors = [
+        line.split("ERROR:")[1].strip() for line in lines if "ERROR:" in line
+    ]  # ITK puts source lines first
+    text = (errors or lines or [type(problem).__name__])[0]
     return text if len(text) <= 160 else text[:157] + "..."
 
 

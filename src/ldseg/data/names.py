@@ -38,8 +38,8 @@ def channel_groups(paths: Sequence[Path], channels: int) -> Files:
     """Files per case, with `_0000`, `_0001` ... read as the channels of one image where all files say so.
 
     A suffix is a channel's when every name counts from 0000 to at most `channels` files. Frames of a
-    film (`_0007`, or more files than channels) therefore keep their names. Raises InputError for an image that lacks
-    some of its channel files; one file alone may hold all channels.
+    film (`_0007`, or more files than channels) therefore keep their names. Raises InputError for an image
+    that lacks some of its channel files; one file alone may hold all channels.
     """
     groups = suffix_groups(paths)
     if groups is None or max(len(files) for files in groups.values()) > channels:

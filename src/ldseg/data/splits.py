@@ -1,7 +1,7 @@
 """Splits by subject: a test part and folds for cross-validation, in a file that a person may edit.
 
-A subject's place depends on (seed, subject) alone, through SHA-256: not on the order of cases, the file system
-or the version of a library.
+A subject's place depends on (seed, subject) alone, through SHA-256: not on the order of cases, the file
+system or the version of a library.
 """
 
 from __future__ import annotations

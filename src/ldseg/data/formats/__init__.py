@@ -148,7 +148,7 @@ def write_volume(path: Path, volume: Volume) -> None:
             remedy = "free some space or choose another folder"
             raise file_error(path, "not written: no space left on the disk", remedy) from problem
         finding = f"cannot be written ({problem.strerror or first_line(problem)})"
-        raise file_error(path, finding, "check the folder and its rights") from problem
+        raise file_error(path, finding, "check the folder, its rights and its free space") from problem
 
 
 @contextmanager

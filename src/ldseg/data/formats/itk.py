@@ -6,6 +6,7 @@ bit.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ldseg.data.faults import decoding, first_line
+from ldseg.data.faults import decoding
 from ldseg.data.formats.format import Format
+from ldseg.data.formats.metaimage import check_whole
+from ldseg.data.formats.nrrd import NrrdGeometry, read_geometry, write_geometry
 from ldseg.data.geometry import Grid, arrange, arrangement, choose, grid_of, to_volume
 from ldseg.data.volumes import Axes, Kind, Volume
 
@@ -26,15 +29,22 @@ class ItkHeader:
 
     size: tuple[int, ...]
     grid: Grid
+    nrrd: NrrdGeometry | None = None
+    """The same grid as text, when the file was a NRRD."""
 
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
     del kind
     with decoding(path, "MetaImage or NRRD"):
+        is_nrrd = path.suffix.lower() == ".nrrd"
+        if not is_nrrd:
+            check_whole(path)
         image = sitk.ReadImage(str(path))
         array = sitk.GetArrayFromImage(image)  # ([[t, ]z, ]y, x[, c])
-    header = ItkHeader(image.GetSize(), Grid(image.GetSpacing(), image.GetOrigin(), image.GetDirection()))
+        text = read_geometry(path) if is_nrrd else None
+    grid = Grid(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+    header = ItkHeader(image.GetSize(), grid, text)
     array = _five_axes(array, len(header.size))
     chosen = arrangement(array.shape, axes, path)
     return to_volume(arrange(array, chosen), _four_axes(header.grid), chosen, header)
@@ -43,7 +53,7 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
 def write(path: Path, volume: Volume) -> None:
     """See `Format.write`."""
     array = volume.array if volume.kind == "labels" else volume.array.astype(np.float32)
-    size, grid = _file_grid(volume)
+    size, grid, text = _file_grid(volume)
     shape = (*reversed(size), len(array))
     voxels = np.ascontiguousarray(np.moveaxis(array, 0, -1)).reshape(shape)
     image = sitk.GetImageFromArray(voxels if len(array) > 1 else voxels[..., 0], isVector=len(array) > 1)
@@ -52,11 +62,13 @@ def write(path: Path, volume: Volume) -> None:
     image.SetDirection(grid.direction)
     try:
         sitk.WriteImage(image, str(path), useCompression=True)
-        written = sitk.GetArrayViewFromImage(sitk.ReadImage(str(path)))
+        if path.suffix.lower() == ".nrrd" and text is not None:
+            write_geometry(path, text)
+        written = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     except RuntimeError as problem:
-        raise OSError(first_line(problem)) from problem
+        raise OSError(errno.EIO, "ITK could not write it whole") from problem
     if not np.array_equal(written, sitk.GetArrayViewFromImage(image)):
-        raise OSError("the file does not hold what was written")  # ITK does not notice a full disk
+        raise OSError(errno.EIO, "ITK could not write it whole")  # ITK does not notice a full disk
 
 
 def _five_axes(array: NDArray[Any], dimensions: int) -> NDArray[Any]:
@@ -77,11 +89,11 @@ def _four_axes(grid: Grid) -> Grid:
     )
 
 
-def _file_grid(volume: Volume) -> tuple[tuple[int, ...], Grid]:
+def _file_grid(volume: Volume) -> tuple[tuple[int, ...], Grid, NrrdGeometry | None]:
     """Size and grid of the file to write: the native's own where it still describes the volume."""
     own = (tuple(reversed(volume.shape)), grid_of(volume))
     if not isinstance(volume.native, ItkHeader):
-        return own
+        return *own, None
     native = volume.native
     size = native.size + (1,) * (4 - len(native.size))
     frames = (0, 1, 2) if size[2] > 1 else (0, 1, 3)
@@ -89,8 +101,8 @@ def _file_grid(volume: Volume) -> tuple[tuple[int, ...], Grid]:
     described = (tuple(size[n] for n in indices), choose(_four_axes(native.grid), indices))
     used = {n for n in range(len(native.size)) if size[n] > 1}
     if described == own and used <= set(indices):
-        return native.size, native.grid
-    return own
+        return native.size, native.grid, native.nrrd
+    return *own, None
 
 
 META_IMAGE = Format("MetaImage", (".mha", ".mhd"), read, write, has_geometry=True)

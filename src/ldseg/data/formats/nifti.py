@@ -6,6 +6,7 @@ The file's (i, j, k, t, c) becomes (c, k, j, i) and its RAS affine LPS. The head
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ldseg.data.formats.format import Format
 from ldseg.data.geometry import Grid, affine, arrange, arrangement, choose, grid_of, to_volume
 from ldseg.data.volumes import Axes, Kind, Volume
 
+_HEADER_1, _HEADER_2 = 348, 540  # bytes
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 _SECONDS = {"msec": 1e-3, "usec": 1e-6}
@@ -29,9 +31,7 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`. A palette does not exist in NIfTI, so `kind` makes no difference."""
     del kind
     with decoding(path, "NIfTI"):
-        image = nib.load(path, mmap=False)
-        if not isinstance(image, Nifti1Image):
-            raise ValueError(f"it is {type(image).__name__}")
+        image = _open(path)
         header = image.header.copy()
         array = np.asanyarray(image.dataobj)
     array = _five_axes(_split_colours(array), path)
@@ -62,6 +62,19 @@ def write(path: Path, volume: Volume) -> None:
     header["cal_min"] = header["cal_max"] = 0  # the image's display window means nothing for labels
     make = Nifti2Image if isinstance(header, Nifti2Header) else Nifti1Image
     nib.save(make(data, None, header), path)  # without an affine nibabel leaves the header's own untouched
+
+
+def _open(path: Path) -> Nifti1Image:
+    """The whole file from memory: read to its end, so that gzip compares its checksum."""
+    content = path.read_bytes()
+    if path.suffix.lower() == ".gz":
+        content = gzip.decompress(content)
+    sizes = {int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big")}
+    if _HEADER_2 in sizes:
+        return Nifti2Image.from_bytes(content)
+    if _HEADER_1 not in sizes:
+        raise ValueError("it has no NIfTI header")
+    return Nifti1Image.from_bytes(content)
 
 
 def _split_colours(array: NDArray[Any]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""A folder per case with an image and one mask per rater: `7/image_8.jpg`, `7/label0_.jpg` ... `7/label3_.jpg`.
+"""A folder per case with an image and one mask per rater: `7/image_8.jpg`, `7/label0_.jpg`, ....
 
 Case folders may lie one or two levels deep; a case is named after its folder, with the level above in front
 where there is one (`training_7`), because numbers start again in each.
