@@ -1,0 +1,83 @@
+"""Two methods on the same cases: paired differences, with bootstrap intervals and a Wilcoxon test.
+
+Paired, since most of the spread between cases is how hard they are, which both methods share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ldseg.data.faults import listed
+from ldseg.errors import InputError
+from ldseg.evaluation.bootstrap import paired_difference
+from ldseg.evaluation.scores import Scores
+
+ALL_CLASSES = "all classes"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row: one metric of one class."""
+
+    class_name: str
+    metric: str
+    a: float
+    """Mean of the first."""
+    b: float
+    """Mean of the second."""
+    difference: float
+    """Mean of b - a over the cases."""
+    low: float
+    """Lower end of the 95 % interval of the difference."""
+    high: float
+    p_value: float
+    """Two-sided Wilcoxon signed-rank; not corrected for the number of rows."""
+
+
+def compare(a: Scores, b: Scores, seed: int = 0) -> list[Comparison]:
+    """Rows for the mean Dice over classes and for each class and metric, b against a.
+
+    Raises InputError where cases, classes or the tolerance differ: then the numbers are not of one kind.
+    """
+    _require_equal("cases", set(a.cases), set(b.cases))
+    _require_equal("classes", set(a.metrics), set(b.metrics))
+    if a.tolerance_mm != b.tolerance_mm:
+        raise InputError(
+            f"the tolerance is {a.tolerance_mm} mm in the first, {b.tolerance_mm} mm in the second scores; "
+            "evaluate both with the same --tolerance-mm"
+        )
+    b = _in_order_of(a, b)
+    rows = [_row(ALL_CLASSES, "dice", a.case_dice(), b.case_dice(), a.groups, seed)]
+    for name, metrics in a.metrics.items():
+        shared = [metric for metric in metrics if metric in b.metrics[name]]
+        rows += [_row(name, m, a.values(name, m), b.values(name, m), a.groups, seed) for m in shared]
+    return rows
+
+
+def _row(
+    name: str, metric: str, a: list[float], b: list[float], subjects: list[str], seed: int
+) -> Comparison:
+    found = paired_difference(a, b, subjects, seed)
+    return Comparison(
+        name, metric, float(np.mean(a)), float(np.mean(b)), found.mean, found.low, found.high, found.p_value
+    )
+
+
+def _in_order_of(a: Scores, b: Scores) -> Scores:
+    cases = {name: {class_name: b.cases[name][class_name] for class_name in a.metrics} for name in a.cases}
+    return Scores(cases, b.classes, b.tolerance_mm, b.subjects, b.failed)
+
+
+def _require_equal(what: str, a: set[str], b: set[str]) -> None:
+    if a == b:
+        return
+    only = [
+        f"only in the {which}: {listed(sorted(names))}"
+        for which, names in (("first", a - b), ("second", b - a))
+        if names
+    ]
+    raise InputError(
+        f"the two scores have different {what} ({'; '.join(only)}); evaluate both on the same set"
+    )

@@ -1,0 +1,137 @@
+"""A folder of predictions against a folder or data set of masks, matched by the cases' names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ldseg.data.cases import Case, DataOptions, DataSet
+from ldseg.data.faults import file_error, listed
+from ldseg.data.formats import format_of, read_volume
+from ldseg.data.geometry import largest_offset
+from ldseg.data.names import by_stem, volumes_in
+from ldseg.data.volumes import Volume
+from ldseg.errors import InputError
+from ldseg.evaluation.masks import Empty
+from ldseg.evaluation.metrics import ClassScores, evaluate_case
+from ldseg.evaluation.references import load_references, open_references
+from ldseg.evaluation.scores import Scores
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How predictions are measured."""
+
+    tolerance_mm: float = 1.0
+    """Distance up to which surfaces are equal (NSD), >= 0, in mm (pixels where nothing says the spacing)."""
+    partial: bool = False
+    """Score only the cases that have a prediction, e.g. a test split against all masks of a data set."""
+    keep_going: bool = False
+    """Score the other cases when one cannot be scored, and list it as failed."""
+    seed: int = 0
+    """Of the bootstrap intervals."""
+    data: DataOptions = field(default_factory=DataOptions)
+    """How to read the masks."""
+
+    def __post_init__(self) -> None:
+        if not self.tolerance_mm >= 0:
+            raise InputError(f"tolerance_mm is {self.tolerance_mm}; choose a length of at least 0, e.g. 1")
+
+
+def evaluate_folders(
+    predictions: Path,
+    labels: Path,
+    options: EvaluationOptions | None = None,
+    on_case: Callable[[str], None] | None = None,
+) -> Scores:
+    """Score every case; `on_case` is called with its name after each, for a progress bar.
+
+    `predictions` is a folder of label files with the cases' names; files named CASE_something are taken for
+    other results of the case. Raises InputError for a missing prediction, a file without a mask, a prediction
+    on another grid or with undeclared ids; with `keep_going` only where nothing at all can be scored.
+    """
+    options = options or EvaluationOptions()
+    predictions = Path(predictions)
+    if not predictions.is_dir():
+        raise file_error(predictions, "there is no such folder", "give the folder of predicted label files")
+    references = open_references(Path(labels), predictions, options.data)
+    files = {name: paths[0] for name, paths in by_stem(volumes_in(predictions)).items()}
+    cases = [case for case in references.cases if case.name in files or not options.partial]
+    failed = _partners_missing(predictions, references, cases, files)
+    if failed and not options.keep_going:
+        raise InputError(next(iter(failed.values())))
+    scored: dict[str, dict[str, ClassScores]] = {}
+    for case in (case for case in cases if case.name in files):
+        try:
+            scored[case.name] = _evaluate(references, case, files[case.name], options.tolerance_mm)
+        except InputError as problem:
+            if not options.keep_going:
+                raise
+            failed[case.name] = str(problem)
+        if on_case is not None:
+            on_case(case.name)
+    if not scored:
+        reason = next(iter(failed.values()), f"{predictions}: no file has the name of a case")
+        raise InputError(f"nothing could be scored; {reason}")
+    return Scores(scored, references.classes, options.tolerance_mm, _subjects(cases, scored), failed)
+
+
+def _subjects(cases: Sequence[Case], scored: Container[str]) -> dict[str, str]:
+    """Case to subject; empty when every case is its own."""
+    subjects = {case.name: case.subject for case in cases if case.name in scored}
+    return subjects if any(name != subject for name, subject in subjects.items()) else {}
+
+
+def _partners_missing(
+    predictions: Path, references: DataSet, cases: Sequence[Case], files: dict[str, Path]
+) -> dict[str, str]:
+    """Case or file name to what is wrong: masks without prediction, predictions without mask."""
+    missing = [case.name for case in cases if case.name not in files]
+    names = {case.name for case in references.cases}
+    extra = [name for name in files if name not in names and not any(name.startswith(f"{n}_") for n in names)]
+    because = f"has no prediction for {listed(missing)}"
+    remedy = "predict all of them, or score those that are there with --partial"
+    found = dict.fromkeys(missing, f"{predictions}: {because}; {remedy}")
+    because = f"has no mask for {listed([files[name].name for name in extra])}"
+    remedy = "remove them, or give the masks of these cases"
+    return found | dict.fromkeys(extra, f"{references.root}: {because}; {remedy}")
+
+
+def _evaluate(references: DataSet, case: Case, file: Path, tolerance_mm: float) -> dict[str, ClassScores]:
+    """One case; with several raters each metric is the mean over the raters."""
+    prediction = read_volume(file, "labels", references.axes)
+    scores: list[dict[str, ClassScores]] = []
+    for mask in load_references(references, case):
+        _refuse_elsewhere(references, case, file, prediction, mask)
+        try:
+            scores.append(
+                evaluate_case(prediction, mask, references.classes, references.ignore_id, tolerance_mm)
+            )
+        except InputError as problem:
+            raise InputError(f"{file}: {problem}") from problem
+    return {name: _mean([by_class[name] for by_class in scores]) for name in scores[0]}
+
+
+def _refuse_elsewhere(references: DataSet, case: Case, file: Path, prediction: Volume, mask: Volume) -> None:
+    """Raise InputError where the prediction lies at another place in the world than the mask."""
+    source = (case.images or case.labels)[0]
+    placed = format_of(file).has_geometry and format_of(source).has_geometry
+    if not placed or prediction.shape != mask.shape:
+        return
+    if case.spacing is not None:
+        prediction = replace(prediction, spacing=case.spacing)
+    apart = largest_offset(mask, prediction)
+    if not apart <= references.geometry_tolerance:
+        finding = f"lies up to {apart:.3g} voxels away from {source.name} (different affine)"
+        remedy = "predict on the image that the mask was drawn on, or raise --data.geometry_tolerance"
+        raise file_error(file, finding, remedy)
+
+
+def _mean(raters: Sequence[ClassScores]) -> ClassScores:
+    """The mean over raters; flagged as empty when it is for any of them."""
+    metrics = {name: float(np.mean([one.metrics[name] for one in raters])) for name in raters[0].metrics}
+    flags: list[Empty] = [one.empty for one in raters if one.empty != "none"]
+    return ClassScores(metrics, flags[0] if flags else "none")

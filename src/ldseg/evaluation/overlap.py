@@ -1,0 +1,37 @@
+"""Overlap and volume of two masks.
+
+Dice = 2 |P and R| / (|P| + |R|), over all voxels of the case, all frames of a 2D+time case together.
+volume_error = | |P| - |R| | / |R|, a share of the reference's volume.
+volume_difference_mm3 (mm2 in 2D; mm2 per frame in 2D+time) = |P| - |R|, positive where too much is predicted.
+
+Empty masks. Both empty: Dice 1 and no error, the prediction is right. One empty: Dice 0; the volume error is
+1, since a share of nothing has no value and the whole of the predicted volume is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ldseg.evaluation.masks import MaskPair, frames
+
+
+def measure(pair: MaskPair) -> dict[str, float]:
+    """`dice`, `volume_error` and the signed volume difference of one class."""
+    predicted, true = int(pair.prediction.sum()), int(pair.reference.sum())
+    common = int((pair.prediction & pair.reference).sum())
+    return {
+        "dice": 2 * common / (predicted + true) if predicted + true else 1.0,
+        "volume_error": abs(predicted - true) / (true or predicted or 1),
+        _difference_name(pair): (predicted - true) * _voxel_size(pair),
+    }
+
+
+def _difference_name(pair: MaskPair) -> str:
+    return "volume_difference_mm3" if pair.axes == "zyx" else "volume_difference_mm2"
+
+
+def _voxel_size(pair: MaskPair) -> float:
+    """mm3 or mm2 of one voxel; over time, a frame's share of it, so that the sum is the mean over frames."""
+    if pair.axes == "tyx":
+        return math.prod(pair.spacing[1:]) / max(1, sum(1 for _ in frames(pair)))
+    return math.prod(pair.spacing)

@@ -1,0 +1,102 @@
+"""The masks to measure against: a data set of any layout, or a plain folder of label files.
+
+Both become a `DataSet`; the cases of a plain folder have masks and no images.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from ldseg.data.cases import Case, DataOptions, DataSet
+from ldseg.data.datasets import open_dataset
+from ldseg.data.faults import file_error
+from ldseg.data.formats import ending, read_volume, stem
+from ldseg.data.layouts import find_layout
+from ldseg.data.loading import label_ids, load_labels, mapped_ids
+from ldseg.data.names import by_stem, rater_groups, volumes_in
+from ldseg.data.spacings import expand, spacing_of
+from ldseg.data.tables import Description, read_description
+from ldseg.data.volumes import Volume
+from ldseg.errors import InputError
+from ldseg.planning.plan import read_plan
+
+
+def open_references(labels: Path, predictions: Path, options: DataOptions) -> DataSet:
+    """The labelled cases at `labels`, and the classes to score.
+
+    Classes are those of the dataset.json (in the folder of labels or the one above), else those of a
+    plan.json beside the predictions, else the ids found in the masks and the predictions. Raises InputError
+    when there are no masks, or what describes them is damaged.
+    """
+    labels = Path(labels)
+    if not labels.exists():
+        raise file_error(labels, "there is no such file or folder", "give the folder of reference masks")
+    if options.layout is not None or labels.is_file() or find_layout(labels) is not None:
+        found = open_dataset(labels, options)
+        found = replace(found, cases=tuple(case for case in found.cases if case.labels))
+    else:
+        found = _plain_folder(labels, predictions, options)
+    if not found.cases:
+        raise file_error(labels, "has no masks", "give the folder of reference masks")
+    return found if found.declared else replace(found, classes=_classes(found, predictions))
+
+
+def load_references(references: DataSet, case: Case) -> tuple[Volume, ...]:
+    """One mask (1, *S) per rater. Raises InputError when one is unreadable or does not fit its image."""
+    if case.images:
+        return load_labels(references, case)
+    masks = tuple(
+        mapped_ids(read_volume(path, "labels", references.axes), references) for path in case.labels
+    )
+    return masks if case.spacing is None else tuple(replace(mask, spacing=case.spacing) for mask in masks)
+
+
+def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> DataSet:
+    """A folder with masks and nothing else, such as labelsTs."""
+    files = volumes_in(labels)
+    if not files:
+        raise file_error(labels, "has no masks directly in it", "give the folder of reference masks")
+    says = _description(labels)
+    axes = options.axes or says.axes or read_volume(files[0], "labels").axes
+    binary = options.labels_above_zero or options.label_threshold is not None
+    named = list(by_stem(volumes_in(predictions))) if predictions.is_dir() else []
+    cases = [
+        Case(name, (), paths, name, None if steps is None else expand(steps, axes, paths[0]))
+        for name, paths in sorted(rater_groups(files, named).items())
+        for steps in [options.spacing or spacing_of(paths[0])]
+    ]
+    return DataSet(
+        root=labels,
+        cases=tuple(cases),
+        channel_names=(),
+        classes={"background": 0, "class_1": 1} if binary else (says.classes or {"background": 0}),
+        ignore_id=options.ignore_id if options.ignore_id is not None else says.ignore_id,
+        axes=axes,
+        file_ending=ending(files[0]),
+        labels_above_zero=options.labels_above_zero,
+        label_threshold=options.label_threshold,
+        geometry_tolerance=options.geometry_tolerance,
+        declared=binary or says.classes is not None,
+    )
+
+
+def _description(labels: Path) -> Description:
+    beside = read_description(labels / "dataset.json")
+    return beside if beside.content else read_description(labels.parent / "dataset.json")
+
+
+def _classes(references: DataSet, predictions: Path) -> dict[str, int]:
+    """Classes that no data set declares. What is unreadable has no ids here; scoring it reports it."""
+    plan = predictions / "plan.json"
+    if plan.is_file():
+        return read_plan(plan).classes
+    names = {case.name for case in references.cases}
+    files = [path for case in references.cases for path in case.labels]
+    files += [path for path in volumes_in(predictions) if stem(path) in names]
+    ids: set[int] = set()
+    for path in files:
+        with suppress(InputError):
+            ids |= set(label_ids(read_volume(path, "labels", references.axes)))
+    return {"background": 0} | {f"class_{id_}": id_ for id_ in sorted(ids - {0, references.ignore_id})}

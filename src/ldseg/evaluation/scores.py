@@ -1,0 +1,179 @@
+"""Scores of a set of cases: summary, and `scores.json` with `scores.csv` beside it, written and read.
+
+`scores.json` is a promise to users and scripts (version 1):
+
+    {"version": 1, "tolerance_mm": .., "classes": {CLASS: id},
+     "cases": {NAME: {CLASS: {"dice", "volume_error", "volume_difference_mm3", "hd95_mm", "assd_mm", "nsd"}}},
+     "mean": {CLASS: {..}}, "median": {CLASS: {..}}, "interval": {CLASS: {METRIC: [low, high]}},
+     "mean_dice": .., "mean_dice_interval": [low, high],
+     "subjects": {NAME: SUBJECT}, "failed": {NAME: why}}
+
+The mean Dice is the mean over classes of the mean over cases. Intervals are 95 % bootstrap intervals of the
+means, by subjects where they are known. A record has "empty" ("prediction", "reference" or "both") where a
+mask has no voxel of the class. All numbers are finite.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ldseg.data.faults import file_error
+from ldseg.errors import InputError
+from ldseg.evaluation.bootstrap import mean_interval
+from ldseg.evaluation.metrics import ClassScores
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of all cases of one set."""
+
+    cases: dict[str, dict[str, ClassScores]]
+    """Case, class, metrics; every case has the same classes, and at least one case is there."""
+    classes: dict[str, int]
+    """Name to id, background included where it is declared."""
+    tolerance_mm: float
+    subjects: dict[str, str] = field(default_factory=dict[str, str])
+    """Case to subject; empty where nothing is known, then each case is its own."""
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+    """Cases without scores, and why; they are in no mean."""
+
+    def values(self, class_name: str, metric: str) -> list[float]:
+        """One metric of one class, in the order of `cases`."""
+        return [scores[class_name].metrics[metric] for scores in self.cases.values()]
+
+    def case_dice(self) -> list[float]:
+        """Each case's Dice averaged over the classes, in the order of `cases`."""
+        return [
+            float(np.mean([scores.metrics["dice"] for scores in case.values()]))
+            for case in self.cases.values()
+        ]
+
+    @property
+    def mean_dice(self) -> float:
+        """Mean over classes and cases."""
+        return float(np.mean(self.case_dice()))
+
+    @property
+    def metrics(self) -> dict[str, tuple[str, ...]]:
+        """The names of the metrics of each class."""
+        first = next(iter(self.cases.values()))
+        return {name: tuple(scores.metrics) for name, scores in first.items()}
+
+    @property
+    def groups(self) -> list[str]:
+        """The subject of each case, in the order of `cases`."""
+        return [self.subjects.get(name, name) for name in self.cases]
+
+
+def to_json(scores: Scores, seed: int = 0) -> dict[str, Any]:
+    """The content of `scores.json`; `seed` is that of the bootstrap."""
+    summary: dict[str, dict[str, dict[str, Any]]] = {"mean": {}, "median": {}, "interval": {}}
+    for class_name, metrics in scores.metrics.items():
+        columns = {metric: scores.values(class_name, metric) for metric in metrics}
+        summary["mean"][class_name] = {m: float(np.mean(column)) for m, column in columns.items()}
+        summary["median"][class_name] = {m: float(np.median(column)) for m, column in columns.items()}
+        summary["interval"][class_name] = {
+            m: list(mean_interval(column, scores.groups, seed)) for m, column in columns.items()
+        }
+    return {
+        "version": VERSION,
+        "tolerance_mm": scores.tolerance_mm,
+        "classes": scores.classes,
+        "cases": {
+            name: {class_name: _record(one) for class_name, one in case.items()}
+            for name, case in scores.cases.items()
+        },
+        **summary,
+        "mean_dice": scores.mean_dice,
+        "mean_dice_interval": list(mean_interval(scores.case_dice(), scores.groups, seed)),
+        "subjects": scores.subjects,
+        "failed": scores.failed,
+    }
+
+
+def to_csv(scores: Scores) -> str:
+    """One line a case and class; the columns are the metrics."""
+    text = io.StringIO()
+    names = list(dict.fromkeys(metric for metrics in scores.metrics.values() for metric in metrics))
+    table = csv.DictWriter(text, ["case", "subject", "class", *names, "empty"], lineterminator="\n")
+    table.writeheader()
+    for subject, (name, case) in zip(scores.groups, scores.cases.items(), strict=True):
+        for class_name, one in case.items():
+            table.writerow({"case": name, "subject": subject, "class": class_name, **_record(one)})
+    return text.getvalue()
+
+
+def write_scores(path: Path, scores: Scores, seed: int = 0) -> None:
+    """Write `path` (ending .json) and the table beside it, each whole or not at all.
+
+    Raises InputError when the ending is another or the disk refuses.
+    """
+    path = Path(path)
+    if path.suffix != ".json":
+        raise file_error(path, "scores are written as JSON", "give a name that ends with .json")
+    _write(path, json.dumps(to_json(scores, seed), indent=1, allow_nan=False) + "\n")
+    _write(path.with_suffix(".csv"), to_csv(scores))
+
+
+def read_scores(path: Path) -> Scores:
+    """Read what `write_scores` wrote. Raises InputError for a missing, damaged or newer file."""
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["version"] > VERSION:
+            finding = f"is of version {content['version']}, this ldseg knows up to {VERSION}"
+            raise file_error(path, finding, "install a newer ldseg: pip install -U ldseg")
+        return Scores(
+            cases={
+                name: {class_name: _parsed(record) for class_name, record in case.items()}
+                for name, case in content["cases"].items()
+            },
+            classes=content["classes"],
+            tolerance_mm=content["tolerance_mm"],
+            subjects=content.get("subjects", {}),
+            failed=content.get("failed", {}),
+        )
+    except InputError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as problem:
+        remedy = "make it with ldseg evaluate PREDICTIONS LABELS -o scores.json"
+        raise file_error(path, f"is no readable scores.json ({problem})", remedy) from problem
+
+
+def _record(one: ClassScores) -> dict[str, float | str]:
+    return dict(one.metrics) if one.empty == "none" else {**one.metrics, "empty": one.empty}
+
+
+def _parsed(record: dict[str, Any]) -> ClassScores:
+    metrics = {name: float(value) for name, value in record.items() if name != "empty"}
+    return ClassScores(metrics, record.get("empty", "none"))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write beside and move into place, so that a reader never meets half a file."""
+    staged: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        staged = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        staged.chmod(0o644)
+        os.replace(staged, path)
+    except OSError as problem:
+        finding = f"cannot be written ({problem.strerror or problem})"
+        raise file_error(path, finding, "free some space or choose another folder") from problem
+    finally:
+        if staged is not None:
+            staged.unlink(missing_ok=True)

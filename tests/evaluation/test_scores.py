@@ -1,0 +1,119 @@
+"""`scores.json`: the promised form, finite numbers, whole files, and errors for what is not one."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ldseg.data.volumes import Volume
+from ldseg.errors import InputError
+from ldseg.evaluation.metrics import evaluate_case
+from ldseg.evaluation.scores import Scores, read_scores, to_json, write_scores
+
+CLASSES = {"background": 0, "head": 1, "tail": 2}
+
+
+def volume(array: np.ndarray) -> Volume:
+    return Volume(array[None], (3.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0), "yx", "labels")
+
+
+def scores() -> Scores:
+    """Six cases; the tail is missing in the first prediction, and in both masks of the last."""
+    draw = np.random.default_rng(0)
+    cases = {}
+    for n in range(6):
+        a, b = draw.integers(0, 3, (2, 12, 12))
+        a[(a == 2) & (n in (0, 5))] = 0
+        b[(b == 2) & (n == 5)] = 0
+        cases[f"case{n}"] = evaluate_case(volume(a), volume(b), CLASSES)
+    return Scores(cases, CLASSES, 1.0, {f"case{n}": f"subject{n // 2}" for n in range(6)}, {"bad": "why"})
+
+
+def test_the_file_has_the_promised_form(tmp_path: Path) -> None:
+    write_scores(tmp_path / "deep" / "scores.json", scores())
+    found = json.loads((tmp_path / "deep" / "scores.json").read_text())
+    assert found["version"] == 1
+    promised = {"dice", "hd95_mm", "assd_mm", "nsd", "volume_error"}
+    for part in (found["cases"]["case1"], found["mean"], found["median"], found["interval"]):
+        assert part.keys() == {"head", "tail"}
+        assert promised <= part["head"].keys()
+    dice = [case[name]["dice"] for case in found["cases"].values() for name in ("head", "tail")]
+    assert found["mean_dice"] == pytest.approx(np.mean(dice))
+    for name in ("head", "tail"):
+        for metric, mean in found["mean"][name].items():
+            low, high = found["interval"][name][metric]
+            assert low - 1e-9 <= mean <= high + 1e-9
+
+
+def test_missing_structures_are_flagged_and_every_number_is_finite() -> None:
+    def refuse(number: str) -> float:
+        raise AssertionError(number)
+
+    found = json.loads(json.dumps(to_json(scores())), parse_constant=refuse)
+    assert found["cases"]["case0"]["tail"]["empty"] == "prediction"
+    assert found["cases"]["case5"]["tail"]["empty"] == "both"
+    assert "empty" not in found["cases"]["case1"]["tail"]
+
+
+def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores.json", scores())
+    assert read_scores(tmp_path / "scores.json") == scores()
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
+    write_scores(tmp_path / "a.json", scores(), seed=1)
+    write_scores(tmp_path / "b.json", scores(), seed=1)
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_the_table_beside_it_has_a_line_per_case_and_class(tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores.json", scores())
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    assert (rows[1]["case"], rows[1]["subject"], rows[1]["class"]) == ("case0", "subject0", "tail")
+    assert (float(rows[1]["dice"]), rows[1]["empty"]) == (0, "prediction")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scores(tmp_path / "scores.json", scores())
+    before = sorted(tmp_path.iterdir()), (tmp_path / "scores.json").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(InputError, match=r"scores\.json: cannot be written \(No space left on device\)"):
+        write_scores(tmp_path / "scores.json", scores(), seed=5)
+    assert (sorted(tmp_path.iterdir()), (tmp_path / "scores.json").read_bytes()) == before
+
+
+def test_another_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"ends with \.json"):
+        write_scores(tmp_path / "scores.txt", scores())
+
+
+@pytest.mark.parametrize(
+    "content, finding",
+    [
+        ("{", "is no readable scores.json"),
+        ("[]", "is no readable scores.json"),
+        ('{"version": 1}', "is no readable scores.json"),
+        ('{"version": 99}', "is of version 99"),
+    ],
+)
+def test_what_is_no_scores_file_is_named(tmp_path: Path, content: str, finding: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(InputError, match=rf"a\.json: {finding}"):
+        read_scores(tmp_path / "a.json")
+
+
+def test_a_missing_scores_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.json"):
+        read_scores(tmp_path / "none.json")
