@@ -1,0 +1,264 @@
+"""What a data set looks like: grids, intensities, classes and the width of what is to be segmented.
+
+Taken by streaming the cases, one in memory at a time. Grids are in canonical order (see orientation.py). The
+same cases give the same fingerprint, whatever their order in time: samples are drawn with a seed of the name.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldseg.data.datasets import Case, DataSet, load_image, load_labels
+from ldseg.data.volumes import Volume
+from ldseg.errors import InputError
+from ldseg.planning.components import component_widths
+from ldseg.planning.orientation import orientation_of
+from ldseg.records import from_json, read_versioned, write_json_atomic
+
+FINGERPRINT_VERSION = 1
+SAMPLED_VOXELS = 2_000_000
+"""Foreground voxels per channel kept for the intensity statistics of the whole set."""
+SAMPLED_PER_CASE = 10_000
+WIDTH_PERCENTILE = 10
+COLOUR_SHARE = 0.15
+"""Three channels are a colour image when they differ from their mean by this share of its deviation.
+
+A tint that a screen or a video grabber adds to grey images stays below a tenth of that.
+"""
+
+
+@dataclass(frozen=True)
+class CaseFingerprint:
+    """The grid of one case."""
+
+    name: str
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ChannelFingerprint:
+    """Intensities of one channel: range of the whole images, statistics within the foreground."""
+
+    name: str
+    minimum: float
+    maximum: float
+    whole_numbers: bool
+    """Every voxel of every image is an integer."""
+    low: float
+    """0.5th percentile of the foreground."""
+    high: float
+    """99.5th percentile of the foreground."""
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class ClassFingerprint:
+    """One structure over all cases (and raters)."""
+
+    name: str
+    cases: int
+    """Cases that have it."""
+    frequency: float
+    """Share of all labelled voxels."""
+    volume_median: float
+    """Over the cases that have it, in mm^d (mm^2 x frames in 2D+time)."""
+    volume_smallest: float
+    width: tuple[float, ...]
+    """10th percentile of the components' widths per axis in mm; 0 where no case has it."""
+    width_voxels: tuple[float, ...]
+    """The same in voxels of the images' own grids."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The fingerprint of one data set."""
+
+    version: int
+    axes: Literal["yx", "zyx", "tyx"]
+    cases: tuple[CaseFingerprint, ...]
+    channels: tuple[ChannelFingerprint, ...]
+    colour: bool
+    """Three channels that differ: a photograph or a stained section, not grey values stored three times."""
+    classes: tuple[ClassFingerprint, ...]
+    """Structures without the background, in the order of their ids."""
+    anisotropy: float
+    """Largest over smallest spacing of the median spatial spacing."""
+
+
+@dataclass
+class _ChannelTally:
+    minimum: float = np.inf
+    maximum: float = -np.inf
+    whole_numbers: bool = True
+
+
+@dataclass
+class _ClassTally:
+    voxels: int = 0
+    volumes: list[float] = field(default_factory=list[float])
+    widths: list[NDArray[np.float64]] = field(default_factory=list[NDArray[np.float64]])
+    widths_voxels: list[NDArray[np.float64]] = field(default_factory=list[NDArray[np.float64]])
+
+
+@dataclass
+class _Tally:
+    """Everything counted so far."""
+
+    channels: list[_ChannelTally]
+    classes: dict[int, _ClassTally]
+    cases: list[CaseFingerprint] = field(default_factory=list[CaseFingerprint])
+    samples: list[NDArray[np.float32]] = field(default_factory=list[NDArray[np.float32]])
+    voxels: int = 0
+
+
+def take_fingerprint(dataset: DataSet, cases: Sequence[Case]) -> Fingerprint:
+    """Read `cases` one after the other and describe them.
+
+    Raises InputError when there is no case, one is unreadable, or none has any foreground.
+    """
+    if not cases:
+        raise InputError(f"{dataset.root}: no case to look at; give at least one image with its mask")
+    foreground_ids = sorted(dataset.classes.values())[1:]
+    tally = _Tally(
+        [_ChannelTally() for _ in dataset.channel_names], {i: _ClassTally() for i in foreground_ids}
+    )
+    per_case = max(100, min(SAMPLED_PER_CASE, SAMPLED_VOXELS // len(cases)))
+    for case in cases:
+        image, raters = load_image(dataset, case), load_labels(dataset, case)
+        _count_image(tally, case.name, image)
+        _count_labels(tally, dataset, raters)
+        tally.samples.append(_sample_foreground(dataset, case.name, image, raters, per_case))
+    return _summary(dataset, tally)
+
+
+def write_fingerprint(path: Path, fingerprint: Fingerprint) -> None:
+    """Write the fingerprint as JSON."""
+    write_json_atomic(path, fingerprint)
+
+
+def read_fingerprint(path: Path) -> Fingerprint:
+    """Read what `write_fingerprint` wrote; InputError when it is damaged."""
+    data = read_versioned(path, FINGERPRINT_VERSION, "make it again with `ldseg plan`")
+    return from_json(Fingerprint, {"version": FINGERPRINT_VERSION, **data}, str(path))
+
+
+def _count_image(tally: _Tally, name: str, image: Volume) -> None:
+    orientation = orientation_of(image)
+    tally.cases.append(
+        CaseFingerprint(name, orientation.permuted(image.shape), orientation.permuted(image.spacing))
+    )
+    for channel, values in zip(tally.channels, image.array, strict=True):
+        channel.minimum = min(channel.minimum, float(values.min()))
+        channel.maximum = max(channel.maximum, float(values.max()))
+        channel.whole_numbers = channel.whole_numbers and bool((values == np.rint(values)).all())
+
+
+def _count_labels(tally: _Tally, dataset: DataSet, raters: Iterable[Volume]) -> None:
+    for labels in raters:
+        orientation = orientation_of(labels)
+        spacing = np.asarray(orientation.permuted(labels.spacing))
+        tally.voxels += int(np.count_nonzero(labels.array != _ignored(dataset)))
+        for class_id, one in tally.classes.items():
+            mask = labels.array[0] == class_id
+            voxels = int(np.count_nonzero(mask))
+            if voxels:
+                one.voxels += voxels
+                one.volumes.append(voxels * float(np.prod(spacing)))
+                widths = component_widths(mask)[:, list(orientation.permutation)]
+                one.widths_voxels.append(widths)
+                one.widths.append(widths * spacing)
+
+
+def _ignored(dataset: DataSet) -> int:
+    """The ignore id; without one, a number that is no id."""
+    return -1 if dataset.ignore_id is None else dataset.ignore_id
+
+
+def _sample_foreground(
+    dataset: DataSet, name: str, image: Volume, raters: Sequence[Volume], count: int
+) -> NDArray[np.float32]:
+    """Return (M, n <= count) intensities of foreground voxels, drawn with a seed of the case's name."""
+    foreground = np.zeros(image.shape, dtype=bool)
+    for labels in raters:
+        foreground |= (labels.array[0] > 0) & (labels.array[0] != _ignored(dataset))
+    found = np.flatnonzero(foreground)
+    if len(found) > count:
+        generator = np.random.default_rng(zlib.crc32(name.encode()))
+        found = generator.choice(found, count, replace=False)
+    return image.array.reshape(len(image.array), -1)[:, found].astype(np.float32)
+
+
+def _summary(dataset: DataSet, tally: _Tally) -> Fingerprint:
+    samples = np.concatenate(tally.samples, axis=1)  # (M, N)
+    if not samples.size:
+        raise InputError(f"{dataset.root}: every mask is empty; check the label ids, or --labels-above-zero")
+    channels = tuple(
+        _channel_summary(name, one, values)
+        for name, one, values in zip(dataset.channel_names, tally.channels, samples, strict=True)
+    )
+    names = {class_id: name for name, class_id in dataset.classes.items()}
+    classes = tuple(_class_summary(names[i], one, tally) for i, one in tally.classes.items())
+    spacing = np.median([case.spacing for case in tally.cases], axis=0)
+    spatial = spacing[1:] if dataset.axes == "tyx" else spacing
+    return Fingerprint(
+        version=FINGERPRINT_VERSION,
+        axes=dataset.axes,
+        cases=tuple(tally.cases),
+        channels=channels,
+        colour=_is_colour(samples),
+        classes=classes,
+        anisotropy=_rounded(spatial.max() / spatial.min()),
+    )
+
+
+def _channel_summary(name: str, tally: _ChannelTally, values: NDArray[np.float32]) -> ChannelFingerprint:
+    low, high = np.percentile(values, [0.5, 99.5])
+    return ChannelFingerprint(
+        name=name,
+        minimum=_rounded(tally.minimum),
+        maximum=_rounded(tally.maximum),
+        whole_numbers=tally.whole_numbers,
+        low=_rounded(low),
+        high=_rounded(high),
+        mean=_rounded(values.mean(dtype=np.float64)),
+        deviation=_rounded(values.std(dtype=np.float64)),
+    )
+
+
+def _class_summary(name: str, one: _ClassTally, tally: _Tally) -> ClassFingerprint:
+    return ClassFingerprint(
+        name=name,
+        cases=len(one.volumes),
+        frequency=_rounded(one.voxels / max(1, tally.voxels)),
+        volume_median=_rounded(np.median(one.volumes)) if one.volumes else 0.0,
+        volume_smallest=_rounded(min(one.volumes)) if one.volumes else 0.0,
+        width=_small_width(one.widths, len(tally.cases[0].shape)),
+        width_voxels=_small_width(one.widths_voxels, len(tally.cases[0].shape)),
+    )
+
+
+def _small_width(widths: list[NDArray[np.float64]], dimensions: int) -> tuple[float, ...]:
+    if not widths:
+        return (0.0,) * dimensions
+    return tuple(_rounded(w) for w in np.percentile(np.concatenate(widths), WIDTH_PERCENTILE, axis=0))
+
+
+def _is_colour(samples: NDArray[np.float32]) -> bool:
+    if len(samples) != 3:
+        return False
+    grey = samples.mean(axis=0)
+    return float(np.abs(samples - grey).mean()) > COLOUR_SHARE * float(grey.std())
+
+
+def _rounded(value: Any) -> float:
+    """Six significant digits: enough for any rule, and readable."""
+    return float(f"{float(value):.6g}")

@@ -1,0 +1,99 @@
+"""The patch that the network sees at once, and how many of them a step takes."""
+
+from __future__ import annotations
+
+from math import ceil, prod
+
+import numpy as np
+
+from ldseg.errors import InputError
+from ldseg.planning.memory import training_memory_gb
+from ldseg.planning.pyramid import Pyramid, plan_pyramid
+
+NEARLY_FITS = 1.5
+"""The patch covers the largest image of a set when that is at most this many times the median."""
+LARGEST_PATCH = {2: 768 * 768, 3: 128**3}
+"""Voxels; more costs time without showing more context than the pyramid can use."""
+SMALLEST_BATCH, USUAL_BATCH, LARGEST_BATCH = 2, 4, 16
+PIXELS_PER_STEP = 2**19
+"""Small 2D images go in larger batches, up to this many pixels a step: the same cost, a calmer gradient."""
+
+Shape = tuple[int, ...]
+
+
+def plan_patch(
+    axes: str, shapes: list[Shape], spacing: tuple[float, ...], width: float, classes: int, budget_gb: float
+) -> tuple[Shape, Pyramid]:
+    """Choose the largest useful patch that fits the budget; `shapes` are the images' on the target grid."""
+    patch, pyramid = _rounded_up(axes, _wanted(shapes), spacing, width)
+    while not _fits(patch, pyramid, classes, budget_gb):
+        smaller, its_pyramid = _rounded_up(
+            axes, _shrunk(axes, patch, pyramid.factor, spacing), spacing, width
+        )
+        if prod(smaller) >= prod(patch):
+            break
+        patch, pyramid = smaller, its_pyramid
+    return patch, pyramid
+
+
+def check_patch(axes: str, patch: Shape, factor: Shape) -> None:
+    """Raise InputError when `patch` does not divide by `factor`, with the nearest sizes that do."""
+    for name, size, step in zip(axes, patch, factor, strict=True):
+        if size % step:
+            near = [str(n) for n in (size // step * step, ceil(size / step) * step) if n]
+            raise InputError(
+                f"patch is {size} along {name}, which does not divide by {step}, the product of the strides; "
+                f"use {' or '.join(near)}"
+            )
+
+
+def plan_batch(patch: Shape, pyramid: Pyramid, classes: int, budget_gb: float) -> int:
+    """Choose the cases per step: 4, more for small 2D images, fewer where memory does not allow."""
+    wanted = USUAL_BATCH
+    while len(patch) == 2 and wanted < LARGEST_BATCH and 2 * wanted * prod(patch) <= PIXELS_PER_STEP:
+        wanted *= 2
+    while wanted > 1 and pyramid_memory(patch, pyramid, classes, wanted) > budget_gb:
+        wanted //= 2
+    return wanted
+
+
+def _wanted(shapes: list[Shape]) -> Shape:
+    """The largest image where the set is of about one size, so that nothing is tiled; else the median one."""
+    largest, median = np.max(shapes, axis=0), np.median(shapes, axis=0)
+    return tuple(int(n) for n in np.where(largest <= NEARLY_FITS * median, largest, np.ceil(median)))
+
+
+def _rounded_up(axes: str, size: Shape, spacing: tuple[float, ...], width: float) -> tuple[Shape, Pyramid]:
+    """`size` rounded up to what divides by its pyramid, and that pyramid."""
+    while True:  # the larger size may be due another level; it grows by a cell at most
+        pyramid = plan_pyramid(axes, size, spacing, width)
+        rounded = tuple(ceil(n / step) * step for n, step in zip(size, pyramid.factor, strict=True))
+        if rounded == size:
+            return size, pyramid
+        size = rounded
+
+
+def _shrunk(axes: str, patch: Shape, factor: Shape, spacing: tuple[float, ...]) -> Shape:
+    """One step smaller along the axis that is longest in mm: context is best kept equal on all sides.
+
+    Frames are not mm: time is cut only when the plane cannot be.
+    """
+    extents = [
+        (name != "t", n * step, -axis)
+        for axis, (name, n, step, f) in enumerate(zip(axes, patch, spacing, factor, strict=True))
+        if n > 2 * f and n > 8
+    ]
+    if not extents:
+        return patch
+    axis = -max(extents)[2]
+    return tuple(n - factor[axis] if i == axis else n for i, n in enumerate(patch))
+
+
+def _fits(patch: Shape, pyramid: Pyramid, classes: int, budget_gb: float) -> bool:
+    small_enough = prod(patch) <= LARGEST_PATCH[len(patch)]
+    return small_enough and pyramid_memory(patch, pyramid, classes, SMALLEST_BATCH) <= budget_gb
+
+
+def pyramid_memory(patch: Shape, pyramid: Pyramid, classes: int, batch: int) -> float:
+    """Return the estimated peak of a training step in GB."""
+    return training_memory_gb(patch, pyramid.strides, pyramid.widths, classes, batch)

@@ -1,0 +1,124 @@
+"""Small rules of the plan: normalisation, spacing, flips. Each says why."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldseg.planning.fingerprint import ChannelFingerprint, Fingerprint
+
+ANISOTROPIC = 3.0
+"""An axis is anisotropic when its spacing is more than this many times the finest."""
+
+
+@dataclass(frozen=True)
+class ChannelPlan:
+    """How the intensities of one image channel are normalised."""
+
+    name: str
+    scheme: Literal["zscore", "foreground", "range"]
+    """zscore: by the image's own mean and deviation. foreground: clip to `low`..`high`, then the data set's
+    `mean` and `deviation` (CT). range: `low`..`high` to 0..1, then mean 0.5, deviation 0.25 (colour)."""
+    low: float = 0.0
+    high: float = 0.0
+    mean: float = 0.0
+    deviation: float = 1.0
+
+
+def plan_channels(fingerprint: Fingerprint) -> tuple[ChannelPlan, ...]:
+    """Choose each channel's normalisation."""
+    colour = is_photograph(fingerprint)
+    return tuple(_plan_channel(channel, colour) for channel in fingerprint.channels)
+
+
+def _plan_channel(channel: ChannelFingerprint, colour: bool) -> ChannelPlan:
+    # Hounsfield units mean the same in every image; their range is known from the structures.
+    if "ct" in re.split(r"[^a-z]+", channel.name.casefold()):
+        return ChannelPlan(
+            channel.name, "foreground", channel.low, channel.high, channel.mean, channel.deviation or 1.0
+        )
+    # Each colour channel on its own scale would change the hue of the stain.
+    if colour:
+        eight_bit = channel.whole_numbers and channel.minimum >= 0 and channel.maximum <= 255
+        return ChannelPlan(channel.name, "range", 0.0, 255.0 if eight_bit else max(channel.maximum, 1e-6))
+    # MR and ultrasound have no scale: gain and scanner differ between images.
+    return ChannelPlan(channel.name, "zscore")
+
+
+def is_photograph(fingerprint: Fingerprint) -> bool:
+    """Whether the images are in colour: three channels that differ, named R, G, B or of 8 bits."""
+    names = tuple(channel.name.casefold() for channel in fingerprint.channels)
+    eight_bit = all(c.whole_numbers and c.minimum >= 0 and c.maximum <= 255 for c in fingerprint.channels)
+    return fingerprint.colour and (names in {("r", "g", "b"), ("red", "green", "blue")} or eight_bit)
+
+
+def plan_spacing(fingerprint: Fingerprint) -> tuple[float, ...]:
+    """Choose the target spacing: the median, so that half of the images lose nothing.
+
+    A very coarse axis takes its 10th percentile instead, for thick slices hold little that could be lost in
+    interpolating the others. Time is never resampled, the frames of a cycle are its natural grid.
+    """
+    spacings = np.array([case.spacing for case in fingerprint.cases])  # (N, D)
+    target = np.median(spacings, axis=0)
+    for axis, name in enumerate(fingerprint.axes):
+        if name != "t" and target[axis] > ANISOTROPIC * target[-2:].min():
+            target[axis] = max(np.percentile(spacings[:, axis], 10), target[-2:].min())
+    return tuple(float(f"{value:.6g}") for value in target)
+
+
+def plan_resampling(fingerprint: Fingerprint) -> bool:
+    """Decide whether images are brought to one spacing; volumes always are.
+
+    A 2D picture is framed by a person: zoomed on what matters. Where the pictures differ less in pixels than
+    in mm, a common spacing would undo the zoom and make sizes differ; their own pixels are kept then, as they
+    are where no spacing is known.
+    """
+    if fingerprint.axes != "yx":
+        return True
+    pixels = np.array([case.shape for case in fingerprint.cases], dtype=np.float64)
+    extents = pixels * [case.spacing for case in fingerprint.cases]
+    return _spread(extents) < _spread(pixels)
+
+
+def _spread(sizes: NDArray[np.float64]) -> float:
+    """Mean over the axes of deviation over mean; (N, D)."""
+    return float((sizes.std(axis=0) / sizes.mean(axis=0)).mean())
+
+
+def resampled_shape(
+    axes: str, shape: tuple[int, ...], spacing: tuple[float, ...], target: tuple[float, ...]
+) -> tuple[int, ...]:
+    """Return the grid of an image of `shape` and `spacing` at the `target` spacing; t keeps its frames."""
+    return tuple(
+        n if name == "t" else max(1, round(n * here / there))
+        for name, n, here, there in zip(axes, shape, spacing, target, strict=True)
+    )
+
+
+def smallest_width(fingerprint: Fingerprint, target: tuple[float, ...], resample: bool) -> float:
+    """Return the width of the smallest structure in voxels of the network's grid, within the plane.
+
+    Only y and x count: a coarse third axis has few voxels across anything and is halved less anyway.
+    """
+    widths = [
+        one.width[axis] / target[axis] if resample else one.width_voxels[axis]
+        for one in fingerprint.classes
+        for axis in (-2, -1)
+        if one.cases
+    ]
+    return min(widths)
+
+
+def plan_mirror_axes(fingerprint: Fingerprint) -> tuple[int, ...]:
+    """Choose the axes that augmentation may flip.
+
+    A patient has a left and a right and a heart beats forwards, so volumes and time series are not flipped. A
+    section has no up; an ultrasound image has (the probe), but the probe may be held either way round.
+    """
+    if fingerprint.axes != "yx":
+        return ()
+    return (0, 1) if is_photograph(fingerprint) else (1,)

@@ -1,0 +1,168 @@
+"""Prepared cases on disk, for training: written once, read lazily, larger than memory if need be.
+
+    FOLDER/NAME-HASH/case.json      what it was made of; written last, so that a case with it is whole
+                     image.npy      (M, *S') float16: normalised intensities need no more
+                     labels_R.npy   (*S') int16 class indices of rater R, -1 where nobody labelled
+                     foreground.npz class -> (N, D) int32, a sample of its voxels for choosing patches
+
+A case is made anew when the plan's preprocessing, or a file's size or time, is another than in case.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldseg.data.datasets import Case, DataSet, load_image, load_labels
+from ldseg.errors import InputError
+from ldseg.planning.plan import Plan
+from ldseg.preprocessing.prepare import prepare_image, prepare_labels
+
+CACHE_VERSION = 1
+FOREGROUND_SAMPLE = 2048
+"""Voxels kept per class and case."""
+_LARGEST_HALF = float(np.finfo(np.float16).max)
+_PLAN_FIELDS = ("axes", "channels", "classes", "ignore_id", "labels_above_zero", "spacing", "resample")
+
+OnCase = Callable[[str], None]
+
+
+def ignore(name: str) -> None:
+    """The hook that does nothing."""
+    del name
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A folder of prepared cases."""
+
+    folder: Path
+    names: tuple[str, ...]
+
+    def image(self, name: str) -> NDArray[np.float16]:
+        """Return the normalised image (M, *S'), a memory map."""
+        return np.load(self._case(name) / "image.npy", mmap_mode="r")
+
+    def labels(self, name: str, rater: int = 0) -> NDArray[np.int16]:
+        """Return one rater's class indices (*S'), -1 where nobody labelled, a memory map."""
+        return np.load(self._case(name) / f"labels_{rater}.npy", mmap_mode="r")
+
+    def foreground(self, name: str) -> dict[int, NDArray[np.int32]]:
+        """Return class -> (N, D) coordinates of some of its voxels, for the classes that the case has."""
+        with np.load(self._case(name) / "foreground.npz") as stored:
+            return {int(k): stored[k] for k in stored.files}
+
+    def raters(self, name: str) -> int:
+        """Return how many label maps the case has."""
+        return len(list(self._case(name).glob("labels_*.npy")))
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the grid *S' of a case."""
+        return tuple(int(n) for n in self.image(name).shape[1:])
+
+    def _case(self, name: str) -> Path:
+        return self.folder / _folder_name(name)
+
+
+def build_cache(
+    dataset: DataSet,
+    cases: Sequence[Case],
+    plan: Plan,
+    folder: Path,
+    on_case: OnCase = ignore,
+) -> Cache:
+    """Prepare `cases` into `folder`, leaving alone what is there and still valid, so that it resumes.
+
+    `on_case` is called with the name of each case that is ready. Raises InputError for a case that cannot be
+    prepared and when there is no room to write.
+    """
+    for case in cases:
+        target = folder / _folder_name(case.name)
+        source = _source(case, plan)
+        if _stored_source(target) != source:
+            try:
+                _build_case(dataset, case, plan, target, source)
+            except OSError as error:
+                raise InputError(
+                    f"{target}: the cache cannot be written ({error.strerror or error}); "
+                    "free space or choose another output folder"
+                ) from error
+        on_case(case.name)
+    return Cache(folder, tuple(case.name for case in cases))
+
+
+def _build_case(dataset: DataSet, case: Case, plan: Plan, target: Path, source: str) -> None:
+    """Prepare one case in a folder aside and move it into place whole."""
+    image = prepare_image(load_image(dataset, case), plan, case.name).array
+    raters = [prepare_labels(labels, plan, case.name) for labels in load_labels(dataset, case)]
+    aside = target.with_name(target.name + f".part{os.getpid()}")
+    try:
+        aside.mkdir(parents=True, exist_ok=True)
+        np.save(aside / "image.npy", np.clip(image, -_LARGEST_HALF, _LARGEST_HALF).astype(np.float16))
+        for rater, labels in enumerate(raters):
+            np.save(aside / f"labels_{rater}.npy", labels)
+        found = _sample_foreground(case.name, raters, len(plan.classes))
+        np.savez(aside / "foreground.npz", **cast(dict[str, Any], {str(k): c for k, c in found.items()}))
+        (aside / "case.json").write_text(source, encoding="utf-8")
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sample_foreground(
+    name: str, raters: list[NDArray[np.int16]], classes: int
+) -> dict[int, NDArray[np.int32]]:
+    """Draw voxels of each structure that any rater marked, with a seed of the case's name."""
+    generator = np.random.default_rng(zlib.crc32(name.encode()))
+    samples: dict[int, NDArray[np.int32]] = {}
+    for k in range(1, classes):
+        marked = [np.flatnonzero(labels == k) for labels in raters]
+        found = np.unique(np.concatenate(marked)) if marked else np.zeros(0, dtype=int)
+        if len(found) > FOREGROUND_SAMPLE:
+            found = np.sort(generator.choice(found, FOREGROUND_SAMPLE, replace=False))
+        if len(found):
+            samples[k] = np.stack(np.unravel_index(found, raters[0].shape), axis=1).astype(np.int32)
+    return samples
+
+
+def _source(case: Case, plan: Plan) -> str:
+    """What a prepared case depends on, as text."""
+    settings = asdict(plan)
+    files = [
+        [str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in (*case.images, *case.labels)
+    ]
+    source: dict[str, Any] = {
+        "version": CACHE_VERSION,
+        "name": case.name,
+        "spacing": case.spacing,
+        "files": files,
+        "plan": {field: settings[field] for field in _PLAN_FIELDS},
+    }
+    return json.dumps(source, sort_keys=True, indent=1)
+
+
+def _stored_source(target: Path) -> str | None:
+    """Return the source of a case that is there and whole, else None."""
+    try:
+        return (target / "case.json").read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+        return None
+
+
+def _folder_name(name: str) -> str:
+    """A folder name that every file system takes, unique although names may differ in odd characters only."""
+    readable = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:80]
+    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

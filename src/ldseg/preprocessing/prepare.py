@@ -1,0 +1,152 @@
+"""A volume to the network's grid (orient, resample, normalise) and exactly back.
+
+K classes; *S the file's grid; *S' the grid of the plan's spacing. Nothing is padded or cropped here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldseg.data.volumes import Volume
+from ldseg.errors import InputError
+from ldseg.planning.orientation import Orientation, orientation_of
+from ldseg.planning.plan import Plan
+from ldseg.planning.rules import ANISOTROPIC, resampled_shape
+from ldseg.preprocessing.normalise import normalise
+from ldseg.preprocessing.orient import from_canonical, to_canonical
+from ldseg.preprocessing.resample import resample_image, resample_labels, resample_probabilities
+
+IGNORE_INDEX = -1
+
+
+@dataclass(frozen=True)
+class GridRecord:
+    """What is needed to go back from the network's grid to the file's."""
+
+    orientation: Orientation
+    canonical_shape: tuple[int, ...]
+    """The file's grid in canonical order of axes."""
+    shape: tuple[int, ...]
+    """*S', the network's grid."""
+    spacing: tuple[float, ...]
+    """Size in mm of a voxel of *S', in its order."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image as the network takes it."""
+
+    array: NDArray[np.float32]
+    """(M, *S')."""
+    record: GridRecord
+
+
+def prepare_image(volume: Volume, plan: Plan, name: str = "image") -> Prepared:
+    """Bring an image to the network's grid and intensities; `name` is for messages.
+
+    Raises InputError for other axes or channels than the plan's, and for voxels that are not finite.
+    """
+    if len(volume.array) != len(plan.channels):
+        wanted = ", ".join(channel.name for channel in plan.channels)
+        raise InputError(
+            f"{name}: has {len(volume.array)} channels, the plan has {len(plan.channels)} ({wanted}); "
+            "give an image of the same channels"
+        )
+    record = grid_record(volume, plan, name)
+    array = to_canonical(np.asarray(volume.array, dtype=np.float32), record.orientation)
+    if not np.isfinite(array).all():
+        raise InputError(
+            f"{name}: has voxels that are nan or infinite; replace them, e.g. by the lowest value"
+        )
+    finest = min(volume.spacing[-2:]) if volume.axes != "zyx" else min(volume.spacing)
+    thick = [
+        axis
+        for axis, step in enumerate(record.orientation.permuted(volume.spacing))
+        if plan.axes[axis] != "t" and step > ANISOTROPIC * finest
+    ]
+    resampled = resample_image(array, record.shape, thick)
+    return Prepared(normalise(resampled, plan.channels), record)
+
+
+def grid_record(volume: Volume, plan: Plan, name: str = "image") -> GridRecord:
+    """Return the way from the grid of `volume` to the network's; InputError for axes unlike the plan's."""
+    if volume.axes != plan.axes:
+        raise InputError(
+            f"{name}: has axes {volume.axes}, the plan was made for {plan.axes}; give an image of that kind"
+        )
+    orientation = orientation_of(volume)
+    canonical = orientation.permuted(volume.shape)
+    spacing = orientation.permuted(volume.spacing)
+    shape = resampled_shape(plan.axes, canonical, spacing, plan.spacing) if plan.resample else canonical
+    size = tuple(n * step / new for n, step, new in zip(canonical, spacing, shape, strict=True))
+    return GridRecord(orientation, canonical, shape, size)
+
+
+def prepare_labels(volume: Volume, plan: Plan, name: str = "labels") -> NDArray[np.int16]:
+    """Return class indices 0..K-1 (*S') of a label volume, -1 where the plan's ignore id is.
+
+    Raises InputError for an id that the plan does not know, and for other axes.
+    """
+    record = grid_record(volume, plan, name)
+    indices = _indices(volume.array[0], plan, name)
+    return resample_labels(to_canonical(indices[None], record.orientation)[0], record.shape)
+
+
+def restore_probabilities(probabilities: NDArray[np.float32], record: GridRecord) -> NDArray[np.float32]:
+    """Return `probabilities` (K, *S') on the file's own grid (K, *S)."""
+    _check_grid(probabilities.shape[1:], record)
+    resampled = resample_probabilities(probabilities, record.canonical_shape)
+    return np.ascontiguousarray(from_canonical(resampled, record.orientation))
+
+
+def restore_labels(indices: NDArray[Any], record: GridRecord, plan: Plan) -> NDArray[Any]:
+    """Return class indices (*S') as file ids (1, *S) on the file's own grid, in the smallest integer type.
+
+    Exact where the grids are equal. Where they are not, resampling probabilities before the decision for a
+    class (`restore_probabilities`) is smoother.
+    """
+    _check_grid(indices.shape, record)
+    resampled = resample_labels(indices.astype(np.int16), record.canonical_shape)
+    own = from_canonical(resampled[None], record.orientation)
+    return np.ascontiguousarray(labels_to_ids(own, plan))
+
+
+def labels_to_ids(indices: NDArray[Any], plan: Plan) -> NDArray[Any]:
+    """Return class indices of any shape as the ids of the files, in the smallest type that holds them."""
+    ids = list(plan.classes.values())
+    if plan.ignore_id is not None:
+        ids.append(plan.ignore_id)  # index -1 reads the last entry
+    elif indices.size and indices.min() < 0:
+        raise ValueError("index -1 (ignore) in a plan without an ignore id")
+    smallest = np.result_type(*(np.min_scalar_type(i) for i in ids))
+    return np.array(ids, dtype=smallest)[indices]
+
+
+def _indices(ids: NDArray[Any], plan: Plan, name: str) -> NDArray[np.int16]:
+    """Return class indices of the file's ids (*S)."""
+    indices = np.zeros(ids.shape, dtype=np.int16)
+    known = np.zeros(ids.shape, dtype=bool)
+    for k, class_id in enumerate(plan.classes.values()):
+        mask = ids > 0 if plan.labels_above_zero and k == 1 else ids == class_id
+        indices[mask] = k
+        known |= mask
+    if plan.ignore_id is not None:
+        ignored = ids == plan.ignore_id
+        indices[ignored] = IGNORE_INDEX
+        known |= ignored
+    if not known.all():
+        found = sorted({int(i) for i in np.unique(ids[~known])})
+        raise InputError(
+            f"{name}: label ids {found[:5]} are not among {sorted(plan.classes.values())}; "
+            "correct the mask or declare the ids"
+        )
+    return indices
+
+
+def _check_grid(shape: tuple[int, ...], record: GridRecord) -> None:
+    if tuple(shape) != record.shape:
+        raise ValueError(f"grid {tuple(shape)} is not the prepared one, {record.shape}")

@@ -1,0 +1,72 @@
+"""The fingerprint of small sets made here."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sets import write_pictures
+
+from ldseg.data.datasets import DataOptions, open_dataset
+from ldseg.errors import InputError
+from ldseg.planning.fingerprint import read_fingerprint, take_fingerprint, write_fingerprint
+
+
+def test_it_counts_shapes_classes_and_widths(tmp_path: Path) -> None:
+    data = open_dataset(write_pictures(tmp_path))
+    found = take_fingerprint(data, data.cases)
+    assert [case.shape for case in found.cases] == [(40, 60)] * 3
+    one, two = found.classes
+    assert (one.cases, two.cases) == (3, 1)
+    assert one.volume_median == 144
+    assert two.frequency == pytest.approx(6 * 45 / (3 * 2400), rel=1e-5)
+    np.testing.assert_allclose(one.width, (12, 12))
+    np.testing.assert_allclose(two.width, (6, 45), rtol=0.3)
+    assert not found.colour
+
+
+def test_intensities_are_those_of_the_foreground(tmp_path: Path) -> None:
+    data = open_dataset(write_pictures(tmp_path))
+    channel = take_fingerprint(data, data.cases).channels[0]
+    assert channel.whole_numbers
+    assert channel.minimum == 0
+    assert channel.low >= 40
+    assert 40 < channel.mean < 110
+
+
+def test_colour_is_told_from_grey_stored_three_times(tmp_path: Path) -> None:
+    colour = open_dataset(write_pictures(tmp_path / "colour", colour=True))
+    assert take_fingerprint(colour, colour.cases).colour
+    grey = write_pictures(tmp_path / "grey")
+    for path in (grey / "images").iterdir():
+        Image.open(path).convert("RGB").save(path)
+    data = open_dataset(grey)
+    if len(data.channel_names) == 3:
+        assert not take_fingerprint(data, data.cases).colour
+
+
+def test_it_is_deterministic_and_comes_back_from_its_file(tmp_path: Path) -> None:
+    data = open_dataset(write_pictures(tmp_path / "set"))
+    first, second = (take_fingerprint(data, data.cases) for _ in range(2))
+    write_fingerprint(tmp_path / "a.json", first)
+    write_fingerprint(tmp_path / "b.json", second)
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert read_fingerprint(tmp_path / "a.json") == first
+
+
+def test_the_ignore_id_counts_nowhere(tmp_path: Path) -> None:
+    data = open_dataset(write_pictures(tmp_path), DataOptions(ignore_id=2))
+    found = take_fingerprint(data, data.cases)
+    assert [one.name for one in found.classes] == ["class_1"]
+    assert found.classes[0].frequency == pytest.approx(3 * 144 / (3 * 2400 - 270), rel=1e-5)
+
+
+def test_empty_masks_and_no_cases_are_the_users_fault(tmp_path: Path) -> None:
+    data = open_dataset(write_pictures(tmp_path))
+    with pytest.raises(InputError, match="no case"):
+        take_fingerprint(data, ())
+    for path in (tmp_path / "masks").iterdir():
+        Image.fromarray(np.zeros((40, 60), dtype=np.uint8)).save(path)
+    with pytest.raises(InputError, match="empty"):
+        take_fingerprint(replace(data), data.cases)
