@@ -1,0 +1,224 @@
+"""Frozen dataclasses as JSON and back, every type checked, and files that are written whole or not at all.
+
+Understood field types: int, float, str, bool, None, Literal, unions, dict[str, X], tuple[X, ...] and
+dataclasses of these. A value is never bent into shape: 1.5 is no int, "1" no number.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from ldseg.errors import InputError
+
+Record = TypeVar("Record")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
+
+
+def to_json(value: Any) -> Any:
+    """A dataclass, with all that is in it, as dicts, lists and plain values."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {key: to_json(item) for key, item in cast(dict[str, Any], value).items()}
+    if isinstance(value, (tuple, list)):
+        return [to_json(item) for item in cast("tuple[Any, ...]", value)]
+    return value
+
+
+def from_json(kind: type[Record], data: Any, where: str) -> Record:
+    """The dataclass `kind` from what `to_json` gave; a field that is missing takes its default.
+
+    `where` begins each message, e.g. the file's name. Raises InputError for a wrong type, an unknown field, a
+    missing field without default, and for values that the dataclass itself refuses.
+    """
+    return cast(Record, _decode(kind, data, where, ""))
+
+
+def with_changes(record: Record, changes: dict[str, Any], where: str) -> Record:
+    """`record` with the fields in `changes` (nested as it is) replaced. Raises InputError as `from_json`."""
+    return from_json(type(record), _merged(record, changes), where)
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The object in a JSON file. Raises InputError, with `remedy`, when it is missing or damaged."""
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error}); {remedy}") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: is not a JSON object; {remedy}")
+    return cast(dict[str, Any], data)
+
+
+def read_versioned(path: Path, version: int, remedy: str) -> dict[str, Any]:
+    """As `read_json`, without the file's "version", which must be there and at most `version`."""
+    data = read_json(path, remedy)
+    found = data.pop("version", None)
+    if not isinstance(found, int):
+        raise InputError(f"{path}: has no version number; {remedy}")
+    if found > version:
+        raise InputError(
+            f"{path}: is of version {found}, this ldseg knows up to {version}; update ldseg, or {remedy}"
+        )
+    return data
+
+
+def write_json_atomic(path: Path, data: Any) -> None:
+    """Write dicts, lists, plain values and dataclasses as JSON. Raises InputError when the disk refuses."""
+    write_bytes_atomic(path, (format_json(to_json(data)) + "\n").encode())
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write beside and move into place, so that a reader meets the old file or the new one, never half of it.
+
+    Makes the folder. Raises InputError when the disk refuses.
+    """
+    staged: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        staged = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.chmod(0o644)
+        os.replace(staged, path)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise InputError(
+                f"{path}: not written, no space left on the disk; free some or choose another folder"
+            ) from error
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); check the folder and its rights"
+        ) from error
+    finally:
+        if staged is not None:
+            staged.unlink(missing_ok=True)
+
+
+def format_json(data: Any, indent: str = "") -> str:
+    """JSON with a field a line and lists of plain values on one line, for people."""
+    inner = indent + "  "
+    if isinstance(data, dict):
+        items = [
+            f"{inner}{json.dumps(key, ensure_ascii=False)}: {format_json(item, inner)}"
+            for key, item in cast(dict[str, Any], data).items()
+        ]
+        return "{\n" + ",\n".join(items) + f"\n{indent}}}" if items else "{}"
+    if isinstance(data, list) and any(isinstance(item, dict) for item in cast(list[Any], data)):
+        items = [inner + format_json(item, inner) for item in cast(list[Any], data)]
+        return "[\n" + ",\n".join(items) + f"\n{indent}]"
+    return json.dumps(data, ensure_ascii=False, allow_nan=False)
+
+
+def describe_type(kind: Any) -> str:
+    """A field's type in words, e.g. "a whole number or 'all'"."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return " or ".join(repr(allowed) for allowed in arguments)
+    if origin in (Union, UnionType):
+        return " or ".join(describe_type(one) for one in arguments)
+    if origin is tuple:
+        return f"a list, each {describe_type(arguments[0])}"
+    return _PLAIN.get(kind, "an object")
+
+
+def _decode(kind: Any, value: Any, where: str, name: str) -> Any:
+    """`value` as the type `kind`; `where` and the field's path `name` place it in messages."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if is_dataclass(kind) and isinstance(value, dict):
+        return _decode_record(cast("type[Any]", kind), cast(dict[str, Any], value), where, name)
+    if origin in (Union, UnionType):
+        return _decode_union(arguments, kind, value, where, name)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return _decode_tuple(arguments, cast("list[Any]", value), where, name)
+    if origin is dict and isinstance(value, dict):
+        entries = cast(dict[str, Any], value)
+        return {key: _decode(arguments[1], item, where, f"{name}.{key}") for key, item in entries.items()}
+    if origin is Literal and any(type(value) is type(allowed) and value == allowed for allowed in arguments):
+        return value
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if kind in _PLAIN and type(value) is kind:
+        return value
+    raise _misfit(kind, value, where, name)
+
+
+def _decode_union(kinds: tuple[Any, ...], kind: Any, value: Any, where: str, name: str) -> Any:
+    """As the first kind that takes the value; where only one could, its own complaint says more."""
+    problems: list[InputError] = []
+    for one in kinds:
+        try:
+            return _decode(one, value, where, name)
+        except InputError as problem:
+            if one is not NoneType:
+                problems.append(problem)
+    if len(problems) == 1 and isinstance(value, (dict, list, tuple)):
+        raise problems[0]
+    raise _misfit(kind, value, where, name)
+
+
+def _decode_tuple(kinds: tuple[Any, ...], items: list[Any], where: str, name: str) -> tuple[Any, ...]:
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        kinds = (kinds[0],) * len(items)
+    if len(kinds) != len(items):
+        raise InputError(f"{_place(where, name)} has {len(items)} entries; expected {len(kinds)}")
+    return tuple(
+        _decode(kind, item, where, f"{name}[{index}]")
+        for index, (kind, item) in enumerate(zip(kinds, items, strict=True))
+    )
+
+
+def _decode_record(kind: type[Any], data: dict[str, Any], where: str, name: str) -> Any:
+    hints = get_type_hints(kind)
+    known = {field.name: field for field in fields(kind)}
+    prefix = f"{name}." if name else ""
+    for key in data:
+        if key not in known:
+            raise InputError(
+                f"{_place(where, prefix + key)} is not a field here; remove it, or update ldseg if a newer "
+                f"version wrote it (known: {', '.join(known)})"
+            )
+    for key, field in known.items():
+        if key not in data and field.default is MISSING and field.default_factory is MISSING:
+            raise InputError(f"{_place(where, prefix + key)} is missing; add it")
+    values = {key: _decode(hints[key], item, where, prefix + key) for key, item in data.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise InputError(_place(where, str(error))) from error
+
+
+def _misfit(kind: Any, value: Any, where: str, name: str) -> InputError:
+    return InputError(f"{_place(where, name or 'it')} is {value!r}; expected {describe_type(kind)}")
+
+
+def _place(where: str, name: str) -> str:
+    return f"{where}: {name}" if where else name
+
+
+def _merged(record: Any, changes: dict[str, Any]) -> dict[str, Any]:
+    """`record` as dicts with `changes` put in, field by field where the record has a dataclass."""
+    data: dict[str, Any] = to_json(record)
+    for key, change in changes.items():
+        current = getattr(record, key, None)
+        if is_dataclass(current) and isinstance(change, dict):
+            data[key] = _merged(current, cast(dict[str, Any], change))
+        else:
+            data[key] = change
+    return data
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not a number")
