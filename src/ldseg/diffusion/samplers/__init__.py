@@ -1,0 +1,30 @@
+"""Samplers: plain functions from starting noise to a clean latent. A new one: a file here, a line below."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ldseg.diffusion.samplers.ddim import ddim
+from ldseg.diffusion.samplers.ddpm import ddpm
+from ldseg.diffusion.samplers.dpmpp_2m import dpmpp_2m
+from ldseg.diffusion.samplers.one_step import one_step
+from ldseg.diffusion.samplers.steps import Sampler
+
+SAMPLERS: dict[str, Sampler] = {
+    "ddim": ddim,
+    "ddim_stochastic": partial(ddim, eta=1.0),
+    "ddpm": ddpm,
+    "dpmpp_2m": dpmpp_2m,
+    "one_step": one_step,
+}
+
+
+def find_sampler(name: str) -> Sampler:
+    """The sampler of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in SAMPLERS:
+        raise ValueError(f"sampler is {name!r}; choose one of {', '.join(SAMPLERS)}")
+    return SAMPLERS[name]

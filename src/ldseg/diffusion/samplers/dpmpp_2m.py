@@ -1,0 +1,43 @@
+"""DPM-Solver++(2M), second order multistep in the clean estimate (Lu et al. 2022b, algorithm 2)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, ignore
+from ldseg.diffusion.schedule import Schedule
+
+
+def log_snr(a: Tensor) -> Tensor:
+    """lambda = log(sqrt(a) / sqrt(1 - a)), half the logarithm of the signal-to-noise ratio."""
+    return 0.5 * (torch.log(a) - torch.log1p(-a))
+
+
+def dpmpp_2m(
+    denoise: Denoise,
+    z: Tensor,
+    times: Tensor,
+    signal: Schedule,
+    draw: DrawNoise,  # noqa: ARG001  (deterministic; one signature for all samplers)
+    on_step: OnStep = ignore,
+) -> Tensor:
+    """The first step is first order; the last, to t = 0, answers with the clean estimate."""
+    previous: tuple[Tensor, Tensor] | None = None  # clean estimate and width of the step before
+    for now, following in pairwise(times):
+        z0 = denoise(z, now)
+        if following == 0:
+            z = z0
+        else:
+            a, b = signal(now), signal(following)
+            width = log_snr(b) - log_snr(a)
+            estimate = z0
+            if previous is not None and previous[1] > 0 and width > 0:  # equal where the signal is clamped
+                ratio = previous[1] / width
+                estimate = (1 + 1 / (2 * ratio)) * z0 - 1 / (2 * ratio) * previous[0]
+            z = ((1 - b) / (1 - a)).sqrt() * z - b.sqrt() * torch.expm1(-width) * estimate
+            previous = (z0, width)
+        on_step(following, z, z0)
+    return z

@@ -1,0 +1,78 @@
+"""Forward noising of the label latent.
+
+z_t = sqrt(a(t)) * z0 + sqrt(1 - a(t)) * e,  e ~ N(0, I)    (Ho et al. 2020, eq. 4; Zaman et al. 2026)
+Shapes: B cases, C latent channels, *S latent grid. t has shape (B,), in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Schedule = Callable[[Tensor], Tensor]
+"""Signal power a(t) of times t, same shape, decreasing from 1 to about 0."""
+
+_BETA_START, _BETA_END = 0.1, 20.0  # noise rates per unit of time: 1e-4 and 0.02 per step at T = 1000
+_COSINE_OFFSET = 0.008
+
+
+def cosine(t: Tensor) -> Tensor:
+    """Nichol & Dhariwal 2021, eq. 17."""
+
+    def power(time: Tensor | float) -> Tensor:
+        angle = torch.as_tensor((time + _COSINE_OFFSET) / (1 + _COSINE_OFFSET) * (math.pi / 2))
+        return torch.cos(angle) ** 2
+
+    return power(t) / math.cos(_COSINE_OFFSET / (1 + _COSINE_OFFSET) * math.pi / 2) ** 2
+
+
+def linear(t: Tensor) -> Tensor:
+    """Noise rate linear in t (Ho et al. 2020, section 4), in continuous time."""
+    return torch.exp(-(_BETA_START * t + 0.5 * (_BETA_END - _BETA_START) * t**2))
+
+
+def quadratic(t: Tensor) -> Tensor:
+    """Square root of the noise rate linear in t."""
+    start = math.sqrt(_BETA_START)
+    rise = math.sqrt(_BETA_END) - start
+    return torch.exp(-(start**2 * t + start * rise * t**2 + rise**2 * t**3 / 3))
+
+
+SCHEDULES: dict[str, Schedule] = {"cosine": cosine, "linear": linear, "quadratic": quadratic}
+
+
+def make_schedule(name: str, min_signal: float) -> Schedule:
+    """The named schedule, never below `min_signal`.
+
+    Raises:
+        ValueError: no schedule has this name.
+    """
+    if name not in SCHEDULES:
+        raise ValueError(f"noise.schedule is {name!r}; choose one of {', '.join(SCHEDULES)}")
+    chosen = SCHEDULES[name]
+    return lambda t: chosen(t).clamp(min_signal, 1.0)
+
+
+def expand_to(values: Tensor, like: Tensor) -> Tensor:
+    """(B,) to (B, 1, 1, ...) with as many axes as `like`."""
+    return values.reshape(values.shape[0], *([1] * (like.ndim - 1)))
+
+
+def add_noise(z0: Tensor, noise: Tensor, t: Tensor, signal: Schedule) -> Tensor:
+    """Return z_t, shape of z0. The caller draws `noise`."""
+    a = expand_to(signal(t), z0)
+    return a.sqrt() * z0 + (1 - a).sqrt() * noise
+
+
+def even_times(steps: int) -> Tensor:
+    """Times 1 = t_0 > ... > t_steps = 0, evenly spaced: sampling always starts from pure noise ("trailing").
+
+    Raises:
+        ValueError: fewer than one step.
+    """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; at least one step is needed")
+    return torch.linspace(1.0, 0.0, steps + 1)

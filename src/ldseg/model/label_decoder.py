@@ -1,0 +1,66 @@
+"""Clean latent to logits (Zaman et al. 2026, the label decoder).
+
+The image's features may be added at each level on the way up. They are dropped for some cases in training, so
+that the latent can carry the label by itself.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ldseg.diffusion.schedule import expand_to
+from ldseg.model.blocks import ResidualBlock, convolution, depth_to_space, enlarge, normalisation
+from ldseg.settings import DecoderSettings
+
+
+class LabelDecoder(nn.Module):
+    """z (B, C, *S / f) and, if it takes them, image features of each level, to logits (B, K, *S)."""
+
+    def __init__(
+        self,
+        dimensions: int,
+        classes: int,
+        latent_channels: int,
+        image_widths: tuple[int, ...],
+        settings: DecoderSettings,
+    ) -> None:
+        super().__init__()
+        pyramid = settings.pyramid
+        widths, self.strides = pyramid.widths[::-1], pyramid.strides[::-1]
+        self.stem = convolution(dimensions, latent_channels, widths[0])
+        self.raises = nn.ModuleList(
+            convolution(dimensions, before, after, 1) for before, after in pairwise(widths)
+        )
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(
+                ResidualBlock(dimensions, width, width, pyramid.norm, pyramid.dropout)
+                for _ in range(pyramid.blocks)
+            )
+            for width in widths
+        )
+        self.image = nn.ModuleList(
+            convolution(dimensions, inputs, width, 1)
+            for inputs, width in zip(image_widths[::-1], widths, strict=True)
+            if settings.image_features
+        )
+        self.norm = normalisation(dimensions, widths[-1], pyramid.norm)
+        self.head = convolution(dimensions, widths[-1], classes * prod(self.strides[-1]), 1)
+
+    def forward(
+        self, z: Tensor, features: tuple[Tensor, ...] | None = None, keep: Tensor | None = None
+    ) -> Tensor:
+        """`features` is None where the latent must do alone; `keep` (B,) is 0 for the cases where it must."""
+        h = self.stem(z)
+        for level, blocks in enumerate(self.blocks):
+            if level > 0:
+                h = enlarge(self.raises[level - 1](h), self.strides[level - 1])
+            if features is not None and len(self.image) > 0:
+                said = self.image[level](features[-1 - level])
+                h = h + (said if keep is None else said * expand_to(keep.to(said.dtype), said))
+            for block in blocks:  # pyright: ignore[reportGeneralTypeIssues]
+                h = block(h)
+        return depth_to_space(self.head(functional.silu(self.norm(h))), self.strides[-1]).float()

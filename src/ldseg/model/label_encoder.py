@@ -1,0 +1,56 @@
+"""Label map to clean latent z0 (Zaman et al. 2026, the label encoder).
+
+The latent is normalised at each position over its channels by default, never over the case: a case with an
+empty mask must stay different from one that is full.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ldseg.model.blocks import convolution, normalisation
+from ldseg.model.pyramid import Pyramid
+from ldseg.settings import PyramidSettings
+
+
+def one_hot(y: Tensor, classes: int) -> Tensor:
+    """(B, *S) class indices to (B, K, *S) float; a negative index (ignored voxel) is all zero."""
+    indices = torch.arange(classes, device=y.device).reshape(1, classes, *([1] * (y.ndim - 1)))
+    return (y[:, None] == indices).float()
+
+
+def unit_at_each_position(z: Tensor) -> Tensor:
+    """Mean square 1 over the channels at each position."""
+    return z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-6)
+
+
+def unit_over_case(z: Tensor) -> Tensor:
+    """Zero mean and unit variance over each case (the paper's normalisation)."""
+    axes = tuple(range(1, z.ndim))
+    centred = z - z.mean(axes, keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + 1e-6)
+
+
+LATENT_NORMS = {"position": unit_at_each_position, "case": unit_over_case}
+
+
+class LabelEncoder(nn.Module):
+    """y (B, *S) with indices 0..K-1, negative where ignored, to z0 (B, C, *S / f)."""
+
+    def __init__(
+        self, dimensions: int, classes: int, latent_channels: int, latent_norm: str, settings: PyramidSettings
+    ) -> None:
+        super().__init__()
+        width = settings.widths[-1]
+        self.classes = classes
+        self.latent_norm = LATENT_NORMS[latent_norm]
+        self.pyramid = Pyramid(dimensions, classes, settings)
+        self.norm = normalisation(dimensions, width, settings.norm)
+        self.head = convolution(dimensions, width, latent_channels, 1)
+
+    def forward(self, y: Tensor) -> Tensor:
+        h = self.pyramid(one_hot(y, self.classes))[-1]
+        z = self.head(functional.silu(self.norm(h)))
+        return self.latent_norm(z.float())

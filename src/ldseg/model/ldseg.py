@@ -1,0 +1,129 @@
+"""The latent diffusion segmentation model: four modules, one loss (Zaman et al. 2026; DESIGN 2.2).
+
+z0 = label encoder(y)      c = image encoder(x)      z_t = sqrt(a) z0 + sqrt(1 - a) e
+z0^ = denoiser(z_t, c, t)  logits = label decoder(z0^)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ldseg.diffusion.parameterisation import PARAMETERISATIONS, implied_noise
+from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, ignore
+from ldseg.diffusion.schedule import add_noise, expand_to, make_schedule
+from ldseg.model.denoiser import Denoiser
+from ldseg.model.image_encoder import Conditioning, ImageEncoder
+from ldseg.model.label_decoder import LabelDecoder
+from ldseg.model.label_encoder import LabelEncoder
+from ldseg.model.segmentation_loss import segmentation_loss
+from ldseg.model.segmenter import Losses, Segmenter
+from ldseg.settings import LossSettings, ModelSettings
+
+
+class LDSeg(Segmenter):
+    """Built from settings alone."""
+
+    stochastic = True
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        d, latent = settings.dimensions, settings.latent_channels
+        self.settings = settings
+        self.classes = settings.classes
+        self.latent_channels = latent
+        self.latent_factor = settings.label_encoder.factor
+        self.image_factor = _common_factor(settings)
+        self.signal = make_schedule(settings.noise.schedule, settings.noise.min_signal)
+        self.reading = PARAMETERISATIONS[settings.noise.parameterisation]
+        self.label_encoder = LabelEncoder(
+            d, settings.classes, latent, settings.latent_norm, settings.label_encoder
+        )
+        self.image_encoder = ImageEncoder(d, settings.image_channels, settings.image_encoder)
+        self.denoiser = Denoiser(d, latent, settings.image_encoder.embedding, settings.denoiser)
+        reached = len(settings.image_encoder.pyramid.widths) - settings.image_encoder.context
+        self.decoder = LabelDecoder(
+            d,
+            settings.classes,
+            latent,
+            settings.image_encoder.pyramid.widths[:reached],
+            settings.decoder,
+        )
+
+    @classmethod
+    def from_settings(cls, settings: ModelSettings) -> LDSeg:
+        """A new model with fresh weights."""
+        return cls(settings)
+
+    def loss(
+        self, x: Tensor, y: Tensor, settings: LossSettings, generator: torch.Generator | None = None
+    ) -> Losses:
+        z0 = self.label_encoder(y)
+        conditioning = self.image_encoder(x)
+        t = self._draw_times(x, generator)
+        noise = torch.randn(z0.shape, generator=generator, device=z0.device)
+        aim = z0.detach() if settings.stop_latent_gradient else z0
+        z = add_noise(aim, noise, t, self.signal)
+        a = expand_to(self.signal(t), z0)
+        prediction = self.denoiser(z, conditioning.embedding, t)
+        clean = self.reading.clean(prediction, z, a)
+        to_decode = clean if settings.decode == "clean" else z - implied_noise(z, clean, a)
+        keep = torch.rand(x.shape[0], generator=generator, device=x.device) >= settings.feature_drop
+
+        segmentation = segmentation_loss(
+            self.decoder(to_decode, conditioning.features, keep), y, settings.dice
+        )
+        latent = functional.mse_loss(prediction, self.reading.target(aim, noise, a))
+        reconstruction = self._reconstruction(z0, y, settings)
+        total = segmentation + settings.latent * latent + settings.reconstruction * reconstruction
+        parts = {"segmentation": segmentation, "latent": latent, "reconstruction": reconstruction}
+        return Losses(total, {name: part.detach() for name, part in parts.items()})
+
+    def condition(self, x: Tensor) -> Conditioning:
+        return self.image_encoder(x)
+
+    def draw(
+        self,
+        conditioning: Conditioning,
+        start: Tensor,
+        times: Tensor,
+        sampler: Sampler,
+        noise: DrawNoise,
+        on_step: OnStep = ignore,
+    ) -> Tensor:
+        def denoise(z: Tensor, t: Tensor) -> Tensor:
+            t = t.to(z.device).expand(z.shape[0])
+            prediction = self.denoiser(z, conditioning.embedding, t)
+            clean = self.reading.clean(prediction, z, expand_to(self.signal(t), z))
+            return self.label_encoder.latent_norm(clean) if self.settings.renormalise else clean
+
+        return sampler(denoise, start, times.to(start.device), self.signal, noise, on_step)
+
+    def decode(self, z: Tensor, conditioning: Conditioning) -> Tensor:
+        return self.decoder(z, conditioning.features)
+
+    def reconstruct(self, y: Tensor) -> Tensor:
+        """Logits of decode(encode(y)) without the image: the autoencoder's ceiling."""
+        return self.decoder(self.label_encoder(y))
+
+    def _draw_times(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """t in [0, 1] per case; a share of the cases at t = 1, where sampling starts."""
+        uniform, choice = torch.rand(2, x.shape[0], generator=generator, device=x.device)
+        return torch.where(choice < self.settings.noise.pure_noise_share, torch.ones_like(uniform), uniform)
+
+    def _reconstruction(self, z0: Tensor, y: Tensor, settings: LossSettings) -> Tensor:
+        """Segmentation loss of the clean latent alone, on the first cases of the batch."""
+        if settings.reconstruction == 0:
+            return z0.new_zeros(())
+        count = max(1, round(settings.reconstruction_share * z0.shape[0]))
+        return segmentation_loss(self.decoder(z0[:count]), y[:count], settings.dice)
+
+
+def _common_factor(settings: ModelSettings) -> tuple[int, ...]:
+    """What an image axis must be a multiple of: the deepest of the two U-shapes, counted from the image."""
+    image = settings.image_encoder.pyramid.factor
+    denoiser = settings.denoiser.pyramid.factor
+    latent = settings.label_encoder.factor
+    deepest = [max(i, f * d) for i, f, d in zip(image, latent, denoiser, strict=True)]
+    return tuple(deepest)

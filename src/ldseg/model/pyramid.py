@@ -1,0 +1,62 @@
+"""The way down: a stack of levels that every encoder is made of."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+from ldseg.model.blocks import ResidualBlock, SelfAttention, convolution, space_to_depth
+from ldseg.settings import PyramidSettings
+
+
+class Level(nn.Module):
+    """Residual blocks at one resolution, with self-attention at the end if asked for."""
+
+    def __init__(
+        self,
+        dimensions: int,
+        inputs: int,
+        settings: PyramidSettings,
+        level: int,
+        time: int = 0,
+    ) -> None:
+        super().__init__()
+        width = settings.widths[level]
+        widths = [inputs] + [width] * settings.blocks
+        self.blocks = nn.ModuleList(
+            ResidualBlock(dimensions, before, after, settings.norm, settings.dropout, time)
+            for before, after in pairwise(widths)
+        )
+        attends = level in settings.attention
+        self.attention = SelfAttention(width, settings.norm, dimensions) if attends else nn.Identity()
+
+    def forward(self, h: Tensor, time: Tensor | None = None) -> Tensor:
+        for block in self.blocks:
+            h = block(h, time)
+        return self.attention(h)
+
+
+class Pyramid(nn.Module):
+    """x (B, M, *S) to the features of each level, finest first: (B, width, *S / factor)."""
+
+    def __init__(self, dimensions: int, inputs: int, settings: PyramidSettings) -> None:
+        super().__init__()
+        self.stem_stride = settings.strides[0]
+        self.stem = convolution(dimensions, inputs * prod(self.stem_stride), settings.widths[0])
+        self.levels = nn.ModuleList(
+            Level(dimensions, width, settings, level) for level, width in enumerate(settings.widths)
+        )
+        self.downs = nn.ModuleList(
+            convolution(dimensions, settings.widths[level], settings.widths[level + 1], 3, stride)
+            for level, stride in enumerate(settings.strides[1:])
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        h = self.levels[0](self.stem(space_to_depth(x, self.stem_stride)))
+        features = [h]
+        for down, level in zip(self.downs, list(self.levels)[1:], strict=True):
+            h = level(down(h))
+            features.append(h)
+        return features

@@ -1,0 +1,129 @@
+"""Augmentation of training patches, by MONAI's transforms, drawn anew for each visit of a case.
+
+A patch is {"image": (M, *S) float32, "label": (1, *S) class index + 1, 0 where ignored}. The shift by one
+makes what a rotation brings in from outside of the patch an ignored voxel, not background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms.compose import Compose
+from monai.transforms.intensity.dictionary import (
+    RandAdjustContrastd,
+    RandGaussianNoised,
+    RandGaussianSmoothd,
+    RandScaleIntensityd,
+    RandShiftIntensityd,
+)
+from monai.transforms.spatial.dictionary import Rand2DElasticd, Rand3DElasticd, RandAffined, RandFlipd
+from torch import Tensor
+
+from ldseg.planning.plan import Plan
+from ldseg.settings import AugmentSettings
+
+Augment = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+"""augment(image (M, *S), labels (*S) with -1 where ignored, seed) -> the same, augmented."""
+
+_KEYS = ("image", "label")
+_INTERPOLATION = ("bilinear", "nearest")
+_FILLING = ("border", "zeros")
+
+
+def make_augment(plan: Plan, settings: AugmentSettings) -> Augment:
+    """The augmentation that the plan's axes allow: no flip, shift or rotation along time."""
+    spatial = [*_flips(plan, settings), *_elastic(plan, settings), _affine(plan, settings)]
+    pipeline = Compose([*spatial, *_intensity(settings)])
+
+    def augment(image: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        pipeline.set_random_state(seed=seed % 2**32)
+        data: Any = pipeline({"image": image, "label": (labels + 1)[None].float()})
+        return _plain(data["image"]), _plain(data["label"])[0].round().long() - 1
+
+    return augment
+
+
+def _plain(value: Tensor) -> Tensor:
+    """MONAI's tensor with metadata as an ordinary one."""
+    return torch.as_tensor(np.asarray(value))
+
+
+def _flips(plan: Plan, settings: AugmentSettings) -> list[Any]:
+    if not settings.mirror:
+        return []
+    return [RandFlipd(_KEYS, prob=0.5, spatial_axis=axis) for axis in plan.mirror_axes]
+
+
+def _spatial_ranges(plan: Plan, settings: AugmentSettings) -> tuple[list[float], list[Any], list[float]]:
+    """Ranges of rotation (radians), relative scale and shift (voxels) per axis; nothing moves along time."""
+    radians = np.deg2rad(settings.rotation)
+    moves = [0.0 if axis == "t" else 1.0 for axis in plan.axes]
+    shift = [settings.shift * n * move for n, move in zip(plan.patch, moves, strict=True)]
+    scale = [settings.scale * move for move in moves]
+    if plan.dimensions == 2:
+        return [2 * radians], scale, shift
+    if "t" in plan.axes:
+        return [radians, 0.0, 0.0], scale, shift
+    return [_slice_rotation(plan, axis) * radians for axis in range(3)], scale, shift
+
+
+def _slice_rotation(plan: Plan, axis: int) -> float:
+    """Rotation about `axis` mixes the two others; across thick slices it would tear the image, so none."""
+    others = [s for a, s in enumerate(plan.spacing) if a != axis]
+    return 1.0 if max(others) <= 2 * min(others) else 0.0
+
+
+def _affine(plan: Plan, settings: AugmentSettings) -> RandAffined:
+    rotation, scale, shift = _spatial_ranges(plan, settings)
+    return RandAffined(
+        _KEYS,
+        prob=settings.affine_probability,
+        rotate_range=rotation,
+        scale_range=scale,
+        translate_range=shift,
+        mode=_INTERPOLATION,
+        padding_mode=_FILLING,
+    )
+
+
+def _elastic(plan: Plan, settings: AugmentSettings) -> list[Any]:
+    """Smooth random displacement; left out for 2D+time, where each frame must move alike."""
+    if settings.elastic_probability == 0 or "t" in plan.axes:
+        return []
+    if plan.dimensions == 2:
+        return [
+            Rand2DElasticd(
+                _KEYS,
+                spacing=(max(plan.patch[0] // 8, 8), max(plan.patch[1] // 8, 8)),
+                magnitude_range=(0.0, max(plan.patch) / 80),
+                prob=settings.elastic_probability,
+                mode=_INTERPOLATION,
+                padding_mode=_FILLING,
+            )
+        ]
+    return [
+        Rand3DElasticd(
+            _KEYS,
+            sigma_range=(4.0, 6.0),
+            magnitude_range=(20.0, 80.0),
+            prob=settings.elastic_probability,
+            mode=_INTERPOLATION,
+            padding_mode=_FILLING,
+        )
+    ]
+
+
+def _intensity(settings: AugmentSettings) -> list[Any]:
+    image: tuple[Hashable, ...] = ("image",)
+    return [
+        RandGaussianSmoothd(image, (0.5, 1.2), (0.5, 1.2), (0.5, 1.2), prob=settings.blur_probability),
+        RandScaleIntensityd(image, factors=0.25, prob=settings.intensity_probability),
+        RandShiftIntensityd(image, offsets=0.25, prob=settings.intensity_probability),
+        RandAdjustContrastd(image, prob=settings.gamma_probability, gamma=(0.7, 1.5), retain_stats=True),
+        RandGaussianNoised(
+            image, prob=settings.noise_probability, std=settings.noise_deviation, sample_std=True
+        ),
+    ]

@@ -1,0 +1,131 @@
+"""Presets: from a plan to all settings of a run. `default` is ours, `paper` is the published recipe."""
+
+from __future__ import annotations
+
+from ldseg.planning.plan import Plan
+from ldseg.settings import (
+    DecoderSettings,
+    DenoiserSettings,
+    ImageEncoderSettings,
+    LossSettings,
+    ModelSettings,
+    NoiseSettings,
+    PyramidSettings,
+    RunSettings,
+    SamplingSettings,
+    Strides,
+    TrainingSettings,
+)
+
+
+def default_preset(plan: Plan) -> RunSettings:
+    """The best that measurement found: clean prediction, normalised per position, trained where sampling
+    starts; context gathered once by the image encoder, a light denoiser on a fine latent grid."""
+    n = plan.latent_levels
+    widths, strides = plan.widths, plan.strides
+    latent_width = widths[n - 1]
+    below = len(widths) - n
+    label_stem = _merged(strides[:n])
+    deeper = strides[n : n + 1]
+    model = ModelSettings(
+        dimensions=plan.dimensions,
+        image_channels=len(plan.channels),
+        classes=len(plan.classes),
+        label_encoder=PyramidSettings((latent_width,), (label_stem,)),
+        image_encoder=ImageEncoderSettings(
+            PyramidSettings(widths, strides, blocks=2, attention=(len(widths) - 1,)),
+            context=below,
+            embedding=latent_width,
+        ),
+        denoiser=DenoiserSettings(
+            PyramidSettings(
+                (latent_width, *(min(2 * latent_width, 128) for _ in deeper)),
+                (_ones(plan), *deeper),
+                attention=(len(deeper),) if deeper else (),
+            )
+        ),
+        decoder=DecoderSettings(PyramidSettings(widths[:n], strides[:n])),
+        latent_channels=plan.latent_channels,
+    )
+    return RunSettings(preset="default", model=model)
+
+
+def paper_preset(plan: Plan) -> RunSettings:
+    """Zaman et al. 2026 as published (DESIGN 2.5): one latent channel at 1/16, noise prediction, the decoder
+    trained on z_t minus the noise estimate, no reconstruction term."""
+    ones = _ones(plan)
+    halvings = _paper_halvings(plan)
+    strides: Strides = (ones, *halvings)
+    attention = (3, 4) if plan.dimensions == 2 else ()
+    model = ModelSettings(
+        dimensions=plan.dimensions,
+        image_channels=len(plan.channels),
+        classes=len(plan.classes),
+        label_encoder=PyramidSettings((16, 32, 64, 64, 32), strides, norm="batch", dropout=0.2),
+        image_encoder=ImageEncoderSettings(
+            PyramidSettings((16, 32, 64, 64, 32), strides, dropout=0.2, attention=attention),
+            embedding=1,
+            embedding_norm="batch",
+        ),
+        denoiser=DenoiserSettings(
+            PyramidSettings((16, 32, 64), _paper_denoiser_strides(plan), blocks=2, attention=(1, 2))
+        ),
+        decoder=DecoderSettings(
+            PyramidSettings((32, 64, 64, 32, 32), strides, norm="batch", dropout=0.2), image_features=False
+        ),
+        latent_channels=1,
+        latent_norm="case",
+        renormalise=True,
+        noise=NoiseSettings(schedule="cosine", parameterisation="noise", pure_noise_share=0.0),
+    )
+    return RunSettings(
+        preset="paper",
+        model=model,
+        loss=LossSettings(
+            dice=2.0,
+            reconstruction=0.0,
+            feature_drop=0.0,
+            stop_latent_gradient=False,
+            decode="residual",
+        ),
+        training=TrainingSettings(optimiser="adam", weight_decay=0.0, decay="none", ema_modules="denoiser"),
+        sampling=SamplingSettings(steps=15),
+    )
+
+
+PRESETS = {"default": default_preset, "paper": paper_preset}
+
+
+def _ones(plan: Plan) -> tuple[int, ...]:
+    return (1,) * len(plan.patch)
+
+
+def _merged(strides: Strides) -> tuple[int, ...]:
+    merged = [1] * len(strides[0])
+    for stride in strides:
+        merged = [a * b for a, b in zip(merged, stride, strict=True)]
+    return tuple(merged)
+
+
+def _paper_halvings(plan: Plan) -> Strides:
+    """Four halvings of each axis, as far as the patch allows on that axis."""
+    remaining = list(plan.patch)
+    halvings: list[tuple[int, ...]] = []
+    for _ in range(4):
+        stride = tuple(2 if n % 2 == 0 else 1 for n in remaining)
+        remaining = [n // s for n, s in zip(remaining, stride, strict=True)]
+        halvings.append(stride)
+    return tuple(halvings)
+
+
+def _paper_denoiser_strides(plan: Plan) -> Strides:
+    """Two halvings of the latent grid, as far as it divides."""
+    grid = list(plan.patch)
+    for stride in _paper_halvings(plan):
+        grid = [n // s for n, s in zip(grid, stride, strict=True)]
+    strides = [_ones(plan)]
+    for _ in range(2):
+        stride = tuple(2 if n % 2 == 0 else 1 for n in grid)
+        grid = [n // s for n, s in zip(grid, stride, strict=True)]
+        strides.append(stride)
+    return tuple(strides)

@@ -1,0 +1,245 @@
+"""Settings of the model and of its training: frozen dataclasses, each field with its meaning, unit and range.
+
+A model is built from `ModelSettings` alone. Presets (`ldseg.presets`) fill them from a plan; the command line
+overrides single fields as `--section.field value`; the whole is written beside the weights as settings.json.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Strides = tuple[tuple[int, ...], ...]
+Norm = Literal["group", "batch"]
+
+
+def _require(holds: bool, name: str, value: object, remedy: str) -> None:
+    if not holds:
+        raise ValueError(f"{name} is {value}; {remedy}")
+
+
+@dataclass(frozen=True)
+class NoiseSettings:
+    """The forward process in the label latent and how the denoiser's output is read."""
+
+    schedule: Literal["cosine", "linear", "quadratic"] = "cosine"
+    """Signal power over time; cosine after Nichol & Dhariwal 2021, the others by their noise rate beta(t)."""
+    parameterisation: Literal["noise", "clean", "velocity"] = "clean"
+    """What the denoiser predicts."""
+    min_signal: float = 1e-4
+    """Lower bound of the signal power a(t); keeps the clean estimate finite. In (0, 1)."""
+    pure_noise_share: float = 0.5
+    """Share of training cases noised to t = 1, where sampling starts; the others draw t uniformly. 0 to 1."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.min_signal < 1, "noise.min_signal", self.min_signal, "choose a value in (0, 1)")
+        _require(
+            0 <= self.pure_noise_share <= 1, "noise.pure_noise_share", self.pure_noise_share, "choose 0 to 1"
+        )
+
+
+@dataclass(frozen=True)
+class PyramidSettings:
+    """A stack of levels, each `strides` coarser than the one before, with residual blocks of `widths`."""
+
+    widths: tuple[int, ...]
+    """Channels per level."""
+    strides: Strides
+    """Factor per level and axis; the first is reached by space-to-depth, the others by convolution."""
+    blocks: int = 1
+    """Residual blocks per level."""
+    norm: Norm = "group"
+    dropout: float = 0.0
+    attention: tuple[int, ...] = ()
+    """Levels with self-attention after their blocks."""
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.widths) == len(self.strides) > 0,
+            "pyramid.widths",
+            self.widths,
+            f"give one width for each of the {len(self.strides)} strides",
+        )
+        _require(0 <= self.dropout < 1, "pyramid.dropout", self.dropout, "choose a value in [0, 1)")
+
+    @property
+    def factor(self) -> tuple[int, ...]:
+        """Product of the strides per axis."""
+        total = [1] * len(self.strides[0])
+        for stride in self.strides:
+            total = [a * b for a, b in zip(total, stride, strict=True)]
+        return tuple(total)
+
+
+@dataclass(frozen=True)
+class ImageEncoderSettings:
+    """Image to embedding on the latent grid."""
+
+    pyramid: PyramidSettings
+    """Down to the latent grid and, with `context`, below it."""
+    context: int = 0
+    """Levels of the pyramid below the latent grid; they are brought back up to it."""
+    embedding: int = 64
+    """Channels of the embedding c."""
+    embedding_norm: Literal["none", "batch"] = "none"
+
+
+@dataclass(frozen=True)
+class DenoiserSettings:
+    """U-Net on the latent grid; its first level has stride 1."""
+
+    pyramid: PyramidSettings
+    time_features: int = 64
+    """Length of the sinusoidal time embedding, even."""
+
+
+@dataclass(frozen=True)
+class DecoderSettings:
+    """Latent to logits, through the label grid's levels in reverse."""
+
+    pyramid: PyramidSettings
+    """Described finest level first, as the encoders; the decoder walks it backwards."""
+    image_features: bool = True
+    """Whether the image's features of each level are added on the way up."""
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Everything that `LDSeg.from_settings` needs."""
+
+    dimensions: Literal[2, 3]
+    image_channels: int
+    classes: int
+    """K, background included; at least 2."""
+    label_encoder: PyramidSettings
+    image_encoder: ImageEncoderSettings
+    denoiser: DenoiserSettings
+    decoder: DecoderSettings
+    latent_channels: int = 8
+    latent_norm: Literal["position", "case"] = "position"
+    """position: unit mean square over channels at each position. case: zero mean, unit variance over a case
+    (paper; cannot represent an empty mask)."""
+    renormalise: bool = False
+    """Whether sampling normalises each clean estimate as the label encoder does (paper)."""
+    noise: NoiseSettings = field(default_factory=NoiseSettings)
+
+    def __post_init__(self) -> None:
+        _require(self.classes >= 2, "model.classes", self.classes, "at least background and one structure")
+        _require(
+            self.label_encoder.factor == self.decoder.pyramid.factor,
+            "model.decoder.pyramid",
+            self.decoder.pyramid.strides,
+            f"its strides must multiply to those of the label encoder, {self.label_encoder.factor}",
+        )
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights of the one loss over all four modules (DESIGN 2.2)."""
+
+    dice: float = 1.0
+    """Weight of 1 - soft Dice beside the cross-entropy."""
+    latent: float = 1.0
+    """Weight of the mean squared error of the denoiser's prediction."""
+    reconstruction: float = 1.0
+    """Weight of the segmentation loss of the decoded clean latent, without image features; 0: none."""
+    reconstruction_share: float = 0.5
+    """Share of each batch that the reconstruction term decodes, at least one case. In (0, 1]."""
+    feature_drop: float = 0.15
+    """Probability per case that the decoder goes without image features, so that it listens to the latent."""
+    stop_latent_gradient: bool = True
+    """Whether what the denoiser sees and aims at is kept from moving the label encoder: a latent that is easy
+    to predict is a constant one. The label encoder then learns from the reconstruction term."""
+    decode: Literal["clean", "residual"] = "clean"
+    """What the decoder sees in training: the clean estimate, or z_t minus the noise estimate (paper)."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.reconstruction > 0 or not self.stop_latent_gradient,
+            "loss.reconstruction",
+            self.reconstruction,
+            "choose a weight above 0: while loss.stop_latent_gradient is on, nothing else trains the label encoder",
+        )
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Augmentation, drawn anew for every visit of a case. Probabilities are per visit."""
+
+    rotation: float = 15.0
+    """Largest rotation about each axis, in degrees (2D: twice this)."""
+    scale: float = 0.15
+    """Largest relative change of size."""
+    shift: float = 0.05
+    """Largest translation, as a share of the patch."""
+    affine_probability: float = 0.7
+    elastic_probability: float = 0.15
+    intensity_probability: float = 0.3
+    """Of a change of contrast and of brightness, each."""
+    gamma_probability: float = 0.3
+    noise_probability: float = 0.3
+    noise_deviation: float = 0.2
+    """Largest standard deviation of Gaussian noise, in units of the normalised image."""
+    blur_probability: float = 0.15
+    mirror: bool = True
+    """Whether the plan's `mirror_axes` are flipped, each in half of the visits."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The loop. Exactly one of `steps`, `minutes`, `cpu_minutes` and `epochs` is the budget."""
+
+    steps: int | None = None
+    minutes: float | None = None
+    """Wall-clock minutes of training, all sittings together."""
+    cpu_minutes: float | None = None
+    """CPU minutes of the process (all its threads); comparable on a machine that does other work too."""
+    epochs: int | None = None
+    batch: int | None = None
+    """Cases per step; none takes the plan's."""
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    decay: Literal["cosine", "none"] = "cosine"
+    """Course of the learning rate over the budget, after `warmup` steps."""
+    warmup: int = 50
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.999
+    """Decay of the moving average of all weights, reached gradually over the first steps. In [0, 1)."""
+    ema_modules: Literal["all", "denoiser"] = "all"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 autocast where the device multiplies it natively."""
+    compile: bool = False
+    workers: int = 0
+    """Processes that prepare patches; 0 prepares them in the training process."""
+    validations: int = 10
+    """Evenly spaced validations over the budget; the last is at the end."""
+    validation_cases: int = 16
+    """Cases looked at in each validation, at most."""
+    save_minutes: float = 2.0
+    """Wall-clock minutes between checkpoints."""
+    seed: int = 0
+    fold: int | Literal["all"] = 0
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How a trained model answers when nothing else is asked for."""
+
+    sampler: str = "ddim"
+    steps: int = 2
+    samples: int = 1
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """All settings of one training, written as settings.json."""
+
+    preset: str
+    model: ModelSettings
+    control: Literal["none", "unet", "pixel_diffusion"] = "none"
+    loss: LossSettings = field(default_factory=LossSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)

@@ -1,0 +1,28 @@
+"""The model's card: what it was trained on and how, for whoever finds the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ldseg.planning.plan import Plan
+from ldseg.settings import RunSettings
+
+
+def write_card(plan: Plan, settings: RunSettings, data_name: str, train_names: Sequence[str]) -> str:
+    """Markdown; figures are left to evaluation."""
+    training = settings.training
+    kind = "latent diffusion (LDSeg)" if settings.control == "none" else f"control: {settings.control}"
+    budgets = ("steps", "minutes", "cpu_minutes", "epochs")
+    budget = ", ".join(f"{getattr(training, b)} {b}" for b in budgets if getattr(training, b) is not None)
+    structures = ", ".join(name for name in plan.classes if name != next(iter(plan.classes)))
+    lines = [
+        f"# Segmentation of {structures}",
+        "",
+        f"- Model: {kind}, preset {settings.preset}",
+        f"- Data: {data_name}, {len(train_names)} training cases, fold {training.fold} (splits.json)",
+        f"- Images: {', '.join(c.name for c in plan.channels)}; axes {plan.axes}; spacing {plan.spacing} mm",
+        f"- Training: {budget}, batch {training.batch}, seed {training.seed}",
+        "- Licence of the weights: that of the data they were trained on; state it here before sharing",
+        "- Not a medical device; not validated for clinical use",
+    ]
+    return "\n".join(lines) + "\n"

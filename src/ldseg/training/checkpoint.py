@@ -1,0 +1,97 @@
+"""The training state: one safetensors file, replaced in one go, from which training continues exactly.
+
+Tensors are named model.*, average.*, optimiser.STATE.PARAMETER; the counters are JSON in the file's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ldseg.errors import InputError
+from ldseg.records import write_bytes_atomic
+
+STATE_FILE = Path("state") / "training.safetensors"
+_VERSION = 1
+
+
+@dataclass
+class Counters:
+    """Where training stands."""
+
+    step: int = 0
+    spent: float = 0.0
+    """Seconds of training."""
+    validations: int = 0
+    best: float = -1.0
+    """Best validation Dice so far."""
+    finished: bool = False
+
+
+def save_state(
+    folder: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, counters: Counters
+) -> None:
+    """Write the state below `folder`.
+
+    Raises:
+        InputError: there is no room.
+    """
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
+    names = [name for name, _ in model.named_parameters()]
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{key}.{names[index]}": value for key, value in state.items()}
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    metadata = {"version": str(_VERSION), "counters": json.dumps(asdict(counters))}
+    write_bytes_atomic(folder / STATE_FILE, save(whole, metadata))
+
+
+def load_state(
+    folder: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+) -> Counters:
+    """Fill model, average and optimiser from `folder` and return the counters.
+
+    Raises:
+        InputError: the file is missing, damaged, of a newer version or of another model.
+    """
+    path = folder / STATE_FILE
+    remedy = "train anew in an empty folder"
+    if not path.is_file():
+        raise InputError(f"{path}: there is no training state to resume; {remedy}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: the training state is damaged ({error}); {remedy}") from error
+    if metadata.get("version") != str(_VERSION):
+        raise InputError(f"{path}: written by another version of ldseg; use that version, or {remedy}")
+    try:
+        model.load_state_dict(_below("model.", tensors))
+        average.load_state_dict(_below("average.", tensors))
+    except RuntimeError as error:
+        raise InputError(f"{path}: does not fit settings.json beside it; {remedy}") from error
+    _load_optimiser(optimiser, model, _below("optimiser.", tensors))
+    return Counters(**json.loads(metadata["counters"]))
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _load_optimiser(optimiser: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    places = {name: index for index, (name, _) in enumerate(model.named_parameters())}
+    state: dict[int, dict[str, Any]] = {}
+    for full_name, value in tensors.items():
+        key, name = full_name.split(".", 1)
+        state.setdefault(places[name], {})[key] = value
+    whole = optimiser.state_dict()
+    whole["state"] = state
+    optimiser.load_state_dict(whole)

@@ -1,0 +1,197 @@
+"""A whole training in a folder: cache, loop, validation, checkpoints, the model at the end.
+
+RUN/model.safetensors plan.json settings.json card.md     the model (average of the weights), newest
+    best/                                                 the same, at the best validation
+    log.jsonl curves.png splits.json                      what happened
+    state/ cache/                                         for resuming; may be deleted afterwards
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ldseg.data.datasets import DataSet
+from ldseg.data.splits import Splits, write_splits
+from ldseg.device import choose_device, memory_format
+from ldseg.errors import InputError
+from ldseg.planning.plan import Plan
+from ldseg.preprocessing.cache import Cache, build_cache
+from ldseg.saved_model import build_segmenter, save_model
+from ldseg.settings import RunSettings
+from ldseg.training.budget import Budget, make_budget
+from ldseg.training.card import write_card
+from ldseg.training.checkpoint import Counters, load_state, save_state
+from ldseg.training.ema import copy_for_average
+from ldseg.training.interruption import listen_for_stop
+from ldseg.training.logbook import Record, append_record, draw_curves, forget_after
+from ldseg.training.loop import Learner, make_optimiser
+from ldseg.training.validate import Validation, validate
+from ldseg.training.visits import Visits, batches, central_patch
+
+_LOG_EVERY = 10  # steps per line of losses
+OnEvent = Callable[[Record], None]
+
+
+def _silent(record: Record) -> None:
+    del record
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training ended."""
+
+    folder: Path
+    steps: int
+    dice: float
+    """Dice of the last validation, on the network's grid; -1 when there was none."""
+    interrupted: bool
+
+
+def train(
+    dataset: DataSet,
+    plan: Plan,
+    splits: Splits,
+    settings: RunSettings,
+    run_folder: Path,
+    resume: bool = False,
+    on_event: OnEvent = _silent,
+    device_name: str | None = None,
+) -> TrainingResult:
+    """Train `settings.control` or the model on one fold of `dataset`, into `run_folder`.
+
+    An interrupted run continues with `resume` as if it had not been interrupted (bit-equal on a CPU when the
+    budget is steps or epochs).
+
+    Raises:
+        InputError: nothing to train on, no room, a case that cannot be prepared, no state to resume.
+    """
+    part = splits.part(settings.training.fold)
+    if not part.train:
+        raise InputError(f"{dataset.root}: no case to train on; check splits.json")
+    run_folder.mkdir(parents=True, exist_ok=True)
+    write_splits(run_folder / "splits.json", splits)
+    wanted = set(part.train) | set(part.validation)
+    cases = [case for case in dataset.cases if case.name in wanted]
+    cache = build_cache(
+        dataset, cases, plan, run_folder / "cache", lambda name: on_event({"event": "prepared", "case": name})
+    )
+    device = choose_device(device_name)
+    batch = settings.training.batch or plan.batch
+    settings = replace(settings, training=replace(settings.training, batch=batch))
+    run = _Run(plan, settings, run_folder, cache, _learner(settings, device), on_event)
+    return run.train(part.train, part.validation, resume, str(dataset.root.name))
+
+
+def _learner(settings: RunSettings, device: torch.device) -> Learner:
+    torch.manual_seed(settings.training.seed)
+    model = build_segmenter(settings).to(device)
+    model = model.to(memory_format=memory_format(settings.model.dimensions))
+    average = copy_for_average(model)
+    return Learner(model, average, make_optimiser(model, settings.training), settings, device)
+
+
+class _Run:
+    """One training in one folder."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: RunSettings,
+        folder: Path,
+        cache: Cache,
+        learner: Learner,
+        on_event: OnEvent,
+    ) -> None:
+        self.plan, self.settings, self.folder = plan, settings, folder
+        self.cache, self.learner, self.on_event = cache, learner, on_event
+        self.counters = Counters()
+        self.dice = -1.0
+
+    def train(
+        self, train_names: Sequence[str], validation_names: Sequence[str], resume: bool, data_name: str
+    ) -> TrainingResult:
+        training = self.settings.training
+        batch = training.batch or self.plan.batch
+        budget = make_budget(training, steps_per_epoch=-(-len(train_names) // batch))
+        if resume:
+            self.counters = self._load()
+            budget.step, budget.spent = self.counters.step, self.counters.spent
+        self.card = write_card(self.plan, self.settings, data_name, train_names)
+        watched = [
+            central_patch(self.cache, name, self.plan)
+            for name in sorted(validation_names)[: training.validation_cases]
+        ]
+        visits = Visits(self.cache, train_names, self.plan, self.settings.augment, training.seed)
+        with listen_for_stop() as stop:
+            saved = time.monotonic()
+            stream = batches(visits, batch, budget.step, training.workers)
+            while budget.progress() < 1 and not stop.wanted:
+                self._step(stream, budget)
+                if budget.progress() * training.validations >= self.counters.validations + 1:
+                    self._validate(watched, budget)
+                if time.monotonic() - saved > 60 * training.save_minutes:
+                    self._save(budget)
+                    saved = time.monotonic()
+            self.counters.finished = not stop.wanted
+            self._save(budget)
+        return TrainingResult(self.folder, budget.step, self.dice, stop.wanted)
+
+    def _step(self, stream: object, budget: Budget) -> None:
+        budget.start_step()
+        x, y = next(stream)  # type: ignore[call-overload]
+        losses = self.learner.step(x, y, budget)
+        budget.end_step()
+        if budget.step % _LOG_EVERY == 0 or budget.progress() >= 1:
+            parts = {name: round(float(part), 5) for name, part in losses.parts.items()}
+            self._log(
+                {
+                    "event": "losses",
+                    "step": budget.step,
+                    "progress": round(budget.progress(), 4),
+                    "seconds": round(budget.spent, 2),
+                    "losses": parts,
+                }
+            )
+
+    def _validate(self, watched: list[tuple[Tensor, Tensor]], budget: Budget) -> None:
+        self.counters.validations += 1
+        if not watched:
+            return
+        found: Validation = validate(self.learner.average, watched, self.settings, self.learner.device)
+        self.dice = found.dice
+        self._log(
+            {
+                "event": "validation",
+                "step": budget.step,
+                "progress": round(budget.progress(), 4),
+                **asdict(found),
+                "warnings": found.warnings(),
+            }
+        )
+        if found.dice > self.counters.best:
+            self.counters.best = found.dice
+            save_model(self.folder / "best", self.learner.average, self.plan, self.settings, self.card)
+
+    def _save(self, budget: Budget) -> None:
+        self.counters.step, self.counters.spent = budget.step, budget.spent
+        learner = self.learner
+        save_model(self.folder, learner.average, self.plan, self.settings, self.card)
+        save_state(self.folder, learner.model, learner.average, learner.optimiser, self.counters)
+        draw_curves(self.folder)
+        self.on_event({"event": "saved", "step": budget.step, "folder": str(self.folder)})
+
+    def _load(self) -> Counters:
+        learner = self.learner
+        counters = load_state(self.folder, learner.model, learner.average, learner.optimiser)
+        forget_after(self.folder, counters.step)
+        return counters
+
+    def _log(self, record: Record) -> None:
+        append_record(self.folder, record)
+        self.on_event(record)

@@ -1,0 +1,84 @@
+"""Every sampler against a Gaussian whose exact denoiser is known: z0 ~ N(MEAN, DEVIATION^2) per voxel."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from ldseg.diffusion.samplers import SAMPLERS, find_sampler
+from ldseg.diffusion.schedule import even_times, make_schedule
+
+MEAN, DEVIATION = 2.0, 0.5
+SIGNAL = make_schedule("cosine", 1e-4)
+
+
+def exact_denoiser(z: Tensor, t: Tensor) -> Tensor:
+    a = SIGNAL(t)
+    gain = a.sqrt() * DEVIATION**2 / (a * DEVIATION**2 + 1 - a)
+    return MEAN + gain * (z - a.sqrt() * MEAN)
+
+
+def sample(name: str, steps: int, shape: tuple[int, ...] = (2, 4, 32, 32), seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw() -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    return find_sampler(name)(exact_denoiser, draw(), even_times(steps), SIGNAL, draw)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 2, 15])
+def test_the_mean_is_right_at_any_number_of_steps(name: str, steps: int) -> None:
+    assert sample(name, steps).mean().item() == pytest.approx(MEAN, abs=0.02)
+
+
+@pytest.mark.parametrize("name", [n for n in SAMPLERS if n != "one_step"])
+def test_many_steps_reach_the_spread_of_the_distribution(name: str) -> None:
+    assert sample(name, 200).std().item() == pytest.approx(DEVIATION, rel=0.05)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_same_seed_same_sample(name: str) -> None:
+    assert torch.equal(sample(name, 5, seed=1), sample(name, 5, seed=1))
+    assert not torch.equal(sample(name, 5, seed=1), sample(name, 5, seed=2))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_one_step_of_any_sampler_is_one_call_and_the_same_answer(name: str) -> None:
+    calls: list[float] = []
+
+    def counting(z: Tensor, t: Tensor) -> Tensor:
+        calls.append(float(t))
+        return exact_denoiser(z, t)
+
+    start = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    answer = find_sampler(name)(counting, start, even_times(1), SIGNAL, lambda: torch.zeros_like(start))
+    assert calls == [1.0]
+    torch.testing.assert_close(answer, exact_denoiser(start, torch.tensor(1.0)))
+
+
+@pytest.mark.parametrize("name", [n for n in SAMPLERS if n != "one_step"])
+def test_each_step_is_one_call_and_one_report(name: str) -> None:
+    reported: list[float] = []
+    start = torch.zeros(1, 2, 8, 8)
+    find_sampler(name)(
+        exact_denoiser,
+        start,
+        even_times(4),
+        SIGNAL,
+        lambda: torch.zeros_like(start),
+        lambda time, *_: reported.append(float(time)),
+    )
+    assert reported == pytest.approx([0.75, 0.5, 0.25, 0.0])
+
+
+def test_second_order_needs_fewer_steps_than_first_order() -> None:
+    fine = sample("ddim", 500)
+    first = (sample("ddim", 10) - fine).abs().mean()
+    second = (sample("dpmpp_2m", 10) - fine).abs().mean()
+    assert second < 0.5 * first
+
+
+def test_an_unknown_sampler_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"'euler'; choose one of ddim"):
+        find_sampler("euler")

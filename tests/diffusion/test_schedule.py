@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from ldseg.diffusion.schedule import SCHEDULES, add_noise, even_times, make_schedule
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_signal_falls_from_one_to_about_zero(name: str) -> None:
+    signal = make_schedule(name, 1e-4)(torch.linspace(0, 1, 101))
+    assert signal[0] == pytest.approx(1.0, abs=1e-6)
+    assert 1e-4 <= signal[-1] < 1e-3
+    assert (signal.diff() <= 0).all()
+
+
+def test_linear_schedule_is_the_limit_of_a_thousand_discrete_steps() -> None:
+    discrete = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
+    continuous = make_schedule("linear", 1e-6)(torch.arange(1, 1001, dtype=torch.float64) / 1000)
+    torch.testing.assert_close(continuous, discrete, rtol=0.15, atol=1e-3)
+
+
+def test_an_unknown_schedule_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"'sigmoid'; choose one of cosine"):
+        make_schedule("sigmoid", 1e-4)
+
+
+def test_noising_keeps_unit_variance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    z0, noise = torch.randn(2, 4, 3, 64, 64, generator=generator)
+    z = add_noise(z0, noise, torch.tensor([0.0, 0.3, 0.6, 1.0]), make_schedule("cosine", 1e-4))
+    torch.testing.assert_close(z.var((1, 2, 3)), torch.ones(4), atol=0.05, rtol=0)
+
+
+def test_each_case_is_noised_by_its_own_time() -> None:
+    z0, noise = torch.ones(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
+    z = add_noise(z0, noise, torch.tensor([0.0, 1.0]), make_schedule("cosine", 1e-4))
+    torch.testing.assert_close(z[0], torch.ones(1, 4, 4))
+    torch.testing.assert_close(z[1], torch.full((1, 4, 4), 0.01))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 15])
+def test_times_start_at_pure_noise_and_end_clean(steps: int) -> None:
+    times = even_times(steps)
+    assert times[0] == 1
+    assert times[-1] == 0
+    assert len(times) == steps + 1
+
+
+def test_no_steps_are_refused() -> None:
+    with pytest.raises(ValueError, match="steps is 0"):
+        even_times(0)
