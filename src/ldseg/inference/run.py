@@ -1,0 +1,118 @@
+"""Many cases one after the other: read, segment, write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ldseg.data.cases import Case
+from ldseg.data.loading import load_input
+from ldseg.errors import InputError
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.writer import OUTPUTS, output_paths, write_prediction
+from ldseg.settings import SamplingSettings
+
+Event = dict[str, Any]
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How to predict; None takes what the model was trained to do."""
+
+    steps: int | None = None
+    samples: int | None = None
+    sampler: str | None = None
+    seed: int = 0
+    save: tuple[str, ...] = ("labels",)
+    """Any of `writer.OUTPUTS`."""
+
+    def __post_init__(self) -> None:
+        strange = [name for name in self.save if name not in OUTPUTS]
+        if strange or not self.save:
+            found = strange[0] if strange else ""
+            raise InputError(f"save is {found!r}; choose any of {', '.join(OUTPUTS)}, separated by commas")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of each case."""
+
+    done: dict[str, tuple[Path, ...]]
+    """Case to the files written."""
+    failed: dict[str, str]
+    """Case to what is wrong with it."""
+
+
+def predict_cases(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    out: Path,
+    options: PredictOptions,
+    keep_going: bool = False,
+    on_event: OnEvent = lambda _: None,
+) -> Summary:
+    """Predict `cases` into the folder `out`.
+
+    `on_event` gets {"event": "predicted", "case", "seconds", "files"} or {"event": "failed", "case",
+    "error"}.
+
+    Raises:
+        InputError: the options are illegal, `out` cannot be used, or (unless `keep_going`) a case is at fault;
+            the cases before it stay written.
+    """
+    sampling = predictor.sampling(options.steps, options.samples, options.sampler)
+    _prepare_folder(out, cases, options, sampling)
+    done: dict[str, tuple[Path, ...]] = {}
+    failed: dict[str, str] = {}
+    for case in cases:
+        started = time.monotonic()
+        try:
+            done[case.name] = _predict_case(predictor, case, out, options, sampling)
+        except InputError as problem:
+            if not keep_going:
+                raise
+            failed[case.name] = str(problem)
+            on_event({"event": "failed", "case": case.name, "error": str(problem)})
+            continue
+        files = [str(path) for path in done[case.name]]
+        seconds = round(time.monotonic() - started, 3)
+        on_event({"event": "predicted", "case": case.name, "seconds": seconds, "files": files})
+    return Summary(done, failed)
+
+
+def _predict_case(
+    predictor: Predictor, case: Case, out: Path, options: PredictOptions, sampling: SamplingSettings
+) -> tuple[Path, ...]:
+    plan = predictor.plan
+    prediction = predictor(
+        load_input(case, len(plan.channels), plan.axes),
+        name=case.name,
+        steps=sampling.steps,
+        samples=sampling.samples,
+        sampler=sampling.sampler,
+        seed=options.seed,
+        keep_samples="samples" in options.save,
+        source=str(case.images[0]),
+    )
+    return tuple(write_prediction(out, case, prediction, options.save, sampling, options.seed))
+
+
+def _prepare_folder(
+    out: Path, cases: Sequence[Case], options: PredictOptions, sampling: SamplingSettings
+) -> None:
+    """Make the folder; refuse where a result would take the place of an input."""
+    inputs = {path.resolve() for case in cases for path in case.images}
+    for case in cases:
+        for path in output_paths(out, case, options.save, sampling.samples).values():
+            if path.resolve() in inputs:
+                raise InputError(f"{path}: the result would replace the image; choose another folder with -o")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be made ({error.strerror}); choose another folder with -o"
+        ) from error
