@@ -67,7 +67,7 @@ def write(path: Path, volume: Volume) -> None:
         written = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     except RuntimeError as problem:
         raise OSError(errno.EIO, "ITK could not write it whole") from problem
-    if not np.array_equal(written, sitk.GetArrayViewFromImage(image)):
+    if not np.array_equal(written, sitk.GetArrayViewFromImage(image), equal_nan=True):
         raise OSError(errno.EIO, "ITK could not write it whole")  # ITK does not notice a full disk
 
 

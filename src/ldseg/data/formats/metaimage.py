@@ -5,6 +5,7 @@ The header is lines of `Key = value`, the last `ElementDataFile = LOCAL` (voxels
 
 from __future__ import annotations
 
+import os
 import zlib
 from math import prod
 from pathlib import Path
@@ -54,7 +55,7 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
     start = 0
     while "ElementDataFile" not in found:
         end = text.find(b"\n", start)
-        key, equals, value = text[start : end if end >= 0 else len(text)].decode("latin-1").partition("=")
+        key, equals, value = os.fsdecode(text[start : end if end >= 0 else len(text)]).partition("=")
         if not equals:
             raise ValueError("its header is incomplete")
         found[key.strip()] = value.strip()

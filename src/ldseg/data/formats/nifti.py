@@ -56,7 +56,9 @@ def write(path: Path, volume: Volume) -> None:
         shape = _file_shape(volume.axes, frames_last, flat=ndim == 2, shape=volume.shape, channels=len(array))
     data = np.ascontiguousarray(array.transpose(*range(array.ndim - 1, 0, -1), 0)).reshape(shape)
     header.set_data_dtype(data.dtype)
+    steps = header["pixdim"].copy()
     header.set_data_shape(data.shape)
+    header["pixdim"] = steps  # nibabel resets those of axes that the label map lacks
     header.set_slope_inter(1, 0)
     header.set_intent("none")
     header["cal_min"] = header["cal_max"] = 0  # the image's display window means nothing for labels

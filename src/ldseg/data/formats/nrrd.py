@@ -1,7 +1,7 @@
-"""The geometry of a NRRD file as it stands in its header.
+"""The geometry of a NRRD file as it stands in its header: lines of `field: value`, up to an empty line.
 
 NRRD stores spacing times direction, and ITK takes the product apart and multiplies it again: the last bit
-moves with each writing. So the vectors are carried over as text. Header: lines of `field: value`, an empty line.
+moves with each writing. So the vectors are carried over as text.
 """
 
 from __future__ import annotations
@@ -11,30 +11,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _HEADER_LIMIT = 1 << 20
+_SPACES = ("space", "space dimension")
 _VECTOR = re.compile(r"\([^)]*\)")
 
 
 @dataclass(frozen=True)
 class NrrdGeometry:
-    """The values of three fields, as text."""
+    """Parts of the header, as text."""
 
     space: str
+    """The whole line that names the space or its dimension."""
     directions: tuple[str, ...]
     """A vector per index axis of space, fastest first, "(x,y,z)"."""
     origin: str
 
 
 def read_geometry(path: Path) -> NrrdGeometry | None:
-    """The header's geometry; None when it has no named space."""
+    """The header's geometry; None when it has no space."""
     with path.open("rb") as file:
         text = file.read(_HEADER_LIMIT)
     header = re.split(rb"\r?\n\r?\n", text, maxsplit=1)[0].decode("latin-1")
     fields = dict(re.findall(r"^([\w ]+): *(.*?)\r?$", header, flags=re.MULTILINE))
-    if not {"space", "space directions", "space origin"} <= set(fields):
+    name = next((field for field in _SPACES if field in fields), None)
+    if name is None or not {"space directions", "space origin"} <= set(fields):
         return None
-    return NrrdGeometry(
-        fields["space"], tuple(_VECTOR.findall(fields["space directions"])), fields["space origin"]
-    )
+    vectors = tuple(_VECTOR.findall(fields["space directions"]))
+    return NrrdGeometry(f"{name}: {fields[name]}", vectors, fields["space origin"])
 
 
 def write_geometry(path: Path, geometry: NrrdGeometry) -> None:
@@ -48,8 +50,8 @@ def write_geometry(path: Path, geometry: NrrdGeometry) -> None:
 
 def _replaced(line: str, geometry: NrrdGeometry) -> str:
     """One line of the header. "none" stays where ITK put the axis of channels."""
-    if line.startswith("space: "):
-        return f"space: {geometry.space}"
+    if line.split(":")[0] in _SPACES:
+        return geometry.space
     if line.startswith("space origin: "):
         return f"space origin: {geometry.origin}"
     if line.startswith("space directions: "):

@@ -6,6 +6,7 @@ are stored: an EXIF rotation is not applied, because masks are drawn on the stor
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,10 @@ def write(path: Path, volume: Volume) -> None:
         finding = f"{path.suffix} holds whole numbers from 0 to {largest} only"
         raise file_error(path, finding, "write .tif or .nii.gz")
     pixels = array.astype(np.uint8 if array.max() <= 255 else np.uint16)
-    Image.fromarray(pixels[0] if channels == 1 else np.moveaxis(pixels, 0, -1)).save(path)
+    picture = Image.fromarray(pixels[0] if channels == 1 else np.moveaxis(pixels, 0, -1))
+    encoded = BytesIO()
+    picture.save(encoded, path.suffix[1:].lower())
+    path.write_bytes(encoded.getvalue())  # Pillow itself does not notice a full disk
 
 
 def refuse(path: Path, volume: Volume) -> None:
