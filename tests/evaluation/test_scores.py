@@ -89,7 +89,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(InputError, match=r"scores\.json: cannot be written \(No space left on device\)"):
+    with pytest.raises(InputError, match=r"scores\.json: not written, no space left"):
         write_scores(tmp_path / "scores.json", scores(), seed=5)
     assert (sorted(tmp_path.iterdir()), (tmp_path / "scores.json").read_bytes()) == before
 
@@ -102,9 +102,10 @@ def test_another_ending_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content, finding",
     [
-        ("{", "is no readable scores.json"),
-        ("[]", "is no readable scores.json"),
-        ('{"version": 1}', "is no readable scores.json"),
+        ("{", "cannot be read as JSON"),
+        ("[]", "is not a JSON object"),
+        ('{"version": 1}', "is no scores.json"),
+        ('{"version": 1, "cases": {"a": 3}}', "is no scores.json"),
         ('{"version": 99}', "is of version 99"),
     ],
 )

@@ -17,9 +17,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from ldseg.data.faults import file_error
-from ldseg.errors import InputError
 from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.metrics import ClassScores
+from ldseg.records import read_versioned, write_bytes_atomic, write_json_atomic
 
 VERSION = 1
 
@@ -122,18 +119,15 @@ def write_scores(path: Path, scores: Scores, seed: int = 0) -> None:
     path = Path(path)
     if path.suffix != ".json":
         raise file_error(path, "scores are written as JSON", "give a name that ends with .json")
-    _write(path, json.dumps(to_json(scores, seed), indent=1, allow_nan=False) + "\n")
-    _write(path.with_suffix(".csv"), to_csv(scores))
+    write_json_atomic(path, to_json(scores, seed))
+    write_bytes_atomic(path.with_suffix(".csv"), to_csv(scores).encode())
 
 
 def read_scores(path: Path) -> Scores:
     """Read what `write_scores` wrote. Raises InputError for a missing, damaged or newer file."""
-    path = Path(path)
+    remedy = "make it with ldseg evaluate PREDICTIONS LABELS -o scores.json"
+    content = read_versioned(Path(path), VERSION, remedy)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["version"] > VERSION:
-            finding = f"is of version {content['version']}, this ldseg knows up to {VERSION}"
-            raise file_error(path, finding, "install a newer ldseg: pip install -U ldseg")
         return Scores(
             cases={
                 name: {class_name: _parsed(record) for class_name, record in case.items()}
@@ -144,11 +138,8 @@ def read_scores(path: Path) -> Scores:
             subjects=content.get("subjects", {}),
             failed=content.get("failed", {}),
         )
-    except InputError:
-        raise
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as problem:
-        remedy = "make it with ldseg evaluate PREDICTIONS LABELS -o scores.json"
-        raise file_error(path, f"is no readable scores.json ({problem})", remedy) from problem
+    except (ValueError, LookupError, TypeError, AttributeError) as problem:
+        raise file_error(path, f"is no scores.json (at {problem})", remedy) from problem
 
 
 def _record(one: ClassScores) -> dict[str, float | str]:
@@ -158,22 +149,3 @@ def _record(one: ClassScores) -> dict[str, float | str]:
 def _parsed(record: dict[str, Any]) -> ClassScores:
     metrics = {name: float(value) for name, value in record.items() if name != "empty"}
     return ClassScores(metrics, record.get("empty", "none"))
-
-
-def _write(path: Path, text: str) -> None:
-    """Write beside and move into place, so that a reader never meets half a file."""
-    staged: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        staged = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        staged.chmod(0o644)
-        os.replace(staged, path)
-    except OSError as problem:
-        finding = f"cannot be written ({problem.strerror or problem})"
-        raise file_error(path, finding, "free some space or choose another folder") from problem
-    finally:
-        if staged is not None:
-            staged.unlink(missing_ok=True)
