@@ -1,0 +1,29 @@
+# Everything runs in .venv, which is made anew whenever pyproject.toml or constraints.txt change.
+PYTHON ?= python3
+BIN := .venv/bin
+
+# torch's CPU build, a tenth of the size of the one for GPUs. Where pip is told of wheels of its own, those are taken.
+TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,--extra-index-url https://download.pytorch.org/whl/cpu)
+
+.PHONY: demo test lint format
+
+demo: .venv/ready
+	$(BIN)/ldseg demo -o demo
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt $(TORCH_INDEX) torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[demo,dev]"
+	touch $@
