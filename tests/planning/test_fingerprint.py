@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sets import write_pictures
+from planning_sets import write_pictures
 
 from ldseg.data.datasets import DataOptions, open_dataset
 from ldseg.errors import InputError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sets import dataset, fingerprint
+from planning_sets import dataset, fingerprint
 
 from ldseg.errors import InputError
 from ldseg.planning.fingerprint import CaseFingerprint

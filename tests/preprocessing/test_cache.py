@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from grids import plan
 from PIL import Image
+from preprocessing_grids import plan
 
 from ldseg.data.datasets import DataSet, open_dataset
 from ldseg.errors import InputError

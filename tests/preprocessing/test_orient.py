@@ -4,7 +4,7 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
-from grids import plan, volume
+from preprocessing_grids import plan, volume
 
 from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import from_canonical, to_canonical

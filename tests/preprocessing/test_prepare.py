@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from grids import blobs, dice, plan, volume
+from preprocessing_grids import blobs, dice, plan, volume
 
 from ldseg.errors import InputError
 from ldseg.planning.plan import ChannelPlan

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from grids import blobs, dice
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from preprocessing_grids import blobs, dice
 
 from ldseg.preprocessing.resample import resample_image, resample_labels, resample_probabilities
 

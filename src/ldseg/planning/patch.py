@@ -14,9 +14,11 @@ NEARLY_FITS = 1.5
 """The patch covers the largest image of a set when that is at most this many times the median."""
 LARGEST_PATCH = {2: 768 * 768, 3: 128**3}
 """Voxels; more costs time without showing more context than the pyramid can use."""
-SMALLEST_BATCH, USUAL_BATCH, LARGEST_BATCH = 2, 4, 16
-PIXELS_PER_STEP = 2**19
-"""Small 2D images go in larger batches, up to this many pixels a step: the same cost, a calmer gradient."""
+SMALLEST_BATCH = 2
+BATCHES = {2: (4, 16), 3: (2, 4)}
+"""Fewest and most cases per step by dimensions, as memory allows."""
+VOXELS_PER_STEP = {2: 2**19, 3: 2**20}
+"""Within those bounds a step takes up to so many voxels: more small images calm the gradient at no cost."""
 
 Shape = tuple[int, ...]
 
@@ -48,13 +50,13 @@ def check_patch(axes: str, patch: Shape, factor: Shape) -> None:
 
 
 def plan_batch(patch: Shape, pyramid: Pyramid, classes: int, budget_gb: float) -> int:
-    """Choose the cases per step: 4, more for small 2D images, fewer where memory does not allow."""
-    wanted = USUAL_BATCH
-    while len(patch) == 2 and wanted < LARGEST_BATCH and 2 * wanted * prod(patch) <= PIXELS_PER_STEP:
-        wanted *= 2
-    while wanted > 1 and pyramid_memory(patch, pyramid, classes, wanted) > budget_gb:
-        wanted //= 2
-    return wanted
+    """Choose the cases per step: 4 to 16 in 2D, 2 to 4 in 3D, fewer where memory does not allow."""
+    fewest, batch = BATCHES[len(patch)]
+    while batch > fewest and batch * prod(patch) > VOXELS_PER_STEP[len(patch)]:
+        batch //= 2
+    while batch > 1 and pyramid_memory(patch, pyramid, classes, batch) > budget_gb:
+        batch //= 2
+    return batch
 
 
 def _wanted(shapes: list[Shape]) -> Shape:
