@@ -41,7 +41,7 @@ def channel_groups(paths: Sequence[Path], channels: int) -> Files:
     film (`_0007`, or more files than channels) therefore keep their names. Raises InputError for an image
     that lacks some of its channel files; one file alone may hold all channels.
     """
-    groups = suffix_groups(paths)
+    groups = counting_groups(paths)
     if groups is None or max(len(files) for files in groups.values()) > channels:
         return by_stem(paths)
     return complete_groups(groups, channels)
@@ -67,19 +67,30 @@ def complete_groups(groups: Mapping[str, Mapping[int, Path]], channels: int) -> 
     return found
 
 
-def suffix_groups(paths: Sequence[Path]) -> dict[str, dict[int, Path]] | None:
-    """Case name to channel number to file; None unless all have a suffix and all cases start at 0000."""
+def counting_groups(paths: Sequence[Path]) -> dict[str, dict[int, Path]] | None:
+    """`suffix_groups` when every file has a suffix and every name counts from 0000, else None."""
+    if not paths or not all(has_suffix(path) for path in paths):
+        return None
+    groups = suffix_groups(paths)
+    return groups if all(0 in files for files in groups.values()) else None
+
+
+def has_suffix(path: Path) -> bool:
+    """Whether the name ends like that of a channel file, `_0000`."""
+    return _CHANNEL.match(stem(path)) is not None
+
+
+def suffix_groups(paths: Sequence[Path]) -> dict[str, dict[int, Path]]:
+    """Case name to number to file, for files that all have a suffix. Raises InputError for a number twice."""
     groups: dict[str, dict[int, Path]] = defaultdict(dict)
     for path in paths:
-        match = _CHANNEL.match(stem(path))
-        if match is None:
-            return None
-        name, number = match[1], int(match[2])
+        name, _, digits = stem(path).rpartition("_")
+        number = int(digits)
         if number in groups[name]:
             finding = f"is a second file of channel {number} of case {name} beside {groups[name][number]}"
             raise file_error(path, finding, "rename or remove one of the two")
         groups[name][number] = path
-    return dict(groups) if groups and all(0 in files for files in groups.values()) else None
+    return dict(groups)
 
 
 def rater_groups(paths: Sequence[Path], images: Iterable[str]) -> Files:

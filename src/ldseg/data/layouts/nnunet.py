@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ldseg.data.faults import file_error
-from ldseg.data.formats import stem
+from ldseg.data.formats import ending
 from ldseg.data.layouts.layout import Layout, Listing
-from ldseg.data.names import Files, by_stem, complete_groups, suffix_groups, volumes_in
+from ldseg.data.names import Files, by_stem, complete_groups, has_suffix, suffix_groups, volumes_in
 from ldseg.data.tables import read_description
 
 
@@ -28,14 +28,13 @@ def read(root: Path) -> Listing:
 def _images(folder: Path, channels: int | None) -> Files:
     """Images by name. Raises InputError for a file without the channel suffix."""
     paths = volumes_in(folder)
-    if not paths:
-        return {}
+    odd = next((path for path in paths if not has_suffix(path)), None)
+    if odd is not None:
+        kind = ending(odd)
+        remedy = f"name the channels of an image NAME_0000{kind}, NAME_0001{kind} ..."
+        raise file_error(odd, "has no channel suffix _0000", remedy)
     groups = suffix_groups(paths)
-    if groups is None:
-        odd = next((path for path in paths if suffix_groups([path]) is None), paths[0])
-        finding = f"case {stem(odd)} has no channel file _0000"
-        raise file_error(odd, finding, f"name images NAME_0000{odd.suffix}, NAME_0001{odd.suffix} ...")
-    return complete_groups(groups, channels or max(len(files) for files in groups.values()))
+    return complete_groups(groups, channels or max((len(files) for files in groups.values()), default=1))
 
 
 LAYOUT = Layout("nnunet", "imagesTr/ and labelsTr/ (nnU-Net)", recognises, read)

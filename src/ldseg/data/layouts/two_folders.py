@@ -11,7 +11,7 @@ from pathlib import Path
 from ldseg.data.faults import file_error
 from ldseg.data.formats import stem
 from ldseg.data.layouts.layout import Layout, Listing
-from ldseg.data.names import Files, by_stem, complete_groups, rater_groups, suffix_groups, volumes_in
+from ldseg.data.names import Files, by_stem, complete_groups, counting_groups, rater_groups, volumes_in
 from ldseg.data.tables import read_description
 
 _IMAGES = ("images", "image", "imgs")
@@ -36,7 +36,7 @@ def read(root: Path) -> Listing:
 
 def _images(images: list[Path], labels: list[Path]) -> Files:
     """Images by name; `_0000` is a channel's suffix only when the masks do not have it too."""
-    groups = suffix_groups(images)
+    groups = counting_groups(images)
     if groups is None or {stem(path) for path in labels} & {stem(path) for path in images}:
         return by_stem(images)
     return complete_groups(groups, max(len(files) for files in groups.values()))
