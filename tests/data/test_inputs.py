@@ -90,7 +90,7 @@ def test_spacings_are_found_beside_and_above_the_folder(tmp_path: Path) -> None:
 
 def test_the_same_input_twice_is_one_case(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png")
-    assert names([path, tmp_path]) == ["a"]
+    assert names([path, path, tmp_path, tmp_path / "../" / tmp_path.name]) == ["a"]
 
 
 def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:

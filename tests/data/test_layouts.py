@@ -240,6 +240,13 @@ def test_a_missing_partner_is_named(removed: str, lonely: str, tmp_path: Path) -
         open_dataset(tmp_path)
 
 
+def test_a_set_without_masks_is_refused_for_training(tmp_path: Path) -> None:
+    for path in (two_folders(tmp_path) / "labels").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match=r"has no mask of its name \(2 in all\)"):
+        open_dataset(tmp_path)
+
+
 def test_two_files_of_one_case_are_refused(tmp_path: Path) -> None:
     two_folders(tmp_path)
     picture(tmp_path / "images/a.bmp")

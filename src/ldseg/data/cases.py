@@ -21,7 +21,7 @@ class Case:
     images: tuple[Path, ...]
     """One file with all channels, or a file per channel in their order."""
     labels: tuple[Path, ...]
-    """One file per rater; empty when unlabelled."""
+    """One file per rater; empty for an image that is only to be predicted."""
     subject: str
     """Cases of one subject are never in two parts of a split."""
     spacing: tuple[float, ...] | None = None
@@ -77,7 +77,7 @@ class DataSet:
     ignore_id: int | None
     axes: Axes
     file_ending: str
-    """Ending of the masks (of the images when nothing is labelled), e.g. ".nii.gz"."""
+    """Ending of the masks, e.g. ".nii.gz"."""
     labels_above_zero: bool
     label_threshold: int | None
     geometry_tolerance: float = 1e-3

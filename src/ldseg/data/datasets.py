@@ -45,8 +45,8 @@ def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
     """List a folder's cases and find out what they have in common.
 
     Reads masks only where nothing declares the classes. A damaged file is no fault here, as long as others
-    are readable: `check` and the loaders report it. Raises InputError for missing partners, an empty or
-    unknown folder.
+    are readable: `check` and the loaders report it. Raises InputError for an image without mask, a mask
+    without image, an empty or unknown folder. Images to predict need no masks: see `find_inputs`.
     """
     root = Path(root)
     options = options or DataOptions()
@@ -140,8 +140,6 @@ def _classes(
         return {"background": 0, names[0] if len(names) == 1 else "class_1": 1}
     if declared is not None:
         return {name: number for name, number in declared.items() if number != ignore_id}
-    if not any(case.labels for case in cases):
-        return {"background": 0}
     found = sorted(_scan(cases, axes) - {0} - ({ignore_id} if ignore_id is not None else set()))
     return {"background": 0} | {f"class_{number}": number for number in found}
 
@@ -183,6 +181,5 @@ def _first_readable(
 
 
 def _file_ending(cases: tuple[Case, ...]) -> str:
-    """The commonest ending of the masks, else of the images."""
-    labels = [ending(path) for case in cases for path in case.labels]
-    return Counter(labels or [ending(case.images[0]) for case in cases]).most_common(1)[0][0]
+    """The commonest ending of the masks."""
+    return Counter(ending(path) for case in cases for path in case.labels).most_common(1)[0][0]

@@ -24,10 +24,10 @@ def find_inputs(paths: Sequence[Path], channels: int, axes: Axes | None = None) 
     """
     if not paths:
         raise InputError("no input was given; give an image, a folder of images or a data set")
-    files = [Path(path) for path in paths if _is_file(Path(path))]
-    found: Files = {}
-    _add(found, channel_groups(files, channels))
-    for folder in (Path(path) for path in paths if not _is_file(Path(path))):
+    given = list(dict.fromkeys(Path(path) for path in paths))
+    files = [path for path in given if _is_file(path)]
+    found = channel_groups(files, channels)
+    for folder in (path for path in given if not _is_file(path)):
         _add(found, _in_folder(folder, channels))
     return [_case(name, found[name], axes) for name in sorted(found)]
 
@@ -62,8 +62,9 @@ def _in_folder(folder: Path, channels: int) -> Files:
 def _add(found: Files, more: Files) -> None:
     """Put `more` to `found`. Raises InputError when a name comes twice."""
     for name, files in more.items():
-        if name in found and found[name] != files:
-            finding = f"has the same name as {found[name][0]}"
+        known = found.get(name, files)
+        if [path.resolve() for path in known] != [path.resolve() for path in files]:
+            finding = f"has the same name as {known[0]}"
             raise file_error(files[0], finding, "predict them in two runs, or rename one")
         found[name] = files
 

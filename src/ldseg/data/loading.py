@@ -82,7 +82,11 @@ def load_label(dataset: DataSet, case: Case, path: Path, image: Volume) -> Volum
 
 def label_ids(label: Volume) -> dict[int, int]:
     """Ids and their voxel counts, ascending."""
-    ids, counts = np.unique(label.array, return_counts=True)
+    array = label.array
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:  # ten times as fast as sorting
+        counted = np.bincount(array.ravel())
+        return {int(number): int(counted[number]) for number in np.flatnonzero(counted)}
+    ids, counts = np.unique(array, return_counts=True)
     return {int(number): int(count) for number, count in zip(ids, counts, strict=True)}
 
 

@@ -36,7 +36,7 @@ def read_description(path: Path) -> Description:
         return Description()
     content = read_json(path)
     if not isinstance(content, dict):
-        raise file_error(path, "is not a JSON object", "see docs/data.md for what it holds")
+        raise file_error(path, "is not a JSON object", 'write {"labels": {"background": 0, "liver": 1}}')
     channels = content.get("channel_names", content.get("modality"))
     classes, ignored = _classes(content["labels"], path) if "labels" in content else (None, None)
     axes = content.get("axes")
