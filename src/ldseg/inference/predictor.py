@@ -158,3 +158,8 @@ def _gather(tiles: TileSampler, image: NDArray[np.float32], tiling: Tiling, samp
             posterior.add(tile, first, probabilities)
             first += len(probabilities)
     return posterior
+
+
+def load_predictor(folder: Path | str, device: str | None = None) -> Predictor:
+    """`Predictor.load`, as the package's `ldseg.load`."""
+    return Predictor.load(folder, device)

@@ -61,7 +61,7 @@ def predict_cases(
     "error"}.
 
     Raises:
-        InputError: the options are illegal, `out` cannot be used, or (unless `keep_going`) a case is at fault;
+        InputError: illegal options, a folder that cannot be used, or (unless `keep_going`) a bad case;
             the cases before it stay written.
     """
     sampling = predictor.sampling(options.steps, options.samples, options.sampler)

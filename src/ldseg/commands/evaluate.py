@@ -1,0 +1,83 @@
+"""ldseg evaluate: score predictions against masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ldseg.commands.options import add_data_section, add_json, data_options
+from ldseg.commands.output import note, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from ldseg.evaluation.scores import Scores
+
+SUMMARY = "Score predictions against reference masks: Dice, distances, volume errors."
+USAGE = "PREDICTIONS LABELS -o scores.json [options]"
+EXAMPLE = "ldseg evaluate out Dataset004_Hippocampus -o scores.json --partial"
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "predictions", type=Path, metavar="PREDICTIONS", help="folder of predicted label files"
+    )
+    parser.add_argument("labels", type=Path, metavar="LABELS", help="folder of masks, or a data set")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="SCORES",
+        help="scores.json; a .csv goes beside it",
+    )
+    parser.add_argument("--tolerance-mm", type=float, default=1.0, help="of the surface Dice (NSD), in mm")
+    parser.add_argument("--partial", action="store_true", help="score only the cases that have a prediction")
+    parser.add_argument(
+        "--keep-going", action="store_true", help="score the other cases when one is at fault"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap intervals")
+    add_json(parser)
+    add_data_section(parser)
+
+
+def run(arguments: Any) -> int:
+    """0 when every case has scores; InputError when some failed with --keep-going."""
+    from ldseg.errors import InputError
+    from ldseg.evaluation.folders import EvaluationOptions, evaluate_folders
+    from ldseg.evaluation.scores import to_json, write_scores
+
+    options = EvaluationOptions(
+        arguments.tolerance_mm,
+        arguments.partial,
+        arguments.keep_going,
+        arguments.seed,
+        data_options(arguments),
+    )
+    scores = evaluate_folders(arguments.predictions, arguments.labels, options)
+    write_scores(arguments.output, scores, arguments.seed)
+    if arguments.json:
+        print_json(to_json(scores, arguments.seed))
+    else:
+        _print(scores, to_json(scores, arguments.seed))
+        note(f"written to {arguments.output} and {arguments.output.with_suffix('.csv')}")
+    if scores.failed:
+        raise InputError(f"{len(scores.failed)} cases have no score: {', '.join(scores.failed)}")
+    return 0
+
+
+def _print(scores: Scores, summary: dict[str, Any]) -> None:
+    rows = [
+        (
+            f"{name} {metric}",
+            f"{mean:.4f}",
+            f"{summary['median'][name][metric]:.4f}",
+            "{:.4f} to {:.4f}".format(*summary["interval"][name][metric]),
+        )
+        for name, metrics in summary["mean"].items()
+        for metric, mean in metrics.items()
+    ]
+    print_table(("structure and metric", "mean", "median", "95 % interval of the mean"), rows)
+    low, high = summary["mean_dice_interval"]
+    print_line(f"mean Dice {scores.mean_dice:.4f} ({low:.4f} to {high:.4f}) over {len(scores.cases)} cases")
+    for problem in scores.failed.values():
+        print_line(f"failed: {problem}")

@@ -1,0 +1,78 @@
+"""ldseg predict: segment images with a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ldseg.commands.options import add_json
+from ldseg.commands.output import Progress, print_json, print_line, progress
+
+SUMMARY = "Segment images with a trained model."
+USAGE = "INPUT... -m RUN -o OUT [options]"
+EXAMPLE = "ldseg predict scan.nii.gz -m runs/hippocampus -o out --samples 8 --save labels,uncertainty"
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="INPUT", help="image, folder of images, or data set"
+    )
+    parser.add_argument("-m", "--model", type=Path, required=True, help="folder that ldseg train wrote")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the results"
+    )
+    parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
+    parser.add_argument("--samples", type=int | None, help="posterior samples; the model's own by default")
+    parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m or one_step")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument(
+        "--save",
+        default="labels",
+        help="any of labels,probabilities,uncertainty,samples, separated by commas",
+    )
+    parser.add_argument(
+        "--keep-going", action="store_true", help="predict the other cases when one is at fault"
+    )
+    parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
+    add_json(parser)
+
+
+def run(arguments: Any) -> int:
+    """0 when all were predicted; InputError when some failed with --keep-going."""
+    from ldseg.data.inputs import find_inputs
+    from ldseg.errors import InputError
+    from ldseg.inference.predictor import Predictor
+    from ldseg.inference.run import PredictOptions, predict_cases
+
+    save = tuple(part.strip() for part in arguments.save.split(","))
+    options = PredictOptions(arguments.steps, arguments.samples, arguments.sampler, arguments.seed, save)
+    predictor = Predictor.load(arguments.model, arguments.device)
+    cases = find_inputs(arguments.inputs, len(predictor.plan.channels), predictor.plan.axes)
+    with progress("predicting") as bar:
+        teller = Teller(bar, len(cases))
+        summary = predict_cases(predictor, cases, arguments.output, options, arguments.keep_going, teller)
+    if arguments.json:
+        files = {name: [str(path) for path in paths] for name, paths in summary.done.items()}
+        print_json({"done": files, "failed": summary.failed})
+    else:
+        print_line(f"{len(summary.done)} of {len(cases)} images are segmented, in {arguments.output}")
+        for problem in summary.failed.values():
+            print_line(f"failed: {problem}")
+    if summary.failed:
+        raise InputError(f"{len(summary.failed)} of {len(cases)} images failed: {', '.join(summary.failed)}")
+    return 0
+
+
+class Teller:
+    """Counts the cases."""
+
+    def __init__(self, bar: Progress, total: int) -> None:
+        self.bar, self.total, self.done = bar, total, 0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Show one more case."""
+        self.done += 1
+        if event["event"] == "failed":
+            self.bar.tell(f"failed: {event['error']}")
+        self.bar.show(self.done / self.total, event["case"])

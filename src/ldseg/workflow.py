@@ -1,0 +1,255 @@
+"""A run's folder from the first look at the data to the training.
+
+    RUN/data.json         which data, read how
+        splits.json       which cases train, validate and test
+        fingerprint.json  what the data look like
+        plan.json         may be edited before training
+        ...               what training writes (see training/run.py)
+
+Each file that is already there is used as it is. Stands above training; the command line and Python users
+call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ldseg.data.cases import DataOptions, DataSet
+from ldseg.data.datasets import open_dataset
+from ldseg.data.splits import Splits, make_splits, read_splits, write_splits
+from ldseg.errors import InputError
+from ldseg.planning.fingerprint import take_fingerprint, write_fingerprint
+from ldseg.planning.plan import Plan, PlanSettings, make_plan, read_plan, write_plan
+from ldseg.presets import PRESETS
+from ldseg.records import from_json, read_versioned, to_json, with_changes, write_json_atomic
+from ldseg.settings import RunSettings
+
+if TYPE_CHECKING:
+    from ldseg.training.run import TrainingResult
+
+DATA_FILE, SPLITS_FILE, FINGERPRINT_FILE, PLAN_FILE = (
+    "data.json",
+    "splits.json",
+    "fingerprint.json",
+    "plan.json",
+)
+_TRAINED = ("settings.json", "state")
+_DATA_VERSION = 1
+BUDGETS = ("steps", "minutes", "cpu_minutes", "epochs")
+DEFAULT_MINUTES = 60.0
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """How cases are split where the run has no splits.json yet."""
+
+    file: Path | None = None
+    """A splits.json to copy, e.g. of another run; the others then mean nothing."""
+    test_fraction: float = 0.0
+    """Share of the subjects that neither trains nor validates, in [0, 1)."""
+    seed: int = 0
+    folds: int = 5
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """What training needs to know of the data."""
+
+    dataset: DataSet
+    splits: Splits
+    plan: Plan
+
+
+def _silent(event: dict[str, Any]) -> None:
+    del event
+
+
+def plan_run(
+    data: Path | str,
+    run: Path | str,
+    options: DataOptions | None = None,
+    limits: PlanSettings | None = None,
+    split: SplitOptions | None = None,
+) -> Plan:
+    """Look at the data and write the plan of a training into `run`.
+
+    Raises:
+        InputError: the data cannot be used, or `run` has a plan already.
+    """
+    path = Path(run) / PLAN_FILE
+    if path.exists():
+        raise InputError(f"{path}: there is a plan already; remove it to plan anew, or train with it")
+    return prepare_run(Path(data), Path(run), options, limits, split).plan
+
+
+def train_run(
+    data: Path | str,
+    run: Path | str,
+    preset: str = "default",
+    changes: dict[str, Any] | None = None,
+    options: DataOptions | None = None,
+    limits: PlanSettings | None = None,
+    split: SplitOptions | None = None,
+    resume: bool = False,
+    device: str | None = None,
+    on_event: OnEvent = _silent,
+) -> TrainingResult:
+    """Train on `data` into `run`; plans and splits first where `run` has no plan and splits.
+
+    `changes` go on top of the preset, nested as `RunSettings` is: {"training": {"minutes": 30}}. With
+    `resume` the run continues with its own settings. `on_event` gets training's records (training/run.py),
+    and before them {"event": "settings", "run", "train", "validation", "test", "budget"}.
+
+    Raises:
+        InputError: the data or settings cannot be used, `run` holds a training already, or none to resume.
+    """
+    from ldseg.saved_model import build_segmenter, check_fit, read_settings
+    from ldseg.training.run import train
+
+    folder = Path(run)
+    _check_folder(folder, resume)
+    if resume and changes:
+        given = ", ".join(changes)
+        raise InputError(f"{folder}: a resumed training keeps its settings; leave out what sets {given}")
+    prepared = prepare_run(Path(data), folder, options, limits, split)
+    if resume:
+        settings = read_settings(folder / "settings.json")
+        check_fit(prepared.plan, settings, build_segmenter(settings), folder / PLAN_FILE)
+    else:
+        settings = make_settings(prepared.plan, preset, changes or {}, folder / PLAN_FILE)
+    part = prepared.splits.part(settings.training.fold)
+    on_event(
+        {
+            "event": "settings",
+            "run": str(folder),
+            "train": len(part.train),
+            "validation": len(part.validation),
+            "test": len(prepared.splits.test),
+            "budget": describe_budget(settings),
+        }
+    )
+    return train(prepared.dataset, prepared.plan, prepared.splits, settings, folder, resume, on_event, device)
+
+
+def prepare_run(
+    data: Path,
+    run: Path,
+    options: DataOptions | None = None,
+    limits: PlanSettings | None = None,
+    split: SplitOptions | None = None,
+) -> PreparedRun:
+    """Open the data, split and plan, or take what `run` has of these. The test part does not shape the plan.
+
+    Raises:
+        InputError: the data cannot be used, or do not fit what `run` has.
+    """
+    options = _data_options(run / DATA_FILE, options)
+    dataset = open_dataset(data, options)
+    splits = _splits(run / SPLITS_FILE, dataset, split or SplitOptions())
+    path = run / PLAN_FILE
+    if path.exists():
+        plan = read_plan(path)
+        _check_plan_fits(path, plan, dataset)
+        if limits not in (None, PlanSettings()):
+            raise InputError(f"{path}: there is a plan already; remove it to plan anew with other limits")
+    else:
+        tested = set(splits.test)
+        fingerprint = take_fingerprint(dataset, [case for case in dataset.cases if case.name not in tested])
+        plan = make_plan(fingerprint, dataset, limits or PlanSettings())
+        run.mkdir(parents=True, exist_ok=True)
+        write_fingerprint(run / FINGERPRINT_FILE, fingerprint)
+        write_plan(path, plan)
+    run.mkdir(parents=True, exist_ok=True)
+    write_splits(run / SPLITS_FILE, splits)
+    content = {"version": _DATA_VERSION, "root": str(dataset.root.resolve()), "options": to_json(options)}
+    write_json_atomic(run / DATA_FILE, content)
+    return PreparedRun(dataset, splits, plan)
+
+
+def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: Path) -> RunSettings:
+    """The preset's settings for `plan` with `changes`, and a budget if none is named.
+
+    Raises:
+        InputError: an unknown preset or field, an illegal value, several budgets, a model that cannot be
+            built or does not fit the plan.
+    """
+    from ldseg.saved_model import build_segmenter, check_fit
+
+    if preset not in PRESETS:
+        raise InputError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
+    settings = with_changes(PRESETS[preset](plan), changes, "")
+    named = [name for name in BUDGETS if getattr(settings.training, name) is not None]
+    if len(named) > 1:
+        raise InputError(f"training has {len(named)} budgets ({', '.join(named)}); give one of them")
+    if not named:
+        settings = replace(settings, training=replace(settings.training, minutes=DEFAULT_MINUTES))
+    check_fit(plan, settings, build_segmenter(settings), plan_file)
+    return settings
+
+
+def describe_budget(settings: RunSettings) -> str:
+    """The budget in words, e.g. "60 minutes"."""
+    found = [(name, getattr(settings.training, name)) for name in BUDGETS]
+    return ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in found if value is not None)
+
+
+def _check_folder(folder: Path, resume: bool) -> None:
+    """A training neither starts over another nor resumes from nothing."""
+    trained = any((folder / name).exists() for name in _TRAINED)
+    if trained and not resume:
+        raise InputError(
+            f"{folder}: holds a training already; continue it with --resume or choose another -o"
+        )
+    if resume and not trained:
+        raise InputError(f"{folder}: holds no training to resume; leave out --resume to start one")
+
+
+def _data_options(path: Path, given: DataOptions | None) -> DataOptions:
+    """How this run reads its data: as it did before, else as asked."""
+    if not path.exists():
+        return given or DataOptions()
+    remedy = "remove it and give the options of reading again"
+    stored = from_json(DataOptions, read_versioned(path, _DATA_VERSION, remedy).get("options", {}), str(path))
+    if given not in (None, stored, DataOptions()):
+        raise InputError(
+            f"{path}: this run reads its data in another way; choose another -o, or the same options"
+        )
+    return stored
+
+
+def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
+    """Those of the run, else of a file, else new ones; all of them name cases of this set."""
+    if path.exists() and wanted != SplitOptions():
+        raise InputError(f"{path}: this run has its splits; remove the file to split anew")
+    source = path if path.exists() else wanted.file
+    if source is None:
+        return make_splits(dataset.cases, wanted.seed, wanted.folds, wanted.test_fraction)
+    splits = read_splits(source)
+    known = {case.name for case in dataset.cases}
+    named = [*splits.test, *(name for fold in splits.folds for name in (*fold.train, *fold.validation))]
+    strange = sorted(set(named) - known)
+    if strange:
+        raise InputError(
+            f"{source}: {strange[0]} is no case of {dataset.root}; split anew without it, or give its data"
+        )
+    return splits
+
+
+def _check_plan_fits(path: Path, plan: Plan, dataset: DataSet) -> None:
+    """Raise InputError when the plan was made for other data."""
+    pairs = {
+        "axes": (plan.axes, dataset.axes),
+        "channels": (tuple(channel.name for channel in plan.channels), dataset.channel_names),
+        "classes": (plan.classes, dataset.classes),
+        "ignore_id": (plan.ignore_id, dataset.ignore_id),
+        "labels_above_zero": (plan.labels_above_zero, dataset.labels_above_zero),
+    }
+    for name, (planned, found) in pairs.items():
+        if planned != found:
+            raise InputError(
+                f"{path}: {name} is {planned}, the data have {found}; remove the file to plan anew"
+            )
