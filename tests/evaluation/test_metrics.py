@@ -69,5 +69,6 @@ def test_the_ignore_id_is_legal_in_the_reference_and_hides_what_is_predicted_the
     a[1:4, 1:4], b[1:4, 1:4] = 1, 1
     a[5, 5], b[5, 5] = 7, 9
     assert evaluate_case(volume(a), volume(b), CLASSES, ignore_id=9)["head"].metrics["dice"] == 1
+    a[5, 5] = 0
     with pytest.raises(InputError, match=r"the reference holds label ids that are no class \(9;"):
-        evaluate_case(volume(b), volume(b), CLASSES)
+        evaluate_case(volume(a), volume(b), CLASSES)

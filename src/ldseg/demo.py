@@ -1,0 +1,246 @@
+"""The demonstration's data and picture: one real brain, cut into blocks to train on and a slab to test on.
+
+The brain is the MNI152 T1 template at 1 mm, which comes with the package nilearn, with its maps of grey and
+of white matter. It is an average of 152 people: blurred, and exactly symmetric between left and right.
+Testing on the other hemisphere would therefore be testing on the training data, mirrored. So a coronal slab
+through both hemispheres is kept from training, and its right half is the test case.
+
+One brain shows that everything works; it says nothing about accuracy on other people's brains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from io import BytesIO
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes as Panel
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from ldseg.data.formats import write_volume
+from ldseg.data.volumes import Volume
+from ldseg.errors import InputError
+from ldseg.records import write_bytes_atomic, write_json_atomic
+
+CLASSES = {"background": 0, "grey_matter": 1, "white_matter": 2}
+NOTE = (
+    "One averaged brain, part of it for training and another part for testing: "
+    "a demonstration that everything works, not a figure of accuracy."
+)
+SUBJECT_PATTERN = r"(row\d_layer\d)"
+"""Mirrored blocks are one subject, so that validation never meets the mirror image of a training block."""
+TEST_CASE = "right_slab"
+
+_BLOCK = 48
+_CORNER = (-72, -110, -66)
+"""World position in mm (right, anterior, superior positive) of the first voxel of the first block."""
+_COLUMNS = ("left", "middle", "right")
+_ROWS = 4
+_LAYERS = 3
+_TEST_ROW = 2
+_LEAST_TISSUE = 0.05
+"""Share of a block that must be grey or white matter for it to be a training case."""
+_COLOURS = ("#3b7dba", "#f0a830", "#4aa564", "#b65bb0", "#d1495b")
+
+
+@dataclass(frozen=True)
+class DemoFiles:
+    """Where the demonstration puts what, in the order in which it is made; see `demo_files`."""
+
+    dataset: Path
+    run: Path
+    predictions: Path
+    scores: Path
+    picture: Path
+
+
+@dataclass(frozen=True)
+class _Brain:
+    """T1, 0 to 255, and ids of `CLASSES`, on one grid of 1 mm."""
+
+    image: Volume
+    labels: Volume
+
+
+def demo_files(folder: Path) -> DemoFiles:
+    """The files of a demonstration in `folder`. The steps of `ldseg demo`:
+
+    1. `write_demo_dataset(files.dataset)`: nnU-Net raw layout, about 25 blocks to train on, one test case.
+    2. plan and train on it into `files.run`, three minutes, with `SUBJECT_PATTERN`.
+    3. predict `files.dataset / "imagesTs"` with several samples into `files.predictions`, saving labels and
+       uncertainty.
+    4. evaluate against `files.dataset / "labelsTs"` into `files.scores`.
+    5. `write_demo_picture(files.picture, ...)`, and print the files, the scores and `NOTE`.
+    """
+    return DemoFiles(
+        folder / "dataset",
+        folder / "run",
+        folder / "predictions",
+        folder / "scores.json",
+        folder / "picture.png",
+    )
+
+
+def write_demo_dataset(folder: Path) -> None:
+    """Write the brain as a data set in nnU-Net's raw layout, T1 as the image, `CLASSES` as the labels.
+
+    Blocks keep their place in the world. Takes a few seconds and no network. Raises InputError when nilearn
+    is not installed or the disk refuses.
+    """
+    brain = _load_brain()
+    for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    cases = 0
+    for column, row, layer in product(range(len(_COLUMNS)), range(_ROWS), range(_LAYERS)):
+        x, y, z = (first + _BLOCK * n for first, n in zip(_CORNER, (column, row, layer), strict=True))
+        block = _cut(brain, (x, y, z), (_BLOCK, _BLOCK, _BLOCK))
+        if row == _TEST_ROW or np.mean(block.labels.array > 0) < _LEAST_TISSUE:
+            continue
+        _write(folder, "Tr", f"row{row}_layer{layer}_{_COLUMNS[column]}", block)
+        cases += 1
+    corner = (0, _CORNER[1] + _TEST_ROW * _BLOCK, _CORNER[2])
+    _write(folder, "Ts", TEST_CASE, _cut(brain, corner, (_BLOCK * 3 // 2, _BLOCK, _BLOCK * _LAYERS)))
+    description = {
+        "name": "MNI152 grey and white matter",
+        "channel_names": {"0": "T1"},
+        "labels": CLASSES,
+        "numTraining": cases,
+        "file_ending": ".nii.gz",
+    }
+    write_json_atomic(folder / "dataset.json", description)
+
+
+def write_demo_picture(
+    path: Path,
+    image: Volume,
+    truth: Volume,
+    prediction: Volume,
+    uncertainty: Volume,
+    classes: dict[str, int],
+    caption: str = "",
+) -> None:
+    """Draw one slice in a row: image, truth, prediction, uncertainty. All volumes are on one grid.
+
+    In 3D it is the slice across the shortest axis with most foreground in the truth; seen as radiologists do.
+    `classes` is name to id, background included; `uncertainty` in nats.
+    """
+    axis, index = _best_slice(truth)
+    grey, true, predicted, doubt = (
+        _slice(volume, axis, index) for volume in (image, truth, prediction, uncertainty)
+    )
+    aspect = _aspect(image, axis)
+    height = 1.5 + 3.2 * grey.shape[0] * aspect / grey.shape[1]
+    figure = Figure(figsize=(14, height), layout="constrained", facecolor="white")
+    panels: list[Panel] = list(figure.subplots(1, 4))
+    titles = ("Image", "Truth", "Prediction", "Uncertainty of the samples")
+    for panel, title in zip(panels, titles, strict=True):
+        panel.imshow(grey, cmap="gray", aspect=aspect, interpolation="nearest")
+        panel.set_title(title, fontsize=13)
+        panel.set_axis_off()
+    shown = {name: id_ for name, id_ in classes.items() if id_ != 0}
+    _paint(panels[1], true, list(shown.values()), aspect)
+    _paint(panels[2], predicted, list(shown.values()), aspect)
+    heat = panels[3].imshow(doubt, cmap="inferno", aspect=aspect, vmin=0, interpolation="nearest")
+    figure.colorbar(heat, ax=panels[3], shrink=0.75, label="entropy (nats)")
+    patches = [Patch(color=_colour(k), label=name.replace("_", " ")) for k, name in enumerate(shown)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=12)
+    figure.suptitle(caption, fontsize=14)
+    content = BytesIO()
+    figure.savefig(content, dpi=110, format="png")
+    write_bytes_atomic(path, content.getvalue())
+
+
+def _load_brain() -> _Brain:
+    try:
+        from nilearn import datasets
+    except ImportError:
+        raise InputError(
+            'the demo needs nilearn, which is not installed; pip install "ldseg[demo]"'
+        ) from None
+    # 1 mm is the resolution of the packaged files: nothing is resampled and nothing is fetched.
+    image: Any = datasets.load_mni152_template(resolution=1)
+    grey = _values(datasets.load_mni152_gm_template(resolution=1))
+    white = _values(datasets.load_mni152_wm_template(resolution=1))
+    labels = np.argmax(np.stack([1 - grey - white, grey, white]), axis=0)
+    # From nibabel's (x, y, z) index and right, anterior, superior world to a Volume's (z, y, x) and LPS.
+    x, y, z = (float(step) for step in image.affine[:3, 3])
+    array = np.rint(255 * _values(image)).T[None]
+    direction = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
+    volume = Volume(array.astype(np.uint8), (1.0, 1.0, 1.0), (-x, -y, z), direction, "zyx", "image")
+    return _Brain(volume, volume.with_array(labels.T[None].astype(np.uint8), "labels"))
+
+
+def _values(image: Any) -> NDArray[np.float32]:
+    return np.asarray(image.dataobj, dtype=np.float32)
+
+
+def _cut(brain: _Brain, corner: tuple[int, int, int], size: tuple[int, int, int]) -> _Brain:
+    """The block of `size` voxels (x, y, z) whose first voxel is at `corner`: mm right, anterior, superior."""
+    position = (-float(corner[0]), -float(corner[1]), float(corner[2]))  # LPS
+    away = np.abs(np.subtract(position, brain.image.origin)).round().astype(int).tolist()
+    window = tuple(slice(first, first + n) for first, n in zip(reversed(away), reversed(size), strict=True))
+    return _Brain(
+        *(
+            replace(v, array=v.array[(slice(None), *window)], origin=position)
+            for v in (brain.image, brain.labels)
+        )
+    )
+
+
+def _write(folder: Path, part: str, name: str, block: _Brain) -> None:
+    write_volume(folder / f"images{part}" / f"{name}_0000.nii.gz", block.image)
+    write_volume(folder / f"labels{part}" / f"{name}.nii.gz", block.labels)
+
+
+def _best_slice(truth: Volume) -> tuple[int | None, int]:
+    """Axis to cut across and index of the slice; no axis in 2D."""
+    if truth.axes == "yx":
+        return None, 0
+    axis = 0 if truth.axes == "tyx" else int(np.argmin(truth.shape))
+    others = tuple(n for n in range(3) if n != axis)
+    return axis, int(np.argmax((truth.array[0] > 0).sum(axis=others)))
+
+
+def _slice(volume: Volume, axis: int | None, index: int) -> NDArray[Any]:
+    """The slice of the first channel, superior (else anterior) up and the patient's left on the right."""
+    if axis is None or volume.axes == "tyx":
+        return volume.array[0] if axis is None else volume.array[0, index]
+    flat = np.take(volume.array[0], index, axis=axis)
+    matrix = np.asarray(volume.direction).reshape(3, 3)
+    rows, columns = (n for n in range(3) if n != axis)  # of z, y, x; LPS: left, posterior and superior grow
+    if (matrix[2 - rows, 2 - rows] > 0) == (rows == 0):
+        flat = flat[::-1]
+    return flat[:, ::-1] if matrix[2 - columns, 2 - columns] < 0 else flat
+
+
+def _aspect(volume: Volume, axis: int | None) -> float:
+    """Height of a pixel over its width."""
+    height, width = (step for n, step in enumerate(volume.spacing) if n != axis)
+    return height / width
+
+
+def _paint(panel: Panel, ids: NDArray[Any], classes: list[int], aspect: float) -> None:
+    """Lay each class in its colour over the picture."""
+    order = np.zeros(ids.shape)
+    for k, id_ in enumerate(classes):
+        order[ids == id_] = k + 1
+    colours = ListedColormap([_colour(k) for k in range(len(classes))])
+    panel.imshow(
+        np.ma.masked_equal(order, 0),
+        cmap=colours,
+        vmin=0.5,
+        vmax=len(classes) + 0.5,
+        alpha=0.75,
+        aspect=aspect,
+        interpolation="nearest",
+    )
+
+
+def _colour(k: int) -> str:
+    return _COLOURS[k % len(_COLOURS)]
