@@ -41,8 +41,8 @@ def make_parser(name: str, command: Any) -> Any:
     class Formatter(argparse.RawDescriptionHelpFormatter, jsonargparse.DefaultHelpFormatter):
         """Keeps the line breaks of the example, and says of an argument what its help says."""
 
-        def _get_help_string(self, action: argparse.Action) -> str | None:
-            return action.help
+        def _get_help_string(self, action: argparse.Action) -> str:
+            return action.help or ""
 
     parser = jsonargparse.ArgumentParser(
         prog=f"ldseg {name}",

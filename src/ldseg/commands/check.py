@@ -20,7 +20,7 @@ EXAMPLE = "ldseg check Dataset004_Hippocampus"
 def add_arguments(parser: Any) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "data", type=Path, metavar="DATA", help="folder, or CSV/JSON list, of images and masks"
+        "dataset", type=Path, metavar="DATA", help="folder, or CSV/JSON list, of images and masks"
     )
     add_json(parser)
     add_data_section(parser)
@@ -32,7 +32,7 @@ def run(arguments: Any) -> int:
     from ldseg.data.datasets import open_dataset
     from ldseg.errors import InputError
 
-    dataset = open_dataset(arguments.data, data_options(arguments))
+    dataset = open_dataset(arguments.dataset, data_options(arguments))
     with progress("reading") as bar:
         total, names = len(dataset.cases), [case.name for case in dataset.cases]
         report = check(dataset, lambda case: bar.show((names.index(case.name) + 1) / total, case.name))
@@ -43,7 +43,7 @@ def run(arguments: Any) -> int:
     if report.faults:
         count = len(report.faults)
         raise InputError(
-            f"{arguments.data}: {count} fault{'s' if count > 1 else ''}; repair what is listed above"
+            f"{arguments.dataset}: {count} fault{'s' if count > 1 else ''}; repair what is listed above"
         )
     return 0
 

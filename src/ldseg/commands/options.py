@@ -69,7 +69,7 @@ def _add_fields(group: Any, kind: type, section: str, aliases: Mapping[str, str]
             _add_fields(group, cast(type, hint), path, aliases)
             continue
         names = [f"--{path}", *([aliases[path]] if path in aliases else [])]
-        note = f"{notes.get(field.name, '')} ({describe_type(hint)})".replace("%", "%%").strip()
+        note = f"{notes.get(field.name, '')} ({describe_type(hint)})".strip()
         group.add_argument(*names, type=_reader(hint), default=argparse.SUPPRESS, metavar="VALUE", help=note)
 
 

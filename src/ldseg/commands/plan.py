@@ -30,7 +30,7 @@ def add_run_arguments(parser: Any) -> None:
     from ldseg.planning.settings import PlanSettings
 
     parser.add_argument(
-        "data", type=Path, metavar="DATA", help="folder, or CSV/JSON list, of images and masks"
+        "dataset", type=Path, metavar="DATA", help="folder, or CSV/JSON list, of images and masks"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--splits", type=Path, metavar="FILE", help="splits.json to use, e.g. of another run")
@@ -46,7 +46,7 @@ def run(arguments: Any) -> int:
     from ldseg.workflow import plan_run
 
     plan = plan_run(
-        arguments.data,
+        arguments.dataset,
         arguments.output,
         data_options(arguments),
         plan_settings(arguments),
@@ -65,7 +65,7 @@ def run(arguments: Any) -> int:
     print_line(f"batch       {plan.batch}, about {plan.training_memory_gb:.1f} GB in training")
     note(
         f"written to {arguments.output / 'plan.json'}; edit it, or train with it: "
-        f"ldseg train {arguments.data} -o {arguments.output}"
+        f"ldseg train {arguments.dataset} -o {arguments.output}"
     )
     return 0
 

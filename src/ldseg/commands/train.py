@@ -54,7 +54,7 @@ def run(arguments: Any) -> int:
         changes["control"] = arguments.control
     with progress("training") as bar:
         result = train_run(
-            arguments.data,
+            arguments.dataset,
             arguments.output,
             arguments.preset,
             changes,
@@ -67,7 +67,7 @@ def run(arguments: Any) -> int:
         )
     if arguments.json:
         print_json({**vars(result), "folder": str(result.folder)})
-    again = f"ldseg train {arguments.data} -o {arguments.output} --resume"
+    again = f"ldseg train {arguments.dataset} -o {arguments.output} --resume"
     if result.interrupted:
         note(f"interrupted after {result.steps} steps, saved in {result.folder}; continue: {again}")
         return _INTERRUPTED
