@@ -71,7 +71,9 @@ def paper_preset(plan: Plan) -> RunSettings:
             PyramidSettings((16, 32, 64), _paper_denoiser_strides(plan), blocks=2, attention=(1, 2))
         ),
         decoder=DecoderSettings(
-            PyramidSettings((32, 64, 64, 32, 32), strides, norm="batch", dropout=0.2), image_features=False
+            PyramidSettings((32, 64, 64, 32, 32), strides, norm="batch", dropout=0.2),
+            image_features=False,
+            coarse_head=False,
         ),
         latent_channels=1,
         latent_norm="case",

@@ -101,6 +101,8 @@ class DecoderSettings:
     """Described finest level first, as the encoders; the decoder walks it backwards."""
     image_features: bool = True
     """Whether the image's features of each level are added on the way up."""
+    coarse_head: bool = True
+    """Whether a first guess of the logits is read straight off the latent grid."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class LossSettings:
             self.reconstruction > 0 or not self.stop_latent_gradient,
             "loss.reconstruction",
             self.reconstruction,
-            "choose a weight above 0: while loss.stop_latent_gradient is on, nothing else trains the label encoder",
+            "choose a weight above 0, or turn loss.stop_latent_gradient off: the label encoder must learn",
         )
 
 

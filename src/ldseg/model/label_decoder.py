@@ -1,7 +1,8 @@
 """Clean latent to logits (Zaman et al. 2026, the label decoder).
 
 The image's features may be added at each level on the way up. They are dropped for some cases in training, so
-that the latent can carry the label by itself.
+that the latent can carry the label by itself. A coarse head reads a first guess of all logits straight off
+the latent grid, which the finer levels correct: the latent learns to carry the label in far fewer steps.
 """
 
 from __future__ import annotations
@@ -49,12 +50,19 @@ class LabelDecoder(nn.Module):
         )
         self.norm = normalisation(dimensions, widths[-1], pyramid.norm)
         self.head = convolution(dimensions, widths[-1], classes * prod(self.strides[-1]), 1)
+        self.factor = pyramid.factor
+        self.coarse_head = (
+            convolution(dimensions, widths[0], classes * prod(self.factor), 1)
+            if settings.coarse_head
+            else None
+        )
 
     def forward(
         self, z: Tensor, features: tuple[Tensor, ...] | None = None, keep: Tensor | None = None
     ) -> Tensor:
         """`features` is None where the latent must do alone; `keep` (B,) is 0 for the cases where it must."""
         h = self.stem(z)
+        coarse = 0
         for level, blocks in enumerate(self.blocks):
             if level > 0:
                 h = enlarge(self.raises[level - 1](h), self.strides[level - 1])
@@ -63,4 +71,6 @@ class LabelDecoder(nn.Module):
                 h = h + (said if keep is None else said * expand_to(keep.to(said.dtype), said))
             for block in blocks:  # pyright: ignore[reportGeneralTypeIssues]
                 h = block(h)
-        return depth_to_space(self.head(functional.silu(self.norm(h))), self.strides[-1]).float()
+            if level == 0 and self.coarse_head is not None:
+                coarse = depth_to_space(self.coarse_head(h), self.factor).float()
+        return coarse + depth_to_space(self.head(functional.silu(self.norm(h))), self.strides[-1]).float()

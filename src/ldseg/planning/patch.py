@@ -10,12 +10,12 @@ from ldseg.errors import InputError
 from ldseg.planning.memory import training_memory_gb
 from ldseg.planning.pyramid import Pyramid, plan_pyramid
 
-NEARLY_FITS = 1.5
+NEARLY_FITS = 1.4
 """The patch covers the largest image of a set when that is at most this many times the median."""
 LARGEST_PATCH = {2: 768 * 768, 3: 128**3}
 """Voxels; more costs time without showing more context than the pyramid can use."""
 SMALLEST_BATCH = 2
-BATCHES = {2: (4, 16), 3: (2, 4)}
+BATCHES = {2: (4, 16), 3: (2, 2)}
 """Fewest and most cases per step by dimensions, as memory allows."""
 VOXELS_PER_STEP = {2: 2**19, 3: 2**20}
 """Within those bounds a step takes up to so many voxels: more small images calm the gradient at no cost."""
@@ -50,7 +50,10 @@ def check_patch(axes: str, patch: Shape, factor: Shape) -> None:
 
 
 def plan_batch(patch: Shape, pyramid: Pyramid, classes: int, budget_gb: float) -> int:
-    """Choose the cases per step: 4 to 16 in 2D, 2 to 4 in 3D, fewer where memory does not allow."""
+    """Choose the cases per step: 4 to 16 in 2D, 2 in 3D, fewer where memory does not allow.
+
+    A volume has voxels enough for a calm gradient, and twice the steps are worth more than twice the cases.
+    """
     fewest, batch = BATCHES[len(patch)]
     while batch > fewest and batch * prod(patch) > VOXELS_PER_STEP[len(patch)]:
         batch //= 2
@@ -60,9 +63,11 @@ def plan_batch(patch: Shape, pyramid: Pyramid, classes: int, budget_gb: float) -
 
 
 def _wanted(shapes: list[Shape]) -> Shape:
-    """The largest image where the set is of about one size, so that nothing is tiled; else the median one."""
+    """The largest image where the set is of about one size, so that nothing is tiled; else the median one,
+    along all axes: an image that is tiled along one gains little from fitting along another."""
     largest, median = np.max(shapes, axis=0), np.median(shapes, axis=0)
-    return tuple(int(n) for n in np.where(largest <= NEARLY_FITS * median, largest, np.ceil(median)))
+    fits = np.all(largest <= NEARLY_FITS * median)
+    return tuple(int(n) for n in (largest if fits else np.ceil(median)))
 
 
 def _rounded_up(axes: str, size: Shape, spacing: tuple[float, ...], width: float) -> tuple[Shape, Pyramid]:

@@ -91,7 +91,7 @@ def train(
 def _learner(settings: RunSettings, device: torch.device) -> Learner:
     torch.manual_seed(settings.training.seed)
     model = build_segmenter(settings).to(device)
-    model = model.to(memory_format=memory_format(settings.model.dimensions))
+    model.to(memory_format=memory_format(settings.model.dimensions))  # pyright: ignore[reportCallIssue]
     average = copy_for_average(model)
     return Learner(model, average, make_optimiser(model, settings.training), settings, device)
 

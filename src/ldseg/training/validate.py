@@ -2,7 +2,7 @@
 
 The ceiling is the Dice of decode(encode(y)) without the image. The shuffled Dice is that of predictions made
 for another case's image: near the real one, the image is being ignored. The spread is the variance of the
-clean latent over positions and cases, as a share of its power: near zero, the latent has collapsed to a constant.
+clean latent over positions and cases, as a share of its power: near zero, the latent is a constant.
 """
 
 from __future__ import annotations

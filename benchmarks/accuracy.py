@@ -1,0 +1,195 @@
+"""How accurate is a model after a given training time, and what is its autoencoder's ceiling?
+
+    python benchmarks/accuracy.py --data hippocampus --data-root FOLDER --work FOLDER --minutes 30
+
+Trains on all cases outside of the test part (no case is held out for choosing anything), predicts the test
+cases from their files and scores them with ldseg's own evaluation. The budget is CPU minutes: minutes times
+`--cores`, so that other work on the machine takes nothing from it. An interrupted run resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ldseg.data.datasets import DataSet, load_image, load_labels
+from ldseg.evaluation.bootstrap import mean_interval
+from ldseg.evaluation.metrics import evaluate_case
+from ldseg.inference.predictor import Predictor
+from ldseg.planning.fingerprint import take_fingerprint
+from ldseg.planning.plan import PlanSettings, make_plan
+from ldseg.preprocessing.prepare import prepare_labels
+from ldseg.presets import PRESETS
+from ldseg.training.checkpoint import STATE_FILE
+from ldseg.training.run import train
+from records import commit, peak_memory_gb, write_result
+from sets import open_set
+
+STEPS = (1, 2, 5, 15, 50)
+METRICS = ("dice", "hd95_mm", "assd_mm", "nsd")
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    name = f"accuracy-{arguments.data}-{arguments.model}-{arguments.preset}-seed{arguments.seed}"
+    name += f"-{arguments.minutes:g}min"
+    run = arguments.work / name
+    dataset, splits = open_set(arguments.data, arguments.data_root)
+    training = train_model(arguments, dataset, splits, run)
+    predictor = Predictor.load(run)
+    test = [case for case in dataset.cases if case.name in splits.test]
+    deterministic = not predictor.segmenter.stochastic
+    by_steps = {
+        steps: score(predictor, dataset, test, steps) for steps in (STEPS[:1] if deterministic else STEPS)
+    }
+    result = {
+        "benchmark": "accuracy",
+        "data": arguments.data,
+        "split": f"seed 0, {len(splits.part('all').train)} train, {len(test)} test, by subject",
+        "model": arguments.model,
+        "preset": arguments.preset,
+        "seed": arguments.seed,
+        "budget_minutes": arguments.minutes,
+        "cores": arguments.cores,
+        "command": command(arguments),
+        "commit": commit(),
+        "training": training,
+        "torch": torch.__version__,
+        "peak_rss_gb": peak_memory_gb(),
+        "steps": by_steps,
+        "autoencoder": None if deterministic else autoencoder(predictor, dataset, test),
+    }
+    path = write_result(name, result)
+    print(path, json.dumps({s: r["mean"] for s, r in by_steps.items()}), result["autoencoder"])
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """The command without the folders of this machine."""
+    given = {k: v for k, v in vars(arguments).items() if k not in ("data_root", "work")}
+    words = " ".join(f"--{name} {value}" for name, value in given.items())
+    return f"python benchmarks/accuracy.py --data-root DATA --work WORK {words}"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
+    parser.add_argument("--model", choices=("ldseg", "unet"), default="ldseg")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of this process; more of them waste CPU time")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def train_model(arguments: argparse.Namespace, dataset: DataSet, splits: Any, run: Path) -> dict[str, Any]:
+    names = splits.part("all").train
+    plan = make_plan(
+        take_fingerprint(dataset, [case for case in dataset.cases if case.name in names]),
+        dataset,
+        PlanSettings(),
+    )
+    settings = PRESETS[arguments.preset](plan)
+    settings = replace(
+        settings,
+        control="none" if arguments.model == "ldseg" else arguments.model,
+        training=replace(
+            settings.training,
+            cpu_minutes=arguments.minutes * arguments.cores,
+            seed=arguments.seed,
+            fold="all",
+            validations=4,
+            validation_cases=8,
+        ),
+    )
+
+    def report(record: dict[str, Any]) -> None:
+        if record["event"] in ("losses", "validation") and (record["step"] % 100 == 0 or "dice" in record):
+            print(json.dumps(record), flush=True)
+
+    resume = (run / STATE_FILE).is_file()
+    ended = train(dataset, plan, splits, settings, run, resume=resume, on_event=report)
+    if ended.interrupted:
+        sys.exit(130)
+    return {
+        "steps": ended.steps,
+        "batch": settings.training.batch or plan.batch,
+        "training_cases": len(names),
+    }
+
+
+def score(predictor: Predictor, dataset: DataSet, cases: Any, steps: int) -> dict[str, Any]:
+    """Scores of every case and class, on the files' own grids."""
+    classes = {name: label for name, label in dataset.classes.items() if label != 0}
+    scores: dict[str, Any] = {}
+    spent = time.process_time()
+    predicted = {}
+    for case in cases:
+        predicted[case.name] = predictor(load_image(dataset, case), case.name, steps=steps).labels
+    spent = time.process_time() - spent
+    for case in cases:
+        reference = load_labels(dataset, case)[0]
+        found = evaluate_case(predicted[case.name], reference, dataset.classes, dataset.ignore_id, 1.0)
+        scores[case.name] = {name: dict(found[name].metrics) for name in classes}
+    means = {
+        metric: float(np.mean([[scores[c][k][metric] for k in classes] for c in scores]))
+        for metric in METRICS
+    }
+    per_case = [float(np.mean([scores[c][k]["dice"] for k in classes])) for c in scores]
+    return {
+        "mean": means,
+        "dice_interval": list(mean_interval(per_case, [case.subject for case in cases])),
+        "cpu_s_per_case": round(spent / len(cases), 3),
+        "cases": scores,
+    }
+
+
+@torch.inference_mode()
+def autoencoder(predictor: Predictor, dataset: DataSet, cases: Any) -> dict[str, float]:
+    """What the latent can carry, without the image, on the network's grid: truth, empty mask, cube."""
+    plan = predictor.plan
+    dice: list[float] = []
+    for case in cases:
+        truth = prepare_labels(load_labels(dataset, case)[0], plan, case.name)
+        whole = pad_to_factor(torch.from_numpy(truth.astype(np.int64)), predictor.segmenter.image_factor)
+        found = predictor.segmenter.reconstruct(whole[None]).argmax(1)[0]
+        dice += [overlap(found, whole, k) for k in range(1, len(plan.classes)) if (whole == k).any()]
+    empty = torch.zeros(1, *plan.patch, dtype=torch.long)
+    background = predictor.segmenter.reconstruct(empty).argmax(1)
+    lone = empty.clone()
+    middle = tuple(slice(n // 2 - 3, n // 2 + 3) for n in plan.patch)
+    lone[(0, *middle)] = 1
+    cube = predictor.segmenter.reconstruct(lone).argmax(1)
+    return {
+        "ceiling_dice": float(np.mean(dice)),
+        "empty_mask_foreground": float((background != 0).float().mean()),
+        "lone_6_voxel_object_dice": overlap(cube, lone, 1),
+    }
+
+
+def overlap(a: torch.Tensor, b: torch.Tensor, k: int) -> float:
+    labelled = b >= 0
+    mine, theirs = (a == k) & labelled, b == k
+    return float(2 * (mine & theirs).sum() / (mine.sum() + theirs.sum()).clamp_min(1))
+
+
+def pad_to_factor(labels: torch.Tensor, factor: tuple[int, ...]) -> torch.Tensor:
+    """Background up to the next multiple."""
+    missing = [(-n) % f for n, f in zip(labels.shape, factor, strict=True)]
+    pairs = [pad for m in reversed(missing) for pad in (0, m)]
+    return torch.nn.functional.pad(labels, pairs)
+
+
+if __name__ == "__main__":
+    main()
