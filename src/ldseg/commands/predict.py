@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ldseg.commands.options import add_json
 from ldseg.commands.output import Progress, print_json, print_line, progress
+
+if TYPE_CHECKING:
+    from ldseg.data.cases import Case
 
 SUMMARY = "Segment images with a trained model."
 USAGE = "INPUT... -m RUN -o OUT [options]"
@@ -32,6 +35,11 @@ def add_arguments(parser: Any) -> None:
         help="any of labels,probabilities,uncertainty,samples, separated by commas",
     )
     parser.add_argument(
+        "--part",
+        choices=("train", "validation", "test"),
+        help="only these cases of the training's splits.json, when INPUT is its data set",
+    )
+    parser.add_argument(
         "--keep-going", action="store_true", help="predict the other cases when one is at fault"
     )
     parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
@@ -49,6 +57,8 @@ def run(arguments: Any) -> int:
     options = PredictOptions(arguments.steps, arguments.samples, arguments.sampler, arguments.seed, save)
     predictor = Predictor.load(arguments.model, arguments.device)
     cases = find_inputs(arguments.inputs, len(predictor.plan.channels), predictor.plan.axes)
+    if arguments.part is not None:
+        cases = _part(cases, arguments.model, arguments.part, predictor.settings.training.fold)
     with progress("predicting") as bar:
         teller = Teller(bar, len(cases))
         summary = predict_cases(predictor, cases, arguments.output, options, arguments.keep_going, teller)
@@ -62,6 +72,21 @@ def run(arguments: Any) -> int:
     if summary.failed:
         raise InputError(f"{len(summary.failed)} of {len(cases)} images failed: {', '.join(summary.failed)}")
     return 0
+
+
+def _part(cases: list[Case], model: Path, part: str, fold: int | Literal["all"]) -> list[Case]:
+    """The cases of one part of the split that the model was trained with."""
+    from ldseg.data.splits import read_splits
+    from ldseg.errors import InputError
+
+    splits = read_splits(model / "splits.json")
+    wanted = set(splits.test if part == "test" else getattr(splits.part(fold), part))
+    found = [case for case in cases if case.name in wanted]
+    if not found:
+        raise InputError(
+            f"{model / 'splits.json'}: none of the images is in its part {part}; leave out --part"
+        )
+    return found
 
 
 class Teller:
