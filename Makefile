@@ -8,6 +8,7 @@ TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,--extra-index-url https://download.pytorc
 .PHONY: demo test lint format
 
 demo: .venv/ready
+	rm -rf demo
 	$(BIN)/ldseg demo -o demo
 
 test: lint

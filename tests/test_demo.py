@@ -1,4 +1,4 @@
-"""The demonstration's data: held-out means held out, blocks keep their place; and its picture."""
+"""The demonstration's data: held-out means held out, slabs keep their place; and its picture."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def world_box(volume: Volume) -> np.ndarray:
 
 def test_it_is_a_data_set_of_many_cases_with_both_tissues(folder: Path) -> None:
     dataset = open_dataset(folder, DataOptions(subject_pattern=SUBJECT_PATTERN))
-    assert 20 <= len(dataset.cases) <= 30
+    assert len(dataset.cases) == 16
     assert dataset.classes == CLASSES
     assert len({case.subject for case in dataset.cases}) >= 5
-    for case in dataset.cases[::5]:
+    for case in dataset.cases[::3]:
         ids = np.unique(read_volume(case.labels[0], "labels").array)
         assert ids.tolist() == [0, 1, 2]
         assert np.ptp(read_volume(case.images[0], "image").array) > 100
 
 
-def test_no_training_block_meets_the_test_case_or_its_mirror_image(folder: Path) -> None:
+def test_no_training_slab_meets_the_test_case_or_its_mirror_image(folder: Path) -> None:
     """The template is symmetric, so the other hemisphere's copy must be held out too."""
     low, high = world_box(read_volume(folder / "labelsTs" / f"{TEST_CASE}.nii.gz", "labels"))
     assert (high - low + 1).min() >= 48
@@ -54,17 +54,17 @@ def test_no_training_block_meets_the_test_case_or_its_mirror_image(folder: Path)
             assert any(apart), case.name
 
 
-def test_blocks_keep_their_place_in_the_world(folder: Path) -> None:
-    """Each block's voxels are those of the template at the same millimetres."""
+def test_slabs_keep_their_place_in_the_world(folder: Path) -> None:
+    """Each slab's voxels are those of the template at the same millimetres."""
     datasets = pytest.importorskip("nilearn.datasets")
     template = datasets.load_mni152_template(resolution=1)
     whole = np.asarray(template.dataobj)
     for path in sorted((folder / "imagesTr").iterdir())[::6]:
-        block = read_volume(path, "image")
-        index = (7, 20, 31)  # x, y, z
-        left, posterior, superior = (affine(block) @ [*index, 1])[:3]
+        slab = read_volume(path, "image")
+        index = (7, 10, 31)  # x, y, z
+        left, posterior, superior = (affine(slab) @ [*index, 1])[:3]
         there = np.linalg.solve(template.affine, [-left, -posterior, superior, 1])[:3].round().astype(int)
-        assert block.array[0][index[::-1]] == pytest.approx(255 * whole[tuple(there)], abs=0.51)
+        assert slab.array[0][index[::-1]] == pytest.approx(255 * whole[tuple(there)], abs=0.51)
 
 
 def test_without_nilearn_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,10 @@
-"""The demonstration's data and picture: one real brain, cut into blocks to train on and a slab to test on.
+"""The demonstration's data and picture: one real brain, cut into coronal slabs of half a brain each.
 
 The brain is the MNI152 T1 template at 1 mm, which comes with the package nilearn, with its maps of grey and
 of white matter. It is an average of 152 people: blurred, and exactly symmetric between left and right.
-Testing on the other hemisphere would therefore be testing on the training data, mirrored. So a coronal slab
-through both hemispheres is kept from training, and its right half is the test case.
+Testing on the other hemisphere would therefore be testing on the training data, mirrored. So 48 mm in the
+middle are kept from training in both hemispheres; the right half of them is the test case, three times as
+deep as a training slab, so that predicting it takes tiles.
 
 One brain shows that everything works; it says nothing about accuracy on other people's brains.
 """
@@ -33,19 +34,20 @@ NOTE = (
     "One averaged brain, part of it for training and another part for testing: "
     "a demonstration that everything works, not a figure of accuracy."
 )
-SUBJECT_PATTERN = r"(row\d_layer\d)"
-"""Mirrored blocks are one subject, so that validation never meets the mirror image of a training block."""
-TEST_CASE = "right_slab"
+SUBJECT_PATTERN = r"(row\d+)"
+"""Mirrored slabs are one subject, so that validation never meets the mirror image of a training slab."""
+TEST_CASE = "middle_right"
 
-_BLOCK = 48
-_CORNER = (-72, -110, -66)
-"""World position in mm (right, anterior, superior positive) of the first voxel of the first block."""
-_COLUMNS = ("left", "middle", "right")
-_ROWS = 4
-_LAYERS = 3
-_TEST_ROW = 2
+_SIZE = (80, 16, 128)
+"""Voxels of a slab along x, y, z; with air in all of them, so that normalising each by itself compares."""
+_SIDES = {"left": -80, "right": 0}
+"""World x of a slab's first voxel, in mm, right positive."""
+_BACK, _BOTTOM = -110, -50
+"""World y (anterior positive) of the first row and z (superior positive) of all rows, in mm."""
+_ROWS = 12
+_TEST_ROWS = (6, 7, 8)
 _LEAST_TISSUE = 0.05
-"""Share of a block that must be grey or white matter for it to be a training case."""
+"""Share of a slab that must be grey or white matter for it to be a training case."""
 _COLOURS = ("#3b7dba", "#f0a830", "#4aa564", "#b65bb0", "#d1495b")
 
 
@@ -71,7 +73,7 @@ class _Brain:
 def demo_files(folder: Path) -> DemoFiles:
     """The files of a demonstration in `folder`. The steps of `ldseg demo`:
 
-    1. `write_demo_dataset(files.dataset)`: nnU-Net raw layout, about 25 blocks to train on, one test case.
+    1. `write_demo_dataset(files.dataset)`: nnU-Net raw layout, 16 slabs to train on, one test case.
     2. plan and train on it into `files.run`, three minutes, with `SUBJECT_PATTERN`.
     3. predict `files.dataset / "imagesTs"` with several samples into `files.predictions`, saving labels and
        uncertainty.
@@ -90,22 +92,20 @@ def demo_files(folder: Path) -> DemoFiles:
 def write_demo_dataset(folder: Path) -> None:
     """Write the brain as a data set in nnU-Net's raw layout, T1 as the image, `CLASSES` as the labels.
 
-    Blocks keep their place in the world. Takes a few seconds and no network. Raises InputError when nilearn
+    Slabs keep their place in the world. Takes a few seconds and no network. Raises InputError when nilearn
     is not installed or the disk refuses.
     """
     brain = _load_brain()
     for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     cases = 0
-    for column, row, layer in product(range(len(_COLUMNS)), range(_ROWS), range(_LAYERS)):
-        x, y, z = (first + _BLOCK * n for first, n in zip(_CORNER, (column, row, layer), strict=True))
-        block = _cut(brain, (x, y, z), (_BLOCK, _BLOCK, _BLOCK))
-        if row == _TEST_ROW or np.mean(block.labels.array > 0) < _LEAST_TISSUE:
-            continue
-        _write(folder, "Tr", f"row{row}_layer{layer}_{_COLUMNS[column]}", block)
-        cases += 1
-    corner = (0, _CORNER[1] + _TEST_ROW * _BLOCK, _CORNER[2])
-    _write(folder, "Ts", TEST_CASE, _cut(brain, corner, (_BLOCK * 3 // 2, _BLOCK, _BLOCK * _LAYERS)))
+    for (side, x), row in product(_SIDES.items(), range(_ROWS)):
+        slab = _cut(brain, (x, _row(row), _BOTTOM), _SIZE)
+        if row not in _TEST_ROWS and np.mean(slab.labels.array > 0) >= _LEAST_TISSUE:
+            _write(folder, "Tr", f"row{row:02d}_{side}", slab)
+            cases += 1
+    deep = (_SIZE[0], _SIZE[1] * len(_TEST_ROWS), _SIZE[2])
+    _write(folder, "Ts", TEST_CASE, _cut(brain, (_SIDES["right"], _row(_TEST_ROWS[0]), _BOTTOM), deep))
     description = {
         "name": "MNI152 grey and white matter",
         "channel_names": {"0": "T1"},
@@ -180,8 +180,13 @@ def _values(image: Any) -> NDArray[np.float32]:
     return np.asarray(image.dataobj, dtype=np.float32)
 
 
+def _row(number: int) -> int:
+    """World y of the row's first voxel."""
+    return _BACK + number * _SIZE[1]
+
+
 def _cut(brain: _Brain, corner: tuple[int, int, int], size: tuple[int, int, int]) -> _Brain:
-    """The block of `size` voxels (x, y, z) whose first voxel is at `corner`: mm right, anterior, superior."""
+    """The slab of `size` voxels (x, y, z) whose first voxel is at `corner`: mm right, anterior, superior."""
     position = (-float(corner[0]), -float(corner[1]), float(corner[2]))  # LPS
     away = np.abs(np.subtract(position, brain.image.origin)).round().astype(int).tolist()
     window = tuple(slice(first, first + n) for first, n in zip(reversed(away), reversed(size), strict=True))
@@ -193,9 +198,9 @@ def _cut(brain: _Brain, corner: tuple[int, int, int], size: tuple[int, int, int]
     )
 
 
-def _write(folder: Path, part: str, name: str, block: _Brain) -> None:
-    write_volume(folder / f"images{part}" / f"{name}_0000.nii.gz", block.image)
-    write_volume(folder / f"labels{part}" / f"{name}.nii.gz", block.labels)
+def _write(folder: Path, part: str, name: str, slab: _Brain) -> None:
+    write_volume(folder / f"images{part}" / f"{name}_0000.nii.gz", slab.image)
+    write_volume(folder / f"labels{part}" / f"{name}.nii.gz", slab.labels)
 
 
 def _best_slice(truth: Volume) -> tuple[int | None, int]:
