@@ -7,6 +7,7 @@ returns the exit code, and imports what is heavy only when it runs.
 from __future__ import annotations
 
 COMMANDS = {
+    "demo": "ldseg.commands.demo",
     "check": "ldseg.commands.check",
     "plan": "ldseg.commands.plan",
     "train": "ldseg.commands.train",

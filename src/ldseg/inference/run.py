@@ -1,4 +1,9 @@
-"""Many cases one after the other: read, segment, write."""
+"""Many cases one after the other: read, segment, write.
+
+OUT/NAME.ext ...       results (see writer.py)
+    plan.json          of the model: classes and their ids
+    prediction.json    how they were made
+"""
 
 from __future__ import annotations
 
@@ -13,8 +18,11 @@ from ldseg.data.loading import load_input
 from ldseg.errors import InputError
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.writer import OUTPUTS, output_paths, write_prediction
+from ldseg.planning.plan import write_plan
+from ldseg.records import write_json_atomic
 from ldseg.settings import SamplingSettings
 
+RUN_VERSION = 1
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 
@@ -66,6 +74,9 @@ def predict_cases(
     """
     sampling = predictor.sampling(options.steps, options.samples, options.sampler)
     _prepare_folder(out, cases, options, sampling)
+    write_plan(out / "plan.json", predictor.plan)
+    made = {"version": RUN_VERSION, "sampling": sampling, "seed": options.seed, "save": options.save}
+    write_json_atomic(out / "prediction.json", made)
     done: dict[str, tuple[Path, ...]] = {}
     failed: dict[str, str] = {}
     for case in cases:
@@ -104,7 +115,9 @@ def _predict_case(
 def _prepare_folder(
     out: Path, cases: Sequence[Case], options: PredictOptions, sampling: SamplingSettings
 ) -> None:
-    """Make the folder; refuse where a result would take the place of an input."""
+    """Make the folder; refuse where a result would take the place of an input, or a model's plan."""
+    if (out / "settings.json").exists() or (out / "splits.json").exists():
+        raise InputError(f"{out}: is the folder of a training; choose another for the results with -o")
     inputs = {path.resolve() for case in cases for path in case.images}
     for case in cases:
         for path in output_paths(out, case, options.save, sampling.samples).values():

@@ -1,0 +1,214 @@
+"""Predictions lie on the image's grid and depend on image, model, name and seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ldseg.data.volumes import Volume
+from ldseg.diffusion.samplers import SAMPLERS
+from ldseg.errors import InputError
+from ldseg.inference.predictor import Prediction, Predictor
+
+MakeModel = Callable[..., Path]
+
+
+def image(axes: str, shape: tuple[int, ...], seed: int = 0, channels: int = 1) -> Volume:
+    d = len(shape)
+    array = np.random.default_rng(seed).normal(size=(channels, *shape)).astype(np.float32)
+    return Volume(array, (1.0,) * d, (0.0,) * d, tuple(np.eye(d).ravel().tolist()), axes, "image")  # type: ignore[arg-type]
+
+
+def loaded(folder: Path) -> Predictor:
+    return Predictor.load(folder, "cpu")
+
+
+def same(a: Prediction, b: Prediction) -> bool:
+    return np.array_equal(a.probabilities.array, b.probabilities.array)
+
+
+def counted(module: nn.Module) -> list[int]:
+    """Batch sizes of the calls of `module`, appended as they come."""
+    calls: list[int] = []
+
+    def note(_: nn.Module, inputs: tuple[Tensor, ...], __: object) -> None:
+        calls.append(inputs[0].shape[0])
+
+    module.register_forward_hook(note)
+    return calls
+
+
+@pytest.mark.parametrize("control", ["none", "unet"])
+@pytest.mark.parametrize(
+    "axes, shape",
+    [("yx", (16, 16)), ("yx", (7, 41)), ("zyx", (9, 16, 5)), ("zyx", (17, 19, 30)), ("tyx", (3, 20, 16))],
+)
+def test_any_size_gives_probabilities_on_the_images_own_grid(
+    make_model: MakeModel, control: str, axes: str, shape: tuple[int, ...]
+) -> None:
+    volume = image(axes, shape)
+    found = loaded(make_model(axes, control))(volume, samples=3, keep_samples=True)
+    assert found.probabilities.array.shape == (3, *shape)
+    np.testing.assert_allclose(found.probabilities.array.sum(0), 1, atol=1e-5)
+    for result in (found.labels, found.uncertainty, found.disagreement, *found.samples):
+        assert result.array.shape == (1, *shape)
+        assert (result.spacing, result.origin, result.direction) == (
+            volume.spacing,
+            volume.origin,
+            volume.direction,
+        )
+    ids = np.array([0, 2, 5])
+    np.testing.assert_array_equal(found.labels.array[0], ids[found.probabilities.array.argmax(0)])
+    assert np.all(found.disagreement.array <= found.uncertainty.array + 1e-6)
+    assert found.uncertainty.array.max() <= np.log(3) + 1e-5
+    assert list(found.volumes) == ["left", "right"]
+
+
+def test_another_grid_is_undone(make_model: MakeModel) -> None:
+    """Twice the spacing, axes turned and flipped: the answer is still on the file's grid."""
+    volume = replace(
+        image("zyx", (8, 9, 10)),
+        spacing=(2.0, 1.5, 1.0),
+        direction=(0.0, -1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0),
+    )
+    found = loaded(make_model("zyx"))(volume)
+    assert found.labels.array.shape == (1, 8, 9, 10)
+    assert found.labels.direction == volume.direction
+
+
+def test_a_case_does_not_depend_on_the_cases_before_it(make_model: MakeModel) -> None:
+    predictor, volume = loaded(make_model()), image("yx", (20, 30))
+    alone = predictor(volume, "a", samples=2)
+    predictor(image("yx", (18, 16), seed=1), "b", samples=5)
+    assert same(predictor(volume, "a", samples=2), alone)
+    assert same(loaded(make_model())(volume, "a", samples=2), alone)
+
+
+def test_seed_and_name_choose_the_noise(make_model: MakeModel) -> None:
+    predictor, volume = loaded(make_model()), image("yx", (20, 30))
+    first = predictor(volume, "a", seed=3)
+    assert same(predictor(volume, "a", seed=3), first)
+    assert not same(predictor(volume, "a", seed=4), first)
+    assert not same(predictor(volume, "b", seed=3), first)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("shape", [(16, 16), (20, 27)])
+def test_a_sample_is_the_same_however_many_are_drawn(
+    make_model: MakeModel, sampler: str, shape: tuple[int, ...]
+) -> None:
+    predictor, volume = loaded(make_model()), image("yx", shape)
+    few = predictor(volume, steps=3, samples=2, sampler=sampler, keep_samples=True)
+    many = predictor(volume, steps=3, samples=4, sampler=sampler, keep_samples=True)
+    for a, b in zip(few.samples, many.samples, strict=False):
+        assert np.mean(a.array != b.array) < 0.01
+    streamed = predictor(volume, steps=3, samples=4, sampler=sampler)
+    np.testing.assert_allclose(streamed.probabilities.array, many.probabilities.array, atol=1e-4)
+
+
+@pytest.mark.parametrize("block", [1, 10**9])
+def test_blocks_of_samples_do_not_change_the_answer(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    predictor, volume = loaded(make_model()), image("yx", (20, 27))
+    usual = predictor(volume, samples=4, steps=3, sampler="ddpm")
+    monkeypatch.setattr("ldseg.inference.sampling._LATENT_CELLS", block)
+    monkeypatch.setattr("ldseg.inference.sampling._DECODED_VOXELS", block)
+    found = predictor(volume, samples=4, steps=3, sampler="ddpm")
+    np.testing.assert_allclose(found.probabilities.array, usual.probabilities.array, atol=1e-4)
+
+
+def test_the_image_is_encoded_once_and_a_step_is_one_call_of_the_denoiser(make_model: MakeModel) -> None:
+    predictor, volume = loaded(make_model()), image("yx", (16, 16))
+    encoder = counted(predictor.segmenter.get_submodule("image_encoder"))
+    denoiser = counted(predictor.segmenter.get_submodule("denoiser"))
+    predictor(volume, steps=1, samples=1)
+    assert (encoder, denoiser) == ([1], [1])
+    predictor(volume, steps=7, samples=5)
+    assert (encoder, denoiser) == ([1, 1], [1, *[5] * 7])
+    predictor(volume, steps=2, samples=3, keep_samples=True)
+    assert encoder == [1, 1, 1]
+
+
+def test_one_step_takes_the_way_of_many(make_model: MakeModel) -> None:
+    """With one step DDIM and one_step are the same thing."""
+    predictor, volume = loaded(make_model()), image("yx", (20, 27))
+    assert same(predictor(volume, steps=1, sampler="ddim"), predictor(volume, steps=1, sampler="one_step"))
+
+
+def test_a_deterministic_control_answers_once(make_model: MakeModel) -> None:
+    predictor, volume = loaded(make_model(control="unet")), image("yx", (20, 30))
+    calls = counted(predictor.segmenter.get_submodule("decoder"))
+    several = predictor(volume, samples=6, seed=1, keep_samples=True)
+    assert set(calls) == {1}
+    assert len(several.samples) == 1
+    assert same(several, predictor(volume, seed=2))
+    assert float(several.disagreement.array.max()) == 0
+
+
+def test_noise_agrees_between_tiles_and_follows_the_image(make_model: MakeModel) -> None:
+    """An image cut to a smaller one keeps the noise of the corner it still has."""
+    predictor = loaded(make_model())
+    starts: list[Tensor] = []
+    draw = predictor.segmenter.draw
+
+    def spy(conditioning, start, *rest):  # type: ignore[no-untyped-def]
+        starts.append(start)
+        return draw(conditioning, start, *rest)
+
+    predictor.segmenter.draw = spy  # type: ignore[method-assign]
+    predictor(image("yx", (16, 24)))
+    assert len(starts) == 2
+    assert torch.equal(starts[0][..., 2:], starts[1][..., :2])
+
+
+def test_samples_differ_and_their_spread_is_reported(make_model: MakeModel) -> None:
+    found = loaded(make_model())(image("yx", (40, 40)), samples=8, keep_samples=True)
+    assert any(not np.array_equal(found.samples[0].array, other.array) for other in found.samples[1:])
+    assert found.disagreement.array.max() > 0
+    for name, identity in (("left", 2), ("right", 5)):
+        sizes = [float((one.array == identity).sum()) for one in found.samples]
+        estimate = found.volumes[name]
+        # Tiles that disagree about a voxel share its count, hence the tolerance.
+        assert estimate.mean == pytest.approx(np.mean(sizes), abs=0.02 * 40 * 40)
+        assert estimate.low <= estimate.mean <= estimate.high
+
+
+def test_the_models_own_sampling_is_the_default(make_model: MakeModel) -> None:
+    predictor = loaded(make_model())
+    assert predictor.sampling() == predictor.settings.sampling
+    assert predictor.sampling(steps=9).steps == 9
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"steps": 0}, "steps is 0; choose 1 or more"),
+        ({"samples": -1}, "samples is -1; choose 1 or more"),
+        ({"sampler": "euler"}, "sampler is 'euler'; choose one of ddim"),
+    ],
+)
+def test_illegal_sampling_is_refused(
+    make_model: MakeModel, arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        loaded(make_model())(image("yx", (16, 16)), **arguments)  # type: ignore[arg-type]
+
+
+def test_an_image_that_does_not_fit_is_refused_by_its_file(make_model: MakeModel) -> None:
+    predictor, good = loaded(make_model()), image("yx", (16, 16))
+    broken = good.with_array(np.where(good.array > 2, np.nan, good.array), "image")
+    for volume in (broken, image("zyx", (4, 4, 4)), image("yx", (16, 16), channels=2)):
+        with pytest.raises(InputError, match=r"^x/a\.png: has "):
+            predictor(volume, "a", source="x/a.png")
+
+
+def test_a_device_that_is_not_here_is_refused(make_model: MakeModel) -> None:
+    with pytest.raises(InputError, match="device 'nonsense' cannot be used here"):
+        Predictor.load(make_model(), "nonsense")
