@@ -107,11 +107,13 @@ def train_run(
     Raises:
         InputError: the data or settings cannot be used, `run` holds a training already, or none to resume.
     """
+    from ldseg.device import choose_device
     from ldseg.saved_model import build_segmenter, check_fit, read_settings
     from ldseg.training.run import train
 
     folder = Path(run)
     _check_folder(folder, resume)
+    choose_device(device)  # a device that is not here is no reason to prepare all cases first
     if resume and changes:
         given = ", ".join(changes)
         raise InputError(f"{folder}: a resumed training keeps its settings; leave out what sets {given}")
@@ -178,15 +180,14 @@ def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: P
             built or does not fit the plan.
     """
     from ldseg.saved_model import build_segmenter, check_fit
+    from ldseg.training.budget import make_budget
 
     if preset not in PRESETS:
         raise InputError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
     settings = with_changes(PRESETS[preset](plan), changes, "")
-    named = [name for name in BUDGETS if getattr(settings.training, name) is not None]
-    if len(named) > 1:
-        raise InputError(f"training has {len(named)} budgets ({', '.join(named)}); give one of them")
-    if not named:
+    if all(getattr(settings.training, name) is None for name in BUDGETS):
         settings = replace(settings, training=replace(settings.training, minutes=DEFAULT_MINUTES))
+    make_budget(settings.training, steps_per_epoch=1)
     check_fit(plan, settings, build_segmenter(settings), plan_file)
     return settings
 

@@ -95,10 +95,17 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if not isinstance(value, str) or kinds == {str}:
             return value
-        text = f"[{value}]" if is_list and not value.startswith("[") else value
-        try:
-            return json.loads(text)
-        except ValueError:
-            return value
+        found = _parsed(value)
+        if is_list and found is not None and not isinstance(found, list):
+            wrapped = _parsed(f"[{value}]")  # 8,16 and [2,2],[1,2] do without the outer brackets
+            return wrapped if isinstance(wrapped, list) else value
+        return found
 
     return read
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,146 @@
+"""A run's folder before training: what is there is used, what does not fit is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ldseg.data.cases import DataOptions
+from ldseg.data.splits import read_splits
+from ldseg.errors import InputError
+from ldseg.planning.plan import PlanSettings, read_plan, write_plan
+from ldseg.workflow import SplitOptions, describe_budget, make_settings, plan_run, prepare_run, train_run
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Ten grey pictures with a square each."""
+    root = tmp_path / "data"
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for number in range(10):
+        rng = np.random.default_rng(number)
+        mask = np.zeros((32, 32), np.uint8)
+        top, left = rng.integers(4, 16, 2)
+        mask[top : top + 10, left : left + 10] = 1
+        Image.fromarray((100 * mask + rng.integers(0, 60, mask.shape)).astype(np.uint8)).save(
+            root / "images" / f"p{number}.png"
+        )
+        Image.fromarray(mask).save(root / "masks" / f"p{number}.png")
+    return root
+
+
+def test_planning_writes_files_that_training_then_uses(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    plan = plan_run(data, run, split=SplitOptions(test_fraction=0.2))
+    assert {path.name for path in run.iterdir()} == {
+        "data.json",
+        "fingerprint.json",
+        "plan.json",
+        "splits.json",
+    }
+    assert len(read_splits(run / "splits.json").test) == 2
+    write_plan(run / "plan.json", replace(plan, batch=3))
+    prepared = prepare_run(data, run)
+    assert prepared.plan.batch == 3
+    assert prepared.splits == read_splits(run / "splits.json")
+
+
+def test_the_test_part_does_not_shape_the_plan(data: Path, tmp_path: Path) -> None:
+    plan_run(data, tmp_path / "run", split=SplitOptions(test_fraction=0.3))
+    fingerprint = json.loads((tmp_path / "run" / "fingerprint.json").read_text())
+    tested = set(read_splits(tmp_path / "run" / "splits.json").test)
+    assert len(tested) == 3
+    assert not tested & {case["name"] for case in fingerprint["cases"]}
+
+
+def test_how_data_are_read_is_kept_with_the_run(data: Path, tmp_path: Path) -> None:
+    run, options = tmp_path / "run", DataOptions(labels_above_zero=True)
+    plan_run(data, run, options)
+    assert prepare_run(data, run).dataset.labels_above_zero
+    assert prepare_run(data, run, options).plan == read_plan(run / "plan.json")
+    with pytest.raises(InputError, match=r"data\.json: this run reads its data in another way"):
+        prepare_run(data, run, DataOptions(ignore_id=7))
+
+
+def test_a_second_plan_is_refused(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    plan_run(data, run)
+    with pytest.raises(InputError, match=r"plan\.json: there is a plan already"):
+        plan_run(data, run)
+    with pytest.raises(InputError, match="remove it to plan anew with other limits"):
+        prepare_run(data, run, limits=PlanSettings(batch=1))
+    with pytest.raises(InputError, match="this run has its splits"):
+        prepare_run(data, run, split=SplitOptions(seed=3))
+
+
+def test_splits_of_another_run_are_copied(data: Path, tmp_path: Path) -> None:
+    plan_run(data, tmp_path / "a", split=SplitOptions(test_fraction=0.2, seed=5))
+    file = tmp_path / "a" / "splits.json"
+    plan_run(data, tmp_path / "b", split=SplitOptions(file=file))
+    assert (tmp_path / "b" / "splits.json").read_text() == file.read_text()
+
+
+def test_splits_or_plans_of_other_data_are_refused(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    plan = plan_run(data, run)
+    write_plan(run / "plan.json", replace(plan, classes={"background": 0, "other": 4}))
+    with pytest.raises(InputError, match=r"plan\.json: classes is .*'other': 4.*the data have"):
+        prepare_run(data, run)
+    (data / "images" / "p3.png").unlink()
+    (data / "masks" / "p3.png").unlink()
+    with pytest.raises(InputError, match=r"splits\.json: p3 is no case of"):
+        prepare_run(data, run)
+
+
+def test_settings_are_the_presets_with_changes(data: Path, tmp_path: Path) -> None:
+    plan = plan_run(data, tmp_path / "run")
+    changes = {
+        "training": {"steps": 5},
+        "model": {"noise": {"parameterisation": "velocity"}},
+        "control": "unet",
+    }
+    settings = make_settings(plan, "default", changes, Path("plan.json"))
+    assert settings.model.noise.parameterisation == "velocity"
+    assert (settings.control, settings.training.minutes) == ("unet", None)
+    assert describe_budget(settings) == "5 steps"
+    assert describe_budget(make_settings(plan, "paper", {}, Path("plan.json"))) == "60 minutes"
+
+
+@pytest.mark.parametrize(
+    "preset, changes, message",
+    [
+        ("best", {}, "preset is 'best'; choose one of default, paper"),
+        ("default", {"training": {"steps": 5, "minutes": 1}}, "found steps, minutes; give exactly one"),
+        ("default", {"training": {"steps": 0}}, "training.steps is 0; give a number above 0"),
+        ("default", {"model": {"noise": {"schedule": "sine"}}}, r"model\.noise\.schedule is 'sine'"),
+        ("default", {"model": {"noise": {"min_signal": 7}}}, r"noise\.min_signal is 7\.0"),
+        ("default", {"model": {"latent": 7}}, r"model\.latent is not a field"),
+        ("default", {"model": {"image_channels": 9}}, "the model has 9 image channels"),
+        ("default", {"control": "pixel_diffusion"}, "not here yet"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_training(
+    data: Path, tmp_path: Path, preset: str, changes: dict[str, object], message: str
+) -> None:
+    plan = plan_run(data, tmp_path / "run")
+    with pytest.raises(InputError, match=message):
+        make_settings(plan, preset, changes, Path("plan.json"))
+
+
+def test_a_training_is_neither_started_over_nor_resumed_from_nothing(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(InputError, match="holds no training to resume"):
+        train_run(data, run, resume=True)
+    assert not run.exists()
+    run.mkdir()
+    (run / "settings.json").write_text("{}")
+    with pytest.raises(InputError, match="holds a training already; continue it with --resume"):
+        train_run(data, run)
+    with pytest.raises(InputError, match="keeps its settings; leave out what sets training"):
+        train_run(data, run, resume=True, changes={"training": {"steps": 1}})
