@@ -11,18 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-
 from ldseg.data.volumes import Volume
 from ldseg.device import choose_device, memory_format
+from ldseg.errors import InputError
 from ldseg.inference.posterior import Posterior, VolumeEstimate, entropy, estimate_volumes
-from ldseg.inference.sampling import TileSampler, check_sampling
 from ldseg.inference.tiling import Tiling, make_tiling
+from ldseg.model.segmenter import Segmenter
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.patches import pad_to
 from ldseg.preprocessing.prepare import GridRecord, labels_to_ids, prepare_image, restore_probabilities
-from ldseg.saved_model import SavedModel, load_model
-from ldseg.settings import SamplingSettings
+from ldseg.saved_model import load_model
+from ldseg.settings import RunSettings, SamplingSettings
+from numpy.typing import NDArray
+
+from ldseg.inference.sampling import Engine, Tiles, TorchEngine, check_sampling
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,12 @@ class Prediction:
 
 
 class Predictor:
-    """A model and its plan, ready on a device."""
+    """A model's plan and settings, and the engine that computes its answers."""
 
-    def __init__(self, model: SavedModel, device: torch.device) -> None:
-        self.plan: Plan = model.plan
-        self.settings = model.settings
-        self.device = device
-        layout = memory_format(model.settings.model.dimensions)
-        # torch's stubs know `memory_format` only together with other arguments.
-        placed = model.segmenter.to(device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
-        self.segmenter = placed.eval()
+    def __init__(self, plan: Plan, settings: RunSettings, engine: Engine) -> None:
+        self.plan = plan
+        self.settings = settings
+        self.engine = engine
 
     @classmethod
     def load(cls, folder: Path | str, device: str | None = None) -> Predictor:
@@ -63,7 +61,24 @@ class Predictor:
             InputError: the folder or one of its files cannot be used, or the device is not here.
         """
         chosen = choose_device(device)
-        return cls(load_model(Path(folder), chosen), chosen)
+        model = load_model(Path(folder), chosen)
+        layout = memory_format(model.settings.model.dimensions)
+        # torch's stubs know `memory_format` only together with other arguments.
+        placed = model.segmenter.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+        return cls(model.plan, model.settings, TorchEngine(placed, chosen, model.settings.training.precision))
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The network itself, for those who look inside.
+
+        Raises:
+            InputError: the model was exported, and what is left of it is a graph.
+        """
+        if not isinstance(self.engine, TorchEngine):
+            raise InputError(
+                "an exported model cannot be looked into; load the folder that ldseg train wrote"
+            )
+        return self.engine.segmenter
 
     def sampling(
         self, steps: int | None = None, samples: int | None = None, sampler: str | None = None
@@ -71,14 +86,14 @@ class Predictor:
         """The model's own sampling with what is given here instead; one sample where all would be equal.
 
         Raises:
-            InputError: an unknown sampler, or a number below 1.
+            InputError: an unknown sampler, a number below 1, or what the engine cannot do.
         """
         given = {"steps": steps, "samples": samples, "sampler": sampler}
         chosen = replace(
             self.settings.sampling, **{name: value for name, value in given.items() if value is not None}
         )
         check_sampling(chosen)
-        return chosen if self.segmenter.stochastic else replace(chosen, samples=1)
+        return self.engine.possible(chosen)
 
     @torch.inference_mode()
     def __call__(
@@ -102,10 +117,8 @@ class Predictor:
         """
         sampling = self.sampling(steps, samples, sampler)
         prepared = prepare_image(volume, self.plan, source or name)
-        tiling = make_tiling(prepared.record.shape, self.plan.patch, self.segmenter.latent_factor)
-        tiles = TileSampler(
-            self.segmenter, self.device, self.settings.training.precision, sampling, seed, name
-        )
+        tiling = make_tiling(prepared.record.shape, self.plan.patch, self.engine.latent_factor)
+        tiles = self.engine.tiles(sampling, seed, name)
         padded = pad_to(prepared.array, tiling.covered, 0.0)  # 0, as training fills outside of images
         if not keep_samples:
             posterior = _gather(tiles, padded, tiling, range(sampling.samples))
@@ -148,9 +161,9 @@ class Predictor:
         return prod(step for name, step in zip(self.plan.axes, record.spacing, strict=True) if name != "t")
 
 
-def _gather(tiles: TileSampler, image: NDArray[np.float32], tiling: Tiling, samples: range) -> Posterior:
+def _gather(tiles: Tiles, image: NDArray[np.float32], tiling: Tiling, samples: range) -> Posterior:
     """Statistics of `samples` over all tiles of the padded image (M, *covered)."""
-    posterior = Posterior(tiles.segmenter.classes, tiling, samples)
+    posterior = Posterior(tiles.classes, tiling, samples)
     for tile in tiling.tiles():
         x = torch.from_numpy(image[(slice(None), *tile.region)])
         first = samples.start

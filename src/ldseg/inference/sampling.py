@@ -1,5 +1,6 @@
 """Posterior samples of one tile: the image is encoded once, all steps of all samples run on the latent grid.
 
+An `Engine` is what computes them; here is torch's, and another runtime's is a class with the same methods.
 B samples of a block; K classes; C latent channels; f latent factor; *S patch.
 """
 
@@ -7,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
+from typing import Protocol
 
 import torch
-from torch import Tensor
-
 from ldseg.device import autocast, memory_format
 from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.schedule import even_times
@@ -21,9 +21,87 @@ from ldseg.inference.noise import NoiseField
 from ldseg.model.image_encoder import Conditioning
 from ldseg.model.segmenter import Segmenter
 from ldseg.settings import SamplingSettings
+from torch import Tensor
 
 _LATENT_CELLS = 2**18  # of all samples drawn at once
 _DECODED_VOXELS = 2**21  # of all samples decoded at once
+
+
+class Tiles(Protocol):
+    """Posterior samples of the tiles of one case."""
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        ...
+
+    def probabilities(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[Tensor]:
+        """Probabilities (B, K, *S), float32, of the tile x (M, *S) at `corner`, block by block, until all
+        `samples` are through."""
+        ...
+
+
+class Engine(Protocol):
+    """What computes tiles."""
+
+    @property
+    def latent_factor(self) -> tuple[int, ...]:
+        """f, voxels of the network's grid per latent cell and axis."""
+        ...
+
+    def possible(self, sampling: SamplingSettings) -> SamplingSettings:
+        """What it does when `sampling` is asked for: one sample where all would be equal.
+
+        Raises:
+            InputError: it can't sample in this way.
+        """
+        ...
+
+    def tiles(self, sampling: SamplingSettings, seed: int, name: str) -> Tiles:
+        """Tiles of the case `name`."""
+        ...
+
+
+@dataclass(frozen=True)
+class TorchEngine:
+    """The model itself, on a device."""
+
+    segmenter: Segmenter
+    device: torch.device
+    precision: str
+
+    @property
+    def latent_factor(self) -> tuple[int, ...]:
+        """f."""
+        return self.segmenter.latent_factor
+
+    def possible(self, sampling: SamplingSettings) -> SamplingSettings:
+        """Anything; one sample of a deterministic model."""
+        return sampling if self.segmenter.stochastic else replace(sampling, samples=1)
+
+    def tiles(self, sampling: SamplingSettings, seed: int, name: str) -> TileSampler:
+        """Tiles of the case `name`."""
+        return TileSampler(self.segmenter, self.device, self.precision, sampling, seed, name)
+
+
+@dataclass(frozen=True)
+class CaseNoise:
+    """The noise of one case, as its tiles read it."""
+
+    seed: int
+    name: str
+    """Of the case; the noise depends on it."""
+    channels: int
+    """C."""
+    factor: tuple[int, ...]
+    """f."""
+
+    def read(self, step: int, corner: Sequence[int], patch: Sequence[int], samples: range) -> Tensor:
+        """Noise (B, C, *S / f) of `samples` in the patch at `corner`, in voxels; step 0 starts sampling."""
+        first = [c // f for c, f in zip(corner, self.factor, strict=True)]
+        grid = [n // f for n, f in zip(patch, self.factor, strict=True)]
+        fields = (NoiseField(self.seed, self.name, sample, self.channels) for sample in samples)
+        return torch.stack([field.read(step, first, grid) for field in fields])
 
 
 @dataclass
@@ -39,12 +117,17 @@ class TileSampler:
     """Of the case; the noise depends on it."""
     _encoded: tuple[tuple[int, ...], Conditioning] | None = None
 
+    @property
+    def classes(self) -> int:
+        """K."""
+        return self.segmenter.classes
+
     def probabilities(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[Tensor]:
         """Softmax probabilities (B, K, *S), float32, of the tile x (M, *S) at `corner`, block by block."""
         conditioning = self._condition(x, tuple(corner))
         grid = self.segmenter.start_shape(tuple(x.shape[1:]))[1:]
         for drawn in _blocks(samples, _LATENT_CELLS // prod(grid)):
-            z = self._draw(conditioning, corner, grid, drawn)
+            z = self._draw(conditioning, corner, x.shape[1:], drawn)
             for decoded in _blocks(range(len(drawn)), _DECODED_VOXELS // prod(x.shape[1:])):
                 part = z[decoded.start : decoded.stop]
                 with self._autocast():
@@ -61,20 +144,18 @@ class TileSampler:
         return self._encoded[1]
 
     def _draw(
-        self, conditioning: Conditioning, corner: Sequence[int], grid: tuple[int, ...], samples: range
+        self, conditioning: Conditioning, corner: Sequence[int], patch: Sequence[int], samples: range
     ) -> Tensor:
         """Clean latents (B, C, *S / f) of these samples."""
-        start = [c // f for c, f in zip(corner, self.segmenter.latent_factor, strict=True)]
-        channels = self.segmenter.latent_channels
-        fields = [NoiseField(self.seed, self.name, sample, channels) for sample in samples]
+        model = self.segmenter
+        field = CaseNoise(self.seed, self.name, model.latent_channels, model.latent_factor)
         steps = iter(range(10**9))
 
         def noise() -> Tensor:
-            step = next(steps)
-            return torch.stack([field.read(step, start, grid) for field in fields]).to(self.device)
+            return field.read(next(steps), corner, patch, samples).to(self.device)
 
         with self._autocast():
-            return self.segmenter.draw(
+            return model.draw(
                 _shared(conditioning, len(samples)),
                 noise(),
                 even_times(self.sampling.steps),
