@@ -13,6 +13,8 @@ from math import prod
 from typing import Protocol
 
 import torch
+from torch import Tensor
+
 from ldseg.device import autocast, memory_format
 from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.schedule import even_times
@@ -21,7 +23,6 @@ from ldseg.inference.noise import NoiseField
 from ldseg.model.image_encoder import Conditioning
 from ldseg.model.segmenter import Segmenter
 from ldseg.settings import SamplingSettings
-from torch import Tensor
 
 _LATENT_CELLS = 2**18  # of all samples drawn at once
 _DECODED_VOXELS = 2**21  # of all samples decoded at once
