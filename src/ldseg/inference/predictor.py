@@ -14,7 +14,13 @@ import torch
 from ldseg.data.volumes import Volume
 from ldseg.device import choose_device, memory_format
 from ldseg.errors import InputError
-from ldseg.inference.posterior import Posterior, VolumeEstimate, entropy, estimate_volumes
+from ldseg.inference.posterior import (
+    Posterior,
+    VolumeEstimate,
+    case_confidence,
+    entropy,
+    estimate_volumes,
+)
 from ldseg.inference.tiling import Tiling, make_tiling
 from ldseg.model.segmenter import Segmenter
 from ldseg.planning.plan import Plan
@@ -43,6 +49,12 @@ class Prediction:
     """(1, *S) ids of each sample; empty unless they were to be kept."""
     volumes: dict[str, VolumeEstimate]
     """Per structure, counted on the network's grid."""
+    frequencies: Volume
+    """(K, *S) float32, share of the samples that decide for each class, classes in the plan's order."""
+    pairwise_dice: dict[str, float]
+    """Per structure, the Dice between two samples, over all pairs; empty where there is one sample."""
+    confidence: float
+    """Of the case as a whole, 0 to 1: the Dice to expect (see `posterior.case_confidence`)."""
 
 
 class Predictor:
@@ -146,6 +158,8 @@ class Predictor:
         single = restore_probabilities(posterior.sample_entropy()[None], record)
         total = entropy(torch.from_numpy(probabilities), 0)[None].numpy()
         several = len(posterior.counts()) > 1
+        structures = list(self.plan.classes)[1:]
+        pairs = dict(zip(structures, posterior.pairwise_dice().tolist(), strict=True)) if several else {}
         disagreement = np.maximum(total - single, 0) if several else np.zeros_like(total)
         return Prediction(
             labels=self._decide(probabilities, volume),
@@ -154,6 +168,9 @@ class Predictor:
             disagreement=volume.with_array(disagreement, "image"),
             samples=samples,
             volumes=estimate_volumes(posterior.counts(), list(self.plan.classes), self._voxel_size(record)),
+            frequencies=volume.with_array(restore_probabilities(posterior.frequencies(), record), "image"),
+            pairwise_dice=pairs,
+            confidence=case_confidence(probabilities),
         )
 
     def _voxel_size(self, record: GridRecord) -> float:

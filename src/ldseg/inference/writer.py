@@ -4,7 +4,7 @@
     NAME_probabilities.ext      (K, *S) float32
     NAME_uncertainty.ext        entropy in nats; with several samples NAME_disagreement.ext beside it
     NAME_sample1.ext ...        labels of each sample
-    NAME_summary.json           volumes of the structures, with uncertainty or samples
+    NAME_summary.json           volumes, agreement of the samples, confidence; with uncertainty or samples
 
 `ext` is the input's ending. Labels of a JPEG are PNG; numbers that a picture format cannot hold are TIFF.
 """
@@ -85,6 +85,8 @@ def _write_summary(
         "seed": seed,
         "volume_unit": unit + (" summed over frames" if prediction.labels.axes == "tyx" else ""),
         "volumes": prediction.volumes,
+        "pairwise_dice": prediction.pairwise_dice,
+        "confidence": prediction.confidence,
     }
     write_json_atomic(path, content)
     return path
