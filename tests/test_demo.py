@@ -45,7 +45,7 @@ def test_it_is_a_data_set_of_many_cases_with_both_tissues(folder: Path) -> None:
 def test_no_training_slab_meets_the_test_case_or_its_mirror_image(folder: Path) -> None:
     """The template is symmetric, so the other hemisphere's copy must be held out too."""
     low, high = world_box(read_volume(folder / "labelsTs" / f"{TEST_CASE}.nii.gz", "labels"))
-    assert (high - low + 1).min() >= 48
+    assert (high - low).min() > 45
     for case in open_dataset(folder).cases:
         start, end = world_box(read_volume(case.images[0], "image"))
         for mirrored in (False, True):
@@ -55,16 +55,18 @@ def test_no_training_slab_meets_the_test_case_or_its_mirror_image(folder: Path) 
 
 
 def test_slabs_keep_their_place_in_the_world(folder: Path) -> None:
-    """Each slab's voxels are those of the template at the same millimetres."""
+    """Each voxel is the mean of the template's eight voxels around the same millimetres."""
     datasets = pytest.importorskip("nilearn.datasets")
     template = datasets.load_mni152_template(resolution=1)
     whole = np.asarray(template.dataobj)
     for path in sorted((folder / "imagesTr").iterdir())[::6]:
         slab = read_volume(path, "image")
-        index = (7, 10, 31)  # x, y, z
+        index = (7, 5, 31)  # x, y, z
         left, posterior, superior = (affine(slab) @ [*index, 1])[:3]
-        there = np.linalg.solve(template.affine, [-left, -posterior, superior, 1])[:3].round().astype(int)
-        assert slab.array[0][index[::-1]] == pytest.approx(255 * whole[tuple(there)], abs=0.51)
+        there = np.linalg.solve(template.affine, [-left, -posterior, superior, 1])[:3]
+        around = whole[tuple(slice(int(n - 0.5), int(n + 1.5)) for n in there)]
+        assert around.shape == (2, 2, 2)
+        assert slab.array[0][index[::-1]] == pytest.approx(255 * around.mean(), abs=0.51)
 
 
 def test_without_nilearn_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
