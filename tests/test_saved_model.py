@@ -78,7 +78,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no version": (lambda f: _edit(f, "settings.json", version="one"), "has no version number"),
     "unknown setting": (lambda f: _edit(f, "settings.json", extra=1), "extra is not a field here"),
     "damaged settings": (lambda f: (f / "settings.json").write_text("{"), "cannot be read as JSON"),
-    "control to come": (lambda f: _edit(f, "settings.json", control="pixel_diffusion"), "not here yet"),
+    "unknown control": (lambda f: _edit(f, "settings.json", control="voxels"), "control is .voxels."),
     "patch": (lambda f: _edit(f, "plan.json", patch=[18, 18]), r"plan\.json: patch"),
     "classes": (lambda f: _edit(f, "plan.json", classes={"b": 0, "c": 1}), "classes has 2 entries"),
     "channels": (

@@ -122,7 +122,7 @@ def test_settings_are_the_presets_with_changes(data: Path, tmp_path: Path) -> No
         ("default", {"model": {"noise": {"min_signal": 7}}}, r"noise\.min_signal is 7\.0"),
         ("default", {"model": {"latent": 7}}, r"model\.latent is not a field"),
         ("default", {"model": {"image_channels": 9}}, "the model has 9 image channels"),
-        ("default", {"control": "pixel_diffusion"}, "not here yet"),
+        ("default", {"control": "voxels"}, "control is .voxels.; expected .none. or .unet."),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_training(

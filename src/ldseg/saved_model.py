@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from ldseg.controls.pixel_diffusion import PixelDiffusion
 from ldseg.controls.unet import UNet
 from ldseg.errors import InputError
 from ldseg.model.ldseg import LDSeg
@@ -33,7 +34,11 @@ SETTINGS_FILE = "settings.json"
 CARD_FILE = "card.md"
 SETTINGS_VERSION = 1
 
-SEGMENTERS: dict[str, Callable[[ModelSettings], Segmenter]] = {"none": LDSeg, "unet": UNet}
+SEGMENTERS: dict[str, Callable[[ModelSettings], Segmenter]] = {
+    "none": LDSeg,
+    "unet": UNet,
+    "pixel_diffusion": PixelDiffusion,
+}
 """By `RunSettings.control`."""
 
 
@@ -55,7 +60,7 @@ def build_segmenter(settings: RunSettings) -> Segmenter:
     """
     if settings.control not in SEGMENTERS:
         known = ", ".join(SEGMENTERS)
-        raise InputError(f"control is {settings.control!r}, which is not here yet; choose one of {known}")
+        raise InputError(f"control is {settings.control!r}; choose one of {known}")
     try:
         return SEGMENTERS[settings.control](settings.model)
     except ValueError as error:

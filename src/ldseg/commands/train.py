@@ -31,7 +31,7 @@ def add_arguments(parser: Any) -> None:
 
     add_run_arguments(parser)
     parser.add_argument("--preset", default="default", help="default or paper (as published)")
-    parser.add_argument("--control", help="train a control instead of the model: unet")
+    parser.add_argument("--control", help="train a control instead of the model: unet or pixel_diffusion")
     parser.add_argument("--resume", action="store_true", help="continue the training in RUN")
     parser.add_argument("--device", help="e.g. cpu, cuda, cuda:1, mps; the best one here by default")
     parser.add_argument(

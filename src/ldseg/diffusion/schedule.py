@@ -67,6 +67,14 @@ def add_noise(z0: Tensor, noise: Tensor, t: Tensor, signal: Schedule) -> Tensor:
     return a.sqrt() * z0 + (1 - a).sqrt() * noise
 
 
+def draw_times(
+    cases: int, pure_noise_share: float, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """t in [0, 1] per case (B,) for training; a share of the cases at t = 1, where sampling starts."""
+    uniform, choice = torch.rand(2, cases, generator=generator, device=device)
+    return torch.where(choice < pure_noise_share, torch.ones_like(uniform), uniform)
+
+
 def even_times(steps: int) -> Tensor:
     """Times 1 = t_0 > ... > t_steps = 0, evenly spaced: sampling always starts from pure noise ("trailing").
 

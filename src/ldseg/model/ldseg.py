@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from ldseg.diffusion.parameterisation import PARAMETERISATIONS, implied_noise
 from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, ignore
-from ldseg.diffusion.schedule import add_noise, expand_to, make_schedule
+from ldseg.diffusion.schedule import add_noise, draw_times, expand_to, make_schedule
 from ldseg.model.denoiser import Denoiser
+from ldseg.model.full_denoiser import FullDenoiser
 from ldseg.model.image_encoder import Conditioning, ImageEncoder
 from ldseg.model.label_decoder import LabelDecoder
 from ldseg.model.label_encoder import LabelEncoder
@@ -41,7 +42,8 @@ class LDSeg(Segmenter):
             d, settings.classes, latent, settings.latent_norm, settings.label_encoder
         )
         self.image_encoder = ImageEncoder(d, settings.image_channels, settings.image_encoder)
-        self.denoiser = Denoiser(d, latent, settings.image_encoder.embedding, settings.denoiser)
+        denoiser = Denoiser if settings.denoiser.form == "light" else FullDenoiser
+        self.denoiser = denoiser(d, latent, settings.image_encoder.embedding, settings.denoiser)
         reached = len(settings.image_encoder.pyramid.widths) - settings.image_encoder.context
         self.decoder = LabelDecoder(
             d,
@@ -61,7 +63,7 @@ class LDSeg(Segmenter):
     ) -> Losses:
         z0 = self.label_encoder(y)
         conditioning = self.image_encoder(x)
-        t = self._draw_times(x, generator)
+        t = draw_times(x.shape[0], self.settings.noise.pure_noise_share, generator, x.device)
         noise = torch.randn(z0.shape, generator=generator, device=z0.device)
         aim = z0.detach() if settings.stop_latent_gradient else z0
         z = add_noise(aim, noise, t, self.signal)
@@ -106,11 +108,6 @@ class LDSeg(Segmenter):
     def reconstruct(self, y: Tensor) -> Tensor:
         """Logits of decode(encode(y)) without the image: the autoencoder's ceiling."""
         return self.decoder(self.label_encoder(y))
-
-    def _draw_times(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """t in [0, 1] per case; a share of the cases at t = 1, where sampling starts."""
-        uniform, choice = torch.rand(2, x.shape[0], generator=generator, device=x.device)
-        return torch.where(choice < self.settings.noise.pure_noise_share, torch.ones_like(uniform), uniform)
 
     def _reconstruction(self, z0: Tensor, y: Tensor, settings: LossSettings) -> Tensor:
         """Segmentation loss of the clean latent alone, on the first cases of the batch."""

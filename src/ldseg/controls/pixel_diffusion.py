@@ -1,0 +1,114 @@
+"""Classic diffusion segmentation, without a latent: the label map itself is noised and denoised.
+
+The label coder is the identity: z0 = 2 * one-hot(y) - 1 on the image's own grid, K channels, 0 where ignored.
+z_t = sqrt(a) z0 + sqrt(1 - a) e; the denoiser sees z_t beside the image (Amit et al. 2021; Wu et al. 2022).
+A U-Net of the image encoder's widths and levels runs at every step, which is what a latent saves; its stem
+and head fold the finest stride into channels, as those of the other models do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+import torch
+from torch import Tensor
+
+from ldseg.diffusion.parameterisation import PARAMETERISATIONS
+from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, ignore
+from ldseg.diffusion.schedule import add_noise, draw_times, expand_to, make_schedule
+from ldseg.model.blocks import depth_to_space, space_to_depth
+from ldseg.model.denoiser import Denoiser
+from ldseg.model.image_encoder import Conditioning
+from ldseg.model.label_encoder import one_hot
+from ldseg.model.segmentation_loss import segmentation_loss
+from ldseg.model.segmenter import Losses, Segmenter
+from ldseg.settings import DenoiserSettings, LossSettings, ModelSettings
+
+LOGIT_SCALE = 4.0
+"""Logits are this times the clean estimate: a certain voxel, +1 against -1, then has a softmax of 0.999, so
+that cross-entropy and squared error ask for the same estimate there."""
+
+
+class PixelDiffusion(Segmenter):
+    """Built from the settings of the latent model; of these the latent's and the decoder's mean nothing."""
+
+    stochastic = True
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        pyramid = settings.image_encoder.pyramid
+        self.settings = settings
+        self.classes = settings.classes
+        self.latent_channels = settings.classes
+        self.latent_factor = (1,) * settings.dimensions
+        self.image_factor = pyramid.factor
+        self.signal = make_schedule(settings.noise.schedule, settings.noise.min_signal)
+        self.reading = PARAMETERISATIONS[settings.noise.parameterisation]
+        self.stem_stride = pyramid.strides[0]
+        folded = replace(pyramid, strides=(self.latent_factor, *pyramid.strides[1:]))
+        self.denoiser = Denoiser(
+            settings.dimensions,
+            settings.classes * prod(self.stem_stride),
+            settings.image_channels * prod(self.stem_stride),
+            DenoiserSettings(folded, settings.denoiser.time_features),
+        )
+
+    def loss(
+        self, x: Tensor, y: Tensor, settings: LossSettings, generator: torch.Generator | None = None
+    ) -> Losses:
+        z0 = self.encode(y)
+        t = draw_times(x.shape[0], self.settings.noise.pure_noise_share, generator, x.device)
+        noise = torch.randn(z0.shape, generator=generator, device=z0.device)
+        z = add_noise(z0, noise, t, self.signal)
+        a = expand_to(self.signal(t), z0)
+        prediction = self._predict(z, self.condition(x), t)
+        segmentation = segmentation_loss(self._logits(self._clean(prediction, z, a)), y, settings.dice)
+        labelled = (y >= 0)[:, None].expand_as(z0)
+        error = (prediction - self.reading.target(z0, noise, a)).square()
+        latent = (error * labelled).sum() / labelled.sum().clamp_min(1)
+        total = segmentation + settings.latent * latent
+        return Losses(total, {"segmentation": segmentation.detach(), "latent": latent.detach()})
+
+    def condition(self, x: Tensor) -> Conditioning:
+        """The image itself, in the denoiser's folded form; nothing is computed ahead of the steps."""
+        return Conditioning(space_to_depth(x, self.stem_stride), ())
+
+    def draw(
+        self,
+        conditioning: Conditioning,
+        start: Tensor,
+        times: Tensor,
+        sampler: Sampler,
+        noise: DrawNoise,
+        on_step: OnStep = ignore,
+    ) -> Tensor:
+        def denoise(z: Tensor, t: Tensor) -> Tensor:
+            t = t.to(z.device).expand(z.shape[0])
+            return self._clean(self._predict(z, conditioning, t), z, expand_to(self.signal(t), z))
+
+        return sampler(denoise, start, times.to(start.device), self.signal, noise, on_step)
+
+    def decode(self, z: Tensor, conditioning: Conditioning) -> Tensor:
+        del conditioning
+        return self._logits(z)
+
+    def encode(self, y: Tensor) -> Tensor:
+        """Class indices (B, *S) to z0 (B, K, *S), -1 or 1; an ignored voxel is 0, which favours no class."""
+        return (2 * one_hot(y, self.classes) - 1) * (y >= 0)[:, None]
+
+    def reconstruct(self, y: Tensor) -> Tensor:
+        """Logits of decode(encode(y)): the identity coder loses nothing."""
+        return self._logits(self.encode(y))
+
+    def _predict(self, z: Tensor, conditioning: Conditioning, t: Tensor) -> Tensor:
+        folded = self.denoiser(space_to_depth(z, self.stem_stride), conditioning.embedding, t)
+        return depth_to_space(folded, self.stem_stride)
+
+    def _clean(self, prediction: Tensor, z: Tensor, a: Tensor) -> Tensor:
+        """Clipped to the known range of z0, as pixel diffusion does: read from a noise prediction near t = 1
+        the estimate would be a hundred times too large."""
+        return self.reading.clean(prediction, z, a).clamp(-1, 1)
+
+    def _logits(self, z: Tensor) -> Tensor:
+        return LOGIT_SCALE * z.float()
