@@ -192,6 +192,12 @@ def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: P
     return settings
 
 
+def read_data_options(path: Path) -> DataOptions:
+    """How a run reads its data, from its data.json. Raises InputError: missing, damaged, newer."""
+    content = read_versioned(path, _DATA_VERSION, "remove it and give the options of reading again")
+    return from_json(DataOptions, content.get("options", {}), str(path))
+
+
 def describe_budget(settings: RunSettings) -> str:
     """The budget in words, e.g. "60 minutes"."""
     found = [(name, getattr(settings.training, name)) for name in BUDGETS]
@@ -213,8 +219,7 @@ def _data_options(path: Path, given: DataOptions | None) -> DataOptions:
     """How this run reads its data: as it did before, else as asked."""
     if not path.exists():
         return given or DataOptions()
-    remedy = "remove it and give the options of reading again"
-    stored = from_json(DataOptions, read_versioned(path, _DATA_VERSION, remedy).get("options", {}), str(path))
+    stored = read_data_options(path)
     if given not in (None, stored, DataOptions()):
         raise InputError(
             f"{path}: this run reads its data in another way; choose another -o, or the same options"

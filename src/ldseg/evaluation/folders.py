@@ -6,8 +6,6 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.faults import file_error, listed
 from ldseg.data.formats import format_of, read_volume
@@ -15,8 +13,7 @@ from ldseg.data.geometry import largest_offset
 from ldseg.data.names import by_stem, volumes_in
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
-from ldseg.evaluation.masks import Empty
-from ldseg.evaluation.metrics import ClassScores, evaluate_case
+from ldseg.evaluation.metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.evaluation.references import load_references, open_references
 from ldseg.evaluation.scores import Scores
 
@@ -112,7 +109,7 @@ def _evaluate(references: DataSet, case: Case, file: Path, tolerance_mm: float) 
             )
         except InputError as problem:
             raise InputError(f"{file}: {problem}") from problem
-    return {name: _mean([by_class[name] for by_class in scores]) for name in scores[0]}
+    return mean_over_raters(scores)
 
 
 def _refuse_elsewhere(references: DataSet, case: Case, file: Path, prediction: Volume, mask: Volume) -> None:
@@ -128,10 +125,3 @@ def _refuse_elsewhere(references: DataSet, case: Case, file: Path, prediction: V
         finding = f"lies up to {apart:.3g} voxels away from {source.name} (different affine)"
         remedy = "predict on the image that the mask was drawn on, or raise --data.geometry_tolerance"
         raise file_error(file, finding, remedy)
-
-
-def _mean(raters: Sequence[ClassScores]) -> ClassScores:
-    """The mean over raters; flagged as empty when it is for any of them."""
-    metrics = {name: float(np.mean([one.metrics[name] for one in raters])) for name in raters[0].metrics}
-    flags: list[Empty] = [one.empty for one in raters if one.empty != "none"]
-    return ClassScores(metrics, flags[0] if flags else "none")

@@ -5,7 +5,7 @@ A family is a function from a `MaskPair` to named numbers, all finite; names end
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +66,17 @@ def evaluate_case(
         for name, id_ in classes.items()
         if id_ != 0
     }
+
+
+def mean_over_raters(raters: Sequence[dict[str, ClassScores]]) -> dict[str, ClassScores]:
+    """Each metric's mean over the raters' scores of one case; empty where it is for any of them."""
+    return {name: _mean([by_class[name] for by_class in raters]) for name in raters[0]}
+
+
+def _mean(raters: Sequence[ClassScores]) -> ClassScores:
+    metrics = {name: float(np.mean([one.metrics[name] for one in raters])) for name in raters[0].metrics}
+    flags: list[Empty] = [one.empty for one in raters if one.empty != "none"]
+    return ClassScores(metrics, flags[0] if flags else "none")
 
 
 def _require_declared(what: str, ids: np.ndarray, classes: dict[str, int]) -> None:
