@@ -97,13 +97,20 @@ def test_the_ignore_id_is_left_out(folders: tuple[Path, Path]) -> None:
 
 
 def test_instance_masks_are_one_class(folders: tuple[Path, Path]) -> None:
-    predictions, labels = folders
-    for seed in range(3):
-        write_volume(predictions / f"case{seed}.nii.gz", volume((mask(seed) > 0).astype(np.uint8)))
+    """In a plain folder and in a data set; unasked, ninety ids are taken for a mistake."""
+    predictions, labels = folders[0], folders[1].rename(folders[1].parent / "labels")
+    (labels.parent / "images").mkdir()
     options = EvaluationOptions(data=DataOptions(labels_above_zero=True))
-    scores = evaluate_folders(predictions, labels, options)
-    assert scores.metrics.keys() == {"class_1"}
-    assert scores.mean_dice == 1
+    for seed in range(3):
+        write_volume(labels / f"case{seed}.nii.gz", volume(mask(seed, 90)))
+        write_volume(predictions / f"case{seed}.nii.gz", volume((mask(seed, 90) > 0).astype(np.uint8)))
+        write_volume(labels.parent / "images" / f"case{seed}.nii.gz", volume(mask(seed), "image"))
+    for given in (labels, labels.parent):
+        scores = evaluate_folders(predictions, given, options)
+        assert scores.metrics.keys() == {"class_1"}
+        assert scores.mean_dice == 1
+        with pytest.raises(InputError, match="labels_above_zero"):
+            evaluate_folders(predictions, given)
 
 
 def test_other_results_of_a_case_are_not_its_prediction(folders: tuple[Path, Path]) -> None:

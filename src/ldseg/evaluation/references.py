@@ -22,6 +22,8 @@ from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
 from ldseg.planning.plan import read_plan
 
+_MOST_IDS = 64
+
 
 def open_references(labels: Path, predictions: Path, options: DataOptions) -> DataSet:
     """The labelled cases at `labels`, and the classes to score.
@@ -40,7 +42,8 @@ def open_references(labels: Path, predictions: Path, options: DataOptions) -> Da
         found = _plain_folder(labels, predictions, options)
     if not found.cases:
         raise file_error(labels, "has no masks", "give the folder of reference masks")
-    return found if found.declared else replace(found, classes=_classes(found, predictions))
+    binary = found.labels_above_zero or found.label_threshold is not None
+    return found if found.declared or binary else replace(found, classes=_classes(found, predictions))
 
 
 def load_references(references: DataSet, case: Case) -> tuple[Volume, ...]:
@@ -71,14 +74,14 @@ def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> Data
         root=labels,
         cases=tuple(cases),
         channel_names=(),
-        classes={"background": 0, "class_1": 1} if binary else (says.classes or {"background": 0}),
+        classes={"background": 0, "class_1": 1} if binary else says.classes or {"background": 0},
         ignore_id=options.ignore_id if options.ignore_id is not None else says.ignore_id,
         axes=axes,
         file_ending=ending(files[0]),
         labels_above_zero=options.labels_above_zero,
         label_threshold=options.label_threshold,
         geometry_tolerance=options.geometry_tolerance,
-        declared=binary or says.classes is not None,
+        declared=says.classes is not None,
     )
 
 
@@ -99,4 +102,7 @@ def _classes(references: DataSet, predictions: Path) -> dict[str, int]:
     for path in files:
         with suppress(InputError):
             ids |= set(label_ids(read_volume(path, "labels", references.axes)))
+        if len(ids) > _MOST_IDS:
+            finding = f"{len(ids)} different ids up to this mask, more than classes: instances?"
+            raise file_error(path, finding, "choose --data.labels_above_zero")
     return {"background": 0} | {f"class_{id_}": id_ for id_ in sorted(ids - {0, references.ignore_id})}
