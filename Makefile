@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# torch's CPU build, a tenth of the size of the one for GPUs. Where pip is told of wheels of its own, those are taken.
-TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,--extra-index-url https://download.pytorch.org/whl/cpu)
+# Where pip finds a CPU build of torch by itself, nothing need be set; else TORCH_INDEX="--extra-index-url ADDRESS".
+TORCH_INDEX ?=
 
 .PHONY: demo test lint format
 
