@@ -1,0 +1,107 @@
+"""Temperature and widening: what they are fitted to comes out, and what they promise holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from ldseg.errors import InputError
+from ldseg.evaluation.answers import Answer
+from ldseg.evaluation.calibration_fit import fit_recalibration, fit_temperature, fit_widening
+from ldseg.inference.posterior import VolumeEstimate
+from ldseg.inference.recalibration import (
+    Recalibration,
+    read_recalibration,
+    widened,
+    with_temperature,
+    write_recalibration,
+)
+
+
+def honest(seed: int, voxels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (3, N) and classes drawn from them."""
+    rng = np.random.default_rng(seed)
+    p = softmax(2 * rng.normal(size=(3, voxels)), 0)
+    drawn = (rng.uniform(size=voxels) > np.cumsum(p, 0)).sum(0)
+    return p.astype(np.float32), np.minimum(drawn, 2)
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.0, 2.5])
+def test_the_temperature_undoes_what_made_the_model_too_sure(factor: float) -> None:
+    p, y = honest(0, 40_000)
+    assert fit_temperature(with_temperature(p, factor), y) == pytest.approx(1 / factor, rel=0.03)
+
+
+def test_temperature_keeps_the_likeliest_class_and_the_sum() -> None:
+    p, _ = honest(1, 200)
+    softer = with_temperature(p, 3.0)
+    np.testing.assert_array_equal(softer.argmax(0), p.argmax(0))
+    np.testing.assert_allclose(softer.sum(0), 1, atol=1e-6)
+    assert softer.max(0).mean() < p.max(0).mean()
+    assert with_temperature(p, 1.0) is p
+    assert np.isfinite(with_temperature(np.array([[1.0], [0.0]], np.float32), 0.1)).all()
+
+
+def test_widened_intervals_hold_nine_tenths_of_new_volumes() -> None:
+    rng = np.random.default_rng(2)
+    true = rng.uniform(50, 500, 600)
+    means = true * rng.lognormal(0, 0.2, 600)
+    estimates = [VolumeEstimate(m, 0.98 * m, 1.02 * m) for m in means]
+    w = fit_widening(estimates[:300], list(true[:300]))
+    intervals = [widened(estimate, w) for estimate in estimates[300:]]
+    covered = np.mean([i.low <= v <= i.high for i, v in zip(intervals, true[300:], strict=True)])
+    assert 0.85 < covered < 0.95
+
+
+def test_intervals_that_are_too_wide_are_narrowed() -> None:
+    estimates = [VolumeEstimate(100, 0, 200) for _ in range(99)]
+    w = fit_widening(estimates, list(np.linspace(90, 110, 99)))
+    assert w < 0
+    assert widened(estimates[0], w).high == pytest.approx(110, abs=2)
+    collapsed = widened(VolumeEstimate(100, 90, 130), -5)
+    assert (collapsed.low, collapsed.high) == (110, 110)
+
+
+def test_an_interval_does_not_go_below_zero() -> None:
+    assert widened(VolumeEstimate(10, 5, 12), 2) == VolumeEstimate(10, 0, 32)
+
+
+def test_structures_that_are_missed_wholly_are_passed_over() -> None:
+    nothing = VolumeEstimate(0, 0, 0)
+    assert fit_widening([nothing], [5.0]) == 0
+    assert fit_widening([nothing, VolumeEstimate(10, 10, 10)], [5.0, 12.0]) == pytest.approx(0.2)
+
+
+def answer(seed: int, sharpness: float) -> Answer:
+    p, y = honest(seed, 900)
+    p, y = p.reshape(3, 30, 30), y.reshape(30, 30).astype(np.int16)
+    p = with_temperature(p, sharpness)
+    y[:3] = -1
+    return Answer(f"case{seed}", "yx", p, y, {}, {})
+
+
+def test_a_recalibration_is_fitted_over_cases_without_ignored_voxels() -> None:
+    cases = [answer(seed, 0.5) for seed in range(8)]
+    found = fit_recalibration(cases)
+    assert found.temperature == pytest.approx(2, rel=0.1)
+    assert found.widening == 0
+    assert fit_recalibration(cases) == found
+
+
+def test_nothing_to_fit_on_is_said() -> None:
+    empty = np.zeros((2, 4, 4), np.float32)
+    empty[0] = 1
+    with pytest.raises(ValueError, match="no case has a structure"):
+        fit_recalibration([Answer("a", "yx", empty, np.zeros((4, 4), np.int16), {}, {})])
+
+
+def test_a_recalibration_is_written_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    write_recalibration(path, Recalibration(1.3, 0.05))
+    assert read_recalibration(path) == Recalibration(1.3, 0.05)
+    path.write_text('{"version": 1, "temperature": 0}')
+    with pytest.raises(InputError, match=r"calibration\.json: temperature is 0"):
+        read_recalibration(path)

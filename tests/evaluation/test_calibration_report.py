@@ -1,0 +1,150 @@
+"""Calibration over cases: what is left out, what is recalibrated, and a whole model measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ldseg.data.datasets import DataOptions, open_dataset
+from ldseg.data.formats import write_volume
+from ldseg.data.volumes import Volume
+from ldseg.evaluation.answers import Answer, answers, class_indices
+from ldseg.evaluation.calibration_report import CalibrationTally, measure_calibration
+from ldseg.inference.posterior import VolumeEstimate
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.recalibration import Recalibration
+from ldseg.records import to_json
+
+MakeModel = Callable[..., Path]
+
+
+def square(p: float, truth_rows: int, name: str = "a") -> Answer:
+    """An answer of 4 rows at probability `p` in 30 x 30; the first `truth_rows` rows are the truth."""
+    probabilities = np.zeros((2, 30, 30), np.float32)
+    probabilities[1, :4] = p
+    probabilities[0] = 1 - probabilities[1]
+    truth = np.zeros((30, 30), np.int16)
+    truth[:truth_rows] = 1
+    return Answer(
+        name, "yx", probabilities, truth, {"s": VolumeEstimate(120, 110, 125)}, {"s": 30.0 * truth_rows}
+    )
+
+
+def test_the_near_region_does_not_drown_in_background() -> None:
+    tally = CalibrationTally(2, margin=2)
+    tally.add(square(0.9, 3))
+    found = tally.report()
+    assert found.everywhere is not None
+    assert found.near is not None
+    assert (found.everywhere.voxels, found.near.voxels) == (900, 180)
+    assert found.near.ece * 180 == pytest.approx(found.everywhere.ece * 900)
+    assert found.everywhere.ece == pytest.approx(120 * 0.15 / 900)
+
+
+def test_ignored_voxels_count_nowhere() -> None:
+    whole = square(0.9, 4)
+    partly = replace(whole, truth=whole.truth.copy(), true_volumes={})
+    partly.truth[0] = -1
+    tally = CalibrationTally(2, margin=2)
+    tally.add(partly)
+    found = tally.report()
+    assert found.everywhere is not None
+    assert found.near is not None
+    assert (found.everywhere.voxels, found.near.voxels) == (870, 150)
+    assert found.intervals == {}
+    assert found.cases[0].dice == 1
+
+
+def test_cases_are_sorted_by_their_confidence() -> None:
+    tally = CalibrationTally(2)
+    tally.add(square(0.95, 4, "good"))
+    tally.add(square(0.6, 2, "bad"))
+    found = tally.report()
+    assert [case.case for case in found.cases] == ["good", "bad"]
+    assert found.cases[0].confidence == pytest.approx(2 * 0.95 / 1.95)
+    bad = 1 - 2 * 60 / 180
+    assert found.selection.aurc == pytest.approx(bad / 4)
+    assert found.selection.excess_aurc == pytest.approx(0)
+    assert found.selection.risk[-1].risk == pytest.approx(bad / 2)
+
+
+def test_volume_intervals_are_counted_and_widened() -> None:
+    def covered(widening: float) -> tuple[float, float]:
+        tally = CalibrationTally(2)
+        for rows in (3, 4):  # true volumes 90 and 120 against 110 to 125
+            tally.add(square(0.9, rows), Recalibration(widening=widening))
+        found = tally.report().intervals["s"]
+        assert found.cases == 2
+        return found.covered, found.width
+
+    assert covered(0.0) == (0.5, pytest.approx(15 / 105))
+    assert covered(0.2) == (1.0, pytest.approx(63 / 105))
+
+
+def test_a_temperature_changes_the_confidence_and_not_the_dice() -> None:
+    plain, softer = CalibrationTally(2), CalibrationTally(2)
+    plain.add(square(0.9, 3))
+    softer.add(square(0.9, 3), Recalibration(temperature=2))
+    a, b = plain.report(), softer.report()
+    assert a.near is not None
+    assert b.near is not None
+    assert b.near.confidence < a.near.confidence
+    assert b.cases[0].dice == a.cases[0].dice
+
+
+def test_class_indices_follow_the_models_classes() -> None:
+    classes = {"background": 0, "left": 2, "right": 5}
+    ids = np.array([0, 5, 2, 255])
+    assert class_indices(ids, classes, 255).tolist() == [0, 2, 1, -1]
+    with pytest.raises(ValueError, match="label id 255 is no class"):
+        class_indices(ids, classes, None)
+
+
+def dataset_of(folder: Path, raters: int = 1) -> Path:
+    """Three images of 20 x 24 at 0.5 mm with ids 0, 2 and 5."""
+    rng = np.random.default_rng(0)
+    place = {"spacing": (0.5, 0.5), "origin": (0.0, 0.0), "direction": (1.0, 0.0, 0.0, 1.0), "axes": "yx"}
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+    for case in "abc":
+        image = rng.normal(size=(1, 20, 24)).astype(np.float32)
+        write_volume(folder / "images" / f"{case}.nii.gz", Volume(image, kind="image", **place))  # type: ignore[arg-type]
+        for rater in range(raters):
+            ids = np.zeros((1, 20, 24), np.uint8)
+            ids[0, 4:9, 3 + rater : 12], ids[0, 9:15] = 2, 5
+            end = f"_rater{rater + 1}" if raters > 1 else ""
+            volume = Volume(ids, kind="labels", **place)  # type: ignore[arg-type]
+            write_volume(folder / "labels" / f"{case}{end}.nii.gz", volume)
+    return folder
+
+
+@pytest.mark.parametrize("control", ["none", "unet"])
+def test_a_model_and_a_control_are_measured_alike(
+    make_model: MakeModel, tmp_path: Path, control: str
+) -> None:
+    dataset = open_dataset(dataset_of(tmp_path / "set"), DataOptions(axes="yx"))
+    predictor = Predictor.load(make_model(control=control), "cpu")
+    found = measure_calibration(predictor, dataset, dataset.cases, samples=3, steps=1, seed=1)
+    assert found.everywhere is not None
+    assert found.everywhere.voxels == 3 * 20 * 24
+    assert 0 <= found.everywhere.ece <= 1
+    assert list(found.intervals) == ["left", "right"]
+    assert json.loads(json.dumps(to_json(found), allow_nan=False))["cases"][2]["case"] == "c"
+    again = measure_calibration(predictor, dataset, dataset.cases, samples=3, steps=1, seed=1)
+    assert again == found
+
+
+def test_each_rater_is_an_answer_with_volumes_in_square_millimetres(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    dataset = open_dataset(dataset_of(tmp_path / "set", raters=2), DataOptions(axes="yx"))
+    predictor = Predictor.load(make_model(), "cpu")
+    found = list(answers(predictor, dataset, dataset.cases[:1], samples=2, steps=1))
+    assert [one.case for one in found] == ["a", "a"]
+    assert [one.true_volumes["left"] for one in found] == [45 / 4, 40 / 4]
+    assert found[0].true_volumes["right"] == 6 * 24 / 4
