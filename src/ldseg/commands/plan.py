@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,8 @@ def run(arguments: Any) -> int:
     print_line(f"latent grid 1/{' x 1/'.join(map(str, plan.latent_factor))}, {plan.latent_channels} channels")
     print_line(f"widths      {', '.join(map(str, plan.widths))} (the first {levels} above the latent grid)")
     print_line(f"batch       {plan.batch}, about {plan.training_memory_gb:.1f} GB in training")
-    note(
-        f"written to {arguments.output / 'plan.json'}; edit it, or train with it: "
-        f"ldseg train {arguments.dataset} -o {arguments.output}"
-    )
+    train = shlex.join(["ldseg", "train", str(arguments.dataset), "-o", str(arguments.output)])
+    note(f"written to {arguments.output / 'plan.json'}; edit it, or train with it: {train}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from ldseg.commands.options import add_data_section, add_json, add_section, data_options, given_section
@@ -67,7 +68,7 @@ def run(arguments: Any) -> int:
         )
     if arguments.json:
         print_json({**vars(result), "folder": str(result.folder)})
-    again = f"ldseg train {arguments.dataset} -o {arguments.output} --resume"
+    again = shlex.join(["ldseg", "train", str(arguments.dataset), "-o", str(arguments.output), "--resume"])
     if result.interrupted:
         note(f"interrupted after {result.steps} steps, saved in {result.folder}; continue: {again}")
         return _INTERRUPTED
@@ -75,7 +76,7 @@ def run(arguments: Any) -> int:
         print_line(
             f"{result.steps} steps, validation Dice {result.dice:.3f}; the model is in {result.folder}"
         )
-        print_line(f"segment with it: ldseg predict IMAGE -m {result.folder} -o OUT")
+        print_line(f"segment with it: ldseg predict IMAGE -m {shlex.quote(str(result.folder))} -o OUT")
     return 0
 
 
