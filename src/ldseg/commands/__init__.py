@@ -14,4 +14,5 @@ COMMANDS = {
     "predict": "ldseg.commands.predict",
     "evaluate": "ldseg.commands.evaluate",
     "compare": "ldseg.commands.compare",
+    "robustness": "ldseg.commands.robustness",
 }

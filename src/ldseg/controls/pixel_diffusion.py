@@ -51,7 +51,7 @@ class PixelDiffusion(Segmenter):
             settings.dimensions,
             settings.classes * prod(self.stem_stride),
             settings.image_channels * prod(self.stem_stride),
-            DenoiserSettings(folded, settings.denoiser.time_features),
+            DenoiserSettings(folded, time_features=settings.denoiser.time_features),
         )
 
     def loss(

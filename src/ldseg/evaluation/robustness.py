@@ -1,0 +1,233 @@
+"""How the Dice of a trained model falls as its images get worse.
+
+Every case is corrupted at each strength of each corruption (`corruptions`), segmented and scored on its own
+grid; the clean images are the first strength of all of them and are segmented once. What is measured is kept
+strength by strength, so that an interrupted sweep goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ldseg.data.cases import Case, DataSet
+from ldseg.data.loading import load_case
+from ldseg.data.splits import read_splits
+from ldseg.errors import InputError
+from ldseg.evaluation.bootstrap import mean_interval
+from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
+from ldseg.evaluation.metrics import ClassScores, evaluate_case, mean_over_raters
+from ldseg.evaluation.scores import Scores
+from ldseg.inference.predictor import Predictor
+from ldseg.planning.plan import Plan
+from ldseg.saved_model import WEIGHTS_FILE
+from ldseg.settings import SamplingSettings
+
+CLEAN = "clean"
+"""The name of the point without corruption."""
+SPLITS_FILE = "splits.json"
+
+
+@dataclass(frozen=True)
+class RobustnessOptions:
+    """What is swept, and how the model answers; None takes what it was trained to do."""
+
+    corruptions: tuple[str, ...] = tuple(CORRUPTIONS)
+    steps: int | None = None
+    samples: int | None = None
+    seed: int = 0
+    """Of the corruptions and of the model's noise."""
+    tolerance_mm: float = 1.0
+    """Of the surface Dice, in mm."""
+
+    def __post_init__(self) -> None:
+        strange = [name for name in self.corruptions if name not in CORRUPTIONS]
+        if strange or not self.corruptions:
+            found = strange[0] if strange else ""
+            raise InputError(f"corruptions is {found!r}; choose any of {', '.join(CORRUPTIONS)}")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What was measured: a sweep only goes on with the same."""
+
+    weights: str
+    """SHA-256 of the model's weights."""
+    control: str
+    preset: str
+    data: str
+    """Name of the data set's folder."""
+    part: str
+    """"test" for the test part of the training's splits, else "all"."""
+    cases: tuple[str, ...]
+    sampling: SamplingSettings
+    seed: int
+    tolerance_mm: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """All cases at one strength of one corruption."""
+
+    corruption: str
+    strength: float
+    mean_dice: float
+    """Over classes and cases."""
+    mean_dice_interval: tuple[float, float]
+    """95 % bootstrap interval, by subjects."""
+    cases: dict[str, dict[str, dict[str, float]]]
+    """Case, class, metric."""
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """A sweep, whole or under way."""
+
+    setup: Setup
+    points: tuple[Point, ...] = ()
+
+    def find(self, corruption: str, strength: float) -> Point | None:
+        """The point, if it was measured. The first strength of each corruption is the clean point."""
+        key = _key(corruption, strength)
+        return next((point for point in self.points if (point.corruption, point.strength) == key), None)
+
+    def curve(self, corruption: str) -> list[Point] | None:
+        """The points along the strengths; None while some are missing."""
+        found = [self.find(corruption, strength) for strength in CORRUPTIONS[corruption].strengths]
+        points = [point for point in found if point is not None]
+        return points if len(points) == len(found) else None
+
+    def curves(self) -> dict[str, list[Point]]:
+        """All complete curves, in the order of the registry."""
+        found = {name: self.curve(name) for name in CORRUPTIONS}
+        return {name: points for name, points in found.items() if points is not None}
+
+
+def cases_to_test(dataset: DataSet, run: Path) -> tuple[str, tuple[Case, ...]]:
+    """ "test" and the cases of the test part of the splits in `run`, or "all" and all cases with masks where
+    there is no such part or the set has none of its cases.
+
+    Raises InputError when no case has a mask, or the splits are damaged.
+    """
+    labelled = tuple(case for case in dataset.cases if case.labels)
+    if not labelled:
+        raise InputError(f"{dataset.root}: no case has a mask; robustness is measured against masks")
+    path = run / SPLITS_FILE
+    tested = set(read_splits(path).test) if path.is_file() else set[str]()
+    chosen = tuple(case for case in labelled if case.name in tested)
+    return ("test", chosen) if chosen else ("all", labelled)
+
+
+def start_sweep(run: Path, predictor: Predictor, dataset: DataSet, options: RobustnessOptions) -> Robustness:
+    """A sweep of the model in the folder `run` with nothing measured yet.
+
+    Raises InputError: illegal sampling, a set with other classes than the model's, no masks.
+    """
+    _check_classes(predictor.plan, dataset)
+    part, cases = cases_to_test(dataset, run)
+    setup = Setup(
+        weights=hashlib.sha256((run / WEIGHTS_FILE).read_bytes()).hexdigest(),
+        control=predictor.settings.control,
+        preset=predictor.settings.preset,
+        data=dataset.root.resolve().name,
+        part=part,
+        cases=tuple(case.name for case in cases),
+        sampling=predictor.sampling(options.steps, options.samples),
+        seed=options.seed,
+        tolerance_mm=options.tolerance_mm,
+    )
+    return Robustness(setup)
+
+
+def sweep(
+    predictor: Predictor,
+    dataset: DataSet,
+    begun: Robustness,
+    corruptions: Sequence[str],
+    keep: Callable[[Robustness], None],
+    on_case: Callable[[float, str], None] = lambda _share, _text: None,
+) -> Robustness:
+    """Measure what is missing of `corruptions`; `keep` is called with all so far after each strength.
+
+    `on_case` hears which share of the work is done. Raises InputError for a case that cannot be read,
+    segmented or scored; what was measured before it is kept.
+    """
+    missing = _missing(begun, corruptions)
+    by_name = {case.name: case for case in dataset.cases}
+    cases = [by_name[name] for name in begun.setup.cases]
+    state, done = begun, 0
+    for corruption, strength in missing:
+        scores: dict[str, dict[str, ClassScores]] = {}
+        for case in cases:
+            scores[case.name] = _score(predictor, dataset, case, corruption, strength, state.setup)
+            done += 1
+            on_case(done / (len(missing) * len(cases)), f"{corruption} {strength:g}, {case.name}")
+        point = _point(corruption, strength, scores, predictor.plan, cases, state.setup)
+        state = replace(state, points=(*state.points, point))
+        keep(state)
+    return state
+
+
+def _missing(begun: Robustness, corruptions: Sequence[str]) -> list[tuple[str, float]]:
+    """Points to be measured, each once, the clean one first."""
+    wanted = [_key(name, strength) for name in corruptions for strength in CORRUPTIONS[name].strengths]
+    return [key for key in dict.fromkeys(wanted) if begun.find(*key) is None]
+
+
+def _key(corruption: str, strength: float) -> tuple[str, float]:
+    if corruption == CLEAN or strength <= CORRUPTIONS[corruption].strengths[0]:
+        return CLEAN, 0.0
+    return corruption, float(strength)
+
+
+def _score(
+    predictor: Predictor, dataset: DataSet, case: Case, corruption: str, strength: float, setup: Setup
+) -> dict[str, ClassScores]:
+    """Scores of each class, the mean over raters."""
+    image, masks = load_case(dataset, case)
+    seen = image if corruption == CLEAN else corrupt(image, corruption, strength, setup.seed, case.name)
+    sampling = setup.sampling
+    labels = predictor(
+        seen,
+        case.name,
+        steps=sampling.steps,
+        samples=sampling.samples,
+        sampler=sampling.sampler,
+        seed=setup.seed,
+        source=str(case.images[0]),
+    ).labels
+    classes, ignore_id = predictor.plan.classes, dataset.ignore_id
+    return mean_over_raters(
+        [evaluate_case(labels, mask, classes, ignore_id, setup.tolerance_mm) for mask in masks]
+    )
+
+
+def _point(
+    corruption: str,
+    strength: float,
+    cases: dict[str, dict[str, ClassScores]],
+    plan: Plan,
+    order: Sequence[Case],
+    setup: Setup,
+) -> Point:
+    scores = Scores(cases, plan.classes, setup.tolerance_mm, {case.name: case.subject for case in order})
+    return Point(
+        corruption,
+        strength,
+        scores.mean_dice,
+        mean_interval(scores.case_dice(), scores.groups),
+        {name: {one: found.metrics for one, found in case.items()} for name, case in cases.items()},
+    )
+
+
+def _check_classes(plan: Plan, dataset: DataSet) -> None:
+    """Masks may lack a class of the model, but hold none that it does not know."""
+    strange = sorted(set(dataset.classes.values()) - set(plan.classes.values()))
+    if strange:
+        raise InputError(
+            f"{dataset.root}: its masks have the id {strange[0]}, the model knows "
+            f"{', '.join(f'{name}: {id_}' for name, id_ in plan.classes.items())}; read the masks as in "
+            "training, e.g. with --labels-above-zero"
+        )
