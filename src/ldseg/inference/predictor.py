@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
 from ldseg.data.volumes import Volume
 from ldseg.device import choose_device, memory_format
 from ldseg.errors import InputError
@@ -21,6 +23,7 @@ from ldseg.inference.posterior import (
     entropy,
     estimate_volumes,
 )
+from ldseg.inference.sampling import Engine, Tiles, TorchEngine, check_sampling
 from ldseg.inference.tiling import Tiling, make_tiling
 from ldseg.model.segmenter import Segmenter
 from ldseg.planning.plan import Plan
@@ -28,9 +31,6 @@ from ldseg.preprocessing.patches import pad_to
 from ldseg.preprocessing.prepare import GridRecord, labels_to_ids, prepare_image, restore_probabilities
 from ldseg.saved_model import load_model
 from ldseg.settings import RunSettings, SamplingSettings
-from numpy.typing import NDArray
-
-from ldseg.inference.sampling import Engine, Tiles, TorchEngine, check_sampling
 
 
 @dataclass(frozen=True)
