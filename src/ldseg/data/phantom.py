@@ -1,0 +1,260 @@
+"""A synthetic phantom that looks like ultrasound: a beating cavity within a wall, with exact masks.
+
+It is made up from formulas and random numbers, not from any patient or scanner. It serves tests and examples;
+how well a model does on it says nothing about real images.
+
+Shape. A star-shaped cavity (radius 1 at rest, in units of its own size and outline) within a wall (radius w).
+In 2D+time the cavity beats once over the frames and everything around it moves as something incompressible:
+a point at rest radius q_0 outside of the cavity is at q with q^2 - c^2 = q_0^2 - 1, where c is the cavity's
+radius in that frame. So the wall thickens as the cavity shrinks, its area stays, and the masks are exact.
+
+Image. Scatterers, complex Gaussian numbers, move with the tissue and are blurred by a point spread (finer in
+depth than sideways); their magnitude is fully developed speckle (Rayleigh distributed; Wagner et al. 1983).
+Sound fades with depth and lies in shadow behind a strip. The logarithm of it all is what is shown, 0 to 255.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ldseg.data.formats import write_volume
+from ldseg.data.volumes import Axes, Volume
+from ldseg.records import write_json_atomic
+
+CLASSES = {"background": 0, "wall": 1, "cavity": 2}
+SHAPES: dict[Axes, tuple[int, ...]] = {"yx": (96, 96), "zyx": (48, 64, 64), "tyx": (12, 64, 64)}
+"""Grids of `write_phantom_dataset`."""
+APPENDAGES = "appendages"
+"""Folder of the masks of what raters disagree about."""
+FRAME_SECONDS = 0.04
+
+_LEAST = 24
+_ECHO = {"background": 0.08, "wall": 1.0, "cavity": 0.003, "appendage": 0.6}  # power that comes back
+_SPREAD = {"z": 1.0, "y": 0.7, "x": 1.3}  # standard deviation of the point spread, in voxels
+_RANGE_DB = 50.0
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AmbiguousPhantom:
+    """A phantom with an appendage of the wall, which some raters count as wall and others do not."""
+
+    image: Volume
+    labels: Volume
+    """Without the appendage."""
+    appendage: NDArray[np.bool_]
+    """(*S)"""
+
+    @property
+    def labels_with(self) -> Volume:
+        """The labels of a rater who counts the appendage as wall."""
+        ids = np.where(self.appendage, CLASSES["wall"], self.labels.array[0])
+        return self.labels.with_array(ids[None].astype(np.uint8), "labels")
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """All that is random in a phantom's shape, at rest."""
+
+    centre: Array
+    """In voxels, one per spatial axis."""
+    size: Array
+    """Voxels per unit of radius, one per spatial axis."""
+    wall: float
+    """w, radius of the wall's outside."""
+    harmonics: Array
+    """(waves, 2) cosine and sine amplitudes of the outline over the angle in the (y, x) plane."""
+    beat: float
+    """Share of its radius that the cavity loses at the height of the beat."""
+    appendage: Array | None
+    """Unit vector from the centre to the appendage, if there is one."""
+
+
+def make_phantom(axes: Axes, shape: Sequence[int], seed: int) -> tuple[Volume, Volume]:
+    """A synthetic image (1, *S), whole numbers 0 to 255, and its exact labels (1, *S), ids as in `CLASSES`.
+
+    Spacing 1 mm and 0.04 s. The same arguments give the same voxels. Raises ValueError for a shape that has
+    not one size per axis, or fewer than 24 voxels along y or x (4 along z).
+    """
+    image, labels, _ = _render(axes, shape, seed, with_appendage=False)
+    return image, labels
+
+
+def make_ambiguous_phantom(axes: Axes, shape: Sequence[int], seed: int) -> AmbiguousPhantom:
+    """As `make_phantom`, with an appendage that looks the same whatever a rater makes of it."""
+    return AmbiguousPhantom(*_render(axes, shape, seed, with_appendage=True))
+
+
+def write_phantom_dataset(
+    folder: Path,
+    axes: Axes,
+    cases: int,
+    seed: int,
+    raters: int = 1,
+    disagreement: float | None = None,
+    shape: Sequence[int] | None = None,
+) -> None:
+    """Write phantoms as two folders of equal names, which `open_dataset` reads; PNG in 2D, else NIfTI.
+
+    With `disagreement` each image has an appendage, which this share of all masks includes: exactly so over
+    the whole set, to the nearest mask, in an order that nothing in the images gives away. A model that learnt
+    the raters' distribution includes it in that share of its samples, and never in a part. `appendages/` has
+    the masks of it. Without, there is none and all raters are of one mind.
+
+    Raises:
+        ValueError: fewer than one case or rater, a share outside of 0 to 1, or a shape that is too small.
+        InputError: the disk refuses.
+    """
+    if cases < 1 or raters < 1 or not 0 <= (disagreement or 0) <= 1:
+        raise ValueError("cases and raters must be at least 1, disagreement 0 to 1")
+    include = _votes(cases * raters, disagreement or 0.0, seed).reshape(cases, raters)
+    for name in ("images", "labels", *([APPENDAGES] if disagreement is not None else [])):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    end = ".png" if axes == "yx" else ".nii.gz"
+    for case in range(cases):
+        name = f"phantom{case:03d}"
+        arguments = (axes, shape or SHAPES[axes], _case_seed(seed, case))
+        image, labels, appendage = _render(*arguments, with_appendage=disagreement is not None)
+        both = AmbiguousPhantom(image, labels, appendage)
+        write_volume(folder / "images" / f"{name}{end}", image)
+        for rater in range(raters):
+            mask = both.labels_with if include[case, rater] else labels
+            part = f"_rater{rater + 1}" if raters > 1 else ""
+            write_volume(folder / "labels" / f"{name}{part}{end}", mask)
+        if disagreement is not None:
+            region = labels.with_array(appendage[None].astype(np.uint8), "labels")
+            write_volume(folder / APPENDAGES / f"{name}{end}", region)
+    description = {
+        "name": "Synthetic phantom, not a patient",
+        "axes": axes,
+        "channel_names": {"0": "ultrasound-like"},
+        "labels": CLASSES,
+    }
+    write_json_atomic(folder / "dataset.json", description)
+
+
+def _case_seed(seed: int, case: int) -> int:
+    return int(np.random.SeedSequence((seed, case)).generate_state(1)[0])
+
+
+def _votes(masks: int, share: float, seed: int) -> NDArray[np.bool_]:
+    """Which masks include the appendage."""
+    return np.random.default_rng((seed, 1)).permutation(np.arange(masks) < round(share * masks))
+
+
+def _render(
+    axes: Axes, shape: Sequence[int], seed: int, with_appendage: bool
+) -> tuple[Volume, Volume, NDArray[np.bool_]]:
+    """Image, labels and appendage (*S)."""
+    _check(axes, shape)
+    rng = np.random.default_rng(seed)
+    frames, grid = (shape[0], tuple(shape[1:])) if axes == "tyx" else (1, tuple(shape))
+    scene = _draw_scene(grid, rng, with_appendage)
+    scatterers = rng.normal(size=(2, *grid))
+    fading = _fading(grid, rng)
+    ids: list[NDArray[np.uint8]] = []
+    regions: list[NDArray[np.bool_]] = []
+    echoes: list[Array] = []
+    for phase in np.arange(frames) / frames:
+        rest, positions = _at_rest(scene, grid, float(phase))
+        labels, region = _labels(scene, rest)
+        ids.append(labels)
+        regions.append(region)
+        echoes.append(fading * _echo(scatterers, positions, labels, region))
+    shown = _compress(np.stack(echoes))
+    full = tuple(shape)
+    image, mask = shown.reshape(1, *full).astype(np.float32), np.stack(ids).reshape(1, *full)
+    size = len(axes)
+    spacing = (FRAME_SECONDS if axes == "tyx" else 1.0, *(1.0,) * (size - 1))
+    direction = tuple(float(value) for value in np.eye(size).ravel())
+    volume = Volume(image, spacing, (0.0,) * size, direction, axes, "image")
+    return volume, volume.with_array(mask, "labels"), np.stack(regions).reshape(full)
+
+
+def _check(axes: Axes, shape: Sequence[int]) -> None:
+    least = {"z": 4, "t": 1, "y": _LEAST, "x": _LEAST}
+    if len(shape) != len(axes) or any(n < least[axis] for axis, n in zip(axes, shape, strict=True)):
+        raise ValueError(f"shape is {tuple(shape)} for axes {axes}; give at least {least} voxels along each")
+
+
+def _draw_scene(grid: tuple[int, ...], rng: np.random.Generator, with_appendage: bool) -> _Scene:
+    extent = np.array(grid, float)
+    reach = np.array([extent[0], *[extent[-2:].min()] * 2]) if len(grid) == 3 else np.full(2, extent.min())
+    wall = rng.uniform(1.4, 1.7)
+    angle = rng.uniform(0, 2 * np.pi)
+    direction = np.array([0.0] * (len(grid) - 2) + [np.sin(angle), np.cos(angle)])
+    return _Scene(
+        centre=(extent - 1) / 2 + rng.uniform(-0.03, 0.03, len(grid)) * extent,
+        size=rng.uniform(0.26, 0.32, len(grid)) * reach / wall,
+        wall=wall,
+        harmonics=rng.uniform(-0.05, 0.05, (2, 2)),
+        beat=rng.uniform(0.25, 0.4),
+        appendage=direction if with_appendage else None,
+    )
+
+
+def _at_rest(scene: _Scene, grid: tuple[int, ...], phase: float) -> tuple[Array, Array]:
+    """Where the tissue of each voxel is at rest: (D, *grid) in units of radius, and in voxels."""
+    middle, size = (values.reshape(-1, *(1,) * len(grid)) for values in (scene.centre, scene.size))
+    offset = np.indices(grid) - middle  # (D, *grid) in voxels
+    unit = offset / size
+    angle = np.arctan2(unit[-2], unit[-1])
+    outline = 1 + sum(
+        a * np.cos(wave * angle) + b * np.sin(wave * angle)
+        for wave, (a, b) in enumerate(scene.harmonics, start=2)
+    )
+    unit = unit / outline
+    radius = np.maximum(np.sqrt((unit**2).sum(0)), 1e-9)
+    cavity = 1 - scene.beat * np.sin(np.pi * phase) ** 2
+    rest = np.where(radius < cavity, radius / cavity, np.sqrt(np.maximum(radius**2 - cavity**2, 0) + 1))
+    return unit * rest / radius, middle + offset * rest / radius
+
+
+def _labels(scene: _Scene, rest: Array) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Ids of `CLASSES` and the appendage, from positions at rest (D, *grid)."""
+    radius = np.sqrt((rest**2).sum(0))
+    labels = np.zeros(radius.shape, np.uint8)
+    labels[radius < scene.wall] = CLASSES["wall"]
+    labels[radius < 1] = CLASSES["cavity"]
+    if scene.appendage is None:
+        return labels, np.zeros(radius.shape, bool)
+    tip = (scene.wall + 0.1) * scene.appendage.reshape(-1, *(1,) * (rest.ndim - 1))
+    return labels, (np.sqrt(((rest - tip) ** 2).sum(0)) < 0.45) & (labels == 0)
+
+
+def _echo(
+    scatterers: Array, positions: Array, labels: NDArray[np.uint8], appendage: NDArray[np.bool_]
+) -> Array:
+    """Magnitude of what comes back from each voxel, (*grid), before it fades."""
+    power = np.array([_ECHO[name] for name in CLASSES])[labels]
+    amplitude = np.sqrt(np.where(appendage, _ECHO["appendage"], power))
+    spread = [_SPREAD[axis] for axis in "zyx"[-labels.ndim :]]
+    parts = [
+        ndimage.gaussian_filter(
+            amplitude * ndimage.map_coordinates(part, positions, order=1, mode="grid-wrap"), spread
+        )
+        for part in scatterers
+    ]
+    return np.hypot(*parts)
+
+
+def _fading(grid: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Share of the amplitude left at each voxel of (y, x): less with depth, little in the shadow."""
+    depth, side = np.arange(grid[-2])[:, None] / grid[-2], np.arange(grid[-1])[None] / grid[-1]
+    start, place, width = rng.uniform(0.3, 0.6), rng.uniform(0.15, 0.85), rng.uniform(0.03, 0.06)
+    behind = 1 / (1 + np.exp(-(depth - start) / 0.03))
+    within = np.exp(-0.5 * ((side - place) / width) ** 2)
+    return np.exp(-rng.uniform(0.5, 1.0) * depth) * (1 - 0.75 * behind * within)
+
+
+def _compress(echoes: Array) -> Array:
+    """Logarithm of the magnitude over 50 dB as whole numbers 0 to 255."""
+    decibels = 20 * np.log10(np.maximum(echoes, 1e-12) / np.quantile(echoes, 0.995))
+    return np.rint(255 * np.clip(1 + decibels / _RANGE_DB, 0, 1))
