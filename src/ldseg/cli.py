@@ -57,7 +57,7 @@ def make_parser(name: str, command: Any) -> Any:
 
 def _without_command(words: list[str]) -> int:
     """Help, version, or an error."""
-    listing = "\n".join(f"  {name:<10}{import_module(place).SUMMARY}" for name, place in COMMANDS.items())
+    listing = "\n".join(f"  {name:<12}{import_module(place).SUMMARY}" for name, place in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="ldseg",
         usage="ldseg COMMAND ...",

@@ -61,19 +61,27 @@ def paper_preset(plan: Plan) -> RunSettings:
         dimensions=plan.dimensions,
         image_channels=len(plan.channels),
         classes=len(plan.classes),
-        label_encoder=PyramidSettings((16, 32, 64, 64, 32), strides, norm="batch", dropout=0.2),
+        label_encoder=PyramidSettings(
+            (16, 32, 64, 64, 32),
+            strides,
+            norm="batch",
+            dropout=0.2,
+            down="pool" if plan.dimensions == 2 else "convolution",
+        ),
         image_encoder=ImageEncoderSettings(
             PyramidSettings((16, 32, 64, 64, 32), strides, dropout=0.2, attention=attention),
             embedding=1,
             embedding_norm="batch",
         ),
         denoiser=DenoiserSettings(
-            PyramidSettings((16, 32, 64), _paper_denoiser_strides(plan), blocks=2, attention=(1, 2))
+            PyramidSettings((16, 32, 64), _paper_denoiser_strides(plan), blocks=2, attention=(1, 2)),
+            form="full",
         ),
         decoder=DecoderSettings(
             PyramidSettings((32, 64, 64, 32, 32), strides, norm="batch", dropout=0.2),
             image_features=False,
             coarse_head=False,
+            raise_width=3,
         ),
         latent_channels=1,
         latent_norm="case",

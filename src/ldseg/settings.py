@@ -52,6 +52,8 @@ class PyramidSettings:
     dropout: float = 0.0
     attention: tuple[int, ...] = ()
     """Levels with self-attention after their blocks."""
+    down: Literal["convolution", "pool"] = "convolution"
+    """How a level is reached from the one before: a strided convolution, or the largest value."""
 
     def __post_init__(self) -> None:
         _require(
@@ -89,6 +91,8 @@ class DenoiserSettings:
     """U-Net on the latent grid; its first level has stride 1."""
 
     pyramid: PyramidSettings
+    form: Literal["light", "full"] = "light"
+    """light: one skip per level. full: the U-Net of DDPM, a skip per block and a middle (paper)."""
     time_features: int = 64
     """Length of the sinusoidal time embedding, even."""
 
@@ -103,6 +107,8 @@ class DecoderSettings:
     """Whether the image's features of each level are added on the way up."""
     coarse_head: bool = True
     """Whether a first guess of the logits is read straight off the latent grid."""
+    raise_width: Literal[1, 3] = 1
+    """Width of the convolutions between two levels."""
 
 
 @dataclass(frozen=True)

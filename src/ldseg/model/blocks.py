@@ -25,6 +25,11 @@ def convolution(
     return _CONVOLUTIONS[dimensions](inputs, outputs, width, stride, padding=width // 2)  # pyright: ignore[reportArgumentType]
 
 
+def pooling(dimensions: int, stride: tuple[int, ...]) -> nn.Module:
+    """The largest value of each block of `stride` voxels."""
+    return nn.MaxPool2d(stride) if dimensions == 2 else nn.MaxPool3d(stride)  # type: ignore[arg-type]
+
+
 def normalisation(dimensions: int, channels: int, norm: Norm) -> nn.Module:
     """Batch norm, or group norm with at most eight groups of at least four channels."""
     if norm == "batch":

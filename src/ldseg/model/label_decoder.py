@@ -34,7 +34,7 @@ class LabelDecoder(nn.Module):
         widths, self.strides = pyramid.widths[::-1], pyramid.strides[::-1]
         self.stem = convolution(dimensions, latent_channels, widths[0])
         self.raises = nn.ModuleList(
-            convolution(dimensions, before, after, 1) for before, after in pairwise(widths)
+            convolution(dimensions, before, after, settings.raise_width) for before, after in pairwise(widths)
         )
         self.blocks = nn.ModuleList(
             nn.ModuleList(

@@ -14,6 +14,7 @@ from ldseg.diffusion.parameterisation import PARAMETERISATIONS, implied_noise
 from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, ignore
 from ldseg.diffusion.schedule import add_noise, draw_times, expand_to, make_schedule
 from ldseg.model.denoiser import Denoiser
+from ldseg.model.full_denoiser import FullDenoiser
 from ldseg.model.image_encoder import Conditioning, ImageEncoder
 from ldseg.model.label_decoder import LabelDecoder
 from ldseg.model.label_encoder import LabelEncoder
@@ -41,7 +42,8 @@ class LDSeg(Segmenter):
             d, settings.classes, latent, settings.latent_norm, settings.label_encoder
         )
         self.image_encoder = ImageEncoder(d, settings.image_channels, settings.image_encoder)
-        self.denoiser = Denoiser(d, latent, settings.image_encoder.embedding, settings.denoiser)
+        denoiser = Denoiser if settings.denoiser.form == "light" else FullDenoiser
+        self.denoiser = denoiser(d, latent, settings.image_encoder.embedding, settings.denoiser)
         reached = len(settings.image_encoder.pyramid.widths) - settings.image_encoder.context
         self.decoder = LabelDecoder(
             d,

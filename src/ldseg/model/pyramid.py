@@ -7,7 +7,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from ldseg.model.blocks import ResidualBlock, SelfAttention, convolution, space_to_depth
+from ldseg.model.blocks import ResidualBlock, SelfAttention, convolution, pooling, space_to_depth
 from ldseg.settings import PyramidSettings
 
 
@@ -45,12 +45,14 @@ class Pyramid(nn.Module):
         super().__init__()
         self.stem_stride = settings.strides[0]
         self.stem = convolution(dimensions, inputs * prod(self.stem_stride), settings.widths[0])
+        widths, pools = settings.widths, settings.down == "pool"
+        inputs_of = (widths[0], *(widths[:-1] if pools else widths[1:]))
         self.levels = nn.ModuleList(
-            Level(dimensions, width, settings, level) for level, width in enumerate(settings.widths)
+            Level(dimensions, before, settings, level) for level, before in enumerate(inputs_of)
         )
         self.downs = nn.ModuleList(
-            convolution(dimensions, settings.widths[level], settings.widths[level + 1], 3, stride)
-            for level, stride in enumerate(settings.strides[1:])
+            pooling(dimensions, stride) if pools else convolution(dimensions, before, after, 3, stride)
+            for (before, after), stride in zip(pairwise(widths), settings.strides[1:], strict=True)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from training_setup import Setup
+
+from ldseg.errors import InputError
+from ldseg.preprocessing.cache import build_cache
+from ldseg.settings import TrainingSettings
+from ldseg.training.budget import make_budget
+from ldseg.training.ema import update_average, warm_decay
+from ldseg.training.logbook import append_record, forget_after, read_records
+from ldseg.training.loop import learning_rate
+from ldseg.training.validate import Validation
+from ldseg.training.visits import Visits, central_patch
+
+
+@pytest.fixture
+def visits(setup: Setup, tmp_path: Path) -> Visits:
+    cache = build_cache(setup.dataset, setup.dataset.cases, setup.plan, tmp_path / "cache")
+    return Visits(cache, cache.names, setup.plan, setup.settings.augment, seed=0)
+
+
+def test_a_visit_depends_on_its_number_alone(visits: Visits) -> None:
+    first = visits[5]
+    visits[2]
+    again = visits[5]
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], visits[11][0])
+
+
+def test_an_epoch_visits_every_case_once(visits: Visits) -> None:
+    count = len(visits.names)
+    for epoch in range(3):
+        seen = {visits._name(epoch * count + place) for place in range(count)}
+        assert seen == set(visits.names)
+
+
+def test_patches_have_the_planned_size_and_legal_labels(visits: Visits, setup: Setup) -> None:
+    for number in range(10):
+        image, labels = visits[number]
+        assert image.shape == (1, *setup.plan.patch)
+        assert labels.shape == setup.plan.patch
+        assert image.dtype == torch.float32
+        assert set(labels.unique().tolist()) <= {-1, 0, 1}
+
+
+def test_augmentation_moves_labels_with_the_image(visits: Visits) -> None:
+    for number in range(10):
+        image, labels = visits[number]
+        assert image[0][labels == 1].mean() > image[0][labels == 0].mean()
+
+
+def test_the_validation_patch_holds_the_structure(visits: Visits, setup: Setup) -> None:
+    for name in visits.names:
+        _, labels = central_patch(visits.cache, name, setup.plan)
+        assert int((labels == 1).sum()) == 144
+
+
+@pytest.mark.parametrize("given", [{}, {"steps": 3, "minutes": 1.0}, {"steps": 0}, {"minutes": -1.0}])
+def test_a_budget_is_one_positive_number(given: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="training"):
+        make_budget(TrainingSettings(**given), 5)  # type: ignore[arg-type]
+
+
+def test_epochs_are_counted_in_steps() -> None:
+    budget = make_budget(TrainingSettings(epochs=3), steps_per_epoch=5)
+    for _ in range(15):
+        assert budget.progress() < 1
+        budget.start_step()
+        budget.end_step()
+    assert budget.progress() == 1
+
+
+def test_the_average_forgets_its_start() -> None:
+    average, model = nn.Linear(1, 1), nn.Linear(1, 1)
+    nn.init.constant_(average.weight, 100.0)
+    nn.init.constant_(model.weight, 1.0)
+    for step in range(200):
+        update_average(average, model, warm_decay(0.999, step))
+    assert average.weight.item() == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_learning_rate_rises_then_falls() -> None:
+    settings = TrainingSettings(warmup=10, learning_rate=1.0)
+    rates = [learning_rate(settings, step, step / 100) for step in range(101)]
+    assert int(np.argmax(rates)) in range(8, 12)
+    assert rates[0] == pytest.approx(0.1, rel=0.01)
+    assert rates[-1] == pytest.approx(0.01)
+
+
+def test_a_line_cut_short_by_a_crash_does_not_spoil_the_log(tmp_path: Path) -> None:
+    append_record(tmp_path, {"event": "losses", "step": 1})
+    append_record(tmp_path, {"event": "losses", "step": 2})
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"event": "lo')
+    assert [r["step"] for r in read_records(tmp_path)] == [1, 2]
+    forget_after(tmp_path, 1)
+    assert [r["step"] for r in read_records(tmp_path)] == [1]
+
+
+def test_a_model_that_ignores_the_image_or_whose_latent_is_constant_is_reported() -> None:
+    fine = Validation(0.8, (0.8,), shuffled_dice=0.3, ceiling=0.95, latent_spread=0.5)
+    assert fine.warnings() == []
+    bad = Validation(0.7, (0.7,), shuffled_dice=0.69, ceiling=0.95, latent_spread=0.001)
+    assert any("hardly used" in w for w in bad.warnings())
+    assert any("collapsed" in w for w in bad.warnings())
