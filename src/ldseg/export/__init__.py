@@ -1,0 +1,1 @@
+"""A trained model for other programs: ONNX with its contract, and MONAI bundles."""

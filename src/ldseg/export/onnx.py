@@ -1,0 +1,228 @@
+"""A trained model as an ONNX graph of its whole chain, with the contract of how to feed it.
+
+OUT/model.onnx      image patch and noise to probabilities, fp32, any number of patches at once
+    contract.json   see inference/contract.py
+    plan.json, settings.json, card.md    as training wrote them, the sampling as exported
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ldseg import __version__
+from ldseg.errors import InputError
+from ldseg.export.chain import PatchChain, count_draws
+from ldseg.export.folder import whole_folder
+from ldseg.export.rules import RULES, TILING
+from ldseg.inference.contract import (
+    CONTRACT_VERSION,
+    FRESH_NOISE,
+    IMAGE,
+    NOISE,
+    PROBABILITIES,
+    ClassContract,
+    Contract,
+    TensorContract,
+    write_contract,
+)
+from ldseg.inference.onnx_runtime import open_session
+from ldseg.inference.sampling import check_sampling
+from ldseg.planning.plan import write_plan
+from ldseg.records import write_bytes_atomic
+from ldseg.saved_model import CARD_FILE, PLAN_FILE, SETTINGS_FILE, SavedModel, load_model, write_settings
+from ldseg.settings import SamplingSettings
+
+GRAPH_FILE = "model.onnx"
+OPSET = 20
+TOLERANCE = 1e-3
+"""Largest difference of a probability between the graph and torch with which a graph is written."""
+_CPU = torch.device("cpu")
+_BATCH = 2  # cases of the example that is traced; 1 would be taken for a constant
+
+
+@dataclass(frozen=True)
+class OnnxExport:
+    """What was written."""
+
+    folder: Path
+    contract: Contract
+    megabytes: float
+    """Of the graph with its weights."""
+
+
+def export_onnx(
+    folder: Path, out: Path, steps: int | None = None, samples: int | None = None, sampler: str | None = None
+) -> OnnxExport:
+    """Export the model in `folder` to the new folder `out`; what is None is the model's own.
+
+    Raises:
+        InputError: a folder or the sampling cannot be used, or onnx and onnxruntime are not installed.
+        RuntimeError: the graph's probabilities are not torch's.
+    """
+    _require_onnx()
+    model = load_model(Path(folder), _CPU)
+    given = {"steps": steps, "samples": samples, "sampler": sampler}
+    sampling = replace(
+        model.settings.sampling, **{name: value for name, value in given.items() if value is not None}
+    )
+    check_sampling(sampling)
+    if not model.segmenter.stochastic:
+        sampling = replace(sampling, samples=1)
+    with whole_folder(Path(out)) as staged:
+        contract = _write(model, sampling, staged)
+        card = Path(folder) / CARD_FILE
+        if card.is_file():
+            write_bytes_atomic(staged / CARD_FILE, card.read_bytes())
+        size = (staged / GRAPH_FILE).stat().st_size
+    return OnnxExport(Path(out), contract, size / 1e6)
+
+
+def make_contract(model: SavedModel, sampling: SamplingSettings, difference: float) -> Contract:
+    """The contract of a graph of `model` that samples in this way."""
+    plan, segmenter = model.plan, model.segmenter
+    draws = count_draws(sampling) if segmenter.stochastic else 0
+    latent = segmenter.start_shape(plan.patch)
+    axes = tuple(plan.axes)
+    noise = ("batch", sampling.samples)
+    grid_axes = ("latent channel", *(f"latent {axis}" for axis in axes))
+    inputs = [
+        TensorContract(
+            IMAGE,
+            ("batch", "channel", *axes),
+            ("batch", len(plan.channels), *plan.patch),
+            "patch of the normalised image",
+        )
+    ]
+    if segmenter.stochastic:
+        meaning = "standard normal, the start of each sample"
+        inputs.append(TensorContract(NOISE, ("batch", "sample", *grid_axes), (*noise, *latent), meaning))
+    if draws:
+        meaning = "standard normal, for each draw during sampling in its order"
+        names = ("batch", "sample", "draw", *grid_axes)
+        inputs.append(TensorContract(FRESH_NOISE, names, (*noise, draws, *latent), meaning))
+    answer = TensorContract(
+        PROBABILITIES,
+        ("batch", "sample", "class", *axes),
+        (*noise, segmenter.classes, *plan.patch),
+        "probability of each class in each sample; sums to 1 over the classes",
+    )
+    return Contract(
+        version=CONTRACT_VERSION,
+        made_by=f"ldseg {__version__}",
+        graph=GRAPH_FILE,
+        opset=OPSET,
+        difference=difference,
+        stochastic=segmenter.stochastic,
+        sampling=sampling,
+        draws=draws,
+        inputs=tuple(inputs),
+        outputs=(answer,),
+        axes=plan.axes,
+        spacing=plan.spacing,
+        resample=plan.resample,
+        patch=plan.patch,
+        channels=plan.channels,
+        latent_factor=segmenter.latent_factor,
+        latent_channels=segmenter.latent_channels,
+        classes=tuple(ClassContract(k, plan.classes[name], name) for k, name in enumerate(plan.classes)),
+        tiling=replace(TILING, align=segmenter.latent_factor),
+        rules=RULES,
+    )
+
+
+def _write(model: SavedModel, sampling: SamplingSettings, staged: Path) -> Contract:
+    """Graph, contract, plan and settings into the folder `staged`."""
+    contract = make_contract(model, sampling, 0.0)
+    chain = PatchChain(model.segmenter, sampling).eval()
+    _trace(chain, contract, staged / GRAPH_FILE)
+    contract = replace(contract, difference=_difference(chain, contract, staged / GRAPH_FILE))
+    if not contract.difference <= TOLERANCE:
+        raise RuntimeError(
+            f"the graph's probabilities differ from torch's by up to {contract.difference:.2g}, "
+            f"more than {TOLERANCE}"
+        )
+    write_plan(staged / PLAN_FILE, model.plan)
+    write_settings(staged / SETTINGS_FILE, replace(model.settings, sampling=sampling))
+    write_contract(staged, contract)
+    return contract
+
+
+def _trace(chain: PatchChain, contract: Contract, path: Path) -> None:
+    """Write the graph of `chain`, with its weights, in one file."""
+    example = _example(contract, _BATCH, seed=0)
+    batch = torch.export.Dim("batch")
+    arguments = [torch.from_numpy(example[tensor.name]) for tensor in contract.inputs]
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            chain,
+            tuple(arguments),
+            dynamo=True,
+            input_names=[tensor.name for tensor in contract.inputs],
+            output_names=[PROBABILITIES],
+            dynamic_shapes=tuple({0: batch} for _ in arguments),
+            opset_version=contract.opset,
+            verbose=False,
+        )
+        if program is None:
+            raise RuntimeError("torch.onnx.export gave no program")
+        program.save(str(path), external_data=False)
+
+
+def _difference(chain: PatchChain, contract: Contract, path: Path) -> float:
+    """Largest difference of a probability between the graph and torch, with one case and with several."""
+    session = open_session(path, "cpu")
+    largest = 0.0
+    for cases in (1, _BATCH + 1):
+        feed = _example(contract, cases, seed=cases)
+        with torch.inference_mode():
+            wanted: Tensor = chain(*(torch.from_numpy(feed[tensor.name]) for tensor in contract.inputs))
+        found: NDArray[np.float32] = session.run([PROBABILITIES], feed)[0]
+        largest = max(largest, float(np.abs(found - wanted.numpy()).max()))
+    return largest
+
+
+def _example(contract: Contract, cases: int, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Standard normal numbers in the shape of each input."""
+    rng = np.random.default_rng(seed)
+    return {
+        tensor.name: rng.standard_normal(
+            [cases if n == "batch" else n for n in tensor.shape], dtype=np.float32
+        )
+        for tensor in contract.inputs
+    }
+
+
+def _require_onnx() -> None:
+    """Raise InputError when the libraries of the extra are not here."""
+    try:
+        import onnx  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        import onnxscript  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError as error:
+        raise InputError(
+            f'{error.name} is not installed; install it with pip install "ldseg[export]"'
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without the exporter's remarks on libraries and names, which a user can't act on."""
+    logger: Any = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,161 @@
+"""Tiles computed by onnxruntime from an exported folder. Tiling, noise and statistics are those of torch.
+
+The graph has a fixed number of steps and of samples N in one call; any number of samples is as many calls as
+it takes, what is too much of the last one is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ldseg.errors import InputError
+from ldseg.inference.contract import (
+    CONTRACT_FILE,
+    FRESH_NOISE,
+    IMAGE,
+    NOISE,
+    PROBABILITIES,
+    Contract,
+    read_contract,
+)
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.sampling import CaseNoise
+from ldseg.planning.plan import Plan, read_plan
+from ldseg.saved_model import PLAN_FILE, SETTINGS_FILE, read_settings
+from ldseg.settings import SamplingSettings
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def load_onnx_predictor(folder: Path | str, device: str | None = None) -> Predictor:
+    """A predictor from a folder that `ldseg export --format onnx` wrote; `device` is cpu (default) or cuda.
+
+    Raises:
+        InputError: the folder or one of its files cannot be used, onnxruntime is not installed, or the device
+            is not here.
+    """
+    folder = Path(folder)
+    contract = read_contract(folder)
+    plan = read_plan(folder / PLAN_FILE)
+    _check_plan(plan, contract, folder)
+    settings = replace(read_settings(folder / SETTINGS_FILE), sampling=contract.sampling)
+    session = open_session(folder / contract.graph, device or "cpu")
+    return Predictor(plan, settings, OnnxEngine(session, contract))
+
+
+def open_session(path: Path, device: str) -> Any:
+    """An onnxruntime session of the graph at `path`, with as many threads as torch uses.
+
+    Raises:
+        InputError: onnxruntime or the device is not here, or the file is missing or damaged.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(
+            'onnxruntime is not installed; install it with pip install "ldseg[export]"'
+        ) from error
+    provider = _PROVIDERS.get(device)
+    if provider not in onnxruntime.get_available_providers():
+        raise InputError(f"device {device!r} cannot be used by onnxruntime here; try --device cpu")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; export the model again")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors alone; warnings are about how it optimises the graph
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+    except Exception as error:  # onnxruntime's own kinds have no common base but this
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: onnxruntime cannot read it ({reason}); export the model again") from error
+
+
+@dataclass(frozen=True)
+class OnnxEngine:
+    """An exported graph, ready to run."""
+
+    session: Any
+    """onnxruntime.InferenceSession."""
+    contract: Contract
+
+    @property
+    def latent_factor(self) -> tuple[int, ...]:
+        """f."""
+        return self.contract.latent_factor
+
+    def possible(self, sampling: SamplingSettings) -> SamplingSettings:
+        """The contract's sampler and steps with any number of samples; one of a deterministic model.
+
+        Raises:
+            InputError: another sampler or number of steps is asked for.
+        """
+        fixed = self.contract.sampling
+        if not self.contract.stochastic:
+            return replace(fixed, samples=1)
+        for name in ("sampler", "steps"):
+            wanted, made = getattr(sampling, name), getattr(fixed, name)
+            if wanted != made:
+                raise InputError(
+                    f"{name} is {wanted}, the graph was made with {made}; leave out --{name}, or export again"
+                )
+        return sampling
+
+    def tiles(self, sampling: SamplingSettings, seed: int, name: str) -> OnnxTiles:
+        """Tiles of the case `name`."""
+        del sampling  # what is left open of it is the number of samples, which each call of the tiles says
+        contract = self.contract
+        noise = CaseNoise(seed, name, contract.latent_channels, contract.latent_factor)
+        return OnnxTiles(self.session, contract, noise)
+
+
+@dataclass(frozen=True)
+class OnnxTiles:
+    """Draws samples of tiles of one case, N at a time."""
+
+    session: Any
+    contract: Contract
+    noise: CaseNoise
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return len(self.contract.classes)
+
+    def probabilities(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[Tensor]:
+        """Probabilities (B, K, *S) of the tile x (M, *S) at `corner`; B is N, or less in the last block."""
+        together = self.contract.sampling.samples
+        for first in range(samples.start, samples.stop, together):
+            feed = {IMAGE: x[None].numpy()}
+            if self.contract.stochastic:
+                feed |= self._read_noise(corner, x.shape[1:], range(first, first + together))
+            (found,) = self.session.run([PROBABILITIES], feed)
+            yield torch.from_numpy(found[0, : samples.stop - first])
+
+    def _read_noise(self, corner: Sequence[int], patch: Sequence[int], samples: range) -> dict[str, Any]:
+        """What the graph takes besides the image; step 0 of the noise is the start, the draws follow."""
+        steps = [self.noise.read(step, corner, patch, samples) for step in range(1 + self.contract.draws)]
+        feed = {NOISE: steps[0][None].numpy()}
+        if self.contract.draws:
+            feed[FRESH_NOISE] = torch.stack(steps[1:], 1)[None].numpy()
+        return feed
+
+
+def _check_plan(plan: Plan, contract: Contract, folder: Path) -> None:
+    """A plan edited after the export may not say otherwise than the graph."""
+    pairs = {
+        "axes": (plan.axes, contract.axes),
+        "patch": (plan.patch, contract.patch),
+        "channels": (len(plan.channels), len(contract.channels)),
+        "classes": (len(plan.classes), len(contract.classes)),
+    }
+    for name, (planned, made) in pairs.items():
+        if planned != made:
+            raise InputError(
+                f"{folder / PLAN_FILE}: {name} is {planned}, {CONTRACT_FILE} has {made}; export again"
+            )

@@ -1,0 +1,255 @@
+"""An exported graph answers as torch does, for any batch, sampler and number of samples."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from ldseg.data.volumes import Volume
+from ldseg.diffusion.samplers import SAMPLERS
+from ldseg.errors import InputError
+from ldseg.export.chain import PatchChain, count_draws
+from ldseg.export.onnx import TOLERANCE, export_onnx, make_contract
+from ldseg.export.rules import TILING
+from ldseg.inference.contract import Contract, read_contract, write_contract
+from ldseg.inference.onnx_runtime import OnnxEngine, load_onnx_predictor
+from ldseg.inference.predictor import Predictor
+from ldseg.planning.plan import read_plan, write_plan
+from ldseg.preprocessing.patches import gaussian_weights, tile_corners
+from ldseg.saved_model import load_model, read_settings
+from ldseg.settings import SamplingSettings
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+MakeModel = Callable[..., Path]
+CPU = torch.device("cpu")
+
+
+def image(axes: str, shape: tuple[int, ...]) -> Volume:
+    d = len(shape)
+    array = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    return Volume(array, (1.0,) * d, (0.0,) * d, tuple(np.eye(d).ravel().tolist()), axes, "image")  # type: ignore[arg-type]
+
+
+def feed_of(contract: Contract, cases: int) -> dict[str, NDArray[np.float32]]:
+    rng = np.random.default_rng(0)
+    return {
+        one.name: rng.standard_normal([cases, *one.shape[1:]], dtype=np.float32)  # type: ignore[list-item]
+        for one in contract.inputs
+    }
+
+
+@pytest.mark.parametrize("control", ["none", "unet"])
+@pytest.mark.parametrize("axes, shape", [("yx", (20, 27)), ("zyx", (9, 20, 16))])
+def test_onnx_predicts_as_torch_does(make_export, control: str, axes: str, shape: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
+    """Through tiles and padding, with three samples of which the graph computes two at a time."""
+    made = make_export(axes, control, steps=2, samples=2)
+    predictor = load_onnx_predictor(made.onnx)
+    found = predictor(image(axes, shape), "a", samples=3, seed=5)
+    wanted = Predictor.load(made.model, "cpu")(image(axes, shape), "a", steps=2, samples=3, seed=5)
+    np.testing.assert_allclose(found.probabilities.array, wanted.probabilities.array, atol=TOLERANCE)
+    np.testing.assert_allclose(found.disagreement.array, wanted.disagreement.array, atol=TOLERANCE)
+    assert np.mean(found.labels.array != wanted.labels.array) < 0.01
+    other = predictor(image(axes, shape), "a", samples=3, seed=6)
+    assert np.array_equal(other.probabilities.array, found.probabilities.array) == (control == "unet")
+
+
+@pytest.mark.parametrize(
+    "model", [("yx", "pixel_diffusion"), pytest.param(("yx", "none", "paper"), marks=pytest.mark.slow)]
+)
+def test_other_models_can_be_exported(make_export, model: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    """The paper's preset: noise prediction, batch norm, attention, a latent normalised over the case."""
+    assert read_contract(make_export(*model, steps=1).onnx).difference <= TOLERANCE
+
+
+class TorchSession:
+    """What onnxruntime.InferenceSession is for a graph, for the chain that the graph is traced from."""
+
+    def __init__(self, chain: PatchChain) -> None:
+        self.chain = chain
+
+    def run(self, names: list[str], feed: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        del names
+        return [self.chain(*(torch.from_numpy(value) for value in feed.values())).numpy()]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_chain_samples_as_the_predictor_does(make_model: MakeModel, sampler: str, steps: int) -> None:
+    """Whatever the sampler draws, in the same order; what tracing makes of it is another test."""
+    model = load_model(make_model(), CPU)
+    sampling = SamplingSettings(sampler, steps, 2)
+    contract = make_contract(model, sampling, 0.0)
+    assert contract.draws == count_draws(sampling)
+    engine = OnnxEngine(TorchSession(PatchChain(model.segmenter, sampling).eval()), contract)
+    found = Predictor(model.plan, model.settings, engine)(
+        image("yx", (16, 20)), steps=steps, samples=3, sampler=sampler
+    )
+    wanted = Predictor.load(make_model(), "cpu")(
+        image("yx", (16, 20)), steps=steps, samples=3, sampler=sampler
+    )
+    np.testing.assert_allclose(found.probabilities.array, wanted.probabilities.array, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler, draws", [("ddpm", 2), ("dpmpp_2m", 0)])
+def test_samplers_that_draw_or_remember_can_be_exported(make_export, sampler: str, draws: int) -> None:  # type: ignore[no-untyped-def]
+    made = make_export(steps=3, samples=1, sampler=sampler)
+    found = load_onnx_predictor(made.onnx)(image("yx", (16, 20)), samples=2)
+    wanted = Predictor.load(made.model, "cpu")(image("yx", (16, 20)), steps=3, samples=2, sampler=sampler)
+    np.testing.assert_allclose(found.probabilities.array, wanted.probabilities.array, atol=TOLERANCE)
+    assert read_contract(made.onnx).draws == draws
+
+
+@pytest.mark.parametrize("axes", ["yx", "zyx"])
+def test_a_batch_is_its_cases(make_export, axes: str) -> None:  # type: ignore[no-untyped-def]
+    made = make_export(axes, "none", steps=2, samples=2)
+    contract = read_contract(made.onnx)
+    session = onnxruntime.InferenceSession(str(made.onnx / contract.graph))
+    feed = feed_of(contract, 5)
+    (together,) = session.run(None, feed)
+    assert together.shape == (5, *contract.outputs[0].shape[1:])
+    np.testing.assert_allclose(together.sum(2), 1, atol=1e-5)
+    for case in range(5):
+        (alone,) = session.run(None, {name: value[case : case + 1] for name, value in feed.items()})
+        np.testing.assert_allclose(alone[0], together[case], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "model, sampling",
+    [(("yx", "unet"), {"steps": 2, "samples": 2}), ((), {"steps": 3, "samples": 1, "sampler": "ddpm"})],
+)
+def test_the_contract_says_what_the_graph_takes(make_export, model, sampling) -> None:  # type: ignore[no-untyped-def]
+    made = make_export(*model, **sampling)
+    contract = read_contract(made.onnx)
+    session = onnxruntime.InferenceSession(str(made.onnx / contract.graph))
+    for told, found in zip(contract.inputs, session.get_inputs(), strict=True):
+        assert (told.name, list(told.shape), found.type) == (found.name, found.shape, "tensor(float)")
+        assert len(told.axes) == len(told.shape)
+    (answer,) = session.get_outputs()
+    assert (contract.outputs[0].name, list(contract.outputs[0].shape)) == (answer.name, answer.shape)
+    plan = read_plan(made.onnx / "plan.json")
+    assert (contract.patch, contract.spacing, contract.channels) == (plan.patch, plan.spacing, plan.channels)
+    assert plan == read_plan(made.model / "plan.json")
+    assert read_settings(made.onnx / "settings.json").sampling == contract.sampling
+    assert [(one.index, one.id, one.name) for one in contract.classes] == [
+        (0, 0, "background"),
+        (1, 2, "left"),
+        (2, 5, "right"),
+    ]
+    files = ["card.md", "contract.json", "model.onnx", "plan.json", "settings.json"]
+    assert sorted(path.name for path in made.onnx.iterdir()) == files
+
+
+def test_the_shapes_of_the_contract(make_model: MakeModel) -> None:
+    model = load_model(make_model("yx", channels=2), CPU)
+    contract = make_contract(model, SamplingSettings("ddpm", 2, 3), 0.0)
+    assert [(one.name, one.shape) for one in contract.inputs] == [
+        ("image", ("batch", 2, 16, 16)),
+        ("noise", ("batch", 3, 2, 4, 4)),
+        ("fresh_noise", ("batch", 3, 1, 2, 4, 4)),
+    ]
+    assert contract.outputs[0].shape == ("batch", 3, 3, 16, 16)
+
+
+def test_the_tiling_of_the_contract_is_that_of_the_code() -> None:
+    patch = (16, 24)
+    offsets = [(np.arange(n) - (n - 1) / 2) / (TILING.deviation * n) for n in patch]
+    weights = np.exp(-0.5 * (offsets[0][:, None] ** 2 + offsets[1][None] ** 2))
+    expected = np.maximum(weights / weights.max(), TILING.floor)
+    np.testing.assert_allclose(gaussian_weights(patch), expected, rtol=1e-5)
+    assert tile_corners((100, 90), patch) == tile_corners((100, 90), patch, overlap=TILING.overlap)
+
+
+@pytest.mark.parametrize("options", [{"steps": 3}, {"sampler": "ddpm"}])
+def test_a_graph_keeps_its_steps_and_sampler(make_export, options: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
+    predictor = load_onnx_predictor(make_export("yx", "none", steps=2, samples=2).onnx)
+    assert predictor.sampling(samples=7) == SamplingSettings("ddim", 2, 7)
+    with pytest.raises(InputError, match=rf"{next(iter(options))} is .*, the graph was made with"):
+        predictor.sampling(**options)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="cannot be looked into"):
+        _ = predictor.segmenter
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"samples": 0}, "samples is 0"),
+        ({"sampler": "euler"}, "sampler is 'euler'"),
+    ],
+)
+def test_bad_sampling_leaves_nothing_behind(
+    make_model: MakeModel, options: dict[str, object], message: str
+) -> None:
+    folder = make_model()
+    with pytest.raises(InputError, match=message):
+        export_onnx(folder, folder / "onnx", **options)  # type: ignore[arg-type]
+    assert not (folder / "onnx").exists()
+
+
+def test_a_graph_unlike_torch_is_not_written(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_model(control="unet")
+    monkeypatch.setattr("ldseg.export.onnx._difference", lambda *_: float("nan"))
+    with pytest.raises(RuntimeError, match=r"differ from torch's"):
+        export_onnx(folder, folder.parent / "out")
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_an_export_does_not_replace_what_is_there(make_model: MakeModel) -> None:
+    folder = make_model(control="unet")
+    with pytest.raises(InputError, match="is there already"):
+        export_onnx(folder, folder)
+    with pytest.raises(InputError, match="cannot be made"):
+        export_onnx(folder, folder / "card.md" / "onnx")
+
+
+def _truncate(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:1000])
+
+
+def _another_patch(folder: Path) -> None:
+    plan = read_plan(folder / "plan.json")
+    write_plan(folder / "plan.json", replace(plan, patch=(32, 32)))
+
+
+def _newer(folder: Path) -> None:
+    write_contract(folder, replace(read_contract(folder), version=99))
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no contract": (lambda f: (f / "contract.json").unlink(), r"contract\.json: there is no such file"),
+    "no graph": (lambda f: (f / "model.onnx").unlink(), r"model\.onnx: there is no such file"),
+    "no plan": (lambda f: (f / "plan.json").unlink(), r"plan\.json: there is no such file"),
+    "truncated graph": (_truncate, r"model\.onnx: onnxruntime cannot read it"),
+    "another patch": (_another_patch, r"plan\.json: patch is \(32, 32\), contract\.json has \(16, 16\)"),
+    "newer contract": (_newer, r"contract\.json: is of version 99"),
+}
+
+
+@pytest.fixture
+def spoilable(make_export, tmp_path: Path) -> Path:  # type: ignore[no-untyped-def]
+    """A copy of an export."""
+    shutil.copytree(make_export("yx", "unet", steps=2, samples=2).onnx, tmp_path / "onnx")
+    return tmp_path / "onnx"
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_folder_is_one_line_of_complaint(spoilable: Path, what: str) -> None:
+    spoil, message = BAD[what]
+    spoil(spoilable)
+    with pytest.raises(InputError, match=message) as caught:
+        load_onnx_predictor(spoilable)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_device_that_is_not_here_is_refused(spoilable: Path) -> None:
+    with pytest.raises(InputError, match="device 'nonsense' cannot be used by onnxruntime"):
+        load_onnx_predictor(spoilable, "nonsense")
