@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -253,3 +254,15 @@ def test_a_bad_folder_is_one_line_of_complaint(spoilable: Path, what: str) -> No
 def test_a_device_that_is_not_here_is_refused(spoilable: Path) -> None:
     with pytest.raises(InputError, match="device 'nonsense' cannot be used by onnxruntime"):
         load_onnx_predictor(spoilable, "nonsense")
+
+
+@pytest.mark.parametrize("library", ["onnxscript", "onnxruntime"])
+def test_a_missing_library_is_named(
+    make_model: MakeModel, spoilable: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(InputError, match=rf"{library} is missing; install it with pip install"):
+        export_onnx(make_model(), spoilable.parent / "out")
+    if library == "onnxruntime":
+        with pytest.raises(InputError, match="onnxruntime is missing"):
+            load_onnx_predictor(spoilable)

@@ -15,4 +15,5 @@ COMMANDS = {
     "evaluate": "ldseg.commands.evaluate",
     "compare": "ldseg.commands.compare",
     "robustness": "ldseg.commands.robustness",
+    "export": "ldseg.commands.export",
 }

@@ -10,6 +10,7 @@ from ldseg.commands.output import Progress, print_json, print_line, progress
 
 if TYPE_CHECKING:
     from ldseg.data.cases import Case
+    from ldseg.inference.predictor import Predictor
 
 SUMMARY = "Segment images with a trained model."
 USAGE = "INPUT... -m RUN -o OUT [options]"
@@ -43,6 +44,12 @@ def add_arguments(parser: Any) -> None:
         "--keep-going", action="store_true", help="predict the other cases when one is at fault"
     )
     parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
+    parser.add_argument(
+        "--runtime",
+        choices=("torch", "onnx"),
+        default="torch",
+        help="onnx: -m is a folder that ldseg export wrote, and onnxruntime computes",
+    )
     add_json(parser)
 
 
@@ -50,12 +57,11 @@ def run(arguments: Any) -> int:
     """0 when all were predicted; InputError when some failed with --keep-going."""
     from ldseg.data.inputs import find_inputs
     from ldseg.errors import InputError
-    from ldseg.inference.predictor import Predictor
     from ldseg.inference.run import PredictOptions, predict_cases
 
     save = tuple(part.strip() for part in arguments.save.split(","))
     options = PredictOptions(arguments.steps, arguments.samples, arguments.sampler, arguments.seed, save)
-    predictor = Predictor.load(arguments.model, arguments.device)
+    predictor = _load(arguments.model, arguments.device, arguments.runtime)
     cases = find_inputs(arguments.inputs, len(predictor.plan.channels), predictor.plan.axes)
     if arguments.part is not None:
         cases = _part(cases, arguments.model, arguments.part, predictor.settings.training.fold)
@@ -72,6 +78,16 @@ def run(arguments: Any) -> int:
     if summary.failed:
         raise InputError(f"{len(summary.failed)} of {len(cases)} images failed: {', '.join(summary.failed)}")
     return 0
+
+
+def _load(model: Path, device: str | None, runtime: str) -> Predictor:
+    if runtime == "onnx":
+        from ldseg.inference.onnx_runtime import load_onnx_predictor
+
+        return load_onnx_predictor(model, device)
+    from ldseg.inference.predictor import load_predictor
+
+    return load_predictor(model, device)
 
 
 def _part(cases: list[Case], model: Path, part: str, fold: int | Literal["all"]) -> list[Case]:

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ldseg import __version__
-from ldseg.errors import InputError
 from ldseg.export.chain import PatchChain, count_draws
 from ldseg.export.folder import whole_folder
 from ldseg.export.rules import RULES, TILING
@@ -36,7 +35,7 @@ from ldseg.inference.contract import (
     TensorContract,
     write_contract,
 )
-from ldseg.inference.onnx_runtime import open_session
+from ldseg.inference.onnx_runtime import open_session, require
 from ldseg.inference.sampling import check_sampling
 from ldseg.planning.plan import write_plan
 from ldseg.records import write_bytes_atomic
@@ -70,7 +69,8 @@ def export_onnx(
         InputError: a folder or the sampling cannot be used, or onnx and onnxruntime are not installed.
         RuntimeError: the graph's probabilities are not torch's.
     """
-    _require_onnx()
+    for library in ("onnx", "onnxscript", "onnxruntime"):
+        require(library)
     model = load_model(Path(folder), _CPU)
     given = {"steps": steps, "samples": samples, "sampler": sampler}
     sampling = replace(
@@ -201,17 +201,6 @@ def _example(contract: Contract, cases: int, seed: int) -> dict[str, NDArray[np.
         )
         for tensor in contract.inputs
     }
-
-
-def _require_onnx() -> None:
-    """Raise InputError when the libraries of the extra are not here."""
-    try:
-        import onnx  # noqa: F401  # pyright: ignore[reportUnusedImport]
-        import onnxscript  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    except ImportError as error:
-        raise InputError(
-            f'{error.name} is not installed; install it with pip install "ldseg[export]"'
-        ) from error
 
 
 @contextmanager

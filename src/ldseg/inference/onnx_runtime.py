@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,8 @@ def open_session(path: Path, device: str) -> Any:
     Raises:
         InputError: onnxruntime or the device is not here, or the file is missing or damaged.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError(
-            'onnxruntime is not installed; install it with pip install "ldseg[export]"'
-        ) from error
-    provider = _PROVIDERS.get(device)
+    onnxruntime = require("onnxruntime")
+    provider = _PROVIDERS.get(device, "")
     if provider not in onnxruntime.get_available_providers():
         raise InputError(f"device {device!r} cannot be used by onnxruntime here; try --device cpu")
     if not path.is_file():
@@ -74,6 +70,14 @@ def open_session(path: Path, device: str) -> Any:
     except Exception as error:  # onnxruntime's own kinds have no common base but this
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: onnxruntime cannot read it ({reason}); export the model again") from error
+
+
+def require(library: str) -> Any:
+    """A library of the extra `export`. Raises InputError when it is not installed."""
+    try:
+        return import_module(library)
+    except ImportError as error:
+        raise InputError(f'{library} is missing; install it with pip install "ldseg[export]"') from error
 
 
 @dataclass(frozen=True)

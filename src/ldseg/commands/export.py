@@ -1,0 +1,83 @@
+"""ldseg export: a trained model for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ldseg.commands.options import add_json
+from ldseg.commands.output import print_json, print_line
+
+SUMMARY = "Write a trained model for other programs: ONNX, or a MONAI bundle."
+USAGE = "RUN --format FORMAT -o OUT [options]"
+EXAMPLE = "ldseg export runs/hippocampus --format onnx -o hippocampus-onnx --steps 2 --samples 4"
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder that ldseg train wrote")
+    parser.add_argument(
+        "--format",
+        choices=("onnx", "monai-bundle"),
+        required=True,
+        help="onnx: a graph with a contract of how to feed it; monai-bundle: a folder for monai.bundle",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder to make for the result"
+    )
+    parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
+    parser.add_argument(
+        "--samples", type=int | None, help="posterior samples of one call; the model's own by default"
+    )
+    parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m or one_step")
+    add_json(parser)
+
+
+def run(arguments: Any) -> int:
+    """Write the folder and say what is in it."""
+    if arguments.format == "onnx":
+        return _export_onnx(arguments)
+    return _export_bundle(arguments)
+
+
+def _export_onnx(arguments: Any) -> int:
+    from ldseg.export.onnx import export_onnx
+
+    made = export_onnx(arguments.run, arguments.output, arguments.steps, arguments.samples, arguments.sampler)
+    contract = made.contract
+    if arguments.json:
+        print_json(
+            {
+                "format": "onnx",
+                "folder": str(made.folder),
+                "megabytes": round(made.megabytes, 3),
+                "difference": contract.difference,
+                "sampling": contract.sampling,
+            }
+        )
+        return 0
+    sampling = contract.sampling
+    how = f"{sampling.steps} steps of {sampling.sampler}, {sampling.samples} samples in one call, "
+    print_line(
+        f"{made.folder / contract.graph}: {made.megabytes:.1f} MB, {how if contract.stochastic else ''}"
+        f"probabilities within {contract.difference:.1g} of torch; {made.folder / 'contract.json'} says how "
+        f"to feed it, and so does ldseg predict IMAGE -m {made.folder} --runtime onnx -o PREDICTIONS"
+    )
+    return 0
+
+
+def _export_bundle(arguments: Any) -> int:
+    from ldseg.export.bundle import export_bundle
+
+    folder = export_bundle(
+        arguments.run, arguments.output, arguments.steps, arguments.samples, arguments.sampler
+    )
+    if arguments.json:
+        print_json({"format": "monai-bundle", "folder": str(folder)})
+        return 0
+    print_line(
+        f"{folder}: a MONAI bundle; run it with python -m monai.bundle run --config_file "
+        f"{folder / 'configs' / 'inference.json'} --bundle_root {folder} --dataset_dir IMAGES "
+        "--output_dir PREDICTIONS"
+    )
+    return 0

@@ -1,0 +1,77 @@
+"""What a bundle's configs/inference.json is made of: MONAI builds these by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ldseg.data.cases import Case
+from ldseg.data.inputs import find_inputs
+from ldseg.export.chain import PatchChain, count_draws
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.run import PredictOptions, Summary, predict_cases
+from ldseg.inference.sampling import CaseNoise
+
+_PATCH_NAME = "patch"  # stands for the case's name, which a network on its own does not know
+
+
+def load_bundle(bundle_root: str, device: str | torch.device | None = None) -> Predictor:
+    """The predictor in a bundle; InputError when a file in its folder `models` cannot be used."""
+    return Predictor.load(Path(bundle_root) / "models", None if device is None else str(device))
+
+
+def find_images(dataset_dir: str, predictor: Predictor) -> list[Case]:
+    """The images in a folder; InputError when there are none, or a channel is missing."""
+    return find_inputs([Path(dataset_dir)], len(predictor.plan.channels), predictor.plan.axes)
+
+
+class BundleRun:
+    """Segments all images: what MONAI calls an evaluator."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        cases: Sequence[Case],
+        output_dir: str,
+        samples: int,
+        save: Sequence[str],
+        seed: int = 0,
+    ) -> None:
+        self.predictor = predictor
+        self.cases = cases
+        self.folder = Path(output_dir)
+        self.options = PredictOptions(samples=samples, save=tuple(save), seed=seed)
+
+    def run(self) -> Summary:
+        """Write the results; InputError when an image cannot be used."""
+        return predict_cases(self.predictor, self.cases, self.folder, self.options)
+
+
+class PatchNetwork(nn.Module):
+    """One normalised patch, image (B, M, *S), to mean probabilities (B, K, *S), with noise of its own.
+
+    Whole images are better given to the predictor, which tiles, resamples and normalises.
+    """
+
+    def __init__(self, predictor: Predictor, seed: int = 0) -> None:
+        super().__init__()
+        self.sampling = predictor.sampling()
+        self.chain = PatchChain(predictor.segmenter, self.sampling)
+        self.seed = seed
+
+    def forward(self, image: Tensor) -> Tensor:
+        model = self.chain.segmenter
+        if not model.stochastic:
+            return self.chain(image).mean(1)
+        noise = CaseNoise(self.seed, _PATCH_NAME, model.latent_channels, model.latent_factor)
+        patch, samples = image.shape[2:], range(self.sampling.samples)
+        corner = [0] * len(patch)
+        steps = [
+            noise.read(step, corner, patch, samples).to(image.device).expand(len(image), *[-1] * image.ndim)
+            for step in range(1 + count_draws(self.sampling))
+        ]
+        fresh = torch.stack(steps[1:], 2) if len(steps) > 1 else None
+        return self.chain(image, steps[0], fresh).mean(1)

@@ -1,0 +1,138 @@
+"""A bundle is what monai.bundle takes, and it predicts as the model does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from monai.bundle import ConfigWorkflow, run, verify_net_in_out
+
+from ldseg.data.inputs import find_inputs
+from ldseg.errors import InputError
+from ldseg.export.bundle import export_bundle
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.run import PredictOptions, predict_cases
+
+MakeModel = Callable[..., Path]
+REQUIRED = {
+    "schema": str,
+    "version": str,
+    "changelog": dict,
+    "monai_version": str,
+    "pytorch_version": str,
+    "numpy_version": str,
+    "required_packages_version": dict,
+    "task": str,
+    "description": str,
+    "authors": str,
+    "copyright": str,
+    "network_data_format": dict,
+}
+"""Of MONAI's bundle specification; its own check wants to download the schema."""
+OF_A_TENSOR = {
+    "type": str,
+    "format": str,
+    "num_channels": int,
+    "spatial_shape": list,
+    "dtype": str,
+    "value_range": list,
+    "is_patch_data": bool,
+    "channel_def": dict,
+}
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder with two volumes."""
+    (tmp_path / "images").mkdir()
+    for seed, name in enumerate(("a", "b")):
+        array = np.random.default_rng(seed).normal(size=(12, 20, 16)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "images" / f"{name}.nii.gz")
+    return tmp_path / "images"
+
+
+def test_a_bundle_has_the_specified_files_and_no_pickle(make_model: MakeModel, tmp_path: Path) -> None:
+    bundle = export_bundle(make_model(), tmp_path / "bundle")
+    assert sorted(str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()) == [
+        "configs/inference.json",
+        "configs/metadata.json",
+        "docs/README.md",
+        "models/card.md",
+        "models/model.safetensors",
+        "models/plan.json",
+        "models/settings.json",
+    ]
+    assert (bundle / "docs" / "README.md").read_text().startswith("card")
+
+
+def test_the_metadata_have_what_the_specification_requires(make_model: MakeModel, tmp_path: Path) -> None:
+    bundle = export_bundle(make_model("yx", channels=2), tmp_path / "bundle")
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    assert {name: type(metadata[name]) for name in REQUIRED} == REQUIRED
+    image = metadata["network_data_format"]["inputs"]["image"]
+    answer = metadata["network_data_format"]["outputs"]["pred"]
+    for tensor in (image, answer):
+        assert {name: type(tensor[name]) for name in OF_A_TENSOR} == OF_A_TENSOR
+    assert (image["num_channels"], image["spatial_shape"]) == (2, [16, 16])
+    assert answer["channel_def"] == {"0": "background", "1": "left", "2": "right"}
+
+
+@pytest.mark.parametrize("axes, control", [("yx", "none"), ("zyx", "none"), ("yx", "unet")])
+def test_monai_verifies_the_network(make_model: MakeModel, tmp_path: Path, axes: str, control: str) -> None:
+    bundle = export_bundle(make_model(axes, control), tmp_path / "bundle", steps=3, samples=2, sampler="ddpm")
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        config_file=str(bundle / "configs" / "inference.json"),
+        device="cpu",
+        bundle_root=str(bundle),
+    )
+
+
+def test_the_workflow_has_all_properties_that_monai_asks_for(
+    make_model: MakeModel, tmp_path: Path, images: Path
+) -> None:
+    bundle = export_bundle(make_model("zyx"), tmp_path / "bundle")
+    workflow = ConfigWorkflow(
+        config_file=str(bundle / "configs" / "inference.json"),
+        workflow_type="infer",
+        bundle_root=str(bundle),
+        dataset_dir=str(images),
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_a_bundle_that_runs_writes_what_the_model_predicts(
+    make_model: MakeModel, tmp_path: Path, images: Path
+) -> None:
+    model = make_model("zyx")
+    bundle = export_bundle(model, tmp_path / "bundle", steps=1, samples=2)
+    run(
+        config_file=str(bundle / "configs" / "inference.json"),
+        bundle_root=str(bundle),
+        dataset_dir=str(images),
+        output_dir=str(tmp_path / "out"),
+        save=["labels", "uncertainty"],
+    )
+    predictor = Predictor.load(model)
+    options = PredictOptions(steps=1, samples=2, save=("labels", "uncertainty"))
+    predict_cases(predictor, find_inputs([images], 1, "zyx"), tmp_path / "wanted", options)
+    for name in ("a.nii.gz", "b.nii.gz", "a_uncertainty.nii.gz"):
+        found, wanted = (nibabel.load(tmp_path / folder / name) for folder in ("out", "wanted"))
+        np.testing.assert_array_equal(found.get_fdata(), wanted.get_fdata())
+
+
+def test_a_bundle_does_not_replace_what_is_there(make_model: MakeModel, tmp_path: Path) -> None:
+    folder = make_model()
+    with pytest.raises(InputError, match="is there already"):
+        export_bundle(folder, folder)
+    with pytest.raises(InputError, match="steps is 0"):
+        export_bundle(folder, tmp_path / "bundle", steps=0)
+    with pytest.raises(InputError, match="there is no such folder"):
+        export_bundle(tmp_path / "nothing", tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
