@@ -1,0 +1,160 @@
+"""Results of `accuracy.py` as runs: the scores of one training, or of several that differ by their seed."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sets import SETS
+
+METRICS = {"dice": "mean_dice", "hd95_mm": "mean_hd95_mm", "assd_mm": "mean_assd_mm", "nsd": "nsd"}
+"""Metric of a case to the name of its mean."""
+OWN_STEPS = {"default": 2, "paper": 15}
+"""Steps that a preset predicts with when nothing else is asked for."""
+
+Cases = dict[str, dict[str, float]]
+"""Case, metric: the mean over its classes."""
+Group = tuple[str, float, str, str]
+"""Data, budget, model, preset."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model on one set."""
+
+    data: str
+    split: str
+    model: str
+    preset: str
+    seeds: tuple[int, ...]
+    budget_minutes: float
+    command: str
+    commit: str
+    cases: dict[int, Cases]
+    """By the number of sampling steps, ascending."""
+    predict_cpu_s: dict[int, float]
+    """CPU seconds a case, by the number of sampling steps."""
+    figures: dict[str, float]
+    """What is one number for the whole run, by metric."""
+
+    @property
+    def own_steps(self) -> int:
+        """The steps of the figures in comparisons: fixed beforehand, not the best."""
+        wanted = OWN_STEPS.get(self.preset, 1)
+        return wanted if wanted in self.cases else max(self.cases)
+
+    @property
+    def name(self) -> str:
+        """In tables and in the names of differences."""
+        return name_of(self.model, self.preset)
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What its records have in common."""
+        return {
+            "benchmark": "accuracy",
+            "data": self.data,
+            "split": self.split,
+            "model": self.model,
+            "preset": self.preset,
+            "seed": self.seeds[0] if len(self.seeds) == 1 else list(self.seeds),
+            "budget_minutes": self.budget_minutes,
+            "command": self.command,
+            "commit": self.commit,
+        }
+
+    def column(self, metric: str, steps: int) -> list[float]:
+        """One metric of all cases, in the order of their names."""
+        return [self.cases[steps][case][metric] for case in sorted(self.cases[steps])]
+
+    def subjects(self) -> list[str]:
+        """The subject of each case in the order of `column`, by the set's pattern."""
+        pattern = SETS[self.data].options.subject_pattern if self.data in SETS else None
+        names = sorted(self.cases[self.own_steps])
+        found = [None if pattern is None else re.search(pattern, name) for name in names]
+        return [name if match is None else match[1] for name, match in zip(names, found, strict=True)]
+
+
+def read_run(result: dict[str, Any]) -> Run:
+    """The content of one file that `accuracy.py` wrote."""
+    by_steps = {int(steps): scored for steps, scored in result["steps"].items()}
+    by_steps = dict(sorted(by_steps.items()))
+    figures = {
+        "training_steps": result["training"]["steps"],
+        "peak_rss_gb": result["peak_rss_gb"],
+        **(result["autoencoder"] or {}),
+    }
+    return Run(
+        data=result["data"],
+        split=result["split"],
+        model=result["model"],
+        preset=result["preset"],
+        seeds=(result["seed"],),
+        budget_minutes=result["budget_minutes"],
+        command=result["command"],
+        commit=result["commit"],
+        cases={steps: _mean_over_classes(scored["cases"]) for steps, scored in by_steps.items()},
+        predict_cpu_s={steps: scored["cpu_s_per_case"] for steps, scored in by_steps.items()},
+        figures=figures,
+    )
+
+
+def pooled(runs: Sequence[Run]) -> Run:
+    """Runs that differ in the seed alone as one: each case's scores averaged over the seeds."""
+    runs = sorted(runs, key=lambda run: run.seeds)
+    first = runs[0]
+    steps = [n for n in first.cases if all(n in run.cases for run in runs)]
+    return Run(
+        data=first.data,
+        split=first.split,
+        model=first.model,
+        preset=first.preset,
+        seeds=tuple(seed for run in runs for seed in run.seeds),
+        budget_minutes=first.budget_minutes,
+        command="; ".join(run.command for run in runs),
+        commit=", ".join(dict.fromkeys(run.commit for run in runs)),
+        cases={n: _mean_over_runs([run.cases[n] for run in runs]) for n in steps},
+        predict_cpu_s={n: _mean(run.predict_cpu_s[n] for run in runs) for n in steps},
+        figures={
+            name: _mean(run.figures[name] for run in runs)
+            for name in first.figures
+            if all(name in run.figures for run in runs)
+        },
+    )
+
+
+def by_seed(runs: Iterable[Run]) -> dict[Group, list[Run]]:
+    """Runs that differ in the seed alone together."""
+    groups: dict[Group, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.data, run.budget_minutes, run.model, run.preset].append(run)
+    return dict(groups)
+
+
+def name_of(model: str, preset: str) -> str:
+    """Only ldseg has presets of its own; a control has the widths of the default one unless it says so."""
+    return f"{model} {preset}" if model == "ldseg" or preset == "paper" else model
+
+
+def _mean_over_classes(cases: dict[str, dict[str, dict[str, float]]]) -> Cases:
+    return {
+        case: {metric: _mean(one[metric] for one in classes.values()) for metric in METRICS}
+        for case, classes in cases.items()
+    }
+
+
+def _mean_over_runs(runs: Sequence[Cases]) -> Cases:
+    if any(run.keys() != runs[0].keys() for run in runs):
+        raise ValueError("runs of different seeds have different test cases; remove those of an older split")
+    return {
+        case: {metric: _mean(run[case][metric] for run in runs) for metric in METRICS} for case in runs[0]
+    }
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))

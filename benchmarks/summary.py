@@ -1,0 +1,167 @@
+"""All figures of results/*.json as summary.json, and the tables of README.md between their markers.
+
+    python benchmarks/summary.py
+
+A result of `accuracy.py` gives records per number of sampling steps and per seed, records of all seeds
+together, and paired differences between ldseg's default preset and every other model of the same set, budget
+and seeds. Results of other benchmarks are read by `OTHERS`, a new one is a function and a line there; one
+that holds finished records under "records" needs neither. The same results give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ldseg.evaluation.bootstrap import mean_interval, paired_difference
+from runs import METRICS, Run, by_seed, pooled, read_run
+from tables import accuracy_tables
+
+Record = dict[str, Any]
+Result = dict[str, Any]
+BEGIN, END = "<!-- accuracy:begin -->", "<!-- accuracy:end -->"
+KEYS = (
+    "benchmark",
+    "data",
+    "split",
+    "model",
+    "preset",
+    "seed",
+    "budget_minutes",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "cases",
+    "command",
+    "commit",
+)
+_OURS = ("ldseg", "default")
+_COMPARED = ("dice", "hd95_mm")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    here = Path(__file__).parent
+    parser.add_argument("--folder", type=Path, default=here, help="with results/, README.md and summary.json")
+    folder: Path = parser.parse_args(argv).folder
+    runs, records = read_results(folder / "results")
+    every = [*runs, *(pooled(group) for group in by_seed(runs).values() if len(group) > 1)]
+    records = [*(r for run in every for r in run_records(run)), *difference_records(runs), *records]
+    text = json.dumps(records, indent=1, ensure_ascii=False) + "\n"
+    (folder / "summary.json").write_text(text, encoding="utf-8")
+    readme = folder / "README.md"
+    readme.write_text(
+        with_tables(readme.read_text(encoding="utf-8"), accuracy_tables(records)), encoding="utf-8"
+    )
+
+
+def read_results(folder: Path) -> tuple[list[Run], list[Record]]:
+    """Runs of `accuracy.py`, ordered, and the ready records of other benchmarks."""
+    runs: list[Run] = []
+    records: list[Record] = []
+    for path in sorted(folder.glob("*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if result.get("benchmark") == "accuracy":
+            runs.append(read_run(result))
+        elif result.get("benchmark") in OTHERS:
+            records += OTHERS[result["benchmark"]](result)
+        elif "records" in result:
+            records += [{key: record.get(key) for key in KEYS} for record in result["records"]]
+        else:
+            sys.stderr.write(f"{path.name}: is of no known benchmark and holds no records; left out\n")
+    runs.sort(key=lambda run: (run.data, run.budget_minutes, run.model, run.preset, run.seeds))
+    return runs, records
+
+
+def calibration_records(result: Result) -> list[Record]:
+    """The figures of the answers as they are, and recalibrated."""
+    return [
+        _record(result, f"{metric}{suffix}", value)
+        for kind, suffix in (("plain", ""), ("recalibrated", "_recalibrated"))
+        for metric, value in result[kind]["figures"].items()
+    ]
+
+
+OTHERS: dict[str, Callable[[Result], list[Record]]] = {"calibration": calibration_records}
+"""By the name of the benchmark: from a result to its records."""
+
+
+def run_records(run: Run) -> list[Record]:
+    """Means with intervals at the run's own steps and at each number of steps, and its single figures."""
+    own = run.own_steps
+    found = [_score(run, metric, own, name) for metric, name in METRICS.items()]
+    if len(run.cases) > 1:
+        found += [
+            _score(run, metric, steps, f"{name}_at_{steps}_steps")
+            for steps in run.cases
+            for metric, name in METRICS.items()
+        ]
+    found.append(_record(run.header, "predict_cpu_s", run.predict_cpu_s[own]))
+    return found + [_record(run.header, name, value) for name, value in run.figures.items()]
+
+
+def difference_records(runs: list[Run]) -> list[Record]:
+    """Ours minus each other model of the same set and budget, over the seeds that both have."""
+    groups = by_seed(runs)
+    found: list[Record] = []
+    for (data, minutes, model, preset), others in groups.items():
+        ours = groups.get((data, minutes, *_OURS), [])
+        if (model, preset) == _OURS or not ours:
+            continue
+        seeds = sorted({run.seeds[0] for run in ours} & {run.seeds[0] for run in others})
+        if seeds:
+            a = pooled([run for run in others if run.seeds[0] in seeds])
+            b = pooled([run for run in ours if run.seeds[0] in seeds])
+            found += [_difference(a, b, metric) for metric in _COMPARED]
+    return found
+
+
+def with_tables(readme: str, tables: str) -> str:
+    """`readme` with `tables` between its markers."""
+    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
+        raise ValueError(f"README.md must hold {BEGIN} and {END} once each")
+    before, rest = readme.split(BEGIN)
+    return f"{before}{BEGIN}\n{tables}{END}{rest.split(END)[1]}"
+
+
+def _score(run: Run, metric: str, steps: int, name: str) -> Record:
+    values = run.column(metric, steps)
+    mean = sum(values) / len(values)
+    return _record(run.header, name, mean, mean_interval(values, run.subjects()), len(values))
+
+
+def _difference(a: Run, b: Run, metric: str) -> Record:
+    """b minus a at the own steps of each, case by case; in the name of b."""
+    if sorted(a.cases[a.own_steps]) != sorted(b.cases[b.own_steps]):
+        raise ValueError(
+            f"{a.name} and {b.name} on {a.data} have different test cases; run one of them again"
+        )
+    found = paired_difference(a.column(metric, a.own_steps), b.column(metric, b.own_steps), b.subjects())
+    name = f"{METRICS[metric]}_difference_to_{a.name.replace(' ', '_')}"
+    return _record(b.header, name, found.mean, (found.low, found.high), len(b.subjects()))
+
+
+def _record(
+    header: dict[str, Any],
+    metric: str,
+    value: float,
+    interval: tuple[float, float] | None = None,
+    cases: int | None = None,
+) -> Record:
+    low, high = interval if interval is not None else (None, None)
+    measured = {"value": _rounded(value), "low": _rounded(low), "high": _rounded(high), "cases": cases}
+    return {key: {**header, **measured, "metric": metric}[key] for key in KEYS}
+
+
+def _rounded(value: float | None) -> float | None:
+    """Far below what a seed changes; keeps the file the same where the last bits of a mean differ."""
+    return None if value is None else round(value, 6)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Tables in Markdown from the records of summary.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from runs import name_of
+
+Record = dict[str, Any]
+Rows = list[tuple[str, dict[str, Record]]]
+STEPS = (1, 2, 5, 15, 50)
+_ORDER = ("ldseg", "unet", "nnunet", "pixel_diffusion")
+_DIFFERENCE = "_difference_to_"
+
+
+def accuracy_tables(records: Sequence[Record]) -> str:
+    """All tables of the benchmark `accuracy`; one line where there is nothing yet."""
+    found = [record for record in records if record["benchmark"] == "accuracy"]
+    if not found:
+        return "\nNo results yet.\n\n"
+    parts: list[str] = []
+    for data, minutes in sorted({(record["data"], record["budget_minutes"]) for record in found}):
+        chosen = [r for r in found if (r["data"], r["budget_minutes"]) == (data, minutes)]
+        rows = by_model(chosen)
+        parts += [f"### {data}, {minutes:g} minutes", f"Split: {chosen[0]['split']}.", scores(rows)]
+        parts += [part for part in (steps(rows), differences(chosen), autoencoders(rows)) if part]
+    return "\n" + "\n\n".join(parts) + "\n\n"
+
+
+def by_model(records: Iterable[Record]) -> Rows:
+    """(Name, metric to record), ours first; of each model the record of the most seeds."""
+    found: dict[tuple[str, str], dict[str, Record]] = {}
+    for record in records:
+        if _DIFFERENCE in record["metric"]:
+            continue
+        mine = found.setdefault((record["model"], record["preset"]), {})
+        known = mine.get(record["metric"])
+        if known is None or seed_count(record) > seed_count(known):
+            mine[record["metric"]] = record
+    keys = sorted(found, key=lambda key: (_place(key[0]), key))
+    return [(name_of(*key), found[key]) for key in keys]
+
+
+def scores(rows: Rows) -> str:
+    """One row a model, at its own number of steps."""
+    columns = (
+        "model",
+        "seeds",
+        "training steps",
+        "Dice [95 %]",
+        "HD95 mm [95 %]",
+        "NSD",
+        "predict, CPU s",
+        "memory GB",
+    )
+    return table(
+        columns,
+        [
+            (
+                name,
+                str(seed_count(found["mean_dice"])),
+                number(found, "training_steps", 0),
+                spread(found["mean_dice"], 4),
+                spread(found["mean_hd95_mm"], 2),
+                number(found, "nsd", 4),
+                number(found, "predict_cpu_s", 2),
+                number(found, "peak_rss_gb", 1),
+            )
+            for name, found in rows
+        ],
+    )
+
+
+def steps(rows: Rows) -> str:
+    """Mean Dice by the number of sampling steps, for models that have such."""
+    lines = [
+        (name, *(number(found, f"mean_dice_at_{n}_steps", 4) for n in STEPS))
+        for name, found in rows
+        if any(f"mean_dice_at_{n}_steps" in found for n in STEPS)
+    ]
+    return table(("Dice by steps", *map(str, STEPS)), lines) if lines else ""
+
+
+def differences(records: Iterable[Record]) -> str:
+    """ldseg's default preset minus each other model."""
+    found: dict[str, dict[str, Record]] = {}
+    for record in records:
+        if _DIFFERENCE in record["metric"]:
+            metric, other = record["metric"].split(_DIFFERENCE)
+            found.setdefault(other, {})[metric] = record
+    lines = [
+        (
+            other.replace("_", " ") if other.startswith("ldseg") else other,
+            str(seed_count(mine["mean_dice"])),
+            spread(mine["mean_dice"], 4, "+"),
+            spread(mine["mean_hd95_mm"], 2, "+"),
+        )
+        for other, mine in sorted(found.items(), key=lambda item: (_place(item[0]), item[0]))
+    ]
+    columns = ("ldseg default minus", "seeds", "Dice [95 %, paired]", "HD95 mm [95 %, paired]")
+    return table(columns, lines) if lines else ""
+
+
+def autoencoders(rows: Rows) -> str:
+    """What the latent alone can carry."""
+    lines = [
+        (
+            name,
+            number(found, "ceiling_dice", 4),
+            number(found, "empty_mask_foreground", 4),
+            number(found, "lone_6_voxel_object_dice", 4),
+        )
+        for name, found in rows
+        if "ceiling_dice" in found
+    ]
+    columns = (
+        "autoencoder",
+        "Dice of decode(encode(mask))",
+        "foreground of an empty mask",
+        "Dice of a lone object",
+    )
+    return table(columns, lines) if lines else ""
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, the first column to the left, numbers to the right."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def seed_count(record: Record) -> int:
+    return len(record["seed"]) if isinstance(record["seed"], list) else 1
+
+
+def number(found: dict[str, Record], metric: str, digits: int) -> str:
+    """The value, or a dash where it was not measured."""
+    return f"{found[metric]['value']:.{digits}f}" if metric in found else "-"
+
+
+def spread(record: Record, digits: int, sign: str = "") -> str:
+    """Value [low, high]."""
+    value, low, high = (f"{record[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _place(name: str) -> int:
+    """Where a model stands in a table."""
+    return next((index for index, model in enumerate(_ORDER) if name.startswith(model)), len(_ORDER))

@@ -1,0 +1,228 @@
+"""summary.json and the tables follow from the results alone, whatever results there are."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ldseg.evaluation.bootstrap import paired_difference
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+PROSE = "Words above.\n\n<!-- accuracy:begin -->\nold\n<!-- accuracy:end -->\n\nWords below.\n"
+NAMES = [f"case{n}" for n in range(6)]
+
+
+@pytest.fixture
+def summary(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("summary")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "README.md").write_text(PROSE)
+    return tmp_path
+
+
+def scored(dice: float, names: list[str], seed: int) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    cases = {
+        name: {
+            one: {"dice": dice + random.uniform(-0.05, 0.05), "hd95_mm": 2.0, "assd_mm": 0.5, "nsd": 0.9}
+            for one in ("left", "right")
+        }
+        for name in names
+    }
+    return {"mean": {}, "dice_interval": [0, 1], "cpu_s_per_case": 0.5, "cases": cases}
+
+
+def write(folder: Path, model: str = "ldseg", preset: str = "default", **changes: Any) -> dict[str, Any]:
+    """A result as accuracy.py writes it; `dice` and `names` shape its scores."""
+    dice, names = changes.pop("dice", 0.8), changes.pop("names", NAMES)
+    seed = changes.get("seed", 0)
+    steps = ("1",) if model == "unet" else ("1", "2", "5", "15", "50")
+    coder = {"ceiling_dice": 0.95, "empty_mask_foreground": 0.0, "lone_6_voxel_object_dice": 0.7}
+    result = {
+        "benchmark": "accuracy",
+        "data": "hippocampus",
+        "split": "seed 0, 160 train, 6 test, by subject",
+        "model": model,
+        "preset": preset,
+        "seed": seed,
+        "budget_minutes": 30.0,
+        "cores": 2,
+        "command": f"python benchmarks/accuracy.py --model {model} --seed {seed}",
+        "commit": "abc1234",
+        "training": {"steps": 900, "batch": 2, "training_cases": 160},
+        "torch": "2.13",
+        "peak_rss_gb": 2.5,
+        "steps": {n: scored(dice + int(n) / 1000, names, 10 * seed + int(n)) for n in steps},
+        "autoencoder": None if model == "unet" else coder,
+        **changes,
+    }
+    name = f"{result['data']}-{model}-{preset}-seed{seed}-{result['budget_minutes']:g}min.json"
+    (folder / "results" / name).write_text(json.dumps(result))
+    return result
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return json.loads((folder / "summary.json").read_text())
+
+
+def one(folder: Path, metric: str, **wanted: Any) -> dict[str, Any]:
+    found = [
+        r
+        for r in records(folder)
+        if r["metric"] == metric and all(r[key] == value for key, value in wanted.items())
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def make(summary: ModuleType, folder: Path) -> None:
+    summary.main(["--folder", str(folder)])
+
+
+def test_no_results_give_an_empty_list_and_say_so(summary: ModuleType, folder: Path) -> None:
+    (folder / "results").rmdir()
+    make(summary, folder)
+    assert records(folder) == []
+    readme = (folder / "README.md").read_text()
+    assert "No results yet." in readme
+    assert readme.startswith("Words above.")
+    assert readme.endswith("Words below.\n")
+
+
+def test_twice_gives_the_same_bytes(summary: ModuleType, folder: Path) -> None:
+    for seed in (0, 1):
+        write(folder, seed=seed)
+        write(folder, "unet", seed=seed)
+    make(summary, folder)
+    first = [(folder / name).read_bytes() for name in ("summary.json", "README.md")]
+    make(summary, folder)
+    assert [(folder / name).read_bytes() for name in ("summary.json", "README.md")] == first
+
+
+def test_every_record_has_the_promised_fields(summary: ModuleType, folder: Path) -> None:
+    write(folder)
+    write(folder, "unet")
+    make(summary, folder)
+    for record in records(folder):
+        assert tuple(record) == summary.KEYS
+        assert isinstance(record["value"], (int, float))
+        assert record["metric"] == record["metric"].lower()
+
+
+def test_a_model_is_judged_at_its_own_steps_and_tabled_at_all(summary: ModuleType, folder: Path) -> None:
+    ours, paper = write(folder), write(folder, preset="paper")
+    make(summary, folder)
+    for result, steps in ((ours, "2"), (paper, "15")):
+        cases = result["steps"][steps]["cases"].values()
+        wanted = np.mean([c[k]["dice"] for c in cases for k in c])
+        found = one(folder, "mean_dice", preset=result["preset"])
+        assert found["value"] == pytest.approx(wanted, abs=1e-6)
+        assert found["low"] < found["value"] < found["high"]
+        assert found["cases"] == 6
+        assert found == {
+            **one(folder, f"mean_dice_at_{steps}_steps", preset=result["preset"]),
+            "metric": "mean_dice",
+        }
+    readme = (folder / "README.md").read_text()
+    assert "| Dice by steps | 1 | 2 | 5 | 15 | 50 |" in readme
+
+
+def test_single_figures_are_records_too(summary: ModuleType, folder: Path) -> None:
+    write(folder)
+    write(folder, "unet")
+    make(summary, folder)
+    assert one(folder, "ceiling_dice")["value"] == 0.95
+    assert one(folder, "empty_mask_foreground")["value"] == 0
+    assert one(folder, "lone_6_voxel_object_dice")["value"] == 0.7
+    assert one(folder, "peak_rss_gb", model="unet")["value"] == 2.5
+    assert one(folder, "predict_cpu_s", model="unet")["value"] == 0.5
+
+
+def test_ours_is_compared_case_by_case_where_set_seed_and_budget_agree(
+    summary: ModuleType, folder: Path
+) -> None:
+    ours, unet = write(folder, dice=0.85), write(folder, "unet", dice=0.8)
+    write(folder, "unet", seed=1)
+    write(folder, preset="paper", budget_minutes=90.0)
+    make(summary, folder)
+
+    def column(result: dict[str, Any], steps: str) -> list[float]:
+        cases = result["steps"][steps]["cases"]
+        return [float(np.mean([k["dice"] for k in cases[name].values()])) for name in NAMES]
+
+    wanted = paired_difference(column(unet, "1"), column(ours, "2"))
+    found = one(folder, "mean_dice_difference_to_unet")
+    assert (found["model"], found["preset"], found["seed"]) == ("ldseg", "default", 0)
+    assert (found["value"], found["low"], found["high"]) == pytest.approx(
+        (wanted.mean, wanted.low, wanted.high), abs=1e-6
+    )
+    assert one(folder, "mean_hd95_mm_difference_to_unet")["value"] == 0
+    assert not [r for r in records(folder) if r["metric"].endswith("_to_ldseg_paper")]
+    assert "| unet | 1 | +0.0" in (folder / "README.md").read_text()
+
+
+def test_seeds_are_taken_together_case_by_case(summary: ModuleType, folder: Path) -> None:
+    results = [write(folder, seed=seed, dice=0.7 + seed / 10) for seed in (0, 1, 2)]
+    make(summary, folder)
+    found = one(folder, "mean_dice", seed=[0, 1, 2])
+    single = [one(folder, "mean_dice", seed=seed)["value"] for seed in (0, 1, 2)]
+    assert found["value"] == pytest.approx(np.mean(single), abs=1e-5)
+    assert found["cases"] == 6
+    assert all(result["command"] in found["command"] for result in results)
+    assert "| ldseg default | 3 |" in (folder / "README.md").read_text()
+
+
+def test_intervals_are_by_subject_where_the_set_has_several_images_of_one(
+    summary: ModuleType, folder: Path
+) -> None:
+    names = [f"00{subject}_{n}HC" for subject in (1, 2) for n in range(3)]
+    write(folder, data="hc18", names=names)
+    write(folder, names=names)
+    make(summary, folder)
+    by_subject, by_case = one(folder, "mean_dice", data="hc18"), one(folder, "mean_dice", data="hippocampus")
+    assert by_subject["value"] == by_case["value"]
+    assert (by_subject["low"], by_subject["high"]) != (by_case["low"], by_case["high"])
+
+
+def test_runs_on_other_test_cases_are_not_compared(summary: ModuleType, folder: Path) -> None:
+    write(folder)
+    write(folder, "unet", names=["other", *NAMES[1:]])
+    with pytest.raises(ValueError, match="different test cases"):
+        make(summary, folder)
+
+
+def test_other_benchmarks_add_their_records(
+    summary: ModuleType, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = {key: value for key, value in write(folder).items() if key in summary.KEYS}
+    speed = {"records": [{**header, "benchmark": "speed", "metric": "predict_2d_512_cpu_s", "value": 0.7}]}
+    calibration = {
+        **header,
+        "benchmark": "calibration",
+        "plain": {"figures": {"ece": 0.04}},
+        "recalibrated": {"figures": {"ece": 0.01}},
+    }
+    for name, content in (("speed", speed), ("calibration", calibration), ("strange", {"benchmark": "x"})):
+        (folder / "results" / f"{name}.json").write_text(json.dumps(content))
+    make(summary, folder)
+    assert one(folder, "predict_2d_512_cpu_s")["low"] is None
+    assert (one(folder, "ece")["value"], one(folder, "ece_recalibrated")["value"]) == (0.04, 0.01)
+    assert "strange.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["no markers", PROSE + PROSE])
+def test_a_readme_without_its_markers_is_refused(summary: ModuleType, folder: Path, text: str) -> None:
+    (folder / "README.md").write_text(text)
+    with pytest.raises(ValueError, match="once each"):
+        make(summary, folder)
