@@ -1,0 +1,56 @@
+"""What README and docs tell people to type is understood by the command line, and what they link to exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import ldseg
+from ldseg.cli import make_parser
+from ldseg.commands import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands() -> list[tuple[str, str]]:
+    """(page, command) of each indented line that starts with ldseg."""
+    return [
+        (page.name, line.strip())
+        for page in PAGES
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith("    ldseg ")
+    ]
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_a_documented_command_is_understood(page: str, line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    assert words[0] in COMMANDS, page
+    make_parser(words[0], import_module(COMMANDS[words[0]])).parse_args(words[1:])
+
+
+def test_there_are_documented_commands() -> None:
+    assert len(commands()) >= 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    targets = re.findall(r"^    make (\w+)", PAGES[0].read_text(encoding="utf-8"), re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert targets
+    assert all(f"\n{target}:" in makefile for target in targets)
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(getattr(ldseg, name) for name in ldseg.__all__)
