@@ -1,0 +1,130 @@
+"""How far can a model's confidence be trusted, as it is and recalibrated?
+
+    python benchmarks/calibration.py --data hippocampus --data-root FOLDER --work FOLDER --minutes 30
+
+Takes the run that accuracy.py left in the work folder (same data, model, preset, seed and minutes) and
+predicts the test cases. No case was held out for fitting, so the recalibration is cross-fitted: each half of
+the test subjects is measured with the temperature and the widening fitted on the other half. All test
+probabilities are held in memory for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ldseg.data.cases import Case
+from ldseg.data.datasets import DataSet
+from ldseg.evaluation.answers import Answer, answers
+from ldseg.evaluation.calibration_fit import fit_recalibration
+from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.recalibration import Recalibration
+from ldseg.presets import PRESETS
+from ldseg.records import to_json
+from records import commit, peak_memory_gb, write_result
+from sets import open_set
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    name = f"{arguments.data}-{arguments.model}-{arguments.preset}-seed{arguments.seed}"
+    name += f"-{arguments.minutes:g}min"
+    predictor = Predictor.load(arguments.work / f"accuracy-{name}", "cpu")
+    dataset, splits = open_set(arguments.data, arguments.data_root)
+    test = [case for case in dataset.cases if case.name in splits.test]
+    result = {
+        "benchmark": "calibration",
+        "data": arguments.data,
+        "split": f"seed 0, {len(splits.part('all').train)} train, {len(test)} test, by subject",
+        "model": arguments.model,
+        "preset": arguments.preset,
+        "seed": arguments.seed,
+        "budget_minutes": arguments.minutes,
+        "command": command(arguments),
+        "commit": commit(),
+        "torch": torch.__version__,
+        "sampling": to_json(predictor.sampling(arguments.steps, arguments.samples)),
+        **measure(predictor, dataset, test, arguments.samples, arguments.steps),
+        "peak_rss_gb": peak_memory_gb(),
+    }
+    path = write_result(f"calibration-{name}", result)
+    print(path, json.dumps({kind: result[kind]["figures"] for kind in ("plain", "recalibrated")}, indent=1))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where accuracy.py keeps its runs")
+    parser.add_argument("--model", choices=("ldseg", "unet"), default="ldseg")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--seed", type=int, default=0, help="of the training")
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--steps", type=int, help="of sampling; the model's own by default")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """The command without the folders of this machine."""
+    given = {k: v for k, v in vars(arguments).items() if k not in ("data_root", "work") and v is not None}
+    words = " ".join(f"--{name} {value}" for name, value in given.items())
+    return f"python benchmarks/calibration.py --data-root DATA --work WORK {words}"
+
+
+def measure(
+    predictor: Predictor, dataset: DataSet, cases: Sequence[Case], samples: int, steps: int | None
+) -> dict[str, Any]:
+    """Reports of the answers as they are and recalibrated, and what was fitted on each half."""
+    found = list(answers(predictor, dataset, cases, samples, steps))
+    first = first_half(cases)
+    halves = [[one for one in found if (one.case in first) == inside] for inside in (True, False)]
+    fitted = [fit_recalibration(half) for half in halves]
+    classes = len(predictor.plan.classes)
+    plain = report([(one, Recalibration()) for one in found], classes)
+    crossed = [(one, use) for half, use in zip(halves, reversed(fitted), strict=True) for one in half]
+    return {
+        "cross_fitted": to_json(fitted),
+        "plain": described(plain),
+        "recalibrated": described(report(crossed, classes)),
+    }
+
+
+def first_half(cases: Sequence[Case]) -> set[str]:
+    """Names of the cases of one half of the subjects."""
+    subjects = sorted({case.subject for case in cases})
+    chosen = set(np.random.default_rng(0).permutation(subjects)[: len(subjects) // 2].tolist())
+    return {case.name for case in cases if case.subject in chosen}
+
+
+def report(pairs: Sequence[tuple[Answer, Recalibration]], classes: int) -> CalibrationReport:
+    tally = CalibrationTally(classes)
+    for answer, recalibration in pairs:
+        tally.add(answer, recalibration)
+    return tally.report()
+
+
+def described(found: CalibrationReport) -> dict[str, Any]:
+    """The report, and the figures for the tables by their names."""
+    figures: dict[str, float] = {}
+    for region, reliability in (("", found.everywhere), ("_near", found.near)):
+        if reliability is not None:
+            for metric in ("ece", "classwise_ece", "brier", "nll", "aurc", "excess_aurc"):
+                figures[metric + region] = getattr(reliability, metric)
+    figures |= {"case_aurc": found.selection.aurc, "case_excess_aurc": found.selection.excess_aurc}
+    if found.intervals:
+        figures["interval_coverage"] = float(np.mean([one.covered for one in found.intervals.values()]))
+    return {"figures": figures, **to_json(found)}
+
+
+if __name__ == "__main__":
+    main()
