@@ -23,7 +23,7 @@ import onnxruntime
 import torch
 
 from ldseg.data.volumes import Volume
-from ldseg.export.onnx import export_onnx
+from ldseg.export.onnx import TOLERANCE, export_onnx
 from ldseg.inference.onnx_runtime import load_onnx_predictor
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sampling import TorchEngine
@@ -64,6 +64,8 @@ def main(argv: list[str] | None = None) -> None:
     metrics["onnx_probability_difference"] = float(
         np.abs(answers["onnxruntime"]() - answers["torch_fp32"]()).max()
     )
+    if not metrics["onnx_probability_difference"] <= TOLERANCE:
+        raise RuntimeError(f"the runtimes disagree ({metrics}); did the run train on in the meantime?")
     result = {
         **common,
         "sampling": {"sampler": sampling.sampler, "steps": sampling.steps, "samples": sampling.samples},

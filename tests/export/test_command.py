@@ -42,6 +42,8 @@ def test_from_a_run_to_labels_by_onnxruntime(
     assert main([*predict, str(tmp_path / "b"), "-m", run, "--device", "cpu"]) == 0
     found, wanted = (np.asarray(Image.open(tmp_path / folder / "picture.png")) for folder in "ab")
     np.testing.assert_array_equal(found, wanted)
+    assert main([*predict, str(tmp_path / "c"), "-m", out]) == 2
+    assert f"{out}: is an exported model; add --runtime onnx" in capsys.readouterr().err
     assert main(["export", run, "--format", "onnx", "-o", out]) == 2
     assert "is there already" in capsys.readouterr().err
 

@@ -60,8 +60,8 @@ def _export_onnx(arguments: Any) -> int:
     how = f"{sampling.steps} steps of {sampling.sampler}, {sampling.samples} samples in one call, "
     print_line(
         f"{made.folder / contract.graph}: {made.megabytes:.1f} MB, {how if contract.stochastic else ''}"
-        f"probabilities within {contract.difference:.1g} of torch; {made.folder / 'contract.json'} says how "
-        f"to feed it, and so does ldseg predict IMAGE -m {made.folder} --runtime onnx -o PREDICTIONS"
+        f"probabilities within {contract.difference:.1g} of torch. contract.json says how to feed it; "
+        f"ldseg predict IMAGE -m {made.folder} --runtime onnx -o PREDICTIONS does so"
     )
     return 0
 

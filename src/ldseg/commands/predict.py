@@ -85,8 +85,11 @@ def _load(model: Path, device: str | None, runtime: str) -> Predictor:
         from ldseg.inference.onnx_runtime import load_onnx_predictor
 
         return load_onnx_predictor(model, device)
+    from ldseg.errors import InputError
     from ldseg.inference.predictor import load_predictor
 
+    if (model / "contract.json").is_file() and not (model / "model.safetensors").is_file():
+        raise InputError(f"{model}: is an exported model; add --runtime onnx")
     return load_predictor(model, device)
 
 
