@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from ldseg.evaluation.bootstrap import mean_interval, paired_difference
+from ldseg.evaluation.corruptions import CORRUPTIONS
 from runs import METRICS, Run, by_seed, pooled, read_run
-from tables import accuracy_tables
+from tables import TABLES
 
 Record = dict[str, Any]
 Result = dict[str, Any]
-BEGIN, END = "<!-- accuracy:begin -->", "<!-- accuracy:end -->"
 KEYS = (
     "benchmark",
     "data",
@@ -55,9 +55,10 @@ def main(argv: list[str] | None = None) -> None:
     text = json.dumps(records, indent=1, ensure_ascii=False) + "\n"
     (folder / "summary.json").write_text(text, encoding="utf-8")
     readme = folder / "README.md"
-    readme.write_text(
-        with_tables(readme.read_text(encoding="utf-8"), accuracy_tables(records)), encoding="utf-8"
-    )
+    page = readme.read_text(encoding="utf-8")
+    for name, tables in TABLES.items():
+        page = with_tables(page, name, tables([r for r in records if r["benchmark"] == name]))
+    readme.write_text(page, encoding="utf-8")
 
 
 def read_results(folder: Path) -> tuple[list[Run], list[Record]]:
@@ -87,7 +88,31 @@ def calibration_records(result: Result) -> list[Record]:
     ]
 
 
-OTHERS: dict[str, Callable[[Result], list[Record]]] = {"calibration": calibration_records}
+def robustness_records(result: Result) -> list[Record]:
+    """Dice at each strength, and what the strongest costs: the clean image's Dice minus its own, by case."""
+    found: list[Record] = []
+    lost: dict[str, list[float]] = {}
+    names = sorted(result["subjects"])
+    subjects = [result["subjects"][name] for name in names]
+    for corruption, curve in result["curves"].items():
+        for strength, dice, interval in list(
+            zip(curve["strengths"], curve["mean_dice"], curve["mean_dice_interval"], strict=True)
+        )[1:]:
+            metric = f"mean_dice_{corruption}_{strength:g}"
+            found.append(_record(result, metric, dice, tuple(interval), len(names)))
+        lost[corruption] = [curve["cases"][name][0] - curve["cases"][name][-1] for name in names]
+    if set(lost) == set(CORRUPTIONS):
+        lost["mean"] = [sum(case) / len(case) for case in zip(*lost.values(), strict=True)]
+    for corruption, values in lost.items():
+        mean, interval = sum(values) / len(values), mean_interval(values, subjects)
+        found.append(_record(result, f"dice_lost_{corruption}", mean, interval, len(names)))
+    return found
+
+
+OTHERS: dict[str, Callable[[Result], list[Record]]] = {
+    "calibration": calibration_records,
+    "robustness": robustness_records,
+}
 """By the name of the benchmark: from a result to its records."""
 
 
@@ -121,12 +146,13 @@ def difference_records(runs: list[Run]) -> list[Record]:
     return found
 
 
-def with_tables(readme: str, tables: str) -> str:
-    """`readme` with `tables` between its markers."""
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise ValueError(f"README.md must hold {BEGIN} and {END} once each")
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n{tables}{END}{rest.split(END)[1]}"
+def with_tables(page: str, name: str, tables: str) -> str:
+    """`page` with `tables` between the markers `name`."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise ValueError(f"README.md must hold {begin} and {end} once each")
+    before, rest = page.split(begin)
+    return f"{before}{begin}\n\n{tables or 'No results yet.'}\n\n{end}{rest.split(end)[1]}"
 
 
 def _score(run: Run, metric: str, steps: int, name: str) -> Record:

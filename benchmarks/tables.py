@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from runs import name_of
@@ -12,20 +12,45 @@ Rows = list[tuple[str, dict[str, Record]]]
 STEPS = (1, 2, 5, 15, 50)
 _ORDER = ("ldseg", "unet", "nnunet", "pixel_diffusion")
 _DIFFERENCE = "_difference_to_"
+_LOST = "dice_lost_"
 
 
 def accuracy_tables(records: Sequence[Record]) -> str:
-    """All tables of the benchmark `accuracy`; one line where there is nothing yet."""
-    found = [record for record in records if record["benchmark"] == "accuracy"]
-    if not found:
-        return "\nNo results yet.\n\n"
+    """For each set and budget: scores, Dice by steps, differences, autoencoders."""
     parts: list[str] = []
-    for data, minutes in sorted({(record["data"], record["budget_minutes"]) for record in found}):
-        chosen = [r for r in found if (r["data"], r["budget_minutes"]) == (data, minutes)]
+    for title, chosen in by_set(records):
         rows = by_model(chosen)
-        parts += [f"### {data}, {minutes:g} minutes", f"Split: {chosen[0]['split']}.", scores(rows)]
+        parts += [title, f"Split: {chosen[0]['split']}.", scores(rows)]
         parts += [part for part in (steps(rows), differences(chosen), autoencoders(rows)) if part]
-    return "\n" + "\n\n".join(parts) + "\n\n"
+    return "\n\n".join(parts)
+
+
+def robustness_tables(records: Sequence[Record]) -> str:
+    """For each set and budget: Dice lost at the strongest corruption; then the means of all sets."""
+    parts: list[str] = []
+    for title, chosen in by_set(records):
+        parts += [title, losses(by_model_and_seed(chosen))]
+    overall = share_of_control(records)
+    return "\n\n".join([*parts, overall] if overall else parts)
+
+
+TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
+    "accuracy": accuracy_tables,
+    "robustness": robustness_tables,
+}
+"""By benchmark; each has its pair of markers in README.md."""
+
+
+def by_set(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
+    """A heading and the records of each set and budget."""
+    keys = sorted({(record["data"], record["budget_minutes"]) for record in records})
+    return [
+        (
+            f"### {data}, {minutes:g} minutes",
+            [r for r in records if (r["data"], r["budget_minutes"]) == (data, minutes)],
+        )
+        for data, minutes in keys
+    ]
 
 
 def by_model(records: Iterable[Record]) -> Rows:
@@ -40,6 +65,16 @@ def by_model(records: Iterable[Record]) -> Rows:
             mine[record["metric"]] = record
     keys = sorted(found, key=lambda key: (_place(key[0]), key))
     return [(name_of(*key), found[key]) for key in keys]
+
+
+def by_model_and_seed(records: Iterable[Record]) -> Rows:
+    """As `by_model`, each seed for itself."""
+    by_seed: dict[int, list[Record]] = {}
+    for record in records:
+        by_seed.setdefault(record["seed"], []).append(record)
+    rows = [(name, seed, found) for seed, mine in sorted(by_seed.items()) for name, found in by_model(mine)]
+    rows.sort(key=lambda row: _place(row[0]))
+    return [(f"{name}, seed {seed}", found) for name, seed, found in rows]
 
 
 def scores(rows: Rows) -> str:
@@ -121,6 +156,40 @@ def autoencoders(rows: Rows) -> str:
         "Dice of a lone object",
     )
     return table(columns, lines) if lines else ""
+
+
+def losses(rows: Rows) -> str:
+    """Dice on clean images minus Dice at the strongest corruption."""
+    found = [metric for _, mine in rows for metric in mine if metric.startswith(_LOST)]
+    metrics = list(dict.fromkeys(found))
+    lines = [
+        (name, *(spread(mine[metric], 3) if metric in mine else "-" for metric in metrics))
+        for name, mine in rows
+    ]
+    names = [metric.removeprefix(_LOST).replace("_", " ") for metric in metrics]
+    return table(("Dice lost [95 %]", *names), lines)
+
+
+def share_of_control(records: Sequence[Record]) -> str:
+    """What ldseg's default preset loses as a share of what `unet` loses, over the sets that have both."""
+    lost = {
+        (r["data"], r["budget_minutes"], r["model"], r["seed"]): r["value"]
+        for r in records
+        if r["metric"] == f"{_LOST}mean" and r["preset"] == "default"
+    }
+    pairs = [
+        (f"{data}, {minutes:g} minutes, seed {seed}", value, lost[data, minutes, "unet", seed])
+        for (data, minutes, model, seed), value in sorted(lost.items())
+        if model == "ldseg" and (data, minutes, "unet", seed) in lost
+    ]
+    if not pairs:
+        return ""
+    ours, theirs = (sum(column) / len(pairs) for column in list(zip(*pairs, strict=True))[1:])
+    lines = [
+        (name, f"{a:.4f}", f"{b:.4f}", f"{a / b:.2f}" if b > 0 else "-")
+        for name, a, b in [*pairs, ("mean of all", ours, theirs)]
+    ]
+    return table(("Dice lost, mean of all corruptions", "ldseg default", "unet", "share"), lines)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

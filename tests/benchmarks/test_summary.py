@@ -12,9 +12,22 @@ import numpy as np
 import pytest
 
 from ldseg.evaluation.bootstrap import paired_difference
+from ldseg.evaluation.corruptions import CORRUPTIONS
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-PROSE = "Words above.\n\n<!-- accuracy:begin -->\nold\n<!-- accuracy:end -->\n\nWords below.\n"
+PROSE = """Words above.
+
+<!-- accuracy:begin -->
+old
+<!-- accuracy:end -->
+
+Words between.
+
+<!-- robustness:begin --><!-- robustness:end -->
+
+Words below.
+"""
+KEYS = ("data", "split", "model", "preset", "seed", "budget_minutes", "command", "commit")
 NAMES = [f"case{n}" for n in range(6)]
 
 
@@ -95,7 +108,8 @@ def test_no_results_give_an_empty_list_and_say_so(summary: ModuleType, folder: P
     make(summary, folder)
     assert records(folder) == []
     readme = (folder / "README.md").read_text()
-    assert "No results yet." in readme
+    assert readme.count("No results yet.") == 2
+    assert "Words between." in readme
     assert readme.startswith("Words above.")
     assert readme.endswith("Words below.\n")
 
@@ -226,3 +240,33 @@ def test_a_readme_without_its_markers_is_refused(summary: ModuleType, folder: Pa
     (folder / "README.md").write_text(text)
     with pytest.raises(ValueError, match="once each"):
         make(summary, folder)
+
+
+def write_robustness(folder: Path, model: str, lost: float, data: str = "hippocampus") -> None:
+    """As robustness.py writes it; every corruption costs the same."""
+    header = {key: value for key, value in write(folder, model, data=data).items() if key in KEYS}
+    along = [0.8, 0.8, 0.8, 0.8, 0.8 - lost]
+    curve = {
+        "strengths": [0, 1, 2, 3, 4],
+        "mean_dice": along,
+        "mean_dice_interval": [[dice - 0.1, dice + 0.1] for dice in along],
+        "cases": dict.fromkeys(NAMES, along),
+    }
+    subjects = {name: name for name in NAMES}
+    curves = dict.fromkeys(CORRUPTIONS, curve)
+    result = {**header, "benchmark": "robustness", "subjects": subjects, "curves": curves}
+    (folder / "results" / f"robustness-{data}-{model}.json").write_text(json.dumps(result))
+
+
+def test_what_corruptions_cost_is_tabled_beside_the_control(summary: ModuleType, folder: Path) -> None:
+    for data, ours, theirs in (("hippocampus", 0.1, 0.3), ("usgra", 0.2, 0.2)):
+        write_robustness(folder, "ldseg", ours, data)
+        write_robustness(folder, "unet", theirs, data)
+    make(summary, folder)
+    assert one(folder, "mean_dice_blur_4", data="usgra", model="unet")["value"] == 0.6
+    for metric in ("dice_lost_blur", "dice_lost_mean"):
+        found = one(folder, metric, data="hippocampus", model="ldseg")
+        assert (found["value"], found["low"], found["cases"]) == (0.1, 0.1, 6)
+    readme = (folder / "README.md").read_text()
+    assert "| hippocampus, 30 minutes, seed 0 | 0.1000 | 0.3000 | 0.33 |" in readme
+    assert "| mean of all | 0.1500 | 0.2500 | 0.60 |" in readme

@@ -1,0 +1,112 @@
+"""How much Dice does a model lose as images get worse?
+
+    python benchmarks/robustness.py --data hippocampus --data-root FOLDER --work FOLDER --minutes 30
+
+Sweeps the test cases of a run of `accuracy.py` as `ldseg robustness` does. An interrupted sweep goes on where
+it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ldseg.evaluation.corruptions import CORRUPTIONS
+from ldseg.evaluation.robustness import Point, Robustness, RobustnessOptions, start_sweep, sweep
+from ldseg.evaluation.robustness_files import continued, write_robustness, write_views
+from ldseg.inference.predictor import Predictor
+from ldseg.presets import PRESETS
+from records import commit, peak_memory_gb, write_result
+from sets import open_set
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    name = f"{arguments.data}-{arguments.model}-{arguments.preset}-seed{arguments.seed}"
+    name += f"-{arguments.minutes:g}min"
+    found = measure(arguments, name)
+    dataset, splits = open_set(arguments.data, arguments.data_root)
+    tested = len(found.setup.cases)
+    result = {
+        "benchmark": "robustness",
+        "data": arguments.data,
+        "split": f"seed 0, {len(splits.part('all').train)} train, {tested} test, by subject",
+        "model": arguments.model,
+        "preset": arguments.preset,
+        "seed": arguments.seed,
+        "budget_minutes": arguments.minutes,
+        "command": command(arguments),
+        "commit": commit(),
+        "torch": torch.__version__,
+        "peak_rss_gb": peak_memory_gb(),
+        "sampling": vars(found.setup.sampling),
+        "subjects": {case.name: case.subject for case in dataset.cases if case.name in found.setup.cases},
+        "curves": {corruption: curve(points, corruption) for corruption, points in found.curves().items()},
+    }
+    path = write_result(f"robustness-{name}", result)
+    print(path, json.dumps({n: c["mean_dice"] for n, c in result["curves"].items()}))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where accuracy.py keeps its runs")
+    parser.add_argument("--model", choices=("ldseg", "unet", "pixel_diffusion"), default="ldseg")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--seed", type=int, default=0, help="of the training")
+    parser.add_argument("--corruptions", default=",".join(CORRUPTIONS))
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """The command without the folders of this machine."""
+    given = {k: v for k, v in vars(arguments).items() if k not in ("data_root", "work")}
+    words = " ".join(f"--{name} {value}" for name, value in given.items())
+    return f"python benchmarks/robustness.py --data-root DATA --work WORK {words}"
+
+
+def measure(arguments: argparse.Namespace, name: str) -> Robustness:
+    """The sweep, begun or continued in WORK/robustness-NAME."""
+    run, out = arguments.work / f"accuracy-{name}", arguments.work / f"robustness-{name}"
+    predictor = Predictor.load(run, "cpu")
+    dataset, _ = open_set(arguments.data, arguments.data_root)
+    options = RobustnessOptions(tuple(arguments.corruptions.split(",")))
+    begun = continued(out, start_sweep(run, predictor, dataset, options))
+    if begun.setup.part != "test":
+        raise ValueError(f"{run} has no test part of {arguments.data}; train it with accuracy.py")
+
+    def keep(state: Robustness) -> None:
+        write_robustness(out, state)
+        last = state.points[-1]
+        print(f"{last.corruption} {last.strength:g}: {last.mean_dice:.4f}", flush=True)
+
+    found = sweep(predictor, dataset, begun, options.corruptions, keep)
+    write_views(out, found)
+    return found
+
+
+def curve(points: list[Point], corruption: str) -> dict[str, Any]:
+    """Dice along the strengths: the means, and each case's mean over its classes."""
+    return {
+        "meaning": CORRUPTIONS[corruption].meaning,
+        "strengths": CORRUPTIONS[corruption].strengths,
+        "mean_dice": [point.mean_dice for point in points],
+        "mean_dice_interval": [point.mean_dice_interval for point in points],
+        "cases": {
+            case: [float(np.mean([one["dice"] for one in point.cases[case].values()])) for point in points]
+            for case in points[0].cases
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()
