@@ -25,7 +25,7 @@ from ldseg.evaluation.answers import Answer, answers
 from ldseg.evaluation.calibration_fit import fit_recalibration
 from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.recalibration import Recalibration
+from ldseg.inference.recalibration import UNCHANGED, Recalibration
 from ldseg.presets import PRESETS
 from ldseg.records import to_json
 from records import commit, peak_memory_gb, write_result
@@ -90,7 +90,7 @@ def measure(
     halves = [[one for one in found if (one.case in first) == inside] for inside in (True, False)]
     fitted = [fit_recalibration(half) for half in halves]
     classes = len(predictor.plan.classes)
-    plain = report([(one, Recalibration()) for one in found], classes)
+    plain = report([(one, UNCHANGED) for one in found], classes)
     crossed = [(one, use) for half, use in zip(halves, reversed(fitted), strict=True) for one in half]
     return {
         "cross_fitted": to_json(fitted),

@@ -14,10 +14,10 @@ from ldseg.evaluation.calibration_fit import fit_recalibration, fit_temperature,
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.recalibration import (
     Recalibration,
-    read_recalibration,
+    store_recalibration,
+    stored_recalibration,
     widened,
     with_temperature,
-    write_recalibration,
 )
 
 
@@ -98,10 +98,15 @@ def test_nothing_to_fit_on_is_said() -> None:
         fit_recalibration([Answer("a", "yx", empty, np.zeros((4, 4), np.int16), {}, {})])
 
 
-def test_a_recalibration_is_written_and_read(tmp_path: Path) -> None:
-    path = tmp_path / "calibration.json"
-    write_recalibration(path, Recalibration(1.3, 0.05))
-    assert read_recalibration(path) == Recalibration(1.3, 0.05)
-    path.write_text('{"version": 1, "temperature": 0}')
+def test_a_recalibration_belongs_to_the_weights_it_was_fitted_on(tmp_path: Path) -> None:
+    assert stored_recalibration(tmp_path) == Recalibration()
+    weights, path = tmp_path / "model.safetensors", tmp_path / "calibration.json"
+    weights.write_bytes(b"trained")
+    store_recalibration(tmp_path, Recalibration(1.3, 0.05))
+    assert stored_recalibration(tmp_path) == Recalibration(1.3, 0.05)
+    weights.write_bytes(b"trained on")
+    with pytest.raises(InputError, match=r"calibration\.json: was fitted on other weights .* remove it"):
+        stored_recalibration(tmp_path)
+    path.write_text(path.read_text().replace("1.3", "0"))
     with pytest.raises(InputError, match=r"calibration\.json: temperature is 0"):
-        read_recalibration(path)
+        stored_recalibration(tmp_path)

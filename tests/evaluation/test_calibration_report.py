@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ldseg.data.datasets import DataOptions, open_dataset
+from ldseg.data.datasets import DataOptions, load_image, open_dataset
 from ldseg.data.formats import write_volume
 from ldseg.data.volumes import Volume
 from ldseg.evaluation.answers import Answer, answers, class_indices
+from ldseg.evaluation.calibration_fit import calibrate
 from ldseg.evaluation.calibration_report import CalibrationTally, measure_calibration
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.recalibration import Recalibration
+from ldseg.inference.recalibration import UNCHANGED, Recalibration, widened, with_temperature
 from ldseg.records import to_json
 
 MakeModel = Callable[..., Path]
@@ -148,3 +149,30 @@ def test_each_rater_is_an_answer_with_volumes_in_square_millimetres(
     assert [one.case for one in found] == ["a", "a"]
     assert [one.true_volumes["left"] for one in found] == [45 / 4, 40 / 4]
     assert found[0].true_volumes["right"] == 6 * 24 / 4
+
+
+def test_a_model_that_was_calibrated_answers_so_from_then_on(make_model: MakeModel, tmp_path: Path) -> None:
+    dataset = open_dataset(dataset_of(tmp_path / "set"), DataOptions(axes="yx"))
+    folder = make_model()
+    image = load_image(dataset, dataset.cases[0])
+    before = Predictor.load(folder, "cpu")(image, "a", samples=3, steps=1)
+    fitted = calibrate(folder, dataset, dataset.cases, samples=3, steps=1)
+    predictor = Predictor.load(folder, "cpu")
+    assert predictor.recalibration == fitted
+    assert fitted.temperature != 1
+    after = predictor(image, "a", samples=3, steps=1)
+    np.testing.assert_array_equal(after.labels.array, before.labels.array)
+    np.testing.assert_array_equal(after.disagreement.array, before.disagreement.array)
+    expected = with_temperature(before.probabilities.array, fitted.temperature)
+    np.testing.assert_array_equal(after.probabilities.array, expected)
+    assert not np.allclose(after.uncertainty.array, before.uncertainty.array)
+    assert after.volumes["left"] == widened(before.volumes["left"], fitted.widening)
+    own = measure_calibration(predictor, dataset, dataset.cases, samples=3, steps=1)
+    plain = measure_calibration(
+        predictor, dataset, dataset.cases, samples=3, steps=1, recalibration=UNCHANGED
+    )
+    assert own.near is not None
+    assert plain.near is not None
+    assert own.near.nll < plain.near.nll
+    assert own.intervals["left"].covered > plain.intervals["left"].covered
+    assert calibrate(folder, dataset, dataset.cases, samples=3, steps=1) == fitted

@@ -50,10 +50,10 @@ def answers(
     Raises:
         InputError: a case cannot be read, or does not fit the model.
     """
-    classes = predictor.plan.classes
+    classes, raw = predictor.plan.classes, predictor.uncalibrated()
     for case in cases:
         image, masks = load_case(dataset, case)
-        said = predictor(image, case.name, steps, samples, seed=seed, source=str(case.images[0]))
+        said = raw(image, case.name, steps, samples, seed=seed, source=str(case.images[0]))
         for mask in masks:
             truth = class_indices(mask.array[0], classes, dataset.ignore_id)
             complete = not bool((truth == IGNORED).any())

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from ldseg.evaluation.answers import Answer
+from ldseg.data.cases import Case, DataSet
+from ldseg.evaluation.answers import Answer, answers
 from ldseg.evaluation.calibration import near
 from ldseg.inference.posterior import INTERVAL, VolumeEstimate
-from ldseg.inference.recalibration import FLOOR, Recalibration
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.recalibration import FLOOR, Recalibration, store_recalibration
 
 TEMPERATURES = (0.1, 10.0)
 _VOXELS = 4096  # drawn per case
@@ -44,6 +47,29 @@ def fit_recalibration(answers: Iterable[Answer], seed: int = 0) -> Recalibration
         raise ValueError("no case has a structure, labelled or predicted; give other cases")
     temperature = fit_temperature(np.concatenate(probabilities, axis=1), np.concatenate(truths))
     return Recalibration(temperature, fit_widening(estimates, volumes))
+
+
+def calibrate(
+    folder: Path,
+    dataset: DataSet,
+    cases: Iterable[Case],
+    samples: int | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+) -> Recalibration:
+    """Fit the model in `folder` on labelled cases that it did not train on, and store the result with it.
+
+    From then on the model answers recalibrated. The widening suits answers of as many samples as were drawn
+    here.
+
+    Raises:
+        InputError: the model or a case cannot be read, or they do not fit.
+        ValueError: no case has a structure.
+    """
+    predictor = Predictor.load(folder)
+    found = fit_recalibration(answers(predictor, dataset, cases, samples, steps, seed), seed)
+    store_recalibration(folder, found)
+    return found
 
 
 def fit_temperature(probabilities: NDArray[np.float32], truth: NDArray[np.integer]) -> float:

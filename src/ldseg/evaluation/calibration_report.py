@@ -13,7 +13,7 @@ from ldseg.evaluation.calibration import MARGIN, Reliability, VoxelTally, near
 from ldseg.evaluation.selective import RiskPoint, area_under_risk, by_confidence, risk_curve
 from ldseg.inference.posterior import case_confidence
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.recalibration import Recalibration, widened, with_temperature
+from ldseg.inference.recalibration import UNCHANGED, Recalibration, widened, with_temperature
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,9 @@ class CalibrationTally:
         self._cases: list[CaseCalibration] = []
         self._intervals: dict[str, list[tuple[float, float, float]]] = {}  # low, high, truth
 
-    def add(self, answer: Answer, recalibration: Recalibration | None = None) -> None:
+    def add(self, answer: Answer, recalibration: Recalibration = UNCHANGED) -> None:
         """Take in one answer, recalibrated first."""
-        use = recalibration or Recalibration()
-        probabilities = with_temperature(answer.probabilities, use.temperature)
+        probabilities = with_temperature(answer.probabilities, recalibration.temperature)
         predicted, labelled = probabilities.argmax(0), answer.truth >= 0
         self._everywhere.add(probabilities[:, labelled], answer.truth[labelled])
         chosen = labelled & near(answer.truth, predicted, answer.axes, self._margin)
@@ -86,7 +85,7 @@ class CalibrationTally:
         confidence = case_confidence(probabilities)
         self._cases.append(CaseCalibration(answer.case, confidence, float(np.mean(dice))))
         for name, volume in answer.true_volumes.items():
-            estimate = widened(answer.volumes[name], use.widening)
+            estimate = widened(answer.volumes[name], recalibration.widening)
             self._intervals.setdefault(name, []).append((estimate.low, estimate.high, volume))
 
     def report(self) -> CalibrationReport:
@@ -121,13 +120,15 @@ def measure_calibration(
 ) -> CalibrationReport:
     """Predict labelled cases and measure how far the answers' confidence can be trusted.
 
+    `recalibration` None takes the model's own; UNCHANGED measures the model as it was trained.
+
     Raises:
         InputError: a case cannot be read, or does not fit the model.
         ValueError: no case has labels.
     """
     tally = CalibrationTally(len(predictor.plan.classes))
     for answer in answers(predictor, dataset, cases, samples, steps, seed):
-        tally.add(answer, recalibration)
+        tally.add(answer, recalibration or predictor.recalibration)
     return tally.report()
 
 

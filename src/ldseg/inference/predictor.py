@@ -23,6 +23,13 @@ from ldseg.inference.posterior import (
     entropy,
     estimate_volumes,
 )
+from ldseg.inference.recalibration import (
+    UNCHANGED,
+    Recalibration,
+    stored_recalibration,
+    widened,
+    with_temperature,
+)
 from ldseg.inference.sampling import Engine, Tiles, TorchEngine, check_sampling
 from ldseg.inference.tiling import Tiling, make_tiling
 from ldseg.model.segmenter import Segmenter
@@ -44,7 +51,8 @@ class Prediction:
     uncertainty: Volume
     """(1, *S) float32, entropy of the mean probabilities in nats, 0 to log K."""
     disagreement: Volume
-    """(1, *S) float32, mutual information in nats: the part of the entropy on which the samples disagree."""
+    """(1, *S) float32, mutual information in nats: the part of the entropy on which the samples disagree,
+    before any recalibration."""
     samples: tuple[Volume, ...]
     """(1, *S) ids of each sample; empty unless they were to be kept."""
     volumes: dict[str, VolumeEstimate]
@@ -60,10 +68,13 @@ class Prediction:
 class Predictor:
     """A model's plan and settings, and the engine that computes its answers."""
 
-    def __init__(self, plan: Plan, settings: RunSettings, engine: Engine) -> None:
+    def __init__(
+        self, plan: Plan, settings: RunSettings, engine: Engine, recalibration: Recalibration = UNCHANGED
+    ) -> None:
         self.plan = plan
         self.settings = settings
         self.engine = engine
+        self.recalibration = recalibration
 
     @classmethod
     def load(cls, folder: Path | str, device: str | None = None) -> Predictor:
@@ -77,7 +88,12 @@ class Predictor:
         layout = memory_format(model.settings.model.dimensions)
         # torch's stubs know `memory_format` only together with other arguments.
         placed = model.segmenter.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
-        return cls(model.plan, model.settings, TorchEngine(placed, chosen, model.settings.training.precision))
+        engine = TorchEngine(placed, chosen, model.settings.training.precision)
+        return cls(model.plan, model.settings, engine, stored_recalibration(Path(folder)))
+
+    def uncalibrated(self) -> Predictor:
+        """The same model, answering as it was trained."""
+        return Predictor(self.plan, self.settings, self.engine)
 
     @property
     def segmenter(self) -> Segmenter:
@@ -154,9 +170,12 @@ class Predictor:
     def _answer(
         self, posterior: Posterior, samples: tuple[Volume, ...], volume: Volume, record: GridRecord
     ) -> Prediction:
-        probabilities = restore_probabilities(posterior.probabilities(), record)
+        raw = restore_probabilities(posterior.probabilities(), record)
+        probabilities = with_temperature(raw, self.recalibration.temperature)
         single = restore_probabilities(posterior.sample_entropy()[None], record)
-        total = entropy(torch.from_numpy(probabilities), 0)[None].numpy()
+        total = _entropy(raw)
+        uncertainty = total if probabilities is raw else _entropy(probabilities)
+        volumes = estimate_volumes(posterior.counts(), list(self.plan.classes), self._voxel_size(record))
         several = len(posterior.counts()) > 1
         structures = list(self.plan.classes)[1:]
         pairs = dict(zip(structures, posterior.pairwise_dice().tolist(), strict=True)) if several else {}
@@ -164,10 +183,10 @@ class Predictor:
         return Prediction(
             labels=self._decide(probabilities, volume),
             probabilities=volume.with_array(probabilities, "image"),
-            uncertainty=volume.with_array(total, "image"),
+            uncertainty=volume.with_array(uncertainty, "image"),
             disagreement=volume.with_array(disagreement, "image"),
             samples=samples,
-            volumes=estimate_volumes(posterior.counts(), list(self.plan.classes), self._voxel_size(record)),
+            volumes={k: widened(one, self.recalibration.widening) for k, one in volumes.items()},
             frequencies=volume.with_array(restore_probabilities(posterior.frequencies(), record), "image"),
             pairwise_dice=pairs,
             confidence=case_confidence(probabilities),
@@ -176,6 +195,11 @@ class Predictor:
     def _voxel_size(self, record: GridRecord) -> float:
         """Of the network's grid, in mm^d over the spatial axes."""
         return prod(step for name, step in zip(self.plan.axes, record.spacing, strict=True) if name != "t")
+
+
+def _entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(1, *S) in nats, of probabilities (K, *S)."""
+    return entropy(torch.from_numpy(probabilities), 0)[None].numpy()
 
 
 def _gather(tiles: Tiles, image: NDArray[np.float32], tiling: Tiling, samples: range) -> Posterior:

@@ -9,14 +9,17 @@ Widening w: [low - w mean, high + w mean], w in units of the mean volume (see
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ldseg.errors import InputError
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.records import from_json, read_versioned, to_json, write_json_atomic
+from ldseg.saved_model import WEIGHTS_FILE
 
 FILE = "calibration.json"
 """Its place in a model's folder."""
@@ -39,13 +42,20 @@ class Recalibration:
             raise ValueError(f"temperature is {self.temperature}; choose a value above 0, 1 changes nothing")
 
 
+UNCHANGED = Recalibration()
+
+
 def with_temperature(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """`probabilities` (K, *S) at another temperature, float32."""
     if temperature == 1:
         return probabilities
-    logarithms = np.log(np.maximum(probabilities, FLOOR)) / temperature
-    powers = np.exp(logarithms - logarithms.max(0))
-    return (powers / powers.sum(0)).astype(np.float32)
+    powers = np.maximum(probabilities, FLOOR)  # from here on in place, for memory
+    np.log(powers, out=powers)
+    powers -= powers.max(0)
+    powers /= temperature
+    np.exp(powers, out=powers)
+    powers /= powers.sum(0)
+    return powers
 
 
 def widened(estimate: VolumeEstimate, widening: float) -> VolumeEstimate:
@@ -55,12 +65,35 @@ def widened(estimate: VolumeEstimate, widening: float) -> VolumeEstimate:
     return VolumeEstimate(estimate.mean, max(0.0, low), high)
 
 
-def write_recalibration(path: Path, recalibration: Recalibration) -> None:
-    """Write calibration.json. Raises InputError when the disk refuses."""
-    write_json_atomic(path, {"version": VERSION, **to_json(recalibration)})
+def store_recalibration(folder: Path, recalibration: Recalibration) -> None:
+    """Write calibration.json into a model's folder. Raises InputError when the disk refuses."""
+    stored = _Stored(recalibration, _weights(folder))
+    write_json_atomic(folder / FILE, {"version": VERSION, **to_json(stored)})
 
 
-def read_recalibration(path: Path) -> Recalibration:
-    """Read what `write_recalibration` wrote. Raises InputError: missing, damaged, newer, illegal values."""
-    data = read_versioned(path, VERSION, "fit it again on validation cases")
-    return from_json(Recalibration, data, str(path))
+def stored_recalibration(folder: Path) -> Recalibration:
+    """What is stored in a model's folder, UNCHANGED where nothing is.
+
+    Raises:
+        InputError: the file is damaged, newer, or was fitted on other weights than are there now.
+    """
+    path, remedy = folder / FILE, "remove it, or fit it again on validation cases"
+    if not path.exists():
+        return UNCHANGED
+    stored = from_json(_Stored, read_versioned(path, VERSION, remedy), str(path))
+    if stored.weights != _weights(folder):
+        raise InputError(f"{path}: was fitted on other weights than {WEIGHTS_FILE} has now; {remedy}")
+    return stored.recalibration
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The content of calibration.json."""
+
+    recalibration: Recalibration
+    weights: str
+    """SHA-256 of the weights that it was fitted on: trained on, a model needs another."""
+
+
+def _weights(folder: Path) -> str:
+    return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
