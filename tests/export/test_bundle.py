@@ -15,6 +15,7 @@ from ldseg.data.inputs import find_inputs
 from ldseg.errors import InputError
 from ldseg.export.bundle import export_bundle
 from ldseg.inference.predictor import Predictor
+from ldseg.inference.recalibration import Recalibration, store_recalibration
 from ldseg.inference.run import PredictOptions, predict_cases
 
 MakeModel = Callable[..., Path]
@@ -67,6 +68,13 @@ def test_a_bundle_has_the_specified_files_and_no_pickle(make_model: MakeModel, t
         "models/settings.json",
     ]
     assert (bundle / "docs" / "README.md").read_text().startswith("card")
+
+
+def test_a_bundle_is_recalibrated_as_its_model_is(make_model: MakeModel, tmp_path: Path) -> None:
+    folder = make_model()
+    store_recalibration(folder, Recalibration(temperature=2.0))
+    bundle = export_bundle(folder, tmp_path / "bundle")
+    assert Predictor.load(bundle / "models").recalibration.temperature == 2.0
 
 
 def test_the_metadata_have_what_the_specification_requires(make_model: MakeModel, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from ldseg.export.rules import TILING
 from ldseg.inference.contract import Contract, read_contract, write_contract
 from ldseg.inference.onnx_runtime import OnnxEngine, load_onnx_predictor
 from ldseg.inference.predictor import Predictor
+from ldseg.inference.recalibration import Recalibration, store_recalibration
 from ldseg.planning.plan import read_plan, write_plan
 from ldseg.preprocessing.patches import gaussian_weights, tile_corners
 from ldseg.saved_model import load_model, read_settings
@@ -107,6 +108,18 @@ def test_samplers_that_draw_or_remember_can_be_exported(make_export, sampler: st
     wanted = Predictor.load(made.model, "cpu")(image("yx", (16, 20)), steps=3, samples=2, sampler=sampler)
     np.testing.assert_allclose(found.probabilities.array, wanted.probabilities.array, atol=TOLERANCE)
     assert read_contract(made.onnx).draws == draws
+
+
+def test_an_export_is_recalibrated_as_its_model_is(make_model: MakeModel, tmp_path: Path) -> None:
+    folder = make_model(control="unet")
+    plain = Predictor.load(folder, "cpu")(image("yx", (16, 20)))
+    store_recalibration(folder, Recalibration(temperature=2.0, widening=0.1))
+    out = export_onnx(folder, tmp_path / "onnx").folder
+    found = load_onnx_predictor(out)(image("yx", (16, 20)))
+    wanted = Predictor.load(folder, "cpu")(image("yx", (16, 20)))
+    np.testing.assert_allclose(found.probabilities.array, wanted.probabilities.array, atol=TOLERANCE)
+    assert np.abs(wanted.probabilities.array - plain.probabilities.array).max() > 0.01
+    assert found.volumes["left"].high == pytest.approx(wanted.volumes["left"].high)
 
 
 @pytest.mark.parametrize("axes", ["yx", "zyx"])

@@ -2,7 +2,7 @@
 
     OUT/configs/metadata.json     what it is, its versions, what goes in and comes out
         configs/inference.json    segments a folder of images
-        models/                   weights (safetensors), plan, settings and card, as training wrote them
+        models/                   weights (safetensors), plan, settings, card and calibration, as they were
         docs/README.md            the card, and how to run
 
 The specification asks for models/model.pt; a pickle is not written, safetensors take its place.
@@ -19,6 +19,7 @@ import torch
 
 from ldseg import __version__
 from ldseg.export.folder import whole_folder
+from ldseg.inference.recalibration import FILE as CALIBRATION_FILE
 from ldseg.inference.sampling import check_sampling
 from ldseg.planning.plan import Plan, write_plan
 from ldseg.records import write_bytes_atomic, write_json_atomic
@@ -60,7 +61,9 @@ def export_bundle(
         write_plan(models / PLAN_FILE, model.plan)
         write_settings(models / SETTINGS_FILE, replace(model.settings, sampling=sampling))
         write_bytes_atomic(models / CARD_FILE, card.encode())
-        write_bytes_atomic(models / WEIGHTS_FILE, (folder / WEIGHTS_FILE).read_bytes())
+        for name in (WEIGHTS_FILE, CALIBRATION_FILE):
+            if (folder / name).is_file():
+                write_bytes_atomic(models / name, (folder / name).read_bytes())
         write_json_atomic(staged / "configs" / "metadata.json", make_metadata(model))
         write_json_atomic(staged / "configs" / "inference.json", make_config(sampling.samples))
         write_bytes_atomic(staged / "docs" / "README.md", (card + _HOW_TO_RUN).encode())

@@ -36,6 +36,7 @@ from ldseg.inference.contract import (
     write_contract,
 )
 from ldseg.inference.onnx_runtime import open_session, require
+from ldseg.inference.recalibration import Recalibration, stored_recalibration
 from ldseg.inference.sampling import check_sampling
 from ldseg.planning.plan import write_plan
 from ldseg.records import write_bytes_atomic
@@ -80,7 +81,7 @@ def export_onnx(
     if not model.segmenter.stochastic:
         sampling = replace(sampling, samples=1)
     with whole_folder(Path(out)) as staged:
-        contract = _write(model, sampling, staged)
+        contract = _write(model, sampling, stored_recalibration(Path(folder)), staged)
         card = Path(folder) / CARD_FILE
         if card.is_file():
             write_bytes_atomic(staged / CARD_FILE, card.read_bytes())
@@ -141,9 +142,11 @@ def make_contract(model: SavedModel, sampling: SamplingSettings, difference: flo
     )
 
 
-def _write(model: SavedModel, sampling: SamplingSettings, staged: Path) -> Contract:
+def _write(
+    model: SavedModel, sampling: SamplingSettings, recalibration: Recalibration, staged: Path
+) -> Contract:
     """Graph, contract, plan and settings into the folder `staged`."""
-    contract = make_contract(model, sampling, 0.0)
+    contract = replace(make_contract(model, sampling, 0.0), recalibration=recalibration)
     chain = PatchChain(model.segmenter, sampling).eval()
     _trace(chain, contract, staged / GRAPH_FILE)
     contract = replace(contract, difference=_difference(chain, contract, staged / GRAPH_FILE))

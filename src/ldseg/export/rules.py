@@ -44,4 +44,8 @@ RULES = {
         "to the image's grid (linear), undo the orientation, take the likeliest class of each voxel, and "
         "write its id."
     ),
+    "8 recalibration": (
+        "With temperature T: p becomes p^(1/T) divided by its sum over the classes, on the image's grid; the "
+        "labels stay. With widening w: the interval of a volume grows by w times its mean on both sides."
+    ),
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ldseg.inference.recalibration import UNCHANGED, Recalibration
 from ldseg.planning.plan import ChannelPlan
 from ldseg.records import from_json, read_versioned, write_json_atomic
 from ldseg.settings import SamplingSettings
@@ -89,6 +90,8 @@ class Contract:
     tiling: TilingContract
     rules: dict[str, str]
     """Each step from an image to its labels, in words."""
+    recalibration: Recalibration = UNCHANGED
+    """What was fitted to the answers of this model; it comes after the graph."""
 
 
 def write_contract(folder: Path, contract: Contract) -> None:

@@ -47,7 +47,7 @@ def load_onnx_predictor(folder: Path | str, device: str | None = None) -> Predic
     _check_plan(plan, contract, folder)
     settings = replace(read_settings(folder / SETTINGS_FILE), sampling=contract.sampling)
     session = open_session(folder / contract.graph, device or "cpu")
-    return Predictor(plan, settings, OnnxEngine(session, contract))
+    return Predictor(plan, settings, OnnxEngine(session, contract), contract.recalibration)
 
 
 def open_session(path: Path, device: str) -> Any:
