@@ -84,7 +84,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", required=True)
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
-    parser.add_argument("--model", choices=("ldseg", "unet"), default="ldseg")
+    parser.add_argument("--model", choices=("ldseg", "unet", "pixel_diffusion"), default="ldseg")
     parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--cores", type=int, default=2)

@@ -44,7 +44,7 @@ def counted(module: nn.Module) -> list[int]:
     return calls
 
 
-@pytest.mark.parametrize("control", ["none", "unet"])
+@pytest.mark.parametrize("control", ["none", "unet", "pixel_diffusion"])
 @pytest.mark.parametrize(
     "axes, shape",
     [("yx", (16, 16)), ("yx", (7, 41)), ("zyx", (9, 16, 5)), ("zyx", (17, 19, 30)), ("tyx", (3, 20, 16))],
