@@ -1,4 +1,4 @@
-"""What README and docs tell people to type is understood by the command line, and what they link to exists."""
+"""What README and docs tell people to type is understood, and what they link to exists."""
 
 from __future__ import annotations
 

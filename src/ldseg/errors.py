@@ -1,4 +1,4 @@
-"""The one error that means "your input is at fault": the command line turns it into one line and exit code 2."""
+"""The one error that means "your input is at fault": the command line makes it one line and exit code 2."""
 
 
 class InputError(ValueError):
