@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from ldseg.records import write_bytes_atomic
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -28,7 +30,6 @@ def peak_memory_gb() -> float:
 
 def write_result(name: str, result: dict[str, Any]) -> Path:
     """results/NAME.json, whole."""
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_bytes_atomic(path, (json.dumps(result, indent=1) + "\n").encode())
     return path

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ldseg.records import write_bytes_atomic
+
 LOG_FILE = "log.jsonl"
 CURVES_FILE = "curves.png"
 
@@ -36,7 +38,7 @@ def forget_after(folder: Path, step: int) -> None:
     """Drop the lines of steps after `step`, which a resumed training is going to repeat."""
     kept = [record for record in read_records(folder) if record.get("step", 0) <= step]
     text = "".join(json.dumps(record) + "\n" for record in kept)
-    (folder / LOG_FILE).write_text(text, encoding="utf-8")
+    write_bytes_atomic(folder / LOG_FILE, text.encode())
 
 
 def draw_curves(folder: Path) -> None:
