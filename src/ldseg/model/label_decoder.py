@@ -60,7 +60,8 @@ class LabelDecoder(nn.Module):
     def forward(
         self, z: Tensor, features: tuple[Tensor, ...] | None = None, keep: Tensor | None = None
     ) -> Tensor:
-        """`features` is None where the latent must do alone; `keep` (B,) is 0 for the cases where it must."""
+        """`features` is None where the latent must do alone. `keep` is 0 for the cases where it must; it and
+        `features` may speak of the first cases only, then the others must as well."""
         h = self.stem(z)
         coarse = 0
         for level, blocks in enumerate(self.blocks):
@@ -68,9 +69,15 @@ class LabelDecoder(nn.Module):
                 h = enlarge(self.raises[level - 1](h), self.strides[level - 1])
             if features is not None and len(self.image) > 0:
                 said = self.image[level](features[-1 - level])
-                h = h + (said if keep is None else said * expand_to(keep.to(said.dtype), said))
+                h = h + (said if keep is None else _kept(said, keep, h.shape[0]))
             for block in blocks:  # pyright: ignore[reportGeneralTypeIssues]
                 h = block(h)
             if level == 0 and self.coarse_head is not None:
                 coarse = depth_to_space(self.coarse_head(h), self.factor).float()
         return coarse + depth_to_space(self.head(functional.silu(self.norm(h))), self.strides[-1]).float()
+
+
+def _kept(said: Tensor, keep: Tensor, cases: int) -> Tensor:
+    """Features of the cases to keep, zero for the others of a batch of `cases`."""
+    kept = said * expand_to(keep.to(said.dtype), said)
+    return functional.pad(kept, (0, 0) * (said.ndim - 1) + (0, cases - said.shape[0]))

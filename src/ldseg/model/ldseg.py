@@ -73,11 +73,12 @@ class LDSeg(Segmenter):
         to_decode = clean if settings.decode == "clean" else z - implied_noise(z, clean, a)
         keep = torch.rand(x.shape[0], generator=generator, device=x.device) >= settings.feature_drop
 
-        segmentation = segmentation_loss(
-            self.decoder(to_decode, conditioning.features, keep), y, settings.dice
-        )
+        alone = z0[: _count_reconstructed(z0.shape[0], settings)]
+        logits = self.decoder(torch.cat([to_decode, alone]), conditioning.features, keep)
+        cases = x.shape[0]
+        segmentation = segmentation_loss(logits[:cases], y, settings.dice)
         latent = functional.mse_loss(prediction, self.reading.target(aim, noise, a))
-        reconstruction = self._reconstruction(z0, y, settings)
+        reconstruction = segmentation_loss(logits[cases:], y[: len(alone)], settings.dice)
         total = segmentation + settings.latent * latent + settings.reconstruction * reconstruction
         parts = {"segmentation": segmentation, "latent": latent, "reconstruction": reconstruction}
         return Losses(total, {name: part.detach() for name, part in parts.items()})
@@ -109,12 +110,15 @@ class LDSeg(Segmenter):
         """Logits of decode(encode(y)) without the image: the autoencoder's ceiling."""
         return self.decoder(self.label_encoder(y))
 
-    def _reconstruction(self, z0: Tensor, y: Tensor, settings: LossSettings) -> Tensor:
-        """Segmentation loss of the clean latent alone, on the first cases of the batch."""
-        if settings.reconstruction == 0:
-            return z0.new_zeros(())
-        count = max(1, round(settings.reconstruction_share * z0.shape[0]))
-        return segmentation_loss(self.decoder(z0[:count]), y[:count], settings.dice)
+
+def _count_reconstructed(cases: int, settings: LossSettings) -> int:
+    """How many cases of a batch the reconstruction term decodes: from the clean latent, without the image.
+
+    They are decoded in one call with the others: a batch of one takes a path through PyTorch's CPU
+    convolutions that is many times slower."""
+    if settings.reconstruction == 0:
+        return 0
+    return max(1, round(settings.reconstruction_share * cases))
 
 
 def _common_factor(settings: ModelSettings) -> tuple[int, ...]:
