@@ -16,4 +16,5 @@ COMMANDS = {
     "compare": "ldseg.commands.compare",
     "robustness": "ldseg.commands.robustness",
     "export": "ldseg.commands.export",
+    "doctor": "ldseg.commands.doctor",
 }
