@@ -35,7 +35,7 @@ def a_report(**changes: dict[str, Any]) -> Report:
         "convolution": {
             "conv2d fp32 GFLOP/s": 90,
             "conv3d fp32 GFLOP/s": 80,
-            "conv3d bf16 : fp32": 0.9,
+            "conv3d bf16 speed-up": 0.9,
         },
         "compile": {},
     }
@@ -150,9 +150,9 @@ def test_nothing_is_said_of_a_good_machine() -> None:
             {"device": {"GPU architecture": "sm_120", "architectures of this torch": "sm_80 sm_90"}},
             "not built for the GPU's architecture sm_120",
         ),
-        ({"convolution": {"conv3d bf16 : fp32": 4.0}}, "try --training.precision bf16"),
+        ({"convolution": {"conv3d bf16 speed-up": 4.0}}, "try --training.precision bf16"),
         (
-            {"device": {"ldseg computes in": "bf16"}, "convolution": {"conv3d bf16 : fp32": 0.3}},
+            {"device": {"ldseg computes in": "bf16"}, "convolution": {"conv3d bf16 speed-up": 0.3}},
             "try --training.precision fp32",
         ),
         ({"convolution": {"conv3d fp32 GFLOP/s": 2}}, "try another torch"),

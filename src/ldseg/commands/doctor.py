@@ -9,7 +9,7 @@ from ldseg.commands.output import print_json, print_line
 
 SUMMARY = "Tell versions, device, speed, memory and known troubles of this machine."
 USAGE = "[--seconds 60] [--json]"
-EXAMPLE = "ldseg doctor"
+EXAMPLE = "ldseg doctor > machine.txt"
 
 
 def add_arguments(parser: Any) -> None:

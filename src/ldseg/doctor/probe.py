@@ -51,7 +51,7 @@ def convolution_facts() -> Facts:
             for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
         }
         found |= {f"conv{dimensions}d {name} GFLOP/s": round(speed) for name, speed in speeds.items()}
-        found[f"conv{dimensions}d bf16 : fp32"] = round(speeds["bf16"] / speeds["fp32"], 2)
+        found[f"conv{dimensions}d bf16 speed-up"] = round(speeds["bf16"] / speeds["fp32"], 2)
     return found
 
 
@@ -68,7 +68,7 @@ def compile_facts() -> Facts:
         _wait(device)
         first = time.perf_counter() - started
         return {
-            "torch.compile : eager": round(eager / _seconds(lambda: compiled(x), device), 2),
+            "torch.compile speed-up": round(eager / _seconds(lambda: compiled(x), device), 2),
             "torch.compile first call s": round(first, 1),
         }
 

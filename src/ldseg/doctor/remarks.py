@@ -82,7 +82,7 @@ def _gpu_unknown(report: Report) -> Iterator[str]:
 
 def _other_precision(report: Report) -> Iterator[str]:
     chosen = report["device"]["ldseg computes in"]
-    ratio = _number(report["convolution"]["conv3d bf16 : fp32"])
+    ratio = _number(report["convolution"]["conv3d bf16 speed-up"])
     if chosen == "fp32" and ratio > _CLEARLY:
         yield f"bf16 is {ratio:g} times as fast as fp32 here, yet not chosen; try --training.precision bf16"
     if chosen == "bf16" and ratio < 1 / _CLEARLY:
