@@ -10,7 +10,7 @@ from typing import Any
 
 from ldseg import __version__
 from ldseg.commands import COMMANDS
-from ldseg.errors import InputError
+from ldseg.errors import InputError, ToldElsewhere
 
 DONE, OUR_FAULT, INPUT_FAULT, INTERRUPTED = 0, 1, 2, 130
 
@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(command.run(arguments))
     except argparse.ArgumentError as error:
         return _complain(f"{error}; see ldseg {words[0]} --help")
+    except ToldElsewhere:
+        return INPUT_FAULT
     except InputError as error:
         return _complain(str(error))
     except KeyboardInterrupt:

@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The message is one line for a person: which file or setting, what is wrong with it, and what to do.
     """
+
+
+class ToldElsewhere(InputError):
+    """The same, met by another process of this command, which says it."""

@@ -28,6 +28,7 @@ from ldseg.records import from_json, read_versioned, to_json, with_changes, writ
 from ldseg.settings import RunSettings
 
 if TYPE_CHECKING:
+    from ldseg.processes import Team
     from ldseg.training.run import TrainingResult
 
 DATA_FILE, SPLITS_FILE, FINGERPRINT_FILE, PLAN_FILE = (
@@ -97,27 +98,34 @@ def train_run(
     resume: bool = False,
     device: str | None = None,
     on_event: OnEvent = _silent,
+    team: Team | None = None,
 ) -> TrainingResult:
     """Train on `data` into `run`; plans and splits first where `run` has no plan and splits.
 
     `changes` go on top of the preset, nested as `RunSettings` is: {"training": {"minutes": 30}}. With
     `resume` the run continues with its own settings. `on_event` gets training's records (training/run.py),
-    and before them {"event": "settings", "run", "train", "validation", "test", "budget"}.
+    and before them {"event": "settings", "run", "train", "validation", "test", "budget"}. `team` are the
+    processes that train together (`ldseg.processes.join`); `run` and `data` must be the same files for all.
 
     Raises:
         InputError: the data or settings cannot be used, `run` holds a training already, or none to resume.
     """
     from ldseg.device import choose_device
+    from ldseg.processes import ALONE
     from ldseg.saved_model import build_segmenter, check_fit, read_settings
     from ldseg.training.run import train
 
-    folder = Path(run)
-    _check_folder(folder, resume)
-    choose_device(device)  # a device that is not here is no reason to prepare all cases first
-    if resume and changes:
-        given = ", ".join(changes)
-        raise InputError(f"{folder}: a resumed training keeps its settings; leave out what sets {given}")
-    prepared = prepare_run(Path(data), folder, options, limits, split)
+    folder, team = Path(run), team or ALONE
+
+    def prepare() -> PreparedRun:
+        _check_folder(folder, resume)
+        choose_device(device)  # a device that is not here is no reason to prepare all cases first
+        if resume and changes:
+            given = ", ".join(changes)
+            raise InputError(f"{folder}: a resumed training keeps its settings; leave out what sets {given}")
+        return prepare_run(Path(data), folder, options, limits, split)
+
+    prepared = team.after_first(prepare, lambda: _prepared_run(Path(data), folder))
     if resume:
         settings = read_settings(folder / "settings.json")
         check_fit(prepared.plan, settings, build_segmenter(settings), folder / PLAN_FILE)
@@ -134,7 +142,9 @@ def train_run(
             "budget": describe_budget(settings),
         }
     )
-    return train(prepared.dataset, prepared.plan, prepared.splits, settings, folder, resume, on_event, device)
+    return train(
+        prepared.dataset, prepared.plan, prepared.splits, settings, folder, resume, on_event, device, team
+    )
 
 
 def prepare_run(
@@ -170,6 +180,12 @@ def prepare_run(
     content = {"version": _DATA_VERSION, "root": str(dataset.root.resolve()), "options": to_json(options)}
     write_json_atomic(run / DATA_FILE, content)
     return PreparedRun(dataset, splits, plan)
+
+
+def _prepared_run(data: Path, run: Path) -> PreparedRun:
+    """What `prepare_run` left in `run`."""
+    dataset = open_dataset(data, read_data_options(run / DATA_FILE))
+    return PreparedRun(dataset, read_splits(run / SPLITS_FILE), read_plan(run / PLAN_FILE))
 
 
 def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: Path) -> RunSettings:

@@ -13,6 +13,7 @@ from ldseg.data.splits import Splits, make_splits
 from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import Plan, PlanSettings, make_plan
 from ldseg.presets import PRESETS
+from ldseg.processes import ALONE, Team
 from ldseg.settings import RunSettings
 from ldseg.training.run import TrainingResult, train
 
@@ -40,9 +41,11 @@ class Setup:
     splits: Splits
     settings: RunSettings
 
-    def run(self, folder: Path, resume: bool = False, **training: object) -> TrainingResult:
+    def run(
+        self, folder: Path, resume: bool = False, team: Team = ALONE, **training: object
+    ) -> TrainingResult:
         settings = replace(self.settings, training=replace(self.settings.training, **training))  # type: ignore[arg-type]
-        return train(self.dataset, self.plan, self.splits, settings, folder, resume)
+        return train(self.dataset, self.plan, self.splits, settings, folder, resume, team=team)
 
 
 def make_setup(tmp_path: Path) -> Setup:

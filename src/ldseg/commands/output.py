@@ -46,29 +46,32 @@ def note(text: str) -> None:
 class Progress:
     """Where a long command stands. Without a terminal, a line whenever another twentieth is done."""
 
-    def __init__(self, task: str, bar: Any = None) -> None:
-        self._task, self._bar, self._told = task, bar, 0
+    def __init__(self, task: str, bar: Any = None, silent: bool = False) -> None:
+        self._task, self._bar, self._silent, self._told = task, bar, silent, 0
         self._row = None if bar is None else bar.add_task(task, total=1.0)
 
     def show(self, share: float, text: str = "") -> None:
         """`share` of the work, 0 to 1, is done."""
         if self._bar is not None:
             self._bar.update(self._row, completed=share, description=f"{self._task}  {text}")
-        elif int(share * 20) > self._told:
+        elif int(share * 20) > self._told and not self._silent:
             self._told = int(share * 20)
             note(f"{self._task}: {share:4.0%}  {text}".rstrip())
 
     def tell(self, text: str) -> None:
         """A line that stays, above the bar."""
-        if self._bar is None:
-            note(text)
-        else:
+        if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
+        elif not self._silent:
+            note(text)
 
 
 @contextmanager
-def progress(task: str) -> Generator[Progress]:
-    """A bar on a terminal, plain lines otherwise."""
+def progress(task: str, shown: bool = True) -> Generator[Progress]:
+    """A bar on a terminal, plain lines otherwise, nothing where it is not to be `shown`."""
+    if not shown:
+        yield Progress(task, silent=True)
+        return
     if not sys.stderr.isatty():
         yield Progress(task)
         return

@@ -11,6 +11,8 @@ from ldseg.commands.output import Progress, print_json, print_line, progress
 if TYPE_CHECKING:
     from ldseg.data.cases import Case
     from ldseg.inference.predictor import Predictor
+    from ldseg.inference.run import Summary
+    from ldseg.processes import Team
 
 SUMMARY = "Segment images with a trained model."
 USAGE = "INPUT... -m RUN -o OUT [options]"
@@ -55,29 +57,50 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """0 when all were predicted; InputError when some failed with --keep-going."""
+    from ldseg.processes import join
+
+    with join(arguments.device) as team:
+        return _predict(arguments, team)
+
+
+def _predict(arguments: Any, team: Team) -> int:
     from ldseg.data.inputs import find_inputs
-    from ldseg.errors import InputError
+    from ldseg.errors import InputError, ToldElsewhere
     from ldseg.inference.run import PredictOptions, predict_cases
 
     save = tuple(part.strip() for part in arguments.save.split(","))
     options = PredictOptions(arguments.steps, arguments.samples, arguments.sampler, arguments.seed, save)
-    predictor = _load(arguments.model, arguments.device, arguments.runtime)
-    cases = find_inputs(arguments.inputs, len(predictor.plan.channels), predictor.plan.axes)
-    if arguments.part is not None:
-        cases = _part(cases, arguments.model, arguments.part, predictor.settings.training.fold)
-    with progress("predicting") as bar:
-        teller = Teller(bar, len(cases))
-        summary = predict_cases(predictor, cases, arguments.output, options, arguments.keep_going, teller)
+    device = team.device_name(arguments.device)
+
+    def look() -> tuple[Predictor, list[Case]]:
+        predictor = _load(arguments.model, device, arguments.runtime)
+        cases = find_inputs(arguments.inputs, len(predictor.plan.channels), predictor.plan.axes)
+        if arguments.part is not None:
+            cases = _part(cases, arguments.model, arguments.part, predictor.settings.training.fold)
+        return predictor, cases
+
+    predictor, cases = team.checked(look)
+    with progress("predicting", shown=team.first) as bar:
+        teller = Teller(bar, len(team.share(cases)))
+        summary = predict_cases(
+            predictor, cases, arguments.output, options, arguments.keep_going, teller, team
+        )
+    if team.first:
+        _tell(arguments, summary, len(cases))
+    if summary.failed:
+        problem = f"{len(summary.failed)} of {len(cases)} images failed: {', '.join(summary.failed)}"
+        raise InputError(problem) if team.first else ToldElsewhere(problem)
+    return 0
+
+
+def _tell(arguments: Any, summary: Summary, cases: int) -> None:
     if arguments.json:
         files = {name: [str(path) for path in paths] for name, paths in summary.done.items()}
         print_json({"done": files, "failed": summary.failed})
     else:
-        print_line(f"{len(summary.done)} of {len(cases)} images are segmented, in {arguments.output}")
+        print_line(f"{len(summary.done)} of {cases} images are segmented, in {arguments.output}")
         for problem in summary.failed.values():
             print_line(f"failed: {problem}")
-    if summary.failed:
-        raise InputError(f"{len(summary.failed)} of {len(cases)} images failed: {', '.join(summary.failed)}")
-    return 0
 
 
 def _load(model: Path, device: str | None, runtime: str) -> Predictor:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldseg.commands.options import add_data_section, add_json, add_section, data_options, given_section
 from ldseg.commands.output import Progress, note, print_json, print_line, progress
 from ldseg.commands.plan import add_run_arguments, plan_settings, split_options
+
+if TYPE_CHECKING:
+    from ldseg.processes import Team
 
 SUMMARY = "Train a model on a folder of images and masks."
 USAGE = "DATA -o RUN [options]"
@@ -47,13 +50,20 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Train; 130 when interrupted."""
+    from ldseg.processes import join
+
+    with join(arguments.device) as team:
+        return _train(arguments, team)
+
+
+def _train(arguments: Any, team: Team) -> int:
     from ldseg.workflow import train_run
 
     changes = {section: given_section(arguments, section) for section in SECTIONS}
     changes = {section: given for section, given in changes.items() if given}
     if arguments.control is not None:
         changes["control"] = arguments.control
-    with progress("training") as bar:
+    with progress("training", shown=team.first) as bar:
         result = train_run(
             arguments.dataset,
             arguments.output,
@@ -65,7 +75,10 @@ def run(arguments: Any) -> int:
             arguments.resume,
             arguments.device,
             Teller(bar),
+            team,
         )
+    if not team.first:
+        return _INTERRUPTED if result.interrupted else 0
     if arguments.json:
         print_json({**vars(result), "folder": str(result.folder)})
     again = shlex.join(["ldseg", "train", str(arguments.dataset), "-o", str(arguments.output), "--resume"])

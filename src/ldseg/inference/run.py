@@ -1,4 +1,4 @@
-"""Many cases one after the other: read, segment, write.
+"""Many cases one after the other: read, segment, write. Several processes share them out.
 
 OUT/NAME.ext ...       results (see writer.py)
     plan.json          of the model: classes and their ids
@@ -7,6 +7,7 @@ OUT/NAME.ext ...       results (see writer.py)
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ldseg.errors import InputError
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.writer import OUTPUTS, output_paths, write_prediction
 from ldseg.planning.plan import write_plan
+from ldseg.processes import ALONE, Team
 from ldseg.records import write_json_atomic
 from ldseg.settings import SamplingSettings
 
@@ -62,21 +64,62 @@ def predict_cases(
     options: PredictOptions,
     keep_going: bool = False,
     on_event: OnEvent = lambda _: None,
+    team: Team = ALONE,
 ) -> Summary:
-    """Predict `cases` into the folder `out`.
+    """Predict `cases` into the folder `out`; the processes of a `team` predict a share each.
 
     `on_event` gets {"event": "predicted", "case", "seconds", "files"} or {"event": "failed", "case",
-    "error"}.
+    "error"} for each case of this process. The summary is of all.
 
     Raises:
         InputError: illegal options, a folder that cannot be used, or (unless `keep_going`) a bad case;
             the cases before it stay written.
     """
     sampling = predictor.sampling(options.steps, options.samples, options.sampler)
+    team.first_does(lambda: _begin(predictor, cases, out, options, sampling))
+
+    def predict_share() -> Summary:
+        return _predict_all(predictor, team.share(cases), out, options, sampling, keep_going, on_event)
+
+    return _joined(team.checked(predict_share), team)
+
+
+def _begin(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    out: Path,
+    options: PredictOptions,
+    sampling: SamplingSettings,
+) -> None:
+    """The folder, and in it what is said once for all cases."""
     _prepare_folder(out, cases, options, sampling)
     write_plan(out / "plan.json", predictor.plan)
     made = {"version": RUN_VERSION, "sampling": sampling, "seed": options.seed, "save": options.save}
     write_json_atomic(out / "prediction.json", made)
+
+
+def _joined(summary: Summary, team: Team) -> Summary:
+    """The summaries of all processes as one."""
+    files = {name: [str(path) for path in paths] for name, paths in summary.done.items()}
+    done: dict[str, tuple[Path, ...]] = {}
+    failed: dict[str, str] = {}
+    for text in team.texts(json.dumps([files, summary.failed])):
+        their_files, their_failed = json.loads(text)
+        done |= {name: tuple(Path(path) for path in paths) for name, paths in their_files.items()}
+        failed |= their_failed
+    return Summary(done, failed)
+
+
+def _predict_all(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    out: Path,
+    options: PredictOptions,
+    sampling: SamplingSettings,
+    keep_going: bool,
+    on_event: OnEvent,
+) -> Summary:
+    """One case after the other, in this process."""
     done: dict[str, tuple[Path, ...]] = {}
     failed: dict[str, str] = {}
     for case in cases:

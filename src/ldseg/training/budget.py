@@ -1,6 +1,7 @@
 """How long to train, and how far we are: steps, epochs, wall-clock minutes or CPU minutes of the process.
 
 Time counts training steps alone: validation, saving and the time between two sittings do not use it up.
+Several processes agree on it: wall-clock is their mean, CPU time their sum.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ldseg.errors import InputError
+from ldseg.processes import ALONE, Team
 from ldseg.settings import TrainingSettings
 
 
@@ -24,6 +26,8 @@ class Budget:
     step: int = 0
     spent: float = 0.0
     """Seconds of training so far, all sittings together."""
+    pool: Callable[[float], float] = float
+    """From the seconds of this process in a step to those that count."""
     _started: float | None = field(default=None, repr=False)
 
     def progress(self) -> float:
@@ -39,12 +43,12 @@ class Budget:
     def end_step(self) -> None:
         """The clock stops here and the step counts."""
         if self._started is not None:
-            self.spent += self.clock() - self._started
+            self.spent += self.pool(self.clock() - self._started)
         self._started = None
         self.step += 1
 
 
-def make_budget(settings: TrainingSettings, steps_per_epoch: int) -> Budget:
+def make_budget(settings: TrainingSettings, steps_per_epoch: int, team: Team = ALONE) -> Budget:
     """The budget that the settings name.
 
     Raises:
@@ -61,5 +65,6 @@ def make_budget(settings: TrainingSettings, steps_per_epoch: int) -> Budget:
     if name in ("steps", "epochs"):
         steps = value if name == "steps" else value * steps_per_epoch
         return Budget(steps, None, time.monotonic)
-    clock = time.monotonic if name == "minutes" else time.process_time
-    return Budget(None, 60.0 * value, clock)
+    if name == "minutes":
+        return Budget(None, 60.0 * value, time.monotonic, pool=lambda spent: team.sums(spent)[0] / team.size)
+    return Budget(None, 60.0 * value, time.process_time, pool=lambda spent: team.sums(spent)[0])

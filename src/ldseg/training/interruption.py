@@ -1,4 +1,8 @@
-"""SIGINT and SIGTERM ask training to save and stop after the current step; a second one stops at once."""
+"""SIGINT and SIGTERM ask training to save and stop after the current step; a second one stops at once.
+
+Where a launcher started several processes, one wish may reach a process twice, from the launcher and from the
+scheduler above it. Then a second signal means no more than the first.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,11 @@ class StopRequest:
 
 
 @contextmanager
-def listen_for_stop() -> Generator[StopRequest]:
-    """Signals set the request while inside; only the main thread can listen, others never see one."""
+def listen_for_stop(launched: bool = False) -> Generator[StopRequest]:
+    """Signals set the request while inside; only the main thread can listen, others never see one.
+
+    `launched`: by a launcher, together with other processes.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -26,7 +33,7 @@ def listen_for_stop() -> Generator[StopRequest]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         del frame
-        if request.wanted:
+        if request.wanted and not launched:
             raise KeyboardInterrupt(f"signal {number} twice")
         request.wanted = True
 

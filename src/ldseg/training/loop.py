@@ -10,11 +10,14 @@ from torch import Tensor, nn
 
 from ldseg.device import autocast, memory_format
 from ldseg.model.segmenter import Losses, Segmenter
+from ldseg.processes import ALONE, Team
 from ldseg.settings import RunSettings, TrainingSettings
 from ldseg.training.budget import Budget
+from ldseg.training.distributed import average_gradients
 from ldseg.training.ema import follow, warm_decay
 
 _LOWEST_RATE = 0.01  # share of the learning rate that the cosine ends with
+_RANK_APART = 2**48  # between the seeds of two processes; more than all steps of a training
 
 
 def make_optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -40,9 +43,13 @@ class Learner:
     optimiser: torch.optim.Optimizer
     settings: RunSettings
     device: torch.device
+    team: Team = ALONE
 
     def step(self, x: Tensor, y: Tensor, budget: Budget) -> Losses:
-        """One update. All its randomness comes from (seed, step), so that a resumed run repeats it."""
+        """One update by this process's cases x, y of the step.
+
+        All its randomness comes from (seed, step, rank), so that a resumed run repeats it.
+        """
         training = self.settings.training
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(training, budget.step, budget.progress())
@@ -51,6 +58,7 @@ class Learner:
             losses = self.model.loss(x, y.to(self.device), self.settings.loss, self._generator(budget.step))
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
+        average_gradients(self.model, len(x) / (training.batch or len(x)), self.team)
         nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
         self.optimiser.step()
         follow(self.average, self.model, warm_decay(training.ema, budget.step), training.ema_modules)
@@ -58,6 +66,6 @@ class Learner:
 
     def _generator(self, step: int) -> torch.Generator:
         """Times and noise of this step; dropout, which takes no generator, is seeded beside it."""
-        seed = (self.settings.training.seed * 1_000_003 + step) % 2**63
+        seed = (self.settings.training.seed * 1_000_003 + step + self.team.rank * _RANK_APART) % 2**63
         torch.manual_seed(seed)
         return torch.Generator(self.device).manual_seed(seed)

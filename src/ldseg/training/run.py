@@ -16,17 +16,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ldseg.data.cases import Case
 from ldseg.data.datasets import DataSet
 from ldseg.data.splits import Splits, write_splits
 from ldseg.device import choose_device, memory_format
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.cache import Cache, build_cache
+from ldseg.processes import ALONE, Team
 from ldseg.saved_model import build_segmenter, save_model
 from ldseg.settings import RunSettings
 from ldseg.training.budget import Budget, make_budget
 from ldseg.training.card import write_card
 from ldseg.training.checkpoint import Counters, load_state, save_state
+from ldseg.training.distributed import start_equal
 from ldseg.training.ema import copy_for_average
 from ldseg.training.interruption import listen_for_stop
 from ldseg.training.logbook import Record, append_record, draw_curves, forget_after
@@ -62,38 +65,63 @@ def train(
     resume: bool = False,
     on_event: OnEvent = _silent,
     device_name: str | None = None,
+    team: Team = ALONE,
 ) -> TrainingResult:
     """Train `settings.control` or the model on one fold of `dataset`, into `run_folder`.
+
+    The processes of a `team` share out each step's batch and the preparation of the cases; the first writes
+    and reports all else.
 
     An interrupted run continues with `resume` as if it had not been interrupted (bit-equal on a CPU when the
     budget is steps or epochs).
 
     Raises:
-        InputError: nothing to train on, no room, a case that cannot be prepared, no state to resume.
+        InputError: nothing to train on, no room, a case that cannot be prepared, no state to resume, fewer
+            cases in a batch than processes.
     """
     part = splits.part(settings.training.fold)
     if not part.train:
         raise InputError(f"{dataset.root}: no case to train on; check splits.json")
-    run_folder.mkdir(parents=True, exist_ok=True)
-    write_splits(run_folder / "splits.json", splits)
+    batch = settings.training.batch or plan.batch
+    if batch < team.size:
+        raise InputError(
+            f"training.batch is {batch}, for {team.size} processes to share; start at most {batch} of them, "
+            f"or choose --training.batch {team.size} or more"
+        )
+    settings = replace(settings, training=replace(settings.training, batch=batch))
+    team.first_does(lambda: _write_splits(run_folder, splits))
     wanted = set(part.train) | set(part.validation)
     cases = [case for case in dataset.cases if case.name in wanted]
-    cache = build_cache(
-        dataset, cases, plan, run_folder / "cache", lambda name: on_event({"event": "prepared", "case": name})
-    )
-    device = choose_device(device_name)
-    batch = settings.training.batch or plan.batch
-    settings = replace(settings, training=replace(settings.training, batch=batch))
-    run = _Run(plan, settings, run_folder, cache, _learner(settings, device), on_event)
+    cache = _build_cache(dataset, cases, plan, run_folder / "cache", on_event, team)
+    device = team.checked(lambda: choose_device(team.device_name(device_name)))
+    run = _Run(plan, settings, run_folder, cache, _learner(settings, device, team), on_event)
     return run.train(part.train, part.validation, resume, str(dataset.root.name))
 
 
-def _learner(settings: RunSettings, device: torch.device) -> Learner:
+def _write_splits(run_folder: Path, splits: Splits) -> None:
+    run_folder.mkdir(parents=True, exist_ok=True)
+    write_splits(run_folder / "splits.json", splits)
+
+
+def _build_cache(
+    dataset: DataSet, cases: Sequence[Case], plan: Plan, folder: Path, on_event: OnEvent, team: Team
+) -> Cache:
+    """All cases prepared, by each process its share."""
+
+    def report(name: str) -> None:
+        on_event({"event": "prepared", "case": name})
+
+    team.checked(lambda: build_cache(dataset, team.share(cases), plan, folder, report))
+    return Cache(folder, tuple(case.name for case in cases))
+
+
+def _learner(settings: RunSettings, device: torch.device, team: Team) -> Learner:
     torch.manual_seed(settings.training.seed)
     model = build_segmenter(settings).to(device)
     model.to(memory_format=memory_format(settings.model.dimensions))  # pyright: ignore[reportCallIssue]
+    start_equal(model, team)
     average = copy_for_average(model)
-    return Learner(model, average, make_optimiser(model, settings.training), settings, device)
+    return Learner(model, average, make_optimiser(model, settings.training), settings, device, team)
 
 
 class _Run:
@@ -109,7 +137,7 @@ class _Run:
         on_event: OnEvent,
     ) -> None:
         self.plan, self.settings, self.folder = plan, settings, folder
-        self.cache, self.learner, self.on_event = cache, learner, on_event
+        self.cache, self.learner, self.on_event, self.team = cache, learner, on_event, learner.team
         self.counters = Counters()
         self.dice = -1.0
 
@@ -118,9 +146,9 @@ class _Run:
     ) -> TrainingResult:
         training = self.settings.training
         batch = training.batch or self.plan.batch
-        budget = make_budget(training, steps_per_epoch=-(-len(train_names) // batch))
+        budget = make_budget(training, -(-len(train_names) // batch), self.team)
         if resume:
-            self.counters = self._load()
+            self.counters = self.team.checked(self._load)
             budget.step, budget.spent = self.counters.step, self.counters.spent
         self.card = write_card(self.plan, self.settings, data_name, train_names)
         watched = [
@@ -128,19 +156,21 @@ class _Run:
             for name in sorted(validation_names)[: training.validation_cases]
         ]
         visits = Visits(self.cache, train_names, self.plan, self.settings.augment, training.seed)
-        with listen_for_stop() as stop:
+        with listen_for_stop(launched=self.team.size > 1) as stop:
             saved = time.monotonic()
-            stream = batches(visits, batch, budget.step, training.workers)
-            while budget.progress() < 1 and not stop.wanted:
+            stopped = False
+            stream = batches(visits, batch, budget.step, training.workers, self.team)
+            while budget.progress() < 1 and not stopped:
                 self._step(stream, budget)
                 if budget.progress() * training.validations >= self.counters.validations + 1:
                     self._validate(watched, budget)
                 if time.monotonic() - saved > 60 * training.save_minutes:
                     self._save(budget)
                     saved = time.monotonic()
-            self.counters.finished = not stop.wanted
-            self._save(budget)
-        return TrainingResult(self.folder, budget.step, self.dice, stop.wanted)
+                stopped = self.team.sums(stop.wanted)[0] > 0
+            self.counters.finished = not stopped
+            self.team.checked(lambda: self._save(budget))
+        return TrainingResult(self.folder, budget.step, self.dice, stopped)
 
     def _step(self, stream: object, budget: Budget) -> None:
         budget.start_step()
@@ -161,7 +191,7 @@ class _Run:
 
     def _validate(self, watched: list[tuple[Tensor, Tensor]], budget: Budget) -> None:
         self.counters.validations += 1
-        if not watched:
+        if not watched or not self.team.first:
             return
         found: Validation = validate(self.learner.average, watched, self.settings, self.learner.device)
         self.dice = found.dice
@@ -179,6 +209,8 @@ class _Run:
             save_model(self.folder / "best", self.learner.average, self.plan, self.settings, self.card)
 
     def _save(self, budget: Budget) -> None:
+        if not self.team.first:
+            return
         self.counters.step, self.counters.spent = budget.step, budget.spent
         learner = self.learner
         save_model(self.folder, learner.average, self.plan, self.settings, self.card)
@@ -189,9 +221,12 @@ class _Run:
     def _load(self) -> Counters:
         learner = self.learner
         counters = load_state(self.folder, learner.model, learner.average, learner.optimiser)
-        forget_after(self.folder, counters.step)
+        if self.team.first:
+            forget_after(self.folder, counters.step)
         return counters
 
     def _log(self, record: Record) -> None:
+        if not self.team.first:
+            return
         append_record(self.folder, record)
         self.on_event(record)

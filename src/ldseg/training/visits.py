@@ -18,6 +18,7 @@ from ldseg.planning.plan import Plan
 from ldseg.preprocessing.augment import make_augment
 from ldseg.preprocessing.cache import Cache
 from ldseg.preprocessing.patches import crop, sample_corner
+from ldseg.processes import ALONE, Team
 from ldseg.settings import AugmentSettings
 
 IGNORED = -1
@@ -76,19 +77,21 @@ def cut(image: Any, labels: Any, corner: Sequence[int], plan: Plan) -> tuple[Ten
 
 
 class VisitNumbers(Sampler[list[int]]):
-    """Batches of visit numbers from a step on, without end."""
+    """Batches of visit numbers from a step on, without end; of each, this process's share."""
 
-    def __init__(self, batch: int, first_step: int) -> None:
-        self.batch, self.first_step = batch, first_step
+    def __init__(self, batch: int, first_step: int, team: Team = ALONE) -> None:
+        self.batch, self.first_step, self.team = batch, first_step, team
 
     def __iter__(self) -> Iterator[list[int]]:
         step = self.first_step
         while True:
-            yield list(range(step * self.batch, (step + 1) * self.batch))
+            yield list(self.team.share(range(step * self.batch, (step + 1) * self.batch)))
             step += 1
 
 
-def batches(visits: Visits, batch: int, first_step: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """(x, y) of each step from `first_step` on, without end."""
-    loader = DataLoader(visits, batch_sampler=VisitNumbers(batch, first_step), num_workers=workers)
+def batches(
+    visits: Visits, batch: int, first_step: int, workers: int, team: Team = ALONE
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(x, y) of each step from `first_step` on, without end. `batch` counts the cases of all processes."""
+    loader = DataLoader(visits, batch_sampler=VisitNumbers(batch, first_step, team), num_workers=workers)
     return iter(loader)

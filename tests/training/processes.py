@@ -1,0 +1,92 @@
+"""Several processes on this machine that train or predict over gloo, as torchrun would start them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import multiprocessing
+
+from ldseg.processes import Team, join
+from ldseg.training.loop import Learner
+
+Work = Callable[..., None]
+
+
+def _enter(rank: int, size: int, port: int, work: Work, arguments: tuple[Any, ...]) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    with join("cpu") as team:
+        work(team, *arguments)
+
+
+def run_together(size: int, work: Work, *arguments: Any) -> None:
+    """`work(team, *arguments)` in `size` processes; raises what one of them raised."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(_enter, (size, port, work, arguments), nprocs=size)
+
+
+def torchrun(size: int, *words: object) -> subprocess.CompletedProcess[str]:
+    """`torchrun --nproc-per-node SIZE -m ldseg WORDS`."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)]
+    return subprocess.run(
+        [*command, "-m", "ldseg", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+    )
+
+
+def train_until(team: Team, setup: Any, folder: Path, stop_after: int) -> None:
+    """Train `setup` (training_setup.Setup) as one of a team, of which the last is told to stop after a step.
+
+    Raises:
+        AssertionError: the processes' weights differ.
+    """
+    usual = Learner.step
+
+    def step(self: Learner, *arguments: Any) -> Any:
+        losses = usual(self, *arguments)
+        values = [*self.model.state_dict().values(), *self.average.state_dict().values()]
+        assert len(set(team.texts(repr([value.double().sum().item() for value in values])))) == 1
+        if team.rank == team.size - 1 and arguments[2].step + 1 == stop_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)  # a launcher's, after the scheduler's
+        return losses
+
+    Learner.step = step  # type: ignore[method-assign]
+    result = setup.run(folder, False, team)
+    assert (result.steps, result.interrupted) == (stop_after, True)
+
+
+def meet(team: Team, folder: Path) -> None:
+    """All that a team agrees on, written by each process for itself."""
+    from ldseg.errors import InputError, ToldElsewhere
+
+    def fail_in_the_second() -> None:
+        if team.rank == 1:
+            raise InputError("a.png: is broken")
+
+    try:
+        team.checked(fail_in_the_second)
+        problem = "none"
+    except ToldElsewhere as error:
+        problem = f"elsewhere: {error}"
+    except InputError as error:
+        problem = f"here: {error}"
+    said = [*team.texts("é" * (team.rank + 1)), problem, str(team.sums(team.rank + 1, 0.5))]
+    (folder / str(team.rank)).write_text("\n".join(said), encoding="utf-8")
