@@ -31,7 +31,7 @@ def default_preset(plan: Plan) -> RunSettings:
         dimensions=plan.dimensions,
         image_channels=len(plan.channels),
         classes=len(plan.classes),
-        label_encoder=PyramidSettings((latent_width,), (label_stem,)),
+        label_encoder=PyramidSettings((latent_width,), (label_stem,), stem_width=1),
         image_encoder=ImageEncoderSettings(
             PyramidSettings(widths, strides, blocks=2, attention=(len(widths) - 1,)),
             context=below,
@@ -80,11 +80,11 @@ def paper_preset(plan: Plan) -> RunSettings:
         decoder=DecoderSettings(
             PyramidSettings((32, 64, 64, 32, 32), strides, norm="batch", dropout=0.2),
             image_features=False,
-            coarse_head=False,
             raise_width=3,
         ),
         latent_channels=1,
         latent_norm="case",
+        linear_shortcut=False,
         renormalise=True,
         noise=NoiseSettings(schedule="cosine", parameterisation="noise", pure_noise_share=0.0),
     )

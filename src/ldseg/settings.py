@@ -52,6 +52,8 @@ class PyramidSettings:
     dropout: float = 0.0
     attention: tuple[int, ...] = ()
     """Levels with self-attention after their blocks."""
+    stem_width: Literal[1, 3] = 3
+    """Width of the first convolution, after space-to-depth."""
     down: Literal["convolution", "pool"] = "convolution"
     """How a level is reached from the one before: a strided convolution, or the largest value."""
 
@@ -105,8 +107,6 @@ class DecoderSettings:
     """Described finest level first, as the encoders; the decoder walks it backwards."""
     image_features: bool = True
     """Whether the image's features of each level are added on the way up."""
-    coarse_head: bool = True
-    """Whether a first guess of the logits is read straight off the latent grid."""
     raise_width: Literal[1, 3] = 1
     """Width of the convolutions between two levels."""
 
@@ -127,6 +127,9 @@ class ModelSettings:
     latent_norm: Literal["position", "case"] = "position"
     """position: unit mean square over channels at each position. case: zero mean, unit variance over a case
     (paper; cannot represent an empty mask)."""
+    linear_shortcut: bool = True
+    """Whether a linear map of each latent cell's voxels leads around the label encoder's network, and another
+    around the decoder's: the latent carries most of a label from the start and the networks mend the rest."""
     renormalise: bool = False
     """Whether sampling normalises each clean estimate as the label encoder does (paper)."""
     noise: NoiseSettings = field(default_factory=NoiseSettings)

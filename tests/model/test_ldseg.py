@@ -40,6 +40,22 @@ def test_the_clean_latent_of_a_case_does_not_depend_on_its_batch(plan: Plan, pre
     torch.testing.assert_close(model.label_encoder(y)[1:2], model.label_encoder(y[1:2]), rtol=1e-4, atol=1e-4)
 
 
+def test_the_linear_shortcuts_carry_each_latent_cell_by_themselves(plan: Plan) -> None:
+    model = build(plan, "default")
+    silent = (model.label_encoder.head, model.decoder.head)
+    with torch.no_grad():
+        for parameter in [p for module in silent for p in module.parameters()]:
+            parameter.zero_()
+    _, y = batch_of(plan)
+    changed = y.clone()
+    cell = (0, *(slice(factor) for factor in plan.latent_factor))
+    changed[cell] = (y[cell] + 1) % 3
+    moved = (model.reconstruct(changed) != model.reconstruct(y)).any(1)
+    assert moved[cell].any()
+    moved[cell] = False
+    assert not moved.any()
+
+
 def label_gradient(model: LDSeg, plan: Plan, loss: LossSettings) -> Tensor:
     x, y = batch_of(plan)
     model.zero_grad()

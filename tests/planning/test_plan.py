@@ -30,7 +30,7 @@ def test_small_volumes_are_one_patch_on_a_fine_latent_grid() -> None:
     assert made.strides == ((2, 2, 2),) * 3
     assert made.latent_levels == 2
     assert made.latent_factor == (4, 4, 4)
-    assert made.latent_channels == 8
+    assert made.latent_channels == 32
     assert made.batch == 2
     assert made.mirror_axes == ()
 
@@ -38,7 +38,7 @@ def test_small_volumes_are_one_patch_on_a_fine_latent_grid() -> None:
 def test_large_structures_get_a_coarser_latent_grid() -> None:
     made = plan(shapes=((96, 96, 96),), width=40.0)
     assert made.latent_factor == (8, 8, 8)
-    assert made.latent_channels == 16
+    assert made.latent_channels == 32
     assert len(made.strides) > made.latent_levels
 
 
@@ -50,6 +50,7 @@ def test_large_pictures_of_large_structures_start_at_a_quarter() -> None:
     fine = plan(axes="yx", shapes=((534, 512),), spacing=(1.0, 1.0), width=8.0)
     assert fine.strides[0] == (2, 2)
     assert fine.latent_factor == (4, 4)
+    assert (made.latent_channels, fine.latent_channels) == (32, 8)
 
 
 def test_thick_slices_are_halved_late() -> None:

@@ -29,7 +29,12 @@ class UNet(Segmenter):
         self.image_encoder = ImageEncoder(settings.dimensions, settings.image_channels, image)
         reached = image.pyramid.widths[: len(image.pyramid.widths) - image.context]
         self.decoder = LabelDecoder(
-            settings.dimensions, settings.classes, image.embedding, reached, settings.decoder
+            settings.dimensions,
+            settings.classes,
+            image.embedding,
+            reached,
+            settings.decoder,
+            settings.linear_shortcut,
         )
 
     def loss(

@@ -1,8 +1,8 @@
 """Clean latent to logits (Zaman et al. 2026, the label decoder).
 
 The image's features may be added at each level on the way up. They are dropped for some cases in training, so
-that the latent can carry the label by itself. A coarse head reads a first guess of all logits straight off
-the latent grid, which the finer levels correct: the latent learns to carry the label in far fewer steps.
+that the latent can carry the label by itself. A linear shortcut reads a first guess of all logits straight off
+the latent, which the levels correct: the latent learns to carry the label in far fewer steps.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class LabelDecoder(nn.Module):
         latent_channels: int,
         image_widths: tuple[int, ...],
         settings: DecoderSettings,
+        linear_shortcut: bool = False,
     ) -> None:
         super().__init__()
         pyramid = settings.pyramid
@@ -51,11 +52,8 @@ class LabelDecoder(nn.Module):
         self.norm = normalisation(dimensions, widths[-1], pyramid.norm)
         self.head = convolution(dimensions, widths[-1], classes * prod(self.strides[-1]), 1)
         self.factor = pyramid.factor
-        self.coarse_head = (
-            convolution(dimensions, widths[0], classes * prod(self.factor), 1)
-            if settings.coarse_head
-            else None
-        )
+        cell = classes * prod(self.factor)
+        self.shortcut = convolution(dimensions, latent_channels, cell, 1) if linear_shortcut else None
 
     def forward(
         self, z: Tensor, features: tuple[Tensor, ...] | None = None, keep: Tensor | None = None
@@ -63,7 +61,6 @@ class LabelDecoder(nn.Module):
         """`features` is None where the latent must do alone. `keep` is 0 for the cases where it must; it and
         `features` may speak of the first cases only, then the others must as well."""
         h = self.stem(z)
-        coarse = 0
         for level, blocks in enumerate(self.blocks):
             if level > 0:
                 h = enlarge(self.raises[level - 1](h), self.strides[level - 1])
@@ -72,9 +69,10 @@ class LabelDecoder(nn.Module):
                 h = h + (said if keep is None else _kept(said, keep, h.shape[0]))
             for block in blocks:  # pyright: ignore[reportGeneralTypeIssues]
                 h = block(h)
-            if level == 0 and self.coarse_head is not None:
-                coarse = depth_to_space(self.coarse_head(h), self.factor).float()
-        return coarse + depth_to_space(self.head(functional.silu(self.norm(h))), self.strides[-1]).float()
+        logits = depth_to_space(self.head(functional.silu(self.norm(h))), self.strides[-1]).float()
+        if self.shortcut is None:
+            return logits
+        return logits + depth_to_space(self.shortcut(z), self.factor).float()
 
 
 def _kept(said: Tensor, keep: Tensor, cases: int) -> Tensor:

@@ -6,11 +6,13 @@ empty mask must stay different from one that is full.
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ldseg.model.blocks import convolution, normalisation
+from ldseg.model.blocks import convolution, normalisation, space_to_depth
 from ldseg.model.pyramid import Pyramid
 from ldseg.settings import PyramidSettings
 
@@ -40,7 +42,13 @@ class LabelEncoder(nn.Module):
     """y (B, *S) with indices 0..K-1, negative where ignored, to z0 (B, C, *S / f)."""
 
     def __init__(
-        self, dimensions: int, classes: int, latent_channels: int, latent_norm: str, settings: PyramidSettings
+        self,
+        dimensions: int,
+        classes: int,
+        latent_channels: int,
+        latent_norm: str,
+        settings: PyramidSettings,
+        linear_shortcut: bool = False,
     ) -> None:
         super().__init__()
         width = settings.widths[-1]
@@ -49,8 +57,14 @@ class LabelEncoder(nn.Module):
         self.pyramid = Pyramid(dimensions, classes, settings)
         self.norm = normalisation(dimensions, width, settings.norm)
         self.head = convolution(dimensions, width, latent_channels, 1)
+        self.factor = settings.factor
+        cell = classes * prod(self.factor)
+        self.shortcut = convolution(dimensions, cell, latent_channels, 1) if linear_shortcut else None
 
     def forward(self, y: Tensor) -> Tensor:
-        h = self.pyramid(one_hot(y, self.classes))[-1]
+        label = one_hot(y, self.classes)
+        h = self.pyramid(label)[-1]
         z = self.head(functional.silu(self.norm(h)))
+        if self.shortcut is not None:
+            z = z + self.shortcut(space_to_depth(label, self.factor))
         return self.latent_norm(z.float())

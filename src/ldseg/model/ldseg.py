@@ -39,7 +39,12 @@ class LDSeg(Segmenter):
         self.signal = make_schedule(settings.noise.schedule, settings.noise.min_signal)
         self.reading = PARAMETERISATIONS[settings.noise.parameterisation]
         self.label_encoder = LabelEncoder(
-            d, settings.classes, latent, settings.latent_norm, settings.label_encoder
+            d,
+            settings.classes,
+            latent,
+            settings.latent_norm,
+            settings.label_encoder,
+            settings.linear_shortcut,
         )
         self.image_encoder = ImageEncoder(d, settings.image_channels, settings.image_encoder)
         denoiser = Denoiser if settings.denoiser.form == "light" else FullDenoiser
@@ -51,6 +56,7 @@ class LDSeg(Segmenter):
             latent,
             settings.image_encoder.pyramid.widths[:reached],
             settings.decoder,
+            settings.linear_shortcut,
         )
 
     @classmethod

@@ -44,7 +44,9 @@ class Pyramid(nn.Module):
     def __init__(self, dimensions: int, inputs: int, settings: PyramidSettings) -> None:
         super().__init__()
         self.stem_stride = settings.strides[0]
-        self.stem = convolution(dimensions, inputs * prod(self.stem_stride), settings.widths[0])
+        self.stem = convolution(
+            dimensions, inputs * prod(self.stem_stride), settings.widths[0], settings.stem_width
+        )
         widths, pools = settings.widths, settings.down == "pool"
         inputs_of = (widths[0], *(widths[:-1] if pools else widths[1:]))
         self.levels = nn.ModuleList(

@@ -100,5 +100,6 @@ def _with_time(axes: str, size: tuple[int, ...], stride: Stride) -> Stride:
 
 
 def _latent_channels(strides: list[Stride]) -> int:
-    """More channels where one latent cell stands for more pixels."""
-    return 16 if max(prod(axis) for axis in zip(*strides, strict=True)) >= 8 else 8
+    """More channels where one latent cell stands for more voxels."""
+    cell = prod(prod(axis) for axis in zip(*strides, strict=True))
+    return max(8, min(32, cell // 2))
