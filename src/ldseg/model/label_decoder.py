@@ -1,8 +1,8 @@
 """Clean latent to logits (Zaman et al. 2026, the label decoder).
 
 The image's features may be added at each level on the way up. They are dropped for some cases in training, so
-that the latent can carry the label by itself. A linear shortcut reads a first guess of the logits off the bare
-latent, which the levels correct: the latent learns to carry the label in far fewer steps.
+that the latent can carry the label by itself. A linear shortcut reads a first guess of the logits off the
+bare latent, which the levels correct: the latent learns to carry the label in far fewer steps.
 """
 
 from __future__ import annotations
