@@ -1,0 +1,123 @@
+"""What a report is made from: the run's data, and the cases that it is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ldseg.data.cases import Case, DataOptions, DataSet
+from ldseg.data.datasets import open_dataset
+from ldseg.data.faults import file_error, listed
+from ldseg.data.splits import read_splits
+from ldseg.errors import InputError
+from ldseg.planning.plan import Plan
+from ldseg.records import read_json
+from ldseg.settings import RunSettings
+from ldseg.workflow import DATA_FILE, SPLITS_FILE, read_data_options
+
+Part = Literal["test", "validation", "all", "scored"]
+
+
+@dataclass(frozen=True)
+class Material:
+    """A data set and the cases to measure, all of them with masks."""
+
+    dataset: DataSet
+    part: Part
+    cases: tuple[Case, ...]
+    seen: bool
+    """Whether the model was trained on some of them."""
+
+
+def open_run_data(run: Path, data: Path | None, plan: Plan) -> DataSet:
+    """The data set of the training, or the one at `data` read in the same way.
+
+    Raises:
+        InputError: it is not where it was or cannot be read, nothing says where it is, or its classes are
+            not the model's.
+    """
+    stored = run / DATA_FILE
+    options = read_data_options(stored) if stored.is_file() else DataOptions()
+    root = data
+    if root is None:
+        if not stored.is_file():
+            raise file_error(
+                stored, "there is no such file", "say where the images and masks are with --data"
+            )
+        root = Path(str(read_json(stored, "say where the images and masks are with --data").get("root", "")))
+        if not root.exists():
+            raise file_error(
+                root, f"the data of {run.name} are no longer there", "say where they are with --data"
+            )
+    dataset = open_dataset(root, options)
+    _refuse_other_classes(dataset, plan)
+    return dataset
+
+
+def choose_cases(
+    run: Path,
+    dataset: DataSet,
+    settings: RunSettings,
+    part: Literal["test", "validation"] | None,
+    scored: Sequence[str] | None,
+    limit: int | None,
+) -> Material:
+    """The cases that have scores already, else those of `part`, else of the test part, else of the
+    validation fold; all where the data are others than the training's. At most `limit`, evenly spaced.
+
+    Raises:
+        InputError: there is no such case, or the limit is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"limit is {limit}; choose 1 or more cases")
+    path = run / SPLITS_FILE
+    splits = read_splits(path) if path.is_file() else None
+    fold = None if splits is None else splits.part(settings.training.fold)
+    labelled = {case.name: case for case in dataset.cases if case.labels}
+    parts: dict[Part, Sequence[str]] = {}
+    if scored is not None:
+        parts["scored"] = scored
+    elif splits is not None and fold is not None:
+        known: dict[Part, Sequence[str]] = {"test": splits.test, "validation": fold.validation}
+        parts = known if part is None else {part: known[part]}
+    if part is None and scored is None:
+        parts["all"] = tuple(labelled)
+    for name, names in parts.items():
+        found = tuple(labelled[case] for case in names if case in labelled)
+        if found:
+            trained = set[str]() if fold is None else set(fold.train)
+            kept = _evenly(found, limit)
+            return Material(dataset, name, kept, any(case.name in trained for case in kept))
+    wanted = next(iter(parts), part)
+    raise file_error(dataset.root, f"has no case of the part {wanted}", "choose another --part or --data")
+
+
+def named_cases(dataset: DataSet, names: Sequence[str]) -> tuple[Case, ...]:
+    """The cases to be shown. Raises InputError for a name that no case with masks has."""
+    by_name = {case.name: case for case in dataset.cases if case.labels}
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise file_error(
+            dataset.root, f"has no case {listed(missing)} with masks", f"choose from {listed(list(by_name))}"
+        )
+    return tuple(by_name[name] for name in names)
+
+
+def _evenly(cases: tuple[Case, ...], limit: int | None) -> tuple[Case, ...]:
+    if limit is None or limit >= len(cases):
+        return cases
+    return tuple(cases[number * len(cases) // limit] for number in range(limit))
+
+
+def _refuse_other_classes(dataset: DataSet, plan: Plan) -> None:
+    """Masks may lack a class of the model, but hold none that it does not know."""
+    strange = sorted(set(dataset.classes.values()) - set(plan.classes.values()))
+    if strange:
+        known = ", ".join(f"{name}: {id_}" for name, id_ in plan.classes.items())
+        raise file_error(
+            dataset.root,
+            f"its masks have the id {strange[0]}, the model knows {known}",
+            "give the data that the model was made for with --data",
+        )

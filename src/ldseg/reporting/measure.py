@@ -1,0 +1,104 @@
+"""One pass over the cases: scores, calibration and volumes from the same predictions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ldseg.data.cases import Case, DataSet
+from ldseg.data.loading import load_case
+from ldseg.data.volumes import Volume
+from ldseg.evaluation.answers import Answer, answers
+from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
+from ldseg.evaluation.metrics import ClassScores, evaluate_case, mean_over_raters
+from ldseg.evaluation.scores import Scores
+from ldseg.inference.posterior import VolumeEstimate
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.recalibration import widened
+from ldseg.preprocessing.prepare import labels_to_ids
+from ldseg.settings import SamplingSettings
+
+TOLERANCE_MM = 1.0
+"""Of the surface Dice."""
+OnCase = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class VolumePoint:
+    """One structure of one case (and rater)."""
+
+    case: str
+    estimate: VolumeEstimate
+    reference: float
+    """In the unit of the estimate."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model on a set of cases."""
+
+    scores: Scores
+    calibration: CalibrationReport
+    volumes: dict[str, tuple[VolumePoint, ...]]
+    """Per structure; without cases that are not labelled throughout."""
+    sampling: SamplingSettings
+    seed: int
+    seconds: float
+    """Wall-clock time of one case, the mean: reading, predicting and scoring."""
+
+
+def measure(
+    predictor: Predictor,
+    dataset: DataSet,
+    cases: Sequence[Case],
+    sampling: SamplingSettings,
+    seed: int,
+    on_case: OnCase,
+) -> Measured:
+    """Predict and measure `cases`, one in memory at a time; `on_case` hears the share that is done.
+
+    Raises:
+        InputError: a case cannot be read, or does not fit the model.
+    """
+    tally = CalibrationTally(len(predictor.plan.classes))
+    scores: dict[str, dict[str, ClassScores]] = {}
+    volumes: dict[str, list[VolumePoint]] = {}
+    started = time.monotonic()
+    for number, case in enumerate(cases):
+        image, masks = load_case(dataset, case)
+        by_rater: list[dict[str, ClassScores]] = []
+        found = answers(predictor, dataset, [case], sampling.samples, sampling.steps, seed)
+        for answer, mask in zip(found, masks, strict=True):
+            tally.add(answer, predictor.recalibration)
+            labels = _decided(answer, image, predictor)
+            by_rater.append(
+                evaluate_case(labels, mask, predictor.plan.classes, dataset.ignore_id, TOLERANCE_MM)
+            )
+            for name, point in _volume_points(answer, predictor).items():
+                volumes.setdefault(name, []).append(point)
+        scores[case.name] = mean_over_raters(by_rater)
+        on_case((number + 1) / len(cases), case.name)
+    subjects = {case.name: case.subject for case in cases}
+    return Measured(
+        Scores(scores, predictor.plan.classes, TOLERANCE_MM, subjects),
+        tally.report(),
+        {name: tuple(points) for name, points in volumes.items()},
+        sampling,
+        seed,
+        (time.monotonic() - started) / len(cases),
+    )
+
+
+def _decided(answer: Answer, image: Volume, predictor: Predictor) -> Volume:
+    """The likeliest labels, which recalibration does not change."""
+    return image.with_array(labels_to_ids(answer.probabilities.argmax(0)[None], predictor.plan), "labels")
+
+
+def _volume_points(answer: Answer, predictor: Predictor) -> dict[str, VolumePoint]:
+    return {
+        name: VolumePoint(
+            answer.case, widened(answer.volumes[name], predictor.recalibration.widening), reference
+        )
+        for name, reference in answer.true_volumes.items()
+    }

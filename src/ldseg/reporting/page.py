@@ -1,0 +1,78 @@
+"""The page: one HTML file that needs nothing else, neither network nor script nor other files."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from importlib.resources import files
+from pathlib import Path
+
+from ldseg import __version__
+from ldseg.data.faults import file_error
+from ldseg.records import write_bytes_atomic
+from ldseg.reporting.findings import cases_section, confidence_section, film_section, robustness_section
+from ldseg.reporting.gather import Report
+from ldseg.reporting.html import text
+from ldseg.reporting.overview import (
+    data_section,
+    model_name,
+    scores_section,
+    structures,
+    tiles,
+    training_section,
+)
+
+# The browser itself is told to fetch nothing.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_ENDINGS = (".html", ".htm")
+
+
+def check_output(path: Path) -> None:
+    """Raise InputError when a page cannot be written to `path`; before the work is done."""
+    if path.suffix.lower() not in _ENDINGS:
+        raise file_error(path, "the report is a page", "give a name that ends with .html")
+    if path.is_dir():
+        raise file_error(path, "is a folder", "give a file")
+
+
+def write_page(path: Path, report: Report, run: Path) -> None:
+    """Write the page, whole or not at all. Raises InputError when the disk refuses."""
+    write_bytes_atomic(path, to_html(report, run).encode())
+
+
+def to_html(report: Report, run: Path) -> str:
+    """The whole page."""
+    title = f"{report.name}: {', '.join(structures(report))}"
+    parts = {
+        "data": ("Data and plan", data_section(report)),
+        "training": ("Training", training_section(report)),
+        "scores": ("Scores", scores_section(report)),
+        "cases": ("Cases", cases_section(report)),
+        "confidence": ("Confidence", confidence_section(report)),
+        "robustness": ("Robustness", robustness_section(report, str(run))),
+        "film": ("Reverse diffusion", film_section(report)),
+    }
+    shown = {anchor: part for anchor, part in parts.items() if part[1]}
+    links = "".join(f'<a href="#{anchor}">{text(name)}</a>' for anchor, (name, _) in shown.items())
+    body = "".join(content for _, content in shown.values())
+    style = files("ldseg.reporting").joinpath("page.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{text(title)}</title><style>\n{style}</style></head><body>"
+        f'<header><h1>{text(report.name)}</h1><p class="sub">{text(_subtitle(report))}</p>{tiles(report)}'
+        f"<nav>{links}</nav></header><main>{body}</main>{_footer()}</body></html>\n"
+    )
+
+
+def _subtitle(report: Report) -> str:
+    names = ", ".join(structures(report))
+    return f"Segmentation of {names} on {report.material.dataset.root.resolve().name}, {model_name(report)}"
+
+
+def _footer() -> str:
+    day = datetime.now(timezone.utc).date().isoformat()
+    return (
+        f"<footer>Made with ldseg {text(__version__)} on {day}. Rest the pointer on a mark to read its "
+        "numbers. Not a medical device; not validated for clinical use.</footer>"
+    )

@@ -1,0 +1,147 @@
+"""Pictures of one case: image, references, prediction and uncertainty on one slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log, prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldseg.data.cases import Case, DataSet
+from ldseg.data.loading import load_case
+from ldseg.data.volumes import Volume
+from ldseg.evaluation.answers import IGNORED, class_indices
+from ldseg.evaluation.metrics import ClassScores, evaluate_case, mean_over_raters
+from ldseg.inference.predictor import Prediction, Predictor
+from ldseg.planning.orientation import orientation_of
+from ldseg.preprocessing.orient import to_canonical
+from ldseg.reporting.measure import TOLERANCE_MM
+from ldseg.reporting.palette import heat
+from ldseg.reporting.pictures import grey_or_colour, label_overlay, make_base, panel
+from ldseg.reporting.view import View, Window, choose_view, choose_window
+from ldseg.settings import SamplingSettings
+
+_COLOUR_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One case, predicted, scored and drawn."""
+
+    case: str
+    scores: dict[str, ClassScores]
+    """Of this very prediction; the mean over the raters."""
+    prediction: Prediction
+    image: Volume
+    volumes: dict[str, float]
+    """Of the reference per structure, in the unit of the prediction's, the mean over the raters; empty where
+    voxels are not labelled."""
+    where: str
+    """Which slice and part is shown, in words."""
+    html: str
+    """The panels."""
+
+
+def draw_portrait(
+    predictor: Predictor, dataset: DataSet, case: Case, sampling: SamplingSettings, seed: int, name: str
+) -> Portrait:
+    """Predict a case and draw it; `name` is that of its image within the page.
+
+    Raises:
+        InputError: the case cannot be read, or does not fit the model.
+    """
+    image, masks = load_case(dataset, case)
+    prediction = predictor(
+        image,
+        case.name,
+        steps=sampling.steps,
+        samples=sampling.samples,
+        sampler=sampling.sampler,
+        seed=seed,
+        source=str(case.images[0]),
+    )
+    classes, ignore_id = predictor.plan.classes, dataset.ignore_id
+    scores = mean_over_raters(
+        [evaluate_case(prediction.labels, mask, classes, ignore_id, TOLERANCE_MM) for mask in masks]
+    )
+    references = [class_indices(canonical(mask)[0], classes, ignore_id) for mask in masks]
+    predicted = class_indices(canonical(prediction.labels)[0], classes, None)
+    drawing = _Drawing(image, references, predicted, canonical(prediction.uncertainty)[0], log(len(classes)))
+    html, where = drawing.panels(name)
+    return Portrait(case.name, scores, prediction, image, _volumes(image, references, classes), where, html)
+
+
+def canonical(volume: Volume) -> NDArray[Any]:
+    """The array (M, *S) in canonical order of axes."""
+    return to_canonical(volume.array, orientation_of(volume))
+
+
+def slice_of_interest(volume: Volume, references: list[NDArray[Any]], predicted: NDArray[Any]) -> View:
+    """Where the references (*S) are largest; without any, where the prediction is."""
+    structures = np.any([one > 0 for one in references], axis=0)
+    if not structures.any():
+        structures = predicted > 0
+    return choose_view(structures, orientation_of(volume).permuted(volume.spacing), volume.axes)
+
+
+def _volumes(image: Volume, references: list[NDArray[np.int16]], classes: dict[str, int]) -> dict[str, float]:
+    if any((one == IGNORED).any() for one in references):
+        return {}
+    voxel = prod(step for axis, step in zip(image.axes, image.spacing, strict=True) if axis != "t")
+    counts = np.mean([np.bincount(one.ravel(), minlength=len(classes)) for one in references], axis=0)
+    return {name: float(counts[k] * voxel) for k, name in enumerate(classes) if k > 0}
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """Canonical arrays (*S): class indices of each rater and of the prediction, entropy in nats."""
+
+    image: Volume
+    references: list[NDArray[Any]]
+    predicted: NDArray[Any]
+    entropy: NDArray[Any]
+    most: float
+    """The largest possible entropy."""
+
+    def panels(self, name: str) -> tuple[str, str]:
+        """HTML, and which slice it is."""
+        view = slice_of_interest(self.image, self.references, self.predicted)
+        truths = [view.cut(one) for one in self.references]
+        answer = view.cut(self.predicted)
+        window = self._window(view, [*truths, answer])
+        array = canonical(self.image)
+        colour = len(array) == _COLOUR_CHANNELS and self.image.axes == "yx"
+        pixels = grey_or_colour(np.stack([view.cut(one) for one in array]), colour)
+        base = make_base(name, pixels, view.height / view.width)
+        several = len(truths) > 1
+        drawn = [
+            panel(base, "image", frame=window),
+            panel(
+                base,
+                f"references of {len(truths)} raters" if several else "reference",
+                tuple(label_overlay(_part(one, window), 72 // len(truths)) for one in truths),
+                window,
+            ),
+            panel(base, "prediction", (label_overlay(_part(answer, window)),), window),
+            panel(
+                base,
+                "uncertainty",
+                (heat(_part(view.cut(self.entropy), window) / self.most),),
+                window,
+                dimmed=True,
+            ),
+        ]
+        parts = [view.describe(), "the last three enlarged" if window else ""]
+        return base.definition + "".join(drawn), ", ".join(part for part in parts if part)
+
+    def _window(self, view: View, slices: list[NDArray[Any]]) -> Window | None:
+        return choose_window(np.any([one > 0 for one in slices], axis=0), view.height, view.width)
+
+
+def _part(array: NDArray[Any], window: Window | None) -> NDArray[Any]:
+    if window is None:
+        return array
+    top, left, rows, columns = window
+    return array[top : top + rows, left : left + columns]
