@@ -35,9 +35,12 @@ class Denoiser(nn.Module):
             convolution(dimensions, before, after, 3, stride)
             for before, after, stride in zip(widths, widths[1:], self.strides, strict=False)
         )
+        above = list(reversed(range(len(widths) - 1)))
+        self.raises = nn.ModuleList(
+            convolution(dimensions, widths[level + 1], widths[level], 1) for level in above
+        )
         self.up_levels = nn.ModuleList(
-            Level(dimensions, widths[level] + widths[level + 1], pyramid, level, time)
-            for level in reversed(range(len(widths) - 1))
+            Level(dimensions, widths[level], pyramid, level, time) for level in above
         )
         self.norm = normalisation(dimensions, widths[0], pyramid.norm)
         self.head = convolution(dimensions, widths[0], latent_channels)
@@ -49,6 +52,7 @@ class Denoiser(nn.Module):
         for down, level in zip(self.downs, list(self.down_levels)[1:], strict=True):
             passed.append(h)
             h = level(down(h), time)
-        for stride, level in zip(reversed(self.strides), self.up_levels, strict=True):
-            h = level(torch.cat([enlarge(h, stride), passed.pop()], 1), time)
+        ups = zip(self.raises, reversed(self.strides), self.up_levels, strict=True)
+        for raise_channels, stride, level in ups:
+            h = level(passed.pop() + enlarge(raise_channels(h), stride), time)
         return self.head(functional.silu(self.norm(h))).float()
