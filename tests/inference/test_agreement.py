@@ -7,9 +7,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from gathering import gather
 from torch import Tensor
 
-from ldseg.inference.posterior import Posterior, case_confidence
+from ldseg.inference.posterior import case_confidence
 from ldseg.inference.tiling import Tiling, make_tiling
 
 TILED = make_tiling((21, 30), (16, 16), (4, 4))
@@ -22,14 +23,6 @@ def stack(tiling: Tiling, samples: int, classes: int = 3) -> Tensor:
     shared = torch.randn(1, classes, *tiling.covered, generator=generator)
     own = torch.randn(samples, classes, *tiling.covered, generator=generator)
     return (2 * shared + own).softmax(1)
-
-
-def gathered(tiling: Tiling, probabilities: Tensor, start: int = 0) -> Posterior:
-    count, classes = probabilities.shape[:2]
-    posterior = Posterior(classes, tiling, range(start, start + count))
-    for tile in tiling.tiles():
-        posterior.add(tile, start, probabilities[(slice(None), slice(None), *tile.region)])
-    return posterior
 
 
 def pooled_dice(labels: Tensor, k: int) -> float:
@@ -46,7 +39,7 @@ def test_pairwise_dice_is_that_of_all_pairs(tiling: Tiling) -> None:
     samples = stack(tiling, 5)
     labels = samples[(slice(None), slice(None), *tiling.inside)].argmax(1)
     expected = [pooled_dice(labels, k) for k in (1, 2)]
-    np.testing.assert_allclose(gathered(tiling, samples).pairwise_dice(), expected, atol=1e-5)
+    np.testing.assert_allclose(gather(tiling, samples).posterior.pairwise_dice(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("tiling", [ONE, TILED])
@@ -54,43 +47,25 @@ def test_frequencies_are_the_share_of_samples_that_decide_so(tiling: Tiling) -> 
     samples = stack(tiling, 5)
     labels = samples[(slice(None), slice(None), *tiling.inside)].argmax(1)
     expected = torch.stack([(labels == k).float().mean(0) for k in range(3)])
-    np.testing.assert_allclose(gathered(tiling, samples).frequencies(), expected.numpy(), atol=1e-6)
-
-
-def test_merged_groups_agree_as_all_samples_together() -> None:
-    samples = stack(TILED, 5)
-    merged = gathered(TILED, samples[:2])
-    merged.merge(gathered(TILED, samples[2:3], 2))
-    merged.merge(gathered(TILED, samples[3:], 3))
-    together = gathered(TILED, samples)
-    np.testing.assert_allclose(merged.pairwise_dice(), together.pairwise_dice(), atol=1e-6)
-    np.testing.assert_allclose(merged.frequencies(), together.frequencies(), atol=1e-6)
+    torch.testing.assert_close(gather(tiling, samples).frequencies, expected, rtol=0, atol=1e-6)
 
 
 def test_equal_samples_agree_wholly_and_disjoint_ones_not_at_all() -> None:
     first = stack(ONE, 1)
-    assert gathered(ONE, first.repeat(4, 1, 1, 1)).pairwise_dice() == pytest.approx([1, 1])
+    assert gather(ONE, first.repeat(4, 1, 1, 1)).posterior.pairwise_dice() == pytest.approx([1, 1])
     turned = first.roll(1, 1)  # each voxel goes to another class
-    assert gathered(ONE, torch.cat([first, turned])).pairwise_dice() == pytest.approx([0, 0])
+    assert gather(ONE, torch.cat([first, turned])).posterior.pairwise_dice() == pytest.approx([0, 0])
 
 
 def test_samples_agree_on_a_structure_that_none_has() -> None:
     nothing = torch.zeros(3, 2, *ONE.covered)
     nothing[:, 0] = 1
-    assert gathered(ONE, nothing).pairwise_dice() == pytest.approx([1])
+    assert gather(ONE, nothing).posterior.pairwise_dice() == pytest.approx([1])
 
 
 def test_one_sample_has_no_pairs() -> None:
     with pytest.raises(ValueError, match="draw at least 2"):
-        gathered(ONE, stack(ONE, 1)).pairwise_dice()
-
-
-def test_what_is_gathered_does_not_grow_with_the_samples() -> None:
-    def voxels(samples: int) -> int:
-        posterior = Posterior(3, TILED, range(samples))
-        return sum(value.numel() for value in vars(posterior).values() if isinstance(value, Tensor))
-
-    assert voxels(32) - voxels(2) == 30 * 3
+        gather(ONE, stack(ONE, 1)).posterior.pairwise_dice()
 
 
 def test_confidence_is_the_dice_to_expect() -> None:

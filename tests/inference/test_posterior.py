@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from gathering import gather
 from torch import Tensor
 
 from ldseg.inference.posterior import Posterior, entropy, estimate_volumes
 from ldseg.inference.tiling import Tiling, make_tiling
 
 TILED = make_tiling((21, 30), (16, 16), (4, 4))
+DEEP = make_tiling((5, 20, 61), (8, 16, 16), (4, 4, 4))
 ONE = make_tiling((11, 16), (16, 16), (4, 4))
 
 
@@ -19,45 +21,41 @@ def whole_samples(tiling: Tiling, samples: int = 5, classes: int = 3) -> Tensor:
     return logits.softmax(1)
 
 
-def gathered(tiling: Tiling, probabilities: Tensor, block: int = 2) -> Posterior:
-    """From tiles that agree in their overlap, in blocks of samples."""
-    posterior = Posterior(probabilities.shape[1], tiling, range(len(probabilities)))
-    for tile in tiling.tiles():
-        part = probabilities[(slice(None), slice(None), *tile.region)]
-        for first in range(0, len(part), block):
-            posterior.add(tile, first, part[first : first + block])
-    return posterior
-
-
-@pytest.mark.parametrize("tiling", [ONE, TILED])
+@pytest.mark.parametrize("tiling", [ONE, TILED, DEEP])
 def test_tiles_that_agree_give_the_statistics_of_the_whole(tiling: Tiling) -> None:
     samples = whole_samples(tiling)
-    posterior = gathered(tiling, samples)
+    found = gather(tiling, samples)
     inside = samples[(slice(None), slice(None), *tiling.inside)]
-    np.testing.assert_allclose(posterior.probabilities(), inside.mean(0).numpy(), atol=1e-6)
-    np.testing.assert_allclose(posterior.sample_entropy(), entropy(inside, 1).mean(0).numpy(), atol=1e-6)
+    torch.testing.assert_close(found.probabilities, inside.mean(0), rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.entropy, entropy(inside, 1).mean(0), rtol=0, atol=1e-6)
     labels = inside.argmax(1).flatten(1)
     expected = torch.stack([(labels == k).sum(1) for k in range(3)], 1).numpy()
-    np.testing.assert_allclose(posterior.counts(), expected, atol=1e-4)
+    np.testing.assert_allclose(found.posterior.counts(), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("tiling", [ONE, TILED, DEEP])
+def test_samples_are_kept_when_asked_for(tiling: Tiling) -> None:
+    samples = whole_samples(tiling)
+    found = gather(tiling, samples, keep=True)
+    inside = samples[(slice(None), slice(1, None), *tiling.inside)]
+    torch.testing.assert_close(found.samples, inside, rtol=0, atol=1e-6)
+    assert len(gather(tiling, samples).samples) == 0
 
 
 def test_padding_counts_for_no_volume() -> None:
-    posterior = gathered(TILED, whole_samples(TILED))
-    np.testing.assert_allclose(posterior.counts().sum(1), 21 * 30, rtol=1e-6)
+    found = gather(TILED, whole_samples(TILED))
+    np.testing.assert_allclose(found.posterior.counts().sum(1), 21 * 30, rtol=1e-6)
 
 
-def test_groups_of_samples_merge_into_the_same_statistics() -> None:
-    samples = whole_samples(TILED, 5)
-    together = gathered(TILED, samples)
-    merged = gathered(TILED, samples[:2])
-    for first in (2, 3, 4):
-        one = Posterior(3, TILED, range(first, first + 1))
-        for tile in TILED.tiles():
-            one.add(tile, first, samples[(slice(first, first + 1), slice(None), *tile.region)])
-        merged.merge(one)
-    np.testing.assert_allclose(merged.probabilities(), together.probabilities(), atol=1e-6)
-    np.testing.assert_allclose(merged.sample_entropy(), together.sample_entropy(), atol=1e-6)
-    np.testing.assert_allclose(merged.counts(), together.counts())
+def test_what_is_held_does_not_grow_along_the_axis_of_the_tiles_nor_with_the_samples() -> None:
+    def held(length: int, samples: int) -> int:
+        posterior = Posterior(3, make_tiling((20, length), (16, 16), (4, 4)), samples)
+        return sum(value.numel() for value in vars(posterior).values() if isinstance(value, Tensor))
+
+    assert held(1000, 2) == held(40, 2)
+    assert held(40, 32) - held(40, 2) == 30 * 3
+    long = make_tiling((20, 1000), (16, 16), (4, 4))
+    assert gather(long, whole_samples(long, 1)).deepest <= 16
 
 
 def test_entropy_is_zero_when_sure_and_log_k_when_not() -> None:

@@ -136,6 +136,15 @@ def test_the_image_is_encoded_once_and_a_step_is_one_call_of_the_denoiser(make_m
     assert encoder == [1, 1, 1]
 
 
+def test_keeping_samples_neither_encodes_tiles_again_nor_changes_the_answer(make_model: MakeModel) -> None:
+    predictor, volume = loaded(make_model()), image("yx", (16, 40))
+    encoder = counted(predictor.segmenter.get_submodule("image_encoder"))
+    kept = predictor(volume, samples=5, keep_samples=True)
+    tiles = len(encoder)
+    assert same(predictor(volume, samples=5), kept)
+    assert (len(encoder), tiles) == (8, 4)
+
+
 def test_one_step_takes_the_way_of_many(make_model: MakeModel) -> None:
     """With one step DDIM and one_step are the same thing."""
     predictor, volume = loaded(make_model()), image("yx", (20, 27))

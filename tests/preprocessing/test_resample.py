@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from preprocessing_grids import blobs, dice
 
-from ldseg.preprocessing.resample import resample_image, resample_labels, resample_probabilities
+from ldseg.preprocessing.resample import (
+    GrowingResample,
+    resample_image,
+    resample_labels,
+    resample_probabilities,
+)
 
 shapes = st.tuples(st.integers(1, 12), st.integers(1, 12))
 
@@ -77,3 +82,19 @@ def test_no_label_is_invented_between_two_others_and_ignore_stays() -> None:
     result = resample_labels(labels, (20, 23))
     assert set(np.unique(result)) == {-1, 0, 2}
     assert (result[:, -5:] == -1).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("new", [(9, 8, 11), (4, 20, 7), (30, 3, 25)])
+@pytest.mark.parametrize("depth", [1, 3, 100])
+def test_planes_that_come_one_by_one_are_resampled_as_together(
+    axis: int, new: tuple[int, ...], depth: int
+) -> None:
+    array = np.random.default_rng(0).random((2, 9, 8, 11), dtype=np.float32)
+    growing, made = GrowingResample(array.shape[1:], new, axis), []
+    for start in range(0, array.shape[axis + 1], depth):
+        made.append(
+            growing.add(array.take(range(start, min(start + depth, array.shape[axis + 1])), axis + 1))
+        )
+    found = np.concatenate(made, axis + 1)
+    np.testing.assert_allclose(found, resample_probabilities(array, new), atol=1e-6)

@@ -1,4 +1,8 @@
-"""Statistics of posterior samples, gathered tile by tile in memory that does not grow with the samples.
+"""Statistics of posterior samples, gathered tile by tile in memory that grows neither with the samples nor
+with the image along the axis of the tiling.
+
+Tiles come in the order of their corners along that axis. What later tiles cannot reach is complete and leaves
+as a `Slab`; sums are held for the rest alone, a window as deep as a patch.
 
 Over tiles the mean probabilities p are exact, and a voxel counts for a class by the share of the tiles that
 decide for it, so that volumes need no label map per sample. The mean entropy of the samples is blended from
@@ -10,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,82 +38,118 @@ class VolumeEstimate:
     """95 % quantile."""
 
 
-class Posterior:
-    """Sums over tiles and samples; complete when each tile was added for each of `samples`."""
+@dataclass(frozen=True)
+class Slab:
+    """Complete statistics of the image between two planes across an axis; *R is their grid."""
 
-    def __init__(self, classes: int, tiling: Tiling, samples: range) -> None:
-        self._tiling = tiling
-        self._samples = samples
-        self._mean = torch.zeros(classes, *tiling.covered)
-        self._entropy = torch.zeros(tiling.covered)
-        self._votes = torch.zeros(classes - 1, *tiling.covered)  # the background's follow from these
-        self._counts = torch.zeros(len(samples), classes, dtype=torch.float64)
+    start: int
+    """The first plane, on the network's grid."""
+    mean: Tensor
+    """Mean probabilities (K, *R)."""
+    entropy: Tensor
+    """Mean entropy of the single samples, (1, *R), in nats."""
+    frequencies: Tensor
+    """Share of the samples that decide for each structure, (K - 1, *R); broken where tiles disagree."""
+    samples: Tensor
+    """Probabilities of the structures in each sample, (samples, K - 1, *R); no samples unless kept."""
+
+
+class Posterior:
+    """Sums over tiles and samples in the window of the covered grid that tiles still to come can reach."""
+
+    def __init__(self, classes: int, tiling: Tiling, samples: int, keep_samples: bool = False) -> None:
+        """Add each tile of `tiling`, in its order, for each of `samples`."""
+        self._tiling, self._samples, self._start = tiling, samples, 0
+        window = list(tiling.covered)
+        window[tiling.axis] = tiling.patch[tiling.axis]
+        self._mean = torch.zeros(classes, *window)
+        self._entropy = torch.zeros(1, *window)
+        self._votes = torch.zeros(classes - 1, *window)  # the background's follow from these
+        self._kept = torch.zeros(samples if keep_samples else 0, classes - 1, *window)
+        self._counts = torch.zeros(samples, classes, dtype=torch.float64)
+        self._common = torch.zeros(classes - 1, dtype=torch.float64)
+        self._total = torch.zeros(classes - 1, dtype=torch.float64)
 
     def add(self, tile: Tile, first: int, probabilities: Tensor) -> None:
         """Take the probabilities (B, K, *patch) that samples `first`, `first` + 1 ... have in a tile."""
-        share = tile.share / len(self._samples)
-        self._mean[(slice(None), *tile.region)] += share * probabilities.sum(0).cpu()
-        self._entropy[tile.region] += share * entropy(probabilities, 1).sum(0).cpu()
+        region, share = self._within(tile), tile.share / self._samples
+        self._mean[(slice(None), *region)] += share * probabilities.sum(0).cpu()
+        self._entropy[(0, *region)] += share * entropy(probabilities, 1).sum(0).cpu()
         labels = probabilities.max(1).indices.cpu()  # twelve times as fast as argmax on a CPU
         for k in range(1, len(self._mean)):
-            self._votes[(k - 1, *tile.region)] += tile.share * (labels == k).sum(0)
+            self._votes[(k - 1, *region)] += tile.share * (labels == k).sum(0)
         inside = self._inside(tile)
         weights = tile.share[inside].double().flatten()
-        for offset, one in enumerate(labels):
-            found = torch.bincount(one[inside].flatten(), weights, minlength=len(self._mean))
-            self._counts[first - self._samples.start + offset] += found
+        for sample, one in enumerate(labels, start=first):
+            self._counts[sample] += torch.bincount(one[inside].flatten(), weights, minlength=len(self._mean))
+        for sample in range(first, min(first + len(labels), len(self._kept))):
+            self._kept[(sample, slice(None), *region)] += tile.share * probabilities[sample - first, 1:].cpu()
 
-    def probabilities(self) -> NDArray[np.float32]:
-        """Mean probabilities (K, *S') on the image's grid."""
-        return self._mean[(slice(None), *self._tiling.inside)].numpy()
-
-    def sample_entropy(self) -> NDArray[np.float32]:
-        """Mean entropy of the single samples, (*S'), in nats."""
-        return self._entropy[self._tiling.inside].numpy()
+    def finish(self, before: int | None = None) -> Slab | None:
+        """What is complete once no tile to come starts before the plane `before` (None: no tile to come);
+        None if nothing is."""
+        axis = self._tiling.axis
+        end = self._tiling.covered[axis] if before is None else before
+        if end <= self._start:
+            return None
+        slab = self._slab(end)
+        for sums in (self._mean, self._entropy, self._votes, self._kept):
+            _forget(sums, sums.ndim - len(self._tiling.shape) + axis, end - self._start)
+        self._start = end
+        return slab
 
     def counts(self) -> NDArray[np.float64]:
         """Voxels of each class in each sample (samples, K): the tiles' decisions by their shares."""
         return self._counts.numpy()
 
-    def frequencies(self) -> NDArray[np.float32]:
-        """Share of the samples that decide for each class, (K, *S')."""
-        structures = self._structure_votes() / len(self._samples)
-        return torch.cat([1 - structures.sum(0, keepdim=True), structures]).clamp_(0, 1).numpy()
-
     def pairwise_dice(self) -> NDArray[np.float64]:
-        """Dice between two samples, pooled over all pairs, (K - 1,) for the structures.
+        """Dice between two samples, pooled over all pairs, (K - 1,) for the structures, of what is finished.
 
         With n_v of S samples deciding for the structure in voxel v, the pairs have sum_v n_v (n_v - 1) / 2
         voxels in common, and together (S - 1) sum_v n_v: no pair need be looked at, no sample kept. 1 where
         no sample has the structure. Raises ValueError for one sample.
         """
-        votes, others = self._structure_votes(), len(self._samples) - 1
+        others = self._samples - 1
         if others < 1:
             raise ValueError("one sample has no pairs; draw at least 2")
-        dice: list[float] = []
-        for one in votes:  # structure by structure, for memory
-            total = float(one.sum(dtype=torch.float64))
-            common = float((one * (one - 1).clamp_(min=0)).sum(dtype=torch.float64))
-            dice.append(min(1.0, common / (others * total)) if total > 0 else 1.0)
-        return np.array(dice)
+        sums = zip(self._common.tolist(), self._total.tolist(), strict=True)
+        return np.array([min(1.0, both / (others * total)) if total > 0 else 1.0 for both, total in sums])
 
-    def merge(self, other: Posterior) -> None:
-        """Take in the samples of `other`, which follow these."""
-        mine, theirs = len(self._samples), len(other._samples)
-        self._mean.lerp_(other._mean, theirs / (mine + theirs))
-        self._entropy.lerp_(other._entropy, theirs / (mine + theirs))
-        self._votes += other._votes
-        self._counts = torch.cat([self._counts, other._counts])
-        self._samples = range(self._samples.start, other._samples.stop)
+    def _slab(self, end: int) -> Slab:
+        """The window's planes before `end`, as far as they are image."""
+        axis, region = self._tiling.axis, list(self._tiling.inside)
+        depth = min(end, self._tiling.shape[axis]) - self._start
+        region[axis] = slice(0, max(0, depth))
+        votes = self._votes[(slice(None), *region)]
+        for k, one in enumerate(votes):  # structure by structure, for memory
+            self._total[k] += one.sum(dtype=torch.float64)
+            self._common[k] += (one * (one - 1).clamp_(min=0)).sum(dtype=torch.float64)
+        return Slab(
+            self._start,
+            self._mean[(slice(None), *region)].clone(),
+            self._entropy[(slice(None), *region)].clone(),
+            votes / self._samples,
+            self._kept[(slice(None), slice(None), *region)].clone(),
+        )
 
-    def _structure_votes(self) -> Tensor:
-        """Samples that decide for each structure, (K - 1, *S'); broken where tiles disagree."""
-        return self._votes[(slice(None), *self._tiling.inside)]
+    def _within(self, tile: Tile) -> tuple[slice, ...]:
+        """Where a tile lies in the window."""
+        axis, region = self._tiling.axis, list(tile.region)
+        region[axis] = slice(region[axis].start - self._start, region[axis].stop - self._start)
+        return tuple(region)
 
     def _inside(self, tile: Tile) -> tuple[slice, ...]:
         """The part of a tile that is image, not padding."""
         ends = zip(tile.corner, self._tiling.patch, self._tiling.shape, strict=True)
         return tuple(slice(0, max(0, min(patch, size - corner))) for corner, patch, size in ends)
+
+
+def _forget(sums: Tensor, axis: int, planes: int) -> None:
+    """Drop the first `planes` along `axis`: the others move up, zeros follow."""
+    depth = sums.shape[axis]
+    for source in range(planes, depth):  # plane by plane: source and target overlap
+        sums.select(axis, source - planes).copy_(sums.select(axis, source))
+    sums.narrow(axis, max(0, depth - planes), min(planes, depth)).zero_()
 
 
 def entropy(probabilities: Tensor, axis: int) -> Tensor:
@@ -130,7 +171,7 @@ def estimate_volumes(
     }
 
 
-def case_confidence(probabilities: NDArray[np.float32]) -> float:
+class Confidence:
     """How sure an answer is as a whole, 0 to 1: the Dice to expect of the likeliest labels.
 
     For each structure the soft Dice between the labels and their own probabilities (K, *S),
@@ -138,13 +179,27 @@ def case_confidence(probabilities: NDArray[np.float32]) -> float:
     where the labels have none of it, the probability that its likeliest voxel is not there. The mean over
     the structures. It needs no samples, so that models and controls compare.
     """
-    labels = probabilities.argmax(0)
-    return float(np.mean([_confidence(probabilities[k], labels == k) for k in range(1, len(probabilities))]))
+
+    def __init__(self, classes: int) -> None:
+        self._size, self._expected, self._soft, self._peak = np.zeros((4, classes))
+
+    def add(self, probabilities: NDArray[np.float32], labels: NDArray[Any]) -> None:
+        """Take in a part of the image: probabilities (K, *R) and their likeliest classes (*R)."""
+        for k in range(1, len(probabilities)):
+            probability, answer = probabilities[k], labels == k
+            self._size[k] += np.count_nonzero(answer)
+            self._expected[k] += probability.sum(where=answer, dtype=np.float64)
+            self._soft[k] += probability.sum(dtype=np.float64)
+            self._peak[k] = max(self._peak[k], probability.max(initial=0))
+
+    def value(self) -> float:
+        """Of all that was added."""
+        dice = 2 * self._expected / np.maximum(self._size + self._soft, 1)
+        return float(np.where(self._size > 0, dice, 1 - self._peak)[1:].mean())
 
 
-def _confidence(probability: NDArray[np.float32], answer: NDArray[np.bool_]) -> float:
-    size = int(answer.sum())
-    if size == 0:
-        return 1 - float(probability.max())
-    expected = float(probability.sum(where=answer, dtype=np.float64))
-    return 2 * expected / (size + float(probability.sum(dtype=np.float64)))
+def case_confidence(probabilities: NDArray[np.float32]) -> float:
+    """`Confidence` of a whole image, probabilities (K, *S)."""
+    confidence = Confidence(len(probabilities))
+    confidence.add(probabilities, probabilities.argmax(0))
+    return confidence.value()

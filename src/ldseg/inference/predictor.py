@@ -5,37 +5,35 @@ M channels, K classes, *S the image's grid, *S' the network's grid.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ldseg.data.volumes import Volume
 from ldseg.device import choose_device, memory_format
 from ldseg.errors import InputError
-from ldseg.inference.posterior import (
-    Posterior,
-    VolumeEstimate,
-    case_confidence,
-    entropy,
-    estimate_volumes,
+from ldseg.inference.answer import (
+    DISAGREEMENT,
+    FREQUENCIES,
+    LABELS,
+    MAPS,
+    PROBABILITIES,
+    SAMPLES,
+    UNCERTAINTY,
+    Answer,
+    Findings,
+    InMemory,
+    Sink,
 )
-from ldseg.inference.recalibration import (
-    UNCHANGED,
-    Recalibration,
-    stored_recalibration,
-    widened,
-    with_temperature,
-)
+from ldseg.inference.posterior import Posterior, Slab, VolumeEstimate
+from ldseg.inference.recalibration import UNCHANGED, Recalibration, stored_recalibration
 from ldseg.inference.sampling import Engine, Tiles, TorchEngine, check_sampling
 from ldseg.inference.tiling import Tiling, make_tiling
 from ldseg.model.segmenter import Segmenter
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.patches import pad_to
-from ldseg.preprocessing.prepare import GridRecord, labels_to_ids, prepare_image, restore_probabilities
+from ldseg.preprocessing.prepare import GridRecord, Region, prepare_image
 from ldseg.saved_model import load_model
 from ldseg.settings import RunSettings, SamplingSettings
 
@@ -123,7 +121,6 @@ class Predictor:
         check_sampling(chosen)
         return self.engine.possible(chosen)
 
-    @torch.inference_mode()
     def __call__(
         self,
         volume: Volume,
@@ -143,75 +140,79 @@ class Predictor:
         Raises:
             InputError: the image has other axes or channels than the model takes, or voxels without a value.
         """
+        wanted = MAPS if keep_samples else tuple(one for one in MAPS if one != SAMPLES)
         sampling = self.sampling(steps, samples, sampler)
-        prepared = prepare_image(volume, self.plan, source or name)
-        tiling = make_tiling(prepared.record.shape, self.plan.patch, self.engine.latent_factor)
-        tiles = self.engine.tiles(sampling, seed, name)
-        padded = pad_to(prepared.array, tiling.covered, 0.0)  # 0, as training fills outside of images
-        if not keep_samples:
-            posterior = _gather(tiles, padded, tiling, range(sampling.samples))
-            return self._answer(posterior, (), volume, prepared.record)
-        kept: list[Volume] = []
-        posterior = _gather(tiles, padded, tiling, range(1))
-        kept.append(self._labels(posterior, volume, prepared.record))
-        for sample in range(1, sampling.samples):
-            one = _gather(tiles, padded, tiling, range(sample, sample + 1))
-            kept.append(self._labels(one, volume, prepared.record))
-            posterior.merge(one)
-        return self._answer(posterior, tuple(kept), volume, prepared.record)
-
-    def _labels(self, posterior: Posterior, volume: Volume, record: GridRecord) -> Volume:
-        probabilities = restore_probabilities(posterior.probabilities(), record)
-        return self._decide(probabilities, volume)
-
-    def _decide(self, probabilities: NDArray[np.float32], volume: Volume) -> Volume:
-        return volume.with_array(labels_to_ids(probabilities.argmax(0)[None], self.plan), "labels")
-
-    def _answer(
-        self, posterior: Posterior, samples: tuple[Volume, ...], volume: Volume, record: GridRecord
-    ) -> Prediction:
-        raw = restore_probabilities(posterior.probabilities(), record)
-        probabilities = with_temperature(raw, self.recalibration.temperature)
-        single = restore_probabilities(posterior.sample_entropy()[None], record)
-        total = _entropy(raw)
-        uncertainty = total if probabilities is raw else _entropy(probabilities)
-        volumes = estimate_volumes(posterior.counts(), list(self.plan.classes), self._voxel_size(record))
-        several = len(posterior.counts()) > 1
-        structures = list(self.plan.classes)[1:]
-        pairs = dict(zip(structures, posterior.pairwise_dice().tolist(), strict=True)) if several else {}
-        disagreement = np.maximum(total - single, 0) if several else np.zeros_like(total)
+        maps, findings = self.maps(volume, name, sampling, seed, wanted, source)
         return Prediction(
-            labels=self._decide(probabilities, volume),
-            probabilities=volume.with_array(probabilities, "image"),
-            uncertainty=volume.with_array(uncertainty, "image"),
-            disagreement=volume.with_array(disagreement, "image"),
-            samples=samples,
-            volumes={k: widened(one, self.recalibration.widening) for k, one in volumes.items()},
-            frequencies=volume.with_array(restore_probabilities(posterior.frequencies(), record), "image"),
-            pairwise_dice=pairs,
-            confidence=case_confidence(probabilities),
+            maps.volume(LABELS),
+            maps.volume(PROBABILITIES),
+            maps.volume(UNCERTAINTY),
+            maps.volume(DISAGREEMENT),
+            maps.samples(),
+            findings.volumes,
+            maps.volume(FREQUENCIES),
+            findings.pairwise_dice,
+            findings.confidence,
         )
 
-    def _voxel_size(self, record: GridRecord) -> float:
-        """Of the network's grid, in mm^d over the spatial axes."""
-        return prod(step for name, step in zip(self.plan.axes, record.spacing, strict=True) if name != "t")
+    def maps(
+        self,
+        volume: Volume,
+        name: str,
+        sampling: SamplingSettings,
+        seed: int,
+        wanted: Sequence[str],
+        source: str | None = None,
+    ) -> tuple[InMemory, Findings]:
+        """The maps `wanted` (of `answer.MAPS`) of an image in memory, and nothing else as large as the image.
+
+        Raises:
+            InputError: as when it is called.
+        """
+        prepared = prepare_image(volume, self.plan, source or name)
+        tiling = self.tiling(prepared.record)
+        sink = InMemory(volume, prepared.record, tiling.axis)
+        return sink, self.stream(prepared, tiling, name, sampling, seed, wanted, sink)
+
+    def tiling(self, record: GridRecord) -> Tiling:
+        """The tiles of an image."""
+        return make_tiling(record.shape, self.plan.patch, self.engine.latent_factor)
+
+    @torch.inference_mode()
+    def stream(
+        self,
+        image: Region,
+        tiling: Tiling,
+        name: str,
+        sampling: SamplingSettings,
+        seed: int,
+        wanted: Sequence[str],
+        sink: Sink,
+    ) -> Findings:
+        """Segment an image tile by tile; the maps `wanted` go to `sink`."""
+        tiles = self.engine.tiles(sampling, seed, name)
+        posterior = Posterior(tiles.classes, tiling, sampling.samples, SAMPLES in wanted)
+        answer = Answer(
+            self.plan, image.record, tiling.axis, self.recalibration, sampling.samples, wanted, sink
+        )
+        for slab in _slabs(tiles, image, tiling, posterior, sampling.samples):
+            answer.add(slab)
+        return answer.findings(posterior, image.record)
 
 
-def _entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(1, *S) in nats, of probabilities (K, *S)."""
-    return entropy(torch.from_numpy(probabilities), 0)[None].numpy()
-
-
-def _gather(tiles: Tiles, image: NDArray[np.float32], tiling: Tiling, samples: range) -> Posterior:
-    """Statistics of `samples` over all tiles of the padded image (M, *covered)."""
-    posterior = Posterior(tiles.classes, tiling, samples)
+def _slabs(tiles: Tiles, image: Region, tiling: Tiling, posterior: Posterior, samples: int) -> Iterator[Slab]:
+    """Statistics of all tiles, as they are complete."""
     for tile in tiling.tiles():
-        x = torch.from_numpy(image[(slice(None), *tile.region)])
-        first = samples.start
-        for probabilities in tiles.probabilities(x, tile.corner, samples):
+        slab = posterior.finish(before=tile.corner[tiling.axis])
+        if slab is not None:
+            yield slab
+        x, first = torch.from_numpy(image.read(tile.corner, tiling.patch)), 0
+        for probabilities in tiles.probabilities(x, tile.corner, range(samples)):
             posterior.add(tile, first, probabilities)
             first += len(probabilities)
-    return posterior
+    last = posterior.finish()
+    if last is not None:
+        yield last
 
 
 def load_predictor(folder: Path | str, device: str | None = None) -> Predictor:

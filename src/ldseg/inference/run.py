@@ -18,7 +18,7 @@ from ldseg.data.cases import Case
 from ldseg.data.loading import load_input
 from ldseg.errors import InputError
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.writer import OUTPUTS, output_paths, write_prediction
+from ldseg.inference.writer import OUTPUTS, output_paths, wanted_maps, write_prediction, write_summary
 from ldseg.planning.plan import write_plan
 from ldseg.processes import ALONE, Team
 from ldseg.records import write_json_atomic
@@ -141,18 +141,14 @@ def _predict_all(
 def _predict_case(
     predictor: Predictor, case: Case, out: Path, options: PredictOptions, sampling: SamplingSettings
 ) -> tuple[Path, ...]:
-    plan = predictor.plan
-    prediction = predictor(
-        load_input(case, len(plan.channels), plan.axes),
-        name=case.name,
-        steps=sampling.steps,
-        samples=sampling.samples,
-        sampler=sampling.sampler,
-        seed=options.seed,
-        keep_samples="samples" in options.save,
-        source=str(case.images[0]),
-    )
-    return tuple(write_prediction(out, case, prediction, options.save, sampling, options.seed))
+    plan, save = predictor.plan, options.save
+    image = load_input(case, len(plan.channels), plan.axes)
+    wanted, source = wanted_maps(save, sampling.samples), str(case.images[0])
+    maps, findings = predictor.maps(image, case.name, sampling, options.seed, wanted, source)
+    written = write_prediction(out, case, maps, save, sampling.samples)
+    if "uncertainty" in save or "samples" in save:
+        written.insert(0, write_summary(out, case, plan.axes, findings, sampling, options.seed))
+    return tuple(written)
 
 
 def _prepare_folder(

@@ -105,7 +105,7 @@ class CaseNoise:
         return torch.stack([field.read(step, first, grid) for field in fields])
 
 
-@dataclass
+@dataclass(frozen=True)
 class TileSampler:
     """Draws samples of tiles of one case."""
 
@@ -116,7 +116,6 @@ class TileSampler:
     seed: int
     name: str
     """Of the case; the noise depends on it."""
-    _encoded: tuple[tuple[int, ...], Conditioning] | None = None
 
     @property
     def classes(self) -> int:
@@ -125,7 +124,7 @@ class TileSampler:
 
     def probabilities(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[Tensor]:
         """Softmax probabilities (B, K, *S), float32, of the tile x (M, *S) at `corner`, block by block."""
-        conditioning = self._condition(x, tuple(corner))
+        conditioning = self._condition(x)
         grid = self.segmenter.start_shape(tuple(x.shape[1:]))[1:]
         for drawn in _blocks(samples, _LATENT_CELLS // prod(grid)):
             z = self._draw(conditioning, corner, x.shape[1:], drawn)
@@ -135,14 +134,10 @@ class TileSampler:
                     logits = self.segmenter.decode(part, _shared(conditioning, len(part)))
                 yield logits.softmax(1)
 
-    def _condition(self, x: Tensor, corner: tuple[int, ...]) -> Conditioning:
-        """The tile's conditioning, kept until another tile is asked for."""
-        if self._encoded is None or self._encoded[0] != corner:
-            layout = memory_format(x.ndim - 1)
-            with self._autocast():
-                batch = x[None].to(self.device).contiguous(memory_format=layout)
-                self._encoded = corner, self.segmenter.condition(batch)
-        return self._encoded[1]
+    def _condition(self, x: Tensor) -> Conditioning:
+        with self._autocast():
+            batch = x[None].to(self.device).contiguous(memory_format=memory_format(x.ndim - 1))
+            return self.segmenter.condition(batch)
 
     def _draw(
         self, conditioning: Conditioning, corner: Sequence[int], patch: Sequence[int], samples: range

@@ -16,8 +16,16 @@ from pathlib import Path
 
 from ldseg.data.cases import Case
 from ldseg.data.formats import output_ending, write_volume
-from ldseg.data.volumes import Volume
-from ldseg.inference.predictor import Prediction
+from ldseg.data.volumes import Axes
+from ldseg.inference.answer import (
+    DISAGREEMENT,
+    LABELS,
+    PROBABILITIES,
+    SAMPLES,
+    UNCERTAINTY,
+    Findings,
+    InMemory,
+)
 from ldseg.records import write_json_atomic
 from ldseg.settings import SamplingSettings
 
@@ -42,51 +50,54 @@ def output_paths(out: Path, case: Case, save: Sequence[str], samples: int) -> di
     return {part: out / f"{case.name}{part}{end}" for part, end in endings.items()}
 
 
-def write_prediction(
-    out: Path, case: Case, prediction: Prediction, save: Sequence[str], sampling: SamplingSettings, seed: int
-) -> list[Path]:
-    """Write what `save` names into the folder `out`, the labels last; returns the files.
+def wanted_maps(save: Sequence[str], samples: int) -> tuple[str, ...]:
+    """The maps (of `answer.MAPS`) that the files of `save` hold."""
+    beside = (DISAGREEMENT,) if "uncertainty" in save and samples > 1 else ()
+    return (*save, *beside)
+
+
+def write_prediction(out: Path, case: Case, maps: InMemory, save: Sequence[str], samples: int) -> list[Path]:
+    """Write the maps that `save` names into the folder `out`, the labels last; returns the files.
 
     Raises:
         InputError: the format cannot hold the volume, or the disk refuses.
     """
-    volumes = _volumes(prediction)
-    paths = output_paths(out, case, save, sampling.samples)
-    written: list[Path] = []
-    if "uncertainty" in save or "samples" in save:
-        written.append(_write_summary(out, case, prediction, sampling, seed))
+    numbered = dict(enumerate(maps.samples(), start=1))
+    paths = output_paths(out, case, save, samples)
     for part, path in paths.items():
-        write_volume(path, volumes[part])
-        written.append(path)
-    return written
+        write_volume(path, maps.volume(MAP_OF[part]) if part in MAP_OF else numbered[sample_number(part)])
+    return list(paths.values())
 
 
-def _volumes(prediction: Prediction) -> dict[str, Volume]:
-    """By their part of the file's name."""
-    samples = {f"_sample{number}": one for number, one in enumerate(prediction.samples, start=1)}
-    return {
-        "": prediction.labels,
-        "_probabilities": prediction.probabilities,
-        "_uncertainty": prediction.uncertainty,
-        "_disagreement": prediction.disagreement,
-        **samples,
-    }
+MAP_OF = {
+    "": LABELS,
+    "_probabilities": PROBABILITIES,
+    "_uncertainty": UNCERTAINTY,
+    "_disagreement": DISAGREEMENT,
+}
+"""The map of a part of the file's name; all others are samples."""
 
 
-def _write_summary(
-    out: Path, case: Case, prediction: Prediction, sampling: SamplingSettings, seed: int
+def sample_number(part: str) -> int:
+    """Of the part of a sample's file name, from 1."""
+    return int(part.removeprefix(f"_{SAMPLES[:-1]}"))
+
+
+def write_summary(
+    out: Path, case: Case, axes: Axes, findings: Findings, sampling: SamplingSettings, seed: int
 ) -> Path:
-    unit = "mm^3" if prediction.labels.axes == "zyx" else "mm^2"
+    """Write NAME_summary.json and return its path. Raises InputError when the disk refuses."""
+    unit = "mm^3" if axes == "zyx" else "mm^2"
     path = out / f"{case.name}_summary.json"
     content = {
         "version": SUMMARY_VERSION,
         "case": case.name,
         "sampling": sampling,
         "seed": seed,
-        "volume_unit": unit + (" summed over frames" if prediction.labels.axes == "tyx" else ""),
-        "volumes": prediction.volumes,
-        "pairwise_dice": prediction.pairwise_dice,
-        "confidence": prediction.confidence,
+        "volume_unit": unit + (" summed over frames" if axes == "tyx" else ""),
+        "volumes": findings.volumes,
+        "pairwise_dice": findings.pairwise_dice,
+        "confidence": findings.confidence,
     }
     write_json_atomic(path, content)
     return path

@@ -5,8 +5,9 @@ K classes; *S the file's grid; *S' the grid of the plan's spacing. Nothing is pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from ldseg.planning.plan import Plan
 from ldseg.planning.rules import ANISOTROPIC, resampled_shape
 from ldseg.preprocessing.normalise import normalise
 from ldseg.preprocessing.orient import from_canonical, to_canonical
+from ldseg.preprocessing.patches import crop
 from ldseg.preprocessing.resample import resample_image, resample_labels, resample_probabilities
 
 IGNORE_INDEX = -1
@@ -43,6 +45,23 @@ class Prepared:
     array: NDArray[np.float32]
     """(M, *S')."""
     record: GridRecord
+
+    def read(self, corner: Sequence[int], patch: Sequence[int]) -> NDArray[np.float32]:
+        """See `Region`."""
+        return crop(self.array, corner, patch, 0.0)
+
+
+class Region(Protocol):
+    """An image as the network takes it, of which patches are read."""
+
+    @property
+    def record(self) -> GridRecord:
+        """Its grid."""
+        ...
+
+    def read(self, corner: Sequence[int], patch: Sequence[int]) -> NDArray[np.float32]:
+        """The patch (M, *patch) at `corner`; outside of the image 0, as training fills it."""
+        ...
 
 
 def prepare_image(volume: Volume, plan: Plan, name: str = "image") -> Prepared:

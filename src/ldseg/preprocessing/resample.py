@@ -39,6 +39,40 @@ def resample_probabilities(probabilities: NDArray[np.float32], shape: Sequence[i
     return result
 
 
+class GrowingResample:
+    """`resample_probabilities` of an image that comes plane by plane along one axis, its other axes whole."""
+
+    def __init__(self, old: Sequence[int], new: Sequence[int], axis: int) -> None:
+        """From the grid `old` to the grid `new`; planes lie across `axis`."""
+        self._new, self._axis, self._same = tuple(new), axis, tuple(old) == tuple(new)
+        weights = _weights(old[axis], new[axis], "linear")
+        self._weights = weights
+        self._first = np.minimum.reduceat(
+            weights.indices, weights.indptr[:-1]
+        )  # plane that each new one needs
+        self._last = np.maximum.reduceat(weights.indices, weights.indptr[:-1])
+        self._held: NDArray[np.float32] | None = None
+        self._start = 0  # old plane that `_held` begins with
+        self._done = 0
+
+    def add(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take the next planes (C, ...) and return the new ones, maybe none, that can be made now."""
+        if self._same:
+            return planes
+        grid = list(self._new)
+        grid[self._axis] = planes.shape[self._axis + 1]
+        wide = resample_probabilities(planes, grid)
+        held = wide if self._held is None else np.concatenate([self._held, wide], self._axis + 1)
+        stop = self._start + held.shape[self._axis + 1]
+        done = int(np.searchsorted(self._last, stop - 1, side="right"))
+        rows = self._weights[self._done : done, self._start : stop]
+        made = np.stack([_along(one, self._axis, rows) for one in held]) if done > self._done else None
+        needed = int(self._first[done]) if done < len(self._first) else stop
+        self._held = np.take(held, range(needed - self._start, stop - self._start), self._axis + 1)
+        self._start, self._done = needed, done
+        return held[(slice(None),) * (self._axis + 1) + (slice(0, 0),)] if made is None else made
+
+
 def resample_labels(labels: NDArray[np.int16], shape: Sequence[int]) -> NDArray[np.int16]:
     """Return the class indices `labels` (*S) on the grid `shape`.
 
