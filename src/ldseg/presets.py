@@ -47,7 +47,11 @@ def default_preset(plan: Plan) -> RunSettings:
         decoder=DecoderSettings(PyramidSettings(widths[:n], strides[:n])),
         latent_channels=plan.latent_channels,
     )
-    return RunSettings(preset="default", model=model)
+    return RunSettings(
+        preset="default",
+        model=model,
+        training=TrainingSettings(learning_rate=2e-3, weight_decay=0.01),
+    )
 
 
 def paper_preset(plan: Plan) -> RunSettings:

@@ -13,6 +13,7 @@ from ldseg.errors import InputError
 from ldseg.planning.fingerprint import CaseFingerprint
 from ldseg.planning.patch import check_patch
 from ldseg.planning.plan import Plan, PlanSettings, check_plan, make_plan, read_plan, write_plan
+from ldseg.planning.rules import plan_mirror_axes
 
 ROOMY = PlanSettings(cpu_memory_gb=14.0)
 
@@ -32,7 +33,7 @@ def test_small_volumes_are_one_patch_on_a_fine_latent_grid() -> None:
     assert made.latent_factor == (4, 4, 4)
     assert made.latent_channels == 32
     assert made.batch == 2
-    assert made.mirror_axes == ()
+    assert made.mirror_axes == (2,)
 
 
 def test_large_structures_get_a_coarser_latent_grid() -> None:
@@ -65,6 +66,13 @@ def test_time_is_halved_once_at_the_last_level_and_never_flipped() -> None:
     assert [stride[0] for stride in made.strides] == [1] * (len(made.strides) - 1) + [2]
     assert made.patch == (20, 160, 160)
     assert made.mirror_axes == ()
+
+
+def test_left_and_right_are_not_exchanged_where_a_structure_has_a_side() -> None:
+    print_ = fingerprint()
+    for name, axes in (("kidney_L", ()), ("Left lung", ()), ("lung", (2,)), ("bright spot", (2,))):
+        renamed = replace(print_, classes=(replace(print_.classes[0], name=name), *print_.classes[1:]))
+        assert plan_mirror_axes(renamed) == axes
 
 
 def test_a_varied_set_is_tiled() -> None:

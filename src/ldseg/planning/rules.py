@@ -113,12 +113,18 @@ def smallest_width(fingerprint: Fingerprint, target: tuple[float, ...], resample
     return min(widths)
 
 
+_SIDE = re.compile(r"(?<![a-z])(left|right|l|r|lt|rt)(?![a-z])", re.IGNORECASE)
+
+
 def plan_mirror_axes(fingerprint: Fingerprint) -> tuple[int, ...]:
     """Choose the axes that augmentation may flip.
 
-    A patient has a left and a right and a heart beats forwards, so volumes and time series are not flipped. A
-    section has no up; an ultrasound image has (the probe), but the probe may be held either way round.
+    Left and right of a body look alike, and an ultrasound probe may be held either way round: x is flipped,
+    unless a structure's name says a side. A body has a top and a front, so the other axes are not. A section
+    has no up: both axes. A series is not flipped, for all its frames must stay as the heart turns.
     """
-    if fingerprint.axes != "yx":
+    if fingerprint.axes == "tyx":
         return ()
-    return (0, 1) if is_photograph(fingerprint) else (1,)
+    x = len(fingerprint.axes) - 1
+    sided = any(_SIDE.search(one.name.replace("_", " ")) for one in fingerprint.classes)
+    return (*((0,) if is_photograph(fingerprint) else ()), *(() if sided else (x,)))
