@@ -187,9 +187,21 @@ def test_colour_pictures_keep_their_colours_and_others_use_all_greys() -> None:
 def test_panels_show_their_part_of_the_image_stretched_to_its_spacing() -> None:
     base = make_base("scan", np.zeros((10, 20), np.uint8), 2.5)
     assert 'width="20" height="25.000"' in base.definition
-    drawn = panel(base, "reference", (), window=(2, 3, 4, 5))
-    assert 'viewBox="3 5.000 5 10.000"' in drawn
+    drawn = panel(base, "image", frame=(2, 3, 4, 5))
+    assert 'viewBox="0 0 20 25.000"' in drawn
+    assert 'x="3" y="5.000" width="5" height="10.000"' in drawn
     assert 'href="#scan"' in drawn
+
+
+def test_large_images_are_made_smaller_for_the_page() -> None:
+    large = np.random.default_rng(0).integers(0, 256, (3000, 1500)).astype(np.uint8)
+    base = make_base("scan", large, 1.0)
+    assert (base.rows, base.columns) == (3000, 1500)
+    assert len(base.definition) < 1.5e6
+    found = re.search(r'href="([^"]*)"', base.definition)
+    assert found is not None
+    assert decoded(found[1]).shape == (1024, 512)
+    assert max(label_overlay(np.ones((3000, 1500), int)).shape) <= 1024
 
 
 def test_any_number_of_classes_has_different_colours() -> None:

@@ -56,7 +56,7 @@ def test_a_page_has_all_parts_and_needs_nothing_else(
     make_run: MakeRun, axes: str, control: str, channels: int
 ) -> None:
     run = make_run(axes, control, channels)
-    page = to_html(make_report(run), run)
+    page = to_html(make_report(run))
     assert anchors(page) == EVERYTHING - ({"film"} if control == "unet" else set())
     assert "http:" not in page
     assert "https:" not in page
@@ -100,7 +100,7 @@ def test_cases_can_be_named(make_run: MakeRun) -> None:
     report = make_report(run, ReportOptions(cases=("f", "a"), samples=2, steps=1))
     assert list(report.portraits) == ["f", "a"]
     assert set(report.scores.cases) == {"a", "b", "c"}
-    shown = [title for title in titles(to_html(report, run)) if title.strip() in ("f", "a")]
+    shown = [title for title in titles(to_html(report)) if title.strip() in ("f", "a")]
     assert len(shown) == 2
 
 
@@ -123,14 +123,14 @@ def test_cases_that_were_trained_on_are_pointed_out(make_run: MakeRun) -> None:
     (run / "splits.json").write_text(json.dumps({**content, "test": [], "folds": folds}))
     report = make_report(run)
     assert report.material.seen
-    assert "trained on some of these cases" in to_html(report, run)
+    assert "trained on some of these cases" in to_html(report)
 
 
 def test_a_run_without_log_fingerprint_and_splits_still_has_a_page(make_run: MakeRun) -> None:
     run = make_run()
     for name in ("log.jsonl", "splits.json"):
         (run / name).unlink()
-    page = to_html(make_report(run), run)
+    page = to_html(make_report(run))
     assert anchors(page) == EVERYTHING
     assert "no log of its training" in page
 
@@ -199,7 +199,7 @@ def test_scores_of_an_evaluation_are_shown_as_they_are(make_run: MakeRun, tmp_pa
     file.write_text(json.dumps(stored))
     report = make_report(run, ReportOptions(scores=file, samples=2, steps=1))
     assert set(report.scores.cases) == {"a", "b", "c", "d", "e"} == set(report.measured.scores.cases)
-    page = to_html(report, run)
+    page = to_html(report)
     assert "From mine.json: 5 cases" in page
     assert "within 3 mm" in page
     assert "trained on some of these cases" in page
@@ -207,10 +207,10 @@ def test_scores_of_an_evaluation_are_shown_as_they_are(make_run: MakeRun, tmp_pa
 
 def test_a_sweep_is_shown_when_it_is_of_this_model(make_run: MakeRun, tmp_path: Path, capsys: Output) -> None:
     run = make_run()
-    assert "Not measured yet" in to_html(make_report(run), run)
+    assert "Not measured yet" in to_html(make_report(run))
     words = ("robustness", tmp_path / "data", "-m", run, "-o", run / "robustness", "--corruptions", "blur")
     assert main([str(word) for word in (*words, "--device", "cpu", "--steps", "1")]) == 0
-    page = to_html(make_report(run), run)
+    page = to_html(make_report(run))
     assert "mean Dice under blur" in page
     assert "Not measured yet" not in page
     found = json.loads((run / "robustness" / "robustness.json").read_text())
@@ -225,7 +225,7 @@ def test_names_from_files_are_text_in_the_page(make_run: MakeRun) -> None:
     run = make_run()
     for file in ("plan.json",):
         (run / file).write_text((run / file).read_text().replace('"right"', '"<img src=x>&\'"'))
-    page = to_html(make_report(run), run)
+    page = to_html(make_report(run))
     assert "<img" not in page
     assert "&lt;img src=x&gt;&amp;&#x27;" in page
 
@@ -233,7 +233,7 @@ def test_names_from_files_are_text_in_the_page(make_run: MakeRun) -> None:
 def test_a_deterministic_model_has_no_film_and_no_volume_intervals(make_run: MakeRun) -> None:
     run = make_run(control="unet")
     report = make_report(run)
-    page = to_html(report, run)
+    page = to_html(report)
     assert report.film is None
     assert report.measured.sampling.samples == 1
     assert "This model is deterministic" in page
@@ -242,7 +242,7 @@ def test_a_deterministic_model_has_no_film_and_no_volume_intervals(make_run: Mak
 
 def test_stochastic_models_show_intervals(make_run: MakeRun) -> None:
     run = make_run()
-    page = to_html(make_report(run), run)
+    page = to_html(make_report(run))
     assert "volume intervals" in page
     assert "2 samples of 1 step (ddim)" in page
 
@@ -252,8 +252,8 @@ def test_a_stored_recalibration_is_used_and_said(make_run: MakeRun) -> None:
     plain = make_report(run)
     store_recalibration(run, Recalibration(temperature=3.0))
     soft = make_report(run)
-    assert "<dt>recalibrated</dt><dd>no</dd>" in to_html(plain, run)
-    assert "<dt>recalibrated</dt><dd>yes" in to_html(soft, run)
+    assert "<dt>recalibrated</dt><dd>no</dd>" in to_html(plain)
+    assert "<dt>recalibrated</dt><dd>yes" in to_html(soft)
     assert plain.measured.calibration.everywhere is not None
     assert soft.measured.calibration.everywhere is not None
     assert soft.measured.calibration.everywhere.confidence < plain.measured.calibration.everywhere.confidence

@@ -66,7 +66,7 @@ def run(arguments: Any) -> int:
     )
     with progress("measuring") as bar:
         report = gather(arguments.run, options, arguments.device, bar.show)
-    write_page(page, report, arguments.run)
+    write_page(page, report)
     count, dice = len(report.scores.cases), report.scores.mean_dice
     if arguments.json:
         shown = {title: one.case for title, one in report.portraits.items()}

@@ -18,6 +18,7 @@ from ldseg.reporting.palette import class_colour, css
 from ldseg.reporting.svg import Axis, Plot, Point, logarithmic, spanning
 
 _ROW = 34  # pixels for a class
+_LETTER, _LONGEST = 7.2, 36  # pixels of one, and how many of a class's name
 _WIDE = 30.0  # largest over smallest volume from which the axes are logarithmic
 _GUIDE = "var(--guide)"
 
@@ -32,12 +33,12 @@ def dice_chart(scores: Scores, seed: int) -> str:
         y,
         width=960,
         height=60 + _ROW * len(names),
-        left=150,
+        left=24 + round(_LETTER * max(len(_short(name)) for name in names)),
         rules=False,
     )
     for row, name in enumerate(names):
         height, colour = len(names) - row - 0.5, css(class_colour(row))
-        plot.words((plot.x.low, height), name.replace("_", " "), "end", shift=-8)
+        plot.words((plot.x.low, height), _short(name), "end", shift=-8)
         values = scores.values(name, "dice")
         for number, (case, value) in enumerate(zip(scores.cases, values, strict=True)):
             spread = 0.11 * ((number % 5) - 2)  # so that equal values stay apart
@@ -107,7 +108,7 @@ def volume_chart(volumes: dict[str, tuple[VolumePoint, ...]], unit: str, several
     shown: list[tuple[str, str]] = []
     for index, (name, points) in enumerate(volumes.items()):
         colour = css(class_colour(index))
-        shown.append((name.replace("_", " "), colour))
+        shown.append((name, colour))
         for point in points:
             one = point.estimate
             if one.high > one.low:
@@ -117,7 +118,7 @@ def volume_chart(volumes: dict[str, tuple[VolumePoint, ...]], unit: str, several
     caption = "On the line the volumes agree."
     if several:
         caption += " Bars are the 5 to 95 % interval over the samples."
-    return figure("Volumes", legend(shown) + plot.svg("volumes of model and reference"), caption)
+    return figure("Volumes", plot.svg("volumes of model and reference") + legend(shown), caption)
 
 
 def robustness_charts(found: Robustness) -> list[str]:
@@ -140,3 +141,7 @@ def robustness_charts(found: Robustness) -> list[str]:
         title = name.replace("_", " ")
         charts.append(figure(title, plot.svg(f"mean Dice under {title}")))
     return charts
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"

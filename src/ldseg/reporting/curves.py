@@ -37,7 +37,7 @@ def loss_chart(records: Sequence[Record]) -> str:
     colours = {name: f"var(--s{1 + n % 4})" for n, name in enumerate(names)}
     for name, points in series.items():
         plot.line(points, colours[name])
-    return figure("Training loss", legend(colours.items()) + plot.svg("training loss over the steps"))
+    return figure("Training loss", plot.svg("training loss over the steps") + legend(colours.items()))
 
 
 def validation_chart(records: Sequence[Record], structures: Sequence[str]) -> str:
@@ -63,7 +63,7 @@ def validation_chart(records: Sequence[Record], structures: Sequence[str]) -> st
         "On the network's grid. The autoencoder alone is a ceiling: labels encoded and decoded again. With "
         "another case's image the Dice should be much lower, or the model ignores its image."
     )
-    return figure("Validation Dice", legend(shown) + plot.svg("validation Dice over the steps"), caption)
+    return figure("Validation Dice", plot.svg("validation Dice over the steps") + legend(shown), caption)
 
 
 def warnings_of(records: Sequence[Record]) -> list[str]:

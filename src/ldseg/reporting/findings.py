@@ -12,12 +12,12 @@ from ldseg.reporting.charts import (
     robustness_charts,
     volume_chart,
 )
-from ldseg.reporting.film import Film, latent_colours
+from ldseg.reporting.film import Film, Frame, latent_colours
 from ldseg.reporting.gather import Report
 from ldseg.reporting.html import code, grid, legend, paragraph, section, table, text
 from ldseg.reporting.overview import is_stochastic, sampling_words, structures
 from ldseg.reporting.palette import class_colour, css, heat_stops
-from ldseg.reporting.pictures import data_uri, grey_or_colour, label_overlay, make_base, panel
+from ldseg.reporting.pictures import grey_or_colour, label_overlay, make_base, panel, plain_panel
 from ldseg.reporting.portrait import Portrait
 from ldseg.reporting.view import choose_view
 
@@ -61,13 +61,13 @@ def confidence_section(report: Report) -> str:
     )
 
 
-def robustness_section(report: Report, run: str) -> str:
+def robustness_section(report: Report) -> str:
     """Dice as images get worse, or how to measure it."""
     found = report.robustness
     if found is None:
-        command = f"ldseg robustness DATA -m {run} -o {run}/robustness"
+        command = code("ldseg robustness DATA -m RUN -o RUN/robustness")
         return section(
-            "robustness", "Robustness", paragraph("Not measured yet: ", code(command), kind="note")
+            "robustness", "Robustness", paragraph("Not measured yet; ", command, " does it.", kind="note")
         )
     setup = found.setup
     words = f"{len(setup.cases)} cases of {setup.data} ({setup.part}), {setup.sampling.samples} samples of "
@@ -99,23 +99,33 @@ def _case(report: Report, title: str, portrait: Portrait) -> str:
     heading = f"<h3>{text(label)} <span>Dice {dice:.3f}, {expected}</span></h3>"
     panels = f'<div class="panels">{portrait.html}</div>'
     where = paragraph(text(portrait.where), kind="note") if portrait.where else ""
-    rows = [_structure(portrait, name) for name in structures(report)]
+    rows = [_structure(portrait, name) for name in structures(report) if _is_there(portrait, name)]
     unit = _UNITS[report.plan.axes]
     columns = ("structure", "Dice", "HD95 (mm)", f"volume ({unit}), 5 to 95 % of the samples", "reference")
-    return f'<div class="case">{heading}{panels}{where}{table(columns, rows, "compact")}</div>'
+    details = table(columns, rows, "compact") if rows else paragraph("No structure, none found.", kind="note")
+    return f'<div class="case">{heading}{panels}{where}{details}</div>'
+
+
+def _is_there(portrait: Portrait, name: str) -> bool:
+    """Whether the reference or any sample has the structure; many have no place in most cases."""
+    return portrait.scores[name].empty != "both" or portrait.prediction.volumes[name].high > 0
 
 
 def _structure(portrait: Portrait, name: str) -> tuple[str, ...]:
     volume, metrics = portrait.prediction.volumes[name], portrait.scores[name].metrics
-    interval = f" ({volume.low:.4g} to {volume.high:.4g})" if volume.high > volume.low else ""
+    interval = f" ({_size(volume.low)} to {_size(volume.high)})" if volume.high > volume.low else ""
     reference = portrait.volumes.get(name)
     return (
         text(name),
         f"{metrics['dice']:.3f}",
         f"{metrics['hd95_mm']:.2f}",
-        f"{volume.mean:.4g}{interval}",
-        "not labelled throughout" if reference is None else f"{reference:.4g}",
+        f"{_size(volume.mean)}{interval}",
+        "not labelled throughout" if reference is None else _size(reference),
     )
+
+
+def _size(volume: float) -> str:
+    return f"{volume:,.0f}" if volume >= 1000 else f"{volume:.4g}"
 
 
 def _voxel_charts(found: CalibrationReport) -> list[str]:
@@ -167,19 +177,17 @@ def _strip(film: Film) -> str:
     latents = latent_colours(
         tuple(np.stack([view.cut(channel) for channel in frame.latent]) for frame in film.frames)
     )
-    columns: list[str] = []
-    for frame, colours in zip(film.frames, latents, strict=True):
-        rows, width = colours.shape[:2]
-        latent = (
-            f'<figure class="panel pixels"><svg viewBox="0 0 {width} {rows * stretch:.3f}" role="img" '
-            f'aria-label="latent at {frame.time:.2f}"><image width="{width}" height="{rows * stretch:.3f}" '
-            f'preserveAspectRatio="none" href="{data_uri(colours)}"/></svg>'
-            f"<figcaption>t = {frame.time:.2f}</figcaption></figure>"
-        )
-        title = "answer" if frame.time == 0 else "estimate"
-        columns.append(f"<div>{latent}{panel(base, title, (label_overlay(view.cut(frame.labels)),))}</div>")
+    columns = [
+        f"<div>{plain_panel(colours, f't = {frame.time:.2f}', stretch)}"
+        f"{panel(base, _estimate(frame), (label_overlay(view.cut(frame.labels)),))}</div>"
+        for frame, colours in zip(film.frames, latents, strict=True)
+    ]
     return f'{base.definition}<div class="strip">{"".join(columns)}</div>'
 
 
+def _estimate(frame: Frame) -> str:
+    return "answer" if frame.time == 0 else "estimate"
+
+
 def _class_colours(names: list[str]) -> list[tuple[str, str]]:
-    return [(name.replace("_", " "), css(class_colour(index))) for index, name in enumerate(names)]
+    return [(name, css(class_colour(index))) for index, name in enumerate(names)]

@@ -34,12 +34,12 @@ def check_output(path: Path) -> None:
         raise file_error(path, "is a folder", "give a file")
 
 
-def write_page(path: Path, report: Report, run: Path) -> None:
+def write_page(path: Path, report: Report) -> None:
     """Write the page, whole or not at all. Raises InputError when the disk refuses."""
-    write_bytes_atomic(path, to_html(report, run).encode())
+    write_bytes_atomic(path, to_html(report).encode())
 
 
-def to_html(report: Report, run: Path) -> str:
+def to_html(report: Report) -> str:
     """The whole page."""
     title = f"{report.name}: {', '.join(structures(report))}"
     parts = {
@@ -48,7 +48,7 @@ def to_html(report: Report, run: Path) -> str:
         "scores": ("Scores", scores_section(report)),
         "cases": ("Cases", cases_section(report)),
         "confidence": ("Confidence", confidence_section(report)),
-        "robustness": ("Robustness", robustness_section(report, str(run))),
+        "robustness": ("Robustness", robustness_section(report)),
         "film": ("Reverse diffusion", film_section(report)),
     }
     shown = {anchor: part for anchor, part in parts.items() if part[1]}

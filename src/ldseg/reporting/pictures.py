@@ -19,9 +19,10 @@ from ldseg.reporting.view import Window
 
 Pixels = NDArray[np.uint8]
 
+_LARGEST = 1024  # pixels along the longer side of a picture
 _GOOD_SIZE = 480  # pixels along the longer side of an overlay, for outlines of even width
 _OUTLINE = 200  # an outline is the longer side over this
-_FILL, _OPAQUE = 72, 255
+FILL, _OPAQUE = 72, 255  # of an overlay's areas and outlines
 _IGNORED: tuple[int, int, int] = (128, 128, 128)
 
 
@@ -51,11 +52,17 @@ def grey_or_colour(image: NDArray[Any], is_colour: bool) -> Pixels:
 
 
 def make_base(name: str, pixels: Pixels, stretch: float) -> Base:
-    """Keep a picture for `panel`."""
+    """Keep a picture for `panel`, made smaller where it is larger than anyone sees on a page."""
     rows, columns = pixels.shape[:2]
+    small = Image.fromarray(pixels)
+    if max(rows, columns) > _LARGEST:
+        shrink = _LARGEST / max(rows, columns)
+        size = max(1, round(columns * shrink)), max(1, round(rows * shrink))
+        small = small.resize(size, Image.Resampling.BOX)
     definition = (
         f'<svg class="base" aria-hidden="true"><defs><image id="{text(name)}" width="{columns}" '
-        f'height="{rows * stretch:.3f}" preserveAspectRatio="none" href="{data_uri(pixels)}"/></defs></svg>'
+        f'height="{rows * stretch:.3f}" preserveAspectRatio="none" href="{data_uri(np.asarray(small))}"/>'
+        "</defs></svg>"
     )
     return Base(name, rows, columns, stretch, definition)
 
@@ -64,34 +71,44 @@ def panel(
     base: Base,
     title: str,
     overlays: tuple[Pixels, ...] = (),
-    window: Window | None = None,
     frame: Window | None = None,
     dimmed: bool = False,
 ) -> str:
-    """The `window` of the base (None: all of it) under overlays (..., 4) that fill it, `frame` outlined."""
-    top, left, rows, columns = window or (0, 0, base.rows, base.columns)
-    y, height = top * base.stretch, rows * base.stretch
-    placed = f'x="{left}" y="{y:.3f}" width="{columns}" height="{height:.3f}"'
+    """The base under overlays (..., 4) of any size that cover it, with a `frame` in the base's pixels."""
+    size = f'width="{base.columns}" height="{base.rows * base.stretch:.3f}"'
     layers = [f'<use class="{"dimmed" if dimmed else "image"}" href="#{text(base.name)}"/>']
-    layers += [f'<image {placed} preserveAspectRatio="none" href="{data_uri(one)}"/>' for one in overlays]
+    layers += [f'<image {size} preserveAspectRatio="none" href="{data_uri(one)}"/>' for one in overlays]
     if frame is not None:
+        top, left, rows, columns = frame
         layers.append(
-            f'<rect class="frame" x="{frame[1]}" y="{frame[0] * base.stretch:.3f}" width="{frame[3]}" '
-            f'height="{frame[2] * base.stretch:.3f}"/>'
+            f'<rect class="frame" x="{left}" y="{top * base.stretch:.3f}" width="{columns}" '
+            f'height="{rows * base.stretch:.3f}"/>'
         )
     return (
-        f'<figure class="panel"><svg viewBox="{left} {y:.3f} {columns} {height:.3f}" role="img" '
+        f'<figure class="panel"><svg viewBox="0 0 {base.columns} {base.rows * base.stretch:.3f}" role="img" '
         f'aria-label="{text(title)}">{"".join(layers)}</svg><figcaption>{text(title)}</figcaption></figure>'
     )
 
 
-def label_overlay(indices: NDArray[np.integer], fill: int = _FILL) -> Pixels:
+def plain_panel(pixels: Pixels, title: str, stretch: float) -> str:
+    """A picture that is shown once, its pixels as large squares."""
+    rows, columns = pixels.shape[:2]
+    size = f'width="{columns}" height="{rows * stretch:.3f}"'
+    image = f'<image {size} preserveAspectRatio="none" href="{data_uri(pixels)}"/>'
+    return (
+        f'<figure class="panel pixels"><svg viewBox="0 0 {columns} {rows * stretch:.3f}" role="img" '
+        f'aria-label="{text(title)}">{image}</svg><figcaption>{text(title)}</figcaption></figure>'
+    )
+
+
+def label_overlay(indices: NDArray[np.integer], fill: int = FILL) -> Pixels:
     """Class indices (rows, columns), 0 background, -1 ignored: structures tinted, with an outline."""
+    indices = thinned(indices)
     scale = max(1, ceil(_GOOD_SIZE / max(indices.shape)))
     large = np.repeat(np.repeat(indices, scale, 0), scale, 1)
     width = max(1, round(max(large.shape) / _OUTLINE))
     overlay = np.zeros((*large.shape, 4), np.uint8)
-    overlay[large < 0] = (*_IGNORED, _FILL)
+    overlay[large < 0] = (*_IGNORED, FILL)
     for index in range(1, int(indices.max(initial=0)) + 1):
         mask = large == index
         if mask.any():
@@ -99,6 +116,12 @@ def label_overlay(indices: NDArray[np.integer], fill: int = _FILL) -> Pixels:
             inner = np.asarray(ndimage.binary_erosion(mask, iterations=width, border_value=1), dtype=bool)
             overlay[mask & ~inner] = (*class_colour(index - 1), _OPAQUE)
     return overlay
+
+
+def thinned(array: NDArray[Any]) -> NDArray[Any]:
+    """A slice (rows, columns) with every n-th voxel only, where it is larger than anyone sees on a page."""
+    step = ceil(max(array.shape) / _LARGEST)
+    return array[::step, ::step]
 
 
 def data_uri(pixels: Pixels) -> str:

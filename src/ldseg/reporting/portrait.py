@@ -19,7 +19,7 @@ from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import to_canonical
 from ldseg.reporting.measure import TOLERANCE_MM
 from ldseg.reporting.palette import heat
-from ldseg.reporting.pictures import grey_or_colour, label_overlay, make_base, panel
+from ldseg.reporting.pictures import FILL, grey_or_colour, label_overlay, make_base, panel, thinned
 from ldseg.reporting.view import View, Window, choose_view, choose_window
 from ldseg.settings import SamplingSettings
 
@@ -108,36 +108,29 @@ class _Drawing:
     def panels(self, name: str) -> tuple[str, str]:
         """HTML, and which slice it is."""
         view = slice_of_interest(self.image, self.references, self.predicted)
-        truths = [view.cut(one) for one in self.references]
-        answer = view.cut(self.predicted)
-        window = self._window(view, [*truths, answer])
-        array = canonical(self.image)
-        colour = len(array) == _COLOUR_CHANNELS and self.image.axes == "yx"
-        pixels = grey_or_colour(np.stack([view.cut(one) for one in array]), colour)
-        base = make_base(name, pixels, view.height / view.width)
-        several = len(truths) > 1
+        truths, answer = [view.cut(one) for one in self.references], view.cut(self.predicted)
+        window = choose_window(np.any([one > 0 for one in (*truths, answer)], 0), view.height, view.width)
+        pixels, stretch = self._pixels(view), view.height / view.width
+        whole = make_base(name, pixels, stretch)
+        base = whole if window is None else make_base(f"{name}-part", _part(pixels, window), stretch)
+        marks = [label_overlay(_part(one, window), FILL // len(truths)) for one in truths]
+        doubt = heat(thinned(_part(view.cut(self.entropy), window)) / self.most)
         drawn = [
-            panel(base, "image", frame=window),
-            panel(
-                base,
-                f"references of {len(truths)} raters" if several else "reference",
-                tuple(label_overlay(_part(one, window), 72 // len(truths)) for one in truths),
-                window,
-            ),
-            panel(base, "prediction", (label_overlay(_part(answer, window)),), window),
-            panel(
-                base,
-                "uncertainty",
-                (heat(_part(view.cut(self.entropy), window) / self.most),),
-                window,
-                dimmed=True,
-            ),
+            whole.definition,
+            base.definition if window else "",
+            panel(whole, "image", frame=window),
+            panel(base, f"references of {len(truths)} raters" if truths[1:] else "reference", tuple(marks)),
+            panel(base, "prediction", (label_overlay(_part(answer, window)),)),
+            panel(base, "uncertainty", (doubt,), dimmed=True),
         ]
         parts = [view.describe(), "the last three enlarged" if window else ""]
-        return base.definition + "".join(drawn), ", ".join(part for part in parts if part)
+        return "".join(drawn), ", ".join(part for part in parts if part)
 
-    def _window(self, view: View, slices: list[NDArray[Any]]) -> Window | None:
-        return choose_window(np.any([one > 0 for one in slices], axis=0), view.height, view.width)
+    def _pixels(self, view: View) -> NDArray[np.uint8]:
+        """The image's slice; in colour where it is a picture of three channels."""
+        array = canonical(self.image)
+        colour = len(array) == _COLOUR_CHANNELS and self.image.axes == "yx"
+        return grey_or_colour(np.stack([view.cut(one) for one in array]), colour)
 
 
 def _part(array: NDArray[Any], window: Window | None) -> NDArray[Any]:

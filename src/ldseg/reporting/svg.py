@@ -15,7 +15,7 @@ from ldseg.reporting.html import text
 Point = tuple[float, float]
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 42
-_TICKS = 5
+_MOST_TICKS = 7
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Axis:
         if self.logarithmic:
             powers = range(ceil(log10(self.low) - 1e-9), floor(log10(self.high) + 1e-9) + 1)
             return [10.0**power for power in powers]
-        step = _round_step((self.high - self.low) / _TICKS)
+        step = _round_step((self.high - self.low) / _MOST_TICKS)
         first, last = ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9)
         return [number * step for number in range(first, last + 1)]
 
@@ -152,11 +152,10 @@ def _round_step(least: float) -> float:
 
 
 def _short(value: float) -> str:
-    """A tick's number."""
-    return (
-        f"{value:.0e}"
-        if value and abs(value) < 1e-3
-        else f"{value:g}"
-        if abs(value) < 1e5
-        else f"{value:.3g}"
-    )
+    """A tick's number, in a few letters."""
+    if value and abs(value) < 1e-3:
+        return f"{value:.0e}"
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 10 * unit:
+            return f"{value / unit:.4g}{letter}"
+    return f"{value:.4g}"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ldseg.data.volumes import Axes
 
 _THICK = 2.0  # times the finest step: across other axes a slice would be blocky
-_SMALL = 0.45  # of a slice's side: a structure below is shown enlarged
+_WORTH_IT = 0.65  # of a slice's sides: enlarging a larger part gains nothing
 _AROUND = 1.8  # sides of the enlarged part, as a multiple of the structure's
 _LEAST = 24  # pixels of an enlarged part
 
@@ -72,20 +72,20 @@ def choose_view(structures: NDArray[np.bool_], spacing: tuple[float, ...], axes:
 
 
 def choose_window(structures: NDArray[np.bool_], height: float, width: float) -> Window | None:
-    """The part of a slice (rows, columns) around its structures, square in mm; None where these are large
-    anyway, or there are none. `height` and `width` are those of a pixel."""
+    """The part of a slice (rows, columns) around its structures, square in mm; None where that is most of it,
+    or there are none. `height` and `width` are those of a pixel."""
     rows, columns = np.flatnonzero(structures.any(1)), np.flatnonzero(structures.any(0))
     if not len(rows):
         return None
     extents = (rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
-    if any(n > _SMALL * whole for n, whole in zip(extents, structures.shape, strict=True)):
-        return None
     steps = (height, width)
     side = _AROUND * max(n * step for n, step in zip(extents, steps, strict=True))
     side = max(side, _LEAST * max(steps))
     wanted = [
         min(int(np.ceil(side / step)), whole) for step, whole in zip(steps, structures.shape, strict=True)
     ]
+    if all(n > _WORTH_IT * whole for n, whole in zip(wanted, structures.shape, strict=True)):
+        return None
     middles = ((rows[0] + rows[-1] + 1) / 2, (columns[0] + columns[-1] + 1) / 2)
     top, left = (
         int(np.clip(round(middle - n / 2), 0, whole - n))
