@@ -15,6 +15,7 @@ from ldseg.data.volumes import Volume
 
 MakeModel = Callable[..., Path]
 MakeRun = Callable[..., Path]
+MakeData = Callable[..., Path]
 
 CASES = ("a", "b", "c", "d", "e", "f")
 TEST, VALIDATION, TRAIN = CASES[:3], CASES[3:4], CASES[4:]
@@ -56,12 +57,22 @@ def write_log(run: Path) -> None:
 
 
 @pytest.fixture
-def make_run(tmp_path: Path, make_model: MakeModel) -> MakeRun:
+def make_data(tmp_path: Path) -> MakeData:
+    """make_data(axes, channels) -> the folder `data` with images and masks."""
+
+    def make(axes: str = "yx", channels: int = 1) -> Path:
+        write_data(tmp_path / "data", axes, channels)
+        return tmp_path / "data"
+
+    return make
+
+
+@pytest.fixture
+def make_run(make_data: MakeData, make_model: MakeModel) -> MakeRun:
     """make_run(axes, control, channels) -> the folder of a run whose data are in `data` beside it."""
 
     def make(axes: str = "yx", control: str = "none", channels: int = 1) -> Path:
-        run, data = make_model(axes, control, "default", channels), tmp_path / "data"
-        write_data(data, axes, channels)
+        run, data = make_model(axes, control, "default", channels), make_data(axes, channels)
         splits = {
             "version": 1,
             "seed": 0,

@@ -6,18 +6,23 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from ldseg.cli import main
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.recalibration import Recalibration, store_recalibration
+from ldseg.planning.plan import Plan
+from ldseg.presets import PRESETS
 from ldseg.reporting.gather import Report, ReportOptions, extremes, gather
 from ldseg.reporting.page import to_html
-from ldseg.saved_model import read_settings
+from ldseg.saved_model import build_segmenter, read_settings, save_model
 
 MakeRun = Callable[..., Path]
+MakeData = Callable[..., Path]
 Output = pytest.CaptureFixture[str]
 FAST = ("--device", "cpu", "--samples", 2, "--steps", 1)
 
@@ -289,3 +294,48 @@ def test_a_report_leaves_the_run_as_it_is(make_run: MakeRun) -> None:
     make_report(run)
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
     assert read_settings(run / "settings.json") == Predictor.load(run, "cpu").settings
+
+
+def test_all_raters_are_shown_and_counted(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    labels = tmp_path / "data" / "labels"
+    for file in list(labels.iterdir()):
+        shutil.copy(file, labels / f"{file.stem}_rater2.png")
+        file.rename(labels / f"{file.stem}_rater1.png")
+    report = make_report(run)
+    page = to_html(report)
+    assert set(report.scores.cases) == {"a", "b", "c"}
+    assert len(report.measured.calibration.cases) == 6
+    assert page.count("references of 2 raters") == 2 * len(report.portraits)
+
+
+def test_voxels_that_nobody_labelled_do_not_count(make_run: MakeRun) -> None:
+    run = make_run()
+    before = make_report(run)
+    for name, text in (("data.json", '"axes": "yx"'), ("plan.json", '"ignore_id": null')):
+        stored = (run / name).read_text()
+        assert text in stored
+        changed = f'{text}, "ignore_id": 2' if name == "data.json" else '"ignore_id": 2'
+        (run / name).write_text(stored.replace(text, changed))
+    plan = (run / "plan.json").read_text().replace('"left": 2', '"left": 1')
+    (run / "plan.json").write_text(plan)
+    after = make_report(run)
+    assert after.measured.volumes.keys() <= before.measured.volumes.keys()
+    assert sum(map(len, after.measured.volumes.values())) == 2  # the case without structures
+    page = to_html(after)
+    assert "not labelled throughout" in page
+
+
+def test_a_page_has_room_for_many_structures(tmp_path: Path, a_plan: Plan, make_data: MakeData) -> None:
+    classes = {"background": 0} | {f"structure {number}": number for number in range(1, 31)}
+    plan = replace(a_plan, classes=classes)
+    run = tmp_path / "run"
+    settings = PRESETS["default"](plan)
+    torch.manual_seed(0)
+    save_model(run, build_segmenter(settings), plan, settings, "card")
+    make_data("yx")
+    options = ReportOptions(data=tmp_path / "data", limit=2, samples=2, steps=1)
+    page = to_html(make_report(run, options))
+    assert anchors(page) == EVERYTHING
+    (scores,) = re.findall(r'<section id="scores">.*?</table>', page, re.DOTALL)
+    assert scores.count('<th scope="row">structure ') == 30
