@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ldseg.data.cases import Case
 from ldseg.data.faults import file_error
-from ldseg.data.formats import ending, is_volume
+from ldseg.data.formats import dicom, ending, format_of, is_volume
 from ldseg.data.layouts import find_layout
 from ldseg.data.names import Files, channel_groups, volumes_in
 from ldseg.data.spacings import expand, spacing_of
@@ -19,16 +19,19 @@ def find_inputs(paths: Sequence[Path], channels: int, axes: Axes | None = None) 
     """The images at `paths`, without labels, ascending by name.
 
     `channels` is what the model takes: `NAME_0000`, `NAME_0001` ... are one image when there are that many. A
-    data set gives all its images, those to test on too. Raises InputError for a missing file, an empty
+    data set gives all its images, those to test on too. DICOM is looked for in sub-folders too; `axes` says
+    what makes an image there: a series, a film or a file. Raises InputError for a missing file, an empty
     folder, a channel that is missing, or two images of one name.
     """
     if not paths:
         raise InputError("no input was given; give an image, a folder of images or a data set")
     given = list(dict.fromkeys(Path(path) for path in paths))
     files = [path for path in given if _is_file(path)]
-    found = channel_groups(files, channels)
+    slices = [path for path in files if format_of(path) is dicom.DICOM]
+    found = channel_groups([path for path in files if path not in slices], channels)
+    _add(found, _alone(dicom.images_of(slices, axes)))
     for folder in (path for path in given if not _is_file(path)):
-        _add(found, _in_folder(folder, channels))
+        _add(found, _in_folder(folder, channels, axes))
     return [_case(name, found[name], axes) for name in sorted(found)]
 
 
@@ -41,15 +44,19 @@ def _is_file(path: Path) -> bool:
     return bool(ending(path))
 
 
-def _in_folder(folder: Path, channels: int) -> Files:
+def _in_folder(folder: Path, channels: int, axes: Axes | None) -> Files:
     """The images of a data set or of a plain folder."""
     layout = find_layout(folder)
     if layout is not None:
         listing = layout.read(folder)
         found = dict(listing.images)
         _add(found, listing.unlabelled)
+    elif folder.is_dir():
+        files = [path for path in volumes_in(folder) if format_of(path) is not dicom.DICOM]
+        found = channel_groups(files, channels)
+        _add(found, _alone(dicom.images_below(folder, axes)))
     else:
-        found = channel_groups(volumes_in(folder), channels) if folder.is_dir() else {}
+        found = {}
     if found:
         return found
     if folder.is_dir():
@@ -57,6 +64,11 @@ def _in_folder(folder: Path, channels: int) -> Files:
         remedy = "give one of its sub-folders" if inner else "give a folder with images"
         raise file_error(folder, "has no images directly in it", remedy)
     raise file_error(folder, "is neither an image nor a folder of images", "check the path")
+
+
+def _alone(images: dict[str, Path]) -> Files:
+    """Images of one path each."""
+    return {name: (path,) for name, path in images.items()}
 
 
 def _add(found: Files, more: Files) -> None:

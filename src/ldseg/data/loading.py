@@ -9,8 +9,9 @@ import numpy as np
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.faults import file_error, listed
-from ldseg.data.formats import format_of, read_channels, read_volume
+from ldseg.data.formats import dicom, format_of, read_channels, read_volume
 from ldseg.data.geometry import largest_offset
+from ldseg.data.lattice import laid_on
 from ldseg.data.volumes import Axes, Volume
 
 
@@ -25,7 +26,7 @@ def load_input(case: Case, channels: int, axes: Axes | None) -> Volume:
     volume = read_channels(case.images, axes)
     found = len(volume.array)
     if found != channels:
-        is_picture = len(case.images) == 1 and not format_of(path).has_geometry
+        is_picture = len(case.images) == 1 and format_of(path).is_colour is not None
         array = volume.array
         if is_picture and (found, channels) == (1, 3):
             volume = volume.with_array(np.repeat(array, 3, axis=0), "image")
@@ -60,13 +61,20 @@ def load_case(dataset: DataSet, case: Case) -> tuple[Volume, tuple[Volume, ...]]
 def load_label(dataset: DataSet, case: Case, path: Path, image: Volume) -> Volume:
     """One rater's label map on the grid of `image`, as `load_labels`."""
     label = read_volume(path, "labels", dataset.axes)
+    placed = format_of(path).has_geometry and format_of(case.images[0]).has_geometry
+    own = image
+    if placed and case.spacing is not None:
+        own = read_volume(case.images[0], "image", dataset.axes)
+    if placed and dicom.DICOM in (format_of(path), format_of(case.images[0])):
+        # Its order of axes is not that of other formats, and its segmentations may leave out empty slices.
+        label = laid_on(label, own, fill=format_of(path) is dicom.DICOM)
     if label.shape != image.shape:
         finding = f"has shape {label.shape} but its image {case.images[0].name} has {image.shape}"
         raise file_error(
             path, finding, "resample the mask to the image (nearest neighbour) or correct the pair"
         )
-    if format_of(path).has_geometry and format_of(case.images[0]).has_geometry:
-        _compare_geometry(dataset, case, path, image, label)
+    if placed:
+        _compare_geometry(dataset, case, path, own, label)
     mapped = mapped_ids(label, dataset)
     legal = set(dataset.classes.values()) | ({dataset.ignore_id} if dataset.ignore_id is not None else set())
     strange = {number: count for number, count in label_ids(mapped).items() if number not in legal}
@@ -108,8 +116,7 @@ def mapped_ids(label: Volume, dataset: DataSet) -> Volume:
 
 def _compare_geometry(dataset: DataSet, case: Case, path: Path, image: Volume, label: Volume) -> None:
     """Refuse a mask that lies elsewhere than its image."""
-    own = image if case.spacing is None else read_volume(case.images[0], "image", dataset.axes)
-    apart = largest_offset(own, label)
+    apart = largest_offset(image, label)
     if not apart <= dataset.geometry_tolerance:
         finding = (
             f"lies up to {apart:.3g} voxels away from its image {case.images[0].name} (different affine)"

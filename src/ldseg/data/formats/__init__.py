@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ldseg.data.faults import FileError, file_error, first_line
-from ldseg.data.formats import itk, nifti, raster, tiff
+from ldseg.data.formats import dicom, itk, nifti, raster, tiff
 from ldseg.data.formats.format import Format
 from ldseg.data.formats.voxels import as_image, as_labels
 from ldseg.data.geometry import largest_offset
@@ -38,32 +38,51 @@ __all__ = [
     "write_volume",
 ]
 
-FORMATS: tuple[Format, ...] = (nifti.NIFTI, itk.META_IMAGE, itk.NRRD, raster.RASTER, raster.JPEG, tiff.TIFF)
+FORMATS: tuple[Format, ...] = (
+    nifti.NIFTI,
+    itk.META_IMAGE,
+    itk.NRRD,
+    raster.RASTER,
+    raster.JPEG,
+    tiff.TIFF,
+    dicom.DICOM,
+)
 
 # Longest first, so that .nii.gz is found before a .gz could be.
 _BY_ENDING = {e: form for form in FORMATS for e in form.endings}
 _ENDINGS = sorted(_BY_ENDING, key=len, reverse=True)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SAME_GRID = 1e-3
+_DICOM_ENDING = dicom.DICOM.endings[0]
 
 
 def ending(path: Path | str) -> str:
-    """The ending in lower case, e.g. ".nii.gz". Raises InputError for an ending that no format has."""
+    """The ending in lower case, e.g. ".nii.gz". Raises InputError for an ending that no format has.
+
+    DICOM files and folders of them need not have one; theirs is ".dcm".
+    """
     name = Path(path).name.lower()
     for known in _ENDINGS:
         if name.endswith(known):
             return known
+    if dicom.is_dicom(Path(path)):
+        return _DICOM_ENDING
     raise file_error(path, "is of no known image format", f"convert it to one of {' '.join(_BY_ENDING)}")
 
 
 def stem(path: Path | str) -> str:
     """The file's name without its ending. Raises InputError for an unknown ending."""
-    return Path(path).name[: -len(ending(path))]
+    name, own = Path(path).name, ending(path)
+    return name[: -len(own)] if name.lower().endswith(own) else name
 
 
 def is_volume(path: Path) -> bool:
-    """Whether `path` is a visible file with a known ending; it is not opened."""
-    return path.name.lower().endswith(tuple(_ENDINGS)) and not path.name.startswith(".") and path.is_file()
+    """Whether `path` is a visible file with a known ending, or a folder of DICOM files."""
+    if path.name.startswith("."):
+        return False
+    if path.is_dir():
+        return dicom.is_dicom(path)
+    return path.name.lower().endswith(tuple(_ENDINGS)) and path.is_file()
 
 
 def format_of(path: Path | str) -> Format:
@@ -77,15 +96,18 @@ def is_colour(path: Path) -> bool:
     return form.is_colour is not None and form.is_colour(path)
 
 
-def output_ending(source: Path | str, channels: int = 1) -> str:
+def output_ending(source: Path | str, channels: int = 1, axes: Axes | None = None) -> str:
     """The ending for results of an image `source`: its own where the format can hold them.
 
     JPEG is lossy, so its label maps are PNG. With `channels` > 1 (float probabilities, one channel a class)
-    the 2D raster formats give way to TIFF with a page a channel.
+    the 2D raster formats give way to TIFF with a page a channel. DICOM holds label maps as segmentations, but
+    not those of films ("tyx"), nor numbers: they become NIfTI.
     """
     own = ending(source)
     if _BY_ENDING[own] in (raster.RASTER, raster.JPEG) and channels > 1:
         return ".tif"
+    if _BY_ENDING[own] is dicom.DICOM:
+        return ".nii.gz" if channels > 1 or axes == "tyx" else _DICOM_ENDING
     return ".png" if _BY_ENDING[own] is raster.JPEG else own
 
 
@@ -98,9 +120,9 @@ def read_volume(path: Path, kind: Kind, axes: Axes | None = None) -> Volume:
     """
     path = Path(path)
     form = format_of(path)
-    if not path.is_file():
+    if not path.is_file() and not (path.is_dir() and form is dicom.DICOM):
         raise file_error(path, "there is no such file", "check the path")
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise file_error(path, "the file is empty", "copy or export it again")
     raw = form.read(path, kind, axes)
     array = as_image(raw.array, path) if kind == "image" else as_labels(raw.array, path)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ldseg.data.faults import file_error
-from ldseg.data.formats import stem
+from ldseg.data.formats import is_volume, stem
 from ldseg.data.layouts.layout import Layout, Listing
 from ldseg.data.names import Files
 from ldseg.data.tables import parse_spacing, read_description, read_json, read_rows
@@ -90,7 +90,7 @@ def _files(row: dict[str, Any], key: str, table: Path) -> tuple[Path, ...]:
         entries += value if isinstance(value, list) else [value]
     paths = tuple(table.parent / str(entry) for entry in entries if entry)
     for path in paths:
-        if not path.is_file():
+        if not path.is_file() and not is_volume(path):  # a DICOM series is a folder
             raise file_error(
                 path, f"is listed in {table.name} but is not there", "correct the path in the list"
             )

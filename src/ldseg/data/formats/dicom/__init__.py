@@ -1,0 +1,78 @@
+"""DICOM: series, multi-frame and enhanced objects, films and pictures in; segmentations in and out.
+
+A path is a file, or a folder that holds the files of one image (see `series`). pydicom and highdicom come
+with the extra `dicom` and are imported when a DICOM file is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ldseg.data.faults import file_error
+from ldseg.data.formats.dicom.frames import read_header
+from ldseg.data.formats.dicom.pixels import read_pixels
+from ldseg.data.formats.dicom.segmentation import DicomImage, read_segmentation, write_segmentation
+from ldseg.data.formats.dicom.segments import Segment
+from ldseg.data.formats.dicom.series import (
+    ENDINGS,
+    dicom_files,
+    frames_at,
+    images_below,
+    images_of,
+    is_dicom_file,
+)
+from ldseg.data.formats.dicom.stack import stack_of
+from ldseg.data.formats.format import Format
+from ldseg.data.geometry import choose
+from ldseg.data.volumes import Axes, Kind, Volume
+from ldseg.errors import InputError
+
+__all__ = ["DICOM", "images_below", "images_of", "is_dicom", "with_segments"]
+
+_INDICES = {"yx": (0, 1), "zyx": (0, 1, 2), "tyx": (0, 1, 3)}
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether `path` is a DICOM file, or a folder with DICOM files directly in it."""
+    return bool(dicom_files(path)) if path.is_dir() else is_dicom_file(path)
+
+
+def with_segments(volume: Volume, segments: Sequence[Segment]) -> Volume:
+    """The label map with names and codes for its segmentation; unchanged where it is of no DICOM image."""
+    if not isinstance(volume.native, DicomImage):
+        return volume
+    return replace(volume, native=replace(volume.native, segments=tuple(segments)))
+
+
+def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
+    """See `Format.read`."""
+    header, frames = frames_at(path, axes)
+    if header.is_segmentation:
+        if kind == "image":
+            raise file_error(path, "is a segmentation and not an image", "name the image")
+        array, stack = read_segmentation(header, axes)
+    else:
+        stack = stack_of(frames, axes, path)
+        array = read_pixels(stack.frames)
+    part = choose(stack.grid, _INDICES[stack.axes])
+    array = array[:, 0] if stack.axes == "yx" else array
+    spacing = tuple(reversed(part.spacing))
+    native = DicomImage(stack.frames)
+    return Volume(np.ascontiguousarray(array), spacing, part.origin, part.direction, stack.axes, kind, native)
+
+
+def is_colour(path: Path) -> bool:
+    """See `Format.is_colour`."""
+    try:
+        first = dicom_files(path)[0] if path.is_dir() else path
+        header = read_header(first)
+    except (InputError, IndexError):
+        return False  # reading it says what is wrong
+    return header is not None and header.pixels[3] not in ("MONOCHROME1", "MONOCHROME2")
+
+
+DICOM = Format("DICOM", ENDINGS, read, write_segmentation, has_geometry=True, is_colour=is_colour)

@@ -1,0 +1,87 @@
+"""The voxels of a stack: decoded, in colour or grey, with slope and intercept applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldseg.data.faults import file_error
+from ldseg.data.formats.dicom.frames import Frame
+from ldseg.data.formats.dicom.library import library, read_dataset, reading
+
+
+def read_pixels(frames: Sequence[Frame]) -> NDArray[Any]:
+    """(M, N, Y, X) of N frames: in the file's own integers where nothing scales them, else float32.
+
+    Raises InputError when a file is truncated, compressed in a way that nothing here decodes, or unlike the
+    others.
+    """
+    plain = all((frame.slope, frame.intercept) == (1.0, 0.0) for frame in frames)
+    array: NDArray[Any] | None = None
+    for place, (frame, stored) in enumerate(_decoded(frames)):
+        values = stored if plain else stored * np.float64(frame.slope) + np.float64(frame.intercept)
+        if array is None:
+            kind = values.dtype if plain else np.dtype(np.float32)
+            array = np.empty((len(values), len(frames), *values.shape[1:]), kind)
+        if (len(array), *array.shape[2:]) != values.shape or (plain and array.dtype != values.dtype):
+            finding = f"holds {values.dtype} {values.shape} where {frames[0].file.name} has {array.dtype}"
+            raise file_error(frame.file, finding, "export the series again")
+        array[:, place] = values
+    if array is None:
+        raise ValueError("a stack without frames")
+    return array
+
+
+def _decoded(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[Any]]]:
+    """Each frame with its stored values, (M, Y, X); a file is opened once for neighbours from it."""
+    for file, together in groupby(frames, key=lambda frame: frame.file):
+        own = list(together)
+        dataset = read_dataset(file, pixels=True)
+        _refuse_unknown_compression(dataset, own[0])
+        with reading(file):
+            indices = [frame.index for frame in own]
+            decoded = library("pydicom.pixels").iter_pixels(dataset, indices=indices)
+            for frame, stored in zip(own, decoded, strict=True):
+                yield frame, _channels_first(stored, dataset)
+
+
+def _channels_first(stored: NDArray[Any], dataset: Any) -> NDArray[Any]:
+    """(M, Y, X): colours by palette, bright as bright, a modality table applied."""
+    pixels = library("pydicom.pixels")
+    photometric = str(dataset.PhotometricInterpretation)
+    if photometric == "PALETTE COLOR":
+        stored = pixels.apply_color_lut(stored, dataset)[..., :3]
+    if photometric == "MONOCHROME1":
+        stored = _inverted(stored, dataset)
+    if "ModalityLUTSequence" in dataset:
+        stored = pixels.apply_modality_lut(stored, dataset)
+    return stored[None] if stored.ndim == 2 else np.moveaxis(stored, -1, 0)
+
+
+def _inverted(stored: NDArray[Any], dataset: Any) -> NDArray[Any]:
+    """MONOCHROME1 shows small values bright; here, as in all other images, large ones are."""
+    signed = bool(dataset.PixelRepresentation)
+    bits = int(dataset.BitsStored)
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    return (low + high - stored.astype(np.int64)).astype(stored.dtype)
+
+
+def _refuse_unknown_compression(dataset: Any, frame: Frame) -> None:
+    """Say which decoder is missing instead of what the library says, which is many lines."""
+    if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise file_error(frame.file, "has no pixels", "export it again")
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed or not syntax.is_encapsulated:
+        return
+    try:
+        available = library("pydicom.pixels").get_decoder(syntax).is_available
+    except NotImplementedError:
+        available = False
+    if not available:
+        finding = f"is compressed as {syntax.name}, for which there is no decoder here"
+        remedy = "install one (pip install python-gdcm), or save it uncompressed"
+        raise file_error(frame.file, finding, remedy)

@@ -1,0 +1,209 @@
+"""Label maps as DICOM segmentations (SEG), written with highdicom for the image that they belong to.
+
+Every slice is written, the empty ones too: a segmentation that lacks them has lost its grid. The class's id
+in label maps is in the segment's description, because segments are numbered from 1 without gaps.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldseg import __version__
+from ldseg.data.faults import decoding, file_error, first_line
+from ldseg.data.formats.dicom.frames import Frame, Header
+from ldseg.data.formats.dicom.library import library, read_dataset, reading
+from ldseg.data.formats.dicom.segments import Code, Segment
+from ldseg.data.formats.dicom.stack import Stack, distinct_heights, height, normal, stack_grid
+from ldseg.data.volumes import Axes, Volume
+
+_SERIES_NUMBER = 300  # scanners count their own series from 1
+_ID = re.compile(r"^label id (\d+)$")
+_LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
+
+
+@dataclass(frozen=True)
+class DicomImage:
+    """Where a volume that was read from DICOM came from; what a segmentation of it refers to."""
+
+    frames: tuple[Frame, ...]
+    """In the order of the volume's slices or frames."""
+    segments: tuple[Segment, ...] = ()
+    """Names and codes of the classes, for label maps."""
+
+
+def write_segmentation(path: Path, volume: Volume) -> None:
+    """Write the label map of a volume or picture that was read from DICOM; highdicom writes none of films.
+
+    Raises FileError where it belongs to no DICOM image or cannot be expressed, OSError when the disk refuses.
+    """
+    image = volume.native
+    if not isinstance(image, DicomImage) or volume.kind != "labels":
+        finding = "DICOM holds segmentations of DICOM images only"
+        raise file_error(path, finding, "choose another format, e.g. --format .nii.gz")
+    labels = volume.array.reshape(-1, *volume.shape[-2:])  # (N, Y, X)
+    segments = image.segments or tuple(
+        Segment(number, f"class_{number}") for number in sorted({*np.unique(labels).tolist(), 1} - {0})
+    )
+    written = _dataset(path, image, _segment_numbers(labels, segments, path), segments)
+    written.save_as(path)
+    if not np.array_equal(written.pixel_array, read_dataset(path, pixels=True).pixel_array):
+        raise OSError(errno.EIO, "it was not written whole")
+
+
+def _segment_numbers(labels: NDArray[Any], segments: Sequence[Segment], path: Path) -> NDArray[np.uint8]:
+    """Ids (N, Y, X) as numbers of segments, background 0."""
+    known = {0: 0} | {segment.id: number for number, segment in enumerate(segments, start=1)}
+    strange = [number for number in np.unique(labels).tolist() if number not in known]
+    if strange or len(segments) > 255:
+        finding = f"has id {strange[0]}, which is no class" if strange else f"has {len(segments)} classes"
+        raise file_error(path, finding, "choose another format, e.g. --format .nii.gz")
+    table = np.zeros(max(known) + 1, dtype=np.uint8)
+    table[list(known)] = list(known.values())
+    return table[labels]
+
+
+def _dataset(path: Path, image: DicomImage, numbers: NDArray[np.uint8], segments: Sequence[Segment]) -> Any:
+    """The segmentation of (N, Y, X) `numbers`, as highdicom makes it."""
+    hd = library("highdicom")
+    files = list(dict.fromkeys(frame.file for frame in image.frames))
+    sources = [read_dataset(file) for file in files]
+    if len(files) < len(image.frames):  # one file of many frames, which refers to them in its own order
+        order = [frame.index for frame in image.frames]
+        numbers = numbers[np.argsort(order)]
+    uids = _uids(sources, numbers, segments)
+    with decoding(path, "DICOM SEG"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return hd.seg.Segmentation(
+                source_images=sources,
+                pixel_array=numbers,
+                segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+                segment_descriptions=[
+                    _description(segment, number) for number, segment in enumerate(segments, start=1)
+                ],
+                series_instance_uid=uids[0],
+                sop_instance_uid=uids[1],
+                series_number=_SERIES_NUMBER,
+                instance_number=1,
+                manufacturer="ldseg",
+                manufacturer_model_name="ldseg",
+                software_versions=__version__,
+                device_serial_number="1",
+                series_description="ldseg segmentation",
+                content_label="SEGMENTATION",
+                omit_empty_frames=False,
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as problem:
+            finding = f"cannot be written as DICOM SEG ({first_line(problem)})"
+            raise file_error(path, finding, "choose another format, e.g. --format .nii.gz") from problem
+
+
+def _description(segment: Segment, number: int) -> Any:
+    """Name, codes and origin of one segment."""
+    hd, codes = library("highdicom"), library("pydicom.sr.codedict").codes
+    made_by = hd.AlgorithmIdentificationSequence(
+        name="ldseg", family=codes.DCM.ArtificialIntelligence, version=__version__
+    )
+    description = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=segment.name[:64],
+        segmented_property_category=_coded(segment.codes.category),
+        segmented_property_type=_coded(segment.codes.type),
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=made_by,
+    )
+    description.SegmentDescription = f"label id {segment.id}"
+    return description
+
+
+def _coded(code: Code) -> Any:
+    return library("highdicom").sr.CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def _uids(sources: Sequence[Any], numbers: NDArray[np.uint8], segments: Sequence[Segment]) -> tuple[str, str]:
+    """UIDs of series and object that depend on image and content only: equal runs give equal objects."""
+    image = [str(source.SOPInstanceUID) for source in sources]
+    content = [hashlib.sha256(numbers.tobytes()).hexdigest(), repr(segments), __version__]
+    make = library("pydicom.uid").generate_uid
+    return (make(entropy_srcs=["series", *image, *content]), make(entropy_srcs=["object", *image, *content]))
+
+
+def read_segmentation(header: Header, axes: Axes | None) -> tuple[NDArray[Any], Stack]:
+    """(1, N, Y, X) ids and their stack, from slice to slice as far as there are frames.
+
+    Raises InputError for a fractional segmentation, for segments that overlap, and where frames fit no grid.
+    """
+    path = header.file
+    dataset = read_dataset(path, pixels=True)
+    if dataset.get("SegmentationType") == "FRACTIONAL":
+        raise file_error(path, "is a fractional segmentation", "threshold it to a binary one")
+    with reading(path):
+        stored = np.asarray(dataset.pixel_array)
+        stored = stored.reshape(-1, *stored.shape[-2:])  # (frames, Y, X)
+        ids = _ids(dataset)
+    places, stack = _places(header.frames, axes, path)
+    kind = np.uint8 if max(ids.values(), default=0) < 256 else np.int32
+    array = np.zeros((1, len(stack.frames), *stored.shape[1:]), kind)
+    for frame, place in zip(header.frames, places, strict=True):
+        own = _frame_ids(stored[frame.index], frame, ids, header)
+        slab = array[0, place]
+        if bool(((slab != 0) & (own != 0)).any()):
+            raise file_error(path, "has segments that overlap", "save them as segmentations of their own")
+        slab += own.astype(kind)
+    return array, stack
+
+
+def _ids(dataset: Any) -> dict[int, int]:
+    """Segment number to the id in label maps: what we wrote, else the number itself."""
+    found: dict[int, int] = {}
+    for segment in dataset.SegmentSequence:
+        match = _ID.match(str(segment.get("SegmentDescription", "")))
+        found[int(segment.SegmentNumber)] = int(match[1]) if match else int(segment.SegmentNumber)
+    return found
+
+
+def _frame_ids(stored: NDArray[Any], frame: Frame, ids: dict[int, int], header: Header) -> NDArray[Any]:
+    """(Y, X) ids of one frame."""
+    if header.sop_class != _LABEL_MAP:
+        return (stored > 0) * ids.get(frame.segment or 0, frame.segment or 0)
+    table = np.zeros(int(stored.max()) + 1, dtype=np.int64)
+    for number in range(1, len(table)):
+        table[number] = ids.get(number, number)
+    return table[stored]
+
+
+def _places(frames: Sequence[Frame], axes: Axes | None, path: Path) -> tuple[list[int], Stack]:
+    """The slice of each frame, and the stack that they make."""
+    if axes == "zyx" or (axes is None and len(distinct_heights(frames)) > 1):
+        return _slices(frames, path)
+    segments = [frame.segment for frame in frames]
+    if axes == "tyx" or len(set(segments)) < len(segments):
+        finding = f"has {len(frames)} frames, which are neither slices of a volume nor one picture"
+        raise file_error(path, finding, "save the labels in another format, e.g. .nii.gz")
+    return [0] * len(frames), Stack((frames[0],), stack_grid(frames[0], 1.0, 1.0), "yx")
+
+
+def _slices(frames: Sequence[Frame], path: Path) -> tuple[list[int], Stack]:
+    """By height; slices that have no frame are there, and empty."""
+    across = normal(frames[0])
+    found = distinct_heights(frames)
+    step = frames[0].place.thickness or (min(np.diff(found)) if len(found) > 1 else 1.0)
+    exact = [(height(frame, across) - found[0]) / step for frame in frames]
+    places = [round(value) for value in exact]
+    if max(abs(value - place) for value, place in zip(exact, places, strict=True)) > 0.1:
+        raise file_error(path, "has slices at uneven distances", "write it again on the image's grid")
+    lowest = frames[places.index(0)]
+    by_place = dict(zip(places, frames, strict=True))
+    count = max(places) + 1
+    stack = tuple(by_place.get(place, lowest) for place in range(count))
+    return places, Stack(stack, stack_grid(lowest, float(step), 1.0), "zyx")

@@ -1,0 +1,107 @@
+"""What a segment is called in a DICOM segmentation: its name and the codes of its category and type.
+
+Codes come from a file (`segments.json`) or from DICOM's own list of anatomical structures, when a class has
+the name of one ("liver"); any other class is coded as tissue, which is true of most and misleads nobody.
+
+    {"version": 1, "segments": {"liver": {
+        "type": {"value": "10200004", "scheme": "SCT", "meaning": "Liver"},
+        "category": {"value": "123037004", "scheme": "SCT", "meaning": "Anatomical Structure"}}}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ldseg.data.formats.dicom.library import library
+from ldseg.errors import InputError
+from ldseg.records import from_json, read_versioned
+
+SEGMENTS_FILE = "segments.json"
+_VERSION = 1
+_STRUCTURES = "cid7192"  # context group "Anatomical Structure Segmentation Property Type"
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded concept."""
+
+    value: str
+    """At most 16 characters."""
+    scheme: str
+    """Coding scheme designator, e.g. "SCT" (SNOMED CT)."""
+    meaning: str
+    """In words, at most 64 characters."""
+
+    def __post_init__(self) -> None:
+        lengths = {"value": 16, "scheme": 16, "meaning": 64}
+        for name, longest in lengths.items():
+            if not 0 < len(getattr(self, name)) <= longest:
+                raise InputError(f"{name} is {getattr(self, name)!r}; give 1 to {longest} characters")
+
+
+TISSUE = Code("85756007", "SCT", "Tissue")
+STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
+
+
+@dataclass(frozen=True)
+class SegmentCodes:
+    """The codes of one class."""
+
+    type: Code = TISSUE
+    """Segmented Property Type: what it is."""
+    category: Code = TISSUE
+    """Segmented Property Category: what kind of thing that is."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One class of the label map, as a segmentation describes it."""
+
+    id: int
+    """In label maps."""
+    name: str
+    codes: SegmentCodes = SegmentCodes()
+
+
+@dataclass(frozen=True)
+class _CodesFile:
+    segments: dict[str, SegmentCodes] = field(default_factory=dict[str, SegmentCodes])
+
+
+def read_codes(path: Path) -> dict[str, SegmentCodes]:
+    """Class name to codes. Raises InputError when the file is missing, damaged or newer."""
+    data = read_versioned(path, _VERSION, "write it as docs/dicom.md shows")
+    return from_json(_CodesFile, data, str(path)).segments
+
+
+def segments_of(
+    classes: Mapping[str, int], codes: Mapping[str, SegmentCodes], where: str
+) -> tuple[Segment, ...]:
+    """The structures among `classes` (name to id, background has id 0) with their codes.
+
+    `where` says in messages where `codes` came from. Raises InputError for codes of an unknown class.
+    """
+    strange = [name for name in codes if name not in classes]
+    if strange:
+        raise InputError(f"{where}: there is no class {strange[0]!r}; the classes are {', '.join(classes)}")
+    return tuple(
+        Segment(number, name, codes.get(name) or known_codes(name))
+        for name, number in classes.items()
+        if number != 0
+    )
+
+
+def known_codes(name: str) -> SegmentCodes:
+    """The codes of an anatomical structure of that name; tissue where DICOM lists none."""
+    concepts = getattr(library("pydicom.sr.codedict").codes, _STRUCTURES)
+    wanted = "".join(letter for letter in name.lower() if letter.isalnum())
+    keywords = {keyword.lower(): keyword for keyword in concepts.dir()}
+    if wanted not in keywords:
+        return SegmentCodes()
+    try:
+        found = getattr(concepts, keywords[wanted])
+    except AttributeError:  # one keyword in several coding schemes
+        return SegmentCodes()
+    return SegmentCodes(Code(found.value, found.scheme_designator, found.meaning), STRUCTURE)
