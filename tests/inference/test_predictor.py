@@ -15,6 +15,7 @@ from ldseg.data.volumes import Volume
 from ldseg.diffusion.samplers import SAMPLERS
 from ldseg.errors import InputError
 from ldseg.inference.predictor import Prediction, Predictor
+from ldseg.inference.sampling import Blocks, TorchEngine
 
 MakeModel = Callable[..., Path]
 
@@ -113,13 +114,11 @@ def test_a_sample_is_the_same_however_many_are_drawn(
 
 
 @pytest.mark.parametrize("block", [1, 10**9])
-def test_blocks_of_samples_do_not_change_the_answer(
-    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch, block: int
-) -> None:
+def test_blocks_of_samples_do_not_change_the_answer(make_model: MakeModel, block: int) -> None:
     predictor, volume = loaded(make_model()), image("yx", (20, 27))
     usual = predictor(volume, samples=4, steps=3, sampler="ddpm")
-    monkeypatch.setattr("ldseg.inference.sampling._LATENT_CELLS", block)
-    monkeypatch.setattr("ldseg.inference.sampling._DECODED_VOXELS", block)
+    assert isinstance(predictor.engine, TorchEngine)
+    predictor.engine = replace(predictor.engine, blocks=Blocks(block, block))
     found = predictor(volume, samples=4, steps=3, sampler="ddpm")
     np.testing.assert_allclose(found.probabilities.array, usual.probabilities.array, atol=1e-4)
 

@@ -52,6 +52,12 @@ def add_arguments(parser: Any) -> None:
         default="torch",
         help="onnx: -m is a folder that ldseg export wrote, and onnxruntime computes",
     )
+    parser.add_argument(
+        "--max-memory",
+        type=float,
+        metavar="GB",
+        help="stay below so much memory: fewer samples at once, then smaller tiles",
+    )
     add_json(parser)
 
 
@@ -69,7 +75,9 @@ def _predict(arguments: Any, team: Team) -> int:
     from ldseg.inference.run import PredictOptions, predict_cases
 
     save = tuple(part.strip() for part in arguments.save.split(","))
-    options = PredictOptions(arguments.steps, arguments.samples, arguments.sampler, arguments.seed, save)
+    options = PredictOptions(
+        arguments.steps, arguments.samples, arguments.sampler, arguments.seed, save, arguments.max_memory
+    )
     device = team.device_name(arguments.device)
 
     def look() -> tuple[Predictor, list[Case]]:

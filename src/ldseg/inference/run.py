@@ -17,9 +17,11 @@ from typing import Any
 from ldseg.data.cases import Case
 from ldseg.data.loading import load_input
 from ldseg.errors import InputError
+from ldseg.inference.memory import cost_in_memory, within
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.writer import OUTPUTS, output_paths, wanted_maps, write_prediction, write_summary
 from ldseg.planning.plan import write_plan
+from ldseg.preprocessing.prepare import grid_record
 from ldseg.processes import ALONE, Team
 from ldseg.records import write_json_atomic
 from ldseg.settings import SamplingSettings
@@ -39,6 +41,8 @@ class PredictOptions:
     seed: int = 0
     save: tuple[str, ...] = ("labels",)
     """Any of `writer.OUTPUTS`."""
+    max_memory: float | None = None
+    """GB that the process may take in all; None: as much as the plan's patch needs."""
 
     def __post_init__(self) -> None:
         strange = [name for name in self.save if name not in OUTPUTS]
@@ -144,6 +148,9 @@ def _predict_case(
     plan, save = predictor.plan, options.save
     image = load_input(case, len(plan.channels), plan.axes)
     wanted, source = wanted_maps(save, sampling.samples), str(case.images[0])
+    if options.max_memory is not None:
+        cost = cost_in_memory(grid_record(image, plan, source), plan, sampling.samples, wanted)
+        predictor = within(predictor, cost, sampling, options.max_memory)
     maps, findings = predictor.maps(image, case.name, sampling, options.seed, wanted, source)
     written = write_prediction(out, case, maps, save, sampling.samples)
     if "uncertainty" in save or "samples" in save:

@@ -24,8 +24,15 @@ from ldseg.model.image_encoder import Conditioning
 from ldseg.model.segmenter import Segmenter
 from ldseg.settings import SamplingSettings
 
-_LATENT_CELLS = 2**18  # of all samples drawn at once
-_DECODED_VOXELS = 2**21  # of all samples decoded at once
+
+@dataclass(frozen=True)
+class Blocks:
+    """How much of the samples is at work at once; at least one sample is. It does not change the answer."""
+
+    latent_cells: int = 2**18
+    """Of all samples drawn together."""
+    decoded_voxels: int = 2**21
+    """Of all samples decoded together."""
 
 
 class Tiles(Protocol):
@@ -70,6 +77,7 @@ class TorchEngine:
     segmenter: Segmenter
     device: torch.device
     precision: str
+    blocks: Blocks = Blocks()
 
     @property
     def latent_factor(self) -> tuple[int, ...]:
@@ -82,7 +90,7 @@ class TorchEngine:
 
     def tiles(self, sampling: SamplingSettings, seed: int, name: str) -> TileSampler:
         """Tiles of the case `name`."""
-        return TileSampler(self.segmenter, self.device, self.precision, sampling, seed, name)
+        return TileSampler(self.segmenter, self.device, self.precision, sampling, seed, name, self.blocks)
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,7 @@ class TileSampler:
     seed: int
     name: str
     """Of the case; the noise depends on it."""
+    blocks: Blocks = Blocks()
 
     @property
     def classes(self) -> int:
@@ -126,9 +135,9 @@ class TileSampler:
         """Softmax probabilities (B, K, *S), float32, of the tile x (M, *S) at `corner`, block by block."""
         conditioning = self._condition(x)
         grid = self.segmenter.start_shape(tuple(x.shape[1:]))[1:]
-        for drawn in _blocks(samples, _LATENT_CELLS // prod(grid)):
+        for drawn in _blocks(samples, self.blocks.latent_cells // prod(grid)):
             z = self._draw(conditioning, corner, x.shape[1:], drawn)
-            for decoded in _blocks(range(len(drawn)), _DECODED_VOXELS // prod(x.shape[1:])):
+            for decoded in _blocks(range(len(drawn)), self.blocks.decoded_voxels // prod(x.shape[1:])):
                 part = z[decoded.start : decoded.stop]
                 with self._autocast():
                     logits = self.segmenter.decode(part, _shared(conditioning, len(part)))
