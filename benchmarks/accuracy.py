@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,12 @@ def main() -> None:
     predictor = Predictor.load(run)
     test = [case for case in dataset.cases if case.name in splits.test]
     deterministic = not predictor.segmenter.stochastic
-    by_steps = {
-        steps: score(predictor, dataset, test, steps) for steps in (STEPS[:1] if deterministic else STEPS)
-    }
+    own = score(predictor, dataset, test)
+    by_steps = (
+        {}
+        if deterministic
+        else {steps: score(predictor, dataset, test, steps=steps, samples=1) for steps in STEPS}
+    )
     result = {
         "benchmark": "accuracy",
         "data": arguments.data,
@@ -65,11 +68,14 @@ def main() -> None:
         "training": training,
         "torch": torch.__version__,
         "peak_rss_gb": peak_memory_gb(),
+        "sampling": asdict(predictor.sampling()),
+        "own": own,
         "steps": by_steps,
         "autoencoder": None if deterministic else autoencoder(predictor, dataset, test),
     }
     path = write_result(name, result)
-    print(path, json.dumps({s: r["mean"] for s, r in by_steps.items()}), result["autoencoder"])
+    print(path, json.dumps({s: r["mean"] for s, r in {"own": own, **by_steps}.items()}))
+    print(json.dumps(result["autoencoder"]))
 
 
 def command(arguments: argparse.Namespace) -> str:
@@ -129,14 +135,14 @@ def train_model(arguments: argparse.Namespace, dataset: DataSet, splits: Any, ru
     }
 
 
-def score(predictor: Predictor, dataset: DataSet, cases: Any, steps: int) -> dict[str, Any]:
-    """Scores of every case and class, on the files' own grids."""
+def score(predictor: Predictor, dataset: DataSet, cases: Any, **sampling: int) -> dict[str, Any]:
+    """Scores of every case and class, on the files' own grids; `sampling` instead of the model's own."""
     classes = {name: label for name, label in dataset.classes.items() if label != 0}
     scores: dict[str, Any] = {}
     spent = time.process_time()
     predicted = {}
     for case in cases:
-        predicted[case.name] = predictor(load_image(dataset, case), case.name, steps=steps).labels
+        predicted[case.name] = predictor(load_image(dataset, case), case.name, **sampling).labels
     spent = time.process_time() - spent
     for case in cases:
         reference = load_labels(dataset, case)[0]

@@ -14,8 +14,8 @@ from sets import SETS
 
 METRICS = {"dice": "mean_dice", "hd95_mm": "mean_hd95_mm", "assd_mm": "mean_assd_mm", "nsd": "nsd"}
 """Metric of a case to the name of its mean."""
-OWN_STEPS = {"default": 2, "paper": 15}
-"""Steps that a preset predicts with when nothing else is asked for."""
+OWN = 0
+"""In place of a number of steps: as the model predicts when nothing else is asked for, fixed beforehand."""
 
 Cases = dict[str, dict[str, float]]
 """Case, metric: the mean over its classes."""
@@ -36,17 +36,11 @@ class Run:
     command: str
     commit: str
     cases: dict[int, Cases]
-    """By the number of sampling steps, ascending."""
+    """By the number of sampling steps with one sample, ascending; `OWN` first."""
     predict_cpu_s: dict[int, float]
-    """CPU seconds a case, by the number of sampling steps."""
+    """CPU seconds a case, by the same."""
     figures: dict[str, float]
     """What is one number for the whole run, by metric."""
-
-    @property
-    def own_steps(self) -> int:
-        """The steps of the figures in comparisons: fixed beforehand, not the best."""
-        wanted = OWN_STEPS.get(self.preset, 1)
-        return wanted if wanted in self.cases else max(self.cases)
 
     @property
     def name(self) -> str:
@@ -75,14 +69,14 @@ class Run:
     def subjects(self) -> list[str]:
         """The subject of each case in the order of `column`, by the set's pattern."""
         pattern = SETS[self.data].options.subject_pattern if self.data in SETS else None
-        names = sorted(self.cases[self.own_steps])
+        names = sorted(self.cases[OWN])
         found = [None if pattern is None else re.search(pattern, name) for name in names]
         return [name if match is None else match[1] for name, match in zip(names, found, strict=True)]
 
 
 def read_run(result: dict[str, Any]) -> Run:
     """The content of one file that `accuracy.py` wrote."""
-    by_steps = {int(steps): scored for steps, scored in result["steps"].items()}
+    by_steps = {OWN: result["own"], **{int(steps): scored for steps, scored in result["steps"].items()}}
     by_steps = dict(sorted(by_steps.items()))
     figures = {
         "training_steps": result["training"]["steps"],

@@ -19,7 +19,7 @@ from typing import Any
 
 from ldseg.evaluation.bootstrap import mean_interval, paired_difference
 from ldseg.evaluation.corruptions import CORRUPTIONS
-from runs import METRICS, Run, by_seed, pooled, read_run
+from runs import METRICS, OWN, Run, by_seed, pooled, read_run
 from tables import TABLES
 
 Record = dict[str, Any]
@@ -117,16 +117,15 @@ OTHERS: dict[str, Callable[[Result], list[Record]]] = {
 
 
 def run_records(run: Run) -> list[Record]:
-    """Means with intervals at the run's own steps and at each number of steps, and its single figures."""
-    own = run.own_steps
-    found = [_score(run, metric, own, name) for metric, name in METRICS.items()]
-    if len(run.cases) > 1:
-        found += [
-            _score(run, metric, steps, f"{name}_at_{steps}_steps")
-            for steps in run.cases
-            for metric, name in METRICS.items()
-        ]
-    found.append(_record(run.header, "predict_cpu_s", run.predict_cpu_s[own]))
+    """Means with intervals as the model predicts by default and at each number of steps; single figures."""
+    found = [_score(run, metric, OWN, name) for metric, name in METRICS.items()]
+    found += [
+        _score(run, metric, steps, f"{name}_at_{steps}_steps")
+        for steps in run.cases
+        if steps != OWN
+        for metric, name in METRICS.items()
+    ]
+    found.append(_record(run.header, "predict_cpu_s", run.predict_cpu_s[OWN]))
     return found + [_record(run.header, name, value) for name, value in run.figures.items()]
 
 
@@ -162,12 +161,12 @@ def _score(run: Run, metric: str, steps: int, name: str) -> Record:
 
 
 def _difference(a: Run, b: Run, metric: str) -> Record:
-    """b minus a at the own steps of each, case by case; in the name of b."""
-    if sorted(a.cases[a.own_steps]) != sorted(b.cases[b.own_steps]):
+    """b minus a as each predicts by default, case by case; in the name of b."""
+    if sorted(a.cases[OWN]) != sorted(b.cases[OWN]):
         raise ValueError(
             f"{a.name} and {b.name} on {a.data} have different test cases; run one of them again"
         )
-    found = paired_difference(a.column(metric, a.own_steps), b.column(metric, b.own_steps), b.subjects())
+    found = paired_difference(a.column(metric, OWN), b.column(metric, OWN), b.subjects())
     name = f"{METRICS[metric]}_difference_to_{a.name.replace(' ', '_')}"
     return _record(b.header, name, found.mean, (found.low, found.high), len(b.subjects()))
 

@@ -78,7 +78,7 @@ def by_model_and_seed(records: Iterable[Record]) -> Rows:
 
 
 def scores(rows: Rows) -> str:
-    """One row a model, at its own number of steps."""
+    """One row a model, as it predicts by default."""
     columns = (
         "model",
         "seeds",

@@ -51,6 +51,7 @@ def default_preset(plan: Plan) -> RunSettings:
         preset="default",
         model=model,
         training=TrainingSettings(learning_rate=2e-3, weight_decay=0.01),
+        sampling=SamplingSettings(steps=2, samples=4),
     )
 
 
