@@ -20,7 +20,7 @@ from volume_builders import plain, volume, write_json
 from ldseg.data.datasets import load_case, open_dataset
 from ldseg.data.formats import read_volume, write_volume
 from ldseg.data.formats.dicom import with_segments
-from ldseg.data.formats.dicom.segments import Code, Segment, SegmentCodes, read_codes, segments_of
+from ldseg.data.formats.dicom.segments import Code, Segment, read_codes, segments_of
 from ldseg.data.geometry import affine
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
@@ -143,8 +143,8 @@ def test_names_and_codes_are_those_given(tmp_path: Path) -> None:
         },
     )
     classes = {"background": 0, "lesion": 2, "thing 7": 3, "left ventricle": 5, "Liver": 6}
-    codes = read_codes(tmp_path / "segments.json")
-    segments = segments_of(classes, codes, "segments.json")
+    codes = read_codes(tmp_path / "segments.json", classes)
+    segments = segments_of(classes, codes)
     image = read_volume(a_series(tmp_path / "scan", voxels()), "image")
     write_volume(tmp_path / "seg.dcm", with_segments(labelled(image), segments))
     found = {
@@ -166,6 +166,10 @@ def test_names_and_codes_are_those_given(tmp_path: Path) -> None:
         ({"version": 1, "segments": {"liver": {"colour": 3}}}, "colour is not a field"),
         ({"version": 9, "segments": {}}, "is of version 9"),
         (
+            {"version": 1, "segments": {"lung": {}}},
+            "there is no class 'lung'; choose among background, liver",
+        ),
+        (
             {"version": 1, "segments": {"liver": {"type": {"value": "", "scheme": "SCT", "meaning": "x"}}}},
             "give 1 to 16 characters",
         ),
@@ -174,12 +178,7 @@ def test_names_and_codes_are_those_given(tmp_path: Path) -> None:
 def test_a_damaged_file_of_codes_is_refused(content: object, message: str, tmp_path: Path) -> None:
     write_json(tmp_path / "segments.json", content)
     with pytest.raises(InputError, match=message):
-        read_codes(tmp_path / "segments.json")
-
-
-def test_codes_of_a_class_that_is_not_there_are_refused() -> None:
-    with pytest.raises(InputError, match=r"x\.json: there is no class 'lung'"):
-        segments_of({"background": 0, "liver": 1}, {"lung": SegmentCodes()}, "x.json")
+        read_codes(tmp_path / "segments.json", {"background": 0, "liver": 1})
 
 
 def test_what_is_no_label_map_of_a_dicom_image_is_refused(tmp_path: Path) -> None:

@@ -6,12 +6,15 @@
     NAME_sample1.ext ...        labels of each sample
     NAME_summary.json           volumes, agreement of the samples, confidence; with uncertainty or samples
 
-`ext` is the input's ending. Labels of a JPEG are PNG; numbers that a picture format cannot hold are TIFF.
+`ext` is the input's ending, or the one that is asked for. Labels of a JPEG are PNG; numbers that a picture
+format cannot hold are TIFF. Labels of DICOM are a DICOM segmentation, except those of films, which are NIfTI
+as its numbers are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ldseg.data.cases import Case
@@ -35,9 +38,30 @@ SUMMARY_VERSION = 1
 _MANY = 2  # more channels than a picture format has for numbers that are not whole
 
 
-def output_paths(out: Path, case: Case, save: Sequence[str], samples: int) -> dict[str, Path]:
+@dataclass(frozen=True)
+class FileForm:
+    """In which format results are written."""
+
+    ending: str | None = None
+    """E.g. ".nii.gz"; None: that of the input."""
+    axes: Axes | None = None
+    """Of the images."""
+
+    def endings(self, source: Path) -> tuple[str, str]:
+        """For labels and for numbers, of an image `source`."""
+        like = source if self.ending is None else f"results{self.ending}"
+        return output_ending(like, axes=self.axes), output_ending(like, _MANY)
+
+
+AS_INPUT = FileForm()
+"""Formats are those of the inputs."""
+
+
+def output_paths(
+    out: Path, case: Case, save: Sequence[str], samples: int, form: FileForm = AS_INPUT
+) -> dict[str, Path]:
     """The file of each volume to be written, by its part of the name; "" is the labels."""
-    labels, numbers = output_ending(case.images[0]), output_ending(case.images[0], _MANY)
+    labels, numbers = form.endings(case.images[0])
     endings: dict[str, str] = {}
     if "samples" in save:
         endings |= {f"_sample{number}": labels for number in range(1, samples + 1)}
@@ -56,14 +80,16 @@ def wanted_maps(save: Sequence[str], samples: int) -> tuple[str, ...]:
     return (*save, *beside)
 
 
-def write_prediction(out: Path, case: Case, maps: InMemory, save: Sequence[str], samples: int) -> list[Path]:
+def write_prediction(
+    out: Path, case: Case, maps: InMemory, save: Sequence[str], samples: int, form: FileForm = AS_INPUT
+) -> list[Path]:
     """Write the maps that `save` names into the folder `out`, the labels last; returns the files.
 
     Raises:
         InputError: the format cannot hold the volume, or the disk refuses.
     """
     numbered = dict(enumerate(maps.samples(), start=1))
-    paths = output_paths(out, case, save, samples)
+    paths = output_paths(out, case, save, samples, form)
     for part, path in paths.items():
         write_volume(path, maps.volume(MAP_OF[part]) if part in MAP_OF else numbered[sample_number(part)])
     return list(paths.values())

@@ -6,7 +6,7 @@ with the extra `dicom` and are imported when a DICOM file is opened.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ldseg.data.faults import file_error
 from ldseg.data.formats.dicom.frames import read_header
 from ldseg.data.formats.dicom.pixels import read_pixels
 from ldseg.data.formats.dicom.segmentation import DicomImage, read_segmentation, write_segmentation
-from ldseg.data.formats.dicom.segments import Segment
+from ldseg.data.formats.dicom.segments import Segment, SegmentCodes, segments_of
 from ldseg.data.formats.dicom.series import (
     ENDINGS,
     dicom_files,
@@ -31,7 +31,7 @@ from ldseg.data.geometry import choose
 from ldseg.data.volumes import Axes, Kind, Volume
 from ldseg.errors import InputError
 
-__all__ = ["DICOM", "images_below", "images_of", "is_dicom", "with_segments"]
+__all__ = ["DICOM", "described", "images_below", "images_of", "is_dicom", "with_segments"]
 
 _INDICES = {"yx": (0, 1), "zyx": (0, 1, 2), "tyx": (0, 1, 3)}
 
@@ -39,6 +39,16 @@ _INDICES = {"yx": (0, 1), "zyx": (0, 1, 2), "tyx": (0, 1, 3)}
 def is_dicom(path: Path) -> bool:
     """Whether `path` is a DICOM file, or a folder with DICOM files directly in it."""
     return bool(dicom_files(path)) if path.is_dir() else is_dicom_file(path)
+
+
+def described(volume: Volume, classes: Mapping[str, int], codes: Mapping[str, SegmentCodes]) -> Volume:
+    """The volume with names and codes for the segmentations of it, where it comes from DICOM.
+
+    `classes` is name to id, background included; classes without `codes` take those of `known_codes`.
+    """
+    if not isinstance(volume.native, DicomImage):
+        return volume
+    return with_segments(volume, segments_of(classes, codes))
 
 
 def with_segments(volume: Volume, segments: Sequence[Segment]) -> Volume:

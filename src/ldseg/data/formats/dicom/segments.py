@@ -70,22 +70,22 @@ class _CodesFile:
     segments: dict[str, SegmentCodes] = field(default_factory=dict[str, SegmentCodes])
 
 
-def read_codes(path: Path) -> dict[str, SegmentCodes]:
-    """Class name to codes. Raises InputError when the file is missing, damaged or newer."""
-    data = read_versioned(path, _VERSION, "write it as docs/dicom.md shows")
-    return from_json(_CodesFile, data, str(path)).segments
+def read_codes(path: Path, classes: Mapping[str, int]) -> dict[str, SegmentCodes]:
+    """Class name to codes, for some of `classes`.
 
-
-def segments_of(
-    classes: Mapping[str, int], codes: Mapping[str, SegmentCodes], where: str
-) -> tuple[Segment, ...]:
-    """The structures among `classes` (name to id, background has id 0) with their codes.
-
-    `where` says in messages where `codes` came from. Raises InputError for codes of an unknown class.
+    Raises InputError when the file is missing, damaged or newer, or names another class.
     """
-    strange = [name for name in codes if name not in classes]
+    data = read_versioned(path, _VERSION, "write it as docs/dicom.md shows")
+    found = from_json(_CodesFile, data, str(path)).segments
+    strange = [name for name in found if name not in classes]
     if strange:
-        raise InputError(f"{where}: there is no class {strange[0]!r}; the classes are {', '.join(classes)}")
+        known = ", ".join(classes)
+        raise InputError(f"{path}: there is no class {strange[0]!r}; choose among {known}")
+    return found
+
+
+def segments_of(classes: Mapping[str, int], codes: Mapping[str, SegmentCodes]) -> tuple[Segment, ...]:
+    """The structures among `classes` (name to id, background has id 0) with their codes."""
     return tuple(
         Segment(number, name, codes.get(name) or known_codes(name))
         for name, number in classes.items()
