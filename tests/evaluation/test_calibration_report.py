@@ -156,7 +156,9 @@ def test_a_model_that_was_calibrated_answers_so_from_then_on(make_model: MakeMod
     folder = make_model()
     image = load_image(dataset, dataset.cases[0])
     before = Predictor.load(folder, "cpu")(image, "a", samples=3, steps=1)
-    fitted = calibrate(folder, dataset, dataset.cases, samples=3, steps=1)
+    fitted, report = calibrate(
+        folder, Predictor.load(folder, "cpu"), dataset, dataset.cases, samples=3, steps=1
+    )
     predictor = Predictor.load(folder, "cpu")
     assert predictor.recalibration == fitted
     assert fitted.temperature != 1
@@ -175,4 +177,5 @@ def test_a_model_that_was_calibrated_answers_so_from_then_on(make_model: MakeMod
     assert plain.near is not None
     assert own.near.nll < plain.near.nll
     assert own.intervals["left"].covered > plain.intervals["left"].covered
-    assert calibrate(folder, dataset, dataset.cases, samples=3, steps=1) == fitted
+    assert report == plain
+    assert calibrate(folder, predictor, dataset, dataset.cases, samples=3, steps=1)[0] == fitted

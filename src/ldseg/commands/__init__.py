@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "ldseg.commands.evaluate",
     "compare": "ldseg.commands.compare",
     "robustness": "ldseg.commands.robustness",
+    "calibrate": "ldseg.commands.calibrate",
     "report": "ldseg.commands.report",
     "export": "ldseg.commands.export",
     "doctor": "ldseg.commands.doctor",

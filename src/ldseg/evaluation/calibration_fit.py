@@ -6,7 +6,7 @@ They must not be fitted on the cases that are reported.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from ldseg.data.cases import Case, DataSet
+from ldseg.errors import InputError
 from ldseg.evaluation.answers import Answer, answers
 from ldseg.evaluation.calibration import near
+from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
 from ldseg.inference.posterior import INTERVAL, VolumeEstimate
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.recalibration import FLOOR, Recalibration, store_recalibration
@@ -25,11 +27,18 @@ TEMPERATURES = (0.1, 10.0)
 _VOXELS = 4096  # drawn per case
 
 
+class NoStructureError(ValueError):
+    """There is nothing to fit on."""
+
+
 def fit_recalibration(answers: Iterable[Answer], seed: int = 0) -> Recalibration:
     """Temperature and widening that suit the answers, which must be uncalibrated ones.
 
     The temperature is fitted on at most 4096 voxels a case, drawn from those near the structures, so that
-    memory stays bounded and easy background decides nothing. Raises ValueError where no case has a structure.
+    memory stays bounded and easy background decides nothing.
+
+    Raises:
+        NoStructureError: no case has a structure, labelled or predicted.
     """
     rng = np.random.default_rng(seed)
     probabilities: list[NDArray[np.float32]] = []
@@ -44,32 +53,51 @@ def fit_recalibration(answers: Iterable[Answer], seed: int = 0) -> Recalibration
             estimates.append(answer.volumes[name])
             volumes.append(volume)
     if not sum(len(y) for y in truths):
-        raise ValueError("no case has a structure, labelled or predicted; give other cases")
+        raise NoStructureError("no case has a structure, labelled or predicted; give other cases")
     temperature = fit_temperature(np.concatenate(probabilities, axis=1), np.concatenate(truths))
     return Recalibration(temperature, fit_widening(estimates, volumes))
 
 
+OnCase = Callable[[float, str], None]
+
+
+def _silent(share: float, case: str) -> None:
+    del share, case
+
+
 def calibrate(
     folder: Path,
+    predictor: Predictor,
     dataset: DataSet,
-    cases: Iterable[Case],
+    cases: Sequence[Case],
     samples: int | None = None,
     steps: int | None = None,
     seed: int = 0,
-) -> Recalibration:
-    """Fit the model in `folder` on labelled cases that it did not train on, and store the result with it.
+    on_case: OnCase = _silent,
+) -> tuple[Recalibration, CalibrationReport]:
+    """Fit the model of `folder`, loaded as `predictor`, on labelled cases that it did not train on, and store
+    the result with it. Returns it with a report on the same cases before it.
 
     From then on the model answers recalibrated. The widening suits answers of as many samples as were drawn
     here.
 
     Raises:
-        InputError: the model or a case cannot be read, or they do not fit.
-        ValueError: no case has a structure.
+        InputError: a case cannot be read or does not fit the model, or no case has a structure.
     """
-    predictor = Predictor.load(folder)
-    found = fit_recalibration(answers(predictor, dataset, cases, samples, steps, seed), seed)
+    tally = CalibrationTally(len(predictor.plan.classes))
+
+    def counted() -> Iterator[Answer]:
+        for number, answer in enumerate(answers(predictor, dataset, cases, samples, steps, seed), start=1):
+            tally.add(answer)
+            on_case(min(1.0, number / len(cases)), answer.case)
+            yield answer
+
+    try:
+        found = fit_recalibration(counted(), seed)
+    except NoStructureError as error:
+        raise InputError(f"{dataset.root}: {error}") from None
     store_recalibration(folder, found)
-    return found
+    return found, tally.report()
 
 
 def fit_temperature(probabilities: NDArray[np.float32], truth: NDArray[np.integer]) -> float:

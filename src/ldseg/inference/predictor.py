@@ -75,8 +75,9 @@ class Predictor:
         self.recalibration = recalibration
 
     @classmethod
-    def load(cls, folder: Path | str, device: str | None = None) -> Predictor:
-        """From a folder that training wrote; on the best device here unless one is named.
+    def load(cls, folder: Path | str, device: str | None = None, recalibrated: bool = True) -> Predictor:
+        """From a folder that training wrote; on the best device here unless one is named. It answers with
+        the calibration stored there, unless not `recalibrated`.
 
         Raises:
             InputError: the folder or one of its files cannot be used, or the device is not here.
@@ -87,7 +88,8 @@ class Predictor:
         # torch's stubs know `memory_format` only together with other arguments.
         placed = model.segmenter.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
         engine = TorchEngine(placed, chosen, model.settings.training.precision)
-        return cls(model.plan, model.settings, engine, stored_recalibration(Path(folder)))
+        stored = stored_recalibration(Path(folder)) if recalibrated else UNCHANGED
+        return cls(model.plan, model.settings, engine, stored)
 
     def uncalibrated(self) -> Predictor:
         """The same model, answering as it was trained."""

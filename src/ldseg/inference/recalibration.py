@@ -77,7 +77,7 @@ def stored_recalibration(folder: Path) -> Recalibration:
     Raises:
         InputError: the file is damaged, newer, or was fitted on other weights than are there now.
     """
-    path, remedy = folder / FILE, "remove it, or fit it again on validation cases"
+    path, remedy = folder / FILE, "remove it, or run `ldseg calibrate` again"
     if not path.exists():
         return UNCHANGED
     stored = from_json(_Stored, read_versioned(path, VERSION, remedy), str(path))
