@@ -265,6 +265,17 @@ def test_curves_of_long_trainings_stay_small() -> None:
     assert thinned(points[:3]) == points[:3]
 
 
+def test_a_training_that_diverged_still_has_curves() -> None:
+    values = [1.0, float("inf"), float("nan"), 0.5]
+    records = [
+        {"event": "losses", "step": 10 * n, "losses": {"segmentation": value, "latent": float("nan")}}
+        for n, value in enumerate(values)
+    ]
+    chart = loss_chart(records)
+    assert 'points=""' in chart  # nothing of the latent loss can be drawn
+    assert not re.search(r"\b(nan|inf)\b", chart)
+
+
 def test_nothing_logged_is_no_chart() -> None:
     assert loss_chart([]) == validation_chart([], ["a"]) == ""
     assert loss_chart([{"event": "losses", "step": 1, "losses": {"segmentation": 0.0}}])

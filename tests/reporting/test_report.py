@@ -39,7 +39,7 @@ def complaint(output: Output) -> str:
 
 
 def make_report(run: Path, options: ReportOptions | None = None) -> Report:
-    return gather(run, options or ReportOptions(samples=2, steps=1), "cpu", lambda _share, _text: None)
+    return gather(run, options or ReportOptions(samples=2, steps=1), "cpu")
 
 
 def anchors(page: str) -> set[str]:
@@ -205,7 +205,7 @@ def test_scores_of_an_evaluation_are_shown_as_they_are(make_run: MakeRun, tmp_pa
     report = make_report(run, ReportOptions(scores=file, samples=2, steps=1))
     assert set(report.scores.cases) == {"a", "b", "c", "d", "e"} == set(report.measured.scores.cases)
     page = to_html(report)
-    assert "From mine.json: 5 cases" in page
+    assert "5 cases of mine.json" in page
     assert "within 3 mm" in page
     assert "trained on some of these cases" in page
 
@@ -268,6 +268,7 @@ def test_a_stored_recalibration_is_used_and_said(make_run: MakeRun) -> None:
 def test_the_limit_takes_cases_evenly(make_run: MakeRun) -> None:
     report = make_report(make_run(), ReportOptions(limit=2, samples=2, steps=1))
     assert list(report.scores.cases) == ["a", "b"]
+    assert "2 of 3 cases" in to_html(report)
 
 
 def test_the_extremes_are_the_extremes(make_run: MakeRun) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def loss_chart(records: Sequence[Record]) -> str:
     if not names:
         return ""
     series = {
-        name: thinned([(r["step"], r["losses"][name]) for r in found if name in r["losses"]])
+        name: thinned([(r["step"], r["losses"][name]) for r in found if isfinite(r["losses"].get(name, nan))])
         for name in names
     }
     last = max(record["step"] for record in found)
@@ -74,5 +75,7 @@ def warnings_of(records: Sequence[Record]) -> list[str]:
 
 def thinned(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
     """At most `most` points, each the mean of its neighbours."""
+    if not points:
+        return []
     groups = np.array_split(np.asarray(points, dtype=float), min(most, len(points)))
     return [(float(group[:, 0].mean()), float(group[:, 1].mean())) for group in groups]

@@ -85,7 +85,11 @@ class Report:
 OnCase = Callable[[float, str], None]
 
 
-def gather(run: Path, options: ReportOptions, device: str | None, on_case: OnCase) -> Report:
+def _silent(share: float, case: str) -> None:
+    del share, case
+
+
+def gather(run: Path, options: ReportOptions, device: str | None = None, on_case: OnCase = _silent) -> Report:
     """Read, predict and measure; `on_case` hears which share of the measuring is done.
 
     Raises:

@@ -27,6 +27,8 @@ class Material:
     dataset: DataSet
     part: Part
     cases: tuple[Case, ...]
+    available: int
+    """Cases of the part, before a limit."""
     seen: bool
     """Whether the model was trained on some of them."""
 
@@ -89,7 +91,7 @@ def choose_cases(
         if found:
             trained = set[str]() if fold is None else set(fold.train)
             kept = _evenly(found, limit)
-            return Material(dataset, name, kept, any(case.name in trained for case in kept))
+            return Material(dataset, name, kept, len(found), any(case.name in trained for case in kept))
     wanted = next(iter(parts), part)
     raise file_error(dataset.root, f"has no case of the part {wanted}", "choose another --part or --data")
 

@@ -105,16 +105,10 @@ def training_section(report: Report) -> str:
 
 def scores_section(report: Report) -> str:
     """Each class with intervals, and each case."""
-    scores, count = report.scores, len(report.scores.cases)
-    source = (
-        f"From {report.scores_file}: "
-        if report.scores_file
-        else f"{_PARTS[report.material.part].capitalize()}: "
-    )
-    words = (
-        f"{source}{count} case{'s' if count > 1 else ''}. In brackets 95 % bootstrap intervals of the mean"
-    )
-    words += ", by subject." if any(scores.subjects.get(n, n) != n for n in scores.cases) else "."
+    scores = report.scores
+    by_subject = any(scores.subjects.get(name, name) != name for name in scores.cases)
+    words = f"{_scored_cases(report)}. Below each mean is its 95 % bootstrap interval"
+    words += ", by subject." if by_subject else "."
     parts = [paragraph(text(words), kind="note")]
     if report.material.seen:
         parts.append(
@@ -131,7 +125,7 @@ def _data_facts(report: Report) -> Iterator[tuple[str, object]]:
     dataset, plan = report.material.dataset, report.plan
     yield "data set", dataset.root.resolve().name
     yield "cases with masks", sum(1 for case in dataset.cases if case.labels)
-    yield "measured here", f"{len(report.material.cases)}: {_PARTS[report.material.part]}"
+    yield "measured here", f"{_count(report)}: {_PARTS[report.material.part]}"
     yield "axes", {"yx": "2D (y, x)", "zyx": "3D (z, y, x)", "tyx": "2D + time (t, y, x)"}[plan.axes]
     yield "channels", ", ".join(channel.name for channel in plan.channels)
     fingerprint = report.fingerprint
@@ -140,6 +134,20 @@ def _data_facts(report: Report) -> Iterator[tuple[str, object]]:
         spacings = np.asarray([case.spacing for case in fingerprint.cases])
         yield "median shape", _times(np.median(shapes, axis=0))
         yield "median spacing", f"{_times(np.median(spacings, axis=0))} mm"
+
+
+def _scored_cases(report: Report) -> str:
+    if report.scores_file:
+        return f"{len(report.scores.cases)} cases of {report.scores_file}"
+    return (
+        f"{_count(report)} case{'s' if report.material.available > 1 else ''}: {_PARTS[report.material.part]}"
+    )
+
+
+def _count(report: Report) -> str:
+    """How many cases were measured, of how many."""
+    count, available = len(report.material.cases), report.material.available
+    return str(count) if count == available else f"{count} of {available}"
 
 
 def _plan_facts(report: Report) -> Iterator[tuple[str, object]]:
