@@ -10,17 +10,28 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ldseg.data.cases import Case
+from ldseg.data.formats import all_endings, dicom, is_ending
+from ldseg.data.formats.dicom.segments import SegmentCodes
 from ldseg.data.loading import load_input
 from ldseg.errors import InputError
+from ldseg.inference.answer import Findings
+from ldseg.inference.large import is_large, predict_large
 from ldseg.inference.memory import cost_in_memory, within
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.writer import OUTPUTS, output_paths, wanted_maps, write_prediction, write_summary
-from ldseg.planning.plan import write_plan
+from ldseg.inference.writer import (
+    OUTPUTS,
+    FileForm,
+    output_paths,
+    wanted_maps,
+    write_prediction,
+    write_summary,
+)
+from ldseg.planning.plan import Plan, write_plan
 from ldseg.preprocessing.prepare import grid_record
 from ldseg.processes import ALONE, Team
 from ldseg.records import write_json_atomic
@@ -43,8 +54,14 @@ class PredictOptions:
     """Any of `writer.OUTPUTS`."""
     max_memory: float | None = None
     """GB that the process may take in all; None: as much as the plan's patch needs."""
+    format: str | None = None
+    """Ending of the results, e.g. ".nii.gz"; None: that of the input."""
+    codes: dict[str, SegmentCodes] = field(default_factory=dict[str, SegmentCodes])
+    """Class name to its codes in DICOM segmentations; the others take default ones."""
 
     def __post_init__(self) -> None:
+        if self.format is not None and not is_ending(self.format):
+            raise InputError(f"format is {self.format!r}; choose one of {' '.join(all_endings())}")
         strange = [name for name in self.save if name not in OUTPUTS]
         if strange or not self.save:
             found = strange[0] if strange else ""
@@ -96,7 +113,7 @@ def _begin(
     sampling: SamplingSettings,
 ) -> None:
     """The folder, and in it what is said once for all cases."""
-    _prepare_folder(out, cases, options, sampling)
+    _prepare_folder(out, cases, options, sampling, _form(options, predictor.plan))
     write_plan(out / "plan.json", predictor.plan)
     made = {"version": RUN_VERSION, "sampling": sampling, "seed": options.seed, "save": options.save}
     write_json_atomic(out / "prediction.json", made)
@@ -146,27 +163,50 @@ def _predict_case(
     predictor: Predictor, case: Case, out: Path, options: PredictOptions, sampling: SamplingSettings
 ) -> tuple[Path, ...]:
     plan, save = predictor.plan, options.save
-    image = load_input(case, len(plan.channels), plan.axes)
-    wanted, source = wanted_maps(save, sampling.samples), str(case.images[0])
-    if options.max_memory is not None:
-        cost = cost_in_memory(grid_record(image, plan, source), plan, sampling.samples, wanted)
-        predictor = within(predictor, cost, sampling, options.max_memory)
-    maps, findings = predictor.maps(image, case.name, sampling, options.seed, wanted, source)
-    written = write_prediction(out, case, maps, save, sampling.samples)
+    if options.format is None and is_large(case, plan.axes):
+        written, findings = predict_large(
+            predictor, case, out, save, sampling, options.seed, options.max_memory
+        )
+    else:
+        written, findings = _predict_in_memory(predictor, case, out, options, sampling)
     if "uncertainty" in save or "samples" in save:
         written.insert(0, write_summary(out, case, plan.axes, findings, sampling, options.seed))
     return tuple(written)
 
 
+def _predict_in_memory(
+    predictor: Predictor, case: Case, out: Path, options: PredictOptions, sampling: SamplingSettings
+) -> tuple[list[Path], Findings]:
+    plan, save = predictor.plan, options.save
+    image = dicom.described(load_input(case, len(plan.channels), plan.axes), plan.classes, options.codes)
+    wanted, source = wanted_maps(save, sampling.samples), str(case.images[0])
+    if options.max_memory is not None:
+        cost = cost_in_memory(grid_record(image, plan, source), plan, sampling.samples, wanted)
+        predictor = within(predictor, cost, sampling, options.max_memory)
+    maps, findings = predictor.maps(image, case.name, sampling, options.seed, wanted, source)
+    return write_prediction(out, case, maps, save, sampling.samples, _form(options, plan)), findings
+
+
+def _form(options: PredictOptions, plan: Plan) -> FileForm:
+    """The format of the results. Raises InputError for one that cannot hold them."""
+    if options.format in dicom.DICOM.endings and plan.axes == "tyx":
+        raise InputError(f"format is {options.format!r}; films have no DICOM segmentation, choose .nii.gz")
+    return FileForm(options.format, plan.axes)
+
+
 def _prepare_folder(
-    out: Path, cases: Sequence[Case], options: PredictOptions, sampling: SamplingSettings
+    out: Path,
+    cases: Sequence[Case],
+    options: PredictOptions,
+    sampling: SamplingSettings,
+    form: FileForm,
 ) -> None:
     """Make the folder; refuse where a result would take the place of an input, or a model's plan."""
     if (out / "settings.json").exists() or (out / "splits.json").exists():
         raise InputError(f"{out}: is the folder of a training; choose another for the results with -o")
     inputs = {path.resolve() for case in cases for path in case.images}
     for case in cases:
-        for path in output_paths(out, case, options.save, sampling.samples).values():
+        for path in output_paths(out, case, options.save, sampling.samples, form).values():
             if path.resolve() in inputs:
                 raise InputError(f"{path}: the result would replace the image; choose another folder with -o")
     try:

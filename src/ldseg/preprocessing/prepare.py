@@ -81,14 +81,19 @@ def prepare_image(volume: Volume, plan: Plan, name: str = "image") -> Prepared:
         raise InputError(
             f"{name}: has voxels that are nan or infinite; replace them, e.g. by the lowest value"
         )
+    thick = thick_axes(volume, record, plan)
+    resampled = resample_image(array, record.shape, thick)
+    return Prepared(normalise(resampled, plan.channels), record)
+
+
+def thick_axes(volume: Volume, record: GridRecord, plan: Plan) -> list[int]:
+    """Axes of the network's grid along which `volume` has thick slices; time has none."""
     finest = min(volume.spacing[-2:]) if volume.axes != "zyx" else min(volume.spacing)
-    thick = [
+    return [
         axis
         for axis, step in enumerate(record.orientation.permuted(volume.spacing))
         if plan.axes[axis] != "t" and step > ANISOTROPIC * finest
     ]
-    resampled = resample_image(array, record.shape, thick)
-    return Prepared(normalise(resampled, plan.channels), record)
 
 
 def grid_record(volume: Volume, plan: Plan, name: str = "image") -> GridRecord:

@@ -45,7 +45,7 @@ class GrowingResample:
     def __init__(self, old: Sequence[int], new: Sequence[int], axis: int) -> None:
         """From the grid `old` to the grid `new`; planes lie across `axis`."""
         self._new, self._axis, self._same = tuple(new), axis, tuple(old) == tuple(new)
-        weights = _weights(old[axis], new[axis], "linear")
+        weights = axis_weights(old[axis], new[axis], "linear")
         self._weights = weights
         self._first = np.minimum.reduceat(
             weights.indices, weights.indptr[:-1]
@@ -102,7 +102,7 @@ def _resample(array: NDArray[Any], shape: Sequence[int], kernels: Sequence[Kerne
     ratios = [new / old for new, old in zip(shape, array.shape[1:], strict=True)]
     for axis in sorted(range(len(shape)), key=lambda axis: ratios[axis]):  # shrink first: less work
         if shape[axis] != array.shape[axis + 1]:
-            result = _along(result, axis + 1, _weights(array.shape[axis + 1], shape[axis], kernels[axis]))
+            result = _along(result, axis + 1, axis_weights(array.shape[axis + 1], shape[axis], kernels[axis]))
     return result
 
 
@@ -113,7 +113,7 @@ def _along(array: NDArray[np.float32], axis: int, weights: Any) -> NDArray[np.fl
     return np.ascontiguousarray(np.moveaxis(product.reshape(-1, *first.shape[1:]), 0, axis))
 
 
-def _weights(old: int, new: int, kernel: Kernel) -> Any:
+def axis_weights(old: int, new: int, kernel: Kernel) -> Any:
     """Return the sparse (new, old) matrix of normalised kernel weights; beyond the border nothing is read."""
     widening = max(1.0, old / new)
     reach = int(np.ceil(_REACH[kernel] * widening))

@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,15 +27,19 @@ from ldseg.data.volumes import Axes, Kind, Volume
 
 __all__ = [
     "FORMATS",
+    "TIFF_ENDINGS",
+    "all_endings",
     "ending",
     "format_of",
     "is_colour",
+    "is_ending",
     "is_volume",
     "output_ending",
     "read_channels",
     "read_volume",
     "stem",
     "write_volume",
+    "write_with",
 ]
 
 FORMATS: tuple[Format, ...] = (
@@ -47,6 +51,8 @@ FORMATS: tuple[Format, ...] = (
     tiff.TIFF,
     dicom.DICOM,
 )
+
+TIFF_ENDINGS = tiff.TIFF.endings
 
 # Longest first, so that .nii.gz is found before a .gz could be.
 _BY_ENDING = {e: form for form in FORMATS for e in form.endings}
@@ -68,6 +74,16 @@ def ending(path: Path | str) -> str:
     if dicom.is_dicom(Path(path)):
         return _DICOM_ENDING
     raise file_error(path, "is of no known image format", f"convert it to one of {' '.join(_BY_ENDING)}")
+
+
+def all_endings() -> tuple[str, ...]:
+    """The endings of all formats."""
+    return tuple(_BY_ENDING)
+
+
+def is_ending(text: str) -> bool:
+    """Whether `text` is the ending of a format that can be written."""
+    return text in _BY_ENDING and _BY_ENDING[text] is not raster.JPEG
 
 
 def stem(path: Path | str) -> str:
@@ -158,11 +174,19 @@ def write_volume(path: Path, volume: Volume) -> None:
     Integers keep their type where the format has it, floats become float32. Raises InputError when the format
     cannot hold the volume or the disk refuses.
     """
-    path = Path(path)
     form = format_of(path)
+    write_with(path, lambda staged: form.write(staged, volume))
+
+
+def write_with(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file (or a header and its data) of the name of `path`, whole or not at all.
+
+    Raises InputError when `write` finds that the format cannot hold it, or the disk refuses.
+    """
+    path = Path(path)
     try:
         with _staged(path) as staged:
-            form.write(staged, volume)
+            write(staged)
     except FileError as problem:
         raise file_error(path, problem.finding, problem.remedy) from problem
     except OSError as problem:

@@ -33,7 +33,7 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
             raise ValueError("it has no pages")
         _refuse_truncated(file, path)
         array, letters = _decode(file, path, kind)
-        spacing = _spacing(file)
+        spacing = spacing_of_file(file)
     array, stack = _channels_first(array, letters, path)
     axes = _axes(array.shape, stack, axes, path)
     if axes == "yx":
@@ -49,14 +49,16 @@ def write(path: Path, volume: Volume) -> None:
     """See `Format.write`. OME-TIFF for a spacing or several channels, else a plain one."""
     array = volume.array if volume.kind == "labels" else volume.array.astype(np.float32)
     array = array.astype(np.uint8) if array.dtype == bool else array
-    letters = volume.axes.upper()
     pages = array if len(array) > 1 else array[0]
-    letters = "C" + letters if len(array) > 1 else letters
-    described = len(array) > 1 or volume.axes == "tyx" or any(step != 1.0 for step in volume.spacing)
-    metadata = {"axes": letters, **_ome_spacing(volume)} if described else None
-    tifffile.imwrite(
-        path, pages, photometric="minisblack", compression="zlib", ome=described, metadata=metadata
-    )
+    words = description(volume, len(array))
+    tifffile.imwrite(path, pages, photometric="minisblack", compression="zlib", **words)
+
+
+def description(volume: Volume, channels: int) -> dict[str, Any]:
+    """What tifffile is told of a result with `channels` on the grid of `volume`."""
+    letters = ("C" if channels > 1 else "") + volume.axes.upper()
+    described = channels > 1 or volume.axes == "tyx" or any(step != 1.0 for step in volume.spacing)
+    return {"ome": described, "metadata": {"axes": letters, **_ome_spacing(volume)} if described else None}
 
 
 def is_colour(path: Path) -> bool:
@@ -66,6 +68,15 @@ def is_colour(path: Path) -> bool:
             return file.pages.first.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.PALETTE)
     except (OSError, ValueError, LookupError):
         return False  # reading it says what is wrong
+
+
+def size_of_page(path: Path) -> int:
+    """Pixels of the first page, from the header alone; 0 for a damaged file."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            return int(file.pages.first.imagewidth) * int(file.pages.first.imagelength)
+    except (OSError, ValueError, LookupError):
+        return 0  # reading it says what is wrong
 
 
 def _refuse_truncated(file: tifffile.TiffFile, path: Path) -> None:
@@ -131,7 +142,7 @@ def _axes(shape: tuple[int, ...], stack: str, asked: Axes | None, path: Path) ->
     return "tyx" if stack == "T" else "zyx"
 
 
-def _spacing(file: tifffile.TiffFile) -> dict[str, float]:
+def spacing_of_file(file: tifffile.TiffFile) -> dict[str, float]:
     """Steps by axis letter (z, y, x in mm, t in s), as far as ImageJ or OME metadata tell."""
     if file.is_ome and file.ome_metadata:
         return _from_ome(file.ome_metadata)

@@ -1,0 +1,107 @@
+"""A TIFF read by regions is segmented as one held in memory, and never held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from ldseg.data.formats import read_volume
+from ldseg.data.formats.tiff_regions import TiffRegions
+from ldseg.data.inputs import find_inputs
+from ldseg.inference import large
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.run import PredictOptions, predict_cases
+from ldseg.planning.plan import Plan
+from ldseg.preprocessing.lazily import LazyImage
+from ldseg.preprocessing.prepare import prepare_image
+
+MakeModel = Callable[..., Path]
+SAVE = ("labels", "probabilities", "uncertainty", "samples")
+
+
+def write_colour(path: Path, shape: tuple[int, int]) -> Path:
+    picture = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
+    tifffile.imwrite(path, picture, photometric="rgb", tile=(32, 32), compression="zlib")
+    return path
+
+
+@pytest.mark.parametrize("shape", [(70, 45), (33, 150)])
+def test_a_large_image_is_segmented_as_in_memory(
+    make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]
+) -> None:
+    """Longer than wide and wider than long: tiles are worked off along either axis."""
+    predictor = Predictor.load(make_model(channels=3), "cpu")
+    cases = find_inputs([write_colour(tmp_path / "a.tif", shape)], 3, "yx")
+    options = PredictOptions(samples=2, save=SAVE)
+    usual = predict_cases(predictor, cases, tmp_path / "usual", options)
+    monkeypatch.setattr(large, "LARGE", 100)
+    regions = predict_cases(predictor, cases, tmp_path / "regions", options)
+    names = [path.name for path in usual.done["a"]]
+    assert [path.name for path in regions.done["a"]] == names
+    assert sorted(path.name for path in (tmp_path / "regions").iterdir()) == sorted(
+        [*names, "plan.json", "prediction.json"]
+    )
+    for one, other in zip(usual.done["a"], regions.done["a"], strict=True):
+        if one.suffix == ".tif":
+            mine, theirs = read_volume(other, "image"), read_volume(one, "image")
+            np.testing.assert_allclose(mine.array, theirs.array, atol=1e-4)
+            assert (mine.spacing, mine.stored) == (theirs.spacing, theirs.stored)
+
+
+def test_only_regions_are_read(
+    make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest = 0
+    usual = TiffRegions.read
+
+    def read(self: TiffRegions, region: Sequence[slice]) -> Any:
+        nonlocal largest
+        found = usual(self, region)
+        largest = max(largest, found[0].size)
+        return found
+
+    def refuse(*arguments: Any, **more: Any) -> Any:
+        raise AssertionError(f"read whole: {arguments} {more}")
+
+    monkeypatch.setattr(large, "LARGE", 100)
+    monkeypatch.setattr(TiffRegions, "read", read)
+    monkeypatch.setattr("ldseg.inference.run.load_input", refuse)
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", refuse)
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", refuse)
+    predictor = Predictor.load(make_model(channels=3), "cpu")
+    plan = replace(
+        predictor.plan,
+        channels=tuple(replace(c, scheme="range", high=255.0) for c in predictor.plan.channels),
+    )
+    predictor = Predictor(plan, predictor.settings, predictor.engine)
+    cases = find_inputs([write_colour(tmp_path / "a.tif", (200, 150))], 3, "yx")
+    predict_cases(predictor, cases, tmp_path / "out", PredictOptions(samples=1))
+    assert 0 < largest <= 16 * 16
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 1.3), (2.0, 0.4)])
+@pytest.mark.parametrize("scheme", ["zscore", "range"])
+def test_regions_are_prepared_as_the_whole_is(
+    a_plan: Plan, tmp_path: Path, spacing: tuple[float, float], scheme: Any
+) -> None:
+    path = write_colour(tmp_path / "a.tif", (90, 61))
+    channels = tuple(replace(a_plan.channels[0], name=n, scheme=scheme, high=255.0) for n in "rgb")
+    plan = replace(a_plan, channels=channels)
+    whole = prepare_image(replace(read_volume(path, "image"), spacing=spacing), plan)
+    lazy = LazyImage(TiffRegions(path, 3, spacing), plan, "a.tif")
+    assert lazy.record == whole.record
+    for corner in ((0, 0), (8, 16), (40, 12), (60, 4)):
+        np.testing.assert_allclose(lazy.read(corner, (16, 16)), whole.read(corner, (16, 16)), atol=1e-4)
+
+
+def test_small_images_volumes_and_other_formats_are_held(tmp_path: Path) -> None:
+    case = find_inputs([write_colour(tmp_path / "a.tif", (20, 20))], 3, "yx")[0]
+    assert not large.is_large(case, "yx")
+    assert not large.is_large(case, "zyx")
+    assert not large.is_large(replace(case, images=(tmp_path / "a.png",)), "yx")
