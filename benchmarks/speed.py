@@ -1,0 +1,218 @@
+"""Where do time and memory go, in prediction and training, beside what the bare convolutions cost?
+
+    python benchmarks/speed.py 2d
+    python benchmarks/speed.py 3d
+
+2d: a colour image of 512 x 512, training in batches of 4. 3d: a volume of 128 x 128 x 256, training on the
+plan's patch. The plan is made from synthetic images of that size, weights are untrained, images are noise:
+none of it changes the cost. CPU seconds of one process with `--threads`, fp32, the median of interleaved
+repeats, so that other work weighs on all alike; ratios from one run are what to trust.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from bare import bare_seconds, convolutions_of, multiplications
+from export import noise_image
+from ldseg.data.datasets import open_dataset
+from ldseg.data.phantom import write_phantom_dataset
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.sampling import TorchEngine
+from ldseg.planning.fingerprint import take_fingerprint
+from ldseg.planning.plan import ChannelPlan, Plan, PlanSettings, make_plan
+from ldseg.presets import PRESETS
+from ldseg.saved_model import build_segmenter
+from ldseg.settings import RunSettings
+from ldseg.training.budget import make_budget
+from ldseg.training.ema import copy_for_average
+from ldseg.training.loop import Learner, make_optimiser
+from records import commit, peak_memory_gb, write_result
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is measured."""
+
+    axes: Any
+    shape: tuple[int, ...]
+    channels: int
+    batch: int | None
+    """In training; none takes the plan's."""
+
+
+SIZES = {"2d": Size("yx", (512, 512), 3, 4), "3d": Size("zyx", (128, 128, 256), 1, None)}
+SAMPLINGS = {
+    "1_step": (1, 1),
+    "2_steps": (2, 1),
+    "15_steps": (15, 1),
+    "50_steps": (50, 1),
+    "2_steps_4_samples": (2, 4),
+    "4_steps_8_samples": (4, 8),
+}
+PIXEL_STEPS = 20
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    size = SIZES[arguments.size]
+    plan = plan_of(size, arguments.patch)
+    predictors = {name: predictor_of(plan, name) for name in ("none", "unet", "pixel_diffusion")}
+    metrics = prediction(predictors, size, arguments.repeats)
+    metrics |= modules(predictors["none"], plan, arguments.repeats)
+    metrics["predict_peak_rss_gb"] = peak_memory_gb()
+    for control in ("none", "unet"):
+        metrics |= training(plan, control, size.batch or plan.batch, arguments.repeats)
+    metrics |= ratios(metrics)
+    common = {
+        "benchmark": "speed",
+        "data": "noise",
+        "split": f"one image of {'x'.join(map(str, size.shape))}, {size.channels} channels",
+        "model": "ldseg",
+        "preset": "default",
+        "seed": 0,
+        "cases": 1,
+        "command": f"python benchmarks/speed.py {arguments.size} --threads {arguments.threads} "
+        f"--repeats {arguments.repeats}" + (f" --patch {arguments.patch}" if arguments.patch else ""),
+        "commit": commit(),
+    }
+    result = {
+        **common,
+        "plan": {"patch": plan.patch, "strides": plan.strides, "widths": plan.widths, "batch": plan.batch},
+        "torch": torch.__version__,
+        "records": [{**common, "metric": name, "value": value} for name, value in metrics.items()],
+    }
+    print(write_result(f"speed-{arguments.size}", result))
+    for name, value in metrics.items():
+        print(f"{name:45} {value:9.3f}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("size", choices=tuple(SIZES))
+    parser.add_argument("--patch", help="instead of the plan's, e.g. 128,128,256")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+def plan_of(size: Size, patch: str | None) -> Plan:
+    """The plan of a set of such images."""
+    wanted = tuple(int(n) for n in patch.split(",")) if patch else None
+    with tempfile.TemporaryDirectory() as folder:
+        write_phantom_dataset(Path(folder), size.axes, cases=2, seed=0, shape=size.shape)
+        dataset = open_dataset(Path(folder))
+        plan = make_plan(take_fingerprint(dataset, dataset.cases), dataset, PlanSettings(patch=wanted))
+    channels = tuple(ChannelPlan(f"channel {n}", "zscore") for n in range(size.channels))
+    return replace(plan, channels=channels, resample=False)
+
+
+def settings_of(plan: Plan, control: Any) -> RunSettings:
+    settings = replace(PRESETS["default"](plan), control=control)
+    return replace(settings, training=replace(settings.training, precision="fp32", steps=1000))
+
+
+def predictor_of(plan: Plan, control: str) -> Predictor:
+    settings = settings_of(plan, control)
+    layout: Any = torch.channels_last if plan.dimensions == 2 else torch.channels_last_3d
+    segmenter = build_segmenter(settings).eval().to(memory_format=layout)
+    return Predictor(plan, settings, TorchEngine(segmenter, CPU, "fp32"))
+
+
+def prediction(predictors: dict[str, Predictor], size: Size, repeats: int) -> dict[str, float]:
+    """From the image in memory to the answer on its own grid."""
+    image = noise_image(size.axes, size.channels, size.shape)
+    own, unet, pixel = (predictors[name] for name in ("none", "unet", "pixel_diffusion"))
+    calls: dict[str, Callable[[], Any]] = {
+        f"predict_cpu_s_{name}": lambda steps=steps, samples=samples: own(image, steps=steps, samples=samples)
+        for name, (steps, samples) in SAMPLINGS.items()
+    }
+    calls["predict_cpu_s_unet"] = lambda: unet(image)
+    found = interleaved(calls, repeats)
+    steps = {"predict_cpu_s_pixel_diffusion_20_steps": lambda: pixel(image, steps=PIXEL_STEPS, samples=1)}
+    return found | interleaved(steps, 1)
+
+
+@torch.inference_mode()
+def modules(predictor: Predictor, plan: Plan, repeats: int) -> dict[str, float]:
+    """Each module once on one patch, and the bare convolutions of one prediction of one step."""
+    model: Any = predictor.segmenter
+    layout: Any = torch.channels_last if plan.dimensions == 2 else torch.channels_last_3d
+    x = torch.randn(1, len(plan.channels), *plan.patch).contiguous(memory_format=layout)
+    y = torch.zeros(1, *plan.patch, dtype=torch.long)
+    t = torch.ones(1)
+    conditioning, z = model.condition(x), torch.randn(1, *model.start_shape(plan.patch))
+    parts: dict[str, Callable[[], Any]] = {
+        "label_encoder": lambda: model.label_encoder(y),
+        "image_encoder": lambda: model.condition(x),
+        "denoiser": lambda: model.denoiser(z, conditioning.embedding, t),
+        "decoder": lambda: model.decode(z, conditioning),
+    }
+    found = interleaved({f"patch_cpu_s_{name}": part for name, part in parts.items()}, repeats)
+    for name, part in parts.items():
+        calls = convolutions_of(model, part)
+        found[f"patch_bare_cpu_s_{name}"] = bare_seconds(calls, False, repeats)
+        found[f"patch_gmac_{name}"] = multiplications(calls)
+    return found
+
+
+def training(plan: Plan, control: str, batch: int, repeats: int) -> dict[str, float]:
+    """One step: loss, gradients, optimiser and average; without reading and augmenting data."""
+    settings = settings_of(plan, control)
+    layout: Any = torch.channels_last if plan.dimensions == 2 else torch.channels_last_3d
+    model = build_segmenter(settings).to(memory_format=layout)
+    optimiser = make_optimiser(model, settings.training)
+    learner = Learner(model, copy_for_average(model), optimiser, settings, CPU)
+    x = torch.randn(batch, len(plan.channels), *plan.patch)
+    y = torch.randint(0, len(plan.classes), (batch, *plan.patch))
+    budget = make_budget(settings.training, steps_per_epoch=1)
+    step = {"step": lambda: learner.step(x, y, budget)}
+    spent = interleaved(step, repeats)["step"]
+    name = "ldseg" if control == "none" else control
+    bare = bare_seconds(convolutions_of(model, step["step"]), True, repeats)
+    return {
+        f"training_step_cpu_s_{name}": spent,
+        f"training_step_bare_cpu_s_{name}": bare,
+        f"training_peak_rss_gb_{name}": peak_memory_gb(),
+    }
+
+
+def ratios(found: dict[str, float]) -> dict[str, float]:
+    """What the targets are about."""
+    unet = found["predict_cpu_s_unet"]
+    thousand = found["predict_cpu_s_pixel_diffusion_20_steps"] * 1000 / PIXEL_STEPS
+    return {
+        "ratio_8_samples_4_steps_to_unet": found["predict_cpu_s_4_steps_8_samples"] / unet,
+        "ratio_50_steps_to_1": found["predict_cpu_s_50_steps"] / found["predict_cpu_s_1_step"],
+        "ratio_pixel_diffusion_1000_steps_to_1_step": thousand / found["predict_cpu_s_1_step"],
+        "share_of_bare_in_training_step": found["training_step_bare_cpu_s_ldseg"]
+        / found["training_step_cpu_s_ldseg"],
+    }
+
+
+def interleaved(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median CPU seconds of each; they take turns, and one turn before warms up."""
+    spent: dict[str, list[float]] = {name: [] for name in calls}
+    for repeat in range(repeats + 1):
+        for name, call in calls.items():
+            started = time.process_time()
+            call()
+            if repeat > 0:
+                spent[name].append(time.process_time() - started)
+    return {name: median(seconds) for name, seconds in spent.items()}
+
+
+if __name__ == "__main__":
+    main()
