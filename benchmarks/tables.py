@@ -11,6 +11,13 @@ Record = dict[str, Any]
 Rows = list[tuple[str, dict[str, Record]]]
 STEPS = (1, 2, 5, 15, 50)
 _ORDER = ("ldseg", "unet", "nnunet", "pixel_diffusion")
+_ABLATION = {
+    "training steps": ("training_steps", 0),
+    "Dice": ("mean_dice", 4),
+    "Dice of one call": ("mean_dice_one_call", 4),
+    "Dice on training cases": ("mean_dice_in_training", 4),
+    "ceiling": ("ceiling_dice", 4),
+}
 _DIFFERENCE = "_difference_to_"
 _LOST = "dice_lost_"
 
@@ -34,9 +41,24 @@ def robustness_tables(records: Sequence[Record]) -> str:
     return "\n\n".join([*parts, overall] if overall else parts)
 
 
+def ablation_tables(records: Sequence[Record]) -> str:
+    """For each set and budget: one row a change."""
+    parts: list[str] = []
+    for title, chosen in by_set(records):
+        rows: dict[str, dict[str, Record]] = {}
+        for record in chosen:
+            rows.setdefault(record["model"], {})[record["metric"]] = record
+        lines = [
+            (name, *(number(found, *column) for column in _ABLATION.values())) for name, found in rows.items()
+        ]
+        parts += [title, f"Split: {chosen[0]['split']}.", table(("change", *_ABLATION), lines)]
+    return "\n\n".join(parts)
+
+
 TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
     "accuracy": accuracy_tables,
     "robustness": robustness_tables,
+    "ablation": ablation_tables,
 }
 """By benchmark; each has its pair of markers in README.md."""
 

@@ -1,0 +1,134 @@
+"""What does one change of the default preset give? Measured on validation cases, never on the test part.
+
+    python benchmarks/ablation.py NAME --data hippocampus --data-root FOLDER --work FOLDER --minutes 12 \\
+        --change training.learning_rate=1e-3 --change plan.mirror_axes=[]
+
+Trains on fold 0 of the cases outside of the test part and scores its validation cases, and as many training
+cases: the difference is what the model learnt by heart. NAME is the row of the table; rows of the same data,
+minutes and cores are compared. A change is section.field=JSON of the settings or of the plan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from accuracy import autoencoder, score
+from ldseg.data.datasets import DataSet
+from ldseg.data.splits import Splits
+from ldseg.inference.predictor import Predictor
+from ldseg.planning.fingerprint import take_fingerprint
+from ldseg.planning.plan import PlanSettings, make_plan
+from ldseg.presets import PRESETS
+from ldseg.records import with_changes
+from ldseg.training.checkpoint import STATE_FILE
+from ldseg.training.run import train
+from ldseg.workflow import make_settings
+from records import commit, write_result
+from sets import open_set
+
+FOLD = 0
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(1)
+    name = f"ablation-{arguments.data}-{arguments.minutes:g}min-{arguments.name.replace(' ', '_')}"
+    dataset, splits = open_set(arguments.data, arguments.data_root)
+    run = arguments.work / name
+    steps = train_changed(arguments, dataset, splits, run)
+    fold, predictor = splits.part(FOLD), Predictor.load(run)
+    held_out = [case for case in dataset.cases if case.name in fold.validation]
+    learnt = [case for case in dataset.cases if case.name in fold.train][: len(held_out)]
+    figures = {
+        "mean_dice": score(predictor, dataset, held_out)["mean"]["dice"],
+        "mean_dice_one_call": score(predictor, dataset, held_out, steps=1, samples=1)["mean"]["dice"],
+        "mean_dice_in_training": score(predictor, dataset, learnt)["mean"]["dice"],
+        "training_steps": steps,
+        **(autoencoder(predictor, dataset, held_out) if has_latent(predictor) else {}),
+    }
+    common = {
+        "benchmark": "ablation",
+        "data": arguments.data,
+        "split": f"fold {FOLD}: {len(fold.train)} train, {len(held_out)} validation, by subject",
+        "model": arguments.name,
+        "preset": arguments.preset,
+        "seed": 0,
+        "budget_minutes": arguments.minutes,
+        "cases": len(held_out),
+        "command": command(arguments),
+        "commit": commit(),
+    }
+    records = [{**common, "metric": metric, "value": value} for metric, value in figures.items()]
+    print(write_result(name, {**common, "records": records}), json.dumps(figures))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("name", help="of the row, e.g. 'default' or 'no mirroring'")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
+    parser.add_argument("--minutes", type=float, default=12, help="CPU minutes of training")
+    parser.add_argument("--change", action="append", default=[], metavar="FIELD=JSON")
+    return parser.parse_args()
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """The command without the folders of this machine."""
+    words = [f"python benchmarks/ablation.py '{arguments.name}' --data-root DATA --work WORK"]
+    words += [f"--{field} {getattr(arguments, field)}" for field in ("data", "preset", "minutes")]
+    return " ".join([*words, *(f"--change '{change}'" for change in arguments.change)])
+
+
+def train_changed(arguments: argparse.Namespace, dataset: DataSet, splits: Splits, run: Path) -> int:
+    """Train or go on training; the number of steps."""
+    names = splits.part(FOLD).train
+    cases = [case for case in dataset.cases if case.name in names]
+    changes = nested(arguments.change)
+    plan = make_plan(take_fingerprint(dataset, cases), dataset, PlanSettings())
+    plan = with_changes(plan, changes.pop("plan", {}), "plan.")
+    settings = make_settings(plan, arguments.preset, changes, run / "plan.json")
+    training = replace(
+        settings.training, minutes=None, cpu_minutes=arguments.minutes, fold=FOLD, validations=4
+    )
+    settings = replace(settings, training=training)
+
+    def report(record: dict[str, Any]) -> None:
+        if record["event"] == "validation":
+            print(json.dumps(record), flush=True)
+
+    resume = (run / STATE_FILE).is_file()
+    ended = train(dataset, plan, splits, settings, run, resume=resume, on_event=report)
+    if ended.interrupted:
+        sys.exit(130)
+    return ended.steps
+
+
+def nested(changes: list[str]) -> dict[str, Any]:
+    """["a.b=1"] to {"a": {"b": 1}}."""
+    found: dict[str, Any] = {}
+    for change in changes:
+        path, value = change.split("=", 1)
+        *sections, field = path.split(".")
+        place = found
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[field] = json.loads(value)
+    return found
+
+
+def has_latent(predictor: Predictor) -> bool:
+    """Whether there is an autoencoder to speak of."""
+    return hasattr(predictor.segmenter, "reconstruct")
+
+
+if __name__ == "__main__":
+    main()
