@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,7 @@ from ldseg.commands.output import Progress, print_json, print_line, progress
 
 if TYPE_CHECKING:
     from ldseg.data.cases import Case
+    from ldseg.data.formats.dicom.segments import SegmentCodes
     from ldseg.inference.predictor import Predictor
     from ldseg.inference.run import Summary
     from ldseg.processes import Team
@@ -36,6 +38,15 @@ def add_arguments(parser: Any) -> None:
         "--save",
         default="labels",
         help="any of labels,probabilities,uncertainty,samples, separated by commas",
+    )
+    parser.add_argument(
+        "--format", metavar="ENDING", help="of the results, e.g. .nii.gz; that of each input by default"
+    )
+    parser.add_argument(
+        "--segment-codes",
+        type=Path,
+        metavar="FILE",
+        help="codes of the classes in DICOM segmentations; segments.json of the model by default",
     )
     parser.add_argument(
         "--part",
@@ -76,18 +87,25 @@ def _predict(arguments: Any, team: Team) -> int:
 
     save = tuple(part.strip() for part in arguments.save.split(","))
     options = PredictOptions(
-        arguments.steps, arguments.samples, arguments.sampler, arguments.seed, save, arguments.max_memory
+        arguments.steps,
+        arguments.samples,
+        arguments.sampler,
+        arguments.seed,
+        save,
+        arguments.max_memory,
+        None if arguments.format is None else f".{arguments.format.lower().lstrip('.')}",
     )
     device = team.device_name(arguments.device)
 
-    def look() -> tuple[Predictor, list[Case]]:
+    def look() -> tuple[Predictor, list[Case], dict[str, SegmentCodes]]:
         predictor = _load(arguments.model, device, arguments.runtime)
         cases = find_inputs(arguments.inputs, len(predictor.plan.channels), predictor.plan.axes)
         if arguments.part is not None:
             cases = _part(cases, arguments.model, arguments.part, predictor.settings.training.fold)
-        return predictor, cases
+        return predictor, cases, _codes(arguments.segment_codes, arguments.model, predictor)
 
-    predictor, cases = team.checked(look)
+    predictor, cases, codes = team.checked(look)
+    options = replace(options, codes=codes)
     with progress("predicting", shown=team.first) as bar:
         teller = Teller(bar, len(team.share(cases)))
         summary = predict_cases(
@@ -122,6 +140,16 @@ def _load(model: Path, device: str | None, runtime: str) -> Predictor:
     if (model / "contract.json").is_file() and not (model / "model.safetensors").is_file():
         raise InputError(f"{model}: is an exported model; add --runtime onnx")
     return load_predictor(model, device)
+
+
+def _codes(given: Path | None, model: Path, predictor: Predictor) -> dict[str, SegmentCodes]:
+    """The codes in the file that was given, or in the one beside the model; none without a file."""
+    from ldseg.data.formats.dicom.segments import SEGMENTS_FILE, read_codes
+
+    file = given or model / SEGMENTS_FILE
+    if given is None and not file.is_file():
+        return {}
+    return read_codes(file, predictor.plan.classes)
 
 
 def _part(cases: list[Case], model: Path, part: str, fold: int | Literal["all"]) -> list[Case]:
