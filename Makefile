@@ -26,5 +26,5 @@ format: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c constraints.txt $(TORCH_INDEX) torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[demo,dev,export]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[demo,dev,dicom,export]"
 	touch $@
