@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Where pip finds a CPU build of torch by itself, nothing need be set; else TORCH_INDEX="--extra-index-url ADDRESS".
 TORCH_INDEX ?=
 
-.PHONY: demo test lint format
+.PHONY: demo test lint format docs
 
 demo: .venv/ready
 	rm -rf demo
@@ -19,6 +19,9 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: .venv/ready
+	$(BIN)/mkdocs build --strict --quiet --site-dir site
+
 format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -26,5 +29,5 @@ format: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c constraints.txt $(TORCH_INDEX) torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[demo,dev,dicom,export]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[demo,dev,dicom,docs,export]"
 	touch $@
