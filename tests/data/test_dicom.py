@@ -268,6 +268,18 @@ def test_reports_and_directories_are_no_images(tmp_path: Path) -> None:
     assert "is a DICOM object without an image" in refusal(folder / "SR.dcm")
 
 
+def test_compressed_pixels_are_decoded(tmp_path: Path) -> None:
+    import pydicom
+    from pydicom.uid import RLELossless
+
+    folder = a_series(tmp_path / "scan", voxels())
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.compress(RLELossless, generate_instance_uid=False)
+        dataset.save_as(path)
+    np.testing.assert_array_equal(read_volume(folder, "image").array[0], voxels())
+
+
 def test_an_unknown_compression_names_what_is_missing(tmp_path: Path) -> None:
     import pydicom
 

@@ -274,6 +274,20 @@ def test_a_mask_counted_from_another_corner_is_laid_on_its_image(
     np.testing.assert_array_equal(mask.array, given.array)
 
 
+def test_a_folder_of_images_may_have_a_folder_per_series(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        image = read_volume(a_series(tmp_path / "images" / name, voxels()), "image")
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        write_volume(tmp_path / "labels" / f"{name}.dcm", labelled(image))
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "two_folders"
+    assert dataset.classes == {"background": 0, "class_2": 2, "class_5": 5}
+    for case in dataset.cases:
+        image, (mask,) = load_case(dataset, case)
+        np.testing.assert_array_equal(image.array[0], voxels())
+        np.testing.assert_array_equal(mask.array, labelled(image).array)
+
+
 def test_a_mask_of_another_place_is_refused(tmp_path: Path) -> None:
     image = read_volume(a_series(tmp_path / "scan", voxels(), orientation=AXIAL), "image")
     for given, message in (
