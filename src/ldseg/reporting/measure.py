@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -44,8 +43,6 @@ class Measured:
     """Per structure; without cases that are not labelled throughout."""
     sampling: SamplingSettings
     seed: int
-    seconds: float
-    """Wall-clock time of one case, the mean: reading, predicting and scoring."""
 
 
 def measure(
@@ -64,7 +61,6 @@ def measure(
     tally = CalibrationTally(len(predictor.plan.classes))
     scores: dict[str, dict[str, ClassScores]] = {}
     volumes: dict[str, list[VolumePoint]] = {}
-    started = time.monotonic()
     for number, case in enumerate(cases):
         image, masks = load_case(dataset, case)
         by_rater: list[dict[str, ClassScores]] = []
@@ -86,7 +82,6 @@ def measure(
         {name: tuple(points) for name, points in volumes.items()},
         sampling,
         seed,
-        (time.monotonic() - started) / len(cases),
     )
 
 

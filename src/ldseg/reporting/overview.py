@@ -55,9 +55,7 @@ def tiles(report: Report) -> str:
     near = measured.calibration.near
     if near is not None:
         shown.append((f"{near.ece:.3f}", "calibration error (ECE) near the structures"))
-    shown.append(
-        (f"{measured.seconds:.2f} s", f"per case with reading and scoring; {sampling_words(report)}")
-    )
+    shown.append((_count(report), f"cases measured; {sampling_words(report)}"))
     return (
         '<div class="tiles">'
         + "".join(
