@@ -127,10 +127,13 @@ def train_run(
 
     prepared = team.after_first(prepare, lambda: _prepared_run(Path(data), folder))
     if resume:
-        settings = read_settings(folder / "settings.json")
-        check_fit(prepared.plan, settings, build_segmenter(settings), folder / PLAN_FILE)
+        settings = team.checked(lambda: read_settings(folder / "settings.json"))
+        team.checked(
+            lambda: check_fit(prepared.plan, settings, build_segmenter(settings), folder / PLAN_FILE)
+        )
     else:
-        settings = make_settings(prepared.plan, preset, changes or {}, folder / PLAN_FILE)
+        wanted = changes or {}
+        settings = team.checked(lambda: make_settings(prepared.plan, preset, wanted, folder / PLAN_FILE))
     part = prepared.splits.part(settings.training.fold)
     on_event(
         {

@@ -18,6 +18,7 @@ from ldseg.settings import TrainingSettings
 from ldseg.training.budget import make_budget
 from ldseg.training.checkpoint import STATE_FILE
 from ldseg.training.logbook import read_records
+from ldseg.training.run import check_shares
 from ldseg.training.visits import VisitNumbers
 
 
@@ -81,9 +82,10 @@ def test_two_processes_stopped_and_resumed_by_one_learn_what_one_does(setup: Set
     assert told[0] == told[1]
 
 
-def test_fewer_cases_in_a_batch_than_processes_are_refused(setup: Setup, tmp_path: Path) -> None:
+def test_fewer_cases_in_a_batch_than_processes_are_refused() -> None:
+    check_shares(["a"], 3, 3, Path("data"))
     with pytest.raises(InputError, match=r"training\.batch is 2, for 3 processes to share; start at most 2"):
-        setup.run(tmp_path / "run", team=Team(0, 3))
+        check_shares(["a"], 2, 3, Path("data"))
 
 
 @pytest.mark.parametrize("given, spent", [({"minutes": 1.0}, 3.0), ({"cpu_minutes": 1.0}, 6.0)])

@@ -80,14 +80,8 @@ def train(
             cases in a batch than processes.
     """
     part = splits.part(settings.training.fold)
-    if not part.train:
-        raise InputError(f"{dataset.root}: no case to train on; check splits.json")
     batch = settings.training.batch or plan.batch
-    if batch < team.size:
-        raise InputError(
-            f"training.batch is {batch}, for {team.size} processes to share; start at most {batch} of them, "
-            f"or choose --training.batch {team.size} or more"
-        )
+    team.checked(lambda: check_shares(part.train, batch, team.size, dataset.root))
     settings = replace(settings, training=replace(settings.training, batch=batch))
     team.first_does(lambda: _write_splits(run_folder, splits))
     wanted = set(part.train) | set(part.validation)
@@ -96,6 +90,17 @@ def train(
     device = team.checked(lambda: choose_device(team.device_name(device_name)))
     run = _Run(plan, settings, run_folder, cache, _learner(settings, device, team), on_event)
     return run.train(part.train, part.validation, resume, str(dataset.root.name))
+
+
+def check_shares(names: Sequence[str], batch: int, processes: int, root: Path) -> None:
+    """Raise InputError when there is nothing to train on, or a process would have no case of a step."""
+    if not names:
+        raise InputError(f"{root}: no case to train on; check splits.json")
+    if batch < processes:
+        raise InputError(
+            f"training.batch is {batch}, for {processes} processes to share; start at most {batch} of them, "
+            f"or choose --training.batch {processes} or more"
+        )
 
 
 def _write_splits(run_folder: Path, splits: Splits) -> None:
@@ -158,19 +163,20 @@ class _Run:
         visits = Visits(self.cache, train_names, self.plan, self.settings.augment, training.seed)
         with listen_for_stop(launched=self.team.size > 1) as stop:
             saved = time.monotonic()
-            stopped = False
+            stopped = 0.0
             stream = batches(visits, batch, budget.step, training.workers, self.team)
             while budget.progress() < 1 and not stopped:
                 self._step(stream, budget)
                 if budget.progress() * training.validations >= self.counters.validations + 1:
-                    self._validate(watched, budget)
-                if time.monotonic() - saved > 60 * training.save_minutes:
-                    self._save(budget)
+                    self.team.checked(lambda: self._validate(watched, budget))
+                late = self.team.first and time.monotonic() - saved > 60 * training.save_minutes
+                due, stopped = self.team.sums(late, stop.wanted)
+                if due:
+                    self.team.checked(lambda: self._save(budget))
                     saved = time.monotonic()
-                stopped = self.team.sums(stop.wanted)[0] > 0
             self.counters.finished = not stopped
             self.team.checked(lambda: self._save(budget))
-        return TrainingResult(self.folder, budget.step, self.dice, stopped)
+        return TrainingResult(self.folder, budget.step, self.dice, bool(stopped))
 
     def _step(self, stream: object, budget: Budget) -> None:
         budget.start_step()
