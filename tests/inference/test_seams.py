@@ -1,0 +1,68 @@
+"""Where tiles meet, their answers differ little, as those of a deterministic network do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.sampling import TorchEngine
+from ldseg.planning.plan import Plan
+from ldseg.presets import PRESETS
+from ldseg.saved_model import build_segmenter
+
+PATCH, STEPS = 32, 40
+
+
+def scene(width: int, seed: int) -> tuple[Tensor, Tensor]:
+    """A noisy image (1, 32, width) of discs of two kinds, and its labels."""
+    draw = torch.Generator().manual_seed(seed)
+    rows, columns = torch.meshgrid(torch.arange(PATCH), torch.arange(width), indexing="ij")
+    labels = torch.zeros(PATCH, width, dtype=torch.long)
+    for n in range(width // 8):
+        y, x = torch.rand(2, generator=draw) * torch.tensor([PATCH, width])
+        labels[(rows - y) ** 2 + (columns - x) ** 2 < 25] = 1 + n % 2
+    levels = torch.tensor([-0.7, 0.5, 1.5])
+    return (levels[labels] + 0.5 * torch.randn(PATCH, width, generator=draw))[None], labels
+
+
+def trained(plan: Plan, control: Any) -> Predictor:
+    """A predictor after a short training on such scenes."""
+    settings = replace(PRESETS["default"](plan), control=control)
+    torch.manual_seed(0)
+    model = build_segmenter(settings)
+    optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for step in range(STEPS):
+        x, y = (torch.stack(one) for one in zip(*(scene(PATCH, 8 * step + n) for n in range(8)), strict=True))
+        draw = torch.Generator().manual_seed(step)
+        optimiser.zero_grad()
+        model.loss(x, y, settings.loss, draw).total.backward()
+        optimiser.step()
+    engine = TorchEngine(model.eval().requires_grad_(False), torch.device("cpu"), "fp32")
+    return Predictor(plan, settings, engine)
+
+
+def seam(predictor: Predictor) -> float:
+    """Mean difference of the probabilities of neighbouring tiles in their overlap."""
+    patch = predictor.plan.patch[1]
+    image, sampling = scene(12 * patch, 10_000)[0][:, :patch], predictor.sampling(None, 2)
+    found: list[Tensor] = []
+    with torch.inference_mode():
+        for number in range(22):
+            tiles, left = predictor.engine.tiles(sampling, 0, "a"), number * patch // 2
+            x = image[:, :, left : left + patch]
+            found.append(torch.cat(list(tiles.probabilities(x, (0, left), range(sampling.samples)))))
+    half = patch // 2
+    return float(
+        torch.stack([(a[..., half:] - b[..., :half]).abs().mean() for a, b in pairwise(found)]).mean()
+    )
+
+
+def test_seams_are_of_the_size_of_the_controls(a_plan: Plan) -> None:
+    """Both after the same short training, so that they need their surroundings as much."""
+    plan = replace(a_plan, patch=(PATCH, PATCH), strides=((2, 2),) * 3, latent_channels=4, widths=(8, 16, 16))
+    assert seam(trained(plan, "none")) < 2 * seam(trained(plan, "unet"))
