@@ -48,7 +48,7 @@ def confidence_section(report: Report) -> str:
         *_case_charts(found),
         volume_chart(report.measured.volumes, unit, intervals),
     ]
-    intro = f"Predicted with {sampling_words(report)}, seed {report.measured.seed}."
+    intro = f"Predicted with {sampling_words(report, report.measured.sampling)}, seed {report.measured.seed}."
     if not is_stochastic(report):
         intro += " This model is deterministic: its uncertainty is the entropy of its own probabilities."
     coverage = _interval_table(found) if intervals else ""
@@ -70,8 +70,9 @@ def robustness_section(report: Report) -> str:
             "robustness", "Robustness", paragraph("Not measured yet; ", command, " does it.", kind="note")
         )
     setup = found.setup
-    words = f"{len(setup.cases)} cases of {setup.data} ({setup.part}), {setup.sampling.samples} samples of "
-    words += f"{setup.sampling.steps} steps. Bands are 95 % bootstrap intervals of the mean."
+    how = sampling_words(report, setup.sampling)
+    words = f"{len(setup.cases)} cases of {setup.data} ({setup.part}), {how}. "
+    words += "Bands are 95 % bootstrap intervals of the mean."
     charts = grid(robustness_charts(found), "charts small")
     return section("robustness", "Robustness", paragraph(text(words), kind="note"), charts)
 

@@ -12,6 +12,7 @@ from ldseg.reporting.charts import dice_chart
 from ldseg.reporting.curves import loss_chart, validation_chart, warnings_of
 from ldseg.reporting.gather import Report
 from ldseg.reporting.html import facts, grid, paragraph, section, table, text, warning
+from ldseg.settings import SamplingSettings
 from ldseg.workflow import describe_budget
 
 _METRICS = {
@@ -55,7 +56,7 @@ def tiles(report: Report) -> str:
     near = measured.calibration.near
     if near is not None:
         shown.append((f"{near.ece:.3f}", "calibration error (ECE) near the structures"))
-    shown.append((_count(report), f"cases measured; {sampling_words(report)}"))
+    shown.append((_count(report), f"cases measured; {sampling_words(report, measured.sampling)}"))
     return (
         '<div class="tiles">'
         + "".join(
@@ -65,9 +66,8 @@ def tiles(report: Report) -> str:
     )
 
 
-def sampling_words(report: Report) -> str:
-    """How the predictions here were drawn."""
-    sampling = report.measured.sampling
+def sampling_words(report: Report, sampling: SamplingSettings) -> str:
+    """How predictions were drawn."""
     if not is_stochastic(report):
         return "one answer, no sampling"
     samples = "1 sample" if sampling.samples == 1 else f"{sampling.samples} samples"
