@@ -17,6 +17,7 @@ COMMANDS = {
     "robustness": "ldseg.commands.robustness",
     "calibrate": "ldseg.commands.calibrate",
     "report": "ldseg.commands.report",
+    "view": "ldseg.commands.view",
     "export": "ldseg.commands.export",
     "doctor": "ldseg.commands.doctor",
 }

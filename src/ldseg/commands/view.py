@@ -1,0 +1,86 @@
+"""ldseg view: an image, the model's answer and its samples on a local page."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ldseg.commands.output import note, print_line
+
+if TYPE_CHECKING:
+    from ldseg.data.cases import Case
+    from ldseg.viewer.session import Session
+
+SUMMARY = "Look at an image, the model's answer and its samples in a browser."
+USAGE = "IMAGE -m RUN [options]"
+EXAMPLE = "ldseg view scan.nii.gz -m runs/hippocampus"
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "image",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE",
+        help="an image; several files where channels are files",
+    )
+    parser.add_argument("-m", "--model", type=Path, required=True, help="folder that ldseg train wrote")
+    parser.add_argument("--samples", type=int, default=8, help="posterior samples to begin with")
+    parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
+    parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m or one_step")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--port", type=int, default=0, help="of the page; a free one by default")
+    parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
+
+
+def run(arguments: Any) -> int:
+    """Serve the page until it is interrupted, which is how it ends."""
+    from ldseg.viewer.server import ViewerServer
+
+    with ViewerServer(arguments.port) as server:
+        session = _session(arguments)
+        print_line(server.address)
+        sys.stdout.flush()  # whoever reads it through a pipe waits for it
+        note("the page is there until Ctrl-C")
+        if not arguments.no_browser:
+            webbrowser.open(server.address)
+        try:
+            server.show(session)
+        except KeyboardInterrupt:
+            session.end()
+    return 0
+
+
+def _session(arguments: Any) -> Session:
+    """The image, segmented. Raises InputError: it or the model cannot be used."""
+    from ldseg.data.loading import load_input
+    from ldseg.inference.predictor import load_predictor
+    from ldseg.viewer.session import Session
+
+    predictor = load_predictor(arguments.model, arguments.device)
+    sampling = predictor.sampling(arguments.steps, arguments.samples, arguments.sampler)
+    plan = predictor.plan
+    case = _only_case(arguments.image, len(plan.channels), plan.axes)
+    image, source = load_input(case, len(plan.channels), plan.axes), str(case.images[0])
+    note(f"segmenting {case.name}, samples: {sampling.samples}")
+    return Session(predictor, image, case.name, sampling, arguments.seed, source)
+
+
+def _only_case(paths: list[Path], channels: int, axes: Any) -> Case:
+    """The image at `paths`. Raises InputError where there are more, or it is too large to be held."""
+    from ldseg.data.faults import file_error
+    from ldseg.data.inputs import find_inputs
+    from ldseg.inference.large import is_large
+
+    cases = find_inputs(paths, channels, axes)
+    if len(cases) > 1:
+        finding = f"has {len(cases)} images ({cases[0].name}, {cases[1].name} ...)"
+        raise file_error(paths[0], finding, "give one of them")
+    (case,) = cases
+    if is_large(case, axes):
+        raise file_error(case.images[0], "is too large to be looked at whole", "cut a part out of it")
+    return case

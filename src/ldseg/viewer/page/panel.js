@@ -1,0 +1,142 @@
+// The controls beside the picture. They tell `actions` what is wanted; they know nothing of how it is drawn.
+
+const TITLES = {
+  image: "image",
+  probability: "probability",
+  uncertainty: "uncertainty",
+  disagreement: "disagreement of the samples",
+  labels: "segmentation",
+  sample: "sample",
+};
+
+export const element = (name, properties = {}, ...children) => {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+};
+
+const byId = (id) => document.getElementById(id);
+const short = (number) => Number(number.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 3 });
+
+export function showFacts(state) {
+  const several = state.samples > 1 ? `${state.samples} samples` : "1 sample";
+  const thinned = state.thinned > 1 ? ` Shown is every ${state.thinned}th voxel along each axis.` : "";
+  document.title = `${state.name} – ldseg`;
+  byId("name").textContent = state.name;
+  byId("facts").textContent =
+    `${state.shape.join(" × ")} voxels (${state.axes}); ${several}, ${state.sampler}, ` +
+    `steps ${state.steps}, seed ${state.seed}. Expected Dice ${state.confidence.toFixed(2)}.${thinned}`;
+}
+
+export function showStructures(state) {
+  const rows = state.structures.map((one) => {
+    const swatch = element("i", { className: "swatch" });
+    swatch.style.background = one.colour;
+    const interval = state.samples > 1 ? `${short(one.low)} to ${short(one.high)}` : "–";
+    return element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, swatch, one.name),
+      element("td", {}, short(one.volume)),
+      element("td", {}, interval),
+    );
+  });
+  document.querySelector("#structures tbody").replaceChildren(...rows);
+  byId("unit").textContent = state.unit;
+}
+
+export function showDrawing(state, onMore) {
+  const button = byId("more");
+  button.hidden = state.more === 0 && !state.busy;
+  button.disabled = state.busy;
+  button.textContent = state.busy ? "Drawing samples …" : `Draw ${state.more} more samples`;
+  button.onclick = onMore;
+  byId("problem").hidden = state.problem === "";
+  byId("problem").textContent = state.problem;
+}
+
+// A row per group of layers: whether it is seen, which of the group, how opaque.
+export function showLayers(state, groups, wishes, onChange) {
+  const rows = groups.map((group) => {
+    const layers = state.layers.filter((layer) => layer.group === group);
+    return layers.length ? layerRow(group, layers, wishes.get(group), state.palette, () => onChange(group)) : "";
+  });
+  byId("layers").replaceChildren(...rows.reverse());
+}
+
+function layerRow(group, layers, wish, palette, onChange) {
+  const seen = element("input", { type: "checkbox", checked: wish.seen, id: `see-${group}` });
+  seen.onchange = () => { wish.seen = seen.checked; onChange(); };
+  const percent = element("output", { textContent: `${wish.opacity} %` });
+  const opacity = element("input", { type: "range", min: 0, max: 100, value: wish.opacity, id: `opacity-${group}` });
+  opacity.setAttribute("aria-label", `opacity of ${TITLES[group]}`);
+  opacity.oninput = () => {
+    wish.opacity = opacity.valueAsNumber;
+    percent.textContent = `${wish.opacity} %`;
+    onChange();
+  };
+  const row = element("div", { className: "row" }, element("label", {}, seen, TITLES[group]), opacity, percent);
+  if (layers.length > 1) row.append(group === "sample" ? numberChoice(layers, wish, onChange) : nameChoice(layers, wish, onChange));
+  if (layers[0].colours === "heat") row.append(scale(layers[0], palette.heat));
+  return row;
+}
+
+function nameChoice(layers, wish, onChange) {
+  const options = layers.map((layer) => element("option", { value: layer.name, textContent: layer.title }));
+  const select = element("select", {}, ...options);
+  select.value = wish.name;
+  select.setAttribute("aria-label", `which ${TITLES[layers[0].group]}`);
+  select.onchange = () => { wish.name = select.value; wish.seen = true; onChange(); };
+  return element("div", { className: "choice" }, select);
+}
+
+function numberChoice(layers, wish, onChange) {
+  const at = Math.max(0, layers.findIndex((layer) => layer.name === wish.name));
+  const told = element("output", { textContent: `${at + 1} of ${layers.length}` });
+  const slider = element("input", { type: "range", min: 0, max: layers.length - 1, value: at, id: "which-sample" });
+  slider.setAttribute("aria-label", "which sample");
+  slider.oninput = () => {
+    wish.name = layers[slider.valueAsNumber].name;
+    wish.seen = true;
+    told.textContent = `${slider.valueAsNumber + 1} of ${layers.length}`;
+    onChange();
+  };
+  return element("div", { className: "choice" }, slider, told);
+}
+
+function scale(layer, colours) {
+  const bar = element("canvas", { width: colours.length, height: 1 });
+  const context = bar.getContext("2d");
+  colours.forEach(([red, green, blue], n) => {
+    context.fillStyle = `rgb(${red} ${green} ${blue})`;
+    context.fillRect(n, 0, 1, 1);
+  });
+  return element("div", { className: "scale" }, short(layer.low), bar, `${short(layer.high)} nats`);
+}
+
+// Sliders for slices or the frame; returns what sets them to a place.
+export function showPlace(steps, views, onStep, onView) {
+  const rows = steps.map(({ name, count }, n) => {
+    const told = element("output");
+    const slider = element("input", { type: "range", min: 1, max: count, id: `place-${name}` });
+    slider.setAttribute("aria-label", name);
+    slider.oninput = () => onStep(n, slider.valueAsNumber - 1);
+    return { slider, told, row: element("div", { className: "row" }, name, slider, told) };
+  });
+  const choice = element("select", { id: "view" }, ...views.map((name) => element("option", { textContent: name })));
+  choice.setAttribute("aria-label", "which views");
+  choice.onchange = () => onView(choice.value);
+  byId("place").replaceChildren(...rows.map(({ row }) => row), ...(views.length ? [choice] : []));
+  return (place) => rows.forEach(({ slider, told }, n) => {
+    slider.value = place[n] + 1;
+    told.textContent = place[n] + 1;
+  });
+}
+
+export function showReadout(values, structures) {
+  const entries = values.filter(({ value }) => value !== null).flatMap(({ layer, value }) => {
+    const shown = layer.colours === "classes" ? (structures[value - 1]?.name ?? "background") : short(value);
+    return [element("dt", { textContent: layer.title }), element("dd", { textContent: shown })];
+  });
+  byId("readout").replaceChildren(...entries);
+}

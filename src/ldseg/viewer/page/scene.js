@@ -1,0 +1,149 @@
+// The picture: layers in their order, at their opacity, drawn by NiiVue.
+// A voxel here is [x, y, z] counted as in the report: towards the patient's left, back and head.
+
+import { Niivue, NVImage, SLICE_TYPE } from "./niivue.js";
+
+export const GROUPS = ["image", "probability", "uncertainty", "disagreement", "labels", "sample"]; // from below
+
+const OPTIONS = {
+  isRadiologicalConvention: true,
+  backColor: [0, 0, 0, 1],
+  crosshairColor: [1, 0.85, 0.29, 0.8],
+  crosshairWidth: 0.25,
+  crosshairWidthUnit: "percent",
+  fontColor: [0.75, 0.78, 0.82, 1],
+  dragAndDropEnabled: false,
+  isColorbar: false,
+  show3Dcrosshair: true,
+  logLevel: "error",
+};
+
+const VIEWS = {
+  "all": SLICE_TYPE.MULTIPLANAR,
+  "transverse": SLICE_TYPE.AXIAL,
+  "coronal": SLICE_TYPE.CORONAL,
+  "sagittal": SLICE_TYPE.SAGITTAL,
+  "in space": SLICE_TYPE.RENDER,
+};
+
+export const viewNames = Object.keys(VIEWS);
+
+export class Scene {
+  constructor(state) {
+    this.flat = state.axes !== "zyx";
+    this.shown = new Map(); // group -> {layer, opacity, image}
+    this.loaded = new Map(); // layer name -> image, of one answer
+    this.samples = state.samples;
+    this.frame = 0;
+    this.nv = new Niivue({ ...OPTIONS, show3Dcrosshair: !this.flat, isOrientationTextVisible: !this.flat });
+    this.onPlace = () => {};
+    this.nv.onLocationChange = () => this.onPlace();
+  }
+
+  async start(canvas) {
+    await this.nv.attachToCanvas(canvas);
+    this.setView(this.flat ? "transverse" : "all");
+  }
+
+  setView(name) {
+    this.nv.setSliceType(VIEWS[name]);
+  }
+
+  // Puts `layer` into its group's place, or leaves the place empty (null).
+  async show(group, layer, opacity, palette) {
+    if (layer === null) {
+      this.shown.delete(group);
+    } else {
+      const image = await this.load(layer, palette);
+      image.opacity = opacity;
+      image.frame4D = this.frame;
+      this.shown.set(group, { layer, image });
+    }
+  }
+
+  draw() {
+    const nv = this.nv;
+    nv.volumes = GROUPS.filter((group) => this.shown.has(group)).map((group) => this.shown.get(group).image);
+    nv.back = nv.volumes[0];
+    nv.overlays = nv.volumes.slice(1);
+    nv.updateGLVolume();
+    this.onPlace();
+  }
+
+  // Another answer: its maps are other ones, the image is the same.
+  forget(samples) {
+    this.samples = samples;
+    for (const name of this.loaded.keys()) if (!name.startsWith("image")) this.loaded.delete(name);
+  }
+
+  async load(layer, palette) {
+    const known = this.loaded.get(layer.name);
+    if (known) return known;
+    const image = await NVImage.loadFromUrl({
+      url: new URL(`layers/${layer.name}.nii?samples=${this.samples}`, document.baseURI).href,
+      name: `${layer.name}.nii`,
+      colormap: this.colormap(layer, palette),
+      cal_min: layer.low,
+      cal_max: layer.high,
+    });
+    if (layer.colours === "classes") image.colormapLabel = labelColours(palette.classes);
+    this.loaded.set(layer.name, image);
+    return image;
+  }
+
+  colormap(layer, palette) {
+    if (layer.colours === "share") return this.define(`share-${layer.index}`, palette[`share-${layer.index}`]);
+    return layer.colours === "heat" ? this.define("heat", palette.heat) : "gray";
+  }
+
+  define(name, colours) {
+    const [R, G, B, A] = [0, 1, 2, 3].map((n) => colours.map((colour) => colour[n]));
+    const I = colours.map((_, n) => Math.round((255 * n) / (colours.length - 1)));
+    this.nv.addColormap(name, { R, G, B, A, I });
+    return name;
+  }
+
+  setFrame(frame) {
+    this.frame = frame;
+    for (const { image } of this.shown.values()) image.frame4D = frame;
+    this.draw();
+  }
+
+  setOutline(on) {
+    this.nv.setAtlasOutline(on ? 1 : 0);
+  }
+
+  // Numbers of voxels along x, y, z.
+  get size() {
+    return this.nv.back.dimsRAS.slice(1, 4);
+  }
+
+  get voxel() {
+    return this.mirrored(this.nv.frac2vox(this.nv.scene.crosshairPos));
+  }
+
+  set voxel(place) {
+    this.nv.scene.crosshairPos = this.nv.vox2frac(this.mirrored(place));
+    this.nv.drawScene();
+    this.onPlace();
+  }
+
+  // NiiVue counts towards the right and the front.
+  mirrored([x, y, z]) {
+    const [width, depth] = this.size;
+    return [width - 1 - x, depth - 1 - y, z];
+  }
+
+  // The number that each shown layer has at the crosshair.
+  values() {
+    const place = this.nv.frac2vox(this.nv.scene.crosshairPos);
+    return [...this.shown.values()].map(({ layer, image }) => ({
+      layer,
+      value: layer.colours === "own" ? null : image.getValue(...place, this.frame),
+    }));
+  }
+}
+
+function labelColours(colours) {
+  return { lut: new Uint8ClampedArray(colours.flat()), min: 0, max: colours.length - 1 };
+}

@@ -1,0 +1,77 @@
+"""What the page is told: image, layers, volumes with their intervals, whether samples are being drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ldseg.planning.orientation import orientation_of
+from ldseg.preprocessing.orient import to_canonical
+from ldseg.reporting.palette import class_colour, css
+from ldseg.viewer.layers import Layer, palette
+from ldseg.viewer.nifti import thinning
+from ldseg.viewer.session import Session
+
+_UNITS = {"yx": "mm²", "zyx": "mm³", "tyx": "mm² summed over frames"}
+
+
+def describe(session: Session) -> dict[str, Any]:
+    """Everything but the voxels, as JSON."""
+    image, answer, plan = session.image, session.answer, session.plan
+    layers = [*session.images.values(), *answer.layers.values()]
+    return {
+        "name": session.name,
+        "axes": image.axes,
+        "shape": image.shape,
+        "spacing": image.spacing,
+        "start": _start(session),
+        "thinned": max(thinning(image.shape, image.axes)),
+        "samples": answer.samples,
+        "more": session.more,
+        "busy": session.busy,
+        "problem": session.problem,
+        "seed": session.seed,
+        "steps": session.sampling.steps,
+        "sampler": session.sampling.sampler,
+        "confidence": answer.findings.confidence,
+        "unit": _UNITS[image.axes],
+        "structures": _structures(session),
+        "layers": [_layer(one) for one in layers],
+        "palette": palette(plan),
+    }
+
+
+def _start(session: Session) -> list[int]:
+    """Where to look first: along each axis, in canonical order, the slice with most of the structures; in
+    voxels that are shown."""
+    image = session.image
+    orientation = orientation_of(image)
+    structures = to_canonical(session.answer.layers["labels"].array[None] > 0, orientation)[0]
+    steps = orientation.permuted(thinning(image.shape, image.axes))
+    if not structures.any():
+        return [n // 2 // step for n, step in zip(structures.shape, steps, strict=True)]
+    place: list[int] = []
+    for axis, step in enumerate(steps):
+        areas = structures.sum(axis=tuple(other for other in range(structures.ndim) if other != axis))
+        place.append(int(areas.argmax()) // step)
+    return place
+
+
+def _structures(session: Session) -> list[dict[str, Any]]:
+    """Name, colour and size of each class but the background."""
+    findings = session.answer.findings
+    return [
+        {
+            "name": name,
+            "colour": css(class_colour(k)),
+            "volume": volume.mean,
+            "low": volume.low,
+            "high": volume.high,
+            "dice": findings.pairwise_dice.get(name),
+        }
+        for k, (name, volume) in enumerate(findings.volumes.items())
+    ]
+
+
+def _layer(layer: Layer) -> dict[str, Any]:
+    keys = ("name", "group", "title", "colours", "low", "high", "index")
+    return {key: getattr(layer, key) for key in keys}
