@@ -38,11 +38,7 @@ def default_preset(plan: Plan) -> RunSettings:
             embedding=latent_width,
         ),
         denoiser=DenoiserSettings(
-            PyramidSettings(
-                (latent_width, *(min(2 * latent_width, 128) for _ in deeper)),
-                (_ones(plan), *deeper),
-                attention=(len(deeper),) if deeper else (),
-            )
+            PyramidSettings((32, *(64 for _ in deeper)), (_ones(plan), *deeper), stem_width=1)
         ),
         decoder=DecoderSettings(PyramidSettings(widths[:n], strides[:n])),
         latent_channels=plan.latent_channels,

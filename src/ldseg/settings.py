@@ -154,8 +154,8 @@ class LossSettings:
     """Weight of the mean squared error of the denoiser's prediction."""
     reconstruction: float = 1.0
     """Weight of the segmentation loss of the decoded clean latent, without image features; 0: none."""
-    reconstruction_share: float = 0.5
-    """Share of each batch that the reconstruction term decodes, at least one case. In (0, 1]."""
+    reconstruction_share: float = 0.15
+    """Share of the cases that the reconstruction term decodes, on average over steps. In (0, 1]."""
     feature_drop: float = 0.15
     """Probability per case that the decoder goes without image features, so that it listens to the latent."""
     stop_latent_gradient: bool = True
@@ -210,7 +210,7 @@ class TrainingSettings:
     """Cases per step; none takes the plan's."""
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
-    optimiser: Literal["adamw", "adam"] = "adamw"
+    optimiser: Literal["muon", "adamw", "adam"] = "muon"
     decay: Literal["cosine", "none"] = "cosine"
     """Course of the learning rate over the budget, after `warmup` steps."""
     warmup: int = 50

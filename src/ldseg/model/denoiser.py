@@ -1,6 +1,8 @@
 """The denoiser: a small U-Net on the latent grid (Zaman et al. 2026, the conditional denoiser).
 
-It sees the noisy latent, the image's embedding and the time, and is the only module that every step calls.
+It sees the noisy latent, the image's embedding and the time, and is the only module that every step calls, so
+it is small: what the image alone says of the latent goes straight from the embedding to the output by a
+linear map, and the U-Net adds what the noisy latent and the neighbourhood change about it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ class Denoiser(nn.Module):
         self.time = nn.Sequential(
             nn.Linear(settings.time_features, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU()
         )
-        self.stem = convolution(dimensions, latent_channels + embedding, widths[0])
+        self.guess = convolution(dimensions, embedding, latent_channels, 1)
+        self.stem = convolution(dimensions, latent_channels + embedding, widths[0], pyramid.stem_width)
         self.down_levels = nn.ModuleList(
             Level(dimensions, width, pyramid, level, time) for level, width in enumerate(widths)
         )
@@ -55,4 +58,4 @@ class Denoiser(nn.Module):
         ups = zip(self.raises, reversed(self.strides), self.up_levels, strict=True)
         for raise_channels, stride, level in ups:
             h = level(passed.pop() + enlarge(raise_channels(h), stride), time)
-        return self.head(functional.silu(self.norm(h))).float()
+        return self.guess(embedding).float() + self.head(functional.silu(self.norm(h))).float()

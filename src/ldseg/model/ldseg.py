@@ -6,6 +6,8 @@ z0^ = denoiser(z_t, c, t)  logits = label decoder(z0^)
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -79,14 +81,16 @@ class LDSeg(Segmenter):
         to_decode = clean if settings.decode == "clean" else z - implied_noise(z, clean, a)
         keep = torch.rand(x.shape[0], generator=generator, device=x.device) >= settings.feature_drop
 
-        alone = z0[: _count_reconstructed(z0.shape[0], settings)]
+        alone = z0[: _count_reconstructed(z0.shape[0], settings, generator)]
         logits = self.decoder(torch.cat([to_decode, alone]), conditioning.features, keep)
         cases = x.shape[0]
         segmentation = segmentation_loss(logits[:cases], y, settings.dice)
         latent = functional.mse_loss(prediction, self.reading.target(aim, noise, a))
-        reconstruction = segmentation_loss(logits[cases:], y[: len(alone)], settings.dice)
-        total = segmentation + settings.latent * latent + settings.reconstruction * reconstruction
-        parts = {"segmentation": segmentation, "latent": latent, "reconstruction": reconstruction}
+        total = segmentation + settings.latent * latent
+        parts = {"segmentation": segmentation, "latent": latent}
+        if len(alone) > 0:
+            parts["reconstruction"] = segmentation_loss(logits[cases:], y[: len(alone)], settings.dice)
+            total = total + settings.reconstruction * parts["reconstruction"]
         return Losses(total, {name: part.detach() for name, part in parts.items()})
 
     def condition(self, x: Tensor) -> Conditioning:
@@ -117,14 +121,17 @@ class LDSeg(Segmenter):
         return self.decoder(self.label_encoder(y))
 
 
-def _count_reconstructed(cases: int, settings: LossSettings) -> int:
+def _count_reconstructed(cases: int, settings: LossSettings, generator: torch.Generator | None) -> int:
     """How many cases of a batch the reconstruction term decodes: from the clean latent, without the image.
 
+    In some steps none, because the autoencoder learns much faster than the rest and a decoded case is dear.
     They are decoded in one call with the others: a batch of one takes a path through PyTorch's CPU
     convolutions that is many times slower."""
     if settings.reconstruction == 0:
         return 0
-    return max(1, round(settings.reconstruction_share * cases))
+    device = "cpu" if generator is None else generator.device
+    chance = torch.rand((), generator=generator, device=device)
+    return math.floor(settings.reconstruction_share * cases + float(chance))
 
 
 def _common_factor(settings: ModelSettings) -> tuple[int, ...]:

@@ -30,11 +30,18 @@ def average_gradients(model: nn.Module, weight: float, team: Team) -> None:
     """
     if team.size == 1:
         return
-    tensors = [p.grad for p in model.parameters() if p.grad is not None]
+    tensors = [_gradient(parameter) for parameter in model.parameters()]
     tensors += [buffer for buffer in model.buffers() if buffer.is_floating_point()]
     together = weight * torch.cat([tensor.flatten() for tensor in tensors])
     team.sum_tensor(together)
     _scatter(together, tensors)
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    """Zero where the loss of this process had no use for the parameter: another's may have."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
 
 
 def _scatter(together: Tensor, tensors: list[Tensor]) -> None:

@@ -15,15 +15,16 @@ from ldseg.settings import RunSettings, TrainingSettings
 from ldseg.training.budget import Budget
 from ldseg.training.distributed import average_gradients
 from ldseg.training.ema import follow, warm_decay
+from ldseg.training.muon import Muon
 
 _LOWEST_RATE = 0.01  # share of the learning rate that the cosine ends with
 _RANK_APART = 2**48  # between the seeds of two processes; more than all steps of a training
 
 
 def make_optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """AdamW, or Adam as in the paper."""
-    kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
-    return kind(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    """Muon, AdamW, or Adam as in the paper."""
+    kinds = {"muon": Muon, "adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    return kinds[settings.optimiser](model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
 def learning_rate(settings: TrainingSettings, step: int, progress: float) -> float:
