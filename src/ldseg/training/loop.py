@@ -24,7 +24,8 @@ _RANK_APART = 2**48  # between the seeds of two processes; more than all steps o
 def make_optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """Muon, AdamW, or Adam as in the paper."""
     kinds = {"muon": Muon, "adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-    return kinds[settings.optimiser](model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    kind = kinds[settings.optimiser]
+    return kind(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
 def learning_rate(settings: TrainingSettings, step: int, progress: float) -> float:

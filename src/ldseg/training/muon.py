@@ -1,8 +1,9 @@
 """Muon (Jordan et al. 2024): momentum whose matrix is made orthogonal before it is applied.
 
 All directions of a layer's update get the same length, so that the rarely used ones learn too. Scaled after
-Liu et al. 2025 to the update size of AdamW, whose learning rates hold. A convolution is a matrix of outputs by
-inputs times taps, which `torch.optim.Muon` does not take. Vectors, single rows and columns take AdamW's update.
+Liu et al. 2025 to the update size of AdamW, whose learning rates hold. A convolution is a matrix of outputs
+by inputs times taps, which `torch.optim.Muon` does not take. Vectors, single rows and columns take AdamW's
+update.
 """
 
 from __future__ import annotations
