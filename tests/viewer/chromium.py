@@ -88,8 +88,9 @@ class Page:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
+        self._session = None
+        self.call("Browser.close")
+        self._process.wait(30)
         os.close(self._to)
         os.close(self._from)
 

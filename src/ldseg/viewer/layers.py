@@ -29,7 +29,6 @@ Rgba = list[tuple[int, int, int, int]]
 WANTED = (LABELS, PROBABILITIES, UNCERTAINTY, DISAGREEMENT, SAMPLES)
 _COLOUR_CHANNELS = 3
 _LEAST_DISAGREEMENT = 0.05  # nats at the end of the scale: below it there is nothing to see
-_TINT = 200  # opacity of a probability of 1, of 255
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def palette(plan: Plan) -> dict[str, Rgba]:
         "heat": [tuple(map(int, colour)) for colour in heat(np.linspace(0, 1, 64))],  # type: ignore[misc]
     }
     for k, colour in enumerate(structures, start=1):
-        scales[f"share-{k}"] = [(*colour, 0), (*colour, _TINT)]
+        scales[f"share-{k}"] = [(*colour, 0), (*colour, 255)]
     return scales
 
 

@@ -1,10 +1,13 @@
 // Brings the state of the server, the controls and the picture together.
 
-import { showDrawing, showFacts, showLayers, showPlace, showReadout, showStructures } from "./panel.js";
+import {
+  choice, showDrawing, showFacts, showLayers, showPlace, showReadout, showStructures, tick,
+} from "./panel.js";
 import { GROUPS, Scene, viewNames } from "./scene.js";
 
 const ASK_AGAIN = 700; // milliseconds, while samples are being drawn
-const AT_FIRST = { image: 100, probability: 70, uncertainty: 80, disagreement: 80, labels: 45, sample: 60 };
+const SHORTEST = 80; // milliseconds between two frames
+const AT_FIRST = { image: 100, probability: 70, uncertainty: 100, disagreement: 100, labels: 45, sample: 60 };
 const SEEN_AT_FIRST = ["image", "labels"];
 const DIRECTIONS = ["sagittal slice", "coronal slice", "transverse slice"]; // across x, y, z
 
@@ -60,19 +63,31 @@ class Viewer {
 
   place() {
     const { scene, state } = this;
+    const film = state.axes === "tyx";
     const steps = state.axes === "zyx" ? scene.size.map((count, n) => ({ name: DIRECTIONS[n], count })) : [];
-    if (state.axes === "tyx") steps.push({ name: "frame", count: state.shape[0] });
-    const move = (n, to) => {
-      if (state.axes === "tyx") scene.setFrame(to);
+    if (film) steps.push({ name: "frame", count: state.shape[0] });
+    const choices = [
+      tick("crosshair", "crosshair", true, (on) => scene.setCrosshair(on)),
+      tick("smooth", "smooth pixels", true, (on) => scene.setSmooth(on)),
+    ];
+    if (state.axes === "zyx") choices.unshift(choice("view", "views", viewNames, (name) => scene.setView(name)));
+    if (film) choices.unshift(tick("play", "play", false, (on) => this.play(on)));
+    const set = showPlace(steps, choices, (n, to) => {
+      if (film) scene.setFrame(to);
       else scene.voxel = scene.voxel.with(n, to);
-    };
-    const set = showPlace(steps, state.axes === "zyx" ? viewNames : [], move, (name) => scene.setView(name));
+    });
     scene.onPlace = () => {
-      set(state.axes === "tyx" ? [scene.frame] : scene.voxel);
+      set(film ? [scene.frame] : scene.voxel);
       showReadout(scene.values(), this.state.structures);
     };
-    if (state.axes === "tyx") scene.setFrame(state.start[0]);
+    if (film) scene.setFrame(state.start[0]);
     scene.voxel = state.axes === "zyx" ? state.start.toReversed() : [...state.start.slice(-2).toReversed(), 0];
+  }
+
+  play(on) {
+    clearInterval(this.playing);
+    const next = () => this.scene.setFrame((this.scene.frame + 1) % this.state.shape[0]);
+    if (on) this.playing = setInterval(next, Math.max(SHORTEST, 1000 * this.state.spacing[0]));
   }
 
   async drawMore() {
@@ -98,6 +113,10 @@ function fail(error) {
   problem.hidden = false;
 }
 
-const viewer = new Viewer(await ask("state"));
-await viewer.start(document.getElementById("picture")).catch(fail);
-document.documentElement.dataset.ready = "true";
+async function begin() {
+  const viewer = new Viewer(await ask("state"));
+  await viewer.start(document.getElementById("picture"));
+  document.documentElement.dataset.ready = "true";
+}
+
+begin().catch(fail);

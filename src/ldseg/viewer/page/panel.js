@@ -16,16 +16,23 @@ export const element = (name, properties = {}, ...children) => {
 };
 
 const byId = (id) => document.getElementById(id);
+const counted = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 const short = (number) => Number(number.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 3 });
 
 export function showFacts(state) {
-  const several = state.samples > 1 ? `${state.samples} samples` : "1 sample";
-  const thinned = state.thinned > 1 ? ` Shown is every ${state.thinned}th voxel along each axis.` : "";
+  const steps = state.spacing.map(short).join(" × ");
+  const thinned = state.thinned > 1 ? `Shown is every ${state.thinned}th voxel along each axis.` : "";
   document.title = `${state.name} – ldseg`;
   byId("name").textContent = state.name;
-  byId("facts").textContent =
-    `${state.shape.join(" × ")} voxels (${state.axes}); ${several}, ${state.sampler}, ` +
-    `steps ${state.steps}, seed ${state.seed}. Expected Dice ${state.confidence.toFixed(2)}.${thinned}`;
+  byId("facts").replaceChildren(
+    ...[
+      `${state.shape.join(" × ")} ${state.axes === "zyx" ? "voxels" : "pixels"} (${[...state.axes].join(", ")})`,
+      `spacing ${steps} ${state.axes === "tyx" ? "(s, mm, mm)" : "mm"}`,
+      `${counted(state.samples, "sample")}, ${counted(state.steps, "step")} of ${state.sampler}, seed ${state.seed}`,
+      `expected Dice ${state.confidence.toFixed(2)}`,
+      thinned,
+    ].filter(Boolean).map((line) => element("span", {}, line)),
+  );
 }
 
 export function showStructures(state) {
@@ -114,23 +121,32 @@ function scale(layer, colours) {
   return element("div", { className: "scale" }, short(layer.low), bar, `${short(layer.high)} nats`);
 }
 
-// Sliders for slices or the frame; returns what sets them to a place.
-export function showPlace(steps, views, onStep, onView) {
+// Sliders for slices or the frame, and `choices` (elements) below; returns what sets the sliders to a place.
+export function showPlace(steps, choices, onStep) {
   const rows = steps.map(({ name, count }, n) => {
     const told = element("output");
-    const slider = element("input", { type: "range", min: 1, max: count, id: `place-${name}` });
+    const slider = element("input", { type: "range", min: 1, max: count, id: `place-${n}` });
     slider.setAttribute("aria-label", name);
     slider.oninput = () => onStep(n, slider.valueAsNumber - 1);
     return { slider, told, row: element("div", { className: "row" }, name, slider, told) };
   });
-  const choice = element("select", { id: "view" }, ...views.map((name) => element("option", { textContent: name })));
-  choice.setAttribute("aria-label", "which views");
-  choice.onchange = () => onView(choice.value);
-  byId("place").replaceChildren(...rows.map(({ row }) => row), ...(views.length ? [choice] : []));
+  byId("place").replaceChildren(...rows.map(({ row }) => row), ...choices);
   return (place) => rows.forEach(({ slider, told }, n) => {
     slider.value = place[n] + 1;
-    told.textContent = place[n] + 1;
+    told.textContent = `${place[n] + 1}`;
   });
+}
+
+export function choice(id, title, options, onChange) {
+  const select = element("select", { id }, ...options.map((name) => element("option", { textContent: name })));
+  select.onchange = () => onChange(select.value);
+  return element("label", { className: "row" }, title, select);
+}
+
+export function tick(id, title, checked, onChange) {
+  const box = element("input", { type: "checkbox", id, checked });
+  box.onchange = () => onChange(box.checked);
+  return element("label", { className: "tick" }, box, title);
 }
 
 export function showReadout(values, structures) {

@@ -5,11 +5,13 @@ import { Niivue, NVImage, SLICE_TYPE } from "./niivue.js";
 
 export const GROUPS = ["image", "probability", "uncertainty", "disagreement", "labels", "sample"]; // from below
 
+const CROSSHAIR = 0.25; // percent of the picture
+
 const OPTIONS = {
   isRadiologicalConvention: true,
   backColor: [0, 0, 0, 1],
   crosshairColor: [1, 0.85, 0.29, 0.8],
-  crosshairWidth: 0.25,
+  crosshairWidth: CROSSHAIR,
   crosshairWidthUnit: "percent",
   fontColor: [0.75, 0.78, 0.82, 1],
   dragAndDropEnabled: false,
@@ -66,6 +68,12 @@ export class Scene {
     nv.volumes = GROUPS.filter((group) => this.shown.has(group)).map((group) => this.shown.get(group).image);
     nv.back = nv.volumes[0];
     nv.overlays = nv.volumes.slice(1);
+    GROUPS.filter((group) => this.shown.has(group)).forEach((group, place) => {
+      const { layer, image } = this.shown.get(group);
+      const fades = layer.colours === "share" || layer.colours === "heat"; // what is near zero is not seen
+      image.modulationImage = fades ? place : null;
+      image.modulateAlpha = fades ? 1 : 0;
+    });
     nv.updateGLVolume();
     this.onPlace();
   }
@@ -109,8 +117,12 @@ export class Scene {
     this.draw();
   }
 
-  setOutline(on) {
-    this.nv.setAtlasOutline(on ? 1 : 0);
+  setSmooth(on) {
+    this.nv.setInterpolation(!on);
+  }
+
+  setCrosshair(on) {
+    this.nv.setCrosshairWidth(on ? CROSSHAIR : 0);
   }
 
   // Numbers of voxels along x, y, z.
