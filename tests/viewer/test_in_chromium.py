@@ -117,7 +117,7 @@ def a_block_left_in_front_above() -> tuple[Volume, NDArray[np.int16]]:
 def test_a_volume_is_seen_the_right_way_round_in_true_proportions(
     browser: Page, make_session: MakeSession, serve: Serve
 ) -> None:
-    """As radiologists look: the patient's left on the right, front up in transverse slices, head up in others."""
+    """As radiologists look: the patient's left is on the right; front or head is up."""
     image, labels = a_block_left_in_front_above()
     opened(browser, serve(with_labels(make_session("zyx", image=image), labels)).address)
     labels_alone(browser)

@@ -78,7 +78,8 @@ def _only_case(paths: list[Path], channels: int, axes: Any) -> Case:
 
     cases = find_inputs(paths, channels, axes)
     if len(cases) > 1:
-        finding = f"has {len(cases)} images ({cases[0].name}, {cases[1].name} ...)"
+        names = ", ".join(case.name for case in cases[:3]) + (" ..." if len(cases) > 3 else "")
+        finding = f"has {len(cases)} images ({names})"
         raise file_error(paths[0], finding, "give one of them")
     (case,) = cases
     if is_large(case, axes):

@@ -30,6 +30,7 @@ FILES = {
     "main.js": ("page/main.js", _SCRIPT),
     "panel.js": ("page/panel.js", _SCRIPT),
     "scene.js": ("page/scene.js", _SCRIPT),
+    "server.js": ("page/server.js", _SCRIPT),
     "niivue.js": ("niivue/niivue.js", _SCRIPT),
 }
 """Address after the token, to the file in this package and its type."""

@@ -4,6 +4,7 @@ import {
   choice, showDrawing, showFacts, showLayers, showPlace, showReadout, showStructures, tick,
 } from "./panel.js";
 import { GROUPS, Scene, viewNames } from "./scene.js";
+import { askSamples, askState } from "./server.js";
 
 const ASK_AGAIN = 700; // milliseconds, while samples are being drawn
 const SHORTEST = 80; // milliseconds between two frames
@@ -11,20 +12,13 @@ const AT_FIRST = { image: 100, probability: 70, uncertainty: 100, disagreement: 
 const SEEN_AT_FIRST = ["image", "labels"];
 const DIRECTIONS = ["sagittal slice", "coronal slice", "transverse slice"]; // across x, y, z
 
-const address = (name) => new URL(name, document.baseURI).href;
-
-async function ask(name, method = "GET") {
-  const answer = await fetch(address(name), { method });
-  if (!answer.ok && answer.status !== 409) throw new Error(`${name}: ${answer.status} ${answer.statusText}`);
-  return answer.ok ? answer.json() : {};
-}
-
 class Viewer {
   constructor(state) {
     this.state = state;
     this.scene = new Scene(state);
     this.wishes = new Map(GROUPS.map((group) => [group, this.firstWish(group)]));
-    this.work = Promise.resolve(); // layers are put in one after the other
+    this.changed = new Set(); // groups that are not yet seen as wished
+    this.working = false;
   }
 
   firstWish(group) {
@@ -37,17 +31,32 @@ class Viewer {
     await this.refresh(GROUPS);
     this.showControls();
     this.place();
+    if (this.state.busy) this.follow().catch(fail);
   }
 
   showControls() {
     showFacts(this.state);
     showStructures(this.state);
-    showDrawing(this.state, () => this.drawMore());
+    showDrawing(this.state, () => this.drawMore().catch(fail));
     showLayers(this.state, GROUPS, this.wishes, (group) => this.change(group));
   }
 
-  change(group) {
-    this.work = this.work.then(() => this.refresh([group])).catch(fail);
+  // A slider says more than can be drawn: what is wished when there is time is what counts.
+  async change(...groups) {
+    groups.forEach((group) => this.changed.add(group));
+    if (this.working) return;
+    this.working = true;
+    try {
+      while (this.changed.size) {
+        const due = [...this.changed];
+        this.changed.clear();
+        await this.refresh(due);
+      }
+    } catch (error) {
+      fail(error);
+    } finally {
+      this.working = false;
+    }
   }
 
   async refresh(groups) {
@@ -91,30 +100,34 @@ class Viewer {
   }
 
   async drawMore() {
-    await ask("samples", "POST");
-    let state = await ask("state");
+    await askSamples();
+    await this.follow();
+  }
+
+  // Waits for the samples that are being drawn, and shows the answer with them.
+  async follow() {
+    let state = await askState();
     while (state.busy) {
       showDrawing(state);
       await new Promise((done) => setTimeout(done, ASK_AGAIN));
-      state = await ask("state");
+      state = await askState();
     }
-    const grown = state.samples !== this.state.samples;
     this.state = state;
-    if (grown) this.scene.forget(state.samples);
+    this.scene.forget(state.samples);
     for (const group of GROUPS) this.wishes.get(group).name ??= this.firstWish(group).name;
     this.showControls();
-    if (grown) GROUPS.forEach((group) => this.change(group));
+    this.change(...GROUPS);
   }
 }
 
 function fail(error) {
   const problem = document.getElementById("problem");
-  problem.textContent = error instanceof TypeError ? "The viewer has ended: start ldseg view again." : `${error}`;
+  problem.textContent = error.message;
   problem.hidden = false;
 }
 
 async function begin() {
-  const viewer = new Viewer(await ask("state"));
+  const viewer = new Viewer(await askState());
   await viewer.start(document.getElementById("picture"));
   document.documentElement.dataset.ready = "true";
 }

@@ -83,7 +83,8 @@ function layerRow(group, layers, wish, palette, onChange) {
     onChange();
   };
   const row = element("div", { className: "row" }, element("label", {}, seen, TITLES[group]), opacity, percent);
-  if (layers.length > 1) row.append(group === "sample" ? numberChoice(layers, wish, onChange) : nameChoice(layers, wish, onChange));
+  const choose = group === "sample" ? numberChoice : nameChoice;
+  if (layers.length > 1) row.append(choose(layers, wish, onChange));
   if (layers[0].colours === "heat") row.append(scale(layers[0], palette.heat));
   return row;
 }

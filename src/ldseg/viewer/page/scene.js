@@ -2,6 +2,7 @@
 // A voxel here is [x, y, z] counted as in the report: towards the patient's left, back and head.
 
 import { Niivue, NVImage, SLICE_TYPE } from "./niivue.js";
+import { askVoxels } from "./server.js";
 
 export const GROUPS = ["image", "probability", "uncertainty", "disagreement", "labels", "sample"]; // from below
 
@@ -33,8 +34,9 @@ export const viewNames = Object.keys(VIEWS);
 export class Scene {
   constructor(state) {
     this.flat = state.axes !== "zyx";
-    this.shown = new Map(); // group -> {layer, opacity, image}
-    this.loaded = new Map(); // layer name -> image, of one answer
+    this.frames = state.axes === "tyx" ? state.shape[0] : 1;
+    this.shown = new Map(); // group -> {layer, image}
+    this.loaded = new Map(); // layer of an answer -> {group, image}
     this.samples = state.samples;
     this.frame = 0;
     this.nv = new Niivue({ ...OPTIONS, show3Dcrosshair: !this.flat, isOrientationTextVisible: !this.flat });
@@ -43,7 +45,11 @@ export class Scene {
   }
 
   async start(canvas) {
+    if (!document.createElement("canvas").getContext("webgl2")) {
+      throw new Error("This browser cannot draw the layers, for it has no WebGL 2: choose another, or allow it.");
+    }
     await this.nv.attachToCanvas(canvas);
+    if (this.frames > 1) canvas.addEventListener("wheel", (event) => this.turn(event), { capture: true });
     this.setView(this.flat ? "transverse" : "all");
   }
 
@@ -81,21 +87,23 @@ export class Scene {
   // Another answer: its maps are other ones, the image is the same.
   forget(samples) {
     this.samples = samples;
-    for (const name of this.loaded.keys()) if (!name.startsWith("image")) this.loaded.delete(name);
+    for (const [key, { group }] of this.loaded) if (group !== "image") this.loaded.delete(key);
   }
 
   async load(layer, palette) {
-    const known = this.loaded.get(layer.name);
-    if (known) return known;
+    const key = layer.group === "image" ? layer.name : `${layer.name} of ${this.samples}`;
+    const known = this.loaded.get(key);
+    if (known) return known.image;
     const image = await NVImage.loadFromUrl({
-      url: new URL(`layers/${layer.name}.nii?samples=${this.samples}`, document.baseURI).href,
+      url: `${layer.name}.nii`,
       name: `${layer.name}.nii`,
+      buffer: await askVoxels(layer.name),
       colormap: this.colormap(layer, palette),
       cal_min: layer.low,
       cal_max: layer.high,
     });
     if (layer.colours === "classes") image.colormapLabel = labelColours(palette.classes);
-    this.loaded.set(layer.name, image);
+    this.loaded.set(key, { group: layer.group, image });
     return image;
   }
 
@@ -115,6 +123,13 @@ export class Scene {
     this.frame = frame;
     for (const { image } of this.shown.values()) image.frame4D = frame;
     this.draw();
+  }
+
+  // The wheel goes through frames where there are no slices.
+  turn(event) {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    this.setFrame(Math.min(this.frames - 1, Math.max(0, this.frame + Math.sign(event.deltaY))));
   }
 
   setSmooth(on) {
