@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings as hypothesis_settings
 
 from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.presets import PRESETS
@@ -17,9 +18,13 @@ from ldseg.saved_model import build_segmenter, save_model
 
 MakeModel = Callable[..., Path]
 
+# How long an example takes says more of what else the machine does than of the code.
+hypothesis_settings.register_profile("ldseg", deadline=None)
+hypothesis_settings.load_profile("ldseg")
 
-def tiny_plan(axes: str = "yx", channels: int = 1) -> Plan:
-    """Patches of 16 voxels an axis, a latent grid of 1/4, three classes with ids 0, 2 and 5."""
+
+def tiny_plan(axes: str = "yx", channels: int = 1, patch: int = 16) -> Plan:
+    """Patches of `patch` voxels an axis, a latent grid of 1/4, three classes with ids 0, 2 and 5."""
     dimensions = len(axes)
     return Plan(
         version=1,
@@ -31,7 +36,7 @@ def tiny_plan(axes: str = "yx", channels: int = 1) -> Plan:
         labels_above_zero=False,
         file_ending=".nii.gz",
         spacing=(1.0,) * dimensions,
-        patch=(16,) * dimensions,
+        patch=(patch,) * dimensions,
         tiled=True,
         strides=((2,) * dimensions,) * 2,
         latent_levels=2,
@@ -44,10 +49,15 @@ def tiny_plan(axes: str = "yx", channels: int = 1) -> Plan:
 
 
 def make_tiny_model(
-    root: Path, axes: str = "yx", control: str = "none", preset: str = "default", channels: int = 1
+    root: Path,
+    axes: str = "yx",
+    control: str = "none",
+    preset: str = "default",
+    channels: int = 1,
+    patch: int = 16,
 ) -> Path:
     """Save a model below `root` and return its folder."""
-    plan = tiny_plan(axes, channels)
+    plan = tiny_plan(axes, channels, patch)
     chosen: Any = control
     settings = replace(PRESETS[preset](plan), control=chosen)
     # fp32: on machines with bf16 the last bits would depend on how many samples share a call.

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 from ldseg import __version__
 from ldseg.commands import COMMANDS
+from ldseg.commands.output import one_line
 from ldseg.errors import InputError, ToldElsewhere
 
 DONE, OUR_FAULT, INPUT_FAULT, INTERRUPTED = 0, 1, 2, 130
+_TORCH_OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory")
+_MORE_MEMORY = "close other programs, limit predict with --max-memory, or use a machine with more"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code; a fault of ours leaves with its traceback and code 1."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _take_any_name()
     if not words or words[0] not in COMMANDS:
         return _without_command(words)
     command = import_module(COMMANDS[words[0]])
@@ -31,6 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INPUT_FAULT
     except InputError as error:
         return _complain(str(error))
+    except MemoryError as error:
+        return _complain(f"there is not enough memory ({error}); {_MORE_MEMORY}")
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _TORCH_OUT_OF_MEMORY):
+            raise
+        return _complain(f"there is not enough memory ({str(error)[:160]}); {_MORE_MEMORY}")
+    except BrokenPipeError:
+        return _left_alone()
+    except OSError as error:  # the system refuses; where a remedy is known, an InputError came before
+        place = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{place}{error.strerror or error}; check the path, its rights and the disk")
     except KeyboardInterrupt:
         _complain("interrupted; what was finished is saved")
         return INTERRUPTED
@@ -78,9 +95,22 @@ def _without_command(words: list[str]) -> int:
 
 
 def _complain(message: str) -> int:
-    """One line on stderr, whatever the message."""
-    sys.stderr.write(f"ldseg: error: {' '.join(message.split())}\n")
+    """One line on stderr, whatever the message; names in it may hold anything."""
+    sys.stderr.write(f"ldseg: error: {one_line(' '.join(message.split()))}\n")
     return INPUT_FAULT
+
+
+def _take_any_name() -> None:
+    """A file's name need not be of the terminal's encoding; what is not is written as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _left_alone() -> int:
+    """The reader of stdout is gone (`ldseg check DATA | head`), and what is still to be written with it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
+import sys
 import tempfile
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -19,6 +21,10 @@ from ldseg.errors import InputError
 
 Record = TypeVar("Record")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_STAGED_NAME = 24
+_LARGEST_JSON = 2**28
+_LARGEST_FLOAT = sys.float_info.max
+_LONGEST_VALUE = 120  # of a message
 _PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
 
 
@@ -49,15 +55,24 @@ def with_changes(record: Record, changes: dict[str, Any], where: str) -> Record:
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """The object in a JSON file. Raises InputError, with `remedy`, when it is missing or damaged."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; {remedy}")
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file; {remedy}") from None
-    except (OSError, ValueError) as error:
+        data = parse_json(path)
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}); {remedy}") from error
     if not isinstance(data, dict):
         raise InputError(f"{path}: is not a JSON object; {remedy}")
     return cast(dict[str, Any], data)
+
+
+def parse_json(path: Path) -> Any:
+    """The content of a JSON file. Raises OSError, ValueError or RecursionError for what is none, and for
+    numbers that are infinite or not numbers."""
+    if path.stat().st_size > _LARGEST_JSON:
+        raise ValueError(f"it is larger than {_LARGEST_JSON} bytes")
+    text = path.read_text(encoding="utf-8-sig")
+    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def read_versioned(path: Path, version: int, remedy: str) -> dict[str, Any]:
@@ -75,7 +90,9 @@ def read_versioned(path: Path, version: int, remedy: str) -> dict[str, Any]:
 
 def write_json_atomic(path: Path, data: Any) -> None:
     """Write dicts, lists, plain values and dataclasses as JSON. Raises InputError when the disk refuses."""
-    write_bytes_atomic(path, (format_json(to_json(data)) + "\n").encode())
+    text = format_json(to_json(data)) + "\n"
+    # A name that is not in UTF-8 becomes an escape of JSON, which is read back as the same name.
+    write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:
@@ -86,7 +103,7 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
     staged: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=staged_prefix(path), dir=path.parent)
         staged = Path(name)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -105,6 +122,11 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
     finally:
         if staged is not None:
             staged.unlink(missing_ok=True)
+
+
+def staged_prefix(path: Path) -> str:
+    """How the name of what will be moved to `path` begins; short, for a name may have but 255 bytes."""
+    return f".{path.name[:_STAGED_NAME]}."
 
 
 def format_json(data: Any, indent: str = "") -> str:
@@ -149,6 +171,8 @@ def _decode(kind: Any, value: Any, where: str, name: str) -> Any:
     if origin is Literal and any(type(value) is type(allowed) and value == allowed for allowed in arguments):
         return value
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if abs(value) > _LARGEST_FLOAT:
+            raise _misfit(kind, value, where, name)
         return float(value)
     if kind in _PLAIN and type(value) is kind:
         return value
@@ -201,7 +225,9 @@ def _decode_record(kind: type[Any], data: dict[str, Any], where: str, name: str)
 
 
 def _misfit(kind: Any, value: Any, where: str, name: str) -> InputError:
-    return InputError(f"{_place(where, name or 'it')} is {value!r}; expected {describe_type(kind)}")
+    found = repr(value)
+    found = found if len(found) <= _LONGEST_VALUE else found[: _LONGEST_VALUE - 3] + "..."
+    return InputError(f"{_place(where, name or 'it')} is {found}; expected {describe_type(kind)}")
 
 
 def _place(where: str, name: str) -> str:
@@ -218,6 +244,11 @@ def _merged(record: Any, changes: dict[str, Any]) -> dict[str, Any]:
         else:
             data[key] = change
     return data
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse_constant(text)
 
 
 def _refuse_constant(text: str) -> Any:

@@ -10,12 +10,13 @@ Sits above `model` and `controls`, whose registry is here, and below training an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -33,6 +34,13 @@ PLAN_FILE = "plan.json"
 SETTINGS_FILE = "settings.json"
 CARD_FILE = "card.md"
 SETTINGS_VERSION = 1
+_LARGEST, _MOST_BLOCKS, _MOST_LEVELS = 2**16, 64, 64
+"""Any number in a model's settings, blocks of a level, entries of a list: far more than a model has."""
+_LONGEST_FINDING = 160
+_ILLEGAL = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+"""What torch raises for sizes that it cannot build."""
+
+Shape = tuple[int, ...]
 
 SEGMENTERS: dict[str, Callable[[ModelSettings], Segmenter]] = {
     "none": LDSeg,
@@ -63,8 +71,9 @@ def build_segmenter(settings: RunSettings) -> Segmenter:
         raise InputError(f"control is {settings.control!r}; choose one of {known}")
     try:
         return SEGMENTERS[settings.control](settings.model)
-    except ValueError as error:
-        raise InputError(f"settings: the model cannot be built ({error}); correct model.*") from error
+    except _ILLEGAL as error:
+        finding = " ".join(str(error).split())[:_LONGEST_FINDING]
+        raise InputError(f"settings: the model cannot be built ({finding}); correct model.*") from error
 
 
 def save_model(folder: Path, segmenter: Segmenter, plan: Plan, settings: RunSettings, card: str) -> None:
@@ -84,18 +93,20 @@ def load_model(folder: Path, device: torch.device) -> SavedModel:
     """Read a model's folder.
 
     Raises:
-        InputError: there is no such folder, or a file is missing, damaged, of a newer version, or unlike the
-            others.
+        InputError: there is no such folder, or a file is missing, damaged, of a newer version, unlike the
+            others, or asks for what no model needs. Nothing in a folder is ever run.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give the folder that `ldseg train` wrote")
     settings = read_settings(folder / SETTINGS_FILE)
     plan = read_plan(folder / PLAN_FILE)
+    check_sizes(settings, plan, folder)
+    with torch.device("meta"):  # without memory: only the file's size says how large a model may be
+        outline = build_segmenter(settings)
+    check_fit(plan, settings, outline, folder / PLAN_FILE)
+    weights = _read_weights(folder / WEIGHTS_FILE, outline.state_dict())
     segmenter = build_segmenter(settings)
-    check_fit(plan, settings, segmenter, folder / PLAN_FILE)
-    weights = _read_weights(folder / WEIGHTS_FILE)
-    _check_weights(folder / WEIGHTS_FILE, segmenter.state_dict(), weights)
     segmenter.load_state_dict(weights)
     return SavedModel(segmenter.to(device).eval().requires_grad_(False), plan, settings)
 
@@ -128,22 +139,56 @@ def check_fit(plan: Plan, settings: RunSettings, segmenter: Segmenter, path: Pat
         )
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def check_sizes(settings: RunSettings, plan: Plan, folder: Path) -> None:
+    """Raise InputError for numbers far beyond any model: with them, building one would never end."""
+    small = {"model": to_json(settings.model), "sampling": to_json(settings.sampling)}
+    planned = {"patch": plan.patch, "strides": plan.strides, "latent_channels": plan.latent_channels}
+    for path, found in ((folder / SETTINGS_FILE, small), (folder / PLAN_FILE, planned)):
+        for name, value in _numbers(found, ""):
+            largest = _MOST_BLOCKS if name.endswith(".blocks") else _LARGEST
+            if not 0 <= value <= largest:
+                raise InputError(f"{path}: {name} is {str(value)[:24]}; it must be 0 to {largest}")
+
+
+def _numbers(found: Any, name: str) -> Iterator[tuple[str, float]]:
+    """Every number in dicts and lists, with its place; also the length of each list."""
+    if isinstance(found, dict):
+        for key, value in cast(dict[str, Any], found).items():
+            yield from _numbers(value, f"{name}.{key}" if name else key)
+    elif isinstance(found, (list, tuple)):
+        items = cast("list[Any]", found)
+        if len(items) > _MOST_LEVELS:
+            yield f"the length of {name}", _LARGEST + 1
+        for index, value in enumerate(items):
+            yield from _numbers(value, f"{name}[{index}]")
+    elif isinstance(found, (int, float)):
+        yield name, found
+
+
+def _read_weights(path: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights, which must have the names and shapes of `wanted`; read when that is known."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; finish the training, or copy the whole folder")
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        _check_shapes(path, {name: tuple(value.shape) for name, value in wanted.items()}, shapes)
+        weights = load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: the weights are damaged ({error}); copy the file again") from error
+    for name, value in weights.items():
+        if value.is_complex() or not bool(torch.isfinite(value.float()).all()):
+            raise InputError(f"{path}: {name} has numbers that are none; the training diverged, train anew")
+    return weights
 
 
-def _check_weights(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+def _check_shapes(path: Path, wanted: dict[str, Shape], found: dict[str, Shape]) -> None:
     """Name the first tensor that does not fit, instead of torch's list of all."""
     misfits = sorted(wanted.keys() ^ found.keys()) or [
-        name for name, value in wanted.items() if value.shape != found[name].shape
+        name for name, shape in wanted.items() if shape != found[name]
     ]
     if misfits:
         raise InputError(
-            f"{path}: the weights do not fit settings.json (first of {len(misfits)}: {misfits[0]}); "
+            f"{path}: the weights do not fit settings.json (first of {len(misfits)}: {misfits[0][:80]}); "
             "use the two files of one training"
         )

@@ -117,6 +117,19 @@ def test_an_image_that_does_not_fit_the_plan_says_why(array: np.ndarray, axes: s
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize("spacing", [(1e6, 1.0, 1.0), (1e6,) * 3, (20.0,) * 3])
+def test_a_spacing_that_would_make_a_giant_of_an_image_is_refused(spacing: tuple[float, ...]) -> None:
+    scan = volume(np.zeros((1, 6, 16, 20), np.float32), spacing=spacing)
+    with pytest.raises(InputError, match=r"scan\.nii: has a spacing .* correct its spacing"):
+        prepare_image(scan, plan(), "scan.nii")
+
+
+def test_an_image_for_which_there_is_no_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ldseg.data.room.free_bytes", lambda: 1000)
+    with pytest.raises(InputError, match=r"scan\.nii: promises 3375 voxels"):
+        prepare_image(volume(np.zeros((1, 15, 15, 15), np.float32)), plan(), "scan.nii")
+
+
 def test_an_unknown_label_id_is_refused() -> None:
     labels = volume(np.full((1, 3, 3), 3, np.uint8), "yx", kind="labels")
     with pytest.raises(InputError, match=r"mask\.png: label ids \[3\] are not among \[0, 1, 4\]"):

@@ -27,19 +27,24 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(entry)) for entry in row))
+        table.add_row(*(Text(one_line(str(entry))) for entry in row))
     console = Console() if sys.stdout.isatty() else Console(width=160)
     console.print(table)
 
 
+def one_line(text: str) -> str:
+    """Without what ends a line or steers a terminal: names of files may hold anything."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def print_line(text: str) -> None:
     """A line of the result, on stdout."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(one_line(text) + "\n")
 
 
 def note(text: str) -> None:
     """A line for a person who watches, on stderr."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(one_line(text) + "\n")
     sys.stderr.flush()
 
 
@@ -53,7 +58,7 @@ class Progress:
     def show(self, share: float, text: str = "") -> None:
         """`share` of the work, 0 to 1, is done."""
         if self._bar is not None:
-            self._bar.update(self._row, completed=share, description=f"{self._task}  {text}")
+            self._bar.update(self._row, completed=share, description=one_line(f"{self._task}  {text}"))
         elif int(share * 20) > self._told and not self._silent:
             self._told = int(share * 20)
             note(f"{self._task}: {share:4.0%}  {text}".rstrip())
@@ -61,7 +66,7 @@ class Progress:
     def tell(self, text: str) -> None:
         """A line that stays, above the bar."""
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self._bar.console.print(one_line(text), highlight=False, markup=False)
         elif not self._silent:
             note(text)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ldseg.errors import InputError
+
+_STDERR = 2
 
 
 class FileError(InputError):
@@ -26,9 +31,14 @@ def file_error(file: Path | str, finding: str, remedy: str) -> FileError:
 
 @contextmanager
 def decoding(path: Path, form: str) -> Generator[None, None, None]:
-    """One line for whatever a library raises while it decodes `path`; wrap the library's call only."""
+    """One line for whatever a library raises while it decodes `path`, none for what it only mutters about.
+
+    Wrap the library's call only.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except InputError:
         raise
     except (
@@ -38,6 +48,25 @@ def decoding(path: Path, form: str) -> Generator[None, None, None]:
         raise file_error(
             path, finding, "it may be truncated or of another format: export it again"
         ) from problem
+
+
+@contextmanager
+def muted() -> Generator[None, None, None]:
+    """Without what a library in C writes to stderr by itself; wrap the library's call only."""
+    sys.stderr.flush()
+    try:
+        kept = os.dup(_STDERR)
+    except OSError:  # there is none
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def first_line(problem: BaseException) -> str:

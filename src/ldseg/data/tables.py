@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ldseg.data.faults import file_error
 from ldseg.data.volumes import Axes
+from ldseg.records import parse_json
 
 SPACING_TABLES = ("spacing.csv", "pixel_size_mm.csv")
 
@@ -54,8 +54,8 @@ def read_description(path: Path) -> Description:
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises InputError with the line of the damage."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as problem:
+        return parse_json(path)
+    except (OSError, ValueError, RecursionError) as problem:
         raise file_error(path, f"is not readable as JSON ({problem})", "correct or remove it") from problem
 
 

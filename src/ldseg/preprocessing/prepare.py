@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ldseg.data.room import check_room
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
 from ldseg.planning.orientation import Orientation, orientation_of
@@ -23,6 +26,11 @@ from ldseg.preprocessing.patches import crop
 from ldseg.preprocessing.resample import resample_image, resample_labels, resample_probabilities
 
 IGNORE_INDEX = -1
+_LARGEST_GROWTH, _ALONG_AN_AXIS = 2**10, 2**6
+"""Times the image's own voxels that the network's grid may have, in all and along an axis; more is an error in
+a header's spacing."""
+_COPIES = 3
+"""Of the prepared image that resampling takes."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ def prepare_image(volume: Volume, plan: Plan, name: str = "image") -> Prepared:
             "give an image of the same channels"
         )
     record = grid_record(volume, plan, name)
+    check_room(Path(name), len(volume.array) * prod(record.shape), 4 * (_COPIES - 1))
     array = to_canonical(np.asarray(volume.array, dtype=np.float32), record.orientation)
     if not np.isfinite(array).all():
         raise InputError(
@@ -106,6 +115,12 @@ def grid_record(volume: Volume, plan: Plan, name: str = "image") -> GridRecord:
     canonical = orientation.permuted(volume.shape)
     spacing = orientation.permuted(volume.spacing)
     shape = resampled_shape(plan.axes, canonical, spacing, plan.spacing) if plan.resample else canonical
+    growth = [new / n for new, n in zip(shape, canonical, strict=True)]
+    if prod(growth) > _LARGEST_GROWTH or max(growth) > _ALONG_AN_AXIS:
+        raise InputError(
+            f"{name}: has a spacing of {spacing} mm where the plan has {plan.spacing}, and would become "
+            f"{' x '.join(map(str, shape))} voxels; correct its spacing"
+        )
     size = tuple(n * step / new for n, step, new in zip(canonical, spacing, shape, strict=True))
     return GridRecord(orientation, canonical, shape, size)
 

@@ -18,12 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ldseg.data.faults import FileError, file_error, first_line
+from ldseg.data.faults import FileError, decoding, file_error, first_line
 from ldseg.data.formats import dicom, itk, nifti, raster, tiff
 from ldseg.data.formats.format import Format
 from ldseg.data.formats.voxels import as_image, as_labels
 from ldseg.data.geometry import largest_offset
 from ldseg.data.volumes import Axes, Kind, Volume
+from ldseg.records import staged_prefix
 
 __all__ = [
     "FORMATS",
@@ -141,7 +142,8 @@ def read_volume(path: Path, kind: Kind, axes: Axes | None = None) -> Volume:
     if path.is_file() and path.stat().st_size == 0:
         raise file_error(path, "the file is empty", "copy or export it again")
     raw = form.read(path, kind, axes)
-    array = as_image(raw.array, path) if kind == "image" else as_labels(raw.array, path)
+    with decoding(path, form.name):  # what there was no memory for
+        array = as_image(raw.array, path) if kind == "image" else as_labels(raw.array, path)
     return replace(raw, array=array, kind=kind, stored=str(raw.array.dtype.newbyteorder("=")))
 
 
@@ -200,7 +202,7 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
 @contextmanager
 def _staged(path: Path) -> Generator[Path, None, None]:
     """A path of that name in a folder beside; what is there in the end replaces the file(s)."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    folder = Path(tempfile.mkdtemp(prefix=staged_prefix(path), dir=path.parent))
     try:
         yield folder / path.name
         # A header that names its data file (MHD) must not appear before the data.

@@ -15,10 +15,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ldseg.data.faults import decoding
+from ldseg.data.faults import decoding, file_error, muted
+from ldseg.data.formats import metaimage, nrrd
 from ldseg.data.formats.format import Format
-from ldseg.data.formats.metaimage import check_whole
-from ldseg.data.formats.nrrd import NrrdGeometry, read_geometry, write_geometry
 from ldseg.data.geometry import Grid, arrange, arrangement, choose, grid_of, to_volume
 from ldseg.data.volumes import Axes, Kind, Volume
 
@@ -29,20 +28,21 @@ class ItkHeader:
 
     size: tuple[int, ...]
     grid: Grid
-    nrrd: NrrdGeometry | None = None
+    text: nrrd.NrrdGeometry | None = None
     """The same grid as text, when the file was a NRRD."""
 
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
     del kind
-    with decoding(path, "MetaImage or NRRD"):
-        is_nrrd = path.suffix.lower() == ".nrrd"
-        if not is_nrrd:
-            check_whole(path)
-        image = sitk.ReadImage(str(path))
+    _check_name(path)
+    is_nrrd = path.suffix.lower() == ".nrrd"
+    with decoding(path, "NRRD" if is_nrrd else "MetaImage"):
+        (nrrd if is_nrrd else metaimage).check_whole(path)
+        with muted():
+            image = sitk.ReadImage(str(path))
         array = sitk.GetArrayFromImage(image)  # ([[t, ]z, ]y, x[, c])
-        text = read_geometry(path) if is_nrrd else None
+        text = nrrd.read_geometry(path) if is_nrrd else None
     grid = Grid(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
     header = ItkHeader(image.GetSize(), grid, text)
     array = _five_axes(array, len(header.size))
@@ -52,6 +52,7 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
 
 def write(path: Path, volume: Volume) -> None:
     """See `Format.write`."""
+    _check_name(path)
     array = volume.array if volume.kind == "labels" else volume.array.astype(np.float32)
     size, grid, text = _file_grid(volume)
     shape = (*reversed(size), len(array))
@@ -63,12 +64,23 @@ def write(path: Path, volume: Volume) -> None:
     try:
         sitk.WriteImage(image, str(path), useCompression=True)
         if path.suffix.lower() == ".nrrd" and text is not None:
-            write_geometry(path, text)
+            nrrd.write_geometry(path, text)
         written = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     except RuntimeError as problem:
         raise OSError(errno.EIO, "ITK could not write it whole") from problem
     if not np.array_equal(written, sitk.GetArrayViewFromImage(image), equal_nan=True):
         raise OSError(errno.EIO, "ITK could not write it whole")  # ITK does not notice a full disk
+
+
+def _check_name(path: Path) -> None:
+    """Raise InputError for a name that ITK cannot take, or would take for something else."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as problem:
+        raise file_error(path, "its path is not in UTF-8, which ITK needs", "rename it") from problem
+    if path.suffix.lower() == ".mhd" and {"%", "\n", "\r"} & set(path.name):
+        finding = "its name has a character that an MHD cannot name its data file with"
+        raise file_error(path, finding, "rename it, or choose .mha")
 
 
 def _five_axes(array: NDArray[Any], dimensions: int) -> NDArray[Any]:
@@ -89,7 +101,7 @@ def _four_axes(grid: Grid) -> Grid:
     )
 
 
-def _file_grid(volume: Volume) -> tuple[tuple[int, ...], Grid, NrrdGeometry | None]:
+def _file_grid(volume: Volume) -> tuple[tuple[int, ...], Grid, nrrd.NrrdGeometry | None]:
     """Size and grid of the file to write: the native's own where it still describes the volume."""
     own = (tuple(reversed(volume.shape)), grid_of(volume))
     if not isinstance(volume.native, ItkHeader):
@@ -101,7 +113,7 @@ def _file_grid(volume: Volume) -> tuple[tuple[int, ...], Grid, NrrdGeometry | No
     described = (tuple(size[n] for n in indices), choose(_four_axes(native.grid), indices))
     used = {n for n in range(len(native.size)) if size[n] > 1}
     if described == own and used <= set(indices):
-        return native.size, native.grid, native.nrrd
+        return native.size, native.grid, native.text
     return *own, None
 
 

@@ -1,17 +1,21 @@
-"""Is a MetaImage file whole? ITK reads damaged compressed data as garbage and only mutters about it.
+"""Is a MetaImage file what it says? ITK reads damaged voxels as garbage and crashes on some headers.
 
 The header is lines of `Key = value`, the last `ElementDataFile = LOCAL` (voxels follow) or a file name.
 """
 
 from __future__ import annotations
 
+import math
 import os
-import zlib
 from math import prod
 from pathlib import Path
 
+from ldseg.data.formats.streams import inflated_size
+from ldseg.data.room import check_room
+
 _HEADER_LIMIT = 1 << 20
-_CHUNK = 1 << 20
+_LONGEST_LINE = 1024  # ITK's own buffers have fixed sizes
+_MOST_CHANNELS = 1 << 12
 _BYTES = {
     "MET_CHAR": 1,
     "MET_UCHAR": 1,
@@ -26,25 +30,69 @@ _BYTES = {
     "MET_FLOAT": 4,
     "MET_DOUBLE": 8,
 }
+_VECTORS = ("Offset", "Origin", "Position", "CenterOfRotation")
+_MATRICES = ("TransformMatrix", "Orientation", "Rotation")
+_STEPS = ("ElementSpacing", "ElementSize")
 
 
 def check_whole(path: Path) -> None:
-    """Raise ValueError when the header is incomplete or there are fewer voxels than it promises."""
+    """Raise ValueError when the header contradicts itself or there are fewer voxels than it promises, and
+    InputError when there is no room for them."""
     header, start = _header(path)
+    size = _check_header(header)
+    channels = int(header.get("ElementNumberOfChannels", 1))
+    if not 0 < channels <= _MOST_CHANNELS:
+        raise ValueError(f"ElementNumberOfChannels is {channels}")
+    voxels, each = prod(size) * channels, _BYTES[header["ElementType"]]
+    check_room(path, voxels, 2 * each)
     source = header["ElementDataFile"]
-    binary = header.get("BinaryData", "True").lower() != "false"
-    if header["ElementType"] not in _BYTES or not binary or source.split(" ")[0] == "LIST" or "%" in source:
-        return  # rare kinds are left to ITK
-    voxels = prod(int(n) for n in header["DimSize"].split()) * int(header.get("ElementNumberOfChannels", 1))
-    expected = voxels * _BYTES[header["ElementType"]]
     data = path if source == "LOCAL" else path.parent / source
     if not data.is_file():
         raise ValueError(f"its data file {source} is missing")
-    start = start if source == "LOCAL" else max(int(header.get("HeaderSize", 0)), 0)
-    compressed = header.get("CompressedData", "False").lower() == "true"
-    found = _inflated_size(data, start) if compressed else data.stat().st_size - start
+    skipped = int(header.get("HeaderSize", 0))
+    if source == "LOCAL" and skipped > 0:
+        raise ValueError(f"HeaderSize is {skipped} where the voxels are in the file itself")
+    start, expected = start if source == "LOCAL" else max(skipped, 0), voxels * each
+    if _is_true(header, "CompressedData", "False"):
+        found = inflated_size(data, start, expected)
+    else:
+        found = data.stat().st_size - start
     if found < expected:
         raise ValueError(f"{found} of {expected} bytes of voxels are there")
+
+
+def _check_header(header: dict[str, str]) -> list[int]:
+    """The size along each axis. Raises ValueError for what ITK could not read, or would crash on."""
+    if header["ElementType"] not in _BYTES:
+        raise ValueError(f"ElementType is {header['ElementType']}")
+    if header.get("ObjectType", "Image") != "Image":
+        raise ValueError(f"ObjectType is {header['ObjectType']}")
+    if not _is_true(header, "BinaryData", "True"):
+        raise ValueError("its voxels are written in words")
+    source = header["ElementDataFile"]
+    if source.split(" ")[0] == "LIST" or "%" in source:
+        raise ValueError("its voxels are in several files")
+    axes = int(header["NDims"])
+    if not 2 <= axes <= 4:
+        raise ValueError(f"NDims is {axes}")
+    size = [int(n) for n in header["DimSize"].split()]
+    if len(size) != axes or min(size) <= 0:
+        raise ValueError(f"DimSize is {header['DimSize']}")
+    lengths = dict.fromkeys((*_VECTORS, *_STEPS), axes) | dict.fromkeys(_MATRICES, axes * axes)
+    for key, length in lengths.items():
+        values = [float(value) for value in header.get(key, "1 " * length).split()]
+        if len(values) != length or not all(map(math.isfinite, values)):
+            raise ValueError(f"{key} is {header[key]}")
+        if key in _STEPS and min(values) <= 0:
+            raise ValueError(f"{key} is {header[key]}")
+    return size
+
+
+def _is_true(header: dict[str, str], key: str, default: str) -> bool:
+    value = header.get(key, default).lower()
+    if value not in ("true", "false", "t", "f", "1", "0"):
+        raise ValueError(f"{key} is {header[key]}")
+    return value in ("true", "t", "1")
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:
@@ -55,26 +103,21 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
     start = 0
     while "ElementDataFile" not in found:
         end = text.find(b"\n", start)
-        key, equals, value = os.fsdecode(text[start : end if end >= 0 else len(text)]).partition("=")
-        if not equals:
+        line = text[start : end if end >= 0 else len(text)]
+        key, equals, value = os.fsdecode(line).partition("=")
+        key = key.strip()
+        if not equals or len(line) > _LONGEST_LINE or key in found or b"\0" in line:
             raise ValueError("its header is incomplete")
-        found[key.strip()] = value.strip()
+        # ITK takes the lines in their order.
+        if key in (*_VECTORS, *_MATRICES, *_STEPS, "DimSize") and "NDims" not in found:
+            raise ValueError("its header is in disorder")
+        found[key] = value.strip()
         if end < 0:
             break
         start = end + 1
-    if not {"ElementDataFile", "ElementType", "DimSize"} <= set(found) or not found["ElementDataFile"]:
+    if (
+        not {"ElementDataFile", "ElementType", "NDims", "DimSize"} <= set(found)
+        or not found["ElementDataFile"]
+    ):
         raise ValueError("its header is incomplete")
     return found, start
-
-
-def _inflated_size(data: Path, start: int) -> int:
-    """Bytes after decompression; zlib checks their sum. Keeps one chunk in memory."""
-    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    size = 0
-    with data.open("rb") as file:
-        file.seek(start)
-        while not inflate.eof and (chunk := file.read(_CHUNK)):
-            size += len(inflate.decompress(chunk))
-    if not inflate.eof:
-        raise ValueError("its compressed voxels end early")
-    return size

@@ -7,6 +7,9 @@ The file's (i, j, k, t, c) becomes (c, k, j, i) and its RAS affine LPS. The head
 from __future__ import annotations
 
 import gzip
+import logging
+from io import BufferedIOBase
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,11 @@ from numpy.typing import NDArray
 from ldseg.data.faults import decoding, file_error
 from ldseg.data.formats.format import Format
 from ldseg.data.geometry import Grid, affine, arrange, arrangement, choose, grid_of, to_volume
+from ldseg.data.room import check_room
 from ldseg.data.volumes import Axes, Kind, Volume
 
 _HEADER_1, _HEADER_2 = 348, 540  # bytes
+_FARTHEST = 2**24  # bytes of extensions before the voxels of a compressed file, and of anything behind them
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 _SECONDS = {"msec": 1e-3, "usec": 1e-6}
@@ -67,16 +72,41 @@ def write(path: Path, volume: Volume) -> None:
 
 
 def _open(path: Path) -> Nifti1Image:
-    """The whole file from memory: read to its end, so that gzip compares its checksum."""
-    content = path.read_bytes()
-    if path.suffix.lower() == ".gz":
-        content = gzip.decompress(content)
-    sizes = {int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big")}
-    if _HEADER_2 in sizes:
-        return Nifti2Image.from_bytes(content)
-    if _HEADER_1 not in sizes:
-        raise ValueError("it has no NIfTI header")
-    return Nifti1Image.from_bytes(content)
+    """The file from memory, no more of it than its header promises."""
+    packed = path.suffix.lower() == ".gz"
+    with gzip.GzipFile(path) if packed else path.open("rb") as file:
+        content = file.read(_HEADER_2)
+        sizes = {int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big")}
+        if _HEADER_1 not in sizes and _HEADER_2 not in sizes:
+            raise ValueError("it has no NIfTI header")
+        make = Nifti2Image if _HEADER_2 in sizes else Nifti1Image
+        expected = _promised_bytes(make.header_class(content[: max(sizes & {_HEADER_1, _HEADER_2})]), path)
+        content += file.read(max(0, expected - len(content)))
+        if packed:
+            _read_to_end(file, expected)
+    return make.from_bytes(content)
+
+
+def _promised_bytes(header: Nifti1Header, path: Path) -> int:
+    """Of the whole file. Raises InputError when there is no room for its voxels."""
+    shape, each = header.get_data_shape(), header.get_data_dtype().itemsize
+    if min(shape, default=0) < 0:
+        raise ValueError(f"its shape is {shape}")
+    voxels, start = prod(map(int, shape)), int(header.get_data_offset())
+    scaled = 8 if header.get_slope_inter() not in ((1.0, 0.0), (None, None)) else 0
+    check_room(path, voxels, 2 * each + scaled)
+    if start > max(_FARTHEST, path.stat().st_size):
+        raise ValueError(f"its voxels begin at {start}")
+    return start + voxels * each
+
+
+def _read_to_end(file: BufferedIOBase, expected: int) -> None:
+    """So that gzip compares its checksum, with what little may follow the voxels."""
+    beyond = 0
+    while more := len(file.read(_FARTHEST)):
+        beyond += more
+        if beyond > expected + _FARTHEST:
+            raise ValueError(f"it inflates to far more than the {expected} bytes that its header promises")
 
 
 def _split_colours(array: NDArray[Any]) -> NDArray[Any]:
@@ -166,5 +196,8 @@ def _file_shape(
         return (*whole, channels)
     return whole if frames_last else grid
 
+
+# A damaged file is one line of ours; nibabel would log its own lines before that.
+logging.getLogger("nibabel.global").addFilter(lambda record: record.levelno > logging.CRITICAL)
 
 NIFTI = Format("NIfTI", (".nii.gz", ".nii"), read, write, has_geometry=True)

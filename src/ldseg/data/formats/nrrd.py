@@ -1,18 +1,38 @@
-"""The geometry of a NRRD file as it stands in its header: lines of `field: value`, up to an empty line.
+"""NRRD headers: is the file what it says, and the geometry as text.
 
-NRRD stores spacing times direction, and ITK takes the product apart and multiplies it again: the last bit
-moves with each writing. So the vectors are carried over as text.
+A header is lines of `field: value` (and `key:=value`, which mean nothing here), up to an empty line. NRRD
+stores spacing times direction, and ITK takes the product apart and multiplies it again: the last bit moves
+with each writing. So the vectors are carried over as text.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+
+from ldseg.data.formats.streams import inflated_size
+from ldseg.data.room import check_room
 
 _HEADER_LIMIT = 1 << 20
 _SPACES = ("space", "space dimension")
 _VECTOR = re.compile(r"\([^)]*\)")
+_MOST_SKIPPED = 1 << 12  # lines
+_MOST_CHANNELS = 1 << 12
+_TYPES = {
+    1: "signed char|int8|int8_t|uchar|unsigned char|uint8|uint8_t",
+    2: "short|short int|signed short|signed short int|int16|int16_t|ushort|unsigned short|unsigned short int"
+    "|uint16|uint16_t",
+    4: "int|signed int|int32|int32_t|uint|unsigned int|uint32|uint32_t|float",
+    8: "longlong|long long|long long int|signed long long|signed long long int|int64|int64_t|ulonglong"
+    "|unsigned long long|unsigned long long int|uint64|uint64_t|double",
+}
+_BYTES = {name: size for size, names in _TYPES.items() for name in names.split("|")}
+_PACKED = {"gzip": "zlib", "gz": "zlib", "bzip2": "bzip2", "bz2": "bzip2"}
+_WORDS = {"ascii": 2, "text": 2, "txt": 2, "hex": 2}
+"""Characters that a voxel, or a byte of one, takes at least."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +46,40 @@ class NrrdGeometry:
     origin: str
 
 
+def check_whole(path: Path) -> None:
+    """Raise ValueError when the header contradicts itself or there are fewer voxels than it promises, and
+    InputError when there is no room for them."""
+    fields, start = _fields(path)
+    sizes = _check_fields(fields)
+    if fields["type"] not in _BYTES:
+        raise ValueError(f"its type is {fields['type']}")
+    each = _BYTES[fields["type"]]
+    check_room(path, prod(sizes), 2 * each)
+    data = path
+    if "data file" in fields:
+        name = fields["data file"]
+        data, start = path.parent / name, 0
+        if name.split(" ")[0] == "LIST" or "%" in name:
+            raise ValueError("its voxels are in several files")
+        if not data.is_file():
+            raise ValueError(f"its data file {name} is missing")
+    expected, encoding = prod(sizes) * each, fields["encoding"].lower()
+    if encoding in _PACKED:
+        found = inflated_size(data, start, expected, _PACKED[encoding])
+    elif encoding == "raw":
+        found = data.stat().st_size - (start if data == path else 0)
+    elif encoding in _WORDS:
+        expected = prod(sizes) * (each if encoding == "hex" else 1) * _WORDS[encoding] - 1
+        found = data.stat().st_size - start
+    else:
+        raise ValueError(f"its encoding is {encoding}")
+    if found < expected:
+        raise ValueError(f"{found} of {expected} bytes of voxels are there")
+
+
 def read_geometry(path: Path) -> NrrdGeometry | None:
     """The header's geometry; None when it has no space."""
-    with path.open("rb") as file:
-        text = file.read(_HEADER_LIMIT)
-    header = re.split(rb"\r?\n\r?\n", text, maxsplit=1)[0].decode("latin-1")
-    fields = dict(re.findall(r"^([\w ]+): *(.*?)\r?$", header, flags=re.MULTILINE))
+    fields, _ = _fields(path)
     name = next((field for field in _SPACES if field in fields), None)
     if name is None or not {"space directions", "space origin"} <= set(fields):
         return None
@@ -46,6 +94,64 @@ def write_geometry(path: Path, geometry: NrrdGeometry) -> None:
     path.write_bytes(
         "\n".join(_replaced(line, geometry) for line in lines).encode("latin-1") + b"\n\n" + voxels
     )
+
+
+def _fields(path: Path) -> tuple[dict[str, str], int]:
+    """The fields by name, and where the voxels begin. Raises ValueError for what is no header."""
+    with path.open("rb") as file:
+        text = file.read(_HEADER_LIMIT)
+    if not re.match(rb"NRRD000[1-6]\r?\n", text):
+        raise ValueError("it does not begin like a NRRD")
+    end = re.search(rb"\r?\n\r?\n", text)
+    header = (text[: end.start()] if end else text).decode("utf-8", "surrogateescape")
+    found: dict[str, str] = {}
+    for line in re.split(r"\r?\n", header)[1:]:
+        name, colon, value = line.partition(": ")
+        if not colon or line.startswith("#") or ":=" in name:
+            continue
+        if name in found:
+            raise ValueError(f"it has two fields {name}")
+        found[{"datafile": "data file"}.get(name, name)] = value.strip()
+    for name in ("dimension", "sizes", "type", "encoding"):
+        if name not in found:
+            raise ValueError(f"its header has no field {name}")
+    if end is None and "data file" not in found:
+        raise ValueError("its header is incomplete")
+    return found, end.end() if end else len(text)
+
+
+def _check_fields(fields: dict[str, str]) -> list[int]:
+    """The size along each axis. Raises ValueError for what ITK could not read, or would crash on."""
+    axes = int(fields["dimension"])
+    sizes = [int(n) for n in fields["sizes"].split()]
+    if not 2 <= axes <= 5 or len(sizes) != axes or min(sizes) <= 0:
+        raise ValueError(f"its sizes are {fields['sizes']} in {axes} dimensions")
+    line_skip, byte_skip = int(fields.get("line skip", 0)), int(fields.get("byte skip", 0))
+    if not 0 <= line_skip <= _MOST_SKIPPED or byte_skip < -1:
+        raise ValueError(f"it skips {line_skip} lines and {byte_skip} bytes")
+    kinds = fields.get("kinds", "domain").split()
+    if prod(n for n, kind in zip(sizes, kinds, strict=False) if kind not in ("domain", "space", "time")) > (
+        _MOST_CHANNELS
+    ):
+        raise ValueError(f"its kinds are {fields['kinds']}")
+    directions = re.findall(r"none|\([^)]*\)", fields.get("space directions", "none " * axes))
+    if len(directions) != axes:
+        raise ValueError(f"its space directions are {fields['space directions']}")
+    vectors = [*directions, fields.get("space origin", "none")]
+    if len({len(_numbers(vector)) for vector in vectors if vector != "none"}) > 1:
+        raise ValueError("its vectors are of different lengths")
+    for name in ("spacings", "thicknesses"):
+        if any(float(value) == 0 for value in fields.get(name, "").split()):
+            raise ValueError(f"its {name} are {fields[name]}")
+    return sizes
+
+
+def _numbers(vector: str) -> list[float]:
+    """Of "(x,y,z)"."""
+    numbers = [float(part) for part in vector.strip("()").split(",")]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"it has a vector {vector}")
+    return numbers
 
 
 def _replaced(line: str, geometry: NrrdGeometry) -> str:

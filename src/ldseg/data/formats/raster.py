@@ -17,8 +17,14 @@ from PIL import Image
 from ldseg.data.faults import decoding, file_error
 from ldseg.data.formats.format import Format
 from ldseg.data.geometry import Arrangement, plain_grid, to_volume
+from ldseg.data.room import check_room
 from ldseg.data.volumes import Axes, Kind, Volume
+from ldseg.errors import InputError
 
+_FORMATS = ("PNG", "BMP", "DIB", "JPEG", "MPO")
+"""By content, whatever the ending: others of Pillow's run programs (EPS) or are no pictures."""
+_SCAN, _MOST_SCANS = b"\xff\xda", 200
+"""Begins a scan of a progressive JPEG, each of which costs the whole picture; cameras write about ten."""
 _GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -34,16 +40,19 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
 def is_colour(path: Path) -> bool:
     """See `Format.is_colour`."""
     try:
-        with Image.open(path) as image:
+        with decoding(path, "PNG, BMP or JPEG"), Image.open(path, formats=_FORMATS) as image:
             return image.mode not in (*_GREY, "LA")
-    except (OSError, Image.DecompressionBombError):
+    except InputError:
         return False  # reading it says what is wrong
 
 
 def _decode(path: Path, kind: Kind) -> NDArray[Any]:
     """(C, Y, X), C = 2 or 4 when there is alpha."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.format in ("JPEG", "MPO") and path.read_bytes().count(_SCAN) > _MOST_SCANS:
+                raise ValueError(f"it has more than {_MOST_SCANS} scans")
+            check_room(path, image.width * image.height, 4 * len(image.getbands()))
             image.load()
             if image.mode == "P" and kind == "image":
                 image = image.convert("RGBA" if "transparency" in image.info else "RGB")

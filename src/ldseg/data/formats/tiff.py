@@ -16,11 +16,13 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from ldseg.data.faults import decoding, file_error
+from ldseg.data.faults import decoding, file_error, muted
 from ldseg.data.formats.format import Format
 from ldseg.data.formats.raster import without_alpha
+from ldseg.data.formats.tiff_check import check_series
 from ldseg.data.geometry import Arrangement, Grid, plain_grid, to_volume
 from ldseg.data.volumes import Axes, Kind, Volume
+from ldseg.errors import InputError
 
 _MICROMETRE_NAMES = ("um", "µm", "μm", "\\u00b5m", "micron", "microns")
 _MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1e3, "nm": 1e-6} | dict.fromkeys(_MICROMETRE_NAMES, 1e-3)
@@ -28,10 +30,10 @@ _MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1e3, "nm": 1e-6} | dict.fromkeys(_MI
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
-    with decoding(path, "TIFF"), tifffile.TiffFile(path) as file:
+    with decoding(path, "TIFF"), open_tiff(path) as file:
         if not file.series:
             raise ValueError("it has no pages")
-        _refuse_truncated(file, path)
+        check_series(file.series[0], path)
         array, letters = _decode(file, path, kind)
         spacing = spacing_of_file(file)
     array, stack = _channels_first(array, letters, path)
@@ -64,31 +66,24 @@ def description(volume: Volume, channels: int) -> dict[str, Any]:
 def is_colour(path: Path) -> bool:
     """See `Format.is_colour`."""
     try:
-        with tifffile.TiffFile(path) as file:
+        with decoding(path, "TIFF"), open_tiff(path) as file:
             return file.pages.first.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.PALETTE)
-    except (OSError, ValueError, LookupError):
+    except InputError:
         return False  # reading it says what is wrong
 
 
 def size_of_page(path: Path) -> int:
     """Pixels of the first page, from the header alone; 0 for a damaged file."""
     try:
-        with tifffile.TiffFile(path) as file:
+        with decoding(path, "TIFF"), open_tiff(path) as file:
             return int(file.pages.first.imagewidth) * int(file.pages.first.imagelength)
-    except (OSError, ValueError, LookupError):
+    except InputError:
         return 0  # reading it says what is wrong
 
 
-def _refuse_truncated(file: tifffile.TiffFile, path: Path) -> None:
-    """tifffile fills what is missing with zeros; a strip beyond the end was cut off."""
-    size = path.stat().st_size
-    for page in file.series[0].pages:
-        frame = page if page is not None else file.pages.first
-        if any(
-            start + count > size
-            for start, count in zip(frame.dataoffsets, frame.databytecounts, strict=False)
-        ):
-            raise ValueError("voxels lie beyond the end of the file")
+def open_tiff(path: Path) -> tifffile.TiffFile:
+    """Of this file alone: OME metadata may name others, which nobody asked to be read."""
+    return tifffile.TiffFile(path, _multifile=False)
 
 
 def _decode(file: tifffile.TiffFile, path: Path, kind: Kind) -> tuple[NDArray[Any], str]:
@@ -110,7 +105,7 @@ def _decode(file: tifffile.TiffFile, path: Path, kind: Kind) -> tuple[NDArray[An
 
 def _with_pillow(path: Path) -> NDArray[Any]:
     """All pages, (pages, Y, X[, S])."""
-    with Image.open(path) as image:
+    with muted(), Image.open(path, formats=("TIFF",)) as image:
         return np.stack([np.asarray(page) for page in ImageSequence.Iterator(image)])
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ldseg.data.faults import decoding, file_error
 from ldseg.data.formats.raster import without_alpha
-from ldseg.data.formats.tiff import spacing_of_file
+from ldseg.data.formats.tiff import open_tiff, spacing_of_file
+from ldseg.data.formats.tiff_check import check_page
 from ldseg.data.formats.voxels import as_image
 from ldseg.data.volumes import Volume
 
@@ -38,21 +39,14 @@ class TiffRegions:
         """
         self._path = path
         with decoding(path, "TIFF"):
-            self._file = tifffile.TiffFile(path)
+            self._file = open_tiff(path)
             series = self._file.series[0].levels[0]
             self._page: Any = series.keyframe
-            pages, said = len(series.pages), spacing_of_file(self._file)
+            self._check(len(series.pages), int(self._page.samplesperpixel), channels)
+            said = spacing_of_file(self._file)
+            self._rows, self._columns = self._segment_shape()
+            check_page(self._page, self._page, path, path.stat().st_size)
         page = self._page
-        stored = int(page.samplesperpixel)
-        self._check(pages, stored, channels)
-        self._plain = bool(page.is_contiguous) and page.compression == 1 and not page.is_tiled
-        row = page.imagewidth * stored * page.dtype.itemsize
-        self._rows = (
-            max(1, _RUN // row) if self._plain else page.tilelength if page.is_tiled else page.rowsperstrip
-        )
-        self._columns = page.tilewidth if page.is_tiled else page.imagewidth
-        if self._rows * self._columns * stored * page.dtype.itemsize > _LARGEST:
-            raise file_error(path, "is one large block", "save it in tiles, e.g. of 512 x 512")
         self._kept: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self._bytes = 0
         self.decoded = 0
@@ -75,6 +69,23 @@ class TiffRegions:
         ]
         values = np.moveaxis(np.concatenate(pieces), -1, 0)
         return as_image(without_alpha(values, self._path), self._path)
+
+    def _segment_shape(self) -> tuple[int, int]:
+        """Rows and columns of what is read at once. Raises InputError when that is too much."""
+        page = self._page
+        row = page.imagewidth * page.samplesperpixel * page.dtype.itemsize
+        rows = page.tilelength if page.is_tiled else page.rowsperstrip
+        rows = max(1, _RUN // row) if self._plain else rows
+        columns = page.tilewidth if page.is_tiled else page.imagewidth
+        if rows * columns * page.samplesperpixel * page.dtype.itemsize > _LARGEST:
+            raise file_error(self._path, "is one large block", "save it in tiles, e.g. of 512 x 512")
+        return rows, columns
+
+    @property
+    def _plain(self) -> bool:
+        """Whether rows lie one behind the other as they are."""
+        page = self._page
+        return bool(page.is_contiguous) and page.compression == 1 and not page.is_tiled
 
     def _part(self, y: int, x: int, down: slice, across: slice) -> NDArray[Any]:
         """What a segment has of a region, (h, w, samples)."""

@@ -12,6 +12,7 @@ from ldseg.data.faults import file_error
 
 # Label maps stored as scaled integers come back as 0.99999997; more than this is a fraction, not rounding.
 _ROUNDING = 1e-4
+_LARGEST_ID = 2**53  # beyond it whole numbers in floats are not exact
 
 
 def as_image(array: NDArray[Any], path: Path) -> NDArray[np.float32]:
@@ -57,7 +58,9 @@ def one_channel(array: NDArray[Any], path: Path) -> NDArray[Any]:
 def whole_numbers(label: NDArray[Any], path: Path) -> NDArray[Any]:
     """Float label ids as the smallest integer type that holds them."""
     rounded = np.rint(label)
-    bad = int(np.count_nonzero(~(np.abs(label - rounded) <= _ROUNDING)))  # NaN counts as bad
+    with np.errstate(invalid="ignore"):
+        whole = (np.abs(label - rounded) <= _ROUNDING) & (np.abs(label) <= _LARGEST_ID)
+    bad = int(np.count_nonzero(~whole))  # NaN and infinity too
     if bad:
         finding = f"is a mask with {bad} voxels that are not whole numbers"
         raise file_error(

@@ -7,7 +7,6 @@ Images of several channels are 4D files. The files of nnU-Net v1 (`imagesTr/NAME
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ldseg.data.formats import ending, stem
 from ldseg.data.layouts.layout import Layout, Listing
 from ldseg.data.names import Files, channel_groups
 from ldseg.data.tables import read_description
+from ldseg.records import parse_json
 
 
 def recognises(root: Path) -> bool:
@@ -25,8 +25,8 @@ def recognises(root: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
+        content = parse_json(path)
+    except (OSError, ValueError, RecursionError):
         return False  # damaged: the layout that fits the folders reports it
     pairs = content.get("training") if isinstance(content, dict) else None
     return (
@@ -41,8 +41,10 @@ def read(root: Path) -> Listing:
     channels = len(description.channel_names) if description.channel_names else None
     images: Files = {}
     labels: Files = {}
-    for pair in description.content["training"]:
-        image = _path(root, pair["image"], table)
+    for pair in _entries(description.content, "training", table):
+        if not isinstance(pair, dict):
+            raise file_error(table, f'has {pair!r} in "training"', 'write {"image": "..", "label": ".."}')
+        image = _path(root, pair.get("image"), table)
         name = stem(image)
         if name in images:
             raise file_error(table, f"lists case {name} twice", "remove one of the two entries")
@@ -50,11 +52,19 @@ def read(root: Path) -> Listing:
         if pair.get("label"):
             labels[name] = (_existing(_path(root, pair["label"], table), table),)
     test: Files = {}
-    for entry in description.content.get("test", []):
-        image = _path(root, entry["image"] if isinstance(entry, dict) else entry, table)
+    for entry in _entries(description.content, "test", table):
+        image = _path(root, entry.get("image") if isinstance(entry, dict) else entry, table)
         if image.parent.is_dir():  # the training part alone is often what people have
             test[stem(image)] = _image_files(image, channels)
     return Listing(images, labels, description, unlabelled=test)
+
+
+def _entries(content: dict[str, Any], name: str, table: Path) -> list[Any]:
+    """A list of the description, empty where there is none. Raises InputError for what is no list."""
+    found = content.get(name, [])
+    if not isinstance(found, list):
+        raise file_error(table, f'"{name}" is no list', "list the images in it, or leave it out")
+    return found
 
 
 def _path(root: Path, entry: Any, table: Path) -> Path:

@@ -42,6 +42,10 @@ def read(root: Path) -> Listing:
         if not files:
             raise file_error(table, f"entry {number} has no image", "fill its column image")
         name = str(row.get("name") or stem(files[0]))
+        if {"/", "\\", "\0"} & set(name) or name in (".", ".."):
+            raise file_error(
+                table, f"has the name {name!r}, which is none of a file", "leave out its folders"
+            )
         if name in images:
             raise file_error(
                 table, f"has case {name} twice", "give each case a name of its own in column name"

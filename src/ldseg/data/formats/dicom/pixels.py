@@ -41,8 +41,8 @@ def _decoded(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[Any]]]:
     for file, together in groupby(frames, key=lambda frame: frame.file):
         own = list(together)
         dataset = read_dataset(file, pixels=True)
-        _refuse_unknown_compression(dataset, own[0])
         with reading(file):
+            _refuse_unknown_compression(dataset, own[0])
             indices = [frame.index for frame in own]
             decoded = library("pydicom.pixels").iter_pixels(dataset, indices=indices)
             for frame, stored in zip(own, decoded, strict=True):

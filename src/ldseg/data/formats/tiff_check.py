@@ -1,0 +1,47 @@
+"""Is a TIFF what it says? tifffile fills what is missing with zeros, and inflates whatever a segment holds.
+
+A segment is a strip or a tile: the part of a page that is compressed on its own.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import tifffile
+
+from ldseg.data.formats.streams import inflated_size
+from ldseg.data.room import check_room
+
+_SUSPECT = 2**26
+"""Bytes that a segment might inflate to, from which on it is tried first."""
+_LARGEST_RATIO = {"zlib": 1032, "lzma": 8192}
+_STREAMS = {
+    tifffile.COMPRESSION.ADOBE_DEFLATE: "zlib",
+    tifffile.COMPRESSION.DEFLATE: "zlib",
+    tifffile.COMPRESSION.LZMA: "lzma",
+}
+"""The compressions of which tifffile keeps all that comes out."""
+
+
+def check_series(series: Any, path: Path) -> None:
+    """Raise ValueError when a page's voxels lie beyond the end of the file, or are far more than they should
+    be; InputError when there is no room for them."""
+    if min(series.shape, default=0) <= 0:
+        raise ValueError(f"its shape is {series.shape}")
+    check_room(path, prod(series.shape), 2 * series.dtype.itemsize)
+    size = path.stat().st_size
+    for page in series.pages:
+        check_page(series.keyframe if page is None else page, series.keyframe, path, size)
+
+
+def check_page(page: Any, key: Any, path: Path, file_size: int) -> None:
+    """One page, of which `key` has the tags that all pages of its series share. Raises ValueError."""
+    expected = prod(key.chunks) * key.dtype.itemsize
+    for start, length in zip(page.dataoffsets, page.databytecounts, strict=False):
+        if start + length > file_size:
+            raise ValueError("voxels lie beyond the end of the file")
+        stream = _STREAMS.get(key.compression)
+        if stream is not None and length * _LARGEST_RATIO[stream] > max(_SUSPECT, 4 * expected):
+            inflated_size(path, start, expected, stream, length)
