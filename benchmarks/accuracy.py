@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from ldseg.data.datasets import DataSet, load_image, load_labels
+from ldseg.data.volumes import Volume
 from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.metrics import evaluate_case
 from ldseg.inference.predictor import Predictor
@@ -137,13 +138,19 @@ def train_model(arguments: argparse.Namespace, dataset: DataSet, splits: Any, ru
 
 def score(predictor: Predictor, dataset: DataSet, cases: Any, **sampling: int) -> dict[str, Any]:
     """Scores of every case and class, on the files' own grids; `sampling` instead of the model's own."""
-    classes = {name: label for name, label in dataset.classes.items() if label != 0}
-    scores: dict[str, Any] = {}
     spent = time.process_time()
-    predicted = {}
+    predicted: dict[str, Volume] = {}
     for case in cases:
         predicted[case.name] = predictor(load_image(dataset, case), case.name, **sampling).labels
     spent = time.process_time() - spent
+    found = score_predictions(dataset, cases, predicted)
+    return {**found, "cpu_s_per_case": round(spent / len(cases), 3)}
+
+
+def score_predictions(dataset: DataSet, cases: Any, predicted: dict[str, Volume]) -> dict[str, Any]:
+    """Scores of label maps, by case."""
+    classes = {name: label for name, label in dataset.classes.items() if label != 0}
+    scores: dict[str, Any] = {}
     for case in cases:
         reference = load_labels(dataset, case)[0]
         found = evaluate_case(predicted[case.name], reference, dataset.classes, dataset.ignore_id, 1.0)
@@ -156,7 +163,6 @@ def score(predictor: Predictor, dataset: DataSet, cases: Any, **sampling: int) -
     return {
         "mean": means,
         "dice_interval": list(mean_interval(per_case, [case.subject for case in cases])),
-        "cpu_s_per_case": round(spent / len(cases), 3),
         "cases": scores,
     }
 

@@ -26,7 +26,7 @@ def default_preset(plan: Plan) -> RunSettings:
     latent_width = widths[n - 1]
     below = len(widths) - n
     label_stem = _merged(strides[:n])
-    deeper = strides[n : n + 1]
+    denoiser = _light_denoiser(plan)
     model = ModelSettings(
         dimensions=plan.dimensions,
         image_channels=len(plan.channels),
@@ -35,11 +35,9 @@ def default_preset(plan: Plan) -> RunSettings:
         image_encoder=ImageEncoderSettings(
             PyramidSettings(widths, strides, blocks=2, attention=(len(widths) - 1,)),
             context=below,
-            embedding=latent_width,
+            embedding=denoiser.embedding(plan.latent_channels),
         ),
-        denoiser=DenoiserSettings(
-            PyramidSettings((32, *(64 for _ in deeper)), (_ones(plan), *deeper), stem_width=1)
-        ),
+        denoiser=denoiser,
         decoder=DecoderSettings(PyramidSettings(widths[:n], strides[:n])),
         latent_channels=plan.latent_channels,
     )
@@ -49,6 +47,15 @@ def default_preset(plan: Plan) -> RunSettings:
         training=TrainingSettings(learning_rate=2e-3, weight_decay=0.01),
         sampling=SamplingSettings(steps=2, samples=4),
     )
+
+
+def _light_denoiser(plan: Plan) -> DenoiserSettings:
+    """One block, for the image encoder has looked far already. In planes it works on cells folded together
+    once more, whose channels fit its width; in volumes they would not."""
+    below = plan.strides[plan.latent_levels :]
+    if plan.dimensions == 2 and below:
+        return DenoiserSettings(PyramidSettings((64,), below[:1], stem_width=1))
+    return DenoiserSettings(PyramidSettings((32,), (_ones(plan),), stem_width=1))
 
 
 def paper_preset(plan: Plan) -> RunSettings:
@@ -94,6 +101,7 @@ def paper_preset(plan: Plan) -> RunSettings:
         model=model,
         loss=LossSettings(
             dice=2.0,
+            latent_draws=0,
             reconstruction=0.0,
             feature_drop=0.0,
             stop_latent_gradient=False,

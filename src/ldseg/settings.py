@@ -28,8 +28,9 @@ class NoiseSettings:
     """What the denoiser predicts."""
     min_signal: float = 1e-4
     """Lower bound of the signal power a(t); keeps the clean estimate finite. In (0, 1)."""
-    pure_noise_share: float = 0.5
-    """Share of training cases noised to t = 1, where sampling starts; the others draw t uniformly. 0 to 1."""
+    pure_noise_share: float = 0.8
+    """Share of the decoded training cases noised to t = 1, where sampling starts; the others draw t
+    uniformly. 0 to 1."""
 
     def __post_init__(self) -> None:
         _require(0 < self.min_signal < 1, "noise.min_signal", self.min_signal, "choose a value in (0, 1)")
@@ -90,13 +91,21 @@ class ImageEncoderSettings:
 
 @dataclass(frozen=True)
 class DenoiserSettings:
-    """U-Net on the latent grid; its first level has stride 1."""
+    """U-Net on the latent grid."""
 
     pyramid: PyramidSettings
     form: Literal["light", "full"] = "light"
     """light: one skip per level. full: the U-Net of DDPM, a skip per block and a middle (paper)."""
     time_features: int = 64
     """Length of the sinusoidal time embedding, even."""
+
+    def embedding(self, latent_channels: int) -> int:
+        """Channels of the embedding that the light form takes: a guess of the latent, and features for its
+        first level, which are folded by that level's strides."""
+        folded = 1
+        for stride in self.pyramid.strides[0]:
+            folded *= stride
+        return latent_channels + self.pyramid.widths[0] // folded
 
 
 @dataclass(frozen=True)
@@ -152,11 +161,14 @@ class LossSettings:
     """Weight of 1 - soft Dice beside the cross-entropy."""
     latent: float = 1.0
     """Weight of the mean squared error of the denoiser's prediction."""
+    latent_draws: int = 1
+    """Further noisy latents of each case, at any time, on which the denoiser alone is trained: cheap, and it
+    leaves what is decoded to the times where the image is needed. 0 or more."""
     reconstruction: float = 1.0
     """Weight of the segmentation loss of the decoded clean latent, without image features; 0: none."""
     reconstruction_share: float = 0.15
     """Share of the cases that the reconstruction term decodes, on average over steps. In (0, 1]."""
-    feature_drop: float = 0.15
+    feature_drop: float = 0.0
     """Probability per case that the decoder goes without image features, so that it listens to the latent."""
     stop_latent_gradient: bool = True
     """Whether what the denoiser sees and aims at is kept from moving the label encoder: a latent that is easy

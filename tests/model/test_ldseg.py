@@ -109,3 +109,21 @@ def test_the_unet_is_the_same_without_a_latent(plan: Plan) -> None:
     unet.loss(x, y, PRESETS["default"](plan).loss).total.backward()
     assert all(p.grad is not None for p in unet.parameters())
     assert unet.decode(torch.empty(0), unet.condition(x)).shape == (2, 3, *plan.patch)
+
+
+def test_the_reconstruction_term_takes_its_share_of_the_cases_on_average(plan: Plan) -> None:
+    model = build(plan, "default")
+    x, y = batch_of(plan)
+    settings = replace(PRESETS["default"](plan).loss, reconstruction_share=0.25)
+    found = [
+        "reconstruction" in model.loss(x, y, settings, torch.Generator().manual_seed(seed)).parts
+        for seed in range(40)
+    ]
+    assert 10 <= sum(found) <= 30  # half of the steps decode one of the two cases
+
+
+def test_an_embedding_that_the_denoiser_cannot_split_is_refused(plan: Plan) -> None:
+    settings = PRESETS["default"](plan).model
+    wrong = replace(settings, image_encoder=replace(settings.image_encoder, embedding=3))
+    with pytest.raises(ValueError, match=r"image_encoder.embedding is 3; the denoiser takes \d+"):
+        LDSeg.from_settings(wrong)

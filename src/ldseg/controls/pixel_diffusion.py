@@ -17,7 +17,7 @@ from torch import Tensor
 from ldseg.diffusion.parameterisation import PARAMETERISATIONS
 from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, ignore
 from ldseg.diffusion.schedule import add_noise, draw_times, expand_to, make_schedule
-from ldseg.model.blocks import depth_to_space, space_to_depth
+from ldseg.model.blocks import convolution, depth_to_space, space_to_depth
 from ldseg.model.denoiser import Denoiser
 from ldseg.model.image_encoder import Conditioning
 from ldseg.model.label_encoder import one_hot
@@ -46,13 +46,16 @@ class PixelDiffusion(Segmenter):
         self.signal = make_schedule(settings.noise.schedule, settings.noise.min_signal)
         self.reading = PARAMETERISATIONS[settings.noise.parameterisation]
         self.stem_stride = pyramid.strides[0]
-        folded = replace(pyramid, strides=(self.latent_factor, *pyramid.strides[1:]))
-        self.denoiser = Denoiser(
-            settings.dimensions,
-            settings.classes * prod(self.stem_stride),
-            settings.image_channels * prod(self.stem_stride),
-            DenoiserSettings(folded, time_features=settings.denoiser.time_features),
+        folded = DenoiserSettings(
+            replace(pyramid, strides=(self.latent_factor, *pyramid.strides[1:])),
+            time_features=settings.denoiser.time_features,
         )
+        channels = settings.classes * prod(self.stem_stride)
+        embedding = folded.embedding(channels)
+        self.image_stem = convolution(
+            settings.dimensions, settings.image_channels * prod(self.stem_stride), embedding
+        )
+        self.denoiser = Denoiser(settings.dimensions, channels, embedding, folded)
 
     def loss(
         self, x: Tensor, y: Tensor, settings: LossSettings, generator: torch.Generator | None = None
@@ -71,8 +74,8 @@ class PixelDiffusion(Segmenter):
         return Losses(total, {"segmentation": segmentation.detach(), "latent": latent.detach()})
 
     def condition(self, x: Tensor) -> Conditioning:
-        """The image itself, in the denoiser's folded form; nothing is computed ahead of the steps."""
-        return Conditioning(space_to_depth(x, self.stem_stride), ())
+        """The image itself, folded and through one convolution: the rest is computed at every step."""
+        return Conditioning(self.image_stem(space_to_depth(x, self.stem_stride)), ())
 
     def draw(
         self,

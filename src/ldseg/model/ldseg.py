@@ -7,6 +7,7 @@ z0^ = denoiser(z_t, c, t)  logits = label decoder(z0^)
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -69,29 +70,37 @@ class LDSeg(Segmenter):
     def loss(
         self, x: Tensor, y: Tensor, settings: LossSettings, generator: torch.Generator | None = None
     ) -> Losses:
+        cases = x.shape[0]
         z0 = self.label_encoder(y)
         conditioning = self.image_encoder(x)
-        t = draw_times(x.shape[0], self.settings.noise.pure_noise_share, generator, x.device)
-        noise = torch.randn(z0.shape, generator=generator, device=z0.device)
         aim = z0.detach() if settings.stop_latent_gradient else z0
-        z = add_noise(aim, noise, t, self.signal)
-        a = expand_to(self.signal(t), z0)
-        prediction = self.denoiser(z, conditioning.embedding, t)
-        clean = self.reading.clean(prediction, z, a)
-        to_decode = clean if settings.decode == "clean" else z - implied_noise(z, clean, a)
-        keep = torch.rand(x.shape[0], generator=generator, device=x.device) >= settings.feature_drop
+        noised = self._noise(aim, 1 + settings.latent_draws, generator)
+        embedding = conditioning.embedding.repeat(1 + settings.latent_draws, *(1,) * (z0.ndim - 1))
+        prediction = self.denoiser(noised.z, embedding, noised.t)
+        latent = functional.mse_loss(prediction, self.reading.target(noised.aim, noised.noise, noised.a))
 
-        alone = z0[: _count_reconstructed(z0.shape[0], settings, generator)]
+        z, a = noised.z[:cases], noised.a[:cases]
+        clean = self.reading.clean(prediction[:cases], z, a)
+        to_decode = clean if settings.decode == "clean" else z - implied_noise(z, clean, a)
+        keep = torch.rand(cases, generator=generator, device=x.device) >= settings.feature_drop
+        alone = z0[: _count_reconstructed(cases, settings, generator)]
         logits = self.decoder(torch.cat([to_decode, alone]), conditioning.features, keep)
-        cases = x.shape[0]
         segmentation = segmentation_loss(logits[:cases], y, settings.dice)
-        latent = functional.mse_loss(prediction, self.reading.target(aim, noise, a))
         total = segmentation + settings.latent * latent
         parts = {"segmentation": segmentation, "latent": latent}
         if len(alone) > 0:
             parts["reconstruction"] = segmentation_loss(logits[cases:], y[: len(alone)], settings.dice)
             total = total + settings.reconstruction * parts["reconstruction"]
         return Losses(total, {name: part.detach() for name, part in parts.items()})
+
+    def _noise(self, z0: Tensor, draws: int, generator: torch.Generator | None) -> _Noised:
+        """The first draw of all cases mostly where sampling starts, the others at any time."""
+        cases, share = z0.shape[0], self.settings.noise.pure_noise_share
+        shares = [share, *(0.0 for _ in range(draws - 1))]
+        t = torch.cat([draw_times(cases, share, generator, z0.device) for share in shares])
+        aim = z0.repeat(draws, *(1,) * (z0.ndim - 1))
+        noise = torch.randn(aim.shape, generator=generator, device=z0.device)
+        return _Noised(aim, noise, t, expand_to(self.signal(t), aim), add_noise(aim, noise, t, self.signal))
 
     def condition(self, x: Tensor) -> Conditioning:
         return self.image_encoder(x)
@@ -119,6 +128,19 @@ class LDSeg(Segmenter):
     def reconstruct(self, y: Tensor) -> Tensor:
         """Logits of decode(encode(y)) without the image: the autoencoder's ceiling."""
         return self.decoder(self.label_encoder(y))
+
+
+@dataclass(frozen=True)
+class _Noised:
+    """Latents on their way to noise: (draws * B, C, *S / f), the cases in their order, draw after draw."""
+
+    aim: Tensor
+    """z0, with the gradient that the denoiser's loss may send through it."""
+    noise: Tensor
+    t: Tensor
+    a: Tensor
+    """Signal power, for each latent."""
+    z: Tensor
 
 
 def _count_reconstructed(cases: int, settings: LossSettings, generator: torch.Generator | None) -> int:

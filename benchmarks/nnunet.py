@@ -1,0 +1,189 @@
+"""How accurate is nnU-Net v2, as it comes from PyPI, after the same training time on the same cases?
+
+    python -m venv VENV && VENV/bin/pip install nnunetv2
+    python benchmarks/nnunet.py --data hippocampus --data-root FOLDER --work FOLDER --nnunet VENV --minutes 20
+
+It plans, preprocesses, trains and predicts by its own commands in its own environment; only the end of its
+training is set from outside (`nnunet_trainer/budgeted.py`). Its answers, with its own mirroring at
+prediction, are scored by ldseg's evaluation on the test cases of `accuracy.py`. Planning and preprocessing
+are free of charge, for both. Augmentation runs in the training process: its CPU time counts, as elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accuracy import score_predictions
+from ldseg.data.cases import Case
+from ldseg.data.datasets import DataSet, load_image, load_labels
+from ldseg.data.formats import read_volume, write_volume
+from ldseg.data.volumes import Volume
+from records import commit, write_result
+from sets import open_set
+
+NUMBER = 900
+NAME = f"Dataset{NUMBER}_benchmark"
+TRAINER = "BudgetedTrainer"
+
+
+def main() -> None:
+    arguments = parse()
+    name = f"accuracy-{arguments.data}-nnunet-default-seed{arguments.seed}-{arguments.minutes:g}min"
+    dataset, splits = open_set(arguments.data, arguments.data_root)
+    names = splits.part("all").train
+    test = [case for case in dataset.cases if case.name in splits.test]
+    tool = Tool(arguments.nnunet / "bin", arguments.work / name)
+    configuration = "3d_fullres" if dataset.axes == "zyx" else "2d"
+    if not (tool.work / "prepared").is_file():
+        write_raw(tool.raw, dataset, [case for case in dataset.cases if case.name in names])
+        tool("nnUNetv2_plan_and_preprocess", "-d", NUMBER, "-c", configuration, "-np", 1, "-npfp", 1)
+        (tool.work / "prepared").touch()
+    model = tool.train(configuration, 60 * arguments.minutes * arguments.cores)
+    spent = tool.predict(configuration, dataset, test)
+    predicted = {case.name: tool.answer(dataset, case) for case in test}
+    own = score_predictions(dataset, test, predicted)
+    own["cpu_s_per_case"] = round(spent / len(test), 3)
+    result = {
+        "benchmark": "accuracy",
+        "data": arguments.data,
+        "split": f"seed 0, {len(names)} train, {len(test)} test, by subject",
+        "model": "nnunet",
+        "preset": "default",
+        "seed": arguments.seed,
+        "budget_minutes": arguments.minutes,
+        "cores": arguments.cores,
+        "command": f"python benchmarks/nnunet.py --data-root DATA --work WORK --nnunet VENV "
+        f"--data {arguments.data} --minutes {arguments.minutes:g} --cores {arguments.cores}"
+        f" --seed {arguments.seed}",
+        "commit": commit(),
+        "version": tool.version(),
+        "training": {"steps": model["iterations"], "training_cases": len(names)},
+        "peak_rss_gb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6, 3),
+        "own": own,
+        "steps": {},
+        "autoencoder": None,
+    }
+    print(write_result(name, result), json.dumps(own["mean"]))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
+    parser.add_argument("--nnunet", type=Path, required=True, help="its virtual environment")
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0, help="a name for the run: nnU-Net draws its own")
+    return parser.parse_args()
+
+
+class Tool:
+    """nnU-Net's commands, in a folder of their own."""
+
+    def __init__(self, commands: Path, work: Path) -> None:
+        self.commands, self.work = commands.absolute(), work.absolute()
+        self.raw = self.work / "raw" / NAME
+        self.images, self.answers = self.work / "test", self.work / "answers"
+        for folder in (self.raw, self.images, self.answers):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, command: str, *words: object, **environment: str) -> None:
+        places = {"raw": "raw", "preprocessed": "preprocessed", "results": "results"}
+        variables = {f"nnUNet_{key}": str(self.work / folder) for key, folder in places.items()}
+        variables |= {"nnUNet_extTrainer": str(Path(__file__).parent / "nnunet_trainer")}
+        variables |= {"nnUNet_n_proc_DA": "1", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
+        path = f"{self.commands}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, **variables, **environment, "PATH": path}
+        environment.pop("PYTHONPATH", None)
+        subprocess.run([self.commands / command, *map(str, words)], env=environment, check=True)
+
+    def train(self, configuration: str, seconds: float) -> dict[str, Any]:
+        """Train, or go on training; what its trainer says of the end."""
+        folder = self.work / "results" / NAME / f"{TRAINER}__nnUNetPlans__{configuration}" / "fold_all"
+        if not (folder / "checkpoint_final.pth").is_file():
+            words = (NUMBER, configuration, "all", "-tr", TRAINER, "-device", "cpu")
+            more = ("--c",) if (folder / "checkpoint_latest.pth").is_file() else ()
+            self("nnUNetv2_train", *words, *more, NNUNET_CPU_SECONDS=str(seconds), nnUNet_n_proc_DA="0")
+        return json.loads((folder / "budget.json").read_text())
+
+    def predict(self, configuration: str, dataset: DataSet, cases: list[Case]) -> float:
+        """Predict the cases; CPU seconds."""
+        for case in cases:
+            write_image(self.images, dataset, case)
+        words = ("-d", NUMBER, "-c", configuration, "-f", "all", "-tr", TRAINER, "-device", "cpu")
+        folders = ("-i", self.images, "-o", self.answers)
+        before = children_seconds()
+        self("nnUNetv2_predict", *folders, *words, "-npp", 1, "-nps", 1)
+        return children_seconds() - before
+
+    def answer(self, dataset: DataSet, case: Case) -> Volume:
+        """Its label map of a case with the set's own ids, on the case's own grid."""
+        reference = load_labels(dataset, case)[0]
+        ids = np.array(list(dataset.classes.values()))
+        found = read_volume(self.answers / f"{case.name}{ending(dataset)}", "labels", dataset.axes)
+        return reference.with_array(ids[found.array], "labels")
+
+    def version(self) -> str:
+        """Of nnunetv2."""
+        words = [
+            self.commands / "python",
+            "-c",
+            "from importlib.metadata import version as v; print(v('nnunetv2'))",
+        ]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def children_seconds() -> float:
+    spent = os.times()
+    return spent.children_user + spent.children_system
+
+
+def ending(dataset: DataSet) -> str:
+    """The file format that nnU-Net is given."""
+    return ".nii.gz" if dataset.axes == "zyx" else ".png"
+
+
+def write_raw(folder: Path, dataset: DataSet, cases: list[Case]) -> None:
+    """The training cases in nnU-Net's layout, ids counted from 0."""
+    for part in ("imagesTr", "labelsTr"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    ids = list(dataset.classes.values())
+    for case in cases:
+        write_image(folder / "imagesTr", dataset, case)
+        labels = load_labels(dataset, case)[0]
+        counted = sum((labels.array == number) * place for place, number in enumerate(ids))
+        counted = np.asarray(counted, np.uint8)
+        if dataset.ignore_id is not None:
+            counted[labels.array == dataset.ignore_id] = len(ids)
+        volume = labels.with_array(counted, "labels")
+        write_volume(folder / "labelsTr" / f"{case.name}{ending(dataset)}", volume)
+    labels_of = {name: place for place, name in enumerate(dataset.classes)}
+    if dataset.ignore_id is not None:
+        labels_of["ignore"] = len(ids)
+    about = {
+        "channel_names": {str(n): name for n, name in enumerate(dataset.channel_names)},
+        "labels": labels_of,
+        "numTraining": len(cases),
+        "file_ending": ending(dataset),
+    }
+    (folder / "dataset.json").write_text(json.dumps(about))
+
+
+def write_image(folder: Path, dataset: DataSet, case: Case) -> None:
+    image = load_image(dataset, case)
+    if dataset.axes != "zyx":
+        image = image.with_array(image.array.astype(np.uint8), "image")
+    write_volume(folder / f"{case.name}_0000{ending(dataset)}", image)
+
+
+if __name__ == "__main__":
+    main()
