@@ -18,6 +18,7 @@ from PIL import Image
 
 from ldseg.data.volumes import Volume
 from ldseg.reporting.palette import class_colour
+from ldseg.viewer.nifti import LONGEST
 from ldseg.viewer.server import ViewerServer
 from ldseg.viewer.session import Session
 
@@ -114,13 +115,18 @@ def a_block_left_in_front_above() -> tuple[Volume, NDArray[np.int16]]:
     return image, stored
 
 
+@pytest.mark.parametrize("longest", [LONGEST, 12])
 def test_a_volume_is_seen_the_right_way_round_in_true_proportions(
-    browser: Page, make_session: MakeSession, serve: Serve
+    browser: Page, make_session: MakeSession, serve: Serve, monkeypatch: pytest.MonkeyPatch, longest: int
 ) -> None:
     """As radiologists look: the patient's left is on the right; front or head is up."""
+    monkeypatch.setattr("ldseg.viewer.nifti.LONGEST", longest)  # a larger volume is thinned
     image, labels = a_block_left_in_front_above()
     opened(browser, serve(with_labels(make_session("zyx", image=image), labels)).address)
+    thinned = "one voxel in 2" in browser.run("document.getElementById('facts').textContent")
+    assert thinned == (longest == 12)
     labels_alone(browser)
+    put(browser, "smooth", False)
     seen = close_to(*class_colour(0))
     sizes = {"transverse": (6, 8), "coronal": (12, 8), "sagittal": (12, 6)}
     for view, (height, width) in sizes.items():
@@ -248,6 +254,7 @@ def test_from_the_command_to_more_samples_without_a_network(
         assert browser.run("document.getElementById('which-sample').max") == "6"
         put(browser, "which-sample", 6)
         browser.wait_for("document.getElementById('readout').textContent.includes('sample 7')")
+        assert browser.run("document.getElementById('see-sample').checked")
         viewer.send_signal(signal.SIGINT)
         assert viewer.wait(60) == 0
         assert viewer.stderr is not None

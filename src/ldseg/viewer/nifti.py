@@ -31,16 +31,21 @@ def thinning(shape: Sequence[int], axes: Axes) -> tuple[int, ...]:
     step = 1
     while True:
         steps = tuple(1 if axis == "t" else step for axis in axes)
-        thinned = [-(-n // s) for n, s in zip(shape, steps, strict=True)]
-        spatial = [n for n, axis in zip(thinned, axes, strict=True) if axis != "t"]
-        if max(spatial) <= LONGEST and (prod(thinned) <= MOST or max(spatial) == 1):
+        left = [-(-n // s) for n, s in zip(shape, steps, strict=True)]
+        spatial = [n for n, axis in zip(left, axes, strict=True) if axis != "t"]
+        if max(spatial) <= LONGEST and (prod(left) <= MOST or max(spatial) == 1):
             return steps
         step += 1
 
 
+def thinned(array: NDArray[Any], steps: Sequence[int]) -> NDArray[Any]:
+    """Every `steps`-th voxel of (*S) or (*S, 3)."""
+    return array[tuple(slice(None, None, step) for step in steps)]
+
+
 def to_nifti(array: NDArray[Any], grid: Volume, steps: Sequence[int]) -> bytes:
     """`array` (*S), or (*S, 3) colours, on the grid of `grid`, with every `steps`-th voxel."""
-    kept = array[tuple(slice(None, None, step) for step in steps)]
+    kept = thinned(array, steps)
     if kept.ndim > len(steps):
         kept = np.ascontiguousarray(kept).view(_COLOUR)[..., 0]
     flipped = kept.T if grid.axes == "zyx" else kept.T[:, :, None]  # (X, Y, Z) or (X, Y, 1[, T])

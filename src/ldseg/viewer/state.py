@@ -8,7 +8,7 @@ from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import to_canonical
 from ldseg.reporting.palette import class_colour, css
 from ldseg.viewer.layers import Layer, palette
-from ldseg.viewer.nifti import thinning
+from ldseg.viewer.nifti import thinned, thinning
 from ldseg.viewer.session import Session
 
 _UNITS = {"yx": "mm²", "zyx": "mm³", "tyx": "mm² summed over frames"}
@@ -44,16 +44,13 @@ def _start(session: Session) -> list[int]:
     """Where to look first: along each axis, in canonical order, the slice with most of the structures; in
     voxels that are shown."""
     image = session.image
-    orientation = orientation_of(image)
-    structures = to_canonical(session.answer.layers["labels"].array[None] > 0, orientation)[0]
-    steps = orientation.permuted(thinning(image.shape, image.axes))
+    labels = thinned(session.answer.layers["labels"].array, thinning(image.shape, image.axes))
+    structures = to_canonical(labels[None] > 0, orientation_of(image))[0]
     if not structures.any():
-        return [n // 2 // step for n, step in zip(structures.shape, steps, strict=True)]
-    place: list[int] = []
-    for axis, step in enumerate(steps):
-        areas = structures.sum(axis=tuple(other for other in range(structures.ndim) if other != axis))
-        place.append(int(areas.argmax()) // step)
-    return place
+        return [n // 2 for n in structures.shape]
+    every = range(structures.ndim)
+    areas = (structures.sum(axis=tuple(other for other in every if other != axis)) for axis in every)
+    return [int(area.argmax()) for area in areas]
 
 
 def _structures(session: Session) -> list[dict[str, Any]]:

@@ -27,9 +27,9 @@ class Viewer {
   }
 
   async start(canvas) {
+    this.showControls();
     await this.scene.start(canvas);
     await this.refresh(GROUPS);
-    this.showControls();
     this.place();
     if (this.state.busy) this.follow().catch(fail);
   }

@@ -21,7 +21,7 @@ const short = (number) => Number(number.toPrecision(4)).toLocaleString("en", { m
 
 export function showFacts(state) {
   const steps = state.spacing.map(short).join(" × ");
-  const thinned = state.thinned > 1 ? `Shown is every ${state.thinned}th voxel along each axis.` : "";
+  const thinned = state.thinned > 1 ? `shown thinned: one voxel in ${state.thinned} along each axis` : "";
   document.title = `${state.name} – ldseg`;
   byId("name").textContent = state.name;
   byId("facts").replaceChildren(
@@ -37,13 +37,13 @@ export function showFacts(state) {
 
 export function showStructures(state) {
   const rows = state.structures.map((one) => {
-    const swatch = element("i", { className: "swatch" });
-    swatch.style.background = one.colour;
-    const interval = state.samples > 1 ? `${short(one.low)} to ${short(one.high)}` : "–";
+    const name = element("th", { scope: "row", textContent: one.name });
+    name.style.setProperty("--colour", one.colour);
+    const interval = state.samples > 1 ? `${short(one.low)}–${short(one.high)}` : "–";
     return element(
       "tr",
       {},
-      element("th", { scope: "row" }, swatch, one.name),
+      name,
       element("td", {}, short(one.volume)),
       element("td", {}, interval),
     );
@@ -84,30 +84,29 @@ function layerRow(group, layers, wish, palette, onChange) {
   };
   const row = element("div", { className: "row" }, element("label", {}, seen, TITLES[group]), opacity, percent);
   const choose = group === "sample" ? numberChoice : nameChoice;
-  if (layers.length > 1) row.append(choose(layers, wish, onChange));
+  const pick = (name) => { wish.name = name; wish.seen = seen.checked = true; onChange(); };
+  if (layers.length > 1) row.append(choose(layers, wish.name, pick));
   if (layers[0].colours === "heat") row.append(scale(layers[0], palette.heat));
   return row;
 }
 
-function nameChoice(layers, wish, onChange) {
+function nameChoice(layers, chosen, pick) {
   const options = layers.map((layer) => element("option", { value: layer.name, textContent: layer.title }));
   const select = element("select", {}, ...options);
-  select.value = wish.name;
+  select.value = chosen;
   select.setAttribute("aria-label", `which ${TITLES[layers[0].group]}`);
-  select.onchange = () => { wish.name = select.value; wish.seen = true; onChange(); };
+  select.onchange = () => pick(select.value);
   return element("div", { className: "choice" }, select);
 }
 
-function numberChoice(layers, wish, onChange) {
-  const at = Math.max(0, layers.findIndex((layer) => layer.name === wish.name));
+function numberChoice(layers, chosen, pick) {
+  const at = Math.max(0, layers.findIndex((layer) => layer.name === chosen));
   const told = element("output", { textContent: `${at + 1} of ${layers.length}` });
   const slider = element("input", { type: "range", min: 0, max: layers.length - 1, value: at, id: "which-sample" });
   slider.setAttribute("aria-label", "which sample");
   slider.oninput = () => {
-    wish.name = layers[slider.valueAsNumber].name;
-    wish.seen = true;
     told.textContent = `${slider.valueAsNumber + 1} of ${layers.length}`;
-    onChange();
+    pick(layers[slider.valueAsNumber].name);
   };
   return element("div", { className: "choice" }, slider, told);
 }

@@ -14,7 +14,7 @@ const OPTIONS = {
   crosshairColor: [1, 0.85, 0.29, 0.8],
   crosshairWidth: CROSSHAIR,
   crosshairWidthUnit: "percent",
-  fontColor: [0.75, 0.78, 0.82, 1],
+  fontColor: [1, 0.85, 0.29, 1],
   dragAndDropEnabled: false,
   isColorbar: false,
   show3Dcrosshair: true,
