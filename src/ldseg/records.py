@@ -10,6 +10,7 @@ import errno
 import json
 import math
 import os
+import re
 import sys
 import tempfile
 from dataclasses import MISSING, fields, is_dataclass
@@ -22,6 +23,8 @@ from ldseg.errors import InputError
 Record = TypeVar("Record")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STAGED_NAME = 24
+_STAGED = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""The prefix, and what `tempfile` puts behind it."""
 _LARGEST_JSON = 2**28
 _LARGEST_FLOAT = sys.float_info.max
 _LONGEST_VALUE = 120  # of a message
@@ -112,16 +115,26 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
         staged.chmod(0o644)
         os.replace(staged, path)
     except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise InputError(
-                f"{path}: not written, no space left on the disk; free some or choose another folder"
-            ) from error
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); check the folder and its rights"
-        ) from error
+        raise refused(path, error) from error
     finally:
         if staged is not None:
             staged.unlink(missing_ok=True)
+
+
+def refused(path: Path, error: OSError) -> InputError:
+    """What to raise when the disk refuses a file."""
+    if error.errno in _NO_SPACE:
+        finding = "not written, no space left on the disk; free some or choose another folder"
+    else:
+        finding = f"cannot be written ({error.strerror or error}); check the folder and its rights"
+    return InputError(f"{path}: {finding}")
+
+
+def forget_staged(folder: Path) -> None:
+    """Remove what a killed process left half-written in `folder`; nobody else may be writing there."""
+    for path in folder.glob(".*"):
+        if _STAGED.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def staged_prefix(path: Path) -> str:

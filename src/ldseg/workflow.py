@@ -13,6 +13,7 @@ call it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from ldseg.planning.plan import Plan, PlanSettings, make_plan, read_plan, write_
 from ldseg.presets import PRESETS
 from ldseg.records import from_json, read_versioned, to_json, with_changes, write_json_atomic
 from ldseg.settings import RunSettings
+from ldseg.sole_use import sole_use
 
 if TYPE_CHECKING:
     from ldseg.processes import Team
@@ -108,12 +110,13 @@ def train_run(
     processes that train together (`ldseg.processes.join`); `run` and `data` must be the same files for all.
 
     Raises:
-        InputError: the data or settings cannot be used, `run` holds a training already, or none to resume.
+        InputError: the data or settings cannot be used, `run` holds a training already, none to resume, or
+            another training is at work in it.
     """
     from ldseg.device import choose_device
     from ldseg.processes import ALONE
     from ldseg.saved_model import build_segmenter, check_fit, read_settings
-    from ldseg.training.run import train
+    from ldseg.training.run import forget_unfinished, train
 
     folder, team = Path(run), team or ALONE
 
@@ -123,31 +126,35 @@ def train_run(
         if resume and changes:
             given = ", ".join(changes)
             raise InputError(f"{folder}: a resumed training keeps its settings; leave out what sets {given}")
+        use.enter_context(sole_use(folder, "training"))
+        _check_folder(folder, resume)  # again: another may have been at work until now
+        forget_unfinished(folder)
         return prepare_run(Path(data), folder, options, limits, split)
 
-    prepared = team.after_first(prepare, lambda: _prepared_run(Path(data), folder))
-    if resume:
-        settings = team.checked(lambda: read_settings(folder / "settings.json"))
-        team.checked(
-            lambda: check_fit(prepared.plan, settings, build_segmenter(settings), folder / PLAN_FILE)
+    with ExitStack() as use:
+        prepared = team.after_first(prepare, lambda: _prepared_run(Path(data), folder))
+        if resume:
+            settings = team.checked(lambda: read_settings(folder / "settings.json"))
+            team.checked(
+                lambda: check_fit(prepared.plan, settings, build_segmenter(settings), folder / PLAN_FILE)
+            )
+        else:
+            wanted = changes or {}
+            settings = team.checked(lambda: make_settings(prepared.plan, preset, wanted, folder / PLAN_FILE))
+        part = prepared.splits.part(settings.training.fold)
+        on_event(
+            {
+                "event": "settings",
+                "run": str(folder),
+                "train": len(part.train),
+                "validation": len(part.validation),
+                "test": len(prepared.splits.test),
+                "budget": describe_budget(settings),
+            }
         )
-    else:
-        wanted = changes or {}
-        settings = team.checked(lambda: make_settings(prepared.plan, preset, wanted, folder / PLAN_FILE))
-    part = prepared.splits.part(settings.training.fold)
-    on_event(
-        {
-            "event": "settings",
-            "run": str(folder),
-            "train": len(part.train),
-            "validation": len(part.validation),
-            "test": len(prepared.splits.test),
-            "budget": describe_budget(settings),
-        }
-    )
-    return train(
-        prepared.dataset, prepared.plan, prepared.splits, settings, folder, resume, on_event, device, team
-    )
+        return train(
+            prepared.dataset, prepared.plan, prepared.splits, settings, folder, resume, on_event, device, team
+        )
 
 
 def prepare_run(

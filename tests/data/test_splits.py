@@ -154,5 +154,6 @@ def test_truncated_and_missing_splits_are_refused(tmp_path: Path) -> None:
 
 def test_splits_that_cannot_be_written_leave_nothing(tmp_path: Path) -> None:
     splits: Splits = make_splits(cases(["a", "b"]))
+    (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
-        write_splits(tmp_path / "nowhere" / "splits.json", splits)
+        write_splits(tmp_path / "file" / "splits.json", splits)

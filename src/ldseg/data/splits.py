@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from ldseg.data.cases import Case
 from ldseg.data.faults import file_error, listed
 from ldseg.data.tables import read_json
 from ldseg.errors import InputError
+from ldseg.records import write_bytes_atomic
 
 SPLITS_VERSION = 1
 
@@ -82,17 +82,8 @@ def make_splits(cases: Iterable[Case], seed: int = 0, folds: int = 5, test_fract
 
 def write_splits(path: Path, splits: Splits) -> None:
     """Write as JSON, whole or not at all. Raises InputError when the disk refuses."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(
-            json.dumps(asdict(splits), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-        os.replace(temporary, path)
-    except OSError as problem:
-        temporary.unlink(missing_ok=True)
-        raise file_error(
-            path, f"cannot be written ({problem.strerror})", "check the folder and its space"
-        ) from problem
+    text = json.dumps(asdict(splits), indent=1, ensure_ascii=False) + "\n"
+    write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read_splits(path: Path) -> Splits:

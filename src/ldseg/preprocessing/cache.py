@@ -32,6 +32,7 @@ from ldseg.preprocessing.prepare import prepare_image, prepare_labels
 CACHE_VERSION = 1
 FOREGROUND_SAMPLE = 2048
 """Voxels kept per class and case."""
+_PART = ".part"  # and the process that prepares it; a case's own folder ends in its hash
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 _PLAN_FIELDS = ("axes", "channels", "classes", "ignore_id", "labels_above_zero", "spacing", "resample")
 
@@ -102,11 +103,17 @@ def build_cache(
     return Cache(folder, tuple(case.name for case in cases))
 
 
+def forget_parts(folder: Path) -> None:
+    """Remove what a killed process left half-prepared in `folder`; nobody else may be preparing there."""
+    for path in folder.glob(f"*{_PART}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _build_case(dataset: DataSet, case: Case, plan: Plan, target: Path, source: str) -> None:
     """Prepare one case in a folder aside and move it into place whole."""
     image = prepare_image(load_image(dataset, case), plan, case.name).array
     raters = [prepare_labels(labels, plan, case.name) for labels in load_labels(dataset, case)]
-    aside = target.with_name(target.name + f".part{os.getpid()}")
+    aside = target.with_name(f"{target.name}{_PART}{os.getpid()}")
     try:
         aside.mkdir(parents=True, exist_ok=True)
         np.save(aside / "image.npy", np.clip(image, -_LARGEST_HALF, _LARGEST_HALF).astype(np.float16))

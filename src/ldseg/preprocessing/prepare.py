@@ -27,8 +27,8 @@ from ldseg.preprocessing.resample import resample_image, resample_labels, resamp
 
 IGNORE_INDEX = -1
 _LARGEST_GROWTH, _ALONG_AN_AXIS = 2**10, 2**6
-"""Times the image's own voxels that the network's grid may have, in all and along an axis; more is an error in
-a header's spacing."""
+"""Times the image's own voxels that the network's grid may have, in all and along an axis; more comes of a
+wrong spacing in a header."""
 _COPIES = 3
 """Of the prepared image that resampling takes."""
 

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ldseg.errors import InputError
-from ldseg.records import write_bytes_atomic
+from ldseg.records import from_json, write_bytes_atomic
 
 STATE_FILE = Path("state") / "training.safetensors"
 _VERSION = 1
@@ -78,8 +78,11 @@ def load_state(
         average.load_state_dict(_below("average.", tensors))
     except RuntimeError as error:
         raise InputError(f"{path}: does not fit settings.json beside it; {remedy}") from error
-    _load_optimiser(optimiser, model, _below("optimiser.", tensors))
-    return Counters(**json.loads(metadata["counters"]))
+    try:
+        _load_optimiser(optimiser, model, _below("optimiser.", tensors))
+        return from_json(Counters, json.loads(metadata["counters"]), str(path))
+    except (LookupError, RecursionError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: the training state is damaged ({error!r}); {remedy}") from error
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from ldseg.records import write_bytes_atomic
+from ldseg.records import refused, write_bytes_atomic
 
 LOG_FILE = "log.jsonl"
 CURVES_FILE = "curves.png"
@@ -15,9 +16,13 @@ Record = dict[str, Any]
 
 
 def append_record(folder: Path, record: Record) -> None:
-    """One line at the end of the log."""
-    with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    """One line at the end of the log. Raises InputError when the disk refuses."""
+    path = folder / LOG_FILE
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise refused(path, error) from error
 
 
 def read_records(folder: Path) -> list[Record]:
@@ -42,7 +47,7 @@ def forget_after(folder: Path, step: int) -> None:
 
 
 def draw_curves(folder: Path) -> None:
-    """Losses and validation Dice over the steps, to curves.png."""
+    """Losses and validation Dice over the steps, to curves.png. Raises InputError when the disk refuses."""
     from matplotlib.figure import Figure
 
     records = read_records(folder)
@@ -62,4 +67,6 @@ def draw_curves(folder: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.has_data():
             axes.legend()
-    figure.savefig(folder / CURVES_FILE, dpi=120)
+    picture = BytesIO()
+    figure.savefig(picture, dpi=120, format="png")
+    write_bytes_atomic(folder / CURVES_FILE, picture.getvalue())

@@ -22,13 +22,14 @@ from ldseg.data.splits import Splits, write_splits
 from ldseg.device import choose_device, memory_format
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.cache import Cache, build_cache
+from ldseg.preprocessing.cache import Cache, build_cache, forget_parts
 from ldseg.processes import ALONE, Team
-from ldseg.saved_model import build_segmenter, save_model
+from ldseg.records import forget_staged
+from ldseg.saved_model import SETTINGS_FILE, build_segmenter, save_model, write_settings
 from ldseg.settings import RunSettings
 from ldseg.training.budget import Budget, make_budget
 from ldseg.training.card import write_card
-from ldseg.training.checkpoint import Counters, load_state, save_state
+from ldseg.training.checkpoint import STATE_FILE, Counters, load_state, save_state
 from ldseg.training.distributed import start_equal
 from ldseg.training.ema import copy_for_average
 from ldseg.training.interruption import listen_for_stop
@@ -37,6 +38,7 @@ from ldseg.training.loop import Learner, make_optimiser
 from ldseg.training.validate import Validation, validate
 from ldseg.training.visits import Visits, batches, central_patch
 
+CACHE_FOLDER = "cache"
 _LOG_EVERY = 10  # steps per line of losses
 OnEvent = Callable[[Record], None]
 
@@ -86,7 +88,7 @@ def train(
     team.first_does(lambda: _write_splits(run_folder, splits))
     wanted = set(part.train) | set(part.validation)
     cases = [case for case in dataset.cases if case.name in wanted]
-    cache = _build_cache(dataset, cases, plan, run_folder / "cache", on_event, team)
+    cache = _build_cache(dataset, cases, plan, run_folder / CACHE_FOLDER, on_event, team)
     device = team.checked(lambda: choose_device(team.device_name(device_name)))
     run = _Run(plan, settings, run_folder, cache, _learner(settings, device, team), on_event)
     return run.train(part.train, part.validation, resume, str(dataset.root.name))
@@ -129,6 +131,13 @@ def _learner(settings: RunSettings, device: torch.device, team: Team) -> Learner
     return Learner(model, average, make_optimiser(model, settings.training), settings, device, team)
 
 
+def forget_unfinished(run_folder: Path) -> None:
+    """Remove what a killed training left half-written; nobody else may be at work in the folder."""
+    for folder in (run_folder, run_folder / "best", (run_folder / STATE_FILE).parent):
+        forget_staged(folder)
+    forget_parts(run_folder / CACHE_FOLDER)
+
+
 class _Run:
     """One training in one folder."""
 
@@ -155,6 +164,8 @@ class _Run:
         if resume:
             self.counters = self.team.checked(self._load)
             budget.step, budget.spent = self.counters.step, self.counters.spent
+        else:
+            self.team.first_does(lambda: write_settings(self.folder / SETTINGS_FILE, self.settings))
         self.card = write_card(self.plan, self.settings, data_name, train_names)
         watched = [
             central_patch(self.cache, name, self.plan)
@@ -226,7 +237,11 @@ class _Run:
 
     def _load(self) -> Counters:
         learner = self.learner
-        counters = load_state(self.folder, learner.model, learner.average, learner.optimiser)
+        begun, saved = ((self.folder / file).is_file() for file in (SETTINGS_FILE, STATE_FILE))
+        if begun and not saved:  # it was killed before its first checkpoint
+            counters = Counters()
+        else:
+            counters = load_state(self.folder, learner.model, learner.average, learner.optimiser)
         if self.team.first:
             forget_after(self.folder, counters.step)
         return counters
