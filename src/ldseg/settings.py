@@ -26,6 +26,10 @@ class NoiseSettings:
     """Signal power over time; cosine after Nichol & Dhariwal 2021, the others by their noise rate beta(t)."""
     parameterisation: Literal["noise", "clean", "velocity"] = "clean"
     """What the denoiser predicts."""
+    shift: float = 1.0
+    """What the schedule's ratio of signal to noise is divided by, in amplitudes. The channels and neighbours of
+    a latent cell say the same thing many times, so that it can be read at noise levels where a single number
+    could not: without a shift all is decided in the first instant of sampling. Above 0."""
     min_signal: float = 1e-4
     """Lower bound of the signal power a(t); keeps the clean estimate finite. In (0, 1)."""
     pure_noise_share: float = 0.8

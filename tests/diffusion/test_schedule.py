@@ -48,3 +48,9 @@ def test_times_start_at_pure_noise_and_end_clean(steps: int) -> None:
 def test_no_steps_are_refused() -> None:
     with pytest.raises(ValueError, match="steps is 0"):
         even_times(0)
+
+
+def test_a_shift_divides_the_ratio_of_signal_to_noise() -> None:
+    t = torch.linspace(0.1, 0.9, 9)
+    plain, shifted = (make_schedule("cosine", 1e-6, shift)(t) for shift in (1.0, 8.0))
+    torch.testing.assert_close(shifted / (1 - shifted), plain / (1 - plain) / 64)

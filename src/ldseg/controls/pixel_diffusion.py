@@ -43,7 +43,9 @@ class PixelDiffusion(Segmenter):
         self.latent_channels = settings.classes
         self.latent_factor = (1,) * settings.dimensions
         self.image_factor = pyramid.factor
-        self.signal = make_schedule(settings.noise.schedule, settings.noise.min_signal)
+        self.signal = make_schedule(
+            settings.noise.schedule, settings.noise.min_signal, settings.noise.shift
+        )
         self.reading = PARAMETERISATIONS[settings.noise.parameterisation]
         self.stem_stride = pyramid.strides[0]
         folded = DenoiserSettings(

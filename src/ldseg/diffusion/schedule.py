@@ -44,8 +44,9 @@ def quadratic(t: Tensor) -> Tensor:
 SCHEDULES: dict[str, Schedule] = {"cosine": cosine, "linear": linear, "quadratic": quadratic}
 
 
-def make_schedule(name: str, min_signal: float) -> Schedule:
-    """The named schedule, never below `min_signal`.
+def make_schedule(name: str, min_signal: float, shift: float = 1.0) -> Schedule:
+    """The named schedule with the ratio of signal to noise (amplitudes) divided by `shift`, never below
+    `min_signal` (Hoogeboom et al. 2023, section 3.1).
 
     Raises:
         ValueError: no schedule has this name.
@@ -53,7 +54,12 @@ def make_schedule(name: str, min_signal: float) -> Schedule:
     if name not in SCHEDULES:
         raise ValueError(f"noise.schedule is {name!r}; choose one of {', '.join(SCHEDULES)}")
     chosen = SCHEDULES[name]
-    return lambda t: chosen(t).clamp(min_signal, 1.0)
+
+    def shifted(t: Tensor) -> Tensor:
+        a = chosen(t)
+        return (a / (a + shift**2 * (1 - a))).clamp(min_signal, 1.0)
+
+    return shifted
 
 
 def expand_to(values: Tensor, like: Tensor) -> Tensor:

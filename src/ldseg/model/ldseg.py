@@ -39,7 +39,9 @@ class LDSeg(Segmenter):
         self.latent_channels = latent
         self.latent_factor = settings.label_encoder.factor
         self.image_factor = _common_factor(settings)
-        self.signal = make_schedule(settings.noise.schedule, settings.noise.min_signal)
+        self.signal = make_schedule(
+            settings.noise.schedule, settings.noise.min_signal, settings.noise.shift
+        )
         self.reading = PARAMETERISATIONS[settings.noise.parameterisation]
         self.label_encoder = LabelEncoder(
             d,
