@@ -25,7 +25,7 @@ class NoiseSettings:
     schedule: Literal["cosine", "linear", "quadratic"] = "cosine"
     """Signal power over time; cosine after Nichol & Dhariwal 2021, the others by their noise rate beta(t)."""
     parameterisation: Literal["noise", "clean", "velocity"] = "clean"
-    """What the denoiser predicts."""
+    """What the full form of the denoiser predicts; the light one always makes a clean estimate."""
     shift: float = 1.0
     """What the schedule's ratio of signal to noise is divided by, in amplitudes. The channels and neighbours of
     a latent cell say the same thing many times, so that it can be read at noise levels where a single number
@@ -104,12 +104,12 @@ class DenoiserSettings:
     """Length of the sinusoidal time embedding, even."""
 
     def embedding(self, latent_channels: int) -> int:
-        """Channels of the embedding that the light form takes: a guess of the latent, and features for its
-        first level, which are folded by that level's strides."""
+        """Channels of the embedding that the light form takes: a guess of the latent, how far it may be off, and
+        features for the first level, which are folded by that level's strides."""
         folded = 1
         for stride in self.pyramid.strides[0]:
             folded *= stride
-        return latent_channels + self.pyramid.widths[0] // folded
+        return 2 * latent_channels + self.pyramid.widths[0] // folded
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,8 @@ class PixelDiffusion(Segmenter):
         self.latent_channels = settings.classes
         self.latent_factor = (1,) * settings.dimensions
         self.image_factor = pyramid.factor
-        self.signal = make_schedule(
-            settings.noise.schedule, settings.noise.min_signal, settings.noise.shift
-        )
-        self.reading = PARAMETERISATIONS[settings.noise.parameterisation]
+        self.signal = make_schedule(settings.noise.schedule, settings.noise.min_signal, settings.noise.shift)
+        self.reading = PARAMETERISATIONS["clean"]
         self.stem_stride = pyramid.strides[0]
         folded = DenoiserSettings(
             replace(pyramid, strides=(self.latent_factor, *pyramid.strides[1:])),
@@ -57,7 +55,7 @@ class PixelDiffusion(Segmenter):
         self.image_stem = convolution(
             settings.dimensions, settings.image_channels * prod(self.stem_stride), embedding
         )
-        self.denoiser = Denoiser(settings.dimensions, channels, embedding, folded)
+        self.denoiser = Denoiser(settings.dimensions, channels, embedding, folded, self.signal)
 
     def loss(
         self, x: Tensor, y: Tensor, settings: LossSettings, generator: torch.Generator | None = None

@@ -1,17 +1,26 @@
 """The denoiser: a small U-Net on the latent grid (Zaman et al. 2026, the conditional denoiser).
 
-It is the only module that every step calls, so it is small. What the image says is made ready once: a part of
-the embedding is a first guess of the clean latent, which goes straight to the output, the other is added to
-the stem's features. The U-Net finds what the noisy latent and the neighbourhood change about the guess.
+It is the only module that every step calls, so it is small. What the image says is made ready once, as three
+parts of the embedding: a guess m of the clean latent, how far it may be off (variance s at each place and
+channel), and features for the U-Net. If the latent were Gaussian around the guess, its mean given z_t would be
+
+    m + g (z_t - sqrt(a) m),    g = sqrt(a) s / v,    v = a s + 1 - a
+
+which is where the U-Net F starts from; it sees what is left, at unit size, and its output is scaled to the
+error that the Gaussian answer has (Karras et al. 2022, table 1, with the guess as the data's mean):
+
+    z0^ = m + g (z_t - sqrt(a) m) + sqrt(s (1 - a) / v) F((z_t - sqrt(a) m) / sqrt(v), features, t)
 """
 
 from __future__ import annotations
 
 from math import prod
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ldseg.diffusion.schedule import Schedule, expand_to
 from ldseg.model.blocks import (
     convolution,
     depth_to_space,
@@ -23,21 +32,29 @@ from ldseg.model.blocks import (
 from ldseg.model.pyramid import Level
 from ldseg.settings import DenoiserSettings
 
+_FIRST_SPREAD = -3.0  # logit of the variance before anything is learnt
+
 
 class Denoiser(nn.Module):
-    """z (B, C, *s), embedding (B, E, *s), t (B,) to a prediction (B, C, *s).
+    """z (B, C, *s), embedding (B, E, *s), t (B,) to the clean estimate (B, C, *s).
 
     Raises:
-        ValueError: the embedding or the first width does not fit.
+        ValueError: the embedding does not fit.
     """
 
     def __init__(
-        self, dimensions: int, latent_channels: int, embedding: int, settings: DenoiserSettings
+        self,
+        dimensions: int,
+        latent_channels: int,
+        embedding: int,
+        settings: DenoiserSettings,
+        signal: Schedule,
     ) -> None:
         super().__init__()
         wanted = settings.embedding(latent_channels)
         if embedding != wanted:
             raise ValueError(f"image_encoder.embedding is {embedding}; the denoiser takes {wanted}")
+        self.signal = signal
         pyramid, time = settings.pyramid, 4 * settings.time_features
         self.latent_channels = latent_channels
         self.stem_stride = pyramid.strides[0]
@@ -66,10 +83,24 @@ class Denoiser(nn.Module):
         self.head = convolution(dimensions, widths[0], folded, pyramid.stem_width)
 
     def forward(self, z: Tensor, embedding: Tensor, t: Tensor) -> Tensor:
+        gaussian, correction = self.parts(z, embedding, t)
+        return gaussian + correction
+
+    def parts(self, z: Tensor, embedding: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The Gaussian answer and the U-Net's correction; their sum is the clean estimate."""
+        c = self.latent_channels
+        guess, spread, said = embedding.float().tensor_split([c, 2 * c], 1)
+        a, s = expand_to(self.signal(t), z), torch.sigmoid(spread + _FIRST_SPREAD)
+        v = a * s + 1 - a
+        off = z - a.sqrt() * guess
+        gaussian = guess + a.sqrt() * s / v * off
+        left = self._network((off / v.sqrt()).to(embedding.dtype), said.to(embedding.dtype), t)
+        return gaussian, (s * (1 - a) / v).sqrt() * left.float()
+
+    def _network(self, z: Tensor, said: Tensor, t: Tensor) -> Tensor:
         time = self.time(time_embedding(t, self.time_features))
-        guess, said = embedding.tensor_split([self.latent_channels], 1)
-        h = self.stem(space_to_depth(z.to(embedding.dtype), self.stem_stride))
-        h = self.down_levels[0](h + space_to_depth(said, self.stem_stride), time)
+        h = self.stem(space_to_depth(z, self.stem_stride)) + space_to_depth(said, self.stem_stride)
+        h = self.down_levels[0](h, time)
         passed: list[Tensor] = []
         for down, level in zip(self.downs, list(self.down_levels)[1:], strict=True):
             passed.append(h)
@@ -77,5 +108,4 @@ class Denoiser(nn.Module):
         ups = zip(self.raises, reversed(self.strides), self.up_levels, strict=True)
         for raise_channels, stride, level in ups:
             h = level(passed.pop() + enlarge(raise_channels(h), stride), time)
-        change = self.head(functional.silu(self.norm(h)))
-        return (guess + depth_to_space(change, self.stem_stride)).float()
+        return depth_to_space(self.head(functional.silu(self.norm(h))), self.stem_stride)

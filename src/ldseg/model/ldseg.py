@@ -39,10 +39,9 @@ class LDSeg(Segmenter):
         self.latent_channels = latent
         self.latent_factor = settings.label_encoder.factor
         self.image_factor = _common_factor(settings)
-        self.signal = make_schedule(
-            settings.noise.schedule, settings.noise.min_signal, settings.noise.shift
-        )
-        self.reading = PARAMETERISATIONS[settings.noise.parameterisation]
+        self.signal = make_schedule(settings.noise.schedule, settings.noise.min_signal, settings.noise.shift)
+        light = settings.denoiser.form == "light"
+        self.reading = PARAMETERISATIONS["clean" if light else settings.noise.parameterisation]
         self.label_encoder = LabelEncoder(
             d,
             settings.classes,
@@ -52,8 +51,11 @@ class LDSeg(Segmenter):
             settings.linear_shortcut,
         )
         self.image_encoder = ImageEncoder(d, settings.image_channels, settings.image_encoder)
-        denoiser = Denoiser if settings.denoiser.form == "light" else FullDenoiser
-        self.denoiser = denoiser(d, latent, settings.image_encoder.embedding, settings.denoiser)
+        embedding = settings.image_encoder.embedding
+        if settings.denoiser.form == "light":
+            self.denoiser = Denoiser(d, latent, embedding, settings.denoiser, self.signal)
+        else:
+            self.denoiser = FullDenoiser(d, latent, embedding, settings.denoiser)
         reached = len(settings.image_encoder.pyramid.widths) - settings.image_encoder.context
         self.decoder = LabelDecoder(
             d,
@@ -78,11 +80,11 @@ class LDSeg(Segmenter):
         aim = z0.detach() if settings.stop_latent_gradient else z0
         noised = self._noise(aim, 1 + settings.latent_draws, generator)
         embedding = conditioning.embedding.repeat(1 + settings.latent_draws, *(1,) * (z0.ndim - 1))
-        prediction = self.denoiser(noised.z, embedding, noised.t)
+        prediction, decodable = self._predict(noised, embedding)
         latent = functional.mse_loss(prediction, self.reading.target(noised.aim, noised.noise, noised.a))
 
         z, a = noised.z[:cases], noised.a[:cases]
-        clean = self.reading.clean(prediction[:cases], z, a)
+        clean = self.reading.clean(decodable[:cases], z, a)
         to_decode = clean if settings.decode == "clean" else z - implied_noise(z, clean, a)
         keep = torch.rand(cases, generator=generator, device=x.device) >= settings.feature_drop
         alone = z0[: _count_reconstructed(cases, settings, generator)]
@@ -94,6 +96,15 @@ class LDSeg(Segmenter):
             parts["reconstruction"] = segmentation_loss(logits[cases:], y[: len(alone)], settings.dice)
             total = total + settings.reconstruction * parts["reconstruction"]
         return Losses(total, {name: part.detach() for name, part in parts.items()})
+
+    def _predict(self, noised: _Noised, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """What the denoiser says, and the same as the decoder may move it. The light form's U-Net learns from
+        the latent alone: the segmentation loss, mostly at pure noise, would teach it to ignore z_t."""
+        if isinstance(self.denoiser, FullDenoiser):
+            prediction = self.denoiser(noised.z, embedding, noised.t)
+            return prediction, prediction
+        gaussian, correction = self.denoiser.parts(noised.z, embedding, noised.t)
+        return gaussian + correction, gaussian + correction.detach()
 
     def _noise(self, z0: Tensor, draws: int, generator: torch.Generator | None) -> _Noised:
         """The first draw of all cases mostly where sampling starts, the others at any time."""
