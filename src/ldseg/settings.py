@@ -27,9 +27,9 @@ class NoiseSettings:
     parameterisation: Literal["noise", "clean", "velocity"] = "clean"
     """What the full form of the denoiser predicts; the light one always makes a clean estimate."""
     shift: float = 1.0
-    """What the schedule's ratio of signal to noise is divided by, in amplitudes. The channels and neighbours of
-    a latent cell say the same thing many times, so that it can be read at noise levels where a single number
-    could not: without a shift all is decided in the first instant of sampling. Above 0."""
+    """What the schedule's ratio of signal to noise is divided by, in amplitudes. The channels and neighbours
+    of a latent cell say the same thing many times, so that it can be read at noise levels where a single
+    number could not: without a shift all is decided in the first instant of sampling. Above 0."""
     min_signal: float = 1e-4
     """Lower bound of the signal power a(t); keeps the clean estimate finite. In (0, 1)."""
     pure_noise_share: float = 0.8
@@ -104,8 +104,8 @@ class DenoiserSettings:
     """Length of the sinusoidal time embedding, even."""
 
     def embedding(self, latent_channels: int) -> int:
-        """Channels of the embedding that the light form takes: a guess of the latent, how far it may be off, and
-        features for the first level, which are folded by that level's strides."""
+        """Channels of the embedding that the light form takes: a guess of the latent, how far it may be off,
+        and features for the first level, which are folded by that level's strides."""
         folded = 1
         for stride in self.pyramid.strides[0]:
             folded *= stride

@@ -2,7 +2,7 @@
 
 It is the only module that every step calls, so it is small. What the image says is made ready once, as three
 parts of the embedding: a guess m of the clean latent, how far it may be off (variance s at each place and
-channel), and features for the U-Net. If the latent were Gaussian around the guess, its mean given z_t would be
+channel), and features for the U-Net. Were the latent Gaussian around the guess, its mean given z_t would be
 
     m + g (z_t - sqrt(a) m),    g = sqrt(a) s / v,    v = a s + 1 - a
 
