@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Where pip finds a CPU build of torch by itself, nothing need be set; else TORCH_INDEX="--extra-index-url ADDRESS".
 TORCH_INDEX ?=
 
-.PHONY: demo test lint format docs
+.PHONY: demo test torture lint format docs
 
 demo: .venv/ready
 	rm -rf demo
@@ -13,6 +13,10 @@ demo: .venv/ready
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# Can it be broken? Some fifteen minutes on two cores; the figures go into benchmarks/results/torture.json.
+torture: .venv/ready
+	$(BIN)/python benchmarks/torture.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .

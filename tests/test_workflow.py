@@ -79,6 +79,19 @@ def test_a_second_plan_is_refused(data: Path, tmp_path: Path) -> None:
         prepare_run(data, run, split=SplitOptions(seed=3))
 
 
+def test_a_command_that_was_killed_may_be_given_again_as_it_was(data: Path, tmp_path: Path) -> None:
+    run, limits, split = tmp_path / "run", PlanSettings(batch=1), SplitOptions(test_fraction=0.2, seed=5)
+    plan_run(data, run, limits=limits, split=split)
+    first = (run / "splits.json").read_bytes()
+    (run / "data.json").unlink()
+    assert prepare_run(data, run, limits=limits, split=split).plan.batch == 1
+    assert (run / "splits.json").read_bytes() == first
+    assert prepare_run(data, run, split=SplitOptions(file=run / "splits.json")).plan.batch == 1
+    write_plan(run / "plan.json", replace(read_plan(run / "plan.json"), batch=2))
+    with pytest.raises(InputError, match="remove it to plan anew with other limits"):
+        prepare_run(data, run, limits=limits)
+
+
 def test_splits_of_another_run_are_copied(data: Path, tmp_path: Path) -> None:
     plan_run(data, tmp_path / "a", split=SplitOptions(test_fraction=0.2, seed=5))
     file = tmp_path / "a" / "splits.json"

@@ -22,7 +22,7 @@ from ldseg.data.cases import DataOptions, DataSet
 from ldseg.data.datasets import open_dataset
 from ldseg.data.splits import Splits, make_splits, read_splits, write_splits
 from ldseg.errors import InputError
-from ldseg.planning.fingerprint import take_fingerprint, write_fingerprint
+from ldseg.planning.fingerprint import read_fingerprint, take_fingerprint, write_fingerprint
 from ldseg.planning.plan import Plan, PlanSettings, make_plan, read_plan, write_plan
 from ldseg.presets import PRESETS
 from ldseg.records import from_json, read_versioned, to_json, with_changes, write_json_atomic
@@ -176,7 +176,7 @@ def prepare_run(
     if path.exists():
         plan = read_plan(path)
         _check_plan_fits(path, plan, dataset)
-        if limits not in (None, PlanSettings()):
+        if limits not in (None, PlanSettings()) and plan != _plan_again(run, dataset, limits):
             raise InputError(f"{path}: there is a plan already; remove it to plan anew with other limits")
     else:
         tested = set(splits.test)
@@ -190,6 +190,12 @@ def prepare_run(
     content = {"version": _DATA_VERSION, "root": str(dataset.root.resolve()), "options": to_json(options)}
     write_json_atomic(run / DATA_FILE, content)
     return PreparedRun(dataset, splits, plan)
+
+
+def _plan_again(run: Path, dataset: DataSet, limits: PlanSettings | None) -> Plan | None:
+    """The plan that these limits give; a command that was killed may be given again as it was."""
+    path = run / FINGERPRINT_FILE
+    return make_plan(read_fingerprint(path), dataset, limits or PlanSettings()) if path.is_file() else None
 
 
 def _prepared_run(data: Path, run: Path) -> PreparedRun:
@@ -255,11 +261,11 @@ def _data_options(path: Path, given: DataOptions | None) -> DataOptions:
 
 def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
     """Those of the run, else of a file, else new ones; all of them name cases of this set."""
-    if path.exists() and wanted != SplitOptions():
+    if path.exists() and wanted != SplitOptions() and read_splits(path) != _new_splits(dataset, wanted):
         raise InputError(f"{path}: this run has its splits; remove the file to split anew")
     source = path if path.exists() else wanted.file
     if source is None:
-        return make_splits(dataset.cases, wanted.seed, wanted.folds, wanted.test_fraction)
+        return _new_splits(dataset, wanted)
     splits = read_splits(source)
     known = {case.name for case in dataset.cases}
     named = [*splits.test, *(name for fold in splits.folds for name in (*fold.train, *fold.validation))]
@@ -269,6 +275,12 @@ def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
             f"{source}: {strange[0]} is no case of {dataset.root}; split anew without it, or give its data"
         )
     return splits
+
+
+def _new_splits(dataset: DataSet, wanted: SplitOptions) -> Splits:
+    if wanted.file is not None:
+        return read_splits(wanted.file)
+    return make_splits(dataset.cases, wanted.seed, wanted.folds, wanted.test_fraction)
 
 
 def _check_plan_fits(path: Path, plan: Plan, dataset: DataSet) -> None:

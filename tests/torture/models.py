@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import make_tiny_model
+from tiny_models import make_tiny_model
 
 _PATCHES = {"yx": 128, "zyx": 16}
 

@@ -1,0 +1,44 @@
+"""A set of small pictures with a bright square each, and the trainings that are tortured on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from volume_builders import picture, saved, volume
+
+from ldseg.data.volumes import Volume
+
+STEPS = 24
+_SHORT = (
+    *("--steps", str(STEPS), "--device", "cpu", "--training.validations", "3", "--planning.batch", "2"),
+    *("--training.save_minutes", "0.004", "--training.validation_cases", "2"),
+)
+TRAININGS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "2D": ("pictures", _SHORT),
+    "2D, patches made by a worker": ("pictures", (*_SHORT, "--training.workers", "1")),
+    "2D, U-Net": ("pictures", (*_SHORT, "--control", "unet")),
+    "3D": ("volumes", _SHORT),
+}
+"""Name to data and arguments."""
+
+
+def write_sets(folder: Path) -> None:
+    """`folder`/pictures and `folder`/volumes."""
+    for number in range(6):
+        rng = np.random.default_rng(number)
+        ids = np.zeros((32, 32), np.uint8)
+        top, left = rng.integers(2, 16, 2)
+        ids[top : top + 14, left : left + 12] = 1
+        grey = (120 * ids + rng.integers(0, 60, ids.shape)).astype(np.uint8)
+        picture(folder / "pictures" / "images" / f"p{number}.png", grey)
+        picture(folder / "pictures" / "masks" / f"p{number}.png", ids)
+        place = volume(seed=number, shape=(8, 16, 16))
+        solid = np.kron(ids[None, ::4, ::4], np.ones((8, 2, 2), np.uint8))
+        _put(folder / "volumes" / "images" / f"v{number}.nii.gz", place, solid * 100.0 + grey[0, 0])
+        _put(folder / "volumes" / "masks" / f"v{number}.nii.gz", place, solid)
+
+
+def _put(path: Path, place: Volume, voxels: np.ndarray) -> None:
+    kind = "labels" if voxels.dtype == np.uint8 else "image"
+    saved(path, place.with_array(voxels[None], kind))
