@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from runs import name_of
+from torture_tables import torture_tables
 
 Record = dict[str, Any]
 Rows = list[tuple[str, dict[str, Record]]]
@@ -59,6 +60,7 @@ TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
     "accuracy": accuracy_tables,
     "robustness": robustness_tables,
     "ablation": ablation_tables,
+    "torture": lambda records: torture_tables(records, table),
 }
 """By benchmark; each has its pair of markers in README.md."""
 

@@ -24,6 +24,7 @@ old
 Words between.
 
 <!-- robustness:begin --><!-- robustness:end --><!-- ablation:begin --><!-- ablation:end -->
+<!-- torture:begin --><!-- torture:end -->
 
 Words below.
 """
@@ -109,7 +110,7 @@ def test_no_results_give_an_empty_list_and_say_so(summary: ModuleType, folder: P
     make(summary, folder)
     assert records(folder) == []
     readme = (folder / "README.md").read_text()
-    assert readme.count("No results yet.") == 3
+    assert readme.count("No results yet.") == 4
     assert "Words between." in readme
     assert readme.startswith("Words above.")
     assert readme.endswith("Words below.\n")
@@ -268,3 +269,24 @@ def test_what_corruptions_cost_is_tabled_beside_the_control(summary: ModuleType,
     readme = (folder / "README.md").read_text()
     assert "| hippocampus, 30 minutes, seed 0 | 0.1000 | 0.3000 | 0.33 |" in readme
     assert "| mean of all | 0.1500 | 0.2500 | 0.60 |" in readme
+
+
+def test_what_was_tried_is_tabled_by_kind(summary: ModuleType, folder: Path) -> None:
+    header = dict.fromkeys(summary.KEYS) | {
+        "benchmark": "torture",
+        "split": "bounds: 3 GB",
+        "seed": 0,
+        "commit": "abc1234",
+    }
+    figures = {"faults": 0, "kills_training_kills": 50, "full_disks_times": 60}
+    for kind in ("png", "nifti_gz"):
+        figures |= {f"{kind}_tried": 200, f"{kind}_refused": 150, f"{kind}_accepted": 50}
+        figures |= {f"{kind}_faults": 0, f"{kind}_cpu_s": 1.25, f"{kind}_peak_gb": 0.5}
+    made = [{**header, "metric": metric, "value": value} for metric, value in figures.items()]
+    (folder / "results" / "torture.json").write_text(json.dumps({"benchmark": "torture", "records": made}))
+    make(summary, folder)
+    readme = (folder / "README.md").read_text()
+    assert "| nifti gz | 200 | 150 | 50 | 0 | 1.25 | 0.50 |" in readme
+    assert "| inputs of 2 kinds | 400 |" in readme
+    assert "| kill -9 of a training, each followed by resume | 50 |" in readme
+    assert "Bounds: 3 GB. Commit abc1234, seed 0." in readme
