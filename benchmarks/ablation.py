@@ -13,15 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from accuracy import autoencoder, score
-from ldseg.data.datasets import DataSet
+from ldseg.data.cases import Case
+from ldseg.data.datasets import DataSet, load_image, load_labels
 from ldseg.data.splits import Splits
+from ldseg.evaluation.metrics import evaluate_case
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import PlanSettings, make_plan
@@ -34,6 +38,7 @@ from records import commit, write_result
 from sets import open_set
 
 FOLD = 0
+SPREAD = {"steps": 8, "samples": 4}
 
 
 def main() -> None:
@@ -51,6 +56,7 @@ def main() -> None:
         "mean_dice_one_call": score(predictor, dataset, held_out, steps=1, samples=1)["mean"]["dice"],
         "mean_dice_in_training": score(predictor, dataset, learnt)["mean"]["dice"],
         "training_steps": steps,
+        **(spread(predictor, dataset, held_out) if predictor.segmenter.stochastic else {}),
         **(autoencoder(predictor, dataset, held_out) if has_latent(predictor) else {}),
     }
     common = {
@@ -110,6 +116,22 @@ def train_changed(arguments: argparse.Namespace, dataset: DataSet, splits: Split
     if ended.interrupted:
         sys.exit(130)
     return ended.steps
+
+
+def spread(predictor: Predictor, dataset: DataSet, cases: Sequence[Case]) -> dict[str, float]:
+    """How much samples differ: a posterior that can be trusted has samples as far from each other as from the
+    truth."""
+    classes = list(predictor.plan.classes)[1:]
+    truth: list[float] = []
+    pairs: list[float] = []
+    for case in cases:
+        found = predictor(load_image(dataset, case), case.name, **SPREAD, keep_samples=True)
+        pairs.append(float(np.mean([found.pairwise_dice[name] for name in classes])))
+        reference = load_labels(dataset, case)[0]
+        for sample in found.samples:
+            scores = evaluate_case(sample, reference, dataset.classes, dataset.ignore_id, 1.0)
+            truth.append(float(np.mean([scores[name].metrics["dice"] for name in classes])))
+    return {"dice_of_a_sample": float(np.mean(truth)), "dice_between_samples": float(np.mean(pairs))}
 
 
 def nested(changes: list[str]) -> dict[str, Any]:

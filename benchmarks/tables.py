@@ -17,6 +17,8 @@ _ABLATION = {
     "Dice": ("mean_dice", 4),
     "Dice of one call": ("mean_dice_one_call", 4),
     "Dice on training cases": ("mean_dice_in_training", 4),
+    "Dice of a sample": ("dice_of_a_sample", 4),
+    "Dice between samples": ("dice_between_samples", 4),
     "ceiling": ("ceiling_dice", 4),
 }
 _DIFFERENCE = "_difference_to_"
@@ -50,10 +52,15 @@ def ablation_tables(records: Sequence[Record]) -> str:
         for record in chosen:
             rows.setdefault(record["model"], {})[record["metric"]] = record
         lines = [
-            (name, *(number(found, *column) for column in _ABLATION.values())) for name, found in rows.items()
+            (name, *(number(found, *column) for column in _ABLATION.values()), _commit_of(found))
+            for name, found in rows.items()
         ]
-        parts += [title, f"Split: {chosen[0]['split']}.", table(("change", *_ABLATION), lines)]
+        parts += [title, f"Split: {chosen[0]['split']}.", table(("change", *_ABLATION, "commit"), lines)]
     return "\n\n".join(parts)
+
+
+def _commit_of(found: dict[str, Record]) -> str:
+    return str(next(iter(found.values()))["commit"])
 
 
 TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
