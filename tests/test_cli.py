@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import time
@@ -233,6 +235,76 @@ def test_what_cannot_be_done_is_one_line_and_2(
     assert run(*(places.get(word, word) for word in words)) == 2
     assert message in complaint(capsys)
     assert not list((tmp_path / "out").glob("*.safetensors"))
+
+
+def test_a_loop_of_links_is_no_folder(
+    make_model: MakeModel, data: Path, tmp_path: Path, capsys: Output
+) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    for words in (
+        ("predict", data, "-m", make_model(), "-o", loop),
+        ("predict", loop, "-m", make_model(), "-o", tmp_path / "out"),
+        ("predict", data, "-m", loop, "-o", tmp_path / "out"),
+        ("train", data, "-o", loop, "--steps", 1),
+        ("check", loop),
+    ):
+        assert run(*words) == 2
+        assert "loop" in complaint(capsys)
+
+
+def test_no_memory_and_a_refusing_system_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, data: Path, capsys: Output
+) -> None:
+    faults = {
+        MemoryError("Unable to allocate 9 TiB"): "not enough memory",
+        RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory"): "not enough memory",
+        PermissionError(13, "Permission denied", "a.png"): "a.png: Permission denied",
+    }
+    for fault, message in faults.items():
+
+        def broken(*_: object, fault: Exception = fault) -> None:
+            raise fault
+
+        monkeypatch.setattr("ldseg.data.checks.check", broken)
+        assert run("check", data) == 2
+        assert message in complaint(capsys)
+
+
+def test_names_cannot_write_lines_or_steer_the_terminal(data: Path, capsys: Output) -> None:
+    for folder in ("images", "masks"):
+        (data / folder / "p3.png").rename(data / folder / "p3\nldseg: error: \x1b[31mred.png")
+    (data / "images" / "p3\nldseg: error: \x1b[31mred.png").write_bytes(b"nonsense")
+    assert run("check", data) == 2
+    captured = capsys.readouterr()
+    assert "\x1b" not in captured.out + captured.err
+    assert captured.err.count("\nldseg: error: ") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names are Unicode there")
+def test_names_that_are_not_in_utf_8_are_named(
+    make_model: MakeModel, data: Path, tmp_path: Path, capsys: Output
+) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    for folder in ("images", "masks"):
+        (data / folder / "p3.png").rename(data / folder / name)
+    for words in (
+        ("check", data),
+        ("predict", data, "-m", make_model(), "-o", tmp_path / "out"),
+        ("predict", data / "images" / name, "-m", make_model(), "-o", tmp_path / "out"),
+        ("train", data, "-o", tmp_path / "run", "--steps", 1),
+    ):
+        assert run(*words) == 2
+        assert re.search("caf|codec can.t encode", complaint(capsys))
+
+
+def test_a_reader_that_leaves_early_is_no_fault(data: Path) -> None:
+    command = f"{sys.executable} -m ldseg.cli check {data} | head -c 1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
 
 
 def test_a_bad_case_is_listed_and_the_others_go_on(

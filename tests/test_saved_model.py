@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ldseg.errors import InputError
+from ldseg.model.segmenter import Segmenter
 from ldseg.planning.plan import read_plan
 from ldseg.presets import PRESETS
 from ldseg.saved_model import SEGMENTERS, SavedModel, build_segmenter, load_model, save_model
+from ldseg.settings import RunSettings
 
 MakeModel = Callable[..., Path]
 CPU = torch.device("cpu")
@@ -62,6 +65,28 @@ def _other_weights(folder: Path) -> None:
     shutil.copy(folder / "x" / "model.safetensors", folder)
 
 
+def _edit_model(folder: Path, **changes: object) -> None:
+    content = json.loads((folder / "settings.json").read_text())
+    content["model"] |= changes
+    (folder / "settings.json").write_text(json.dumps(content))
+
+
+def _edit_blocks(folder: Path) -> None:
+    content = json.loads((folder / "settings.json").read_text())
+    content["model"]["label_encoder"]["blocks"] = 10**9
+    (folder / "settings.json").write_text(json.dumps(content))
+
+
+def _not_finite(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    next(iter(weights.values())).view(-1)[0] = torch.nan
+    save_file(weights, folder / "model.safetensors")
+
+
+def _pickle(folder: Path) -> None:
+    torch.save({"weight": torch.zeros(3)}, folder / "model.safetensors")
+
+
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no folder": (lambda f: f.rename(f.with_name("gone")), "there is no such folder"),
     "no weights": (
@@ -72,6 +97,19 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no settings": (lambda f: (f / "settings.json").unlink(), r"settings\.json: there is no such file"),
     "truncated weights": (_truncate, r"model\.safetensors: the weights are damaged"),
     "empty weights": (lambda f: (f / "model.safetensors").write_bytes(b""), "the weights are damaged"),
+    "a pickle": (_pickle, "the weights are damaged"),
+    "weights that are no numbers": (_not_finite, "has numbers that are none"),
+    "a giant": (lambda f: _edit_model(f, latent_channels=60_000), "the weights do not fit settings.json"),
+    "more than a giant": (lambda f: _edit_model(f, latent_channels=10**12), "it must be 0 to 65536"),
+    "a negative size": (lambda f: _edit_model(f, latent_channels=-4), "latent_channels is -4; it must be"),
+    "no end of blocks": (_edit_blocks, "blocks is 1000000000; it must be 0 to 64"),
+    "nested without end": (lambda f: (f / "plan.json").write_text("[" * 10**5), "cannot be read as JSON"),
+    "an infinite number": (
+        lambda f: (f / "plan.json").write_text('{"version": 1, "spacing": [1e999]}'),
+        "1e999 is not a number",
+    ),
+    "giant ids": (lambda f: _edit(f, "plan.json", classes={"b": 0, "c": 1, "d": 10**12}), "ids beyond"),
+    "a giant patch": (lambda f: _edit(f, "plan.json", patch=[10**7, 16]), "patch.0. is 10000000; it must"),
     "other weights": (_other_weights, "the weights do not fit settings.json"),
     "newer settings": (lambda f: _edit(f, "settings.json", version=99), "is of version 99"),
     "newer plan": (lambda f: _edit(f, "plan.json", version=99), r"plan\.json.*99"),
@@ -96,6 +134,24 @@ def test_a_bad_folder_is_one_line(make_model: MakeModel, bad: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         load_model(folder, CPU)
     assert "\n" not in str(caught.value)
+
+
+def test_a_giant_is_refused_before_it_takes_memory(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_model()
+    _edit_model(folder, latent_channels=60_000)
+    devices: list[str] = []
+    usual = build_segmenter
+
+    def build(settings: RunSettings) -> Segmenter:
+        devices.append(str(torch.get_default_device()))
+        return usual(settings)
+
+    monkeypatch.setattr("ldseg.saved_model.build_segmenter", build)
+    with pytest.raises(InputError, match="do not fit"):
+        load_model(folder, CPU)
+    assert devices == ["meta"]
 
 
 def test_a_full_disk_while_saving_leaves_the_older_model_whole(

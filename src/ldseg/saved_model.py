@@ -36,6 +36,7 @@ CARD_FILE = "card.md"
 SETTINGS_VERSION = 1
 _LARGEST, _MOST_BLOCKS, _MOST_LEVELS = 2**16, 64, 64
 """Any number in a model's settings, blocks of a level, entries of a list: far more than a model has."""
+_LARGEST_ID = 2**31 - 1
 _LONGEST_FINDING = 160
 _ILLEGAL = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 """What torch raises for sizes that it cannot build."""
@@ -143,6 +144,8 @@ def check_sizes(settings: RunSettings, plan: Plan, folder: Path) -> None:
     """Raise InputError for numbers far beyond any model: with them, building one would never end."""
     small = {"model": to_json(settings.model), "sampling": to_json(settings.sampling)}
     planned = {"patch": plan.patch, "strides": plan.strides, "latent_channels": plan.latent_channels}
+    if any(abs(number) > _LARGEST_ID for number in plan.classes.values()):
+        raise InputError(f"{folder / PLAN_FILE}: classes has ids beyond {_LARGEST_ID}; correct it")
     for path, found in ((folder / SETTINGS_FILE, small), (folder / PLAN_FILE, planned)):
         for name, value in _numbers(found, ""):
             largest = _MOST_BLOCKS if name.endswith(".blocks") else _LARGEST

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from ldseg.errors import InputError
 
 LOCK_FILE = ".lock"
-_held: set[Path] = set()
+_held: set[str] = set()
 """Folders of this process: the system would give it a lock twice, and take both back with the first."""
 
 
@@ -30,7 +30,7 @@ def sole_use(folder: Path, work: str) -> Generator[None]:
     Raises:
         InputError: it is in use, or the folder cannot be written.
     """
-    place = folder.resolve()
+    place = os.path.realpath(folder)
     if place in _held:
         raise _in_use(folder, work, "in this process")
     with _locked_file(folder, work) as file:

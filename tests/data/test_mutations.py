@@ -13,6 +13,7 @@ from mutations import BYTES, PATHS
 from sound_files import KINDS
 
 from ldseg.data.formats import read_volume
+from ldseg.data.inputs import find_inputs
 from ldseg.errors import InputError
 
 _EXAMPLES = 25
@@ -55,6 +56,7 @@ def test_damaged_bytes_are_voxels_or_one_line(
 def test_what_is_no_file_is_one_line(tmp_path: Path, ending: str, become: str) -> None:
     path = tmp_path / f"b{ending}"
     PATHS[become](path)
-    with pytest.raises(InputError) as error:
-        read_volume(path, "image")
-    assert "\n" not in str(error.value)
+    for ask in (lambda: read_volume(path, "image"), lambda: find_inputs([path], 1, "yx")):
+        with pytest.raises(InputError) as error:
+            ask()
+        assert "\n" not in str(error.value)

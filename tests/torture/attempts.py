@@ -120,8 +120,10 @@ def _left_behind(out: Path, code: int, given: Input) -> str:
     if not out.exists():
         return "" if code == 2 else "no folder of results"
     found = sorted(path.name for path in out.iterdir() if path.name not in _ALWAYS_THERE)
-    if code == 2:
+    if code == 2 and (given.kind != "dicom" or any(name.startswith(".") for name in found)):
         return f"left {found[0]!r} behind" if found else ""
+    if code == 2 and not found:
+        return ""
     if given.kind == "tables":
         return ""
     if len({name.rpartition(".")[0] for name in found}) != 1:  # an MHD has its voxels beside it

@@ -29,7 +29,13 @@ def torture(work: Path, times: int, seed: int) -> dict[str, Any]:
     data, words = TRAININGS["2D"]
     command = ["train", str(work / data), "-o"]
     whole = work / "whole"
-    sit([*command, str(whole), *words])
+    ended = sit([*command, str(whole), *words])
+    if ended.code:
+        return {
+            "times": 0,
+            "refused": 0,
+            "faults": [f"the training itself ends with {ended.code}: {ended.errors[-1:]}"],
+        }
     largest = (whole / STATE_FILE).stat().st_size
     refused = 0
     for number in range(times):

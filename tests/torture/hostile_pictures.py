@@ -238,7 +238,7 @@ def _page_loop(path: Path) -> None:
 
 def _many_pages(path: Path) -> None:
     tifffile.imwrite(
-        path, np.zeros((20_000, 2, 2), np.uint8), photometric="minisblack", metadata=None, contiguous=False
+        path, np.zeros((2000, 2, 2), np.uint8), photometric="minisblack", metadata=None, contiguous=False
     )
 
 
@@ -326,9 +326,9 @@ def _tiff_files() -> list[Write]:
         one | {"data": bomb, "t256": ("I", [50_000]), "t257": ("I", [50_000]), "t278": ("I", [50_000])},
         {
             "t259": ("H", [32773]),
-            "data": b"\x81\0" * 2_000_000,
-            "t256": ("I", [2**16]),
-            "t257": ("I", [2**12]),
+            "data": b"\x81\0" * 32,
+            "t256": ("I", [64]),
+            "t257": ("I", [64]),
         },
         {"t330": ("I", [8])},
         {"t330": ("I", [2**31])},

@@ -76,7 +76,8 @@ def _with_file(name: str, number: int, rng: np.random.Generator, folder: Path, m
     as_mask = kind.may_be_mask and number % 4 == 3 and stem == "b"
     for name_of_case, variant in (("a", number), (stem, number + 1)):
         _write_image(kind, variant, images / f"{name_of_case}{ending}")
-        mask = masks / f"{name_of_case}{ending if as_mask else _mask_ending(kind)}"
+        own = ".ome" if ending.startswith(".ome") else ""  # is part of the case's name
+        mask = masks / f"{name_of_case}{ending if as_mask else own + _mask_ending(kind)}"
         _write_mask(kind, variant, mask, folder / "sound")
     target = (masks if as_mask else images) / f"{stem}{ending}"
     change(_within(target, rng))

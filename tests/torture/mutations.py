@@ -149,7 +149,7 @@ NAMES = (
     "l" * 200,
     "semi;colon && $(touch x) %s {0} [red]",
     os.fsdecode(b"latin-1 \xe9\xff"),
-    "..",
+    "...",
     "CON",
     "\x1b[31mred",
 )

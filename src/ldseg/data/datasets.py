@@ -18,6 +18,7 @@ from ldseg.data.formats import ending, format_of, is_colour, read_channels, read
 from ldseg.data.inputs import find_inputs
 from ldseg.data.layouts import Layout, Listing, layout_named
 from ldseg.data.loading import label_ids, load_case, load_image, load_input, load_labels
+from ldseg.data.names import check_name
 from ldseg.data.spacings import expand, spacing_of
 from ldseg.data.volumes import Axes, Volume
 from ldseg.errors import InputError
@@ -97,6 +98,7 @@ def _refuse_lonely(root: Path, listing: Listing, layout: Layout) -> None:
 def _case(name: str, folder: Path, listing: Listing, options: DataOptions, axes: Axes) -> Case:
     """Put together what is known of one case."""
     images = listing.images[name]
+    check_name(name, images[0])
     steps = options.spacing or listing.spacings.get(name) or spacing_of(images[0], folder)
     return Case(
         name=name,

@@ -9,7 +9,7 @@ from ldseg.data.cases import Case
 from ldseg.data.faults import file_error
 from ldseg.data.formats import dicom, ending, format_of, is_volume
 from ldseg.data.layouts import find_layout
-from ldseg.data.names import Files, channel_groups, volumes_in
+from ldseg.data.names import Files, channel_groups, check_name, volumes_in
 from ldseg.data.spacings import expand, spacing_of
 from ldseg.data.volumes import Axes
 from ldseg.errors import InputError
@@ -41,6 +41,8 @@ def _is_file(path: Path) -> bool:
         raise file_error(path, "there is no such file or folder", "check the path")
     if path.is_dir() or path.suffix.lower() in (".csv", ".tsv", ".json"):
         return False
+    if not path.is_file():  # a pipe, which would be waited for
+        raise file_error(path, "is no file", "check the path")
     return bool(ending(path))
 
 
@@ -82,6 +84,7 @@ def _add(found: Files, more: Files) -> None:
 
 
 def _case(name: str, files: tuple[Path, ...], axes: Axes | None) -> Case:
+    check_name(name, files[0])
     steps = spacing_of(files[0])
     if steps is not None and axes is None:
         axes = "yx" if len(steps) < 3 else "zyx"

@@ -17,6 +17,14 @@ Files = dict[str, tuple[Path, ...]]
 """Case name to its files: the channels of an image, or the raters' masks."""
 
 
+def check_name(name: str, path: Path) -> None:
+    """Raise InputError for the name of a case that cannot be written into files: it is not in UTF-8."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as problem:
+        raise file_error(path, "its name is not in UTF-8", "rename it") from problem
+
+
 def volumes_in(folder: Path) -> list[Path]:
     """The image files directly in `folder`, ascending by name; hidden and other files are passed over."""
     return sorted((path for path in folder.iterdir() if is_volume(path)), key=lambda path: path.name)

@@ -8,6 +8,7 @@ OUT/NAME.ext ...       results (see writer.py)
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -204,10 +205,10 @@ def _prepare_folder(
     """Make the folder; refuse where a result would take the place of an input, or a model's plan."""
     if (out / "settings.json").exists() or (out / "splits.json").exists():
         raise InputError(f"{out}: is the folder of a training; choose another for the results with -o")
-    inputs = {path.resolve() for case in cases for path in case.images}
+    inputs = {os.path.realpath(path) for case in cases for path in case.images}
     for case in cases:
         for path in output_paths(out, case, options.save, sampling.samples, form).values():
-            if path.resolve() in inputs:
+            if os.path.realpath(path) in inputs:
                 raise InputError(f"{path}: the result would replace the image; choose another folder with -o")
     try:
         out.mkdir(parents=True, exist_ok=True)

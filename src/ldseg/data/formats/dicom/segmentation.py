@@ -54,10 +54,13 @@ def write_segmentation(path: Path, volume: Volume) -> None:
     segments = image.segments or tuple(
         Segment(number, f"class_{number}") for number in sorted({*np.unique(labels).tolist(), 1} - {0})
     )
-    written = _dataset(path, image, _segment_numbers(labels, segments, path), segments)
-    written.save_as(path)
-    if not np.array_equal(written.pixel_array, read_dataset(path, pixels=True).pixel_array):
-        raise OSError(errno.EIO, "it was not written whole")
+    numbers = _segment_numbers(labels, segments, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what pydicom thinks of the image's own header
+        written = _dataset(path, image, numbers, segments)
+        written.save_as(path)
+        if not np.array_equal(written.pixel_array, read_dataset(path, pixels=True).pixel_array):
+            raise OSError(errno.EIO, "it was not written whole")
 
 
 def _segment_numbers(labels: NDArray[Any], segments: Sequence[Segment], path: Path) -> NDArray[np.uint8]:
@@ -80,10 +83,9 @@ def _dataset(path: Path, image: DicomImage, numbers: NDArray[np.uint8], segments
     if len(files) < len(image.frames):  # one file of many frames, which refers to them in its own order
         order = [frame.index for frame in image.frames]
         numbers = numbers[np.argsort(order)]
-    uids = _uids(sources, numbers, segments)
-    with decoding(path, "DICOM SEG"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with decoding(path, "DICOM SEG"):
         try:
+            uids = _uids(sources, numbers, segments)
             return hd.seg.Segmentation(
                 source_images=sources,
                 pixel_array=numbers,
