@@ -71,10 +71,15 @@ def _edit_model(folder: Path, **changes: object) -> None:
     (folder / "settings.json").write_text(json.dumps(content))
 
 
-def _edit_blocks(folder: Path) -> None:
+def _edit_part(folder: Path, part: str, **changes: object) -> None:
     content = json.loads((folder / "settings.json").read_text())
-    content["model"]["label_encoder"]["blocks"] = 10**9
+    content["model"][part] |= changes
     (folder / "settings.json").write_text(json.dumps(content))
+
+
+def _giant(folder: Path) -> None:
+    """A time embedding whose layers would take gigabytes."""
+    _edit_part(folder, "denoiser", time_features=60_000)
 
 
 def _not_finite(folder: Path) -> None:
@@ -99,10 +104,13 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty weights": (lambda f: (f / "model.safetensors").write_bytes(b""), "the weights are damaged"),
     "a pickle": (_pickle, "the weights are damaged"),
     "weights that are no numbers": (_not_finite, "has numbers that are none"),
-    "a giant": (lambda f: _edit_model(f, latent_channels=60_000), "the weights do not fit settings.json"),
+    "a giant": (_giant, "the weights do not fit settings.json"),
     "more than a giant": (lambda f: _edit_model(f, latent_channels=10**12), "it must be 0 to 65536"),
     "a negative size": (lambda f: _edit_model(f, latent_channels=-4), "latent_channels is -4; it must be"),
-    "no end of blocks": (_edit_blocks, "blocks is 1000000000; it must be 0 to 64"),
+    "no end of blocks": (
+        lambda f: _edit_part(f, "label_encoder", blocks=10**9),
+        "blocks is 1000000000; it must be 0 to 64",
+    ),
     "nested without end": (lambda f: (f / "plan.json").write_text("[" * 10**5), "cannot be read as JSON"),
     "an infinite number": (
         lambda f: (f / "plan.json").write_text('{"version": 1, "spacing": [1e999]}'),
@@ -140,7 +148,7 @@ def test_a_giant_is_refused_before_it_takes_memory(
     make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_model()
-    _edit_model(folder, latent_channels=60_000)
+    _giant(folder)
     devices: list[str] = []
     usual = build_segmenter
 
