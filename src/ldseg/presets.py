@@ -40,7 +40,7 @@ def default_preset(plan: Plan) -> RunSettings:
         denoiser=denoiser,
         decoder=DecoderSettings(PyramidSettings(widths[:n], strides[:n])),
         latent_channels=plan.latent_channels,
-        noise=NoiseSettings(shift=3.0),
+        noise=NoiseSettings(shift=0.5),
     )
     return RunSettings(
         preset="default",
