@@ -27,8 +27,8 @@ class NoiseSettings:
     parameterisation: Literal["noise", "clean", "velocity"] = "clean"
     """What the full form of the denoiser predicts; the light one always makes a clean estimate."""
     shift: float = 1.0
-    """What the schedule's ratio of signal to noise is divided by, in amplitudes. What the image leaves open of
-    the latent is small, and noise hides it until it is small as well: steps should lie there. Above 0."""
+    """What the schedule's ratio of signal to noise is divided by, in amplitudes. What the image leaves open
+    of the latent is small, and noise hides it until it is small as well: steps should lie there. Above 0."""
     min_signal: float = 1e-4
     """Lower bound of the signal power a(t); keeps the clean estimate finite. In (0, 1)."""
     pure_noise_share: float = 0.8
