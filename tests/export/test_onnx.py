@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -238,7 +239,14 @@ def _newer(folder: Path) -> None:
     write_contract(folder, replace(read_contract(folder), version=99))
 
 
+def _contract(folder: Path, **changes: Any) -> None:
+    write_contract(folder, replace(read_contract(folder), **changes))
+
+
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a graph elsewhere": (lambda f: _contract(f, graph="../model.onnx"), "name a file beside it"),
+    "absurd sizes": (lambda f: _contract(f, latent_channels=-128), "its sizes contradict each other"),
+    "sizes without end": (lambda f: _contract(f, latent_factor=(10**9, 4)), "its sizes contradict"),
     "no contract": (lambda f: (f / "contract.json").unlink(), r"contract\.json: there is no such file"),
     "no graph": (lambda f: (f / "model.onnx").unlink(), r"model\.onnx: there is no such file"),
     "no plan": (lambda f: (f / "plan.json").unlink(), r"plan\.json: there is no such file"),

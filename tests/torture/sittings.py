@@ -51,6 +51,8 @@ def _be_the_command(words: Sequence[str], errors: int, file_size: int | None) ->
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(errors, 2)
+        # Python's own would take the pipe for what they were opened on, which may have been a file.
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
         if file_size is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
         code = main(list(words))

@@ -31,6 +31,9 @@ from ldseg.planning.plan import Plan, read_plan
 from ldseg.saved_model import PLAN_FILE, SETTINGS_FILE, read_settings
 from ldseg.settings import SamplingSettings
 
+_LARGEST = 2**16
+"""Any size in a contract: far more than an export has."""
+_LONGEST_FINDING = 160
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -44,6 +47,7 @@ def load_onnx_predictor(folder: Path | str, device: str | None = None) -> Predic
     folder = Path(folder)
     contract = read_contract(folder)
     plan = read_plan(folder / PLAN_FILE)
+    _check_contract(contract, folder)
     _check_plan(plan, contract, folder)
     settings = replace(read_settings(folder / SETTINGS_FILE), sampling=contract.sampling)
     session = open_session(folder / contract.graph, device or "cpu")
@@ -138,7 +142,13 @@ class OnnxTiles:
             feed = {IMAGE: x[None].numpy()}
             if self.contract.stochastic:
                 feed |= self._read_noise(corner, x.shape[1:], range(first, first + together))
-            (found,) = self.session.run([PROBABILITIES], feed)
+            try:
+                (found,) = self.session.run([PROBABILITIES], feed)
+            except Exception as error:  # as above
+                reason = " ".join(str(error).split())[:_LONGEST_FINDING]
+                raise InputError(
+                    f"the graph cannot compute what {CONTRACT_FILE} says ({reason}); export again"
+                ) from error
             yield torch.from_numpy(found[0, : samples.stop - first])
 
     def _read_noise(self, corner: Sequence[int], patch: Sequence[int], samples: range) -> dict[str, Any]:
@@ -148,6 +158,17 @@ class OnnxTiles:
         if self.contract.draws:
             feed[FRESH_NOISE] = torch.stack(steps[1:], 1)[None].numpy()
         return feed
+
+
+def _check_contract(contract: Contract, folder: Path) -> None:
+    """A folder from a stranger leads to no file elsewhere, and asks for no noise of absurd size."""
+    others = (contract.latent_channels + 1, contract.draws + 1)  # these may be 0
+    sizes = (*contract.latent_factor, contract.sampling.samples, *others)
+    fits = len(contract.latent_factor) == len(contract.patch)
+    if not fits or not all(0 < size <= _LARGEST for size in sizes):
+        raise InputError(f"{folder / CONTRACT_FILE}: its sizes contradict each other; export again")
+    if Path(contract.graph).name != contract.graph:
+        raise InputError(f"{folder / CONTRACT_FILE}: graph is {contract.graph!r}; name a file beside it")
 
 
 def _check_plan(plan: Plan, contract: Contract, folder: Path) -> None:
