@@ -46,7 +46,6 @@ def default_preset(plan: Plan) -> RunSettings:
         preset="default",
         model=model,
         training=TrainingSettings(learning_rate=2e-3, weight_decay=0.01),
-        sampling=SamplingSettings(steps=2, samples=4),
     )
 
 
@@ -110,6 +109,7 @@ def paper_preset(plan: Plan) -> RunSettings:
         ),
         training=TrainingSettings(optimiser="adam", weight_decay=0.0, decay="none", ema_modules="denoiser"),
         sampling=SamplingSettings(steps=15),
+        posterior=SamplingSettings(steps=15, samples=8),
     )
 
 

@@ -6,7 +6,7 @@ overrides single fields as `--section.field value`; the whole is written beside 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Strides = tuple[tuple[int, ...], ...]
@@ -251,11 +251,18 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How a trained model answers when nothing else is asked for."""
+    """How a trained model answers."""
 
     sampler: str = "ddim"
-    steps: int = 2
+    steps: int = 1
     samples: int = 1
+
+    def changed(
+        self, sampler: str | None = None, steps: int | None = None, samples: int | None = None
+    ) -> SamplingSettings:
+        """This with what is given instead."""
+        given = {"sampler": sampler, "steps": steps, "samples": samples}
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -269,3 +276,13 @@ class RunSettings:
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    """When nothing else is asked for."""
+    posterior: SamplingSettings = field(default_factory=lambda: SamplingSettings(steps=8, samples=8))
+    """When several samples are asked for; `samples` is how many there are where a number is left open."""
+
+    def sampling_of(
+        self, sampler: str | None = None, steps: int | None = None, samples: int | None = None
+    ) -> SamplingSettings:
+        """What is given here, the rest as this model answers best with that many samples."""
+        number = self.sampling.samples if samples is None else samples
+        return (self.posterior if number > 1 else self.sampling).changed(sampler, steps, number)

@@ -102,3 +102,50 @@ def test_a_header_file_finds_its_data_under_its_final_name(tmp_path: Path) -> No
     np.testing.assert_array_equal(
         read_volume(tmp_path / "b.mhd", "labels").array, read_volume(path, "labels").array
     )
+
+
+SLICER = """NRRD0005
+# Complete NRRD file format specification at:
+# http://teem.sourceforge.net/nrrd/format.html
+type: short
+dimension: 3
+space: left-posterior-superior
+sizes: 4 5 6
+space directions: (0.5,0,0) (0,0.5,0) (0,0,2)
+kinds: domain domain domain
+endian: little
+encoding: raw
+space units: "mm" "mm" "mm"
+space origin: (-10,-20,30.5)
+measurement frame: (1,0,0) (0,1,0) (0,0,1)
+Segment0_Name:=liver: left: lobe
+DWMRI_b-value:=1000
+
+"""
+PLASTIMATCH = """ObjectType = Image
+NDims = 3
+BinaryData = True
+BinaryDataByteOrderMSB = False
+TransformMatrix = 1 0 0 0 1 0 0 0 1
+Offset = -10 -20 30.5
+CenterOfRotation = 0 0 0
+AnatomicalOrientation = RAI
+ElementSpacing = 0.5 0.5 2
+ITK_InputFilterName = MetaImageIO
+DimSize = 4 5 6
+ElementNumberOfChannels = 1
+ElementType = MET_SHORT
+ElementDataFile = LOCAL
+"""
+
+
+@pytest.mark.parametrize("name, header", [("a.nrrd", SLICER), ("a.mha", PLASTIMATCH)])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_headers_of_other_programs_are_read(name: str, header: str, end: str, tmp_path: Path) -> None:
+    if (name, end) == ("a.mha", "\r\n"):
+        pytest.skip("MetaImage ends its lines with a line feed")
+    voxels = np.arange(120, dtype="<i2")
+    (tmp_path / name).write_bytes(header.replace("\n", end).encode() + voxels.tobytes())
+    read = read_volume(tmp_path / name, "image")
+    np.testing.assert_array_equal(read.array, voxels.reshape(1, 6, 5, 4))
+    assert (read.spacing, read.origin) == ((2.0, 0.5, 0.5), (-10.0, -20.0, 30.5))

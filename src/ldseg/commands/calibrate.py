@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 SUMMARY = "Fit a temperature and the width of volume intervals on validation cases."
 USAGE = "RUN [options]"
 EXAMPLE = "ldseg calibrate runs/hippocampus"
-SAMPLES = 8
-"""Posterior samples of each case where nothing else is asked for: intervals come from their spread."""
 
 
 def add_arguments(parser: Any) -> None:
@@ -23,7 +21,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder that ldseg train wrote")
     parser.add_argument("--data", type=Path | None, help="images and masks; where the run's were by default")
     parser.add_argument(
-        "--samples", type=int | None, help=f"posterior samples of a case; {SAMPLES} by default"
+        "--samples", type=int | None, help="posterior samples of a case; the model's own number by default"
     )
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     parser.add_argument("--seed", type=int, default=0, help="of the noise and of the voxels drawn")
@@ -42,7 +40,7 @@ def run(arguments: Any) -> int:
 
     folder: Path = arguments.run_folder
     predictor = Predictor.load(folder, arguments.device, recalibrated=False)
-    sampling = predictor.sampling(arguments.steps, arguments.samples or SAMPLES)
+    sampling = predictor.sampling(arguments.steps, arguments.samples or predictor.settings.posterior.samples)
     dataset = open_run_data(folder, arguments.data, predictor.plan)
     part = choose_cases(folder, dataset, predictor.settings, "validation", None, None)
     if part.seen:

@@ -38,7 +38,7 @@ def add_arguments(parser: Any) -> None:
         help="folder that ldseg robustness wrote; RUN/robustness by default, if there is one",
     )
     parser.add_argument(
-        "--samples", type=int | None, help="posterior samples of a case; 8 or the model's own by default"
+        "--samples", type=int | None, help="posterior samples of a case; the model's own number by default"
     )
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     parser.add_argument("--seed", type=int, default=0, help="of the noise and of the bootstrap intervals")

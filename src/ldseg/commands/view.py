@@ -62,7 +62,8 @@ def _session(arguments: Any) -> Session:
     from ldseg.viewer.session import Session
 
     predictor = load_predictor(arguments.model, arguments.device)
-    sampling = predictor.sampling(arguments.steps, arguments.samples, arguments.sampler)
+    steps = arguments.steps or predictor.settings.posterior.steps  # more samples may be drawn on the page
+    sampling = predictor.sampling(steps, arguments.samples, arguments.sampler)
     plan = predictor.plan
     case = _only_case(arguments.image, len(plan.channels), plan.axes)
     image, source = load_input(case, len(plan.channels), plan.axes), str(case.images[0])

@@ -50,16 +50,13 @@ def export_bundle(
     """
     folder = Path(folder)
     model = load_model(folder, torch.device("cpu"))
-    given = {"steps": steps, "samples": samples, "sampler": sampler}
-    sampling = replace(
-        model.settings.sampling, **{name: value for name, value in given.items() if value is not None}
-    )
+    sampling = model.settings.sampling_of(sampler, steps, samples)
     check_sampling(sampling)
     card = (folder / CARD_FILE).read_text(encoding="utf-8") if (folder / CARD_FILE).is_file() else ""
     with whole_folder(Path(out)) as staged:
         models = staged / "models"
         write_plan(models / PLAN_FILE, model.plan)
-        write_settings(models / SETTINGS_FILE, replace(model.settings, sampling=sampling))
+        write_settings(models / SETTINGS_FILE, replace(model.settings, sampling=sampling, posterior=sampling))
         write_bytes_atomic(models / CARD_FILE, card.encode())
         for name in (WEIGHTS_FILE, CALIBRATION_FILE):
             if (folder / name).is_file():

@@ -73,10 +73,7 @@ def export_onnx(
     for library in ("onnx", "onnxscript", "onnxruntime"):
         require(library)
     model = load_model(Path(folder), _CPU)
-    given = {"steps": steps, "samples": samples, "sampler": sampler}
-    sampling = replace(
-        model.settings.sampling, **{name: value for name, value in given.items() if value is not None}
-    )
+    sampling = model.settings.sampling_of(sampler, steps, samples)
     check_sampling(sampling)
     if not model.segmenter.stochastic:
         sampling = replace(sampling, samples=1)
@@ -156,7 +153,7 @@ def _write(
             f"more than {TOLERANCE}"
         )
     write_plan(staged / PLAN_FILE, model.plan)
-    write_settings(staged / SETTINGS_FILE, replace(model.settings, sampling=sampling))
+    write_settings(staged / SETTINGS_FILE, replace(model.settings, sampling=sampling, posterior=sampling))
     write_contract(staged, contract)
     return contract
 

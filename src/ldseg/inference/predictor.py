@@ -6,7 +6,7 @@ M channels, K classes, *S the image's grid, *S' the network's grid.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -116,10 +116,7 @@ class Predictor:
         Raises:
             InputError: an unknown sampler, a number below 1, or what the engine cannot do.
         """
-        given = {"steps": steps, "samples": samples, "sampler": sampler}
-        chosen = replace(
-            self.settings.sampling, **{name: value for name, value in given.items() if value is not None}
-        )
+        chosen = self.settings.sampling_of(sampler, steps, samples)
         check_sampling(chosen)
         return self.engine.possible(chosen)
 

@@ -28,8 +28,6 @@ from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.training.logbook import read_records
 from ldseg.workflow import FINGERPRINT_FILE
 
-SAMPLES = 8
-"""Posterior samples of each case where nothing else is asked for: enough to see where they disagree."""
 ROBUSTNESS_FOLDER = "robustness"
 """Where in a run a sweep is looked for."""
 
@@ -153,7 +151,7 @@ def _to_show(shown: tuple[Case, ...], material: Material, scores: Scores) -> dic
 
 
 def _samples(options: ReportOptions, predictor: Predictor) -> int:
-    return options.samples if options.samples is not None else max(SAMPLES, predictor.sampling().samples)
+    return predictor.settings.posterior.samples if options.samples is None else options.samples
 
 
 def _film(predictor: Predictor, portrait: Portrait, sampling: SamplingSettings, seed: int) -> Film | None:
