@@ -213,6 +213,32 @@ def test_a_strip_that_inflates_to_far_more_than_its_pixels_is_refused(tmp_path: 
         TiffRegions(path, 1)
 
 
+@pytest.mark.parametrize("back", [0, 130])
+def test_pages_in_a_circle_are_refused(back: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((140, 4, 5), np.uint8), compression="zlib", metadata=None)
+    with tifffile.TiffFile(path) as file:
+        places = [page.offset for page in file.pages]
+    content = path.read_bytes()
+    before, last = content[: places[-1]], content[places[-1] :]
+    after = 2 + 12 * int.from_bytes(last[:2], "little")
+    path.write_bytes(before + last[:after] + places[back].to_bytes(4, "little") + last[after + 4 :])
+    refused(path, "follow each other in a circle")
+    with pytest.raises(InputError, match="follow each other in a circle"):
+        TiffRegions(path, 1)
+
+
+def test_a_page_with_fewer_strips_than_its_size_needs_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((16, 20), np.uint8), compression="zlib", rowsperstrip=8, metadata=None)
+    with tifffile.TiffFile(path) as file:
+        place = file.pages.first.tags["ImageLength"].valueoffset
+    content = bytearray(path.read_bytes())
+    content[place : place + 2] = (2**15).to_bytes(2, "little")
+    path.write_bytes(content)
+    refused(path, "a page of 4096 strips or tiles has 2 of them")
+
+
 def test_ome_metadata_lead_to_no_other_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.ome.tif")  # opened, it would wait for ever
     tifffile.imwrite(

@@ -19,7 +19,7 @@ from PIL import Image, ImageSequence
 from ldseg.data.faults import decoding, file_error, muted
 from ldseg.data.formats.format import Format
 from ldseg.data.formats.raster import without_alpha
-from ldseg.data.formats.tiff_check import check_series
+from ldseg.data.formats.tiff_check import check_chain, check_series
 from ldseg.data.geometry import Arrangement, Grid, plain_grid, to_volume
 from ldseg.data.volumes import Axes, Kind, Volume
 from ldseg.errors import InputError
@@ -31,6 +31,7 @@ _MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1e3, "nm": 1e-6} | dict.fromkeys(_MI
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
     with decoding(path, "TIFF"), open_tiff(path) as file:
+        check_chain(file)
         if not file.series:
             raise ValueError("it has no pages")
         check_series(file.series[0], path)

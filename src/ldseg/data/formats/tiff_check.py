@@ -5,6 +5,7 @@ A segment is a strip or a tile: the part of a page that is compressed on its own
 
 from __future__ import annotations
 
+import struct
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,25 @@ _STREAMS = {
 """The compressions of which tifffile keeps all that comes out."""
 
 
+def check_chain(file: tifffile.TiffFile) -> None:
+    """Raise ValueError when pages name each other in a circle: tifffile would go round for ever."""
+    form, handle = file.tiff, file.filehandle
+    seen: set[int] = set()
+    place = file.pages.first.offset
+    while 0 < place < handle.size:
+        if place in seen:
+            raise ValueError("its pages follow each other in a circle")
+        seen.add(place)
+        handle.seek(place)
+        tags = _number(handle.read(form.tagnosize), form.tagnoformat)
+        handle.seek(place + form.tagnosize + tags * form.tagsize)
+        place = _number(handle.read(form.offsetsize), form.offsetformat)
+
+
+def _number(content: bytes, form: str) -> int:
+    return struct.unpack(form, content)[0] if len(content) == struct.calcsize(form) else 0
+
+
 def check_series(series: Any, path: Path) -> None:
     """Raise ValueError when a page's voxels lie beyond the end of the file, or are far more than they should
     be; InputError when there is no room for them."""
@@ -38,6 +58,9 @@ def check_series(series: Any, path: Path) -> None:
 
 def check_page(page: Any, key: Any, path: Path, file_size: int) -> None:
     """One page, of which `key` has the tags that all pages of its series share. Raises ValueError."""
+    segments = prod(key.chunked)
+    if len(page.dataoffsets) < segments:
+        raise ValueError(f"a page of {segments} strips or tiles has {len(page.dataoffsets)} of them")
     expected = prod(key.chunks) * key.dtype.itemsize
     for start, length in zip(page.dataoffsets, page.databytecounts, strict=False):
         if start + length > file_size:

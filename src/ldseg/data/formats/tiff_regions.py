@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ldseg.data.faults import decoding, file_error
 from ldseg.data.formats.raster import without_alpha
 from ldseg.data.formats.tiff import open_tiff, spacing_of_file
-from ldseg.data.formats.tiff_check import check_page
+from ldseg.data.formats.tiff_check import check_chain, check_page
 from ldseg.data.formats.voxels import as_image
 from ldseg.data.volumes import Volume
 
@@ -40,6 +40,7 @@ class TiffRegions:
         self._path = path
         with decoding(path, "TIFF"):
             self._file = open_tiff(path)
+            check_chain(self._file)
             series = self._file.series[0].levels[0]
             self._page: Any = series.keyframe
             self._check(len(series.pages), int(self._page.samplesperpixel), channels)
