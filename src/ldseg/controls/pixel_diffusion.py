@@ -75,7 +75,8 @@ class PixelDiffusion(Segmenter):
 
     def condition(self, x: Tensor) -> Conditioning:
         """The image itself, folded and through one convolution: the rest is computed at every step."""
-        return Conditioning(self.image_stem(space_to_depth(x, self.stem_stride)), ())
+        embedding = self.image_stem(space_to_depth(x, self.stem_stride))
+        return Conditioning(self.denoiser.prepare(embedding), ())
 
     def draw(
         self,

@@ -36,7 +36,7 @@ _FIRST_SPREAD = -3.0  # logit of the variance before anything is learnt
 
 
 class Denoiser(nn.Module):
-    """z (B, C, *s), embedding (B, E, *s), t (B,) to the clean estimate (B, C, *s).
+    """z (B, C, *s), what `prepare` made of the embedding (B, E, *s), t (B,) to the clean estimate (B, C, *s).
 
     Raises:
         ValueError: the embedding does not fit.
@@ -82,25 +82,35 @@ class Denoiser(nn.Module):
         self.norm = normalisation(dimensions, widths[0], pyramid.norm)
         self.head = convolution(dimensions, widths[0], folded, pyramid.stem_width)
 
-    def forward(self, z: Tensor, embedding: Tensor, t: Tensor) -> Tensor:
-        gaussian, correction = self.parts(z, embedding, t)
-        return gaussian + correction
+    def forward(self, z: Tensor, prepared: Tensor, t: Tensor) -> Tensor:
+        gaussian, correction = self._folded_parts(z, prepared, t)
+        return depth_to_space(gaussian + correction, self.stem_stride)
 
-    def parts(self, z: Tensor, embedding: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def parts(self, z: Tensor, prepared: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """The Gaussian answer and the U-Net's correction; their sum is the clean estimate."""
+        gaussian, correction = self._folded_parts(z, prepared, t)
+        return depth_to_space(gaussian, self.stem_stride), depth_to_space(correction, self.stem_stride)
+
+    def prepare(self, embedding: Tensor) -> Tensor:
+        """What no step changes: guess, variance and features, folded by the stem's stride."""
         c = self.latent_channels
-        guess, spread, said = embedding.float().tensor_split([c, 2 * c], 1)
-        a, s = expand_to(self.signal(t), z), torch.sigmoid(spread + _FIRST_SPREAD)
+        guess, spread, said = embedding.tensor_split([c, 2 * c], 1)
+        s = torch.sigmoid(spread.float() + _FIRST_SPREAD).to(embedding.dtype)
+        return torch.cat([space_to_depth(part, self.stem_stride) for part in (guess, s, said)], 1)
+
+    def _folded_parts(self, z: Tensor, prepared: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        z, c = space_to_depth(z, self.stem_stride), self.latent_channels * prod(self.stem_stride)
+        guess, s, said = prepared[:, :c].float(), prepared[:, c : 2 * c].float(), prepared[:, 2 * c :]
+        a = expand_to(self.signal(t), z)
         v = a * s + 1 - a
         off = z - a.sqrt() * guess
         gaussian = guess + a.sqrt() * s / v * off
-        left = self._network((off / v.sqrt()).to(embedding.dtype), said.to(embedding.dtype), t)
+        left = self._network((off * v.rsqrt()).to(said.dtype), said, t)
         return gaussian, (s * (1 - a) / v).sqrt() * left.float()
 
     def _network(self, z: Tensor, said: Tensor, t: Tensor) -> Tensor:
         time = self.time(time_embedding(t, self.time_features))
-        h = self.stem(space_to_depth(z, self.stem_stride)) + space_to_depth(said, self.stem_stride)
-        h = self.down_levels[0](h, time)
+        h = self.down_levels[0](self.stem(z) + said, time)
         passed: list[Tensor] = []
         for down, level in zip(self.downs, list(self.down_levels)[1:], strict=True):
             passed.append(h)
@@ -108,4 +118,4 @@ class Denoiser(nn.Module):
         ups = zip(self.raises, reversed(self.strides), self.up_levels, strict=True)
         for raise_channels, stride, level in ups:
             h = level(passed.pop() + enlarge(raise_channels(h), stride), time)
-        return depth_to_space(self.head(functional.silu(self.norm(h))), self.stem_stride)
+        return self.head(functional.silu(self.norm(h)))

@@ -79,6 +79,10 @@ class FullDenoiser(nn.Module):
         self.norm = normalisation(dimensions, h, pyramid.norm)
         self.head = convolution(dimensions, h, latent_channels)
 
+    def prepare(self, embedding: Tensor) -> Tensor:
+        """See `Denoiser.prepare`; here every step takes the embedding as it is."""
+        return embedding
+
     def forward(self, z: Tensor, embedding: Tensor, t: Tensor) -> Tensor:
         time = self.time(time_embedding(t, self.time_features))
         h = self.stem(torch.cat([z.to(embedding.dtype), embedding], 1))

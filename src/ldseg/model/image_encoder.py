@@ -21,7 +21,7 @@ class Conditioning:
     """What the image says: computed once, used by every step and sample."""
 
     embedding: Tensor
-    """(B, E, *S / f)."""
+    """(B, E, *S / f), or what a denoiser's `prepare` made of it."""
     features: tuple[Tensor, ...]
     """Finest level first, the last on the latent grid."""
 

@@ -7,7 +7,7 @@ z0^ = denoiser(z_t, c, t)  logits = label decoder(z0^)
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -76,7 +76,7 @@ class LDSeg(Segmenter):
     ) -> Losses:
         cases = x.shape[0]
         z0 = self.label_encoder(y)
-        conditioning = self.image_encoder(x)
+        conditioning = self.condition(x)
         aim = z0.detach() if settings.stop_latent_gradient else z0
         noised = self._noise(aim, 1 + settings.latent_draws, generator)
         embedding = conditioning.embedding.repeat(1 + settings.latent_draws, *(1,) * (z0.ndim - 1))
@@ -116,7 +116,8 @@ class LDSeg(Segmenter):
         return _Noised(aim, noise, t, expand_to(self.signal(t), aim), add_noise(aim, noise, t, self.signal))
 
     def condition(self, x: Tensor) -> Conditioning:
-        return self.image_encoder(x)
+        conditioning = self.image_encoder(x)
+        return replace(conditioning, embedding=self.denoiser.prepare(conditioning.embedding))
 
     def draw(
         self,
