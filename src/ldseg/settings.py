@@ -237,6 +237,7 @@ class TrainingSettings:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 autocast where the device multiplies it natively."""
     compile: bool = False
+    """Use torch.compile; what it cannot compile runs as it is."""
     workers: int = 0
     """Processes that prepare patches; 0 prepares them in the training process."""
     validations: int = 10

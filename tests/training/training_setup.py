@@ -15,7 +15,7 @@ from ldseg.planning.plan import Plan, PlanSettings, make_plan
 from ldseg.presets import PRESETS
 from ldseg.processes import ALONE, Team
 from ldseg.settings import RunSettings
-from ldseg.training.run import TrainingResult, train
+from ldseg.training.run import OnEvent, TrainingResult, train
 
 
 def write_pictures(folder: Path, cases: int = 6, size: int = 32) -> None:
@@ -42,10 +42,15 @@ class Setup:
     settings: RunSettings
 
     def run(
-        self, folder: Path, resume: bool = False, team: Team = ALONE, **training: object
+        self,
+        folder: Path,
+        resume: bool = False,
+        team: Team = ALONE,
+        on_event: OnEvent = lambda _: None,
+        **training: object,
     ) -> TrainingResult:
         settings = replace(self.settings, training=replace(self.settings.training, **training))  # type: ignore[arg-type]
-        return train(self.dataset, self.plan, self.splits, settings, folder, resume, team=team)
+        return train(self.dataset, self.plan, self.splits, settings, folder, resume, on_event, team=team)
 
 
 def make_setup(tmp_path: Path) -> Setup:

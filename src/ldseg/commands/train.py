@@ -121,5 +121,8 @@ class Teller:
         ceiling = event.get("ceiling")
         beside = "" if ceiling is None else f" (autoencoder alone {ceiling:.3f})"
         self.bar.tell(f"step {event['step']}: validation Dice {event['dice']:.3f}{beside}")
+        self._warning(event)
+
+    def _warning(self, event: dict[str, Any]) -> None:
         for warning in event.get("warnings", ()):
             self.bar.tell(f"warning: {warning}")

@@ -30,6 +30,7 @@ from ldseg.settings import RunSettings
 from ldseg.training.budget import Budget, make_budget
 from ldseg.training.card import write_card
 from ldseg.training.checkpoint import STATE_FILE, Counters, load_state, save_state
+from ldseg.training.compiling import compile_modules
 from ldseg.training.distributed import start_equal
 from ldseg.training.ema import copy_for_average
 from ldseg.training.interruption import listen_for_stop
@@ -90,7 +91,10 @@ def train(
     cases = [case for case in dataset.cases if case.name in wanted]
     cache = _build_cache(dataset, cases, plan, run_folder / CACHE_FOLDER, on_event, team)
     device = team.checked(lambda: choose_device(team.device_name(device_name)))
-    run = _Run(plan, settings, run_folder, cache, _learner(settings, device, team), on_event)
+    learner = _learner(settings, device, team)
+    if settings.training.compile and (problem := compile_modules(learner.model, device)):
+        on_event({"event": "warning", "warnings": [problem]})
+    run = _Run(plan, settings, run_folder, cache, learner, on_event)
     return run.train(part.train, part.validation, resume, str(dataset.root.name))
 
 
