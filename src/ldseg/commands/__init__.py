@@ -19,5 +19,6 @@ COMMANDS = {
     "report": "ldseg.commands.report",
     "view": "ldseg.commands.view",
     "export": "ldseg.commands.export",
+    "models": "ldseg.commands.models",
     "doctor": "ldseg.commands.doctor",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ldseg.commands.options import add_json
+from ldseg.commands.options import MODEL_HELP, add_json
 from ldseg.commands.output import print_json, print_line
 
 SUMMARY = "Write a trained model for other programs: ONNX, or a MONAI bundle."
@@ -15,7 +15,7 @@ EXAMPLE = "ldseg export runs/hippocampus --format onnx -o hippocampus-onnx --ste
 
 def add_arguments(parser: Any) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder that ldseg train wrote")
+    parser.add_argument("run", type=Path, metavar="RUN", help=MODEL_HELP)
     parser.add_argument(
         "--format",
         choices=("onnx", "monai-bundle"),
@@ -35,6 +35,9 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Write the folder and say what is in it."""
+    from ldseg.zoo.catalogue import find_model
+
+    arguments.run = find_model(arguments.run)
     if arguments.format == "onnx":
         return _export_onnx(arguments)
     return _export_bundle(arguments)

@@ -11,6 +11,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from types import NoneType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -28,6 +29,14 @@ def add_section(parser: Any, kind: type, section: str, aliases: Mapping[str, str
     """Arguments for all fields of the dataclass `kind`; `aliases` gives short names by `section.field`."""
     group = parser.add_argument_group(section)
     _add_fields(group, kind, section, aliases or {})
+
+
+MODEL_HELP = "folder that ldseg train wrote, or the name of a shipped model (see ldseg models)"
+
+
+def add_model(parser: Any) -> None:
+    """`-m`, which `zoo.catalogue.find_model` turns into a folder."""
+    parser.add_argument("-m", "--model", type=Path, required=True, metavar="MODEL", help=MODEL_HELP)
 
 
 def add_data_section(parser: Any) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ldseg.commands.options import add_json
+from ldseg.commands.options import add_json, add_model
 from ldseg.commands.output import Progress, print_json, print_line, progress
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ldseg.processes import Team
 
 SUMMARY = "Segment images with a trained model."
-USAGE = "INPUT... -m RUN -o OUT [options]"
+USAGE = "INPUT... -m MODEL [-o OUT] [options]"
 EXAMPLE = "ldseg predict scan.nii.gz -m runs/hippocampus -o out --samples 8 --save labels,uncertainty"
 
 
@@ -26,9 +26,9 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "inputs", nargs="+", type=Path, metavar="INPUT", help="image, folder of images, or data set"
     )
-    parser.add_argument("-m", "--model", type=Path, required=True, help="folder that ldseg train wrote")
+    add_model(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the results"
+        "-o", "--output", type=Path, default=Path("predictions"), metavar="OUT", help="folder for the results"
     )
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     parser.add_argument("--samples", type=int | None, help="posterior samples; the model's own by default")
@@ -84,6 +84,7 @@ def _predict(arguments: Any, team: Team) -> int:
     from ldseg.data.inputs import find_inputs
     from ldseg.errors import InputError, ToldElsewhere
     from ldseg.inference.run import PredictOptions, predict_cases
+    from ldseg.zoo.catalogue import find_model
 
     save = tuple(part.strip() for part in arguments.save.split(","))
     options = PredictOptions(
@@ -98,11 +99,12 @@ def _predict(arguments: Any, team: Team) -> int:
     device = team.device_name(arguments.device)
 
     def look() -> tuple[Predictor, list[Case], dict[str, SegmentCodes]]:
-        predictor = _load(arguments.model, device, arguments.runtime)
+        model = find_model(arguments.model)
+        predictor = _load(model, device, arguments.runtime)
         cases = find_inputs(arguments.inputs, len(predictor.plan.channels), predictor.plan.axes)
         if arguments.part is not None:
-            cases = _part(cases, arguments.model, arguments.part, predictor.settings.training.fold)
-        return predictor, cases, _codes(arguments.segment_codes, arguments.model, predictor)
+            cases = _part(cases, model, arguments.part, predictor.settings.training.fold)
+        return predictor, cases, _codes(arguments.segment_codes, model, predictor)
 
     predictor, cases, codes = team.checked(look)
     options = replace(options, codes=codes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldseg.commands.options import add_data_section, add_json, data_options, given_section
+from ldseg.commands.options import add_data_section, add_json, add_model, data_options, given_section
 from ldseg.commands.output import note, print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ EXAMPLE = (
 def add_arguments(parser: Any) -> None:
     """Declare the command's arguments."""
     parser.add_argument("dataset", type=Path, metavar="DATA", help="images and masks, as for training")
-    parser.add_argument("-m", "--model", type=Path, required=True, help="folder that ldseg train wrote")
+    add_model(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -50,7 +50,9 @@ def run(arguments: Any) -> int:
     from ldseg.evaluation.robustness import RobustnessOptions, start_sweep, sweep
     from ldseg.evaluation.robustness_files import continued, write_robustness, write_views
     from ldseg.inference.predictor import Predictor
+    from ldseg.zoo.catalogue import find_model
 
+    arguments.model = find_model(arguments.model)
     names = tuple(CORRUPTIONS)
     if arguments.corruptions is not None:
         names = tuple(name.strip() for name in arguments.corruptions.split(","))

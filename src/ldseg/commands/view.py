@@ -7,6 +7,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ldseg.commands.options import add_model
 from ldseg.commands.output import note, print_line
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def add_arguments(parser: Any) -> None:
         metavar="IMAGE",
         help="an image; several files where channels are files",
     )
-    parser.add_argument("-m", "--model", type=Path, required=True, help="folder that ldseg train wrote")
+    add_model(parser)
     parser.add_argument("--samples", type=int, default=8, help="posterior samples to begin with")
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m or one_step")

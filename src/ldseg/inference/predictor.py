@@ -36,6 +36,7 @@ from ldseg.planning.plan import Plan
 from ldseg.preprocessing.prepare import GridRecord, Region, prepare_image
 from ldseg.saved_model import load_model
 from ldseg.settings import RunSettings, SamplingSettings
+from ldseg.zoo.catalogue import find_model
 
 
 @dataclass(frozen=True)
@@ -215,5 +216,9 @@ def _slabs(tiles: Tiles, image: Region, tiling: Tiling, posterior: Posterior, sa
 
 
 def load_predictor(folder: Path | str, device: str | None = None) -> Predictor:
-    """`Predictor.load`, as the package's `ldseg.load`."""
-    return Predictor.load(folder, device)
+    """`Predictor.load` of a folder or of a shipped model's name, as the package's `ldseg.load`.
+
+    Raises:
+        InputError: neither a folder nor a name, or see `Predictor.load`.
+    """
+    return Predictor.load(find_model(folder), device)

@@ -1,0 +1,1 @@
+"""Models that come with the package: small, trained on open data, each with a card."""

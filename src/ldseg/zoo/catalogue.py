@@ -1,0 +1,66 @@
+"""What models there are, and from a name to a model's folder.
+
+models/NAME/   what training writes (weights in half precision), calibration.json, and
+    about.json   the facts of `About`
+    card.md      the same and more, for people
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ldseg.errors import InputError
+from ldseg.records import from_json, read_versioned
+
+MODELS = Path(__file__).parent / "models"
+ABOUT_FILE = "about.json"
+ABOUT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class About:
+    """A shipped model in short."""
+
+    title: str
+    image: str
+    """What it takes, e.g. "3D MR, T1-weighted"."""
+    structures: tuple[str, ...]
+    data: str
+    """Trained on."""
+    mean_dice: float
+    """Over structures and the test cases."""
+    test_cases: int
+    licence: str
+    """Of the weights, an SPDX identifier."""
+
+
+def shipped() -> dict[str, Path]:
+    """Name to folder of all models, by name."""
+    folders = MODELS.iterdir() if MODELS.is_dir() else ()
+    return {folder.name: folder for folder in sorted(folders) if (folder / ABOUT_FILE).is_file()}
+
+
+def read_about(folder: Path) -> About:
+    """Raises InputError: missing or damaged."""
+    path = folder / ABOUT_FILE
+    return from_json(About, read_versioned(path, ABOUT_VERSION, "install ldseg again"), str(path))
+
+
+def find_model(model: Path | str) -> Path:
+    """The folder `model`, or that of the shipped model of this name.
+
+    Raises:
+        InputError: it is neither.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    found = shipped()
+    if str(model) in found:
+        return found[str(model)]
+    names = ", ".join(found) or "none"
+    raise InputError(
+        f"{model}: there is no such folder, nor a shipped model of this name ({names}); "
+        "give the folder that `ldseg train` wrote"
+    )
