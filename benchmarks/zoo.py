@@ -1,0 +1,153 @@
+"""Train, calibrate, score and store one of the models that come with the package.
+
+    python benchmarks/zoo.py hippocampus --data-root FOLDER --work FOLDER
+
+Trains the default preset with narrow widths on fold 0 of the cases outside of the test part, stores the
+weights in half precision, calibrates these on the fold's validation cases and scores them on the test part.
+All figures are of the stored model. An interrupted training resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from accuracy import score
+from calibration import described
+from ldseg.data.cases import Case
+from ldseg.data.datasets import DataSet
+from ldseg.data.splits import Splits
+from ldseg.evaluation.answers import answers
+from ldseg.evaluation.calibration_fit import calibrate
+from ldseg.evaluation.calibration_report import CalibrationTally
+from ldseg.inference.predictor import Predictor
+from ldseg.planning.fingerprint import take_fingerprint
+from ldseg.planning.plan import Plan, PlanSettings, make_plan
+from ldseg.presets import PRESETS
+from ldseg.records import to_json, write_bytes_atomic, write_json_atomic
+from ldseg.saved_model import CARD_FILE, load_model, save_model
+from ldseg.settings import RunSettings
+from ldseg.training.checkpoint import STATE_FILE
+from ldseg.training.run import train
+from ldseg.zoo.catalogue import ABOUT_FILE, ABOUT_VERSION, MODELS, About
+from records import commit, write_result
+from sets import open_set
+from zoo_cards import SHIPPED, Shipped, card
+
+FOLD = 0
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    shipped = SHIPPED[arguments.name]
+    dataset, splits = open_set(shipped.data, arguments.data_root)
+    dataset = replace(dataset, classes=shipped.classes)
+    settings, steps = train_model(shipped, dataset, splits, arguments.work / f"zoo-{arguments.name}")
+    folder = MODELS / arguments.name
+    store(arguments.work / f"zoo-{arguments.name}", folder)
+    part = splits.part(FOLD)
+    validation = [case for case in dataset.cases if case.name in part.validation]
+    test = [case for case in dataset.cases if case.name in splits.test]
+    counts = f"{len(part.train)} train, {len(validation)} validation, {len(test)} test"
+    posterior = settings.posterior
+    raw = Predictor.load(folder, "cpu", recalibrated=False)
+    fitted, _ = calibrate(folder, raw, dataset, validation, posterior.samples, posterior.steps)
+    result: dict[str, Any] = {
+        "benchmark": "zoo",
+        "data": shipped.data,
+        "split": f"fold {FOLD}: {counts}, by subject",
+        "model": arguments.name,
+        "preset": settings.preset,
+        "seed": settings.training.seed,
+        "budget_minutes": shipped.minutes,
+        "command": f"python benchmarks/zoo.py {arguments.name} --data-root DATA --work WORK",
+        "commit": commit(),
+        "training_steps": steps,
+        "recalibration": to_json(fitted),
+        "posterior_samples": posterior.samples,
+        **measure(folder, dataset, test),
+    }
+    write_texts(folder, shipped, result)
+    print(write_result(f"zoo-{arguments.name}", result), json.dumps(result["own"]["mean"]))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("name", choices=tuple(SHIPPED))
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+def train_model(shipped: Shipped, dataset: DataSet, splits: Splits, run: Path) -> tuple[RunSettings, int]:
+    """Train or go on training; the settings, and the number of steps."""
+    part = splits.part(FOLD)
+    cases = [case for case in dataset.cases if case.name in part.train]
+    plan = make_plan(take_fingerprint(dataset, cases), dataset, PlanSettings())
+    plan = narrow(plan, shipped.first_width)
+    settings = PRESETS["default"](plan)
+    training = replace(settings.training, cpu_minutes=shipped.minutes, fold=FOLD, validations=4)
+    settings = replace(settings, training=training)
+
+    def report(record: dict[str, Any]) -> None:
+        if record["event"] == "validation":
+            print(json.dumps(record), flush=True)
+
+    ended = train(dataset, plan, splits, settings, run, (run / STATE_FILE).is_file(), report)
+    if ended.interrupted:
+        sys.exit(130)
+    return settings, ended.steps
+
+
+def narrow(plan: Plan, first: int) -> Plan:
+    """The plan with its widths in proportion to the first one."""
+    return replace(plan, widths=tuple(width * first // plan.widths[0] for width in plan.widths))
+
+
+def store(run: Path, folder: Path) -> None:
+    """The trained model with weights of half precision."""
+    model = load_model(run, CPU)
+    save_model(folder, model.segmenter.half(), model.plan, model.settings, "")
+
+
+def measure(folder: Path, dataset: DataSet, cases: Sequence[Case]) -> dict[str, Any]:
+    """Of the stored model as it answers: scores of the default answer, calibration of the posterior's."""
+    predictor = Predictor.load(folder, "cpu")
+    posterior = predictor.settings.posterior
+    tally = CalibrationTally(len(predictor.plan.classes))
+    for answer in answers(predictor.uncalibrated(), dataset, cases, posterior.samples, posterior.steps):
+        tally.add(answer, predictor.recalibration)
+    return {
+        "own": score(predictor, dataset, cases),
+        "posterior": score(predictor, dataset, cases, samples=posterior.samples)["mean"],
+        "calibration": described(tally.report())["figures"],
+    }
+
+
+def write_texts(folder: Path, shipped: Shipped, result: dict[str, Any]) -> None:
+    """The card, and the same in short."""
+    write_bytes_atomic(folder / CARD_FILE, card(shipped, result).encode())
+    about = About(
+        title=shipped.title,
+        image=shipped.image,
+        structures=tuple(shipped.classes)[1:],
+        data=shipped.source,
+        mean_dice=round(result["own"]["mean"]["dice"], 4),
+        test_cases=len(result["own"]["cases"]),
+        licence=shipped.licence,
+    )
+    write_json_atomic(folder / ABOUT_FILE, {"version": ABOUT_VERSION, **to_json(about)})
+
+
+if __name__ == "__main__":
+    main()
