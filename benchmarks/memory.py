@@ -33,6 +33,7 @@ from ldseg.presets import PRESETS
 from ldseg.saved_model import build_segmenter, save_model
 from records import commit, write_result
 
+SIZES = [(256, 256, 128), (256, 256, 256), (256, 256, 512), (512, 512, 512)]
 SAMPLES = (2, 8, 32)
 LIMITS = (3.0, 2.0, 1.5, 1.0)
 
@@ -90,7 +91,7 @@ def command(arguments: argparse.Namespace) -> str:
 def volumes(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Volumes that grow."""
     model = make_model(folder / "model", "zyx", 1, arguments)
-    sizes = [(arguments.size,) * 3] if arguments.size else [(256, 256, 128), (256, 256, 256), (256, 256, 512)]
+    sizes = [(arguments.size,) * 3] if arguments.size else SIZES
     runs: list[dict[str, Any]] = []
     for shape in sizes:
         image = write_volume(folder, shape)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cost_tables import draw_costs
 from ldseg.evaluation.bootstrap import mean_interval, paired_difference
 from ldseg.evaluation.corruptions import CORRUPTIONS
 from runs import METRICS, OWN, Run, by_seed, pooled, read_run
@@ -59,6 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     for name, tables in TABLES.items():
         page = with_tables(page, name, tables([r for r in records if r["benchmark"] == name]))
     readme.write_text(page, encoding="utf-8")
+    draw_costs([r for r in records if r["benchmark"] == "memory"], folder)
 
 
 def read_results(folder: Path) -> tuple[list[Run], list[Record]]:
@@ -109,9 +111,24 @@ def robustness_records(result: Result) -> list[Record]:
     return found
 
 
+def zoo_records(result: Result) -> list[Record]:
+    """Of a shipped model: its default answer's scores, the mean of its samples, its calibration."""
+    own, cases = result["own"], len(result["own"]["cases"])
+    figures = {METRICS[metric]: value for metric, value in own["mean"].items() if metric != "dice"}
+    figures |= {
+        "mean_dice_of_samples": result["posterior"]["dice"],
+        "training_steps": result["training_steps"],
+    }
+    return [
+        _record(result, "mean_dice", own["mean"]["dice"], tuple(own["dice_interval"]), cases),
+        *(_record(result, metric, value) for metric, value in {**figures, **result["calibration"]}.items()),
+    ]
+
+
 OTHERS: dict[str, Callable[[Result], list[Record]]] = {
     "calibration": calibration_records,
     "robustness": robustness_records,
+    "zoo": zoo_records,
 }
 """By the name of the benchmark: from a result to its records."""
 

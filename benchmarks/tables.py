@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from cost_tables import memory_tables, speed_tables
 from runs import name_of
 from torture_tables import torture_tables
+from zoo_tables import zoo_tables
 
 Record = dict[str, Any]
 Rows = list[tuple[str, dict[str, Record]]]
@@ -67,6 +69,9 @@ TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
     "accuracy": accuracy_tables,
     "robustness": robustness_tables,
     "ablation": ablation_tables,
+    "speed": lambda records: speed_tables(records, table),
+    "memory": lambda records: memory_tables(records, table),
+    "zoo": lambda records: zoo_tables(records, table),
     "torture": lambda records: torture_tables(records, table),
 }
 """By benchmark; each has its pair of markers in README.md."""

@@ -29,7 +29,7 @@ from ldseg.evaluation.calibration_fit import calibrate
 from ldseg.evaluation.calibration_report import CalibrationTally
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.fingerprint import take_fingerprint
-from ldseg.planning.plan import Plan, PlanSettings, make_plan
+from ldseg.planning.plan import PlanSettings, make_plan
 from ldseg.presets import PRESETS
 from ldseg.records import to_json, write_bytes_atomic, write_json_atomic
 from ldseg.saved_model import CARD_FILE, load_model, save_model
@@ -94,7 +94,7 @@ def train_model(shipped: Shipped, dataset: DataSet, splits: Splits, run: Path) -
     part = splits.part(FOLD)
     cases = [case for case in dataset.cases if case.name in part.train]
     plan = make_plan(take_fingerprint(dataset, cases), dataset, PlanSettings())
-    plan = narrow(plan, shipped.first_width)
+    plan = replace(plan, widths=shipped.widths)
     settings = PRESETS["default"](plan)
     training = replace(settings.training, cpu_minutes=shipped.minutes, fold=FOLD, validations=4)
     settings = replace(settings, training=training)
@@ -107,11 +107,6 @@ def train_model(shipped: Shipped, dataset: DataSet, splits: Splits, run: Path) -
     if ended.interrupted:
         sys.exit(130)
     return settings, ended.steps
-
-
-def narrow(plan: Plan, first: int) -> Plan:
-    """The plan with its widths in proportion to the first one."""
-    return replace(plan, widths=tuple(width * first // plan.widths[0] for width in plan.widths))
 
 
 def store(run: Path, folder: Path) -> None:

@@ -24,7 +24,8 @@ old
 Words between.
 
 <!-- robustness:begin --><!-- robustness:end --><!-- ablation:begin --><!-- ablation:end -->
-<!-- torture:begin --><!-- torture:end -->
+<!-- torture:begin --><!-- torture:end --><!-- speed:begin --><!-- speed:end -->
+<!-- memory:begin --><!-- memory:end --><!-- zoo:begin --><!-- zoo:end -->
 
 Words below.
 """
@@ -110,7 +111,7 @@ def test_no_results_give_an_empty_list_and_say_so(summary: ModuleType, folder: P
     make(summary, folder)
     assert records(folder) == []
     readme = (folder / "README.md").read_text()
-    assert readme.count("No results yet.") == 4
+    assert readme.count("No results yet.") == 7
     assert "Words between." in readme
     assert readme.startswith("Words above.")
     assert readme.endswith("Words below.\n")
@@ -290,3 +291,19 @@ def test_what_was_tried_is_tabled_by_kind(summary: ModuleType, folder: Path) -> 
     assert "| inputs of 2 kinds | 400 |" in readme
     assert "| kill -9 of a training, each followed by resume | 50 |" in readme
     assert "Bounds: 3 GB. Commit abc1234, seed 0." in readme
+
+
+def test_memory_against_size_is_a_table_a_line_and_a_plot(summary: ModuleType, folder: Path) -> None:
+    common = dict.fromkeys(KEYS, "x") | {"benchmark": "memory", "cases": 1}
+    figures = {
+        f"volume_{size}x100x100_{metric}": value
+        for size, cpu_s in ((100, 1.0), (200, 2.0), (300, 3.0))
+        for metric, value in (("cpu_s", cpu_s), ("peak_rss_gb", 0.5))
+    }
+    result = {**common, "records": [{**common, "metric": m, "value": v} for m, v in figures.items()]}
+    (folder / "results" / "memory-volumes.json").write_text(json.dumps(result))
+    make(summary, folder)
+    readme = (folder / "README.md").read_text()
+    assert "| volume 200x100x100 | 0.50 | 2 |" in readme
+    assert "a straight line explains 1.0000" in readme
+    assert (folder / "cost.png").read_bytes().startswith(b"\x89PNG")

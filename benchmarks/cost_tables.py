@@ -1,0 +1,120 @@
+"""Tables and the plot of `speed.py` and `memory.py`: what a prediction and a training step cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Record = dict[str, Any]
+Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
+PLOT = "cost.png"
+_SPEED = {
+    "predict, 1 step (the default), CPU s": ("predict_cpu_s_1_step", 3),
+    "predict, 2 steps, CPU s": ("predict_cpu_s_2_steps", 3),
+    "predict, 15 steps, CPU s": ("predict_cpu_s_15_steps", 3),
+    "predict, 50 steps, CPU s": ("predict_cpu_s_50_steps", 3),
+    "predict, 8 samples of 1 step, CPU s": ("predict_cpu_s_1_step_8_samples", 3),
+    "predict, 8 samples of 4 steps, CPU s": ("predict_cpu_s_4_steps_8_samples", 3),
+    "predict, `unet`, CPU s": ("predict_cpu_s_unet", 3),
+    "50 steps to 1 step": ("ratio_50_steps_to_1", 2),
+    "8 samples of 4 steps to `unet`": ("ratio_8_samples_4_steps_to_unet", 2),
+    "the same without the seven further decodes": (
+        "ratio_8_samples_4_steps_without_further_decodes_to_unet",
+        2,
+    ),
+    "pixel diffusion of 1000 steps to 1 step": ("ratio_pixel_diffusion_1000_steps_to_1_step", 0),
+    "training step, CPU s": ("training_step_cpu_s_ldseg", 3),
+    "training step, `unet`, CPU s": ("training_step_cpu_s_unet", 3),
+    "training step with torch.compile, CPU s": ("training_step_cpu_s_ldseg_compiled", 3),
+    "bare convolutions' share of a training step": ("share_of_bare_in_training_step", 2),
+    "training, peak memory GB": ("training_peak_rss_gb_ldseg", 2),
+}
+"""Row to metric and its digits."""
+
+
+def speed_tables(records: Sequence[Record], table: Table) -> str:
+    """One column an image size."""
+    sizes = list(dict.fromkeys(record["split"] for record in records))
+    found = {(record["split"], record["metric"]): record["value"] for record in records}
+    rows = [
+        (name, *(_cell(found.get((size, metric)), digits) for size in sizes))
+        for name, (metric, digits) in _SPEED.items()
+        if any((size, metric) in found for size in sizes)
+    ]
+    commits = ", ".join(dict.fromkeys(record["commit"] for record in records))
+    return f"Commit {commits}.\n\n{table(('cost', *sizes), rows)}" if rows else ""
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def memory_tables(records: Sequence[Record], table: Table) -> str:
+    """A row a prediction; the plot beside it."""
+    runs = _runs(records)
+    if not runs:
+        return ""
+    rows = [
+        (name.replace("_", " "), f"{one['peak_rss_gb']:.2f}", f"{one['cpu_s']:.0f}")
+        for name, one in runs.items()
+    ]
+    lines = [table(("prediction", "peak GB", "CPU s"), rows)]
+    for name, (points, unit) in curves(runs).items():
+        if len(points) > 2:
+            lines.append(
+                f"CPU seconds against {name} ({unit}): a straight line explains {_straight(points):.4f} "
+                "of their variance."
+            )
+    return "\n\n".join([*lines, f"![CPU seconds and memory against size and samples]({PLOT})"])
+
+
+def _runs(records: Sequence[Record]) -> dict[str, dict[str, float]]:
+    runs: dict[str, dict[str, float]] = {}
+    for record in records:
+        for metric in ("peak_rss_gb", "cpu_s"):
+            if record["metric"].endswith(f"_{metric}"):
+                runs.setdefault(record["metric"].removesuffix(f"_{metric}"), {})[metric] = record["value"]
+    return runs
+
+
+def curves(runs: dict[str, dict[str, float]]) -> dict[str, tuple[NDArray[np.float64], str]]:
+    """Name of the axis to rows of (x, CPU seconds, GB), and the unit of x."""
+    size = [
+        (np.prod([float(n) for n in found[1].split("x")]) / 1e6, one["cpu_s"], one["peak_rss_gb"])
+        for name, one in runs.items()
+        if (found := re.fullmatch(r"volume_([\dx]+)", name))
+    ]
+    count = [
+        (float(found[1]), one["cpu_s"], one["peak_rss_gb"])
+        for name, one in runs.items()
+        if (found := re.fullmatch(r"samples_(\d+)", name))
+    ]
+    named = {"the size of a volume": (size, "million voxels"), "the number of samples": (count, "samples")}
+    return {name: (np.array(sorted(points)), unit) for name, (points, unit) in named.items() if points}
+
+
+def _straight(points: NDArray[np.float64]) -> float:
+    x, y = points[:, 0], points[:, 1]
+    left = y - np.polyval(np.polyfit(x, y, 1), x)
+    return 1 - float(left.var() / y.var())
+
+
+def draw_costs(records: Sequence[Record], folder: Path) -> None:
+    """`PLOT` in `folder`: CPU seconds above, memory below; nothing without records."""
+    found = curves(_runs(records))
+    if not found:
+        return
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots(2, len(found), squeeze=False)
+    for column, (points, unit) in enumerate(found.values()):
+        for row, what in enumerate(("CPU seconds", "peak memory, GB")):
+            axes[row][column].plot(points[:, 0], points[:, 1 + row], "o-", color="#20639b")
+            axes[row][column].set(xlabel=unit, ylabel=what, ylim=(0, None), xlim=(0, None))
+            axes[row][column].grid(alpha=0.3)
+    figure.savefig(folder / PLOT, dpi=110, metadata={"Software": None})

@@ -1,0 +1,34 @@
+"""The table of the shipped models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Record = dict[str, Any]
+Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
+_COLUMNS = {
+    "Dice": ("mean_dice", 3),
+    "HD95 mm": ("hd95_mm", 2),
+    "Dice, mean of samples": ("mean_dice_of_samples", 3),
+    "ECE": ("ece", 4),
+    "volumes in 90 % intervals": ("interval_coverage", 2),
+}
+
+
+def zoo_tables(records: Sequence[Record], table: Table) -> str:
+    """A row a model, scored on its test cases."""
+    rows: dict[str, dict[str, Record]] = {}
+    for record in records:
+        rows.setdefault(record["model"], {})[record["metric"]] = record
+    lines = [
+        (
+            name,
+            found["mean_dice"]["data"],
+            str(found["mean_dice"]["cases"]),
+            *(f"{found[metric]['value']:.{digits}f}" for metric, digits in _COLUMNS.values()),
+            found["mean_dice"]["commit"],
+        )
+        for name, found in rows.items()
+    ]
+    return table(("model", "data", "test cases", *_COLUMNS, "commit"), lines) if lines else ""
