@@ -9,7 +9,7 @@ Record = dict[str, Any]
 Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 _COLUMNS = {
     "Dice": ("mean_dice", 3),
-    "HD95 mm": ("hd95_mm", 2),
+    "HD95 mm": ("mean_hd95_mm", 2),
     "Dice, mean of samples": ("mean_dice_of_samples", 3),
     "ECE": ("ece", 4),
     "volumes in 90 % intervals": ("interval_coverage", 2),
