@@ -36,7 +36,7 @@ SHIPPED = {
         licence="CC-BY-SA-4.0",
         classes={"background": 0, "anterior hippocampus": 1, "posterior hippocampus": 2},
         widths=(32, 64, 80),
-        minutes=40,
+        minutes=30,
         unit="mm",
         limits="Crops of about 35 x 50 x 35 mm around the hippocampus, in one orientation.\n"
         "A whole head must be cropped first: elsewhere in it the model may find structures that are none.",
@@ -49,7 +49,7 @@ SHIPPED = {
         licence="CC-BY-4.0",
         classes={"background": 0, "head": 1},
         widths=(16, 32, 64, 128, 128),
-        minutes=20,
+        minutes=15,
         unit="pixel",
         limits="Standard planes that a sonographer chose for measuring the head, from one hospital. The\n"
         "reference is a filled ellipse fitted to the skull's outer edge, and so is what the model learnt.",
@@ -62,7 +62,7 @@ SHIPPED = {
         licence="CC0-1.0",
         classes={"background": 0, "nucleus": 1},
         widths=(16, 32, 64, 128, 128),
-        minutes=20,
+        minutes=15,
         unit="pixel",
         limits="Nuclei are one class: touching ones are not told apart. 54 images of a few stains and\n"
         "magnifications are little; a new stain needs training of your own.",
