@@ -11,23 +11,11 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from documented import PAGES, ROOT, commands
 
 import ldseg
 from ldseg.cli import make_parser
 from ldseg.commands import COMMANDS
-
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-def commands() -> list[tuple[str, str]]:
-    """(page, command) of each indented line that starts with ldseg."""
-    return [
-        (page.name, line.strip())
-        for page in PAGES
-        for line in page.read_text(encoding="utf-8").splitlines()
-        if line.startswith("    ldseg ")
-    ]
 
 
 @pytest.mark.parametrize(("page", "line"), commands())
