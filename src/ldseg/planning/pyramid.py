@@ -13,7 +13,10 @@ COARSEST_CELLS = 14
 """Levels are added while the longest axis has more cells: at 7 to 14 the last one sees the whole patch."""
 DIVISIBLE_CELLS = 8
 """An axis of fewer cells is not halved."""
-FIRST_WIDTH, LARGEST_WIDTH = 32, 256
+FIRST_WIDTH = {2: 24, 3: 32}
+"""By dimensions. In planes fewer channels learn more in the same time, in volumes they do not."""
+LARGEST_WIDTH = 8
+"""Times the first."""
 
 Stride = tuple[int, ...]
 
@@ -60,7 +63,7 @@ def plan_pyramid(axes: str, size: tuple[int, ...], spacing: tuple[float, ...], w
         strides=tuple(strides),
         latent_levels=latent_levels,
         latent_channels=_latent_channels(strides[:latent_levels]),
-        widths=tuple(min(FIRST_WIDTH << level, LARGEST_WIDTH) for level in range(len(strides))),
+        widths=tuple(FIRST_WIDTH[len(size)] * min(2**level, LARGEST_WIDTH) for level in range(len(strides))),
     )
 
 
