@@ -54,7 +54,7 @@ def _light_denoiser(plan: Plan) -> DenoiserSettings:
     once more, whose channels fit its width; in volumes they would not."""
     below = plan.strides[plan.latent_levels :]
     if plan.dimensions == 2 and below:
-        return DenoiserSettings(PyramidSettings((64,), below[:1], stem_width=1))
+        return DenoiserSettings(PyramidSettings((48,), below[:1], stem_width=1))
     return DenoiserSettings(PyramidSettings((32,), (_ones(plan),), stem_width=1))
 
 

@@ -51,7 +51,7 @@ def test_large_pictures_of_large_structures_start_at_a_quarter() -> None:
     fine = plan(axes="yx", shapes=((534, 512),), spacing=(1.0, 1.0), width=8.0)
     assert fine.strides[0] == (2, 2)
     assert fine.latent_factor == (4, 4)
-    assert (made.latent_channels, fine.latent_channels) == (32, 8)
+    assert (made.latent_channels, fine.latent_channels) == (16, 8)
 
 
 def test_thick_slices_are_halved_late() -> None:

@@ -106,8 +106,9 @@ class PixelDiffusion(Segmenter):
         return self._logits(self.encode(y))
 
     def _predict(self, z: Tensor, conditioning: Conditioning, t: Tensor) -> Tensor:
-        folded = self.denoiser(space_to_depth(z, self.stem_stride), conditioning.embedding, t)
-        return depth_to_space(folded, self.stem_stride)
+        cells = self.denoiser.fold(space_to_depth(z, self.stem_stride))
+        found = self.denoiser.unfold(self.denoiser(cells, conditioning.embedding, t))
+        return depth_to_space(found, self.stem_stride)
 
     def _clean(self, prediction: Tensor, z: Tensor, a: Tensor) -> Tensor:
         """Clipped to the known range of z0, as pixel diffusion does: read from a noise prediction near t = 1

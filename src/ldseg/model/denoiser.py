@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ldseg.device import memory_format
 from ldseg.diffusion.schedule import Schedule, expand_to
 from ldseg.model.blocks import (
     convolution,
@@ -36,7 +37,8 @@ _FIRST_SPREAD = -3.0  # logit of the variance before anything is learnt
 
 
 class Denoiser(nn.Module):
-    """z (B, C, *s), what `prepare` made of the embedding (B, E, *s), t (B,) to the clean estimate (B, C, *s).
+    """z as `fold` made it of (B, C, *s), what `prepare` made of the embedding (B, E, *s), t (B,) to the clean
+    estimate in the form of z.
 
     Raises:
         ValueError: the embedding does not fit.
@@ -83,30 +85,42 @@ class Denoiser(nn.Module):
         self.head = convolution(dimensions, widths[0], folded, pyramid.stem_width)
 
     def forward(self, z: Tensor, prepared: Tensor, t: Tensor) -> Tensor:
-        gaussian, correction = self._folded_parts(z, prepared, t)
-        return depth_to_space(gaussian + correction, self.stem_stride)
+        gaussian, scale, left = self._terms(z, prepared, t)
+        return torch.addcmul(gaussian, scale, left)
 
     def parts(self, z: Tensor, prepared: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """The Gaussian answer and the U-Net's correction; their sum is the clean estimate."""
-        gaussian, correction = self._folded_parts(z, prepared, t)
-        return depth_to_space(gaussian, self.stem_stride), depth_to_space(correction, self.stem_stride)
+        gaussian, scale, left = self._terms(z, prepared, t)
+        return gaussian, scale * left
+
+    def fold(self, z: Tensor) -> Tensor:
+        """A latent (B, C, *s) as the cells that the denoiser works on, channels last in memory."""
+        layout = memory_format(z.ndim - 2)
+        return space_to_depth(z, self.stem_stride).contiguous(memory_format=layout)
+
+    def unfold(self, z: Tensor) -> Tensor:
+        """The inverse of `fold`."""
+        return depth_to_space(z, self.stem_stride)
 
     def prepare(self, embedding: Tensor) -> Tensor:
-        """What no step changes: guess, variance and features, folded by the stem's stride."""
+        """What no step changes: guess, deviation and features, folded."""
         c = self.latent_channels
         guess, spread, said = embedding.tensor_split([c, 2 * c], 1)
-        s = torch.sigmoid(spread.float() + _FIRST_SPREAD).to(embedding.dtype)
-        return torch.cat([space_to_depth(part, self.stem_stride) for part in (guess, s, said)], 1)
+        deviation = torch.sigmoid(spread.float() + _FIRST_SPREAD).sqrt().to(embedding.dtype)
+        return torch.cat([self.fold(part) for part in (guess, deviation, said)], 1)
 
-    def _folded_parts(self, z: Tensor, prepared: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        z, c = space_to_depth(z, self.stem_stride), self.latent_channels * prod(self.stem_stride)
-        guess, s, said = prepared[:, :c].float(), prepared[:, c : 2 * c].float(), prepared[:, 2 * c :]
+    def _terms(self, z: Tensor, prepared: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The Gaussian answer, the scale of the correction, and what it scales."""
+        c, prepared, t = z.shape[1], _once(prepared), _once(t)
+        guess, deviation, said = prepared[:, :c].float(), prepared[:, c : 2 * c].float(), prepared[:, 2 * c :]
         a = expand_to(self.signal(t), z)
-        v = a * s + 1 - a
-        off = z - a.sqrt() * guess
-        gaussian = guess + a.sqrt() * s / v * off
-        left = self._network((off * v.rsqrt()).to(said.dtype), said, t)
-        return gaussian, (s * (1 - a) / v).sqrt() * left.float()
+        signal = a.sqrt() * deviation
+        one = torch.addcmul(1 - a, signal, signal).rsqrt()  # 1 / sqrt(v)
+        weight = one * deviation
+        off = torch.addcmul(-a.sqrt() * guess * one, one, z)
+        gaussian = torch.addcmul(guess, weight * signal, off)
+        left = self._network(off.to(said.dtype), said, t)
+        return gaussian, (1 - a).sqrt() * weight, left.float()
 
     def _network(self, z: Tensor, said: Tensor, t: Tensor) -> Tensor:
         time = self.time(time_embedding(t, self.time_features))
@@ -119,3 +133,8 @@ class Denoiser(nn.Module):
         for raise_channels, stride, level in ups:
             h = level(passed.pop() + enlarge(raise_channels(h), stride), time)
         return self.head(functional.silu(self.norm(h)))
+
+
+def _once(shared: Tensor) -> Tensor:
+    """One case of what all cases share without a copy, as the samples of one image do."""
+    return shared[:1] if shared.stride(0) == 0 else shared

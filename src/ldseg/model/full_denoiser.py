@@ -79,6 +79,14 @@ class FullDenoiser(nn.Module):
         self.norm = normalisation(dimensions, h, pyramid.norm)
         self.head = convolution(dimensions, h, latent_channels)
 
+    def fold(self, z: Tensor) -> Tensor:
+        """See `Denoiser.fold`; this one works on the latent as it is."""
+        return z
+
+    def unfold(self, z: Tensor) -> Tensor:
+        """See `fold`."""
+        return z
+
     def prepare(self, embedding: Tensor) -> Tensor:
         """See `Denoiser.prepare`; here every step takes the embedding as it is."""
         return embedding

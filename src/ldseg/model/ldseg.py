@@ -100,10 +100,12 @@ class LDSeg(Segmenter):
     def _predict(self, noised: _Noised, embedding: Tensor) -> tuple[Tensor, Tensor]:
         """What the denoiser says, and the same as the decoder may move it. The light form's U-Net learns from
         the latent alone: the segmentation loss, mostly at pure noise, would teach it to ignore z_t."""
-        if isinstance(self.denoiser, FullDenoiser):
-            prediction = self.denoiser(noised.z, embedding, noised.t)
+        denoiser = self.denoiser
+        if isinstance(denoiser, FullDenoiser):
+            prediction = denoiser(noised.z, embedding, noised.t)
             return prediction, prediction
-        gaussian, correction = self.denoiser.parts(noised.z, embedding, noised.t)
+        parts = denoiser.parts(denoiser.fold(noised.z), embedding, noised.t)
+        gaussian, correction = (denoiser.unfold(part) for part in parts)
         return gaussian + correction, gaussian + correction.detach()
 
     def _noise(self, z0: Tensor, draws: int, generator: torch.Generator | None) -> _Noised:
@@ -128,13 +130,20 @@ class LDSeg(Segmenter):
         noise: DrawNoise,
         on_step: OnStep = ignore,
     ) -> Tensor:
+        fold, unfold = self.denoiser.fold, self.denoiser.unfold
+
         def denoise(z: Tensor, t: Tensor) -> Tensor:
             t = t.to(z.device).expand(z.shape[0])
             prediction = self.denoiser(z, conditioning.embedding, t)
             clean = self.reading.clean(prediction, z, expand_to(self.signal(t), z))
             return self.label_encoder.latent_norm(clean) if self.settings.renormalise else clean
 
-        return sampler(denoise, start, times.to(start.device), self.signal, noise, on_step)
+        def watch(time: Tensor, z: Tensor, z0: Tensor) -> None:
+            on_step(time, unfold(z), unfold(z0))
+
+        watched = on_step if on_step is ignore else watch
+        times = times.to(start.device)
+        return unfold(sampler(denoise, fold(start), times, self.signal, lambda: fold(noise()), watched))
 
     def decode(self, z: Tensor, conditioning: Conditioning) -> Tensor:
         return self.decoder(z, conditioning.features)

@@ -105,4 +105,4 @@ def _with_time(axes: str, size: tuple[int, ...], stride: Stride) -> Stride:
 def _latent_channels(strides: list[Stride]) -> int:
     """More channels where one latent cell stands for more voxels."""
     cell = prod(prod(axis) for axis in zip(*strides, strict=True))
-    return max(8, min(32, cell // 2))
+    return max(8, min(32, cell // (4 if len(strides[0]) == 2 else 2)))

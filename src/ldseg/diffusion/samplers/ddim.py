@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
-from ldseg.diffusion.parameterisation import implied_noise
 from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, ignore
 from ldseg.diffusion.schedule import Schedule
+
+_LEAST = 1e-4  # of the noise that z is taken to have
 
 
 def ddim(
@@ -29,7 +31,8 @@ def ddim(
             a, b = signal(now), signal(following)
             fresh = eta * ((1 - b) / (1 - a) * (1 - a / b)).clamp_min(0).sqrt()  # sigma of eq. 16
             kept = (1 - b - fresh**2).clamp_min(0).sqrt()
-            z = b.sqrt() * z0 + kept * implied_noise(z, z0, a)
+            share = kept / (1 - a).sqrt().clamp_min(_LEAST)  # z = sqrt(b) z0 + kept * the implied noise
+            z = torch.addcmul(share * z, z0, b.sqrt() - share * a.sqrt())
             if eta > 0:
                 z = z + fresh * draw()
         on_step(following, z, z0)
