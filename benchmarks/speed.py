@@ -162,10 +162,11 @@ def modules(predictor: Predictor, plan: Plan, repeats: int) -> dict[str, float]:
     y = torch.zeros(1, *plan.patch, dtype=torch.long)
     t = torch.ones(1)
     conditioning, z = model.condition(x), torch.randn(1, *model.start_shape(plan.patch))
+    cells = model.denoiser.fold(z)
     parts: dict[str, Callable[[], Any]] = {
         "label_encoder": lambda: model.label_encoder(y),
         "image_encoder": lambda: model.condition(x),
-        "denoiser": lambda: model.denoiser(z, conditioning.embedding, t),
+        "denoiser": lambda: model.denoiser(cells, conditioning.embedding, t),
         "decoder": lambda: model.decode(z, conditioning),
     }
     found = interleaved({f"patch_cpu_s_{name}": part for name, part in parts.items()}, repeats)

@@ -49,7 +49,7 @@ SHIPPED = {
         licence="CC-BY-4.0",
         classes={"background": 0, "head": 1},
         widths=(24, 48, 96, 128),
-        minutes=15,
+        minutes=10,
         unit="pixel",
         limits="Standard planes that a sonographer chose for measuring the head, from one hospital. The\n"
         "reference is a filled ellipse fitted to the skull's outer edge, and so is what the model learnt.",
@@ -62,7 +62,7 @@ SHIPPED = {
         licence="CC0-1.0",
         classes={"background": 0, "nucleus": 1},
         widths=(24, 48, 96, 96, 96),
-        minutes=15,
+        minutes=10,
         unit="pixel",
         limits="Nuclei are one class: touching ones are not told apart. 54 images of a few stains and\n"
         "magnifications are little; a new stain needs training of your own.",
