@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from ldseg.controls.unet import UNet
+from ldseg.diffusion.samplers import find_sampler
+from ldseg.diffusion.schedule import even_times
+from ldseg.model.image_encoder import Conditioning
 from ldseg.model.ldseg import LDSeg
 from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS
@@ -127,3 +130,23 @@ def test_an_embedding_that_the_denoiser_cannot_split_is_refused(plan: Plan) -> N
     wrong = replace(settings, image_encoder=replace(settings.image_encoder, embedding=3))
     with pytest.raises(ValueError, match=r"image_encoder.embedding is 3; the denoiser takes \d+"):
         LDSeg.from_settings(wrong)
+
+
+@PRESET_NAMES
+def test_samples_that_share_their_image_are_those_of_its_copies(plan: Plan, preset: str) -> None:
+    model = build(plan, preset)
+    one = model.condition(batch_of(plan, 1)[0])
+    shared = Conditioning(one.embedding.expand(3, *one.embedding.shape[1:]), ())
+    start = torch.randn(3, *model.start_shape(plan.patch), generator=torch.Generator().manual_seed(2))
+    first, second = (
+        model.draw(conditioning, start, even_times(3), find_sampler("ddim"), lambda: torch.zeros(()))
+        for conditioning in (shared, one.repeat(3))
+    )
+    torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(first[0], first[1])
+
+
+def test_the_denoisers_cells_hold_the_latent(plan: Plan) -> None:
+    denoiser = build(plan, "default").denoiser
+    z = torch.randn(2, *build(plan, "default").start_shape(plan.patch))
+    assert torch.equal(denoiser.unfold(denoiser.fold(z)), z)
