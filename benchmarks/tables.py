@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from calibration_tables import calibration_tables
 from cost_tables import memory_tables, speed_tables
 from runs import name_of
 from torture_tables import torture_tables
@@ -69,6 +70,9 @@ TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
     "accuracy": accuracy_tables,
     "robustness": robustness_tables,
     "ablation": ablation_tables,
+    "calibration": lambda records: "\n\n".join(
+        calibration_tables(title, chosen, table) for title, chosen in by_set(records)
+    ),
     "speed": lambda records: speed_tables(records, table),
     "memory": lambda records: memory_tables(records, table),
     "zoo": lambda records: zoo_tables(records, table),
