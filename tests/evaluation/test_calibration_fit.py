@@ -110,3 +110,16 @@ def test_a_recalibration_belongs_to_the_weights_it_was_fitted_on(tmp_path: Path)
     path.write_text(path.read_text().replace("1.3", "0"))
     with pytest.raises(InputError, match=r"calibration\.json: temperature is 0"):
         stored_recalibration(tmp_path)
+
+
+def test_a_sure_and_right_background_is_not_made_unsure() -> None:
+    rng = np.random.default_rng(3)
+    y = np.zeros((64, 64), np.int16)
+    y[30:34, 30:34] = rng.integers(0, 2, (4, 4))  # here the answer is sure, and wrong every other time
+    sure = np.where(np.pad(np.ones((4, 4), bool), 30), 0.01, 0.99).astype(np.float32)
+    p = np.stack([sure, 1 - sure])
+    fitted = fit_recalibration([Answer("a", "yx", p, y, {}, {})])
+    before, after = (
+        np.take_along_axis(q, y[None].astype(int), 0) for q in (p, with_temperature(p, fitted.temperature))
+    )
+    assert -np.log(after).mean() <= -np.log(before).mean() + 1e-6
