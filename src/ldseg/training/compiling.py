@@ -17,7 +17,7 @@ def compile_modules(model: nn.Module, device: torch.device) -> str:
     except Exception as error:  # whatever a tool chain can come up with
         reason = " ".join(str(error).split())[:160]
         return f"torch.compile does not work here ({reason}); training without it"
-    torch._dynamo.config.suppress_errors = True
+    torch._dynamo.config.suppress_errors = True  # pyright: ignore[reportPrivateUsage]
     for module in model.children():
         module.compile(dynamic=False)
     return ""
