@@ -116,6 +116,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / "plan.json").write_text('{"version": 1, "spacing": [1e999]}'),
         "1e999 is not a number",
     ),
+    "samples without end": (
+        lambda f: _edit(f, "settings.json", posterior={"sampler": "ddim", "steps": 8, "samples": 10**9}),
+        "posterior.samples is 1000000000; it must be 0 to 65536",
+    ),
     "giant ids": (lambda f: _edit(f, "plan.json", classes={"b": 0, "c": 1, "d": 10**12}), "ids beyond"),
     "a giant patch": (lambda f: _edit(f, "plan.json", patch=[10**7, 16]), "patch.0. is 10000000; it must"),
     "other weights": (_other_weights, "the weights do not fit settings.json"),

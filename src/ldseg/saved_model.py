@@ -142,7 +142,7 @@ def check_fit(plan: Plan, settings: RunSettings, segmenter: Segmenter, path: Pat
 
 def check_sizes(settings: RunSettings, plan: Plan, folder: Path) -> None:
     """Raise InputError for numbers far beyond any model: with them, building one would never end."""
-    small = {"model": to_json(settings.model), "sampling": to_json(settings.sampling)}
+    small = {name: to_json(getattr(settings, name)) for name in ("model", "sampling", "posterior")}
     planned = {"patch": plan.patch, "strides": plan.strides, "latent_channels": plan.latent_channels}
     if any(abs(number) > _LARGEST_ID for number in plan.classes.values()):
         raise InputError(f"{folder / PLAN_FILE}: classes has ids beyond {_LARGEST_ID}; correct it")

@@ -137,3 +137,8 @@ def test_a_taken_port_is_one_line_before_anything_is_computed(
         said = capsys.readouterr().err
     assert f"port {port} cannot be used" in said
     assert "segmenting" not in said
+
+
+def test_no_steps_at_all_are_one_line(picture: Path, make_model: MakeModel, capsys: Output) -> None:
+    assert run(picture, "-m", make_model(), "--no-browser", "--steps", 0) == 2
+    assert "steps is 0; choose 1 or more" in complaint(capsys)

@@ -10,7 +10,12 @@ from scipy.special import softmax
 
 from ldseg.errors import InputError
 from ldseg.evaluation.answers import Answer
-from ldseg.evaluation.calibration_fit import fit_recalibration, fit_temperature, fit_widening
+from ldseg.evaluation.calibration_fit import (
+    NoStructureError,
+    fit_recalibration,
+    fit_temperature,
+    fit_widening,
+)
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.recalibration import (
     Recalibration,
@@ -123,3 +128,9 @@ def test_a_sure_and_right_background_is_not_made_unsure() -> None:
         np.take_along_axis(q, y[None].astype(int), 0) for q in (p, with_temperature(p, fitted.temperature))
     )
     assert -np.log(after).mean() <= -np.log(before).mean() + 1e-6
+
+
+def test_a_structure_where_nothing_is_labelled_is_none() -> None:
+    p = np.stack([np.full((4, 4), 0.2), np.full((4, 4), 0.8)]).astype(np.float32)
+    with pytest.raises(NoStructureError):
+        fit_recalibration([Answer("a", "yx", p, np.full((4, 4), -1, np.int16), {}, {})])

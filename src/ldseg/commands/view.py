@@ -63,7 +63,9 @@ def _session(arguments: Any) -> Session:
     from ldseg.viewer.session import Session
 
     predictor = load_predictor(arguments.model, arguments.device)
-    steps = arguments.steps or predictor.settings.posterior.steps  # more samples may be drawn on the page
+    steps = arguments.steps
+    if steps is None:  # more samples may be drawn on the page, whatever the number to begin with
+        steps = predictor.settings.posterior.steps
     sampling = predictor.sampling(steps, arguments.samples, arguments.sampler)
     plan = predictor.plan
     case = _only_case(arguments.image, len(plan.channels), plan.axes)

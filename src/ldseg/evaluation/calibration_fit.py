@@ -46,7 +46,8 @@ def fit_recalibration(answers: Iterable[Answer], seed: int = 0) -> Recalibration
     volumes: list[float] = []
     structures = False
     for answer in answers:
-        structures |= bool((answer.truth > 0).any() or (answer.probabilities.argmax(0) > 0).any())
+        somewhere = (answer.truth > 0) | (answer.probabilities.argmax(0) > 0)
+        structures |= bool((somewhere & (answer.truth >= 0)).any())
         p, y = _draw(answer, rng)
         probabilities.append(p)
         truths.append(y)
