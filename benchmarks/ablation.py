@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,11 +30,10 @@ from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import PlanSettings, make_plan
 from ldseg.presets import PRESETS
 from ldseg.records import with_changes
-from ldseg.training.checkpoint import STATE_FILE
-from ldseg.training.run import train
 from ldseg.workflow import make_settings
 from records import commit, write_result
 from sets import open_set
+from trainings import train_or_go_on
 
 FOLD = 0
 SPREAD = {"steps": 8, "samples": 4}
@@ -107,14 +105,7 @@ def train_changed(arguments: argparse.Namespace, dataset: DataSet, splits: Split
     )
     settings = replace(settings, training=training)
 
-    def report(record: dict[str, Any]) -> None:
-        if record["event"] == "validation":
-            print(json.dumps(record), flush=True)
-
-    resume = (run / STATE_FILE).is_file()
-    ended = train(dataset, plan, splits, settings, run, resume=resume, on_event=report)
-    if ended.interrupted:
-        sys.exit(130)
+    ended = train_or_go_on(dataset, plan, splits, settings, run)
     return ended.steps
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,10 +28,9 @@ from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import PlanSettings, make_plan
 from ldseg.preprocessing.prepare import prepare_labels
 from ldseg.presets import PRESETS
-from ldseg.training.checkpoint import STATE_FILE
-from ldseg.training.run import train
 from records import commit, peak_memory_gb, write_result
 from sets import open_set
+from trainings import train_or_go_on
 
 STEPS = (1, 2, 5, 15, 50)
 METRICS = ("dice", "hd95_mm", "assd_mm", "nsd")
@@ -121,14 +119,7 @@ def train_model(arguments: argparse.Namespace, dataset: DataSet, splits: Any, ru
         ),
     )
 
-    def report(record: dict[str, Any]) -> None:
-        if record["event"] in ("losses", "validation") and (record["step"] % 100 == 0 or "dice" in record):
-            print(json.dumps(record), flush=True)
-
-    resume = (run / STATE_FILE).is_file()
-    ended = train(dataset, plan, splits, settings, run, resume=resume, on_event=report)
-    if ended.interrupted:
-        sys.exit(130)
+    ended = train_or_go_on(dataset, plan, splits, settings, run, losses_every=100)
     return {
         "steps": ended.steps,
         "batch": settings.training.batch or plan.batch,

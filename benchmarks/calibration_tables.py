@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from markdown_table import Record, table
 from runs import name_of
 
-Record = dict[str, Any]
-Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 _COLUMNS = {
     "ECE": ("ece", 4),
     "ECE near": ("ece_near", 4),
@@ -22,7 +20,7 @@ _COLUMNS = {
 _KINDS = {"as it is": "", "recalibrated": "_recalibrated"}
 
 
-def calibration_tables(title: str, records: Sequence[Record], table: Table) -> str:
+def calibration_tables(title: str, records: Sequence[Record]) -> str:
     """Of one set and budget: a row for each model, seed and kind."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for record in records:

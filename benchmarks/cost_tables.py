@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-Record = dict[str, Any]
-Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
+from markdown_table import Record, table
+
 PLOT = "cost.png"
 _SPEED = {
     "predict, 1 step (the default), CPU s": ("predict_cpu_s_1_step", 3),
@@ -38,7 +37,7 @@ _SPEED = {
 """Row to metric and its digits."""
 
 
-def speed_tables(records: Sequence[Record], table: Table) -> str:
+def speed_tables(records: Sequence[Record]) -> str:
     """One column an image size."""
     sizes = list(dict.fromkeys(record["split"] for record in records))
     found = {(record["split"], record["metric"]): record["value"] for record in records}
@@ -55,7 +54,7 @@ def _cell(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def memory_tables(records: Sequence[Record], table: Table) -> str:
+def memory_tables(records: Sequence[Record]) -> str:
     """A row a prediction; the plot beside it."""
     runs = _runs(records)
     if not runs:

@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,9 +31,8 @@ from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import PlanSettings, make_plan
 from ldseg.presets import PRESETS
 from ldseg.records import to_json
-from ldseg.training.checkpoint import STATE_FILE
-from ldseg.training.run import train
 from records import commit, write_result
+from trainings import train_or_go_on
 
 SHARE = 0.3
 CASES, TEST, RATERS, SHAPE = 160, 20, 4, (96, 96)
@@ -128,13 +125,7 @@ def train_model(arguments: argparse.Namespace, dataset: DataSet, test: set[str],
     names = tuple(case.name for case in cases)
     splits = Splits(1, 0, tuple(sorted(test)), (Fold(names[WATCHED:], names[:WATCHED]),))
 
-    def report(record: dict[str, Any]) -> None:
-        if record["event"] == "validation":
-            print(json.dumps(record), flush=True)
-
-    ended = train(dataset, plan, splits, settings, run, (run / STATE_FILE).is_file(), report)
-    if ended.interrupted:
-        sys.exit(130)
+    ended = train_or_go_on(dataset, plan, splits, settings, run)
     return ended.steps
 
 

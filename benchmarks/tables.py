@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from calibration_tables import calibration_tables
 from cost_tables import memory_tables, speed_tables
+from markdown_table import Record, table
 from runs import name_of
 from torture_tables import torture_tables
 from zoo_tables import zoo_tables
 
-Record = dict[str, Any]
 Rows = list[tuple[str, dict[str, Record]]]
 STEPS = (1, 2, 5, 15, 50)
 _ORDER = ("ldseg", "unet", "nnunet", "pixel_diffusion")
@@ -71,12 +70,12 @@ TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
     "robustness": robustness_tables,
     "ablation": ablation_tables,
     "calibration": lambda records: "\n\n".join(
-        calibration_tables(title, chosen, table) for title, chosen in by_set(records)
+        calibration_tables(title, chosen) for title, chosen in by_set(records)
     ),
-    "speed": lambda records: speed_tables(records, table),
-    "memory": lambda records: memory_tables(records, table),
-    "zoo": lambda records: zoo_tables(records, table),
-    "torture": lambda records: torture_tables(records, table),
+    "speed": speed_tables,
+    "memory": memory_tables,
+    "zoo": zoo_tables,
+    "torture": torture_tables,
 }
 """By benchmark; each has its pair of markers in README.md."""
 
@@ -230,12 +229,6 @@ def share_of_control(records: Sequence[Record]) -> str:
         for name, a, b in [*pairs, ("mean of all", ours, theirs)]
     ]
     return table(("Dice lost, mean of all corruptions", "ldseg default", "unet", "share"), lines)
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, the first column to the left, numbers to the right."""
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def seed_count(record: Record) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-Record = dict[str, Any]
-Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
+from markdown_table import Record, table
+
 _COLUMNS = {
     "tried": 0,
     "refused": 0,
@@ -27,7 +26,7 @@ _PARTS = {
 }
 
 
-def torture_tables(records: Sequence[Record], table: Table) -> str:
+def torture_tables(records: Sequence[Record]) -> str:
     """Inputs by kind, then the other parts; empty without records."""
     if not records:
         return ""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,11 +33,10 @@ from ldseg.presets import PRESETS
 from ldseg.records import to_json, write_bytes_atomic, write_json_atomic
 from ldseg.saved_model import CARD_FILE, load_model, save_model
 from ldseg.settings import RunSettings
-from ldseg.training.checkpoint import STATE_FILE
-from ldseg.training.run import train
 from ldseg.zoo.catalogue import ABOUT_FILE, ABOUT_VERSION, MODELS, About
 from records import commit, write_result
 from sets import open_set
+from trainings import train_or_go_on
 from zoo_cards import SHIPPED, Shipped, card
 
 FOLD = 0
@@ -99,13 +97,7 @@ def train_model(shipped: Shipped, dataset: DataSet, splits: Splits, run: Path) -
     training = replace(settings.training, cpu_minutes=shipped.minutes, fold=FOLD, validations=4)
     settings = replace(settings, training=training)
 
-    def report(record: dict[str, Any]) -> None:
-        if record["event"] == "validation":
-            print(json.dumps(record), flush=True)
-
-    ended = train(dataset, plan, splits, settings, run, (run / STATE_FILE).is_file(), report)
-    if ended.interrupted:
-        sys.exit(130)
+    ended = train_or_go_on(dataset, plan, splits, settings, run)
     return settings, ended.steps
 
 

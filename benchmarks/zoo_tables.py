@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-Record = dict[str, Any]
-Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
+from markdown_table import Record, table
+
 _COLUMNS = {
     "Dice": ("mean_dice", 3),
     "HD95 mm": ("mean_hd95_mm", 2),
@@ -16,7 +15,7 @@ _COLUMNS = {
 }
 
 
-def zoo_tables(records: Sequence[Record], table: Table) -> str:
+def zoo_tables(records: Sequence[Record]) -> str:
     """A row a model, scored on its test cases."""
     rows: dict[str, dict[str, Record]] = {}
     for record in records:

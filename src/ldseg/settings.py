@@ -258,13 +258,6 @@ class SamplingSettings:
     steps: int = 1
     samples: int = 1
 
-    def changed(
-        self, sampler: str | None = None, steps: int | None = None, samples: int | None = None
-    ) -> SamplingSettings:
-        """This with what is given instead."""
-        given = {"sampler": sampler, "steps": steps, "samples": samples}
-        return replace(self, **{name: value for name, value in given.items() if value is not None})
-
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -286,4 +279,11 @@ class RunSettings:
     ) -> SamplingSettings:
         """What is given here, the rest as this model answers best with that many samples."""
         number = self.sampling.samples if samples is None else samples
-        return (self.posterior if number > 1 else self.sampling).changed(sampler, steps, number)
+        own = self.posterior if number > 1 else self.sampling
+        return SamplingSettings(
+            own.sampler if sampler is None else sampler, own.steps if steps is None else steps, number
+        )
+
+    def fixed(self, sampling: SamplingSettings) -> RunSettings:
+        """These settings with one way of sampling, as an exported model has."""
+        return replace(self, sampling=sampling, posterior=sampling)

@@ -14,7 +14,7 @@ from typing import Any
 
 from attempts import judge
 from kills import contents, differences, strange
-from pictures import TRAININGS, write_sets
+from pictures import TRAININGS, predict_words, write_sets
 from sittings import Sitting, sit
 
 import ldseg.inference.run
@@ -84,15 +84,7 @@ def _resumed(
 
 
 def _predicted(work: Path, model: Path, times: int, rng: random.Random, faults: list[str]) -> int:
-    words = [
-        "predict",
-        str(work / "pictures" / "images"),
-        "-m",
-        str(model),
-        "--save",
-        "labels,probabilities",
-        "-o",
-    ]
+    words = predict_words(work, model, "labels,probabilities")
     sit([*words, str(work / "predicted")])
     wanted = contents(work / "predicted")
     largest = max(path.stat().st_size for path in (work / "predicted").iterdir())

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pictures import TRAININGS, write_sets
+from pictures import TRAININGS, predict_words, write_sets
 from sittings import Sitting, sit
 
 import ldseg.inference.run
@@ -125,15 +125,7 @@ def _timeless(record: dict[str, Any]) -> dict[str, Any]:
 
 def _predictions(work: Path, model: Path, kills: int, rng: random.Random, faults: list[str]) -> int:
     """Kill predictions of a folder; what is visible of their results is whole."""
-    words = [
-        "predict",
-        str(work / "pictures" / "images"),
-        "-m",
-        str(model),
-        "--save",
-        "labels,uncertainty",
-        "-o",
-    ]
+    words = predict_words(work, model, "labels,uncertainty")
     whole = sit([*words, str(work / "predicted")])
     wanted = contents(work / "predicted")
     done = 0

@@ -42,3 +42,8 @@ def write_sets(folder: Path) -> None:
 def _put(path: Path, place: Volume, voxels: np.ndarray) -> None:
     kind = "labels" if voxels.dtype == np.uint8 else "image"
     saved(path, place.with_array(voxels[None], kind))
+
+
+def predict_words(work: Path, model: Path, save: str) -> list[str]:
+    """The command that predicts the set of pictures, up to its folder of results."""
+    return ["predict", str(work / "pictures" / "images"), "-m", str(model), "--save", save, "-o"]

@@ -23,15 +23,13 @@ DATA_ALIASES = {
     "data.subject_pattern": "--subject-pattern",
     "data.layout": "--layout",
 }
+MODEL_HELP = "folder that ldseg train wrote, or the name of a shipped model (see ldseg models)"
 
 
 def add_section(parser: Any, kind: type, section: str, aliases: Mapping[str, str] | None = None) -> None:
     """Arguments for all fields of the dataclass `kind`; `aliases` gives short names by `section.field`."""
     group = parser.add_argument_group(section)
     _add_fields(group, kind, section, aliases or {})
-
-
-MODEL_HELP = "folder that ldseg train wrote, or the name of a shipped model (see ldseg models)"
 
 
 def add_model(parser: Any) -> None:

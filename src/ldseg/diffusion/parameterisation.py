@@ -12,6 +12,9 @@ from typing import Protocol
 
 from torch import Tensor
 
+LEAST_NOISE = 1e-4
+"""Share that a latent is taken to have of it, at least, where it is divided by."""
+
 
 class Parameterisation(Protocol):
     """Target of the denoiser and its reading."""
@@ -63,4 +66,4 @@ PARAMETERISATIONS: dict[str, Parameterisation] = {"noise": Noise(), "clean": Cle
 
 def implied_noise(z: Tensor, z0: Tensor, a: Tensor) -> Tensor:
     """The noise e for which z = sqrt(a) z0 + sqrt(1 - a) e; zero where there is none (a = 1)."""
-    return (z - a.sqrt() * z0) / (1 - a).sqrt().clamp_min(1e-4)
+    return (z - a.sqrt() * z0) / (1 - a).sqrt().clamp_min(LEAST_NOISE)

@@ -10,7 +10,6 @@ The specification asks for models/model.pt; a pickle is not written, safetensors
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ def export_bundle(
     with whole_folder(Path(out)) as staged:
         models = staged / "models"
         write_plan(models / PLAN_FILE, model.plan)
-        write_settings(models / SETTINGS_FILE, replace(model.settings, sampling=sampling, posterior=sampling))
+        write_settings(models / SETTINGS_FILE, model.settings.fixed(sampling))
         write_bytes_atomic(models / CARD_FILE, card.encode())
         for name in (WEIGHTS_FILE, CALIBRATION_FILE):
             if (folder / name).is_file():

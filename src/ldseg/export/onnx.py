@@ -153,7 +153,7 @@ def _write(
             f"more than {TOLERANCE}"
         )
     write_plan(staged / PLAN_FILE, model.plan)
-    write_settings(staged / SETTINGS_FILE, replace(model.settings, sampling=sampling, posterior=sampling))
+    write_settings(staged / SETTINGS_FILE, model.settings.fixed(sampling))
     write_contract(staged, contract)
     return contract
 

@@ -49,8 +49,7 @@ def load_onnx_predictor(folder: Path | str, device: str | None = None) -> Predic
     plan = read_plan(folder / PLAN_FILE)
     _check_contract(contract, folder)
     _check_plan(plan, contract, folder)
-    fixed = contract.sampling
-    settings = replace(read_settings(folder / SETTINGS_FILE), sampling=fixed, posterior=fixed)
+    settings = read_settings(folder / SETTINGS_FILE).fixed(contract.sampling)
     session = open_session(folder / contract.graph, device or "cpu")
     return Predictor(plan, settings, OnnxEngine(session, contract), contract.recalibration)
 

@@ -7,10 +7,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ldseg.diffusion.parameterisation import LEAST_NOISE
 from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, ignore
 from ldseg.diffusion.schedule import Schedule
-
-_LEAST = 1e-4  # of the noise that z is taken to have
 
 
 def ddim(
@@ -31,7 +30,7 @@ def ddim(
             a, b = signal(now), signal(following)
             fresh = eta * ((1 - b) / (1 - a) * (1 - a / b)).clamp_min(0).sqrt()  # sigma of eq. 16
             kept = (1 - b - fresh**2).clamp_min(0).sqrt()
-            share = kept / (1 - a).sqrt().clamp_min(_LEAST)  # z = sqrt(b) z0 + kept * the implied noise
+            share = kept / (1 - a).sqrt().clamp_min(LEAST_NOISE)  # z = sqrt(b) z0 + kept * the implied noise
             z = torch.addcmul(share * z, z0, b.sqrt() - share * a.sqrt())
             if eta > 0:
                 z = z + fresh * draw()
