@@ -79,5 +79,35 @@ def _print(scores: Scores, summary: dict[str, Any]) -> None:
     print_table(("structure and metric", "mean", "median", "95 % interval of the mean"), rows)
     low, high = summary["mean_dice_interval"]
     print_line(f"mean Dice {scores.mean_dice:.4f} ({low:.4f} to {high:.4f}) over {len(scores.cases)} cases")
+    _print_cycles(scores)
     for problem in scores.failed.values():
         print_line(f"failed: {problem}")
+
+
+def _print_cycles(scores: Scores) -> None:
+    """Films: each subject with several cases, or where there is none each case."""
+    columns = (
+        "film and structure",
+        "Dice of neighbouring frames",
+        "the reference's",
+        "ejection fraction",
+        "on labelled frames",
+        "the reference's",
+    )
+    cycles = scores.subject_cycles() or scores.cycles
+    rows = [
+        (
+            f"{film} {name}",
+            one.neighbour_dice,
+            one.reference_neighbour_dice,
+            *one.ejection_fractions().values(),
+        )
+        for film, by_class in cycles.items()
+        for name, one in by_class.items()
+    ]
+    if rows:
+        print_table(columns, [(words, *map(_shown, values)) for words, *values in rows])
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

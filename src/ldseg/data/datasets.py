@@ -104,19 +104,20 @@ def _case(name: str, folder: Path, listing: Listing, options: DataOptions, axes:
         name=name,
         images=images,
         labels=listing.labels.get(name, ()),
-        subject=_subject(name, listing, options),
+        subject=subject_by_pattern(name, images[0], options) or listing.subjects.get(name, name),
         spacing=None if steps is None else expand(steps, axes, images[0]),
     )
 
 
-def _subject(name: str, listing: Listing, options: DataOptions) -> str:
-    """By pattern, else by the layout's own column, else the case itself."""
+def subject_by_pattern(name: str, file: Path, options: DataOptions) -> str | None:
+    """The part of a case's name that `subject_pattern` finds; None without a pattern. Raises InputError, for
+    `file` of the case, where it finds nothing."""
     if options.subject_pattern is None:
-        return listing.subjects.get(name, name)
+        return None
     match = re.search(options.subject_pattern, name)
     if match is None or not match[1]:
         finding = f"case {name} does not match data.subject_pattern {options.subject_pattern!r}"
-        raise file_error(listing.images[name][0], finding, "correct the pattern")
+        raise file_error(file, finding, "correct the pattern")
     return match[1]
 
 

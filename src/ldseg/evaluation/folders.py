@@ -13,6 +13,7 @@ from ldseg.data.geometry import largest_offset
 from ldseg.data.names import by_stem, volumes_in
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
+from ldseg.evaluation.cycle import Cycle, measure_cycle
 from ldseg.evaluation.metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.evaluation.references import load_references, open_references
 from ldseg.evaluation.scores import Scores
@@ -61,9 +62,11 @@ def evaluate_folders(
     if failed and not options.keep_going:
         raise InputError(next(iter(failed.values())))
     scored: dict[str, dict[str, ClassScores]] = {}
+    cycles: dict[str, dict[str, Cycle]] = {}
     for case in (case for case in cases if case.name in files):
         try:
-            scored[case.name] = _evaluate(references, case, files[case.name], options.tolerance_mm)
+            found = _evaluate(references, case, files[case.name], options.tolerance_mm)
+            scored[case.name], cycles[case.name] = found
         except InputError as problem:
             if not options.keep_going:
                 raise
@@ -73,7 +76,8 @@ def evaluate_folders(
     if not scored:
         reason = next(iter(failed.values()), f"{predictions}: no file has the name of a case")
         raise InputError(f"nothing could be scored; {reason}")
-    return Scores(scored, references.classes, options.tolerance_mm, _subjects(cases, scored), failed)
+    films = cycles if references.axes == "tyx" else {}
+    return Scores(scored, references.classes, options.tolerance_mm, _subjects(cases, scored), failed, films)
 
 
 def _subjects(cases: Sequence[Case], scored: Container[str]) -> dict[str, str]:
@@ -97,11 +101,15 @@ def _partners_missing(
     return found | dict.fromkeys(extra, f"{references.root}: {because}; {remedy}")
 
 
-def _evaluate(references: DataSet, case: Case, file: Path, tolerance_mm: float) -> dict[str, ClassScores]:
-    """One case; with several raters each metric is the mean over the raters."""
+def _evaluate(
+    references: DataSet, case: Case, file: Path, tolerance_mm: float
+) -> tuple[dict[str, ClassScores], dict[str, Cycle]]:
+    """One case, and for a film what it does over time. With several raters each metric is the mean over
+    them; over time the first is the reference."""
     prediction = read_volume(file, "labels", references.axes)
+    masks = load_references(references, case)
     scores: list[dict[str, ClassScores]] = []
-    for mask in load_references(references, case):
+    for mask in masks:
         _refuse_elsewhere(references, case, file, prediction, mask)
         try:
             scores.append(
@@ -109,7 +117,10 @@ def _evaluate(references: DataSet, case: Case, file: Path, tolerance_mm: float) 
             )
         except InputError as problem:
             raise InputError(f"{file}: {problem}") from problem
-    return mean_over_raters(scores)
+    if references.axes != "tyx":
+        return mean_over_raters(scores), {}
+    cycle = measure_cycle(prediction, masks[0], references.classes, references.ignore_id)
+    return mean_over_raters(scores), cycle
 
 
 def _refuse_elsewhere(references: DataSet, case: Case, file: Path, prediction: Volume, mask: Volume) -> None:

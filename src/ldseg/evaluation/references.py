@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ldseg.data.cases import Case, DataOptions, DataSet
-from ldseg.data.datasets import open_dataset
+from ldseg.data.datasets import open_dataset, subject_by_pattern
 from ldseg.data.faults import file_error
 from ldseg.data.formats import ending, read_volume, stem
 from ldseg.data.layouts import find_layout
@@ -66,7 +66,13 @@ def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> Data
     binary = options.labels_above_zero or options.label_threshold is not None
     named = list(by_stem(volumes_in(predictions))) if predictions.is_dir() else []
     cases = [
-        Case(name, (), paths, name, None if steps is None else expand(steps, axes, paths[0]))
+        Case(
+            name,
+            (),
+            paths,
+            subject_by_pattern(name, paths[0], options) or name,
+            None if steps is None else expand(steps, axes, paths[0]),
+        )
         for name, paths in sorted(rater_groups(files, named).items())
         for steps in [options.spacing or spacing_of(paths[0])]
     ]

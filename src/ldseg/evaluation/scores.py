@@ -8,6 +8,13 @@
      "mean_dice": .., "mean_dice_interval": [low, high],
      "subjects": {NAME: SUBJECT}, "failed": {NAME: why}}
 
+and for films (`cycle`), fractions and Dice may be null:
+
+     "cycle": {NAME: {CLASS: {"area_mm2": [..], "reference_area_mm2": [.. or null], "neighbour_dice",
+                              "reference_neighbour_dice", "ejection_fraction", "labelled_ejection_fraction",
+                              "reference_ejection_fraction"}}},
+     "subject_cycle": {SUBJECT: {..}}, of the subjects with several cases of equally many frames
+
 The mean Dice is the mean over classes of the mean over cases. Intervals are 95 % bootstrap intervals of the
 means, by subjects where they are known. A record has "empty" ("prediction", "reference" or "both") where a
 mask has no voxel of the class. All numbers are finite.
@@ -17,7 +24,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +32,7 @@ import numpy as np
 
 from ldseg.data.faults import file_error
 from ldseg.evaluation.bootstrap import mean_interval
+from ldseg.evaluation.cycle import Cycle, have_equal_frames, sum_slices
 from ldseg.evaluation.metrics import ClassScores
 from ldseg.records import read_versioned, write_bytes_atomic, write_json_atomic
 
@@ -44,6 +52,8 @@ class Scores:
     """Case to subject; empty where nothing is known, then each case is its own."""
     failed: dict[str, str] = field(default_factory=dict[str, str])
     """Cases without scores, and why; they are in no mean."""
+    cycles: dict[str, dict[str, Cycle]] = field(default_factory=dict[str, dict[str, Cycle]])
+    """Case, class, what it does over time; only of films."""
 
     def values(self, class_name: str, metric: str) -> list[float]:
         """One metric of one class, in the order of `cases`."""
@@ -66,6 +76,17 @@ class Scores:
         """The names of the metrics of each class."""
         first = next(iter(self.cases.values()))
         return {name: tuple(scores.metrics) for name, scores in first.items()}
+
+    def subject_cycles(self) -> dict[str, dict[str, Cycle]]:
+        """Of the subjects that have several cases of equally many frames."""
+        slices: dict[str, list[dict[str, Cycle]]] = {}
+        for name, cycle in self.cycles.items():
+            slices.setdefault(self.subjects.get(name, name), []).append(cycle)
+        return {
+            subject: {name: sum_slices([one[name] for one in group]) for name in group[0]}
+            for subject, group in slices.items()
+            if len(group) > 1 and have_equal_frames(group)
+        }
 
     @property
     def groups(self) -> list[str]:
@@ -96,6 +117,19 @@ def to_json(scores: Scores, seed: int = 0) -> dict[str, Any]:
         "mean_dice_interval": list(mean_interval(scores.case_dice(), scores.groups, seed)),
         "subjects": scores.subjects,
         "failed": scores.failed,
+        **_cycles_to_json(scores),
+    }
+
+
+def _cycles_to_json(scores: Scores) -> dict[str, Any]:
+    if not scores.cycles:
+        return {}
+    return {
+        key: {
+            name: {class_name: asdict(one) | one.ejection_fractions() for class_name, one in by_class.items()}
+            for name, by_class in cycles.items()
+        }
+        for key, cycles in (("cycle", scores.cycles), ("subject_cycle", scores.subject_cycles()))
     }
 
 
@@ -137,6 +171,10 @@ def read_scores(path: Path) -> Scores:
             tolerance_mm=content["tolerance_mm"],
             subjects=content.get("subjects", {}),
             failed=content.get("failed", {}),
+            cycles={
+                name: {class_name: _cycle(record) for class_name, record in by_class.items()}
+                for name, by_class in content.get("cycle", {}).items()
+            },
         )
     except (ValueError, LookupError, TypeError, AttributeError) as problem:
         raise file_error(path, f"is no scores.json (at {problem})", remedy) from problem
@@ -149,3 +187,12 @@ def _record(one: ClassScores) -> dict[str, float | str]:
 def _parsed(record: dict[str, Any]) -> ClassScores:
     metrics = {name: float(value) for name, value in record.items() if name != "empty"}
     return ClassScores(metrics, record.get("empty", "none"))
+
+
+def _cycle(record: dict[str, Any]) -> Cycle:
+    return Cycle(
+        tuple(record["area_mm2"]),
+        tuple(record["reference_area_mm2"]),
+        record["neighbour_dice"],
+        record["reference_neighbour_dice"],
+    )

@@ -20,6 +20,7 @@ from ldseg.reporting.svg import Axis, Plot, Point, logarithmic, spanning
 _ROW = 34  # pixels for a class
 _LETTER, _LONGEST = 7.2, 36  # pixels of one, and how many of a class's name
 _WIDE = 30.0  # largest over smallest volume from which the axes are logarithmic
+_MOST_FILMS = 12
 _GUIDE = "var(--guide)"
 
 
@@ -67,6 +68,28 @@ def reliability_chart(title: str, found: Reliability) -> str:
         "dots below it are too sure. Larger dots stand for more voxels."
     )
     return figure(title, plot.svg(title), caption)
+
+
+def cycle_charts(scores: Scores) -> list[str]:
+    """Area over the frames, a chart for each subject with several films or, where there is none, each film;
+    dots where the reference is labelled."""
+    charts: list[str] = []
+    for film, by_class in list((scores.subject_cycles() or scores.cycles).items())[:_MOST_FILMS]:
+        known = [one.reference_area_mm2 for one in by_class.values()]
+        areas = [area for areas in known for area in areas if area is not None]
+        areas += [area for one in by_class.values() for area in one.area_mm2]
+        frames = max(len(one.area_mm2) for one in by_class.values())
+        y = spanning("area (mm²)", [0.0, *areas], zero=True)
+        plot = Plot(Axis("frame", 0, max(1, frames - 1)), y, width=320, height=230)
+        for index, (name, one) in enumerate(by_class.items()):
+            colour = css(class_colour(index))
+            plot.line(list(enumerate(one.area_mm2)), colour)
+            for frame, area in enumerate(one.reference_area_mm2):
+                if area is not None:
+                    plot.dot((frame, area), colour, f"{name}, frame {frame}: reference {area:.4g} mm²")
+        shown = [(name, css(class_colour(index))) for index, name in enumerate(by_class)]
+        charts.append(figure(film, plot.svg(f"area over the frames of {film}") + legend(shown)))
+    return charts
 
 
 def risk_chart(title: str, curve: Sequence[RiskPoint], risk: str, caption: str) -> str:

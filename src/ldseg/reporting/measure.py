@@ -10,6 +10,7 @@ from ldseg.data.loading import load_case
 from ldseg.data.volumes import Volume
 from ldseg.evaluation.answers import Answer, answers
 from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
+from ldseg.evaluation.cycle import Cycle, measure_cycle
 from ldseg.evaluation.metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.evaluation.scores import Scores
 from ldseg.inference.posterior import VolumeEstimate
@@ -60,6 +61,7 @@ def measure(
     """
     tally = CalibrationTally(len(predictor.plan.classes))
     scores: dict[str, dict[str, ClassScores]] = {}
+    cycles: dict[str, dict[str, Cycle]] = {}
     volumes: dict[str, list[VolumePoint]] = {}
     for number, case in enumerate(cases):
         image, masks = load_case(dataset, case)
@@ -71,13 +73,16 @@ def measure(
             by_rater.append(
                 evaluate_case(labels, mask, predictor.plan.classes, dataset.ignore_id, TOLERANCE_MM)
             )
+            if dataset.axes == "tyx" and case.name not in cycles:  # the first rater's
+                classes = predictor.plan.classes
+                cycles[case.name] = measure_cycle(labels, mask, classes, dataset.ignore_id)
             for name, point in _volume_points(answer, predictor).items():
                 volumes.setdefault(name, []).append(point)
         scores[case.name] = mean_over_raters(by_rater)
         on_case((number + 1) / len(cases), case.name)
     subjects = {case.name: case.subject for case in cases}
     return Measured(
-        Scores(scores, predictor.plan.classes, TOLERANCE_MM, subjects),
+        Scores(scores, predictor.plan.classes, TOLERANCE_MM, subjects, cycles=cycles),
         tally.report(),
         {name: tuple(points) for name, points in volumes.items()},
         sampling,

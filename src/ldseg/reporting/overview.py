@@ -8,7 +8,7 @@ import numpy as np
 
 from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.scores import Scores, to_json
-from ldseg.reporting.charts import dice_chart
+from ldseg.reporting.charts import cycle_charts, dice_chart
 from ldseg.reporting.curves import loss_chart, validation_chart, warnings_of
 from ldseg.reporting.gather import Report
 from ldseg.reporting.html import facts, grid, paragraph, section, table, text, warning
@@ -113,6 +113,7 @@ def scores_section(report: Report) -> str:
             warning("the model was trained on some of these cases; the scores are better than on new ones.")
         )
     parts += [_score_table(report), dice_chart(scores, report.measured.seed)]
+    parts += [grid(charts, "charts small")] if (charts := cycle_charts(scores)) else []
     parts += [
         paragraph(text(f"No score for {name}: {why}"), kind="note") for name, why in scores.failed.items()
     ]

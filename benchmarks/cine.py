@@ -1,0 +1,164 @@
+"""Does 2D+time work on patients that the model has not seen, where 2 of 20 frames are labelled?
+
+    python benchmarks/cine.py --patient NAME --data-root FOLDER --work FOLDER --minutes 15
+
+Trains on the other three patients of `sunnybrook` (frames that nobody labelled are ignored) and predicts all
+frames of this one's slices. Scored: the labelled frames, Dice of neighbouring frames, ejection fractions of
+the areas summed over slices, and how rough the area curve is. Writes the predicted outlines of the slice with
+the largest cavity as results/cine-PATIENT-MODEL.png; nothing of the image is in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from ldseg.data.cases import Case, DataSet
+from ldseg.data.datasets import load_image
+from ldseg.data.formats import write_volume
+from ldseg.data.splits import Fold, Splits
+from ldseg.data.volumes import Volume
+from ldseg.evaluation.folders import EvaluationOptions, evaluate_folders
+from ldseg.evaluation.scores import Scores, to_json
+from ldseg.inference.predictor import Predictor
+from ldseg.planning.fingerprint import take_fingerprint
+from ldseg.planning.plan import PlanSettings, make_plan
+from ldseg.presets import PRESETS
+from records import RESULTS, commit, write_result
+from sets import SETS, open_set
+from trainings import train_or_go_on
+
+SET, STRUCTURE = "sunnybrook", "class_1"
+WATCHED = 2
+"""Training films that the curve of a run is drawn from."""
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(1)
+    name = f"cine-{arguments.patient}-{arguments.model}-{arguments.minutes:g}min-seed{arguments.seed}"
+    dataset, _ = open_set(SET, arguments.data_root)
+    left_out = [case for case in dataset.cases if case.subject == arguments.patient]
+    if not left_out:
+        patients = ", ".join(sorted({case.subject for case in dataset.cases}))
+        raise SystemExit(f"no patient {arguments.patient!r}; there are {patients}")
+    run = arguments.work / name
+    steps = train_model(arguments, dataset, left_out, run)
+    scores = predict_and_score(arguments, dataset, left_out, run)
+    found = to_json(scores)
+    whole = scores.subject_cycles()[arguments.patient][STRUCTURE]
+    figures = {
+        "mean_dice": scores.mean_dice,
+        "mean_hd95_mm": found["mean"][STRUCTURE]["hd95_mm"],
+        "neighbour_dice": whole.neighbour_dice,
+        **whole.ejection_fractions(),
+        "roughness": roughness(whole.area_mm2),
+        "training_steps": steps,
+    }
+    common = {
+        "benchmark": "cine",
+        "data": SET,
+        "split": f"{len(dataset.cases) - len(left_out)} train, {len(left_out)} test, by patient",
+        "model": arguments.model,
+        "preset": "default",
+        "seed": arguments.seed,
+        "patient": arguments.patient,
+        "budget_minutes": arguments.minutes,
+        "cases": len(left_out),
+        "command": command(arguments),
+        "commit": commit(),
+    }
+    records = [{**common, "metric": metric, "value": value} for metric, value in figures.items()]
+    curves = {key: found[key] for key in ("cycle", "subject_cycle", "cases")}
+    print(write_result(name, {**common, "records": records, **curves}), json.dumps(figures))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--patient", required=True, help="who is left out; the subject's name")
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
+    parser.add_argument("--model", choices=("ldseg", "unet"), default="ldseg")
+    parser.add_argument("--minutes", type=float, default=15, help="CPU minutes of training")
+    parser.add_argument("--seed", type=int, default=0, help="of the training")
+    return parser.parse_args()
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """The command without the folders of this machine."""
+    given = {k: v for k, v in vars(arguments).items() if k not in ("data_root", "work")}
+    words = " ".join(f"--{name} {value}" for name, value in given.items())
+    return f"python benchmarks/cine.py --data-root DATA --work WORK {words}"
+
+
+def train_model(arguments: argparse.Namespace, dataset: DataSet, left_out: list[Case], run: Path) -> int:
+    """Train or go on training; the number of steps."""
+    test = {case.name for case in left_out}
+    cases = [case for case in dataset.cases if case.name not in test]
+    plan = make_plan(take_fingerprint(dataset, cases), dataset, PlanSettings())
+    settings = PRESETS["default"](plan)
+    training = replace(
+        settings.training, cpu_minutes=arguments.minutes, fold="all", validations=3, seed=arguments.seed
+    )
+    control = "none" if arguments.model == "ldseg" else arguments.model
+    names = tuple(case.name for case in cases)
+    splits = Splits(1, 0, tuple(sorted(test)), (Fold(names[WATCHED:], names[:WATCHED]),))
+    return train_or_go_on(
+        dataset, plan, splits, replace(settings, training=training, control=control), run
+    ).steps
+
+
+def predict_and_score(
+    arguments: argparse.Namespace, dataset: DataSet, left_out: list[Case], run: Path
+) -> Scores:
+    """As `ldseg evaluate` scores what `ldseg predict` writes."""
+    predictor, out = Predictor.load(run), run / "predictions"
+    out.mkdir(exist_ok=True)
+    found: dict[str, Volume] = {}
+    for case in left_out:
+        found[case.name] = predictor(load_image(dataset, case), case.name).labels
+        write_volume(out / f"{case.name}.nii.gz", found[case.name])
+    largest = max(found, key=lambda name: int((found[name].array > 0).sum()))
+    draw(found[largest].array[0] > 0, RESULTS / f"cine-{arguments.patient}-{arguments.model}.png")
+    chosen = SETS[SET]
+    options = EvaluationOptions(partial=True, data=chosen.options)
+    return evaluate_folders(out, arguments.data_root / chosen.folder, options)
+
+
+def roughness(areas: tuple[float, ...]) -> float:
+    """Root mean square of the second differences around the cycle, over what white noise of the curve's own
+    deviation has (sqrt(6) times it): 1 is noise, near 0 is smooth."""
+    curve = np.asarray(areas)
+    second = np.roll(curve, 1) - 2 * curve + np.roll(curve, -1)
+    return float(np.sqrt(np.mean(second**2)) / max(np.sqrt(6) * curve.std(), 1e-9))
+
+
+def draw(masks: np.ndarray, path: Path) -> None:
+    """Outlines of all frames, cut to the structure, first to last."""
+    rows, columns = np.nonzero(masks.any(0))
+    margin = 4
+    place = (
+        slice(max(0, rows.min() - margin), rows.max() + margin + 1),
+        slice(max(0, columns.min() - margin), columns.max() + margin + 1),
+    )
+    across = 10
+    figure = Figure(figsize=(across, 1.1 * -(-len(masks) // across)), layout="constrained")
+    axes = figure.subplots(-(-len(masks) // across), across, squeeze=False).ravel()
+    for frame, (one, mask) in enumerate(zip(axes, masks, strict=False)):
+        one.contourf(mask[place][::-1].astype(float), [0.5, 1.5], colors=["#9ecae1"])
+        one.contour(mask[place][::-1].astype(float), [0.5], colors=["#08519c"], linewidths=1)
+        one.set_title(str(frame), fontsize=7, pad=2)
+    for one in axes:
+        one.set_aspect("equal")
+        one.set_axis_off()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
