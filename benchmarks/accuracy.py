@@ -30,7 +30,7 @@ from ldseg.preprocessing.prepare import prepare_labels
 from ldseg.presets import PRESETS
 from records import commit, peak_memory_gb, write_result
 from sets import open_set
-from trainings import train_or_go_on
+from trainings import command_of, run_name, run_parser, train_or_go_on
 
 STEPS = (1, 2, 5, 15, 50)
 METRICS = ("dice", "hd95_mm", "assd_mm", "nsd")
@@ -39,8 +39,7 @@ METRICS = ("dice", "hd95_mm", "assd_mm", "nsd")
 def main() -> None:
     arguments = parse()
     torch.set_num_threads(arguments.threads)
-    name = f"accuracy-{arguments.data}-{arguments.model}-{arguments.preset}-seed{arguments.seed}"
-    name += f"-{arguments.minutes:g}min"
+    name = f"accuracy-{run_name(arguments)}"
     run = arguments.work / name
     dataset, splits = open_set(arguments.data, arguments.data_root)
     training = train_model(arguments, dataset, splits, run)
@@ -62,7 +61,7 @@ def main() -> None:
         "seed": arguments.seed,
         "budget_minutes": arguments.minutes,
         "cores": arguments.cores,
-        "command": command(arguments),
+        "command": command_of("accuracy.py", arguments),
         "commit": commit(),
         "training": training,
         "torch": torch.__version__,
@@ -77,24 +76,9 @@ def main() -> None:
     print(json.dumps(result["autoencoder"]))
 
 
-def command(arguments: argparse.Namespace) -> str:
-    """The command without the folders of this machine."""
-    given = {k: v for k, v in vars(arguments).items() if k not in ("data_root", "work")}
-    words = " ".join(f"--{name} {value}" for name, value in given.items())
-    return f"python benchmarks/accuracy.py --data-root DATA --work WORK {words}"
-
-
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
-    parser.add_argument("--model", choices=("ldseg", "unet", "pixel_diffusion"), default="ldseg")
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
-    parser.add_argument("--minutes", type=float, default=30)
+    parser = run_parser(__doc__)
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=1, help="of this process; more of them waste CPU time")
-    parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 

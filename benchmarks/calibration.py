@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,17 +25,16 @@ from ldseg.evaluation.calibration_fit import fit_recalibration
 from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.recalibration import UNCHANGED, Recalibration
-from ldseg.presets import PRESETS
 from ldseg.records import to_json
 from records import commit, peak_memory_gb, write_result
 from sets import open_set
+from trainings import command_of, run_name, run_parser
 
 
 def main() -> None:
     arguments = parse()
     torch.set_num_threads(arguments.threads)
-    name = f"{arguments.data}-{arguments.model}-{arguments.preset}-seed{arguments.seed}"
-    name += f"-{arguments.minutes:g}min"
+    name = run_name(arguments)
     predictor = Predictor.load(arguments.work / f"accuracy-{name}", "cpu")
     dataset, splits = open_set(arguments.data, arguments.data_root)
     test = [case for case in dataset.cases if case.name in splits.test]
@@ -48,7 +46,7 @@ def main() -> None:
         "preset": arguments.preset,
         "seed": arguments.seed,
         "budget_minutes": arguments.minutes,
-        "command": command(arguments),
+        "command": command_of("calibration.py", arguments),
         "commit": commit(),
         "torch": torch.__version__,
         "sampling": to_json(predictor.sampling(arguments.steps, arguments.samples)),
@@ -60,25 +58,10 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="where accuracy.py keeps its runs")
-    parser.add_argument("--model", choices=("ldseg", "unet"), default="ldseg")
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--seed", type=int, default=0, help="of the training")
+    parser = run_parser(__doc__)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--steps", type=int, help="of sampling; the model's own by default")
-    parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
-
-
-def command(arguments: argparse.Namespace) -> str:
-    """The command without the folders of this machine."""
-    given = {k: v for k, v in vars(arguments).items() if k not in ("data_root", "work") and v is not None}
-    words = " ".join(f"--{name} {value}" for name, value in given.items())
-    return f"python benchmarks/calibration.py --data-root DATA --work WORK {words}"
 
 
 def measure(

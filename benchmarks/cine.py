@@ -32,7 +32,7 @@ from ldseg.planning.plan import PlanSettings, make_plan
 from ldseg.presets import PRESETS
 from records import RESULTS, commit, write_result
 from sets import SETS, open_set
-from trainings import train_or_go_on
+from trainings import command_of, train_or_go_on
 
 SET, STRUCTURE = "sunnybrook", "class_1"
 WATCHED = 2
@@ -71,7 +71,7 @@ def main() -> None:
         "patient": arguments.patient,
         "budget_minutes": arguments.minutes,
         "cases": len(left_out),
-        "command": command(arguments),
+        "command": command_of("cine.py", arguments),
         "commit": commit(),
     }
     records = [{**common, "metric": metric, "value": value} for metric, value in figures.items()]
@@ -88,13 +88,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=15, help="CPU minutes of training")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     return parser.parse_args()
-
-
-def command(arguments: argparse.Namespace) -> str:
-    """The command without the folders of this machine."""
-    given = {k: v for k, v in vars(arguments).items() if k not in ("data_root", "work")}
-    words = " ".join(f"--{name} {value}" for name, value in given.items())
-    return f"python benchmarks/cine.py --data-root DATA --work WORK {words}"
 
 
 def train_model(arguments: argparse.Namespace, dataset: DataSet, left_out: list[Case], run: Path) -> int:

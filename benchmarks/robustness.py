@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,16 +19,15 @@ from ldseg.evaluation.corruptions import CORRUPTIONS
 from ldseg.evaluation.robustness import Point, Robustness, RobustnessOptions, start_sweep, sweep
 from ldseg.evaluation.robustness_files import continued, write_robustness, write_views
 from ldseg.inference.predictor import Predictor
-from ldseg.presets import PRESETS
 from records import commit, peak_memory_gb, write_result
 from sets import open_set
+from trainings import command_of, run_name, run_parser
 
 
 def main() -> None:
     arguments = parse()
     torch.set_num_threads(arguments.threads)
-    name = f"{arguments.data}-{arguments.model}-{arguments.preset}-seed{arguments.seed}"
-    name += f"-{arguments.minutes:g}min"
+    name = run_name(arguments)
     found = measure(arguments, name)
     dataset, splits = open_set(arguments.data, arguments.data_root)
     tested = len(found.setup.cases)
@@ -41,7 +39,7 @@ def main() -> None:
         "preset": arguments.preset,
         "seed": arguments.seed,
         "budget_minutes": arguments.minutes,
-        "command": command(arguments),
+        "command": command_of("robustness.py", arguments),
         "commit": commit(),
         "torch": torch.__version__,
         "peak_rss_gb": peak_memory_gb(),
@@ -54,24 +52,9 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="where accuracy.py keeps its runs")
-    parser.add_argument("--model", choices=("ldseg", "unet", "pixel_diffusion"), default="ldseg")
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--seed", type=int, default=0, help="of the training")
+    parser = run_parser(__doc__)
     parser.add_argument("--corruptions", default=",".join(CORRUPTIONS))
-    parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
-
-
-def command(arguments: argparse.Namespace) -> str:
-    """The command without the folders of this machine."""
-    given = {k: v for k, v in vars(arguments).items() if k not in ("data_root", "work")}
-    words = " ".join(f"--{name} {value}" for name, value in given.items())
-    return f"python benchmarks/robustness.py --data-root DATA --work WORK {words}"
 
 
 def measure(arguments: argparse.Namespace, name: str) -> Robustness:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from calibration_tables import calibration_tables
 from cost_tables import memory_tables, speed_tables
 from markdown_table import Record, table
+from posterior_tables import cine_tables, raters_tables
 from runs import name_of
 from torture_tables import torture_tables
 from zoo_tables import zoo_tables
@@ -72,6 +73,8 @@ TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
     "calibration": lambda records: "\n\n".join(
         calibration_tables(title, chosen) for title, chosen in by_set(records)
     ),
+    "raters": raters_tables,
+    "cine": cine_tables,
     "speed": speed_tables,
     "memory": memory_tables,
     "zoo": zoo_tables,

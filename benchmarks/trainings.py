@@ -1,7 +1,9 @@
-"""A training of a benchmark: begun, or gone on with when the same command is given again."""
+"""A training of a benchmark: which one, its folder's name, and how it is begun, or gone on with when the same
+command is given again."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -10,11 +12,41 @@ from typing import Any
 from ldseg.data.datasets import DataSet
 from ldseg.data.splits import Splits
 from ldseg.planning.plan import Plan
+from ldseg.presets import PRESETS
 from ldseg.settings import RunSettings
 from ldseg.training.checkpoint import STATE_FILE
 from ldseg.training.run import TrainingResult, train
 
 INTERRUPTED = 130
+MODELS = ("ldseg", "unet", "pixel_diffusion")
+
+
+def run_parser(about: str | None) -> argparse.ArgumentParser:
+    """The arguments that choose a run of `accuracy.py`."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where accuracy.py keeps its runs")
+    parser.add_argument("--model", choices=MODELS, default="ldseg")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--seed", type=int, default=0, help="of the training")
+    parser.add_argument("--threads", type=int, default=1, help="of this process; more of them waste CPU time")
+    return parser
+
+
+def run_name(arguments: argparse.Namespace) -> str:
+    """Of the run's folder, behind "accuracy-", and of results, behind the benchmark's name."""
+    return (
+        f"{arguments.data}-{arguments.model}-{arguments.preset}-seed{arguments.seed}-{arguments.minutes:g}min"
+    )
+
+
+def command_of(script: str, arguments: argparse.Namespace) -> str:
+    """The command without the folders of this machine."""
+    given = {k: v for k, v in vars(arguments).items() if k not in ("data_root", "work") and v is not None}
+    words = " ".join(f"--{name} {value}" for name, value in given.items())
+    return f"python benchmarks/{script} --data-root DATA --work WORK {words}"
 
 
 def train_or_go_on(

@@ -24,6 +24,7 @@ old
 Words between.
 
 <!-- robustness:begin --><!-- robustness:end --><!-- ablation:begin --><!-- ablation:end -->
+<!-- raters:begin --><!-- raters:end --><!-- cine:begin --><!-- cine:end -->
 <!-- torture:begin --><!-- torture:end --><!-- speed:begin --><!-- speed:end -->
 <!-- memory:begin --><!-- memory:end --><!-- zoo:begin --><!-- zoo:end -->
 <!-- calibration:begin --><!-- calibration:end -->
