@@ -121,6 +121,12 @@ class DecoderSettings:
     """Whether the image's features of each level are added on the way up."""
     raise_width: Literal[1, 3] = 1
     """Width of the convolutions between two levels."""
+    sharpness: float = 1.0
+    """What the logits are multiplied by. A normalised latent bounds them, so that what is far from any
+    structure could not be surer than a wrong voxel at an edge. Above 0."""
+
+    def __post_init__(self) -> None:
+        _require(self.sharpness > 0, "decoder.sharpness", self.sharpness, "choose a value above 0")
 
 
 @dataclass(frozen=True)
@@ -203,10 +209,18 @@ class AugmentSettings:
     intensity_probability: float = 0.3
     """Of a change of contrast and of brightness, each."""
     gamma_probability: float = 0.3
-    noise_probability: float = 0.3
-    noise_deviation: float = 0.2
+    gamma: float = 1.5
+    """Largest power of the intensity, and the inverse of the least."""
+    noise_probability: float = 0.15
+    noise_deviation: float = 0.8
     """Largest standard deviation of Gaussian noise, in units of the normalised image."""
-    blur_probability: float = 0.15
+    blur_probability: float = 0.1
+    blur_width: float = 2.0
+    """Largest standard deviation of a Gaussian blur, in voxels of the finest axis."""
+    coarse_probability: float = 0.1
+    """Of an image as if taken with larger voxels; not where axes differ much or one is time."""
+    coarse_zoom: float = 0.4
+    """Least share of the voxels that are left along each axis."""
     mirror: bool = True
     """Whether the plan's `mirror_axes` are flipped, each in half of the visits."""
 

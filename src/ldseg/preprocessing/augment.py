@@ -19,7 +19,13 @@ from monai.transforms.intensity.dictionary import (
     RandScaleIntensityd,
     RandShiftIntensityd,
 )
-from monai.transforms.spatial.dictionary import Rand2DElasticd, Rand3DElasticd, RandAffined, RandFlipd
+from monai.transforms.spatial.dictionary import (
+    Rand2DElasticd,
+    Rand3DElasticd,
+    RandAffined,
+    RandFlipd,
+    RandSimulateLowResolutiond,
+)
 from torch import Tensor
 
 from ldseg.planning.plan import Plan
@@ -36,7 +42,7 @@ _FILLING = ("border", "zeros")
 def make_augment(plan: Plan, settings: AugmentSettings) -> Augment:
     """The augmentation that the plan's axes allow: no flip, shift or rotation along time."""
     spatial = [*_flips(plan, settings), *_elastic(plan, settings), _affine(plan, settings)]
-    pipeline = Compose([*spatial, *_intensity(settings)])
+    pipeline = Compose([*spatial, *_blur(plan, settings), *_coarse(plan, settings), *_intensity(settings)])
 
     def augment(image: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         pipeline.set_random_state(seed=seed % 2**32)
@@ -116,13 +122,42 @@ def _elastic(plan: Plan, settings: AugmentSettings) -> list[Any]:
     ]
 
 
+def _blur(plan: Plan, settings: AugmentSettings) -> list[Any]:
+    """Of equal width in mm along all spatial axes, none along time."""
+    finest = min(s for s, axis in zip(plan.spacing, plan.axes, strict=True) if axis != "t")
+    share = [0.0 if axis == "t" else finest / s for s, axis in zip(plan.spacing, plan.axes, strict=True)]
+    names = ("sigma_x", "sigma_y", "sigma_z")  # the first, second and third axis
+    widths: dict[str, Any] = {
+        name: (0.5 * part, settings.blur_width * part) for name, part in zip(names, share, strict=False)
+    }
+    return [RandGaussianSmoothd(("image",), **widths, prob=settings.blur_probability)]
+
+
+def _coarse(plan: Plan, settings: AugmentSettings) -> list[Any]:
+    if "t" in plan.axes or max(plan.spacing) > 2 * min(plan.spacing):
+        return []
+    return [
+        RandSimulateLowResolutiond(
+            ("image",),
+            prob=settings.coarse_probability,
+            downsample_mode="area",
+            upsample_mode="bilinear" if plan.dimensions == 2 else "trilinear",
+            zoom_range=(settings.coarse_zoom, 1.0),
+        )
+    ]
+
+
 def _intensity(settings: AugmentSettings) -> list[Any]:
     image: tuple[Hashable, ...] = ("image",)
     return [
-        RandGaussianSmoothd(image, (0.5, 1.2), (0.5, 1.2), (0.5, 1.2), prob=settings.blur_probability),
         RandScaleIntensityd(image, factors=0.25, prob=settings.intensity_probability),
         RandShiftIntensityd(image, offsets=0.25, prob=settings.intensity_probability),
-        RandAdjustContrastd(image, prob=settings.gamma_probability, gamma=(0.7, 1.5), retain_stats=True),
+        RandAdjustContrastd(
+            image,
+            prob=settings.gamma_probability,
+            gamma=(1 / settings.gamma, settings.gamma),
+            retain_stats=True,
+        ),
         RandGaussianNoised(
             image, prob=settings.noise_probability, std=settings.noise_deviation, sample_std=True
         ),

@@ -1,0 +1,95 @@
+"""Augmentation: what it may do along time, and that intensities change where they should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from ldseg.planning.plan import ChannelPlan, Plan
+from ldseg.preprocessing.augment import make_augment
+from ldseg.settings import AugmentSettings
+
+STILL = AugmentSettings(
+    affine_probability=0.0,
+    elastic_probability=0.0,
+    intensity_probability=0.0,
+    gamma_probability=0.0,
+    noise_probability=0.0,
+    blur_probability=0.0,
+    coarse_probability=0.0,
+    mirror=False,
+)
+"""Nothing happens."""
+
+
+def make_plan(axes: str, spacing: tuple[float, ...]) -> Plan:
+    dimensions = len(axes)
+    return Plan(
+        version=1,
+        dimensions=2 if dimensions == 2 else 3,
+        axes=axes,  # pyright: ignore[reportArgumentType]
+        channels=(ChannelPlan("image", "zscore", 0.0, 1.0),),
+        classes={"background": 0, "one": 1},
+        ignore_id=None,
+        labels_above_zero=False,
+        file_ending=".nii.gz",
+        spacing=spacing,
+        patch=(16,) * dimensions,
+        tiled=False,
+        strides=((2,) * dimensions,) * 2,
+        latent_levels=2,
+        latent_channels=4,
+        widths=(8, 16),
+        batch=2,
+        mirror_axes=(),
+        training_memory_gb=1.0,
+    )
+
+
+def augmented(
+    axes: str, spacing: tuple[float, ...], image: Tensor, settings: AugmentSettings, seed: int = 0
+) -> Tensor:
+    labels = torch.zeros(image.shape[1:], dtype=torch.long)
+    return make_augment(make_plan(axes, spacing), settings)(image, labels, seed)[0]
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_with_all_probabilities_zero_nothing_changes() -> None:
+    image = noise(16, 16)
+    torch.testing.assert_close(augmented("yx", (1.0, 1.0), image, STILL), image)
+
+
+def test_blur_keeps_the_frames_of_a_film_apart() -> None:
+    image = torch.zeros(1, 16, 16, 16)
+    image[0, 8] = noise(16, 16)[0]
+    found = augmented("tyx", (1.0, 1.0, 1.0), image, replace(STILL, blur_probability=1.0))
+    assert found[0, 8].std() < image[0, 8].std()
+    assert found[0, [7, 9]].abs().max() == 0
+
+
+def test_blur_has_one_width_in_mm() -> None:
+    image = torch.zeros(1, 16, 16, 16)
+    image[0, 8, 8, 8] = 1.0
+    found = augmented("zyx", (8.0, 1.0, 1.0), image, replace(STILL, blur_probability=1.0))
+    assert found[0, 9, 8, 8] < 0.1 * found[0, 8, 9, 8]
+
+
+def test_a_coarse_image_varies_less() -> None:
+    image = noise(16, 16, 16)
+    always = replace(STILL, coarse_probability=1.0)
+    found = [augmented("zyx", (1.0, 1.0, 1.0), image, always, seed) for seed in range(6)]
+    assert {one.shape for one in found} == {image.shape}
+    assert min(one.std() for one in found) < 0.9 * image.std()
+
+
+@pytest.mark.parametrize(("axes", "spacing"), [("tyx", (1.0, 1.0, 1.0)), ("zyx", (5.0, 1.0, 1.0))])
+def test_uneven_axes_are_not_made_coarse(axes: str, spacing: tuple[float, ...]) -> None:
+    image = noise(16, 16, 16)
+    found = augmented(axes, spacing, image, replace(STILL, coarse_probability=1.0))
+    torch.testing.assert_close(found, image)
