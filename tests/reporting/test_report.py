@@ -252,6 +252,11 @@ def test_stochastic_models_show_intervals(make_run: MakeRun) -> None:
     assert "2 samples of 1 step (ddim)" in page
 
 
+@pytest.mark.parametrize(("axes", "charts"), [("tyx", 3), ("zyx", 0)])
+def test_films_show_their_areas_over_time(make_run: MakeRun, axes: str, charts: int) -> None:
+    assert to_html(make_report(make_run(axes))).count("area over the frames of") == charts
+
+
 def test_a_stored_recalibration_is_used_and_said(make_run: MakeRun) -> None:
     run = make_run()
     plain = make_report(run)

@@ -40,7 +40,9 @@ def run(arguments: Any) -> int:
 
     folder: Path = arguments.run_folder
     predictor = Predictor.load(folder, arguments.device, recalibrated=False)
-    sampling = predictor.sampling(arguments.steps, arguments.samples or predictor.settings.posterior.samples)
+    own = predictor.settings.posterior.samples
+    samples = own if arguments.samples is None else arguments.samples
+    sampling = predictor.sampling(arguments.steps, samples)
     dataset = open_run_data(folder, arguments.data, predictor.plan)
     part = choose_cases(folder, dataset, predictor.settings, "validation", None, None)
     if part.seen:
