@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +23,16 @@ from matplotlib.figure import Figure
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.datasets import load_image
 from ldseg.data.formats import write_volume
-from ldseg.data.splits import Fold, Splits
 from ldseg.data.volumes import Volume
 from ldseg.evaluation.folders import EvaluationOptions, evaluate_folders
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.inference.predictor import Predictor
-from ldseg.planning.fingerprint import take_fingerprint
-from ldseg.planning.plan import PlanSettings, make_plan
+from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS
+from ldseg.settings import RunSettings
 from records import RESULTS, commit, write_result
 from sets import SETS, open_set
-from trainings import command_of, train_or_go_on
+from trainings import command_of, train_without
 
 SET, STRUCTURE = "sunnybrook", "class_1"
 WATCHED = 2
@@ -49,7 +49,8 @@ def main() -> None:
         patients = ", ".join(sorted({case.subject for case in dataset.cases}))
         raise SystemExit(f"no patient {arguments.patient!r}; there are {patients}")
     run = arguments.work / name
-    steps = train_model(arguments, dataset, left_out, run)
+    test = {case.name for case in left_out}
+    steps = train_without(dataset, test, partial(settings_of, arguments), run, WATCHED).steps
     scores = predict_and_score(arguments, dataset, left_out, run)
     found = to_json(scores)
     whole = scores.subject_cycles()[arguments.patient][STRUCTURE]
@@ -90,21 +91,13 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def train_model(arguments: argparse.Namespace, dataset: DataSet, left_out: list[Case], run: Path) -> int:
-    """Train or go on training; the number of steps."""
-    test = {case.name for case in left_out}
-    cases = [case for case in dataset.cases if case.name not in test]
-    plan = make_plan(take_fingerprint(dataset, cases), dataset, PlanSettings())
+def settings_of(arguments: argparse.Namespace, plan: Plan) -> RunSettings:
+    """The default preset, or a control of it, with the budget asked for."""
     settings = PRESETS["default"](plan)
-    training = replace(
-        settings.training, cpu_minutes=arguments.minutes, fold="all", validations=3, seed=arguments.seed
+    training = replace(settings.training, cpu_minutes=arguments.minutes, seed=arguments.seed)
+    return replace(
+        settings, training=training, control="none" if arguments.model == "ldseg" else arguments.model
     )
-    control = "none" if arguments.model == "ldseg" else arguments.model
-    names = tuple(case.name for case in cases)
-    splits = Splits(1, 0, tuple(sorted(test)), (Fold(names[WATCHED:], names[:WATCHED]),))
-    return train_or_go_on(
-        dataset, plan, splits, replace(settings, training=training, control=control), run
-    ).steps
 
 
 def predict_and_score(

@@ -15,6 +15,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +25,14 @@ from ldseg.data.cases import Case
 from ldseg.data.datasets import DataOptions, DataSet, load_image, open_dataset
 from ldseg.data.formats import read_volume
 from ldseg.data.phantom import APPENDAGES, CLASSES, write_phantom_dataset
-from ldseg.data.splits import Fold, Splits
 from ldseg.evaluation.ambiguity import inclusion_frequency, measure_ambiguity
 from ldseg.inference.predictor import Predictor
-from ldseg.planning.fingerprint import take_fingerprint
-from ldseg.planning.plan import PlanSettings, make_plan
+from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS
 from ldseg.records import to_json
+from ldseg.settings import RunSettings
 from records import commit, write_result
-from trainings import train_or_go_on
+from trainings import train_without
 
 SHARE = 0.3
 CASES, TEST, RATERS, SHAPE = 160, 20, 4, (96, 96)
@@ -46,8 +46,9 @@ def main() -> None:
     torch.set_num_threads(1)
     name = f"raters-{arguments.question}-{arguments.minutes:g}min-seed{arguments.seed}"
     dataset, test = OPENED[arguments.question](arguments)
-    steps = train_model(arguments, dataset, test, arguments.work / name)
-    predictor = Predictor.load(arguments.work / name)
+    run = arguments.work / name
+    steps = train_without(dataset, test, partial(settings_of, arguments), run, WATCHED).steps
+    predictor = Predictor.load(run)
     cases = [case for case in dataset.cases if case.name in test]
     samples = SAMPLES[arguments.question]
     found = measure_ambiguity(predictor, dataset, cases, samples)
@@ -113,20 +114,11 @@ def open_lidc(arguments: argparse.Namespace) -> tuple[DataSet, set[str]]:
 OPENED = {"phantom": open_phantom, "lidc": open_lidc}
 
 
-def train_model(arguments: argparse.Namespace, dataset: DataSet, test: set[str], run: Path) -> int:
-    """Train or go on training; the number of steps."""
-    cases = [case for case in dataset.cases if case.name not in test]
-    plan = make_plan(take_fingerprint(dataset, cases), dataset, PlanSettings())
+def settings_of(arguments: argparse.Namespace, plan: Plan) -> RunSettings:
+    """The default preset with the budget asked for."""
     settings = PRESETS["default"](plan)
-    training = replace(
-        settings.training, cpu_minutes=arguments.minutes, fold="all", validations=3, seed=arguments.seed
-    )
-    settings = replace(settings, training=training)
-    names = tuple(case.name for case in cases)
-    splits = Splits(1, 0, tuple(sorted(test)), (Fold(names[WATCHED:], names[:WATCHED]),))
-
-    ended = train_or_go_on(dataset, plan, splits, settings, run)
-    return ended.steps
+    training = replace(settings.training, cpu_minutes=arguments.minutes, seed=arguments.seed)
+    return replace(settings, training=training)
 
 
 def inclusion(

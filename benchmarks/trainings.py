@@ -6,12 +6,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ldseg.data.datasets import DataSet
-from ldseg.data.splits import Splits
-from ldseg.planning.plan import Plan
+from ldseg.data.splits import Fold, Splits
+from ldseg.planning.fingerprint import take_fingerprint
+from ldseg.planning.plan import Plan, PlanSettings, make_plan
 from ldseg.presets import PRESETS
 from ldseg.settings import RunSettings
 from ldseg.training.checkpoint import STATE_FILE
@@ -47,6 +50,19 @@ def command_of(script: str, arguments: argparse.Namespace) -> str:
     given = {k: v for k, v in vars(arguments).items() if k not in ("data_root", "work") and v is not None}
     words = " ".join(f"--{name} {value}" for name, value in given.items())
     return f"python benchmarks/{script} --data-root DATA --work WORK {words}"
+
+
+def train_without(
+    dataset: DataSet, test: set[str], settings_of: Callable[[Plan], RunSettings], run: Path, watched: int
+) -> TrainingResult:
+    """On all cases but those of `test`, planned from them; the curve is drawn from the first `watched`."""
+    cases = [case for case in dataset.cases if case.name not in test]
+    plan = make_plan(take_fingerprint(dataset, cases), dataset, PlanSettings())
+    settings = settings_of(plan)
+    settings = replace(settings, training=replace(settings.training, fold="all", validations=3))
+    names = tuple(case.name for case in cases)
+    splits = Splits(1, 0, tuple(sorted(test)), (Fold(names[watched:], names[:watched]),))
+    return train_or_go_on(dataset, plan, splits, settings, run)
 
 
 def train_or_go_on(
