@@ -24,7 +24,6 @@ import torch
 
 from bare import bare_seconds, convolutions_of, multiplications
 from export import noise_image
-from ldseg.allocation import keep_freed_memory
 from ldseg.data.datasets import open_dataset
 from ldseg.data.phantom import write_phantom_dataset
 from ldseg.inference.predictor import Predictor
@@ -71,7 +70,6 @@ COMPILED_STEPS = 8
 def main() -> None:
     arguments = parse()
     torch.set_num_threads(arguments.threads)
-    keep_freed_memory()
     size = SIZES[arguments.size]
     plan = plan_of(size, arguments.patch)
     predictors = {name: predictor_of(plan, name) for name in ("none", "unet", "pixel_diffusion")}

@@ -11,7 +11,6 @@ from io import TextIOWrapper
 from typing import Any
 
 from ldseg import __version__
-from ldseg.allocation import keep_freed_memory
 from ldseg.commands import COMMANDS
 from ldseg.commands.output import one_line
 from ldseg.errors import InputError, ToldElsewhere
@@ -31,7 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser(words[0], command)
     try:
         arguments = parser.parse_args(words[1:])
-        keep_freed_memory()
         return int(command.run(arguments))
     except argparse.ArgumentError as error:
         return _complain(f"{error}; see ldseg {words[0]} --help")

@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ldseg.allocation import keep_freed_memory
 from ldseg.data.cases import Case
 from ldseg.data.datasets import DataSet
 from ldseg.data.splits import Splits, write_splits
@@ -83,7 +82,6 @@ def train(
         InputError: nothing to train on, no room, a case that cannot be prepared, no state to resume, fewer
             cases in a batch than processes.
     """
-    keep_freed_memory()
     part = splits.part(settings.training.fold)
     batch = settings.training.batch or plan.batch
     team.checked(lambda: check_shares(part.train, batch, team.size, dataset.root))
