@@ -38,7 +38,7 @@ def default_preset(plan: Plan) -> RunSettings:
             embedding=denoiser.embedding(plan.latent_channels),
         ),
         denoiser=denoiser,
-        decoder=DecoderSettings(PyramidSettings(widths[:n], strides[:n]), sharpness=4.0),
+        decoder=DecoderSettings(PyramidSettings(widths[:n], strides[:n])),
         latent_channels=plan.latent_channels,
         noise=NoiseSettings(shift=0.5),
     )

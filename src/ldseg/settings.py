@@ -121,12 +121,6 @@ class DecoderSettings:
     """Whether the image's features of each level are added on the way up."""
     raise_width: Literal[1, 3] = 1
     """Width of the convolutions between two levels."""
-    sharpness: float = 1.0
-    """What the logits are multiplied by. A normalised latent bounds them, so that what is far from any
-    structure could not be surer than a wrong voxel at an edge. Above 0."""
-
-    def __post_init__(self) -> None:
-        _require(self.sharpness > 0, "decoder.sharpness", self.sharpness, "choose a value above 0")
 
 
 @dataclass(frozen=True)

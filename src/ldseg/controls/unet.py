@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -35,7 +33,7 @@ class UNet(Segmenter):
             settings.classes,
             image.embedding,
             reached,
-            replace(settings.decoder, sharpness=1.0),  # nothing bounds the embedding
+            settings.decoder,
             settings.linear_shortcut,
         )
 

@@ -51,7 +51,7 @@ class LabelDecoder(nn.Module):
         )
         self.norm = normalisation(dimensions, widths[-1], pyramid.norm)
         self.head = convolution(dimensions, widths[-1], classes * prod(self.strides[-1]), 1)
-        self.factor, self.sharpness = pyramid.factor, settings.sharpness
+        self.factor = pyramid.factor
         cell = classes * prod(self.factor)
         self.shortcut = convolution(dimensions, latent_channels, cell, 1) if linear_shortcut else None
 
@@ -70,9 +70,9 @@ class LabelDecoder(nn.Module):
             for block in blocks:  # pyright: ignore[reportGeneralTypeIssues]
                 h = block(h)
         logits = depth_to_space(self.head(functional.silu(self.norm(h))), self.strides[-1]).float()
-        if self.shortcut is not None:
-            logits = logits + depth_to_space(self.shortcut(z), self.factor).float()
-        return self.sharpness * logits
+        if self.shortcut is None:
+            return logits
+        return logits + depth_to_space(self.shortcut(z), self.factor).float()
 
 
 def _kept(said: Tensor, keep: Tensor, cases: int) -> Tensor:
