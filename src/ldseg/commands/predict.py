@@ -81,7 +81,6 @@ def run(arguments: Any) -> int:
 
 
 def _predict(arguments: Any, team: Team) -> int:
-    from ldseg.allocation import keep_freed_memory
     from ldseg.data.inputs import find_inputs
     from ldseg.errors import InputError, ToldElsewhere
     from ldseg.inference.run import PredictOptions, predict_cases
@@ -98,8 +97,6 @@ def _predict(arguments: Any, team: Team) -> int:
         None if arguments.format is None else f".{arguments.format.lower().lstrip('.')}",
     )
     device = team.device_name(arguments.device)
-    if arguments.max_memory is None:
-        keep_freed_memory()
 
     def look() -> tuple[Predictor, list[Case], dict[str, SegmentCodes]]:
         model = find_model(arguments.model)
