@@ -30,7 +30,7 @@ from ldseg.preprocessing.prepare import prepare_labels
 from ldseg.presets import PRESETS
 from records import commit, peak_memory_gb, write_result
 from sets import open_set
-from trainings import command_of, run_name, run_parser, train_or_go_on
+from trainings import command_of, run_name, run_parser, train_or_go_on, with_model
 
 STEPS = (1, 2, 5, 15, 50)
 METRICS = ("dice", "hd95_mm", "assd_mm", "nsd")
@@ -89,10 +89,9 @@ def train_model(arguments: argparse.Namespace, dataset: DataSet, splits: Any, ru
         dataset,
         PlanSettings(),
     )
-    settings = PRESETS[arguments.preset](plan)
+    settings = with_model(PRESETS[arguments.preset](plan), arguments.model)
     settings = replace(
         settings,
-        control="none" if arguments.model == "ldseg" else arguments.model,
         training=replace(
             settings.training,
             cpu_minutes=arguments.minutes * arguments.cores,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,12 +26,9 @@ from ldseg.data.volumes import Volume
 from ldseg.evaluation.folders import EvaluationOptions, evaluate_folders
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.inference.predictor import Predictor
-from ldseg.planning.plan import Plan
-from ldseg.presets import PRESETS
-from ldseg.settings import RunSettings
 from records import RESULTS, commit, write_result
 from sets import SETS, open_set
-from trainings import command_of, train_without
+from trainings import command_of, default_settings, train_without
 
 SET, STRUCTURE = "sunnybrook", "class_1"
 WATCHED = 2
@@ -50,7 +46,10 @@ def main() -> None:
         raise SystemExit(f"no patient {arguments.patient!r}; there are {patients}")
     run = arguments.work / name
     test = {case.name for case in left_out}
-    steps = train_without(dataset, test, partial(settings_of, arguments), run, WATCHED).steps
+    chosen = partial(
+        default_settings, cpu_minutes=arguments.minutes, seed=arguments.seed, model=arguments.model
+    )
+    steps = train_without(dataset, test, chosen, run, WATCHED).steps
     scores = predict_and_score(arguments, dataset, left_out, run)
     found = to_json(scores)
     whole = scores.subject_cycles()[arguments.patient][STRUCTURE]
@@ -89,15 +88,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=15, help="CPU minutes of training")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     return parser.parse_args()
-
-
-def settings_of(arguments: argparse.Namespace, plan: Plan) -> RunSettings:
-    """The default preset, or a control of it, with the budget asked for."""
-    settings = PRESETS["default"](plan)
-    training = replace(settings.training, cpu_minutes=arguments.minutes, seed=arguments.seed)
-    return replace(
-        settings, training=training, control="none" if arguments.model == "ldseg" else arguments.model
-    )
 
 
 def predict_and_score(

@@ -13,3 +13,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table, the first column to the left, numbers to the right."""
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def number(found: dict[str, Record], metric: str, digits: int) -> str:
+    """The value, or a dash where it was not measured or there is none."""
+    value = found[metric]["value"] if metric in found else None
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def commit_of(found: dict[str, Record]) -> str:
+    """Of figures that one run gave."""
+    return str(next(iter(found.values()))["commit"])

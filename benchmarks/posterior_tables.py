@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from markdown_table import Record, table
+from markdown_table import Record, commit_of, number, table
 
 _RATERS = {
     "training steps": ("training_steps", 0),
@@ -50,15 +50,7 @@ def _rows(
         key = name_of(record), f"{record['budget_minutes']:g}"
         rows.setdefault(key, {})[record["metric"]] = record
     lines = [
-        (*key, *(_number(found.get(metric), digits) for metric, digits in columns.values()), _commit(found))
+        (*key, *(number(found, *column) for column in columns.values()), commit_of(found))
         for key, found in rows.items()
     ]
     return table((first, "minutes", *columns, "commit"), lines) if lines else ""
-
-
-def _number(record: Record | None, digits: int) -> str:
-    return "" if record is None or record["value"] is None else f"{record['value']:.{digits}f}"
-
-
-def _commit(found: dict[str, Record]) -> str:
-    return str(next(iter(found.values()))["commit"])

@@ -27,12 +27,9 @@ from ldseg.data.formats import read_volume
 from ldseg.data.phantom import APPENDAGES, CLASSES, write_phantom_dataset
 from ldseg.evaluation.ambiguity import inclusion_frequency, measure_ambiguity
 from ldseg.inference.predictor import Predictor
-from ldseg.planning.plan import Plan
-from ldseg.presets import PRESETS
 from ldseg.records import to_json
-from ldseg.settings import RunSettings
 from records import commit, write_result
-from trainings import train_without
+from trainings import default_settings, train_without
 
 SHARE = 0.3
 CASES, TEST, RATERS, SHAPE = 160, 20, 4, (96, 96)
@@ -47,7 +44,8 @@ def main() -> None:
     name = f"raters-{arguments.question}-{arguments.minutes:g}min-seed{arguments.seed}"
     dataset, test = OPENED[arguments.question](arguments)
     run = arguments.work / name
-    steps = train_without(dataset, test, partial(settings_of, arguments), run, WATCHED).steps
+    chosen = partial(default_settings, cpu_minutes=arguments.minutes, seed=arguments.seed)
+    steps = train_without(dataset, test, chosen, run, WATCHED).steps
     predictor = Predictor.load(run)
     cases = [case for case in dataset.cases if case.name in test]
     samples = SAMPLES[arguments.question]
@@ -112,13 +110,6 @@ def open_lidc(arguments: argparse.Namespace) -> tuple[DataSet, set[str]]:
 
 
 OPENED = {"phantom": open_phantom, "lidc": open_lidc}
-
-
-def settings_of(arguments: argparse.Namespace, plan: Plan) -> RunSettings:
-    """The default preset with the budget asked for."""
-    settings = PRESETS["default"](plan)
-    training = replace(settings.training, cpu_minutes=arguments.minutes, seed=arguments.seed)
-    return replace(settings, training=training)
 
 
 def inclusion(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from calibration_tables import calibration_tables
 from cost_tables import memory_tables, speed_tables
-from markdown_table import Record, table
+from markdown_table import Record, commit_of, number, table
 from posterior_tables import cine_tables, raters_tables
 from runs import name_of
 from torture_tables import torture_tables
@@ -55,15 +55,11 @@ def ablation_tables(records: Sequence[Record]) -> str:
         for record in chosen:
             rows.setdefault(record["model"], {})[record["metric"]] = record
         lines = [
-            (name, *(number(found, *column) for column in _ABLATION.values()), _commit_of(found))
+            (name, *(number(found, *column) for column in _ABLATION.values()), commit_of(found))
             for name, found in rows.items()
         ]
         parts += [title, f"Split: {chosen[0]['split']}.", table(("change", *_ABLATION, "commit"), lines)]
     return "\n\n".join(parts)
-
-
-def _commit_of(found: dict[str, Record]) -> str:
-    return str(next(iter(found.values()))["commit"])
 
 
 TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
@@ -236,11 +232,6 @@ def share_of_control(records: Sequence[Record]) -> str:
 
 def seed_count(record: Record) -> int:
     return len(record["seed"]) if isinstance(record["seed"], list) else 1
-
-
-def number(found: dict[str, Record], metric: str, digits: int) -> str:
-    """The value, or a dash where it was not measured."""
-    return f"{found[metric]['value']:.{digits}f}" if metric in found else "-"
 
 
 def spread(record: Record, digits: int, sign: str = "") -> str:

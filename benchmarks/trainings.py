@@ -52,17 +52,28 @@ def command_of(script: str, arguments: argparse.Namespace) -> str:
     return f"python benchmarks/{script} --data-root DATA --work WORK {words}"
 
 
+def default_settings(plan: Plan, cpu_minutes: float, seed: int, model: str = "ldseg") -> RunSettings:
+    """The default preset, or a control of it, trained on all cases for so long."""
+    settings = with_model(PRESETS["default"](plan), model)
+    training = replace(settings.training, cpu_minutes=cpu_minutes, seed=seed, fold="all", validations=3)
+    return replace(settings, training=training)
+
+
+def with_model(settings: RunSettings, model: str) -> RunSettings:
+    """Of the preset itself, or of the control of that name."""
+    control: Any = "none" if model == "ldseg" else model
+    return replace(settings, control=control)
+
+
 def train_without(
     dataset: DataSet, test: set[str], settings_of: Callable[[Plan], RunSettings], run: Path, watched: int
 ) -> TrainingResult:
     """On all cases but those of `test`, planned from them; the curve is drawn from the first `watched`."""
     cases = [case for case in dataset.cases if case.name not in test]
     plan = make_plan(take_fingerprint(dataset, cases), dataset, PlanSettings())
-    settings = settings_of(plan)
-    settings = replace(settings, training=replace(settings.training, fold="all", validations=3))
     names = tuple(case.name for case in cases)
     splits = Splits(1, 0, tuple(sorted(test)), (Fold(names[watched:], names[:watched]),))
-    return train_or_go_on(dataset, plan, splits, settings, run)
+    return train_or_go_on(dataset, plan, splits, settings_of(plan), run)
 
 
 def train_or_go_on(

@@ -130,6 +130,14 @@ def test_a_run_is_calibrated_on_its_validation_cases_and_again_with_other_weight
     assert json.loads(capsys.readouterr().out)["fitted"] == second["recalibration"] != first["recalibration"]
 
 
+def test_calibrating_on_no_sample_is_refused(data: Path, tmp_path: Path, capsys: Output) -> None:
+    model = tmp_path / "run"
+    assert run("train", data, "-o", model, *TRAIN) == 0
+    assert run("calibrate", model, "--samples", 0, "--device", "cpu") == 2
+    assert "samples is 0; choose 1 or more" in complaint(capsys)
+    assert not (model / "calibration.json").exists()
+
+
 def test_a_run_without_validation_cases_cannot_be_calibrated(
     data: Path, tmp_path: Path, capsys: Output
 ) -> None:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from preprocessing_grids import plan
 from torch import Tensor
 
-from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.preprocessing.augment import make_augment
 from ldseg.settings import AugmentSettings
 
@@ -25,35 +25,11 @@ STILL = AugmentSettings(
 """Nothing happens."""
 
 
-def make_plan(axes: str, spacing: tuple[float, ...]) -> Plan:
-    dimensions = len(axes)
-    return Plan(
-        version=1,
-        dimensions=2 if dimensions == 2 else 3,
-        axes=axes,  # pyright: ignore[reportArgumentType]
-        channels=(ChannelPlan("image", "zscore", 0.0, 1.0),),
-        classes={"background": 0, "one": 1},
-        ignore_id=None,
-        labels_above_zero=False,
-        file_ending=".nii.gz",
-        spacing=spacing,
-        patch=(16,) * dimensions,
-        tiled=False,
-        strides=((2,) * dimensions,) * 2,
-        latent_levels=2,
-        latent_channels=4,
-        widths=(8, 16),
-        batch=2,
-        mirror_axes=(),
-        training_memory_gb=1.0,
-    )
-
-
 def augmented(
     axes: str, spacing: tuple[float, ...], image: Tensor, settings: AugmentSettings, seed: int = 0
 ) -> Tensor:
     labels = torch.zeros(image.shape[1:], dtype=torch.long)
-    return make_augment(make_plan(axes, spacing), settings)(image, labels, seed)[0]
+    return make_augment(plan(axes, spacing=spacing), settings)(image, labels, seed)[0]
 
 
 def noise(*shape: int) -> Tensor:

@@ -94,7 +94,6 @@ def _print_cycles(scores: Scores) -> None:
         "on labelled frames",
         "the reference's",
     )
-    cycles = scores.subject_cycles() or scores.cycles
     rows = [
         (
             f"{film} {name}",
@@ -102,7 +101,7 @@ def _print_cycles(scores: Scores) -> None:
             one.reference_neighbour_dice,
             *one.ejection_fractions().values(),
         )
-        for film, by_class in cycles.items()
+        for film, by_class in scores.whole_cycles().items()
         for name, one in by_class.items()
     ]
     if rows:

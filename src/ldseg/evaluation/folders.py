@@ -65,8 +65,9 @@ def evaluate_folders(
     cycles: dict[str, dict[str, Cycle]] = {}
     for case in (case for case in cases if case.name in files):
         try:
-            found = _evaluate(references, case, files[case.name], options.tolerance_mm)
-            scored[case.name], cycles[case.name] = found
+            scored[case.name], cycle = _evaluate(references, case, files[case.name], options.tolerance_mm)
+            if cycle:
+                cycles[case.name] = cycle
         except InputError as problem:
             if not options.keep_going:
                 raise
@@ -76,8 +77,7 @@ def evaluate_folders(
     if not scored:
         reason = next(iter(failed.values()), f"{predictions}: no file has the name of a case")
         raise InputError(f"nothing could be scored; {reason}")
-    films = cycles if references.axes == "tyx" else {}
-    return Scores(scored, references.classes, options.tolerance_mm, _subjects(cases, scored), failed, films)
+    return Scores(scored, references.classes, options.tolerance_mm, _subjects(cases, scored), failed, cycles)
 
 
 def _subjects(cases: Sequence[Case], scored: Container[str]) -> dict[str, str]:

@@ -88,6 +88,10 @@ class Scores:
             if len(group) > 1 and have_equal_frames(group)
         }
 
+    def whole_cycles(self) -> dict[str, dict[str, Cycle]]:
+        """What a reader looks at first: those of subjects, or where there are none those of the cases."""
+        return self.subject_cycles() or self.cycles
+
     @property
     def groups(self) -> list[str]:
         """The subject of each case, in the order of `cases`."""

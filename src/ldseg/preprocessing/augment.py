@@ -6,7 +6,7 @@ makes what a rotation brings in from outside of the patch an ignored voxel, not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,8 +78,12 @@ def _spatial_ranges(plan: Plan, settings: AugmentSettings) -> tuple[list[float],
 
 def _slice_rotation(plan: Plan, axis: int) -> float:
     """Rotation about `axis` mixes the two others; across thick slices it would tear the image, so none."""
-    others = [s for a, s in enumerate(plan.spacing) if a != axis]
-    return 1.0 if max(others) <= 2 * min(others) else 0.0
+    return 1.0 if _alike([s for a, s in enumerate(plan.spacing) if a != axis]) else 0.0
+
+
+def _alike(spacing: Sequence[float]) -> bool:
+    """Whether no axis has voxels more than twice as long as another's."""
+    return max(spacing) <= 2 * min(spacing)
 
 
 def _affine(plan: Plan, settings: AugmentSettings) -> RandAffined:
@@ -134,7 +138,8 @@ def _blur(plan: Plan, settings: AugmentSettings) -> list[Any]:
 
 
 def _coarse(plan: Plan, settings: AugmentSettings) -> list[Any]:
-    if "t" in plan.axes or max(plan.spacing) > 2 * min(plan.spacing):
+    """As if taken with larger voxels; left out where that would blur time or slices thick already."""
+    if "t" in plan.axes or not _alike(plan.spacing):
         return []
     return [
         RandSimulateLowResolutiond(

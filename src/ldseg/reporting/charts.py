@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from math import sqrt
 
 from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.calibration import Reliability
 from ldseg.evaluation.calibration_report import CalibrationReport
 from ldseg.evaluation.corruptions import CORRUPTIONS
+from ldseg.evaluation.cycle import Cycle
 from ldseg.evaluation.robustness import Robustness
 from ldseg.evaluation.scores import Scores
 from ldseg.evaluation.selective import RiskPoint
@@ -73,23 +75,23 @@ def reliability_chart(title: str, found: Reliability) -> str:
 def cycle_charts(scores: Scores) -> list[str]:
     """Area over the frames, a chart for each subject with several films or, where there is none, each film;
     dots where the reference is labelled."""
-    charts: list[str] = []
-    for film, by_class in list((scores.subject_cycles() or scores.cycles).items())[:_MOST_FILMS]:
-        known = [one.reference_area_mm2 for one in by_class.values()]
-        areas = [area for areas in known for area in areas if area is not None]
-        areas += [area for one in by_class.values() for area in one.area_mm2]
-        frames = max(len(one.area_mm2) for one in by_class.values())
-        y = spanning("area (mm²)", [0.0, *areas], zero=True)
-        plot = Plot(Axis("frame", 0, max(1, frames - 1)), y, width=320, height=230)
-        for index, (name, one) in enumerate(by_class.items()):
-            colour = css(class_colour(index))
-            plot.line(list(enumerate(one.area_mm2)), colour)
-            for frame, area in enumerate(one.reference_area_mm2):
-                if area is not None:
-                    plot.dot((frame, area), colour, f"{name}, frame {frame}: reference {area:.4g} mm²")
-        shown = [(name, css(class_colour(index))) for index, name in enumerate(by_class)]
-        charts.append(figure(film, plot.svg(f"area over the frames of {film}") + legend(shown)))
-    return charts
+    films = islice(scores.whole_cycles().items(), _MOST_FILMS)
+    return [_cycle_chart(film, by_class) for film, by_class in films]
+
+
+def _cycle_chart(film: str, by_class: dict[str, Cycle]) -> str:
+    cycles = by_class.values()
+    areas = [area for one in cycles for area in (*one.area_mm2, *one.reference_area_mm2) if area is not None]
+    last = max(len(one.area_mm2) for one in cycles) - 1
+    y = spanning("area (mm²)", [0.0, *areas], zero=True)
+    plot = Plot(Axis("frame", 0, max(1, last)), y, width=320, height=230)
+    shown = [(name, css(class_colour(index))) for index, name in enumerate(by_class)]
+    for one, (name, colour) in zip(cycles, shown, strict=True):
+        plot.line(list(enumerate(one.area_mm2)), colour)
+        for frame, area in enumerate(one.reference_area_mm2):
+            if area is not None:
+                plot.dot((frame, area), colour, f"{name}, frame {frame}: reference {area:.4g} mm²")
+    return figure(film, plot.svg(f"area over the frames of {film}") + legend(shown))
 
 
 def risk_chart(title: str, curve: Sequence[RiskPoint], risk: str, caption: str) -> str:
