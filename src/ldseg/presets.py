@@ -38,9 +38,9 @@ def default_preset(plan: Plan) -> RunSettings:
             embedding=denoiser.embedding(plan.latent_channels),
         ),
         denoiser=denoiser,
-        decoder=DecoderSettings(PyramidSettings(widths[:n], strides[:n])),
+        decoder=DecoderSettings(PyramidSettings(widths[:n], strides[:n]), sharpened=True),
         latent_channels=plan.latent_channels,
-        noise=NoiseSettings(shift=0.5),
+        noise=NoiseSettings(shift=0.5, stretch=2.0),
     )
     return RunSettings(
         preset="default",

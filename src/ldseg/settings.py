@@ -29,6 +29,9 @@ class NoiseSettings:
     shift: float = 1.0
     """What the schedule's ratio of signal to noise is divided by, in amplitudes. What the image leaves open
     of the latent is small, and noise hides it until it is small as well: steps should lie there. Above 0."""
+    stretch: float = 1.0
+    """What the logarithm of that ratio is multiplied by before the shift. Whether a whole structure is there
+    is decided at far more noise than where its edge runs; steps should lie at both. Above 0."""
     min_signal: float = 1e-4
     """Lower bound of the signal power a(t); keeps the clean estimate finite. In (0, 1)."""
     pure_noise_share: float = 0.8
@@ -36,6 +39,7 @@ class NoiseSettings:
     uniformly. 0 to 1."""
 
     def __post_init__(self) -> None:
+        _require(self.stretch > 0, "noise.stretch", self.stretch, "choose a value above 0")
         _require(0 < self.min_signal < 1, "noise.min_signal", self.min_signal, "choose a value in (0, 1)")
         _require(
             0 <= self.pure_noise_share <= 1, "noise.pure_noise_share", self.pure_noise_share, "choose 0 to 1"
@@ -121,6 +125,8 @@ class DecoderSettings:
     """Whether the image's features of each level are added on the way up."""
     raise_width: Literal[1, 3] = 1
     """Width of the convolutions between two levels."""
+    sharpened: bool = False
+    """Whether the image says at each cell of the latent grid what the logits are multiplied by."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ class LossSettings:
     """Weight of 1 - soft Dice beside the cross-entropy."""
     latent: float = 1.0
     """Weight of the mean squared error of the denoiser's prediction."""
-    latent_draws: int = 1
+    latent_draws: int = 2
     """Further noisy latents of each case, at any time, on which the denoiser alone is trained: cheap, and it
     leaves what is decoded to the times where the image is needed. 0 or more."""
     reconstruction: float = 1.0

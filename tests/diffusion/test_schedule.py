@@ -54,3 +54,10 @@ def test_a_shift_divides_the_ratio_of_signal_to_noise() -> None:
     t = torch.linspace(0.1, 0.9, 9)
     plain, shifted = (make_schedule("cosine", 1e-6, shift)(t) for shift in (1.0, 8.0))
     torch.testing.assert_close(shifted / (1 - shifted), plain / (1 - plain) / 64)
+
+
+def test_a_stretch_is_a_power_of_the_ratio_of_signal_to_noise() -> None:
+    t = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
+    plain, stretched = (make_schedule("cosine", 1e-6, 2.0, stretch)(t) for stretch in (1.0, 2.0))
+    ratio = 4 * plain / (1 - plain)  # before the shift
+    torch.testing.assert_close(stretched / (1 - stretched), ratio**2 / 4)

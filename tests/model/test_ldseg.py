@@ -59,6 +59,21 @@ def test_the_linear_shortcuts_carry_each_latent_cell_by_themselves(plan: Plan) -
     assert not moved.any()
 
 
+def test_the_image_makes_an_answer_sharper_and_leaves_its_labels(plan: Plan) -> None:
+    model = build(plan, "default")
+    conditioning = model.condition(batch_of(plan)[0])
+    z = torch.randn(2, *model.start_shape(plan.patch), generator=torch.Generator().manual_seed(3))
+    before = model.decode(z, conditioning)
+    alone = model.decoder(z)
+    assert model.decoder.sharpness is not None
+    with torch.no_grad():
+        next(model.decoder.sharpness.head.parameters()).mul_(20)
+    after = model.decode(z, conditioning)
+    assert torch.equal(after.argmax(1), before.argmax(1))
+    assert not torch.allclose(after, before)
+    assert torch.equal(model.decoder(z), alone)
+
+
 def label_gradient(model: LDSeg, plan: Plan, loss: LossSettings) -> Tensor:
     x, y = batch_of(plan)
     model.zero_grad()

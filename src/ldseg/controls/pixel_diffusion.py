@@ -37,13 +37,13 @@ class PixelDiffusion(Segmenter):
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
-        pyramid = settings.image_encoder.pyramid
+        pyramid, noise = settings.image_encoder.pyramid, settings.noise
         self.settings = settings
         self.classes = settings.classes
         self.latent_channels = settings.classes
         self.latent_factor = (1,) * settings.dimensions
         self.image_factor = pyramid.factor
-        self.signal = make_schedule(settings.noise.schedule, settings.noise.min_signal, settings.noise.shift)
+        self.signal = make_schedule(noise.schedule, noise.min_signal, noise.shift, noise.stretch)
         self.reading = PARAMETERISATIONS["clean"]
         self.stem_stride = pyramid.strides[0]
         folded = DenoiserSettings(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -33,7 +35,7 @@ class UNet(Segmenter):
             settings.classes,
             image.embedding,
             reached,
-            settings.decoder,
+            replace(settings.decoder, sharpened=False),  # nothing bounds the embedding
             settings.linear_shortcut,
         )
 

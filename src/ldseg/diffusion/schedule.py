@@ -44,9 +44,9 @@ def quadratic(t: Tensor) -> Tensor:
 SCHEDULES: dict[str, Schedule] = {"cosine": cosine, "linear": linear, "quadratic": quadratic}
 
 
-def make_schedule(name: str, min_signal: float, shift: float = 1.0) -> Schedule:
-    """The named schedule with the ratio of signal to noise (amplitudes) divided by `shift`, never below
-    `min_signal` (Hoogeboom et al. 2023, section 3.1).
+def make_schedule(name: str, min_signal: float, shift: float = 1.0, stretch: float = 1.0) -> Schedule:
+    """The named schedule with the ratio of signal to noise (amplitudes) raised to the power `stretch` and
+    divided by `shift`, never below `min_signal` (the shift: Hoogeboom et al. 2023, section 3.1).
 
     Raises:
         ValueError: no schedule has this name.
@@ -56,8 +56,9 @@ def make_schedule(name: str, min_signal: float, shift: float = 1.0) -> Schedule:
     chosen = SCHEDULES[name]
 
     def shifted(t: Tensor) -> Tensor:
-        a = chosen(t)
-        return (a / (a + shift**2 * (1 - a))).clamp(min_signal, 1.0)
+        a = chosen(t).clamp(0.0, 1.0)
+        signal, noise = a**stretch, (1 - a) ** stretch
+        return (signal / (signal + shift**2 * noise)).clamp(min_signal, 1.0)
 
     return shifted
 

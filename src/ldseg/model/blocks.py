@@ -149,3 +149,8 @@ def enlarge(h: Tensor, stride: tuple[int, ...]) -> Tensor:
     if all(s == 1 for s in stride):
         return h
     return functional.interpolate(h, scale_factor=[float(s) for s in stride], mode="nearest")
+
+
+def once(shared: Tensor) -> Tensor:
+    """One case of what all cases share without a copy, as the samples of one image do."""
+    return shared[:1] if shared.stride(0) == 0 else shared

@@ -27,6 +27,7 @@ from ldseg.model.blocks import (
     depth_to_space,
     enlarge,
     normalisation,
+    once,
     space_to_depth,
     time_embedding,
 )
@@ -111,7 +112,7 @@ class Denoiser(nn.Module):
 
     def _terms(self, z: Tensor, prepared: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The Gaussian answer, the scale of the correction, and what it scales."""
-        c, prepared, t = z.shape[1], _once(prepared), _once(t)
+        c, prepared, t = z.shape[1], once(prepared), once(t)
         guess, deviation, said = prepared[:, :c].float(), prepared[:, c : 2 * c].float(), prepared[:, 2 * c :]
         a = expand_to(self.signal(t), z)
         signal = a.sqrt() * deviation
@@ -133,8 +134,3 @@ class Denoiser(nn.Module):
         for raise_channels, stride, level in ups:
             h = level(passed.pop() + enlarge(raise_channels(h), stride), time)
         return self.head(functional.silu(self.norm(h)))
-
-
-def _once(shared: Tensor) -> Tensor:
-    """One case of what all cases share without a copy, as the samples of one image do."""
-    return shared[:1] if shared.stride(0) == 0 else shared

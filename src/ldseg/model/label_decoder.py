@@ -2,7 +2,8 @@
 
 The image's features may be added at each level on the way up. They are dropped for some cases in training, so
 that the latent can carry the label by itself. A linear shortcut reads a first guess of the logits off the
-bare latent, which the levels correct: the latent learns to carry the label in far fewer steps.
+bare latent, which the levels correct: the latent learns to carry the label in far fewer steps. The image may
+also say how sharp the answer is at each cell of the latent grid.
 """
 
 from __future__ import annotations
@@ -14,8 +15,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ldseg.diffusion.schedule import expand_to
-from ldseg.model.blocks import ResidualBlock, convolution, depth_to_space, enlarge, normalisation
+from ldseg.model.blocks import (
+    ResidualBlock,
+    convolution,
+    depth_to_space,
+    enlarge,
+    normalisation,
+    once,
+    zeroed,
+)
 from ldseg.settings import DecoderSettings
+
+_ONE = 0.541324854612918  # softplus of it is 1
 
 
 class LabelDecoder(nn.Module):
@@ -54,6 +65,7 @@ class LabelDecoder(nn.Module):
         self.factor = pyramid.factor
         cell = classes * prod(self.factor)
         self.shortcut = convolution(dimensions, latent_channels, cell, 1) if linear_shortcut else None
+        self.sharpness = _Sharpness(dimensions, image_widths[-1]) if settings.sharpened else None
 
     def forward(
         self, z: Tensor, features: tuple[Tensor, ...] | None = None, keep: Tensor | None = None
@@ -65,14 +77,34 @@ class LabelDecoder(nn.Module):
             if level > 0:
                 h = enlarge(self.raises[level - 1](h), self.strides[level - 1])
             if features is not None and len(self.image) > 0:
-                said = self.image[level](features[-1 - level])
+                said = self.image[level](once(features[-1 - level]))
                 h = h + (said if keep is None else _kept(said, keep, h.shape[0]))
             for block in blocks:  # pyright: ignore[reportGeneralTypeIssues]
                 h = block(h)
         logits = depth_to_space(self.head(functional.silu(self.norm(h))), self.strides[-1]).float()
-        if self.shortcut is None:
+        if self.shortcut is not None:
+            logits = logits + depth_to_space(self.shortcut(z), self.factor).float()
+        if features is None or self.sharpness is None:
             return logits
-        return logits + depth_to_space(self.shortcut(z), self.factor).float()
+        said = self.sharpness(once(features[-1]))
+        if keep is not None:  # 1 where there are no features
+            said = 1 + _kept(said - 1, keep, logits.shape[0])
+        return logits * enlarge(said, self.factor)
+
+
+class _Sharpness(nn.Module):
+    """Image features on the latent grid (B, W, *s) to what the logits are multiplied by (B, 1, *s).
+
+    It is above 0, and 1 at first; labels stay as they are. A normalised latent bounds the logits, so that
+    without it background far from any structure is no surer than a wrong voxel at an edge."""
+
+    def __init__(self, dimensions: int, inputs: int) -> None:
+        super().__init__()
+        self.norm = normalisation(dimensions, inputs, "group")
+        self.head = zeroed(convolution(dimensions, inputs, 1, 1))
+
+    def forward(self, said: Tensor) -> Tensor:
+        return functional.softplus(self.head(functional.silu(self.norm(said))).float() + _ONE)
 
 
 def _kept(said: Tensor, keep: Tensor, cases: int) -> Tensor:

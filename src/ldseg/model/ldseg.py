@@ -33,15 +33,15 @@ class LDSeg(Segmenter):
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
-        d, latent = settings.dimensions, settings.latent_channels
+        d, latent, noise = settings.dimensions, settings.latent_channels, settings.noise
         self.settings = settings
         self.classes = settings.classes
         self.latent_channels = latent
         self.latent_factor = settings.label_encoder.factor
         self.image_factor = _common_factor(settings)
-        self.signal = make_schedule(settings.noise.schedule, settings.noise.min_signal, settings.noise.shift)
+        self.signal = make_schedule(noise.schedule, noise.min_signal, noise.shift, noise.stretch)
         light = settings.denoiser.form == "light"
-        self.reading = PARAMETERISATIONS["clean" if light else settings.noise.parameterisation]
+        self.reading = PARAMETERISATIONS["clean" if light else noise.parameterisation]
         self.label_encoder = LabelEncoder(
             d,
             settings.classes,
