@@ -1,6 +1,6 @@
 """Do samples disagree as raters do?
 
-    python benchmarks/raters.py phantom --work FOLDER --minutes 10
+    python benchmarks/raters.py phantom --work FOLDER --minutes 30
     python benchmarks/raters.py lidc --data-root FOLDER --work FOLDER --minutes 5
 
 phantom: synthetic 2D pictures with an appendage that 30 % of all masks include, always the whole of it, and
@@ -32,7 +32,7 @@ from records import commit, write_result
 from trainings import default_settings, train_without
 
 SHARE = 0.3
-CASES, TEST, RATERS, SHAPE = 160, 20, 4, (96, 96)
+CASES, TEST, RATERS, SHAPE = 440, 40, 4, (96, 96)
 WATCHED = 4
 """Training cases that the curve of a run is drawn from."""
 SAMPLES = {"phantom": 64, "lidc": 16}

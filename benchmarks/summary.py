@@ -1,4 +1,5 @@
-"""All figures of results/*.json as summary.json, and the tables of README.md between their markers.
+"""All figures of results/*.json as summary.json, and the tables of README.md between their markers; an overview
+into the README of the folder above.
 
     python benchmarks/summary.py
 
@@ -20,6 +21,7 @@ from typing import Any
 from cost_tables import draw_costs
 from ldseg.evaluation.bootstrap import mean_interval, paired_difference
 from ldseg.evaluation.corruptions import CORRUPTIONS
+from overview_tables import overview
 from runs import METRICS, OWN, Run, by_seed, pooled, read_run
 from tables import TABLES
 
@@ -55,11 +57,11 @@ def main(argv: list[str] | None = None) -> None:
     records = [*(r for run in every for r in run_records(run)), *difference_records(runs), *records]
     text = json.dumps(records, indent=1, ensure_ascii=False) + "\n"
     (folder / "summary.json").write_text(text, encoding="utf-8")
-    readme = folder / "README.md"
-    page = readme.read_text(encoding="utf-8")
-    for name, tables in TABLES.items():
-        page = with_tables(page, name, tables([r for r in records if r["benchmark"] == name]))
-    readme.write_text(page, encoding="utf-8")
+    drawn = {name: draw([r for r in records if r["benchmark"] == name]) for name, draw in TABLES.items()}
+    rewrite(folder / "README.md", drawn)
+    front = folder.parent / "README.md"
+    if front.is_file():
+        rewrite(front, {"overview": overview(records)})
     draw_costs([r for r in records if r["benchmark"] == "memory"], folder)
 
 
@@ -162,11 +164,19 @@ def difference_records(runs: list[Run]) -> list[Record]:
     return found
 
 
+def rewrite(path: Path, drawn: dict[str, str]) -> None:
+    """Put each of these tables between its markers."""
+    page = path.read_text(encoding="utf-8")
+    for name, tables in drawn.items():
+        page = with_tables(page, name, tables)
+    path.write_text(page, encoding="utf-8")
+
+
 def with_tables(page: str, name: str, tables: str) -> str:
     """`page` with `tables` between the markers `name`."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     if page.count(begin) != 1 or page.count(end) != 1:
-        raise ValueError(f"README.md must hold {begin} and {end} once each")
+        raise ValueError(f"the page must hold {begin} and {end} once each")
     before, rest = page.split(begin)
     return f"{before}{begin}\n\n{tables or 'No results yet.'}\n\n{end}{rest.split(end)[1]}"
 

@@ -188,6 +188,25 @@ def test_ours_is_compared_case_by_case_where_set_seed_and_budget_agree(
     assert "| unet | 1 | +0.0" in (folder / "README.md").read_text()
 
 
+def test_the_front_page_shows_sets_that_have_the_model_and_its_control(
+    summary: ModuleType, tmp_path: Path
+) -> None:
+    folder, front = tmp_path / "benchmarks", tmp_path / "README.md"
+    (folder / "results").mkdir(parents=True)
+    (folder / "README.md").write_text(PROSE)
+    front.write_text("<!-- overview:begin --><!-- overview:end -->\nend")
+    write(folder, dice=0.8)
+    write(folder, "unet", dice=0.7)
+    write(folder, data="usgra", dice=0.6)
+    make(summary, folder)
+    page = front.read_text()
+    assert "### hippocampus, 30 minutes" in page
+    assert "| ldseg default | 1 | 0.8" in page
+    assert "| unet | 1 | 0.7" in page
+    assert "usgra" not in page
+    assert page.endswith("\nend")
+
+
 def test_seeds_are_taken_together_case_by_case(summary: ModuleType, folder: Path) -> None:
     results = [write(folder, seed=seed, dice=0.7 + seed / 10) for seed in (0, 1, 2)]
     make(summary, folder)

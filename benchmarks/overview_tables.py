@@ -1,0 +1,54 @@
+"""The table of the project's own README: of each set, the figures that a user asks for first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import mean
+
+from markdown_table import Record, table
+from tables import by_model, by_set, seed_count, spread
+
+_COLUMNS = (
+    "model",
+    "trainings",
+    "Dice [95 %]",
+    "HD95 mm [95 %]",
+    "ECE",
+    "AURC of voxels, 1e-3",
+    "Dice lost to bad images",
+    "predict, CPU s",
+)
+_BENCHMARKS = ("accuracy", "calibration", "robustness")
+_RIVALS = {("ldseg", "default"), ("unet", "default")}
+
+
+def overview(records: Sequence[Record]) -> str:
+    """A table for each set and budget that has both ldseg's default preset and `unet`."""
+    parts: list[str] = []
+    for title, chosen in by_set([r for r in records if r["benchmark"] in _BENCHMARKS]):
+        accuracy = [r for r in chosen if r["benchmark"] == "accuracy"]
+        if {(r["model"], r["preset"]) for r in accuracy} >= _RIVALS:
+            lines = [_line(name, found, chosen) for name, found in by_model(accuracy)]
+            parts += [f"{title}, {accuracy[0]['split']}", table(_COLUMNS, lines)]
+    return "\n\n".join(parts)
+
+
+def _line(name: str, found: dict[str, Record], records: Sequence[Record]) -> tuple[str, ...]:
+    dice = found["mean_dice"]
+    mine = [r for r in records if (r["model"], r["preset"]) == (dice["model"], dice["preset"])]
+    return (
+        name,
+        str(seed_count(dice)),
+        spread(dice, 4),
+        spread(found["mean_hd95_mm"], 2),
+        _mean(mine, "calibration", "ece", 4),
+        _mean(mine, "calibration", "aurc", 3, 1000.0),
+        _mean(mine, "robustness", "dice_lost_mean", 3),
+        f"{found['predict_cpu_s']['value']:.2f}",
+    )
+
+
+def _mean(records: Sequence[Record], benchmark: str, metric: str, digits: int, scale: float = 1.0) -> str:
+    """Over the seeds that have the figure; a dash where none has."""
+    values = [r["value"] for r in records if (r["benchmark"], r["metric"]) == (benchmark, metric)]
+    return f"{scale * mean(values):.{digits}f}" if values else "-"
