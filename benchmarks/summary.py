@@ -1,5 +1,5 @@
-"""All figures of results/*.json as summary.json, and the tables of README.md between their markers; the README
-of the folder above has an overview.
+"""All figures of results/*.json as summary.json, and the tables of README.md between their markers; an
+overview into the README of the folder above.
 
     python benchmarks/summary.py
 
