@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from markdown_table import Record, table
+from plots import shown
 from runs import name_of
 
 _COLUMNS = {
@@ -31,7 +32,8 @@ def calibration_tables(title: str, records: Sequence[Record]) -> str:
         for (model, seed), found in rows.items()
         for kind, suffix in _KINDS.items()
     ]
-    return f"{title}\n\n{table(('model', 'seed', 'answer', *_COLUMNS), lines)}"
+    picture = shown("calibration", records[0]["data"], records[0]["budget_minutes"])
+    return "\n\n".join((title, table(("model", "seed", "answer", *_COLUMNS), lines), picture))
 
 
 def _cell(found: dict[str, float], metric: str, digits: int) -> str:

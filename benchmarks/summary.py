@@ -22,6 +22,7 @@ from cost_tables import draw_costs
 from ldseg.evaluation.bootstrap import mean_interval, paired_difference
 from ldseg.evaluation.corruptions import CORRUPTIONS
 from overview_tables import overview
+from plots import DRAWN, draw_plots
 from runs import METRICS, OWN, Run, by_seed, pooled, read_run
 from tables import TABLES
 
@@ -52,7 +53,9 @@ def main(argv: list[str] | None = None) -> None:
     here = Path(__file__).parent
     parser.add_argument("--folder", type=Path, default=here, help="with results/, README.md and summary.json")
     folder: Path = parser.parse_args(argv).folder
-    runs, records = read_results(folder / "results")
+    paths = sorted((folder / "results").glob("*.json"))
+    results = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    runs, records = read_results(results)
     every = [*runs, *(pooled(group) for group in by_seed(runs).values() if len(group) > 1)]
     records = [*(r for run in every for r in run_records(run)), *difference_records(runs), *records]
     text = json.dumps(records, indent=1, ensure_ascii=False) + "\n"
@@ -63,14 +66,14 @@ def main(argv: list[str] | None = None) -> None:
     if front.is_file():
         rewrite(front, {"overview": overview(records)})
     draw_costs([r for r in records if r["benchmark"] == "memory"], folder)
+    draw_plots([r for r in results.values() if r.get("benchmark") in DRAWN], folder)
 
 
-def read_results(folder: Path) -> tuple[list[Run], list[Record]]:
-    """Runs of `accuracy.py`, ordered, and the ready records of other benchmarks."""
+def read_results(results: dict[str, Result]) -> tuple[list[Run], list[Record]]:
+    """Of files by name: runs of `accuracy.py`, ordered, and the ready records of other benchmarks."""
     runs: list[Run] = []
     records: list[Record] = []
-    for path in sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
+    for file, result in results.items():
         if result.get("benchmark") == "accuracy":
             runs.append(read_run(result))
         elif result.get("benchmark") in OTHERS:
@@ -78,7 +81,7 @@ def read_results(folder: Path) -> tuple[list[Run], list[Record]]:
         elif "records" in result:
             records += [{key: record.get(key) for key in KEYS} for record in result["records"]]
         else:
-            sys.stderr.write(f"{path.name}: is of no known benchmark and holds no records; left out\n")
+            sys.stderr.write(f"{file}: is of no known benchmark and holds no records; left out\n")
     runs.sort(key=lambda run: (run.data, run.budget_minutes, run.model, run.preset, run.seeds))
     return runs, records
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from calibration_tables import calibration_tables
 from cost_tables import memory_tables, speed_tables
 from markdown_table import Record, commit_of, number, table
+from plots import shown
 from posterior_tables import cine_tables, raters_tables
 from runs import name_of
 from torture_tables import torture_tables
@@ -42,7 +43,8 @@ def robustness_tables(records: Sequence[Record]) -> str:
     """For each set and budget: Dice lost at the strongest corruption; then the means of all sets."""
     parts: list[str] = []
     for title, chosen in by_set(records):
-        parts += [title, losses(by_model_and_seed(chosen))]
+        picture = shown("robustness", chosen[0]["data"], chosen[0]["budget_minutes"])
+        parts += [title, losses(by_model_and_seed(chosen)), picture]
     overall = share_of_control(records)
     return "\n\n".join([*parts, overall] if overall else parts)
 

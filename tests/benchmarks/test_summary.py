@@ -32,6 +32,10 @@ Words between.
 Words below.
 """
 KEYS = ("data", "split", "model", "preset", "seed", "budget_minutes", "command", "commit")
+RELIABILITY = {
+    "bins": [{"low": 0.5, "high": 1.0, "voxels": 9, "confidence": 0.8, "accuracy": 0.7}],
+    "risk": [{"coverage": 0.5, "risk": 0.0}, {"coverage": 1.0, "risk": 0.1}],
+}
 NAMES = [f"case{n}" for n in range(6)]
 
 
@@ -245,7 +249,7 @@ def test_other_benchmarks_add_their_records(
     calibration = {
         **header,
         "benchmark": "calibration",
-        "plain": {"figures": {"ece": 0.04}},
+        "plain": {"figures": {"ece": 0.04}, "near": None, "everywhere": RELIABILITY},
         "recalibrated": {"figures": {"ece": 0.01}},
     }
     for name, content in (("speed", speed), ("calibration", calibration), ("strange", {"benchmark": "x"})):
@@ -254,6 +258,9 @@ def test_other_benchmarks_add_their_records(
     assert one(folder, "predict_2d_512_cpu_s")["low"] is None
     assert (one(folder, "ece")["value"], one(folder, "ece_recalibrated")["value"]) == (0.04, 0.01)
     assert "strange.json" in capsys.readouterr().err
+    picture = "plots/calibration-hippocampus-30min.png"
+    assert f"({picture})" in (folder / "README.md").read_text()
+    assert (folder / picture).read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("text", ["no markers", PROSE + PROSE])
@@ -291,6 +298,7 @@ def test_what_corruptions_cost_is_tabled_beside_the_control(summary: ModuleType,
     readme = (folder / "README.md").read_text()
     assert "| hippocampus, 30 minutes, seed 0 | 0.1000 | 0.3000 | 0.33 |" in readme
     assert "| mean of all | 0.1500 | 0.2500 | 0.60 |" in readme
+    assert (folder / "plots/robustness-usgra-30min.png").is_file()
 
 
 def test_what_was_tried_is_tabled_by_kind(summary: ModuleType, folder: Path) -> None:

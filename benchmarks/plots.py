@@ -1,0 +1,82 @@
+"""Pictures of the pages of `calibration.py` and `robustness.py`, one for each set and budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from runs import name_of
+
+Result = dict[str, Any]
+FOLDER = "plots"
+_COLOURS = ("#20639b", "#c1440e", "#3c8d5a", "#7a5195", "#8a6d3b")
+
+
+def plot_name(benchmark: str, data: str, minutes: float) -> str:
+    """Where a picture lies, seen from the page."""
+    return f"{FOLDER}/{benchmark}-{data}-{minutes:g}min.png"
+
+
+def shown(benchmark: str, data: str, minutes: float) -> str:
+    """The picture in Markdown."""
+    return f"![{benchmark} on {data}]({plot_name(benchmark, data, minutes)})"
+
+
+def draw_plots(results: Sequence[Result], folder: Path) -> None:
+    """One picture for each benchmark, set and budget; of each model its first seed."""
+    groups: dict[tuple[str, str, float], dict[str, Result]] = {}
+    for result in sorted(results, key=lambda r: (name_of(r["model"], r["preset"]), r["seed"])):
+        key = (result["benchmark"], result["data"], result["budget_minutes"])
+        groups.setdefault(key, {}).setdefault(name_of(result["model"], result["preset"]), result)
+    for (benchmark, data, minutes), models in groups.items():
+        path = folder / plot_name(benchmark, data, minutes)
+        path.parent.mkdir(exist_ok=True)
+        figure = DRAWN[benchmark](models)
+        figure.savefig(path, dpi=90, metadata={"Software": None})
+
+
+def draw_calibration(models: dict[str, Result]) -> Figure:
+    """Said against true near structures, and the error that is left in the surest voxels."""
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    said, left = figure.subplots(1, 2)
+    said.plot([0, 1], [0, 1], ":", color="grey")
+    for (name, result), colour in zip(models.items(), _COLOURS, strict=False):
+        near = result["plain"]["near"] or result["plain"]["everywhere"]
+        bins = [one for one in near["bins"] if one["voxels"]]
+        _line(said, name, colour, [b["confidence"] for b in bins], [b["accuracy"] for b in bins])
+        risk = result["plain"]["everywhere"]["risk"]
+        _line(left, name, colour, [r["coverage"] for r in risk], [r["risk"] for r in risk])
+    said.set(xlabel="confidence, near structures", ylabel="share that is right", xlim=(0.3, 1), ylim=(0.3, 1))
+    left.set(xlabel="share of voxels, surest first", ylabel="share that is wrong", ylim=(0, None))
+    said.legend(fontsize="small")
+    return figure
+
+
+def draw_robustness(models: dict[str, Result]) -> Figure:
+    """Dice against the strength of each corruption."""
+    curves = next(iter(models.values()))["curves"]
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    panels = list(figure.subplots(2, (len(curves) + 1) // 2, sharey=True).flat)
+    for corruption, axes in zip(curves, panels, strict=False):
+        for (name, result), colour in zip(models.items(), _COLOURS, strict=False):
+            curve = result["curves"][corruption]
+            _line(axes, name, colour, curve["strengths"], curve["mean_dice"])
+        axes.set(title=corruption.replace("_", " "), ylim=(0, 1))
+    for axes in panels[len(curves) :]:
+        axes.axis("off")
+    figure.axes[0].legend(fontsize="small")
+    figure.axes[0].set_ylabel("Dice")
+    return figure
+
+
+DRAWN = {"calibration": draw_calibration, "robustness": draw_robustness}
+"""By benchmark; a result is drawn when it has one of these."""
+
+
+def _line(axes: Axes, name: str, colour: str, x: list[float], y: list[float]) -> None:
+    axes.plot(x, y, "o-", color=colour, markersize=3, label=name)
+    axes.grid(alpha=0.3)
