@@ -40,7 +40,8 @@ def default_preset(plan: Plan) -> RunSettings:
         denoiser=denoiser,
         decoder=DecoderSettings(PyramidSettings(widths[:n], strides[:n]), sharpened=True),
         latent_channels=plan.latent_channels,
-        noise=NoiseSettings(shift=0.5, stretch=2.0),
+        direct_answer=True,
+        noise=NoiseSettings(shift=4.0, stretch=2.0),
     )
     return RunSettings(
         preset="default",

@@ -148,11 +148,21 @@ class ModelSettings:
     linear_shortcut: bool = True
     """Whether a linear map of each latent cell's voxels leads around the label encoder's network, and another
     around the decoder's: the latent carries most of a label from the start and the networks mend the rest."""
+    direct_answer: bool = False
+    """Whether the image says how far the answer of a single call lies from the mean of the posterior. The
+    denoiser then learns that mean from the latent alone; where it must give the best single answer as well,
+    samples follow the majority too often. For the light form of the denoiser."""
     renormalise: bool = False
     """Whether sampling normalises each clean estimate as the label encoder does (paper)."""
     noise: NoiseSettings = field(default_factory=NoiseSettings)
 
     def __post_init__(self) -> None:
+        _require(
+            not self.direct_answer or self.denoiser.form == "light",
+            "model.direct_answer",
+            self.direct_answer,
+            "choose model.denoiser.form light, or turn it off",
+        )
         _require(self.classes >= 2, "model.classes", self.classes, "at least background and one structure")
         _require(
             self.label_encoder.factor == self.decoder.pyramid.factor,

@@ -74,6 +74,39 @@ def test_the_image_makes_an_answer_sharper_and_leaves_its_labels(plan: Plan) -> 
     assert torch.equal(model.decoder(z), alone)
 
 
+def drawn(model: LDSeg, plan: Plan, steps: int, cases: int = 1) -> Tensor:
+    conditioning = model.condition(batch_of(plan, cases)[0])
+    start = torch.randn(cases, *model.start_shape(plan.patch), generator=torch.Generator().manual_seed(2))
+    return model.draw(conditioning, start, even_times(steps), find_sampler("ddim"), lambda: torch.zeros(()))
+
+
+def test_only_a_single_call_is_moved_from_the_mean_to_an_answer(plan: Plan) -> None:
+    model = build(plan, "default")
+    before = [drawn(model, plan, steps) for steps in (1, 3)]
+    assert model.answer is not None
+    with torch.no_grad():
+        next(model.answer.head.parameters()).add_(1.0)
+    after = [drawn(model, plan, steps) for steps in (1, 3)]
+    assert not torch.allclose(after[0], before[0])
+    assert torch.equal(after[1], before[1])
+
+
+def test_the_denoiser_learns_from_the_latent_alone(plan: Plan) -> None:
+    model = build(plan, "default")
+    x, y = batch_of(plan)
+    loss = replace(PRESETS["default"](plan).loss, latent=0.0)
+    model.loss(x, y, loss, torch.Generator().manual_seed(0)).total.backward()
+    assert all(p.grad is None or not p.grad.any() for p in model.denoiser.parameters())
+    assert model.answer is not None
+    assert any(p.grad is not None and p.grad.any() for p in model.answer.parameters())
+
+
+def test_a_direct_answer_beside_a_full_denoiser_is_refused(plan: Plan) -> None:
+    settings = PRESETS["paper"](plan).model
+    with pytest.raises(ValueError, match=r"model.direct_answer is True; choose model.denoiser.form light"):
+        replace(settings, direct_answer=True)
+
+
 def label_gradient(model: LDSeg, plan: Plan, loss: LossSettings) -> Tensor:
     x, y = batch_of(plan)
     model.zero_grad()

@@ -91,6 +91,18 @@ class ResidualBlock(nn.Module):
         return self.shortcut(h) + branch
 
 
+class Reading(nn.Module):
+    """Norm, swish and a map at each place of features (B, inputs, *S) to (B, outputs, *S), zero at first."""
+
+    def __init__(self, dimensions: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.norm = normalisation(dimensions, inputs, "group")
+        self.head = zeroed(convolution(dimensions, inputs, outputs, 1))
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.head(functional.silu(self.norm(h)))
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention over all positions of a small grid."""
 

@@ -16,13 +16,13 @@ from torch.nn import functional
 
 from ldseg.diffusion.schedule import expand_to
 from ldseg.model.blocks import (
+    Reading,
     ResidualBlock,
     convolution,
     depth_to_space,
     enlarge,
     normalisation,
     once,
-    zeroed,
 )
 from ldseg.settings import DecoderSettings
 
@@ -65,7 +65,7 @@ class LabelDecoder(nn.Module):
         self.factor = pyramid.factor
         cell = classes * prod(self.factor)
         self.shortcut = convolution(dimensions, latent_channels, cell, 1) if linear_shortcut else None
-        self.sharpness = _Sharpness(dimensions, image_widths[-1]) if settings.sharpened else None
+        self.sharpness = Reading(dimensions, image_widths[-1], 1) if settings.sharpened else None
 
     def forward(
         self, z: Tensor, features: tuple[Tensor, ...] | None = None, keep: Tensor | None = None
@@ -86,25 +86,12 @@ class LabelDecoder(nn.Module):
             logits = logits + depth_to_space(self.shortcut(z), self.factor).float()
         if features is None or self.sharpness is None:
             return logits
-        said = self.sharpness(once(features[-1]))
+        # A normalised latent bounds the logits: background far from any structure would be no surer than a
+        # wrong voxel at an edge. The factor is 1 at first and above 0, so that labels stay as they are.
+        said = functional.softplus(self.sharpness(once(features[-1])).float() + _ONE)
         if keep is not None:  # 1 where there are no features
             said = 1 + _kept(said - 1, keep, logits.shape[0])
         return logits * enlarge(said, self.factor)
-
-
-class _Sharpness(nn.Module):
-    """Image features on the latent grid (B, W, *s) to what the logits are multiplied by (B, 1, *s).
-
-    It is above 0, and 1 at first; labels stay as they are. A normalised latent bounds the logits, so that
-    without it background far from any structure is no surer than a wrong voxel at an edge."""
-
-    def __init__(self, dimensions: int, inputs: int) -> None:
-        super().__init__()
-        self.norm = normalisation(dimensions, inputs, "group")
-        self.head = zeroed(convolution(dimensions, inputs, 1, 1))
-
-    def forward(self, said: Tensor) -> Tensor:
-        return functional.softplus(self.head(functional.silu(self.norm(said))).float() + _ONE)
 
 
 def _kept(said: Tensor, keep: Tensor, cases: int) -> Tensor:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from ldseg.diffusion.parameterisation import PARAMETERISATIONS, implied_noise
 from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, ignore
 from ldseg.diffusion.schedule import add_noise, draw_times, expand_to, make_schedule
+from ldseg.model.blocks import Reading, once
 from ldseg.model.denoiser import Denoiser
 from ldseg.model.full_denoiser import FullDenoiser
 from ldseg.model.image_encoder import Conditioning, ImageEncoder
@@ -56,6 +57,8 @@ class LDSeg(Segmenter):
             self.denoiser = Denoiser(d, latent, embedding, settings.denoiser, self.signal)
         else:
             self.denoiser = FullDenoiser(d, latent, embedding, settings.denoiser)
+        width = settings.image_encoder.pyramid.widths[-1 - settings.image_encoder.context]
+        self.answer = Reading(d, width, latent) if settings.direct_answer else None
         reached = len(settings.image_encoder.pyramid.widths) - settings.image_encoder.context
         self.decoder = LabelDecoder(
             d,
@@ -85,6 +88,9 @@ class LDSeg(Segmenter):
 
         z, a = noised.z[:cases], noised.a[:cases]
         clean = self.reading.clean(decodable[:cases], z, a)
+        if self.answer is not None:
+            starts = expand_to((noised.t[:cases] == 1).to(clean.dtype), clean)
+            clean = clean + starts * self.answer(conditioning.features[-1]).float()
         to_decode = clean if settings.decode == "clean" else z - implied_noise(z, clean, a)
         keep = torch.rand(cases, generator=generator, device=x.device) >= settings.feature_drop
         alone = z0[: _count_reconstructed(cases, settings, generator)]
@@ -98,15 +104,17 @@ class LDSeg(Segmenter):
         return Losses(total, {name: part.detach() for name, part in parts.items()})
 
     def _predict(self, noised: _Noised, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """What the denoiser says, and the same as the decoder may move it. The light form's U-Net learns from
-        the latent alone: the segmentation loss, mostly at pure noise, would teach it to ignore z_t."""
+        """What the denoiser says, and the same as the decoder may move it: not at all where the image gives a
+        direct answer. Else the light form's U-Net learns from the latent alone: the segmentation loss, mostly
+        at pure noise, would teach it to ignore z_t."""
         denoiser = self.denoiser
         if isinstance(denoiser, FullDenoiser):
             prediction = denoiser(noised.z, embedding, noised.t)
             return prediction, prediction
         parts = denoiser.parts(denoiser.fold(noised.z), embedding, noised.t)
         gaussian, correction = (denoiser.unfold(part) for part in parts)
-        return gaussian + correction, gaussian + correction.detach()
+        mean = gaussian + correction
+        return mean, gaussian + correction.detach() if self.answer is None else mean.detach()
 
     def _noise(self, z0: Tensor, draws: int, generator: torch.Generator | None) -> _Noised:
         """The first draw of all cases mostly where sampling starts, the others at any time."""
@@ -132,7 +140,10 @@ class LDSeg(Segmenter):
     ) -> Tensor:
         fold, unfold = self.denoiser.fold, self.denoiser.unfold
 
+        called: list[Tensor] = []
+
         def denoise(z: Tensor, t: Tensor) -> Tensor:
+            called.append(t)
             t = t.to(z.device).expand(z.shape[0])
             prediction = self.denoiser(z, conditioning.embedding, t)
             clean = self.reading.clean(prediction, z, expand_to(self.signal(t), z))
@@ -143,7 +154,10 @@ class LDSeg(Segmenter):
 
         watched = on_step if on_step is ignore else watch
         times = times.to(start.device)
-        return unfold(sampler(denoise, fold(start), times, self.signal, lambda: fold(noise()), watched))
+        z = unfold(sampler(denoise, fold(start), times, self.signal, lambda: fold(noise()), watched))
+        if len(called) == 1 and self.answer is not None:
+            z = z + self.answer(once(conditioning.features[-1])).float()
+        return z
 
     def decode(self, z: Tensor, conditioning: Conditioning) -> Tensor:
         return self.decoder(z, conditioning.features)
