@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,13 @@ def shown(benchmark: str, data: str, minutes: float) -> str:
 def draw_plots(results: Sequence[Result], folder: Path) -> None:
     """One picture for each benchmark, set and budget; of each model its first seed."""
     groups: dict[tuple[str, str, float], dict[str, Result]] = {}
-    for result in sorted(results, key=lambda r: (name_of(r["model"], r["preset"]), r["seed"])):
+    for result in sorted(results, key=lambda r: (_name(r), r["seed"])):
         key = (result["benchmark"], result["data"], result["budget_minutes"])
-        groups.setdefault(key, {}).setdefault(name_of(result["model"], result["preset"]), result)
+        groups.setdefault(key, {}).setdefault(_name(result), result)
     for (benchmark, data, minutes), models in groups.items():
         path = folder / plot_name(benchmark, data, minutes)
         path.parent.mkdir(exist_ok=True)
-        figure = DRAWN[benchmark](models)
-        figure.savefig(path, dpi=90, metadata={"Software": None})
+        DRAWN[benchmark](models).savefig(path, dpi=90, metadata={"Software": None})
 
 
 def draw_calibration(models: dict[str, Result]) -> Figure:
@@ -44,7 +44,7 @@ def draw_calibration(models: dict[str, Result]) -> Figure:
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     said, left = figure.subplots(1, 2)
     said.plot([0, 1], [0, 1], ":", color="grey")
-    for (name, result), colour in zip(models.items(), _COLOURS, strict=False):
+    for (name, result), colour in zip(models.items(), cycle(_COLOURS), strict=False):
         near = result["plain"]["near"] or result["plain"]["everywhere"]
         bins = [one for one in near["bins"] if one["voxels"]]
         _line(said, name, colour, [b["confidence"] for b in bins], [b["accuracy"] for b in bins])
@@ -62,7 +62,7 @@ def draw_robustness(models: dict[str, Result]) -> Figure:
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     panels = list(figure.subplots(2, (len(curves) + 1) // 2, sharey=True).flat)
     for corruption, axes in zip(curves, panels, strict=False):
-        for (name, result), colour in zip(models.items(), _COLOURS, strict=False):
+        for (name, result), colour in zip(models.items(), cycle(_COLOURS), strict=False):
             curve = result["curves"][corruption]
             _line(axes, name, colour, curve["strengths"], curve["mean_dice"])
         axes.set(title=corruption.replace("_", " "), ylim=(0, 1))
@@ -75,6 +75,10 @@ def draw_robustness(models: dict[str, Result]) -> Figure:
 
 DRAWN = {"calibration": draw_calibration, "robustness": draw_robustness}
 """By benchmark; a result is drawn when it has one of these."""
+
+
+def _name(result: Result) -> str:
+    return name_of(result["model"], result["preset"])
 
 
 def _line(axes: Axes, name: str, colour: str, x: list[float], y: list[float]) -> None:

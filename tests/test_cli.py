@@ -115,7 +115,7 @@ def test_a_run_is_calibrated_on_its_validation_cases_and_again_with_other_weight
     data: Path, tmp_path: Path, capsys: Output
 ) -> None:
     model = tmp_path / "run"
-    assert run("train", data, "-o", model, *TRAIN) == 0
+    assert run("train", data, "-o", model, "--training.calibrate", "false", *TRAIN) == 0
     words = ("calibrate", model, "--samples", 2, "--device", "cpu")
     assert run(*words) == 0
     first = json.loads((model / "calibration.json").read_text())
@@ -132,7 +132,7 @@ def test_a_run_is_calibrated_on_its_validation_cases_and_again_with_other_weight
 
 def test_calibrating_on_no_sample_is_refused(data: Path, tmp_path: Path, capsys: Output) -> None:
     model = tmp_path / "run"
-    assert run("train", data, "-o", model, *TRAIN) == 0
+    assert run("train", data, "-o", model, "--training.calibrate", "false", *TRAIN) == 0
     assert run("calibrate", model, "--samples", 0, "--device", "cpu") == 2
     assert "samples is 0; choose 1 or more" in complaint(capsys)
     assert not (model / "calibration.json").exists()
@@ -188,7 +188,7 @@ def test_the_default_budget_is_said(
     monkeypatch.setattr(
         "ldseg.training.run.train", lambda *_: TrainingResult(tmp_path / "run", 7, 0.5, False)
     )
-    assert run("train", data, "-o", tmp_path / "run") == 0
+    assert run("train", data, "-o", tmp_path / "run", "--training.calibrate", "false") == 0
     assert "budget: 60 minutes" in capsys.readouterr().err
 
 

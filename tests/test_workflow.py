@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from PIL import Image
 from ldseg.data.cases import DataOptions
 from ldseg.data.splits import read_splits
 from ldseg.errors import InputError
+from ldseg.evaluation.calibration_fit import NoStructureError
+from ldseg.inference.recalibration import UNCHANGED, stored_recalibration
 from ldseg.planning.plan import PlanSettings, read_plan, write_plan
 from ldseg.workflow import SplitOptions, describe_budget, make_settings, plan_run, prepare_run, train_run
 
@@ -144,6 +147,36 @@ def test_settings_that_cannot_be_are_refused_before_training(
     plan = plan_run(data, tmp_path / "run")
     with pytest.raises(InputError, match=message):
         make_settings(plan, preset, changes, Path("plan.json"))
+
+
+@pytest.mark.parametrize(
+    "changed, calibrated", [({}, True), ({"calibrate": False}, False), ({"fold": "all"}, False)]
+)
+def test_a_training_ends_calibrated_where_cases_were_held_out(
+    data: Path, tmp_path: Path, changed: dict[str, object], calibrated: bool
+) -> None:
+    events: list[dict[str, Any]] = []
+    changes = {"training": {"steps": 1, "validations": 1, **changed}}
+    train_run(data, tmp_path / "run", changes=changes, device="cpu", on_event=events.append)
+    assert (stored_recalibration(tmp_path / "run") != UNCHANGED) == calibrated
+    told = {event["case"] for event in events if event["event"] == "calibrating"}
+    assert told == (
+        set(read_splits(tmp_path / "run" / "splits.json").part(0).validation) if calibrated else set()
+    )
+
+
+def test_a_training_whose_cases_show_no_structure_ends_with_a_warning(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise NoStructureError("no case has a structure")
+
+    monkeypatch.setattr("ldseg.evaluation.calibration_fit.calibrate", none)
+    events: list[dict[str, Any]] = []
+    changes = {"training": {"steps": 1, "validations": 1}}
+    result = train_run(data, tmp_path / "run", changes=changes, device="cpu", on_event=events.append)
+    assert result.steps == 1
+    assert ["not calibrated: no case has a structure"] in [event.get("warnings") for event in events]
 
 
 def test_a_training_is_neither_started_over_nor_resumed_from_nothing(data: Path, tmp_path: Path) -> None:

@@ -268,6 +268,9 @@ class TrainingSettings:
     """Evenly spaced validations over the budget; the last is at the end."""
     validation_cases: int = 16
     """Cases looked at in each validation, at most."""
+    calibrate: bool = True
+    """Whether `ldseg train` ends by fitting the temperature and the widths of volume intervals on validation
+    cases, as `ldseg calibrate` does."""
     save_minutes: float = 2.0
     """Wall-clock minutes between checkpoints."""
     seed: int = 0

@@ -5,6 +5,7 @@
         fingerprint.json  what the data look like
         plan.json         may be edited before training
         ...               what training writes (see training/run.py)
+        calibration.json  how sure it may be, fitted on validation cases when training has ended
 
 Each file that is already there is used as it is. Stands above training; the command line and Python users
 call it.
@@ -12,7 +13,7 @@ call it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +44,7 @@ _TRAINED = ("settings.json", "state")
 _DATA_VERSION = 1
 BUDGETS = ("steps", "minutes", "cpu_minutes", "epochs")
 DEFAULT_MINUTES = 60.0
+_CALIBRATION_CASES = 24
 OnEvent = Callable[[dict[str, Any]], None]
 
 
@@ -102,7 +104,7 @@ def train_run(
     on_event: OnEvent = _silent,
     team: Team | None = None,
 ) -> TrainingResult:
-    """Train on `data` into `run`; plans and splits first where `run` has no plan and splits.
+    """Train on `data` into `run` and calibrate; plans and splits first where `run` has no plan and splits.
 
     `changes` go on top of the preset, nested as `RunSettings` is: {"training": {"minutes": 30}}. With
     `resume` the run continues with its own settings. `on_event` gets training's records (training/run.py),
@@ -152,9 +154,35 @@ def train_run(
                 "budget": describe_budget(settings),
             }
         )
-        return train(
+        result = train(
             prepared.dataset, prepared.plan, prepared.splits, settings, folder, resume, on_event, device, team
         )
+        unseen = sorted(set(part.validation) - set(part.train))
+        if unseen and settings.training.calibrate and not result.interrupted:
+            team.first_does(
+                lambda: _calibrate(prepared.dataset, unseen, folder, team.device_name(device), on_event)
+            )
+        return result
+
+
+def _calibrate(
+    dataset: DataSet, names: Sequence[str], folder: Path, device: str | None, on_event: OnEvent
+) -> None:
+    """Fit the trained model's confidence on at most `_CALIBRATION_CASES` cases of `names`, evenly spaced."""
+    from ldseg.evaluation.calibration_fit import NoStructureError, calibrate
+    from ldseg.inference.predictor import Predictor
+
+    def show(progress: float, case: str) -> None:
+        on_event({"event": "calibrating", "progress": progress, "case": case})
+
+    limit = min(len(names), _CALIBRATION_CASES)
+    chosen = {names[number * len(names) // limit] for number in range(limit)}
+    cases = [case for case in dataset.cases if case.name in chosen]
+    predictor = Predictor.load(folder, device, recalibrated=False)
+    try:
+        calibrate(folder, predictor, dataset, cases, predictor.settings.posterior.samples, on_case=show)
+    except NoStructureError as error:
+        on_event({"event": "warning", "warnings": [f"not calibrated: {error}"]})
 
 
 def prepare_run(

@@ -114,7 +114,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_goes_on(setup: Setup, t
     killed_in_step(setup, run, 2, save_minutes=0.0)
     before = (run / STATE_FILE).read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for size in (10, 20_000, len(before) - 1):
+    for size in (10, 20_000, len(before) - 500):  # later states are a few bytes shorter or longer
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
         try:
             with pytest.raises(InputError, match="no space left") as error:

@@ -123,6 +123,9 @@ class Teller:
         self.bar.tell(f"step {event['step']}: validation Dice {event['dice']:.3f}{beside}")
         self._warning(event)
 
+    def _calibrating(self, event: dict[str, Any]) -> None:
+        self.bar.show(event["progress"], f"calibrating on validation cases: {event['case']}")
+
     def _warning(self, event: dict[str, Any]) -> None:
         for warning in event.get("warnings", ()):
             self.bar.tell(f"warning: {warning}")

@@ -26,7 +26,7 @@ TEMPERATURES = (0.1, 10.0)
 _VOXELS = 2**14  # drawn per case
 
 
-class NoStructureError(ValueError):
+class NoStructureError(InputError):
     """There is nothing to fit on."""
 
 
@@ -84,7 +84,8 @@ def calibrate(
     here.
 
     Raises:
-        InputError: a case cannot be read or does not fit the model, or no case has a structure.
+        InputError: a case cannot be read or does not fit the model.
+        NoStructureError: no case has a structure.
     """
     tally = CalibrationTally(len(predictor.plan.classes))
 
@@ -97,7 +98,7 @@ def calibrate(
     try:
         found = fit_recalibration(counted(), seed)
     except NoStructureError as error:
-        raise InputError(f"{dataset.root}: {error}") from None
+        raise NoStructureError(f"{dataset.root}: {error}") from None
     store_recalibration(folder, found)
     return found, tally.report()
 

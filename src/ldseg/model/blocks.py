@@ -91,7 +91,7 @@ class ResidualBlock(nn.Module):
         return self.shortcut(h) + branch
 
 
-class Reading(nn.Module):
+class Readout(nn.Module):
     """Norm, swish and a map at each place of features (B, inputs, *S) to (B, outputs, *S), zero at first."""
 
     def __init__(self, dimensions: int, inputs: int, outputs: int) -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ldseg.diffusion.schedule import expand_to
 from ldseg.model.blocks import (
-    Reading,
+    Readout,
     ResidualBlock,
     convolution,
     depth_to_space,
@@ -65,7 +65,7 @@ class LabelDecoder(nn.Module):
         self.factor = pyramid.factor
         cell = classes * prod(self.factor)
         self.shortcut = convolution(dimensions, latent_channels, cell, 1) if linear_shortcut else None
-        self.sharpness = Reading(dimensions, image_widths[-1], 1) if settings.sharpened else None
+        self.sharpness = Readout(dimensions, image_widths[-1], 1) if settings.sharpened else None
 
     def forward(
         self, z: Tensor, features: tuple[Tensor, ...] | None = None, keep: Tensor | None = None

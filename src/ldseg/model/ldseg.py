@@ -16,7 +16,7 @@ from torch.nn import functional
 from ldseg.diffusion.parameterisation import PARAMETERISATIONS, implied_noise
 from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, ignore
 from ldseg.diffusion.schedule import add_noise, draw_times, expand_to, make_schedule
-from ldseg.model.blocks import Reading, once
+from ldseg.model.blocks import Readout, once
 from ldseg.model.denoiser import Denoiser
 from ldseg.model.full_denoiser import FullDenoiser
 from ldseg.model.image_encoder import Conditioning, ImageEncoder
@@ -57,14 +57,14 @@ class LDSeg(Segmenter):
             self.denoiser = Denoiser(d, latent, embedding, settings.denoiser, self.signal)
         else:
             self.denoiser = FullDenoiser(d, latent, embedding, settings.denoiser)
-        width = settings.image_encoder.pyramid.widths[-1 - settings.image_encoder.context]
-        self.answer = Reading(d, width, latent) if settings.direct_answer else None
         reached = len(settings.image_encoder.pyramid.widths) - settings.image_encoder.context
+        image_widths = settings.image_encoder.pyramid.widths[:reached]
+        self.answer = Readout(d, image_widths[-1], latent) if settings.direct_answer else None
         self.decoder = LabelDecoder(
             d,
             settings.classes,
             latent,
-            settings.image_encoder.pyramid.widths[:reached],
+            image_widths,
             settings.decoder,
             settings.linear_shortcut,
         )
@@ -139,7 +139,6 @@ class LDSeg(Segmenter):
         on_step: OnStep = ignore,
     ) -> Tensor:
         fold, unfold = self.denoiser.fold, self.denoiser.unfold
-
         called: list[Tensor] = []
 
         def denoise(z: Tensor, t: Tensor) -> Tensor:
