@@ -36,7 +36,7 @@ from sets import open_set
 from trainings import train_or_go_on
 
 FOLD = 0
-SPREAD = {"steps": 8, "samples": 4}
+SPREAD = {"samples": 4}
 
 
 def main() -> None:

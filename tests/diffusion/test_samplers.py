@@ -1,5 +1,7 @@
 """Every sampler against a Gaussian whose exact denoiser is known: z0 ~ N(MEAN, DEVIATION^2) per voxel."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,19 +13,20 @@ MEAN, DEVIATION = 2.0, 0.5
 SIGNAL = make_schedule("cosine", 1e-4)
 
 
-def exact_denoiser(z: Tensor, t: Tensor) -> Tensor:
+def exact_denoiser(z: Tensor, t: Tensor, deviation: float = DEVIATION) -> Tensor:
     a = SIGNAL(t)
-    gain = a.sqrt() * DEVIATION**2 / (a * DEVIATION**2 + 1 - a)
+    gain = a.sqrt() * deviation**2 / (a * deviation**2 + 1 - a)
     return MEAN + gain * (z - a.sqrt() * MEAN)
 
 
-def sample(name: str, steps: int, shape: tuple[int, ...] = (2, 4, 32, 32), seed: int = 0) -> Tensor:
+def sample(name: str, steps: int, seed: int = 0, deviation: float = DEVIATION) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
 
     def draw() -> Tensor:
-        return torch.randn(shape, generator=generator)
+        return torch.randn(2, 4, 32, 32, generator=generator)
 
-    return find_sampler(name)(exact_denoiser, draw(), even_times(steps), SIGNAL, draw)
+    exact = partial(exact_denoiser, deviation=deviation)
+    return find_sampler(name)(exact, draw(), even_times(steps), SIGNAL, draw)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -77,6 +80,38 @@ def test_second_order_needs_fewer_steps_than_first_order() -> None:
     first = (sample("ddim", 10) - fine).abs().mean()
     second = (sample("dpmpp_2m", 10) - fine).abs().mean()
     assert second < 0.5 * first
+
+
+@pytest.mark.parametrize("deviation", [0.25, 0.5, 1.0])
+def test_few_steps_of_the_gaussian_sampler_reach_more_of_the_spread(deviation: float) -> None:
+    steps = 4
+
+    def missing(name: str) -> float:
+        return abs(1 - sample(name, steps, deviation=deviation).std().item() / deviation)
+
+    assert missing("gaussian") < 0.25
+    assert missing("gaussian") < 0.5 * missing("ddim")
+
+
+def test_the_gaussian_sampler_is_exact_for_the_latent_that_nothing_is_known_of() -> None:
+    assert sample("gaussian", 2, deviation=1.0).std().item() == pytest.approx(1.0, rel=0.02)
+
+
+def test_the_gaussian_sampler_reaches_both_of_two_answers_as_often_as_they_are() -> None:
+    share, deviation = 0.3, 0.05
+
+    def exact(z: Tensor, t: Tensor) -> Tensor:
+        """Of 1 in 30 % and -1 in 70 %, each with a small deviation."""
+        a = SIGNAL(t)
+        v = a * deviation**2 + 1 - a
+        odds = 2 * a.sqrt() * z / v + torch.tensor(share / (1 - share)).log()
+        centre = 2 * torch.sigmoid(odds) - 1
+        return centre + a.sqrt() * deviation**2 / v * (z - a.sqrt() * centre)
+
+    start = torch.randn(20_000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    found = find_sampler("gaussian")(exact, start, even_times(8), SIGNAL, lambda: start)
+    assert (found > 0).float().mean().item() == pytest.approx(share, abs=0.02)
+    assert (found.abs() - 1).abs().mean().item() < 0.1
 
 
 def test_an_unknown_sampler_is_refused_by_name() -> None:

@@ -29,7 +29,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--samples", type=int | None, help="posterior samples of one call; the model's own by default"
     )
-    parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m or one_step")
+    parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m, gaussian or one_step")
     add_json(parser)
 
 

@@ -32,7 +32,7 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     parser.add_argument("--samples", type=int | None, help="posterior samples; the model's own by default")
-    parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m or one_step")
+    parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m, gaussian or one_step")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument(
         "--save",

@@ -7,6 +7,7 @@ from functools import partial
 from ldseg.diffusion.samplers.ddim import ddim
 from ldseg.diffusion.samplers.ddpm import ddpm
 from ldseg.diffusion.samplers.dpmpp_2m import dpmpp_2m
+from ldseg.diffusion.samplers.gaussian import gaussian
 from ldseg.diffusion.samplers.one_step import one_step
 from ldseg.diffusion.samplers.steps import Sampler
 
@@ -15,6 +16,7 @@ SAMPLERS: dict[str, Sampler] = {
     "ddim_stochastic": partial(ddim, eta=1.0),
     "ddpm": ddpm,
     "dpmpp_2m": dpmpp_2m,
+    "gaussian": gaussian,
     "one_step": one_step,
 }
 
