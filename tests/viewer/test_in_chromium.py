@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,11 @@ def test_from_the_command_to_more_samples_without_a_network(
     Image.fromarray(grey).save(tmp_path / "<b>case.png")
     words = [tmp_path / "<b>case.png", "-m", make_model(), "--no-browser", "--samples", 3, "--device", "cpu"]
     command = [sys.executable, "-m", "ldseg", "view", *map(str, words)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as viewer:
+    with ExitStack() as stack:
+        viewer = stack.enter_context(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+        stack.callback(viewer.kill)  # or a failure would wait for it for ever
         assert viewer.stdout is not None
         address = viewer.stdout.readline().strip()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{43}/", address)

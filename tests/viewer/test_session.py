@@ -73,7 +73,7 @@ def test_layers_are_what_predict_writes(make_model: MakeModel, tmp_path: Path, a
     predictor = Predictor.load(model, "cpu")
     (case,) = find_inputs([path], 1, axes)  # type: ignore[arg-type]
     image = load_input(case, 1, axes)  # type: ignore[arg-type]
-    shown = arrays(Session(predictor, image, case.name, SamplingSettings("ddim", 2, 3), 5, str(path)))
+    shown = arrays(Session(predictor, image, case.name, predictor.sampling(2, 3), 5, str(path)))
 
     def written(suffix: str, kind: Any = "labels") -> NDArray[Any]:
         return read_volume(out / f"scan{suffix}.nii.gz", kind, axes).array  # type: ignore[arg-type]
