@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
+from ldseg.presets import PRESETS
 from markdown_table import Record, table
 from tables import by_model, by_set, seed_count, spread
 
@@ -21,15 +22,14 @@ _COLUMNS = (
 )
 _BENCHMARKS = ("accuracy", "calibration", "robustness")
 _RIVALS = {("ldseg", "default"), ("unet", "default")}
-_PRESETS = ("default", "paper")
-"""Others are trials; they are in the tables of benchmarks/README.md."""
 
 
 def overview(records: Sequence[Record]) -> str:
     """A table for each set and budget that has both ldseg's default preset and `unet`."""
     parts: list[str] = []
     for title, chosen in by_set([r for r in records if r["benchmark"] in _BENCHMARKS]):
-        accuracy = [r for r in chosen if r["benchmark"] == "accuracy" and r["preset"] in _PRESETS]
+        # Other presets are trials; they are in the tables of benchmarks/README.md.
+        accuracy = [r for r in chosen if r["benchmark"] == "accuracy" and r["preset"] in PRESETS]
         if {(r["model"], r["preset"]) for r in accuracy} >= _RIVALS:
             lines = [_line(name, found, chosen) for name, found in by_model(accuracy)]
             parts += [f"{title}, {accuracy[0]['split']}", table(_COLUMNS, lines)]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldseg.data.cases import DataOptions, DataSet
 from ldseg.data.datasets import open_dataset
-from ldseg.data.splits import Splits, make_splits, read_splits, write_splits
+from ldseg.data.splits import Splits, evenly, make_splits, read_splits, write_splits
 from ldseg.errors import InputError
 from ldseg.planning.fingerprint import read_fingerprint, take_fingerprint, write_fingerprint
 from ldseg.planning.plan import Plan, PlanSettings, make_plan, read_plan, write_plan
@@ -108,8 +108,9 @@ def train_run(
 
     `changes` go on top of the preset, nested as `RunSettings` is: {"training": {"minutes": 30}}. With
     `resume` the run continues with its own settings. `on_event` gets training's records (training/run.py),
-    and before them {"event": "settings", "run", "train", "validation", "test", "budget"}. `team` are the
-    processes that train together (`ldseg.processes.join`); `run` and `data` must be the same files for all.
+    before them {"event": "settings", "run", "train", "validation", "test", "budget"}, and after them
+    {"event": "calibrating", "progress", "case"} for each case. `team` are the processes that train together
+    (`ldseg.processes.join`); `run` and `data` must be the same files for all.
 
     Raises:
         InputError: the data or settings cannot be used, `run` holds a training already, none to resume, or
@@ -117,7 +118,6 @@ def train_run(
     """
     from ldseg.device import choose_device
     from ldseg.processes import ALONE
-    from ldseg.saved_model import build_segmenter, check_fit, read_settings
     from ldseg.training.run import forget_unfinished, train
 
     folder, team = Path(run), team or ALONE
@@ -135,14 +135,12 @@ def train_run(
 
     with ExitStack() as use:
         prepared = team.after_first(prepare, lambda: _prepared_run(Path(data), folder))
+        plan = prepared.plan
         if resume:
-            settings = team.checked(lambda: read_settings(folder / "settings.json"))
-            team.checked(
-                lambda: check_fit(prepared.plan, settings, build_segmenter(settings), folder / PLAN_FILE)
-            )
+            settings = team.checked(lambda: _stored_settings(plan, folder))
         else:
             wanted = changes or {}
-            settings = team.checked(lambda: make_settings(prepared.plan, preset, wanted, folder / PLAN_FILE))
+            settings = team.checked(lambda: make_settings(plan, preset, wanted, folder / PLAN_FILE))
         part = prepared.splits.part(settings.training.fold)
         on_event(
             {
@@ -155,7 +153,7 @@ def train_run(
             }
         )
         result = train(
-            prepared.dataset, prepared.plan, prepared.splits, settings, folder, resume, on_event, device, team
+            prepared.dataset, plan, prepared.splits, settings, folder, resume, on_event, device, team
         )
         unseen = sorted(set(part.validation) - set(part.train))
         if unseen and settings.training.calibrate and not result.interrupted:
@@ -175,8 +173,7 @@ def _calibrate(
     def show(progress: float, case: str) -> None:
         on_event({"event": "calibrating", "progress": progress, "case": case})
 
-    limit = min(len(names), _CALIBRATION_CASES)
-    chosen = {names[number * len(names) // limit] for number in range(limit)}
+    chosen = evenly(names, _CALIBRATION_CASES)
     cases = [case for case in dataset.cases if case.name in chosen]
     predictor = Predictor.load(folder, device, recalibrated=False)
     try:
@@ -249,6 +246,15 @@ def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: P
         settings = replace(settings, training=replace(settings.training, minutes=DEFAULT_MINUTES))
     make_budget(settings.training, steps_per_epoch=1)
     check_fit(plan, settings, build_segmenter(settings), plan_file)
+    return settings
+
+
+def _stored_settings(plan: Plan, run: Path) -> RunSettings:
+    """Those that the run began with. Raises InputError: damaged, or no model for `plan`."""
+    from ldseg.saved_model import build_segmenter, check_fit, read_settings
+
+    settings = read_settings(run / "settings.json")
+    check_fit(plan, settings, build_segmenter(settings), run / PLAN_FILE)
     return settings
 
 

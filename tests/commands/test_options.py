@@ -8,8 +8,9 @@ from typing import Any, Literal, get_type_hints
 import jsonargparse
 import pytest
 
-from ldseg.commands.options import add_section, field_notes, given_section
+from ldseg.commands.options import add_sampler, add_section, field_notes, given_section
 from ldseg.data.cases import DataOptions
+from ldseg.diffusion.samplers import SAMPLERS
 from ldseg.planning.settings import PlanSettings
 from ldseg.settings import AugmentSettings, LossSettings, ModelSettings, SamplingSettings, TrainingSettings
 
@@ -93,3 +94,10 @@ def test_every_field_of_every_section_can_be_given(kind: type) -> None:
                 assert f"--{place} " in text
 
     visit(kind, "s")
+
+
+def test_help_names_every_sampler() -> None:
+    parser = jsonargparse.ArgumentParser()
+    add_sampler(parser)
+    words = parser.format_help().replace(",", " ").split()
+    assert all(name in words for name in SAMPLERS)

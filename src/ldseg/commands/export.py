@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ldseg.commands.options import MODEL_HELP, add_json
+from ldseg.commands.options import MODEL_HELP, add_json, add_sampler
 from ldseg.commands.output import print_json, print_line
 
 SUMMARY = "Write a trained model for other programs: ONNX, or a MONAI bundle."
@@ -29,7 +29,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--samples", type=int | None, help="posterior samples of one call; the model's own by default"
     )
-    parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m, gaussian or one_step")
+    add_sampler(parser)
     add_json(parser)
 
 

@@ -37,6 +37,11 @@ def add_model(parser: Any) -> None:
     parser.add_argument("-m", "--model", type=Path, required=True, metavar="MODEL", help=MODEL_HELP)
 
 
+def add_sampler(parser: Any) -> None:
+    """`--sampler`; the names are written out, for the samplers themselves would load torch."""
+    parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m, gaussian or one_step")
+
+
 def add_data_section(parser: Any) -> None:
     """How to read a data set: `--data.*`."""
     from ldseg.data.cases import DataOptions

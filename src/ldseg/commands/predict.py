@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ldseg.commands.options import add_json, add_model
+from ldseg.commands.options import add_json, add_model, add_sampler
 from ldseg.commands.output import Progress, print_json, print_line, progress
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     parser.add_argument("--samples", type=int | None, help="posterior samples; the model's own by default")
-    parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m, gaussian or one_step")
+    add_sampler(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument(
         "--save",

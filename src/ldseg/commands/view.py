@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldseg.commands.options import add_model
+from ldseg.commands.options import add_model, add_sampler
 from ldseg.commands.output import note, print_line
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def add_arguments(parser: Any) -> None:
     add_model(parser)
     parser.add_argument("--samples", type=int, default=8, help="posterior samples to begin with")
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
-    parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m, gaussian or one_step")
+    add_sampler(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--port", type=int, default=0, help="of the page; a free one by default")
     parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")

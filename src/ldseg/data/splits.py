@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ldseg.data.cases import Case
 from ldseg.data.faults import file_error, listed
 from ldseg.data.tables import read_json
 from ldseg.errors import InputError
 from ldseg.records import write_bytes_atomic
+
+Item = TypeVar("Item")
 
 SPLITS_VERSION = 1
 
@@ -52,6 +54,13 @@ class Splits:
         if not 0 <= fold < len(self.folds):
             raise InputError(f"fold {fold} does not exist; choose 0 to {len(self.folds) - 1} or all")
         return self.folds[fold]
+
+
+def evenly(items: Sequence[Item], limit: int | None) -> tuple[Item, ...]:
+    """At most `limit` of them, evenly spaced in their order; all where it is None."""
+    if limit is None or limit >= len(items):
+        return tuple(items)
+    return tuple(items[number * len(items) // limit] for number in range(limit))
 
 
 def make_splits(cases: Iterable[Case], seed: int = 0, folds: int = 5, test_fraction: float = 0.0) -> Splits:

@@ -10,7 +10,7 @@ from typing import Literal
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.datasets import open_dataset
 from ldseg.data.faults import file_error, listed
-from ldseg.data.splits import read_splits
+from ldseg.data.splits import evenly, read_splits
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
 from ldseg.records import read_json
@@ -90,7 +90,7 @@ def choose_cases(
         found = tuple(labelled[case] for case in names if case in labelled)
         if found:
             trained = set[str]() if fold is None else set(fold.train)
-            kept = _evenly(found, limit)
+            kept = evenly(found, limit)
             return Material(dataset, name, kept, len(found), any(case.name in trained for case in kept))
     wanted = next(iter(parts), part)
     raise file_error(dataset.root, f"has no case of the part {wanted}", "choose another --part or --data")
@@ -105,12 +105,6 @@ def named_cases(dataset: DataSet, names: Sequence[str]) -> tuple[Case, ...]:
             dataset.root, f"has no case {listed(missing)} with masks", f"choose from {listed(list(by_name))}"
         )
     return tuple(by_name[name] for name in names)
-
-
-def _evenly(cases: tuple[Case, ...], limit: int | None) -> tuple[Case, ...]:
-    if limit is None or limit >= len(cases):
-        return cases
-    return tuple(cases[number * len(cases) // limit] for number in range(limit))
 
 
 def _refuse_other_classes(dataset: DataSet, plan: Plan) -> None:

@@ -48,7 +48,8 @@ def gaussian(
 
 def _turn(z: Tensor, z0: Tensor, mean: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """From signal power a to b."""
-    cosine, sine = a.sqrt(), (1 - a).sqrt().clamp_min(LEAST_NOISE)
+    cosine, cosine_after = a.sqrt(), b.sqrt()
+    sine = (1 - a).sqrt().clamp_min(LEAST_NOISE)
     u = z - cosine * mean
     velocity = (z0 - mean - cosine * u) / sine
-    return b.sqrt() * mean + u + (a.sqrt().acos() - b.sqrt().acos()) * velocity
+    return cosine_after * mean + u + (cosine.acos() - cosine_after.acos()) * velocity
