@@ -171,7 +171,8 @@ def test_the_shapes_of_the_contract(make_model: MakeModel) -> None:
         ("noise", ("batch", 3, 2, 4, 4)),
         ("fresh_noise", ("batch", 3, 1, 2, 4, 4)),
     ]
-    assert contract.outputs[0].shape == ("batch", 3, 3, 16, 16)
+    assert contract.outputs[0].shape == ("batch", 1 + 3, 3, 16, 16)
+    assert contract.answered
 
 
 def test_the_tiling_of_the_contract_is_that_of_the_code() -> None:

@@ -25,13 +25,18 @@ class Gathered:
     """Planes of the largest slab."""
 
 
-def gather(tiling: Tiling, probabilities: Tensor, block: int = 2, keep: bool = False) -> Gathered:
-    """From samples (S, K, *covered) on which all tiles agree, `block` of them at a time."""
-    posterior = Posterior(probabilities.shape[1], tiling, len(probabilities), keep)
+def gather(
+    tiling: Tiling, probabilities: Tensor, block: int = 2, keep: bool = False, answer: Tensor | None = None
+) -> Gathered:
+    """From samples (S, K, *covered) on which all tiles agree, `block` of them at a time, and an answer of one
+    call (1, K, *covered)."""
+    posterior = Posterior(probabilities.shape[1], tiling, len(probabilities), keep, answer is not None)
     slabs: list[Slab | None] = []
     for tile in tiling.tiles():
         slabs.append(posterior.finish(before=tile.corner[tiling.axis]))
         part = probabilities[(slice(None), slice(None), *tile.region)]
+        if answer is not None:
+            posterior.add_answer(tile, answer[(slice(None), slice(None), *tile.region)])
         for first in range(0, len(part), block):
             posterior.add(tile, first, part[first : first + block])
     slabs.append(posterior.finish())

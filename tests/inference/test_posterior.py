@@ -34,6 +34,19 @@ def test_tiles_that_agree_give_the_statistics_of_the_whole(tiling: Tiling) -> No
 
 
 @pytest.mark.parametrize("tiling", [ONE, TILED, DEEP])
+def test_an_answer_counts_as_much_as_all_samples_in_the_mean_alone(tiling: Tiling) -> None:
+    samples, answer = whole_samples(tiling).split([4, 1])
+    found, without = gather(tiling, samples, answer=answer), gather(tiling, samples)
+    said = answer[(slice(None), slice(None), *tiling.inside)]
+    mean = (without.probabilities + said[0]) / 2
+    torch.testing.assert_close(found.probabilities, mean, rtol=0, atol=1e-6)
+    own = (without.entropy + entropy(said, 1)[0]) / 2
+    torch.testing.assert_close(found.entropy, own, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.frequencies, without.frequencies)
+    np.testing.assert_array_equal(found.posterior.counts(), without.posterior.counts())
+
+
+@pytest.mark.parametrize("tiling", [ONE, TILED, DEEP])
 def test_samples_are_kept_when_asked_for(tiling: Tiling) -> None:
     samples = whole_samples(tiling)
     found = gather(tiling, samples, keep=True)

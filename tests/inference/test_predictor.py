@@ -130,9 +130,23 @@ def test_the_image_is_encoded_once_and_a_step_is_one_call_of_the_denoiser(make_m
     predictor(volume, steps=1, samples=1)
     assert (encoder, denoiser) == ([1], [1])
     predictor(volume, steps=7, samples=5)
-    assert (encoder, denoiser) == ([1, 1], [1, *[5] * 7])
+    assert (encoder, denoiser) == ([1, 1], [1, 1, *[5] * 7])  # with the answer of one call
     predictor(volume, steps=2, samples=3, keep_samples=True)
     assert encoder == [1, 1, 1]
+
+
+def test_beside_several_samples_the_answer_of_one_call_counts_as_much_as_all_of_them(
+    make_model: MakeModel,
+) -> None:
+    predictor, volume = loaded(make_model()), image("yx", (16, 16))
+    both = predictor(volume, steps=3, samples=2)
+    one = predictor(volume, steps=1, samples=1)
+    predictor.segmenter.direct = False
+    samples = predictor(volume, steps=3, samples=2)
+    mean = (one.probabilities.array + samples.probabilities.array) / 2
+    np.testing.assert_allclose(both.probabilities.array, mean, atol=1e-6)
+    assert np.abs(one.probabilities.array - samples.probabilities.array).max() > 0.01
+    np.testing.assert_array_equal(both.frequencies.array, samples.frequencies.array)
 
 
 def test_keeping_samples_neither_encodes_tiles_again_nor_changes_the_answer(make_model: MakeModel) -> None:

@@ -65,7 +65,7 @@ class PatchNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         model = self.chain.segmenter
         if not model.stochastic:
-            return self.chain(image).mean(1)
+            return self.chain.mean(self.chain(image))
         noise = CaseNoise(self.seed, _PATCH_NAME, model.latent_channels, model.latent_factor)
         patch, samples = image.shape[2:], range(self.sampling.samples)
         corner = [0] * len(patch)
@@ -74,4 +74,4 @@ class PatchNetwork(nn.Module):
             for step in range(1 + count_draws(self.sampling))
         ]
         fresh = torch.stack(steps[1:], 2) if len(steps) > 1 else None
-        return self.chain(image, steps[0], fresh).mean(1)
+        return self.chain.mean(self.chain(image, steps[0], fresh))

@@ -37,7 +37,7 @@ from ldseg.inference.contract import (
 )
 from ldseg.inference.onnx_runtime import open_session, require
 from ldseg.inference.recalibration import Recalibration, stored_recalibration
-from ldseg.inference.sampling import check_sampling
+from ldseg.inference.sampling import answers_too, check_sampling
 from ldseg.planning.plan import write_plan
 from ldseg.records import write_bytes_atomic
 from ldseg.saved_model import CARD_FILE, PLAN_FILE, SETTINGS_FILE, SavedModel, load_model, write_settings
@@ -109,11 +109,13 @@ def make_contract(model: SavedModel, sampling: SamplingSettings, difference: flo
         meaning = "standard normal, for each draw during sampling in its order"
         names = ("batch", "sample", "draw", *grid_axes)
         inputs.append(TensorContract(FRESH_NOISE, names, (*noise, draws, *latent), meaning))
+    answered = answers_too(segmenter, sampling)
+    meaning = "probability of each class in each sample; sums to 1 over the classes"
     answer = TensorContract(
         PROBABILITIES,
         ("batch", "sample", "class", *axes),
-        (*noise, segmenter.classes, *plan.patch),
-        "probability of each class in each sample; sums to 1 over the classes",
+        ("batch", sampling.samples + answered, segmenter.classes, *plan.patch),
+        f"{meaning}; the first is the answer of one call" if answered else meaning,
     )
     return Contract(
         version=CONTRACT_VERSION,
@@ -136,6 +138,7 @@ def make_contract(model: SavedModel, sampling: SamplingSettings, difference: flo
         classes=tuple(ClassContract(k, plan.classes[name], name) for k, name in enumerate(plan.classes)),
         tiling=replace(TILING, align=segmenter.latent_factor),
         rules=RULES,
+        answered=answered,
     )
 
 

@@ -92,6 +92,8 @@ class Contract:
     """Each step from an image to its labels, in words."""
     recalibration: Recalibration = UNCHANGED
     """What was fitted to the answers of this model; it comes after the graph."""
+    answered: bool = False
+    """Whether the graph's first map is no sample but the answer of one call; the others are the samples."""
 
 
 def write_contract(folder: Path, contract: Contract) -> None:

@@ -116,10 +116,9 @@ class OnnxEngine:
 
     def tiles(self, sampling: SamplingSettings, seed: int, name: str) -> OnnxTiles:
         """Tiles of the case `name`."""
-        del sampling  # what is left open of it is the number of samples, which each call of the tiles says
         contract = self.contract
         noise = CaseNoise(seed, name, contract.latent_channels, contract.latent_factor)
-        return OnnxTiles(self.session, contract, noise)
+        return OnnxTiles(self.session, contract, noise, contract.answered and sampling.samples > 1)
 
 
 @dataclass(frozen=True)
@@ -129,6 +128,8 @@ class OnnxTiles:
     session: Any
     contract: Contract
     noise: CaseNoise
+    answered: bool
+    """Whether the first block of a tile is the answer of one call."""
 
     @property
     def classes(self) -> int:
@@ -149,7 +150,12 @@ class OnnxTiles:
                 raise InputError(
                     f"the graph cannot compute what {CONTRACT_FILE} says ({reason}); export again"
                 ) from error
-            yield torch.from_numpy(found[0, : samples.stop - first])
+            maps = torch.from_numpy(found[0])
+            if self.contract.answered:
+                if self.answered and first == samples.start:
+                    yield maps[:1]
+                maps = maps[1:]
+            yield maps[: samples.stop - first]
 
     def _read_noise(self, corner: Sequence[int], patch: Sequence[int], samples: range) -> dict[str, Any]:
         """What the graph takes besides the image; step 0 of the noise is the start, the draws follow."""

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ldseg.inference.tiling import Tile, Tiling
 
+_HALF = 0.5
 INTERVAL = (0.05, 0.95)
 """Quantiles over the samples that bound a volume."""
 
@@ -45,9 +46,9 @@ class Slab:
     start: int
     """The first plane, on the network's grid."""
     mean: Tensor
-    """Mean probabilities (K, *R)."""
+    """Mean probabilities of samples and answer (K, *R)."""
     entropy: Tensor
-    """Mean entropy of the single samples, (1, *R), in nats."""
+    """Mean entropy of the single samples and the answer, (1, *R), in nats."""
     frequencies: Tensor
     """Share of the samples that decide for each structure, (K - 1, *R); broken where tiles disagree."""
     samples: Tensor
@@ -57,9 +58,12 @@ class Slab:
 class Posterior:
     """Sums over tiles and samples in the window of the covered grid that tiles still to come can reach."""
 
-    def __init__(self, classes: int, tiling: Tiling, samples: int, keep_samples: bool = False) -> None:
-        """Add each tile of `tiling`, in its order, for each of `samples`."""
+    def __init__(
+        self, classes: int, tiling: Tiling, samples: int, keep_samples: bool = False, answered: bool = False
+    ) -> None:
+        """Add each tile of `tiling`, in its order, for each of `samples`, and if `answered` its answer."""
         self._tiling, self._samples, self._start = tiling, samples, 0
+        self._weight = (_HALF if answered else 1) / samples  # of a sample in mean and entropy
         window = list(tiling.covered)
         window[tiling.axis] = tiling.patch[tiling.axis]
         self._mean = torch.zeros(classes, *window)
@@ -72,7 +76,7 @@ class Posterior:
 
     def add(self, tile: Tile, first: int, probabilities: Tensor) -> None:
         """Take the probabilities (B, K, *patch) that samples `first`, `first` + 1 ... have in a tile."""
-        region, share = self._within(tile), tile.share / self._samples
+        region, share = self._within(tile), tile.share * self._weight
         self._mean[(slice(None), *region)] += share * probabilities.sum(0).cpu()
         self._entropy[(0, *region)] += share * entropy(probabilities, 1).sum(0).cpu()
         labels = probabilities.max(1).indices.cpu()  # twelve times as fast as argmax on a CPU
@@ -84,6 +88,13 @@ class Posterior:
             self._counts[sample] += torch.bincount(one[inside].flatten(), weights, minlength=len(self._mean))
         for sample in range(first, min(first + len(labels), len(self._kept))):
             self._kept[(sample, slice(None), *region)] += tile.share * probabilities[sample - first, 1:].cpu()
+
+    def add_answer(self, tile: Tile, probabilities: Tensor) -> None:
+        """Take the probabilities (1, K, *patch) of the answer of one call: in mean and entropy it counts as
+        much as all samples together, in volumes, frequencies and agreement it does not."""
+        region, share = self._within(tile), tile.share * _HALF
+        self._mean[(slice(None), *region)] += share * probabilities[0].cpu()
+        self._entropy[(0, *region)] += share * entropy(probabilities, 1)[0].cpu()
 
     def finish(self, before: int | None = None) -> Slab | None:
         """What is complete once no tile to come starts before the plane `before` (None: no tile to come);

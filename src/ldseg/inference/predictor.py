@@ -46,7 +46,8 @@ class Prediction:
     labels: Volume
     """(1, *S) ids as in the training masks: the likeliest class of the mean probabilities."""
     probabilities: Volume
-    """(K, *S) float32, mean over the samples, classes in the plan's order."""
+    """(K, *S) float32, mean over the samples, classes in the plan's order; the answer of one call, where the
+    model has one, counts in it as much as all samples together."""
     uncertainty: Volume
     """(1, *S) float32, entropy of the mean probabilities in nats, 0 to log K."""
     disagreement: Volume
@@ -191,7 +192,7 @@ class Predictor:
     ) -> Findings:
         """Segment an image tile by tile; the maps `wanted` go to `sink`."""
         tiles = self.engine.tiles(sampling, seed, name)
-        posterior = Posterior(tiles.classes, tiling, sampling.samples, SAMPLES in wanted)
+        posterior = Posterior(tiles.classes, tiling, sampling.samples, SAMPLES in wanted, tiles.answered)
         answer = Answer(
             self.plan, image.record, tiling.axis, self.recalibration, sampling.samples, wanted, sink
         )
@@ -207,7 +208,10 @@ def _slabs(tiles: Tiles, image: Region, tiling: Tiling, posterior: Posterior, sa
         if slab is not None:
             yield slab
         x, first = torch.from_numpy(image.read(tile.corner, tiling.patch)), 0
-        for probabilities in tiles.probabilities(x, tile.corner, range(samples)):
+        blocks = tiles.probabilities(x, tile.corner, range(samples))
+        if tiles.answered:
+            posterior.add_answer(tile, next(blocks))
+        for probabilities in blocks:
             posterior.add(tile, first, probabilities)
             first += len(probabilities)
     last = posterior.finish()

@@ -43,6 +43,11 @@ class Tiles(Protocol):
         """K."""
         ...
 
+    @property
+    def answered(self) -> bool:
+        """Whether the first block of a tile is no sample but the answer of one call (1, K, *S)."""
+        ...
+
     def probabilities(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[Tensor]:
         """Probabilities (B, K, *S), float32, of the tile x (M, *S) at `corner`, block by block, until all
         `samples` are through."""
@@ -131,12 +136,21 @@ class TileSampler:
         """K."""
         return self.segmenter.classes
 
+    @property
+    def answered(self) -> bool:
+        """Where the model has such an answer and several samples are asked for."""
+        return self.sampling.samples > 1 and answers_too(self.segmenter, self.sampling)
+
     def probabilities(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[Tensor]:
         """Softmax probabilities (B, K, *S), float32, of the tile x (M, *S) at `corner`, block by block."""
         conditioning = self._condition(x)
         grid = self.segmenter.start_shape(tuple(x.shape[1:]))[1:]
+        if self.answered:
+            z = self._draw(conditioning, corner, x.shape[1:], range(1), 1)
+            with self._autocast():
+                yield self.segmenter.decode(z, conditioning).softmax(1)
         for drawn in _blocks(samples, self.blocks.latent_cells // prod(grid)):
-            z = self._draw(conditioning, corner, x.shape[1:], drawn)
+            z = self._draw(conditioning, corner, x.shape[1:], drawn, self.sampling.steps)
             for decoded in _blocks(range(len(drawn)), self.blocks.decoded_voxels // prod(x.shape[1:])):
                 part = z[decoded.start : decoded.stop]
                 with self._autocast():
@@ -149,27 +163,38 @@ class TileSampler:
             return self.segmenter.condition(batch)
 
     def _draw(
-        self, conditioning: Conditioning, corner: Sequence[int], patch: Sequence[int], samples: range
+        self,
+        conditioning: Conditioning,
+        corner: Sequence[int],
+        patch: Sequence[int],
+        samples: range,
+        steps: int,
     ) -> Tensor:
         """Clean latents (B, C, *S / f) of these samples."""
         model = self.segmenter
         field = CaseNoise(self.seed, self.name, model.latent_channels, model.latent_factor)
-        steps = iter(range(10**9))
+        draws = iter(range(10**9))
 
         def noise() -> Tensor:
-            return field.read(next(steps), corner, patch, samples).to(self.device)
+            return field.read(next(draws), corner, patch, samples).to(self.device)
 
         with self._autocast():
             return model.draw(
                 _shared(conditioning, len(samples)),
                 noise(),
-                even_times(self.sampling.steps),
+                even_times(steps),
                 find_sampler(self.sampling.sampler),
                 noise,
             )
 
     def _autocast(self) -> AbstractContextManager[object]:
         return autocast(self.device, self.precision)
+
+
+def answers_too(segmenter: Segmenter, sampling: SamplingSettings) -> bool:
+    """Whether there is an answer of one call apart from such samples. Few samples only come near to it, so
+    that it stands beside several in their mean."""
+    return segmenter.direct and sampling.steps > 1
 
 
 def check_sampling(sampling: SamplingSettings) -> None:

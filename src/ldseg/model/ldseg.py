@@ -59,6 +59,7 @@ class LDSeg(Segmenter):
             self.denoiser = FullDenoiser(d, latent, embedding, settings.denoiser)
         reached = len(settings.image_encoder.pyramid.widths) - settings.image_encoder.context
         image_widths = settings.image_encoder.pyramid.widths[:reached]
+        self.direct = settings.direct_answer
         self.answer = Readout(d, image_widths[-1], latent) if settings.direct_answer else None
         self.decoder = LabelDecoder(
             d,

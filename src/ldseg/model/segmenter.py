@@ -31,6 +31,8 @@ class Segmenter(nn.Module, ABC):
     classes: int
     stochastic: bool
     """Whether two samples of one image can differ."""
+    direct = False
+    """Whether one call has an answer of its own, beside what the samples are drawn from."""
     image_factor: tuple[int, ...]
     """Each axis of an image must be a multiple of this."""
     latent_factor: tuple[int, ...]
