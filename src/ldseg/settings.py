@@ -284,6 +284,9 @@ class SamplingSettings:
     sampler: str = "ddim"
     steps: int = 1
     samples: int = 1
+    mirror: bool = False
+    """Whether the model looks at the mirrored image too, where the plan mirrors an axis: a single answer is
+    the mean of both, of several samples every second one is drawn there."""
 
 
 @dataclass(frozen=True)
@@ -302,13 +305,20 @@ class RunSettings:
     """When several samples are asked for; `samples` is how many there are where a number is left open."""
 
     def sampling_of(
-        self, sampler: str | None = None, steps: int | None = None, samples: int | None = None
+        self,
+        sampler: str | None = None,
+        steps: int | None = None,
+        samples: int | None = None,
+        mirror: bool | None = None,
     ) -> SamplingSettings:
         """What is given here, the rest as this model answers best with that many samples."""
         number = self.sampling.samples if samples is None else samples
         own = self.posterior if number > 1 else self.sampling
         return SamplingSettings(
-            own.sampler if sampler is None else sampler, own.steps if steps is None else steps, number
+            own.sampler if sampler is None else sampler,
+            own.steps if steps is None else steps,
+            number,
+            own.mirror if mirror is None else mirror,
         )
 
     def fixed(self, sampling: SamplingSettings) -> RunSettings:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ldseg.inference.posterior import Posterior, Slab
+from ldseg.inference.tiles import TileBlock
 from ldseg.inference.tiling import Tiling
 
 
@@ -30,15 +31,18 @@ def gather(
 ) -> Gathered:
     """From samples (S, K, *covered) on which all tiles agree, `block` of them at a time, and an answer of one
     call (1, K, *covered)."""
-    posterior = Posterior(probabilities.shape[1], tiling, len(probabilities), keep, answer is not None)
+    posterior = Posterior(
+        probabilities.shape[1], tiling, len(probabilities), keep, 0 if answer is None else 1
+    )
     slabs: list[Slab | None] = []
     for tile in tiling.tiles():
         slabs.append(posterior.finish(before=tile.corner[tiling.axis]))
         part = probabilities[(slice(None), slice(None), *tile.region)]
         if answer is not None:
-            posterior.add_answer(tile, answer[(slice(None), slice(None), *tile.region)])
+            posterior.add(tile, TileBlock(answer[(slice(None), slice(None), *tile.region)], range(0)))
         for first in range(0, len(part), block):
-            posterior.add(tile, first, part[first : first + block])
+            some = part[first : first + block]
+            posterior.add(tile, TileBlock(some, range(first, first + len(some))))
     slabs.append(posterior.finish())
     found = [slab for slab in slabs if slab is not None]
     depths = [slab.mean.shape[tiling.axis + 1] for slab in found]

@@ -62,7 +62,7 @@ def test_less_room_means_fewer_samples_at_once_then_smaller_tiles(
     seen: list[tuple[int, int]] = []
     for found in choices(predictor):
         assert isinstance(found.engine, TorchEngine)
-        seen.append((prod(found.plan.patch), found.engine.blocks.latent_cells))
+        seen.append((prod(found.plan.patch), found.engine.limits.latent_cells))
     assert seen == sorted(seen, reverse=True)
     assert seen[0] == (64 * 64, Blocks().latent_cells)
     assert (64 * 64, 1) in seen
@@ -89,7 +89,7 @@ def test_blocks_change_nothing_and_small_tiles_still_cover_the_image(
     monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
     usual = predictor(scan(70), samples=3)
     found = list(choices(predictor, size=70))
-    few = next(one for one in found if one.engine.blocks == Blocks(1, 1))  # type: ignore[attr-defined]
+    few = next(one for one in found if one.engine.limits == Blocks(1, 1))  # type: ignore[attr-defined]
     assert few.plan.patch == (64, 64)
     np.testing.assert_allclose(
         few(scan(70), samples=3).probabilities.array, usual.probabilities.array, atol=1e-4

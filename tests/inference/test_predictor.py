@@ -118,7 +118,7 @@ def test_blocks_of_samples_do_not_change_the_answer(make_model: MakeModel, block
     predictor, volume = loaded(make_model()), image("yx", (20, 27))
     usual = predictor(volume, samples=4, steps=3, sampler="ddpm")
     assert isinstance(predictor.engine, TorchEngine)
-    predictor.engine = replace(predictor.engine, blocks=Blocks(block, block))
+    predictor.engine = replace(predictor.engine, limits=Blocks(block, block))
     found = predictor(volume, samples=4, steps=3, sampler="ddpm")
     np.testing.assert_allclose(found.probabilities.array, usual.probabilities.array, atol=1e-4)
 
@@ -147,6 +147,58 @@ def test_beside_several_samples_the_answer_of_one_call_counts_as_much_as_all_of_
     np.testing.assert_allclose(both.probabilities.array, mean, atol=1e-6)
     assert np.abs(one.probabilities.array - samples.probabilities.array).max() > 0.01
     np.testing.assert_array_equal(both.frequencies.array, samples.frequencies.array)
+
+
+def mirroring(predictor: Predictor) -> Predictor:
+    """The same, where training mirrored left and right."""
+    predictor.plan = replace(predictor.plan, mirror_axes=(0, 1))
+    return predictor
+
+
+def turned(volume: Volume) -> Volume:
+    return replace(volume, array=np.ascontiguousarray(volume.array[..., ::-1]))
+
+
+def test_a_single_answer_is_the_mean_of_the_image_and_of_its_mirror_image(make_model: MakeModel) -> None:
+    predictor, volume = mirroring(loaded(make_model(control="unet"))), image("yx", (16, 16))
+    found = predictor(volume, mirror=True).probabilities.array
+    views = predictor(volume).probabilities.array, predictor(turned(volume)).probabilities.array[..., ::-1]
+    np.testing.assert_allclose(found, sum(views) / 2, atol=1e-6)
+    assert np.abs(views[0] - views[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (16, 27)])
+def test_every_second_sample_is_drawn_on_the_mirror_image(
+    make_model: MakeModel, shape: tuple[int, ...]
+) -> None:
+    """With the noise where it was."""
+    predictor, volume = mirroring(loaded(make_model())), image("yx", shape)
+    found = predictor(volume, steps=3, samples=4, keep_samples=True, mirror=True)
+    plain = predictor(volume, steps=3, samples=4, keep_samples=True, mirror=False)
+    same_place = [np.mean(a.array == b.array) for a, b in zip(found.samples, plain.samples, strict=True)]
+    assert same_place[0] == same_place[2] == 1
+    assert max(same_place[1], same_place[3]) < 1
+    answers = [predictor(volume, steps=1, samples=1, mirror=mirror) for mirror in (True, False)]
+    assert not same(*answers)
+
+
+def test_noise_belongs_to_places_in_both_views(make_model: MakeModel) -> None:
+    predictor = mirroring(loaded(make_model()))
+    starts: list[Tensor] = []
+    draw = predictor.segmenter.draw
+
+    def spy(conditioning, start, *rest):  # type: ignore[no-untyped-def]
+        starts.append(start)
+        return draw(conditioning, start, *rest)
+
+    predictor.segmenter.draw = spy  # type: ignore[method-assign]
+    predictor(image("yx", (16, 16)), steps=1, samples=1, mirror=True)
+    assert torch.equal(starts[0].flip(-1), starts[1])
+
+
+def test_a_plan_that_mirrors_no_axis_has_no_second_view(make_model: MakeModel) -> None:
+    predictor, volume = loaded(make_model()), image("yx", (16, 16))
+    assert same(predictor(volume, samples=3, mirror=True), predictor(volume, samples=3, mirror=False))
 
 
 def test_keeping_samples_neither_encodes_tiles_again_nor_changes_the_answer(make_model: MakeModel) -> None:

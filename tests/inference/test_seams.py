@@ -53,9 +53,10 @@ def seam(predictor: Predictor) -> float:
     found: list[Tensor] = []
     with torch.inference_mode():
         for number in range(22):
-            tiles, left = predictor.engine.tiles(sampling, 0, "a"), number * patch // 2
+            tiles, left = predictor.engine.tiles(sampling, 0, "a", None), number * patch // 2
             x = image[:, :, left : left + patch]
-            found.append(torch.cat(list(tiles.probabilities(x, (0, left), range(sampling.samples)))))
+            blocks = tiles.blocks(x, (0, left), range(sampling.samples))
+            found.append(torch.cat([block.probabilities for block in blocks]))
     half = patch // 2
     return float(
         torch.stack([(a[..., half:] - b[..., :half]).abs().mean() for a, b in pairwise(found)]).mean()

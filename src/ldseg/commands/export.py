@@ -43,10 +43,22 @@ def run(arguments: Any) -> int:
     return _export_bundle(arguments)
 
 
+def _what(arguments: Any) -> tuple[Any, ...]:
+    """What both kinds of export are told, in their order."""
+    return (
+        arguments.run,
+        arguments.output,
+        arguments.steps,
+        arguments.samples,
+        arguments.sampler,
+        arguments.mirror,
+    )
+
+
 def _export_onnx(arguments: Any) -> int:
     from ldseg.export.onnx import export_onnx
 
-    made = export_onnx(arguments.run, arguments.output, arguments.steps, arguments.samples, arguments.sampler)
+    made = export_onnx(*_what(arguments))
     contract = made.contract
     if arguments.json:
         print_json(
@@ -72,9 +84,7 @@ def _export_onnx(arguments: Any) -> int:
 def _export_bundle(arguments: Any) -> int:
     from ldseg.export.bundle import export_bundle
 
-    folder = export_bundle(
-        arguments.run, arguments.output, arguments.steps, arguments.samples, arguments.sampler
-    )
+    folder = export_bundle(*_what(arguments))
     if arguments.json:
         print_json({"format": "monai-bundle", "folder": str(folder)})
         return 0

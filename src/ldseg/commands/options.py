@@ -38,8 +38,14 @@ def add_model(parser: Any) -> None:
 
 
 def add_sampler(parser: Any) -> None:
-    """`--sampler`; the names are written out, for the samplers themselves would load torch."""
+    """`--sampler` and `--mirror`; the names are written out, for the samplers themselves would load torch."""
     parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m, gaussian or one_step")
+    parser.add_argument(
+        "--mirror",
+        type=bool | None,
+        metavar="true|false",
+        help="look at the mirrored image too: better, and twice the time; the model's own choice by default",
+    )
 
 
 def add_data_section(parser: Any) -> None:

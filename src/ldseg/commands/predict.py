@@ -91,6 +91,7 @@ def _predict(arguments: Any, team: Team) -> int:
         arguments.steps,
         arguments.samples,
         arguments.sampler,
+        arguments.mirror,
         arguments.seed,
         save,
         arguments.max_memory,

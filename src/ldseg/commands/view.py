@@ -66,7 +66,7 @@ def _session(arguments: Any) -> Session:
     steps = arguments.steps
     if steps is None:  # more samples may be drawn on the page, whatever the number to begin with
         steps = predictor.settings.posterior.steps
-    sampling = predictor.sampling(steps, arguments.samples, arguments.sampler)
+    sampling = predictor.sampling(steps, arguments.samples, arguments.sampler, arguments.mirror)
     plan = predictor.plan
     case = _only_case(arguments.image, len(plan.channels), plan.axes)
     image, source = load_input(case, len(plan.channels), plan.axes), str(case.images[0])

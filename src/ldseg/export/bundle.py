@@ -40,7 +40,12 @@ _RANGE = [-2.0, 2.0]  # of the normalisation "range"
 
 
 def export_bundle(
-    folder: Path, out: Path, steps: int | None = None, samples: int | None = None, sampler: str | None = None
+    folder: Path,
+    out: Path,
+    steps: int | None = None,
+    samples: int | None = None,
+    sampler: str | None = None,
+    mirror: bool | None = None,
 ) -> Path:
     """Write the model in `folder` as a bundle to the new folder `out`; what is None is the model's own.
 
@@ -49,7 +54,7 @@ def export_bundle(
     """
     folder = Path(folder)
     model = load_model(folder, torch.device("cpu"))
-    sampling = model.settings.sampling_of(sampler, steps, samples)
+    sampling = model.settings.sampling_of(sampler, steps, samples, mirror)
     check_sampling(sampling)
     card = (folder / CARD_FILE).read_text(encoding="utf-8") if (folder / CARD_FILE).is_file() else ""
     with whole_folder(Path(out)) as staged:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from ldseg.data.cases import Case
 from ldseg.data.inputs import find_inputs
 from ldseg.export.chain import PatchChain, count_draws
+from ldseg.inference.noise import CaseNoise
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.run import PredictOptions, Summary, predict_cases
-from ldseg.inference.sampling import CaseNoise
+from ldseg.inference.sampling import mirrored_axis
 
 _PATCH_NAME = "patch"  # stands for the case's name, which a network on its own does not know
 
@@ -59,7 +60,9 @@ class PatchNetwork(nn.Module):
     def __init__(self, predictor: Predictor, seed: int = 0) -> None:
         super().__init__()
         self.sampling = predictor.sampling()
-        self.chain = PatchChain(predictor.segmenter, self.sampling)
+        self.chain = PatchChain(
+            predictor.segmenter, self.sampling, mirrored_axis(predictor.plan, self.sampling)
+        )
         self.seed = seed
 
     def forward(self, image: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.samplers.steps import DrawNoise
 from ldseg.diffusion.schedule import even_times
-from ldseg.inference.sampling import answers_too
+from ldseg.inference.sampling import count_answers, flipped, views
 from ldseg.model.image_encoder import Conditioning
 from ldseg.model.segmenter import Segmenter
 from ldseg.settings import SamplingSettings
@@ -24,38 +24,62 @@ _ONE_CALL = [1.0, 0.0]
 
 class PatchChain(nn.Module):
     """image (B, M, *S), noise (B, N, C, *S / f), fresh noise (B, N, D, C, *S / f) to probabilities
-    (B, N, K, *S), or (B, 1 + N, K, *S) where the answer of one call comes first (`answered`); the parameters
-    of `sampling` are fixed. A deterministic model takes the image alone."""
+    (B, answers + N, K, *S), the answers of one call first; the parameters of `sampling` are fixed. A
+    deterministic model takes the image alone. With `mirrored`, an axis counted from the last, the image is
+    looked at mirrored too, as `TileSampler` does."""
 
-    def __init__(self, segmenter: Segmenter, sampling: SamplingSettings) -> None:
+    def __init__(self, segmenter: Segmenter, sampling: SamplingSettings, mirrored: int | None = None) -> None:
         super().__init__()
         self.segmenter = segmenter
         self.samples = sampling.samples
-        self.answered = answers_too(segmenter, sampling)
+        self.views = views(mirrored)
+        self.answers = count_answers(segmenter, sampling, mirrored)
         self.times: list[float] = even_times(sampling.steps).tolist()
         self.sampler = find_sampler(sampling.sampler)
 
     def forward(
         self, image: Tensor, noise: Tensor | None = None, fresh_noise: Tensor | None = None
     ) -> Tensor:
-        conditioning = self.segmenter.condition(image)
-        if noise is None:
-            nothing = image.new_zeros(image.shape[0], *self.segmenter.start_shape(tuple(image.shape[2:])))
-            return self.segmenter.decode(nothing, conditioning).softmax(1)[:, None]
-        draws = iter(()) if fresh_noise is None else iter(fresh_noise.flatten(0, 1).unbind(1))
-        repeated = _repeated(conditioning, self.samples)
-        latents = self._draw(repeated, noise.flatten(0, 1), self.times, lambda: next(draws))
-        # Sample by sample, so that the image's fine features are never repeated.
-        each = [*latents.unflatten(0, (-1, self.samples)).unbind(1)]
-        if self.answered:
-            each.insert(0, self._draw(conditioning, noise[:, 0], _ONE_CALL, _nothing))
-        return torch.stack([self.segmenter.decode(z, conditioning).softmax(1) for z in each], 1)
+        answers: list[Tensor] = []
+        drawn: list[list[Tensor]] = []
+        apart = len(self.views) if self.samples > 1 else 1
+        for view, axis in enumerate(self.views):
+            conditioning = self.segmenter.condition(flipped(image, axis))
+            mine = slice(view % apart, None, apart)
+            start, fresh = (None if n is None else flipped(n[:, mine], axis) for n in (noise, fresh_noise))
+            latents = self._latents(image, conditioning, start, fresh)
+            if self.answers and noise is not None:
+                first = flipped(noise[:, 0], axis)
+                z = self._draw(conditioning, first, _ONE_CALL, _nothing)
+                answers.append(self._decode(z, conditioning, axis))
+            # Sample by sample, so that the image's fine features are never repeated.
+            drawn.append([self._decode(z, conditioning, axis) for z in latents])
+        if apart == 1:
+            samples = [torch.stack(same).mean(0) for same in zip(*drawn, strict=True)]
+        else:
+            samples = [drawn[sample % apart][sample // apart] for sample in range(self.samples)]
+        return torch.stack([*answers, *samples], 1)
 
     def mean(self, maps: Tensor) -> Tensor:
-        """Of what `forward` gives, over the samples (B, K, *S); beside several, an answer counts as much as
+        """Of what `forward` gives, over the samples (B, K, *S); beside several, the answers count as much as
         all of them."""
-        mean = maps[:, int(self.answered) :].mean(1)
-        return (maps[:, 0] + mean) / 2 if self.answered and self.samples > 1 else mean
+        mean = maps[:, self.answers :].mean(1)
+        return (maps[:, : self.answers].mean(1) + mean) / 2 if self.answers and self.samples > 1 else mean
+
+    def _latents(
+        self, image: Tensor, conditioning: Conditioning, noise: Tensor | None, fresh_noise: Tensor | None
+    ) -> list[Tensor]:
+        """Clean latents (B, C, *S / f) of each sample."""
+        if noise is None:
+            return [image.new_zeros(image.shape[0], *self.segmenter.start_shape(tuple(image.shape[2:])))]
+        samples = noise.shape[1]
+        draws = iter(()) if fresh_noise is None else iter(fresh_noise.flatten(0, 1).unbind(1))
+        repeated = _repeated(conditioning, samples)
+        latents = self._draw(repeated, noise.flatten(0, 1), self.times, lambda: next(draws))
+        return [*latents.unflatten(0, (-1, samples)).unbind(1)]
+
+    def _decode(self, z: Tensor, conditioning: Conditioning, axis: int | None) -> Tensor:
+        return flipped(self.segmenter.decode(z, conditioning).softmax(1), axis)
 
     def _draw(
         self, conditioning: Conditioning, start: Tensor, times: list[float], fresh: DrawNoise

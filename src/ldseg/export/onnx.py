@@ -37,7 +37,7 @@ from ldseg.inference.contract import (
 )
 from ldseg.inference.onnx_runtime import open_session, require
 from ldseg.inference.recalibration import Recalibration, stored_recalibration
-from ldseg.inference.sampling import answers_too, check_sampling
+from ldseg.inference.sampling import check_sampling, count_answers, mirrored_axis
 from ldseg.planning.plan import write_plan
 from ldseg.records import write_bytes_atomic
 from ldseg.saved_model import CARD_FILE, PLAN_FILE, SETTINGS_FILE, SavedModel, load_model, write_settings
@@ -62,7 +62,12 @@ class OnnxExport:
 
 
 def export_onnx(
-    folder: Path, out: Path, steps: int | None = None, samples: int | None = None, sampler: str | None = None
+    folder: Path,
+    out: Path,
+    steps: int | None = None,
+    samples: int | None = None,
+    sampler: str | None = None,
+    mirror: bool | None = None,
 ) -> OnnxExport:
     """Export the model in `folder` to the new folder `out`; what is None is the model's own.
 
@@ -73,7 +78,7 @@ def export_onnx(
     for library in ("onnx", "onnxscript", "onnxruntime"):
         require(library)
     model = load_model(Path(folder), _CPU)
-    sampling = model.settings.sampling_of(sampler, steps, samples)
+    sampling = model.settings.sampling_of(sampler, steps, samples, mirror)
     check_sampling(sampling)
     if not model.segmenter.stochastic:
         sampling = replace(sampling, samples=1)
@@ -109,13 +114,13 @@ def make_contract(model: SavedModel, sampling: SamplingSettings, difference: flo
         meaning = "standard normal, for each draw during sampling in its order"
         names = ("batch", "sample", "draw", *grid_axes)
         inputs.append(TensorContract(FRESH_NOISE, names, (*noise, draws, *latent), meaning))
-    answered = answers_too(segmenter, sampling)
+    answers = count_answers(segmenter, sampling, mirrored_axis(plan, sampling))
     meaning = "probability of each class in each sample; sums to 1 over the classes"
     answer = TensorContract(
         PROBABILITIES,
         ("batch", "sample", "class", *axes),
-        ("batch", sampling.samples + answered, segmenter.classes, *plan.patch),
-        f"{meaning}; the first is the answer of one call" if answered else meaning,
+        ("batch", answers + sampling.samples, segmenter.classes, *plan.patch),
+        f"{meaning}; the first {answers} are answers of one call" if answers else meaning,
     )
     return Contract(
         version=CONTRACT_VERSION,
@@ -138,7 +143,7 @@ def make_contract(model: SavedModel, sampling: SamplingSettings, difference: flo
         classes=tuple(ClassContract(k, plan.classes[name], name) for k, name in enumerate(plan.classes)),
         tiling=replace(TILING, align=segmenter.latent_factor),
         rules=RULES,
-        answered=answered,
+        answers=answers,
     )
 
 
@@ -147,7 +152,7 @@ def _write(
 ) -> Contract:
     """Graph, contract, plan and settings into the folder `staged`."""
     contract = replace(make_contract(model, sampling, 0.0), recalibration=recalibration)
-    chain = PatchChain(model.segmenter, sampling).eval()
+    chain = PatchChain(model.segmenter, sampling, mirrored_axis(model.plan, sampling)).eval()
     _trace(chain, contract, staged / GRAPH_FILE)
     contract = replace(contract, difference=_difference(chain, contract, staged / GRAPH_FILE))
     if not contract.difference <= TOLERANCE:

@@ -40,10 +40,10 @@ RULES = {
         "seed, case, sample, draw and place."
     ),
     "7 answer": (
-        "Mean of the probabilities over the samples (where `answered`, the first map is no sample; it counts "
-        "as much as all samples together if there are several, else not at all) and, with their weights, "
-        "over the patches. Bring it back to the image's grid (linear), undo the orientation, take the "
-        "likeliest class of each voxel, and write its id."
+        "Mean of the probabilities over the samples (the first `answers` maps are no samples; if there are "
+        "several samples, their mean counts as much as that of the samples, else not at all) and, with their "
+        "weights, over the patches. Bring it back to the image's grid (linear), undo the orientation, take "
+        "the likeliest class of each voxel, and write its id."
     ),
     "8 recalibration": (
         "With temperature T: p becomes p^(1/T) divided by its sum over the classes, on the image's grid; the "

@@ -92,8 +92,8 @@ class Contract:
     """Each step from an image to its labels, in words."""
     recalibration: Recalibration = UNCHANGED
     """What was fitted to the answers of this model; it comes after the graph."""
-    answered: bool = False
-    """Whether the graph's first map is no sample but the answer of one call; the others are the samples."""
+    answers: int = 0
+    """How many of the graph's maps, the first, are no samples but answers of one call."""
 
 
 def write_contract(folder: Path, contract: Contract) -> None:

@@ -67,7 +67,7 @@ def within(predictor: Predictor, cost: ImageCost, sampling: SamplingSettings, li
         for blocks in _FEWER:
             least = around + tile_bytes(predictor, sampling.samples, patch, blocks)
             if least <= room:
-                chosen = replace(engine, blocks=blocks)
+                chosen = replace(engine, limits=blocks)
                 plan = replace(predictor.plan, patch=patch)
                 return Predictor(plan, predictor.settings, chosen, predictor.recalibration)
     needed = (least + resident_bytes()) / 1e9

@@ -47,6 +47,26 @@ class NoiseField:
         return torch.randn(self.channels, *(edge for _ in block), generator=generator)
 
 
+@dataclass(frozen=True)
+class CaseNoise:
+    """The noise of one case, as its tiles read it."""
+
+    seed: int
+    name: str
+    """Of the case; the noise depends on it."""
+    channels: int
+    """C."""
+    factor: tuple[int, ...]
+    """f."""
+
+    def read(self, step: int, corner: Sequence[int], patch: Sequence[int], samples: range) -> Tensor:
+        """Noise (B, C, *S / f) of `samples` in the patch at `corner`, in voxels; step 0 starts sampling."""
+        first = [c // f for c, f in zip(corner, self.factor, strict=True)]
+        grid = [n // f for n, f in zip(patch, self.factor, strict=True)]
+        fields = (NoiseField(self.seed, self.name, sample, self.channels) for sample in samples)
+        return torch.stack([field.read(step, first, grid) for field in fields])
+
+
 def _overlap(
     block: tuple[int, ...], edge: int, corner: Sequence[int], shape: Sequence[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

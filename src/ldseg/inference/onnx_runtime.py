@@ -25,8 +25,9 @@ from ldseg.inference.contract import (
     Contract,
     read_contract,
 )
+from ldseg.inference.noise import CaseNoise
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.sampling import CaseNoise
+from ldseg.inference.tiles import TileBlock
 from ldseg.planning.plan import Plan, read_plan
 from ldseg.saved_model import PLAN_FILE, SETTINGS_FILE, read_settings
 from ldseg.settings import SamplingSettings
@@ -106,7 +107,7 @@ class OnnxEngine:
         fixed = self.contract.sampling
         if not self.contract.stochastic:
             return replace(fixed, samples=1)
-        for name in ("sampler", "steps"):
+        for name in ("sampler", "steps", "mirror"):
             wanted, made = getattr(sampling, name), getattr(fixed, name)
             if wanted != made:
                 raise InputError(
@@ -114,11 +115,12 @@ class OnnxEngine:
                 )
         return sampling
 
-    def tiles(self, sampling: SamplingSettings, seed: int, name: str) -> OnnxTiles:
-        """Tiles of the case `name`."""
+    def tiles(self, sampling: SamplingSettings, seed: int, name: str, mirrored: int | None) -> OnnxTiles:
+        """Tiles of the case `name`; whether they are mirrored too is built into the graph."""
+        del mirrored
         contract = self.contract
         noise = CaseNoise(seed, name, contract.latent_channels, contract.latent_factor)
-        return OnnxTiles(self.session, contract, noise, contract.answered and sampling.samples > 1)
+        return OnnxTiles(self.session, contract, noise, contract.answers if sampling.samples > 1 else 0)
 
 
 @dataclass(frozen=True)
@@ -128,16 +130,16 @@ class OnnxTiles:
     session: Any
     contract: Contract
     noise: CaseNoise
-    answered: bool
-    """Whether the first block of a tile is the answer of one call."""
+    answers: int
+    """How many blocks of a tile are answers of one call."""
 
     @property
     def classes(self) -> int:
         """K."""
         return len(self.contract.classes)
 
-    def probabilities(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[Tensor]:
-        """Probabilities (B, K, *S) of the tile x (M, *S) at `corner`; B is N, or less in the last block."""
+    def blocks(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[TileBlock]:
+        """What is said of the tile x (M, *S) at `corner`; B is N, or less in the last block of samples."""
         together = self.contract.sampling.samples
         for first in range(samples.start, samples.stop, together):
             feed = {IMAGE: x[None].numpy()}
@@ -151,11 +153,10 @@ class OnnxTiles:
                     f"the graph cannot compute what {CONTRACT_FILE} says ({reason}); export again"
                 ) from error
             maps = torch.from_numpy(found[0])
-            if self.contract.answered:
-                if self.answered and first == samples.start:
-                    yield maps[:1]
-                maps = maps[1:]
-            yield maps[: samples.stop - first]
+            for answer in maps[: self.answers if first == samples.start else 0]:
+                yield TileBlock(answer[None], range(0))
+            drawn = range(first, min(first + together, samples.stop))
+            yield TileBlock(maps[self.contract.answers :][: len(drawn)], drawn)
 
     def _read_noise(self, corner: Sequence[int], patch: Sequence[int], samples: range) -> dict[str, Any]:
         """What the graph takes besides the image; step 0 of the noise is the start, the draws follow."""

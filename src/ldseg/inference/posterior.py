@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ldseg.inference.tiles import TileBlock
 from ldseg.inference.tiling import Tile, Tiling
 
 _HALF = 0.5
@@ -59,11 +60,12 @@ class Posterior:
     """Sums over tiles and samples in the window of the covered grid that tiles still to come can reach."""
 
     def __init__(
-        self, classes: int, tiling: Tiling, samples: int, keep_samples: bool = False, answered: bool = False
+        self, classes: int, tiling: Tiling, samples: int, keep_samples: bool = False, answers: int = 0
     ) -> None:
-        """Add each tile of `tiling`, in its order, for each of `samples`, and if `answered` its answer."""
+        """Add each tile of `tiling`, in its order, for each of `samples` and of the `answers` of one call."""
         self._tiling, self._samples, self._start = tiling, samples, 0
-        self._weight = (_HALF if answered else 1) / samples  # of a sample in mean and entropy
+        self._weight = (_HALF if answers else 1) / samples  # of a sample in mean and entropy
+        self._answer_weight = _HALF / max(1, answers)
         window = list(tiling.covered)
         window[tiling.axis] = tiling.patch[tiling.axis]
         self._mean = torch.zeros(classes, *window)
@@ -74,27 +76,28 @@ class Posterior:
         self._common = torch.zeros(classes - 1, dtype=torch.float64)
         self._total = torch.zeros(classes - 1, dtype=torch.float64)
 
-    def add(self, tile: Tile, first: int, probabilities: Tensor) -> None:
-        """Take the probabilities (B, K, *patch) that samples `first`, `first` + 1 ... have in a tile."""
-        region, share = self._within(tile), tile.share * self._weight
+    def add(self, tile: Tile, block: TileBlock) -> None:
+        """Take what samples, or an answer of one call, say of a tile. In mean and entropy the answers count
+        as much as all samples, in volumes, frequencies and agreement not at all."""
+        region, probabilities = self._within(tile), block.probabilities
+        share = tile.share * (self._weight if block.samples else self._answer_weight)
         self._mean[(slice(None), *region)] += share * probabilities.sum(0).cpu()
         self._entropy[(0, *region)] += share * entropy(probabilities, 1).sum(0).cpu()
-        labels = probabilities.max(1).indices.cpu()  # twelve times as fast as argmax on a CPU
+        if block.samples:
+            self._count(tile, region, block)
+
+    def _count(self, tile: Tile, region: tuple[slice, ...], block: TileBlock) -> None:
+        """What samples decide for."""
+        labels = block.probabilities.max(1).indices.cpu()  # twelve times as fast as argmax on a CPU
         for k in range(1, len(self._mean)):
             self._votes[(k - 1, *region)] += tile.share * (labels == k).sum(0)
         inside = self._inside(tile)
         weights = tile.share[inside].double().flatten()
-        for sample, one in enumerate(labels, start=first):
-            self._counts[sample] += torch.bincount(one[inside].flatten(), weights, minlength=len(self._mean))
-        for sample in range(first, min(first + len(labels), len(self._kept))):
-            self._kept[(sample, slice(None), *region)] += tile.share * probabilities[sample - first, 1:].cpu()
-
-    def add_answer(self, tile: Tile, probabilities: Tensor) -> None:
-        """Take the probabilities (1, K, *patch) of the answer of one call: in mean and entropy it counts as
-        much as all samples together, in volumes, frequencies and agreement it does not."""
-        region, share = self._within(tile), tile.share * _HALF
-        self._mean[(slice(None), *region)] += share * probabilities[0].cpu()
-        self._entropy[(0, *region)] += share * entropy(probabilities, 1)[0].cpu()
+        for sample, decided, said in zip(block.samples, labels, block.probabilities, strict=True):
+            counts = torch.bincount(decided[inside].flatten(), weights, minlength=len(self._mean))
+            self._counts[sample] += counts
+            if len(self._kept) > 0:
+                self._kept[(sample, slice(None), *region)] += tile.share * said[1:].cpu()
 
     def finish(self, before: int | None = None) -> Slab | None:
         """What is complete once no tile to come starts before the plane `before` (None: no tile to come);

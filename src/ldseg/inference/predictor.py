@@ -29,7 +29,8 @@ from ldseg.inference.answer import (
 )
 from ldseg.inference.posterior import Posterior, Slab, VolumeEstimate
 from ldseg.inference.recalibration import UNCHANGED, Recalibration, stored_recalibration
-from ldseg.inference.sampling import Engine, Tiles, TorchEngine, check_sampling
+from ldseg.inference.sampling import TorchEngine, check_sampling, mirrored_axis
+from ldseg.inference.tiles import Engine, Tiles
 from ldseg.inference.tiling import Tiling, make_tiling
 from ldseg.model.segmenter import Segmenter
 from ldseg.planning.plan import Plan
@@ -111,16 +112,23 @@ class Predictor:
         return self.engine.segmenter
 
     def sampling(
-        self, steps: int | None = None, samples: int | None = None, sampler: str | None = None
+        self,
+        steps: int | None = None,
+        samples: int | None = None,
+        sampler: str | None = None,
+        mirror: bool | None = None,
     ) -> SamplingSettings:
         """The model's own sampling with what is given here instead; one sample where all would be equal.
 
         Raises:
             InputError: an unknown sampler, a number below 1, or what the engine cannot do.
         """
-        chosen = self.settings.sampling_of(sampler, steps, samples)
+        chosen = self.settings.sampling_of(sampler, steps, samples, mirror)
         check_sampling(chosen)
-        return self.engine.possible(chosen)
+        possible = self.engine.possible(chosen)
+        if possible.samples == chosen.samples:
+            return possible
+        return self.engine.possible(self.settings.sampling_of(sampler, steps, 1, mirror))
 
     def __call__(
         self,
@@ -132,6 +140,7 @@ class Predictor:
         seed: int = 0,
         keep_samples: bool = False,
         source: str | None = None,
+        mirror: bool | None = None,
     ) -> Prediction:
         """Segment an image.
 
@@ -142,7 +151,7 @@ class Predictor:
             InputError: the image has other axes or channels than the model takes, or voxels without a value.
         """
         wanted = MAPS if keep_samples else tuple(one for one in MAPS if one != SAMPLES)
-        sampling = self.sampling(steps, samples, sampler)
+        sampling = self.sampling(steps, samples, sampler, mirror)
         maps, findings = self.maps(volume, name, sampling, seed, wanted, source)
         return Prediction(
             maps.volume(LABELS),
@@ -191,8 +200,8 @@ class Predictor:
         sink: Sink,
     ) -> Findings:
         """Segment an image tile by tile; the maps `wanted` go to `sink`."""
-        tiles = self.engine.tiles(sampling, seed, name)
-        posterior = Posterior(tiles.classes, tiling, sampling.samples, SAMPLES in wanted, tiles.answered)
+        tiles = self.engine.tiles(sampling, seed, name, mirrored_axis(self.plan, sampling))
+        posterior = Posterior(tiles.classes, tiling, sampling.samples, SAMPLES in wanted, tiles.answers)
         answer = Answer(
             self.plan, image.record, tiling.axis, self.recalibration, sampling.samples, wanted, sink
         )
@@ -207,13 +216,9 @@ def _slabs(tiles: Tiles, image: Region, tiling: Tiling, posterior: Posterior, sa
         slab = posterior.finish(before=tile.corner[tiling.axis])
         if slab is not None:
             yield slab
-        x, first = torch.from_numpy(image.read(tile.corner, tiling.patch)), 0
-        blocks = tiles.probabilities(x, tile.corner, range(samples))
-        if tiles.answered:
-            posterior.add_answer(tile, next(blocks))
-        for probabilities in blocks:
-            posterior.add(tile, first, probabilities)
-            first += len(probabilities)
+        x = torch.from_numpy(image.read(tile.corner, tiling.patch))
+        for block in tiles.blocks(x, tile.corner, range(samples)):
+            posterior.add(tile, block)
     last = posterior.finish()
     if last is not None:
         yield last

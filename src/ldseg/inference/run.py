@@ -50,6 +50,7 @@ class PredictOptions:
     steps: int | None = None
     samples: int | None = None
     sampler: str | None = None
+    mirror: bool | None = None
     seed: int = 0
     save: tuple[str, ...] = ("labels",)
     """Any of `writer.OUTPUTS`."""
@@ -97,7 +98,7 @@ def predict_cases(
         InputError: illegal options, a folder that cannot be used, or (unless `keep_going`) a bad case;
             the cases before it stay written.
     """
-    sampling = predictor.sampling(options.steps, options.samples, options.sampler)
+    sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.mirror)
     team.first_does(lambda: _begin(predictor, cases, out, options, sampling))
 
     def predict_share() -> Summary:

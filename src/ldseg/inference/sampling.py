@@ -1,6 +1,5 @@
 """Posterior samples of one tile: the image is encoded once, all steps of all samples run on the latent grid.
 
-An `Engine` is what computes them; here is torch's, and another runtime's is a class with the same methods.
 B samples of a block; K classes; C latent channels; f latent factor; *S patch.
 """
 
@@ -10,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,9 +17,11 @@ from ldseg.device import autocast, memory_format
 from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.schedule import even_times
 from ldseg.errors import InputError
-from ldseg.inference.noise import NoiseField
+from ldseg.inference.noise import CaseNoise
+from ldseg.inference.tiles import TileBlock
 from ldseg.model.image_encoder import Conditioning
 from ldseg.model.segmenter import Segmenter
+from ldseg.planning.plan import Plan
 from ldseg.settings import SamplingSettings
 
 
@@ -35,46 +35,6 @@ class Blocks:
     """Of all samples decoded together."""
 
 
-class Tiles(Protocol):
-    """Posterior samples of the tiles of one case."""
-
-    @property
-    def classes(self) -> int:
-        """K."""
-        ...
-
-    @property
-    def answered(self) -> bool:
-        """Whether the first block of a tile is no sample but the answer of one call (1, K, *S)."""
-        ...
-
-    def probabilities(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[Tensor]:
-        """Probabilities (B, K, *S), float32, of the tile x (M, *S) at `corner`, block by block, until all
-        `samples` are through."""
-        ...
-
-
-class Engine(Protocol):
-    """What computes tiles."""
-
-    @property
-    def latent_factor(self) -> tuple[int, ...]:
-        """f, voxels of the network's grid per latent cell and axis."""
-        ...
-
-    def possible(self, sampling: SamplingSettings) -> SamplingSettings:
-        """What it does when `sampling` is asked for: one sample where all would be equal.
-
-        Raises:
-            InputError: it can't sample in this way.
-        """
-        ...
-
-    def tiles(self, sampling: SamplingSettings, seed: int, name: str) -> Tiles:
-        """Tiles of the case `name`."""
-        ...
-
-
 @dataclass(frozen=True)
 class TorchEngine:
     """The model itself, on a device."""
@@ -82,7 +42,7 @@ class TorchEngine:
     segmenter: Segmenter
     device: torch.device
     precision: str
-    blocks: Blocks = Blocks()
+    limits: Blocks = Blocks()
 
     @property
     def latent_factor(self) -> tuple[int, ...]:
@@ -93,29 +53,11 @@ class TorchEngine:
         """Anything; one sample of a deterministic model."""
         return sampling if self.segmenter.stochastic else replace(sampling, samples=1)
 
-    def tiles(self, sampling: SamplingSettings, seed: int, name: str) -> TileSampler:
-        """Tiles of the case `name`."""
-        return TileSampler(self.segmenter, self.device, self.precision, sampling, seed, name, self.blocks)
-
-
-@dataclass(frozen=True)
-class CaseNoise:
-    """The noise of one case, as its tiles read it."""
-
-    seed: int
-    name: str
-    """Of the case; the noise depends on it."""
-    channels: int
-    """C."""
-    factor: tuple[int, ...]
-    """f."""
-
-    def read(self, step: int, corner: Sequence[int], patch: Sequence[int], samples: range) -> Tensor:
-        """Noise (B, C, *S / f) of `samples` in the patch at `corner`, in voxels; step 0 starts sampling."""
-        first = [c // f for c, f in zip(corner, self.factor, strict=True)]
-        grid = [n // f for n, f in zip(patch, self.factor, strict=True)]
-        fields = (NoiseField(self.seed, self.name, sample, self.channels) for sample in samples)
-        return torch.stack([field.read(step, first, grid) for field in fields])
+    def tiles(self, sampling: SamplingSettings, seed: int, name: str, mirrored: int | None) -> TileSampler:
+        """Tiles of the case `name`, looked at mirrored along this axis too."""
+        model = self.segmenter
+        noise = CaseNoise(seed, name, model.latent_channels, model.latent_factor)
+        return TileSampler(model, self.device, self.precision, sampling, noise, mirrored, self.limits)
 
 
 @dataclass(frozen=True)
@@ -126,10 +68,10 @@ class TileSampler:
     device: torch.device
     precision: str
     sampling: SamplingSettings
-    seed: int
-    name: str
-    """Of the case; the noise depends on it."""
-    blocks: Blocks = Blocks()
+    noise: CaseNoise
+    mirrored: int | None = None
+    """The axis, counted from the last, along which a tile is looked at mirrored, beside as it is."""
+    limits: Blocks = Blocks()
 
     @property
     def classes(self) -> int:
@@ -137,64 +79,88 @@ class TileSampler:
         return self.segmenter.classes
 
     @property
-    def answered(self) -> bool:
-        """Where the model has such an answer and several samples are asked for."""
-        return self.sampling.samples > 1 and answers_too(self.segmenter, self.sampling)
+    def answers(self) -> int:
+        """One of each view, where the model has one and several samples are asked for."""
+        several = self.sampling.samples > 1
+        return count_answers(self.segmenter, self.sampling, self.mirrored) if several else 0
 
-    def probabilities(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[Tensor]:
-        """Softmax probabilities (B, K, *S), float32, of the tile x (M, *S) at `corner`, block by block."""
-        conditioning = self._condition(x)
-        grid = self.segmenter.start_shape(tuple(x.shape[1:]))[1:]
-        if self.answered:
-            z = self._draw(conditioning, corner, x.shape[1:], range(1), 1)
-            with self._autocast():
-                yield self.segmenter.decode(z, conditioning).softmax(1)
-        for drawn in _blocks(samples, self.blocks.latent_cells // prod(grid)):
-            z = self._draw(conditioning, corner, x.shape[1:], drawn, self.sampling.steps)
-            for decoded in _blocks(range(len(drawn)), self.blocks.decoded_voxels // prod(x.shape[1:])):
-                part = z[decoded.start : decoded.stop]
-                with self._autocast():
-                    logits = self.segmenter.decode(part, _shared(conditioning, len(part)))
-                yield logits.softmax(1)
+    def blocks(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[TileBlock]:
+        """View by view: of several samples each has every second one, a single one is the mean of both."""
+        if len(samples) == 1:
+            both = [next(self._look(x, corner, view).samples(samples)) for view in views(self.mirrored)]
+            yield TileBlock(torch.stack([one.probabilities for one in both]).mean(0), samples)
+            return
+        for first, axis in enumerate(views(self.mirrored)):
+            view = self._look(x, corner, axis)
+            if self.answers:
+                yield view.answer()
+            yield from view.samples(samples[first :: len(views(self.mirrored))])
 
-    def _condition(self, x: Tensor) -> Conditioning:
-        with self._autocast():
-            batch = x[None].to(self.device).contiguous(memory_format=memory_format(x.ndim - 1))
-            return self.segmenter.condition(batch)
+    def _look(self, x: Tensor, corner: Sequence[int], axis: int | None) -> _View:
+        """Encode the tile x (M, *S), mirrored along `axis`."""
+        with self.autocast():
+            batch = flipped(x[None].to(self.device), axis)
+            conditioning = self.segmenter.condition(batch.contiguous(memory_format=memory_format(x.ndim - 1)))
+        return _View(self, conditioning, tuple(corner), tuple(x.shape[1:]), axis)
 
-    def _draw(
-        self,
-        conditioning: Conditioning,
-        corner: Sequence[int],
-        patch: Sequence[int],
-        samples: range,
-        steps: int,
-    ) -> Tensor:
-        """Clean latents (B, C, *S / f) of these samples."""
-        model = self.segmenter
-        field = CaseNoise(self.seed, self.name, model.latent_channels, model.latent_factor)
-        draws = iter(range(10**9))
-
-        def noise() -> Tensor:
-            return field.read(next(draws), corner, patch, samples).to(self.device)
-
-        with self._autocast():
-            return model.draw(
-                _shared(conditioning, len(samples)),
-                noise(),
-                even_times(steps),
-                find_sampler(self.sampling.sampler),
-                noise,
-            )
-
-    def _autocast(self) -> AbstractContextManager[object]:
+    def autocast(self) -> AbstractContextManager[object]:
+        """In which the model is called."""
         return autocast(self.device, self.precision)
 
 
-def answers_too(segmenter: Segmenter, sampling: SamplingSettings) -> bool:
-    """Whether there is an answer of one call apart from such samples. Few samples only come near to it, so
-    that it stands beside several in their mean."""
-    return segmenter.direct and sampling.steps > 1
+@dataclass(frozen=True)
+class _View:
+    """A tile as it is or mirrored, encoded once. What it says is mirrored back; the noise is mirrored too,
+    for it belongs to places of the image."""
+
+    of: TileSampler
+    conditioning: Conditioning
+    corner: tuple[int, ...]
+    patch: tuple[int, ...]
+    axis: int | None
+
+    def answer(self) -> TileBlock:
+        """Of one call."""
+        return TileBlock(self._decode(self._draw(range(1), 1)), range(0))
+
+    def samples(self, samples: range) -> Iterator[TileBlock]:
+        """Of several steps, block by block."""
+        of, voxels = self.of, prod(self.patch)
+        cells = prod(of.segmenter.start_shape(self.patch)[1:])
+        for drawn in _blocks(samples, of.limits.latent_cells // cells):
+            z = self._draw(drawn, of.sampling.steps)
+            for decoded in _blocks(range(len(drawn)), of.limits.decoded_voxels // voxels):
+                part = slice(decoded.start, decoded.stop)
+                yield TileBlock(self._decode(z[part]), drawn[part])
+
+    def _draw(self, samples: range, steps: int) -> Tensor:
+        """Clean latents (B, C, *S / f) of these samples."""
+        draws = iter(range(10**9))
+
+        def noise() -> Tensor:
+            field = self.of.noise.read(next(draws), self.corner, self.patch, samples)
+            return flipped(field.to(self.of.device), self.axis)
+
+        with self.of.autocast():
+            return self.of.segmenter.draw(
+                _shared(self.conditioning, len(samples)),
+                noise(),
+                even_times(steps),
+                find_sampler(self.of.sampling.sampler),
+                noise,
+            )
+
+    def _decode(self, z: Tensor) -> Tensor:
+        """Probabilities (B, K, *S), float32."""
+        with self.of.autocast():
+            logits = self.of.segmenter.decode(z, _shared(self.conditioning, len(z)))
+        return flipped(logits.softmax(1), self.axis)
+
+
+def count_answers(segmenter: Segmenter, sampling: SamplingSettings, mirrored: int | None) -> int:
+    """How many answers of one call there are apart from such samples: one of each view. Few samples only come
+    near to them, so that they stand beside several in their mean."""
+    return len(views(mirrored)) if segmenter.direct and sampling.steps > 1 else 0
 
 
 def check_sampling(sampling: SamplingSettings) -> None:
@@ -220,5 +186,23 @@ def _shared(conditioning: Conditioning, samples: int) -> Conditioning:
 def _blocks(samples: range, most: int) -> Iterator[range]:
     """`samples` in blocks of at most `most`, at least one."""
     size = max(1, most)
-    for first in range(samples.start, samples.stop, size):
-        yield range(first, min(first + size, samples.stop))
+    for first in range(0, len(samples), size):
+        yield samples[first : first + size]
+
+
+def mirrored_axis(plan: Plan, sampling: SamplingSettings) -> int | None:
+    """Along which an image is looked at mirrored, the last of those that training mirrored; counted from the
+    last axis."""
+    if not sampling.mirror or not plan.mirror_axes:
+        return None
+    return plan.mirror_axes[-1] - len(plan.patch)
+
+
+def views(mirrored: int | None) -> tuple[int | None, ...]:
+    """Along which axis an image is mirrored each time it is looked at."""
+    return (None,) if mirrored is None else (None, mirrored)
+
+
+def flipped(tensor: Tensor, axis: int | None) -> Tensor:
+    """Mirrored along an axis of `views`."""
+    return tensor if axis is None else tensor.flip(axis)

@@ -79,11 +79,10 @@ class LDSeg(Segmenter):
         self, x: Tensor, y: Tensor, settings: LossSettings, generator: torch.Generator | None = None
     ) -> Losses:
         cases = x.shape[0]
-        z0 = self.label_encoder(y)
+        aim = self._aim(y, settings)
         conditioning = self.condition(x)
-        aim = z0.detach() if settings.stop_latent_gradient else z0
         noised = self._noise(aim, 1 + settings.latent_draws, generator)
-        embedding = conditioning.embedding.repeat(1 + settings.latent_draws, *(1,) * (z0.ndim - 1))
+        embedding = conditioning.embedding.repeat(1 + settings.latent_draws, *(1,) * (aim.ndim - 1))
         prediction, decodable = self._predict(noised, embedding)
         latent = functional.mse_loss(prediction, self.reading.target(noised.aim, noised.noise, noised.a))
 
@@ -94,7 +93,7 @@ class LDSeg(Segmenter):
             clean = clean + starts * self.answer(conditioning.features[-1]).float()
         to_decode = clean if settings.decode == "clean" else z - implied_noise(z, clean, a)
         keep = torch.rand(cases, generator=generator, device=x.device) >= settings.feature_drop
-        alone = z0[: _count_reconstructed(cases, settings, generator)]
+        alone = self._reconstructed(aim, y, _count_reconstructed(cases, settings, generator), settings)
         logits = self.decoder(torch.cat([to_decode, alone]), conditioning.features, keep)
         segmentation = segmentation_loss(logits[:cases], y, settings.dice)
         total = segmentation + settings.latent * latent
@@ -103,6 +102,17 @@ class LDSeg(Segmenter):
             parts["reconstruction"] = segmentation_loss(logits[cases:], y[: len(alone)], settings.dice)
             total = total + settings.reconstruction * parts["reconstruction"]
         return Losses(total, {name: part.detach() for name, part in parts.items()})
+
+    def _aim(self, y: Tensor, settings: LossSettings) -> Tensor:
+        """The latents that the denoiser learns to find."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not settings.stop_latent_gradient):
+            return self.label_encoder(y)
+
+    def _reconstructed(self, aim: Tensor, y: Tensor, cases: int, settings: LossSettings) -> Tensor:
+        """The latents that the reconstruction term decodes: where these alone teach the label encoder, it
+        goes over them again, for a gradient through all cases costs more."""
+        again = settings.stop_latent_gradient and cases > 0
+        return self.label_encoder(y[:cases]) if again else aim[:cases]
 
     def _predict(self, noised: _Noised, embedding: Tensor) -> tuple[Tensor, Tensor]:
         """What the denoiser says, and the same as the decoder may move it: not at all where the image gives a

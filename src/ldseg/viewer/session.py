@@ -59,7 +59,9 @@ class Session:
             InputError: the image has other axes or channels than the model takes, or voxels without a value.
         """
         self.image, self.name, self.seed = image, name, seed
-        self.sampling = predictor.sampling(sampling.steps, sampling.samples, sampling.sampler)
+        self.sampling = predictor.sampling(
+            sampling.steps, sampling.samples, sampling.sampler, sampling.mirror
+        )
         several = replace(self.sampling, samples=2)
         self._samples_vary = predictor.engine.possible(several).samples > 1
         self._predictor, self._prepared = predictor, prepare_image(image, predictor.plan, source)

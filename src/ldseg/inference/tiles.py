@@ -1,0 +1,63 @@
+"""What an engine computes of a tile. Torch's is in `sampling`; another runtime's has the same methods.
+
+B samples of a block; K classes; *S patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from ldseg.settings import SamplingSettings
+
+
+@dataclass(frozen=True)
+class TileBlock:
+    """What some samples say in a tile, or an answer of one call."""
+
+    probabilities: Tensor
+    """(B, K, *S) float32."""
+    samples: range
+    """The numbers of the B samples; empty: an answer, B = 1."""
+
+
+class Tiles(Protocol):
+    """Posterior samples of the tiles of one case."""
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        ...
+
+    @property
+    def answers(self) -> int:
+        """How many blocks of a tile are no samples."""
+        ...
+
+    def blocks(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[TileBlock]:
+        """What all `samples`, and the answers, say of the tile x (M, *S) at `corner`."""
+        ...
+
+
+class Engine(Protocol):
+    """What computes tiles."""
+
+    @property
+    def latent_factor(self) -> tuple[int, ...]:
+        """f, voxels of the network's grid per latent cell and axis."""
+        ...
+
+    def possible(self, sampling: SamplingSettings) -> SamplingSettings:
+        """What it does when `sampling` is asked for: one sample where all would be equal.
+
+        Raises:
+            InputError: it can't sample in this way.
+        """
+        ...
+
+    def tiles(self, sampling: SamplingSettings, seed: int, name: str, mirrored: int | None) -> Tiles:
+        """Tiles of the case `name`, looked at mirrored along this axis too."""
+        ...
