@@ -9,6 +9,7 @@ from gathering import gather
 from torch import Tensor
 
 from ldseg.inference.posterior import Posterior, entropy, estimate_volumes
+from ldseg.inference.tiles import ANSWERS_WEIGHT
 from ldseg.inference.tiling import Tiling, make_tiling
 
 TILED = make_tiling((21, 30), (16, 16), (4, 4))
@@ -34,13 +35,13 @@ def test_tiles_that_agree_give_the_statistics_of_the_whole(tiling: Tiling) -> No
 
 
 @pytest.mark.parametrize("tiling", [ONE, TILED, DEEP])
-def test_an_answer_counts_as_much_as_all_samples_in_the_mean_alone(tiling: Tiling) -> None:
+def test_an_answer_counts_in_the_mean_and_in_nothing_else(tiling: Tiling) -> None:
     samples, answer = whole_samples(tiling).split([4, 1])
     found, without = gather(tiling, samples, answer=answer), gather(tiling, samples)
     said = answer[(slice(None), slice(None), *tiling.inside)]
-    mean = (without.probabilities + said[0]) / 2
+    mean = without.probabilities.lerp(said[0], ANSWERS_WEIGHT)
     torch.testing.assert_close(found.probabilities, mean, rtol=0, atol=1e-6)
-    own = (without.entropy + entropy(said, 1)[0]) / 2
+    own = without.entropy.lerp(entropy(said, 1)[0], ANSWERS_WEIGHT)
     torch.testing.assert_close(found.entropy, own, rtol=0, atol=1e-6)
     torch.testing.assert_close(found.frequencies, without.frequencies)
     np.testing.assert_array_equal(found.posterior.counts(), without.posterior.counts())

@@ -16,6 +16,7 @@ from ldseg.diffusion.samplers import SAMPLERS
 from ldseg.errors import InputError
 from ldseg.inference.predictor import Prediction, Predictor
 from ldseg.inference.sampling import Blocks, TorchEngine
+from ldseg.inference.tiles import ANSWERS_WEIGHT
 
 MakeModel = Callable[..., Path]
 
@@ -135,7 +136,7 @@ def test_the_image_is_encoded_once_and_a_step_is_one_call_of_the_denoiser(make_m
     assert encoder == [1, 1, 1]
 
 
-def test_beside_several_samples_the_answer_of_one_call_counts_as_much_as_all_of_them(
+def test_beside_several_samples_the_answer_of_one_call_counts_in_the_probabilities(
     make_model: MakeModel,
 ) -> None:
     predictor, volume = loaded(make_model()), image("yx", (16, 16))
@@ -143,7 +144,9 @@ def test_beside_several_samples_the_answer_of_one_call_counts_as_much_as_all_of_
     one = predictor(volume, steps=1, samples=1)
     predictor.segmenter.direct = False
     samples = predictor(volume, steps=3, samples=2)
-    mean = (one.probabilities.array + samples.probabilities.array) / 2
+    mean = samples.probabilities.array + ANSWERS_WEIGHT * (
+        one.probabilities.array - samples.probabilities.array
+    )
     np.testing.assert_allclose(both.probabilities.array, mean, atol=1e-6)
     assert np.abs(one.probabilities.array - samples.probabilities.array).max() > 0.01
     np.testing.assert_array_equal(both.frequencies.array, samples.frequencies.array)

@@ -14,6 +14,7 @@ from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.samplers.steps import DrawNoise
 from ldseg.diffusion.schedule import even_times
 from ldseg.inference.sampling import count_answers, flipped, views
+from ldseg.inference.tiles import ANSWERS_WEIGHT
 from ldseg.model.image_encoder import Conditioning
 from ldseg.model.segmenter import Segmenter
 from ldseg.settings import SamplingSettings
@@ -61,10 +62,11 @@ class PatchChain(nn.Module):
         return torch.stack([*answers, *samples], 1)
 
     def mean(self, maps: Tensor) -> Tensor:
-        """Of what `forward` gives, over the samples (B, K, *S); beside several, the answers count as much as
-        all of them."""
+        """Of what `forward` gives, over the samples and, beside several, the answers: (B, K, *S)."""
         mean = maps[:, self.answers :].mean(1)
-        return (maps[:, : self.answers].mean(1) + mean) / 2 if self.answers and self.samples > 1 else mean
+        if not self.answers or self.samples == 1:
+            return mean
+        return mean.lerp(maps[:, : self.answers].mean(1), ANSWERS_WEIGHT)
 
     def _latents(
         self, image: Tensor, conditioning: Conditioning, noise: Tensor | None, fresh_noise: Tensor | None

@@ -41,7 +41,7 @@ RULES = {
     ),
     "7 answer": (
         "Mean of the probabilities over the samples (the first `answers` maps are no samples; if there are "
-        "several samples, their mean counts as much as that of the samples, else not at all) and, with their "
+        "several samples, their mean has the share `answers_weight`, else none) and, with their "
         "weights, over the patches. Bring it back to the image's grid (linear), undo the orientation, take "
         "the likeliest class of each voxel, and write its id."
     ),

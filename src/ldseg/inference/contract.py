@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ldseg.inference.recalibration import UNCHANGED, Recalibration
+from ldseg.inference.tiles import ANSWERS_WEIGHT
 from ldseg.planning.plan import ChannelPlan
 from ldseg.records import from_json, read_versioned, write_json_atomic
 from ldseg.settings import SamplingSettings
@@ -94,6 +95,8 @@ class Contract:
     """What was fitted to the answers of this model; it comes after the graph."""
     answers: int = 0
     """How many of the graph's maps, the first, are no samples but answers of one call."""
+    answers_weight: float = ANSWERS_WEIGHT
+    """Share of these in the probabilities, beside several samples."""
 
 
 def write_contract(folder: Path, contract: Contract) -> None:

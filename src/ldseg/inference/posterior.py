@@ -21,10 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ldseg.inference.tiles import TileBlock
+from ldseg.inference.tiles import ANSWERS_WEIGHT, TileBlock
 from ldseg.inference.tiling import Tile, Tiling
 
-_HALF = 0.5
 INTERVAL = (0.05, 0.95)
 """Quantiles over the samples that bound a volume."""
 
@@ -64,8 +63,8 @@ class Posterior:
     ) -> None:
         """Add each tile of `tiling`, in its order, for each of `samples` and of the `answers` of one call."""
         self._tiling, self._samples, self._start = tiling, samples, 0
-        self._weight = (_HALF if answers else 1) / samples  # of a sample in mean and entropy
-        self._answer_weight = _HALF / max(1, answers)
+        self._weight = (1 - ANSWERS_WEIGHT if answers else 1) / samples  # of a sample in mean and entropy
+        self._answer_weight = ANSWERS_WEIGHT / max(1, answers)
         window = list(tiling.covered)
         window[tiling.axis] = tiling.patch[tiling.axis]
         self._mean = torch.zeros(classes, *window)
@@ -77,8 +76,8 @@ class Posterior:
         self._total = torch.zeros(classes - 1, dtype=torch.float64)
 
     def add(self, tile: Tile, block: TileBlock) -> None:
-        """Take what samples, or an answer of one call, say of a tile. In mean and entropy the answers count
-        as much as all samples, in volumes, frequencies and agreement not at all."""
+        """Take what samples, or an answer of one call, say of a tile. In volumes,
+        frequencies and agreement answers do not count."""
         region, probabilities = self._within(tile), block.probabilities
         share = tile.share * (self._weight if block.samples else self._answer_weight)
         self._mean[(slice(None), *region)] += share * probabilities.sum(0).cpu()

@@ -13,6 +13,10 @@ from torch import Tensor
 
 from ldseg.settings import SamplingSettings
 
+ANSWERS_WEIGHT = 0.75
+"""Share of the answers of one call in the probabilities, beside several samples. Eight samples scatter around
+the mean that such an answer was trained to give."""
+
 
 @dataclass(frozen=True)
 class TileBlock:
