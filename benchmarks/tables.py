@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from answers_tables import answers_table
 from calibration_tables import calibration_tables
 from cost_tables import memory_tables, speed_tables
 from markdown_table import Record, commit_of, number, table
@@ -66,6 +67,9 @@ def ablation_tables(records: Sequence[Record]) -> str:
 
 TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
     "accuracy": accuracy_tables,
+    "answers": lambda records: "\n\n".join(
+        f"{title}\n\n{answers_table(chosen)}" for title, chosen in by_set(records)
+    ),
     "robustness": robustness_tables,
     "ablation": ablation_tables,
     "calibration": lambda records: "\n\n".join(

@@ -1,0 +1,126 @@
+"""What is gained by looking at the mirror image too, and by several samples?
+
+    python benchmarks/answers.py --data hippocampus --data-root FOLDER --work FOLDER --minutes 20 --seeds 0 1
+
+Takes the runs of the default preset and of `unet` that accuracy.py left in the work folder, and lets each answer
+for the test cases in several ways. With several seeds a case's score is first averaged over them. Differences are
+paired: to `unet` with as many views.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from accuracy import score
+from ldseg.data.cases import Case
+from ldseg.data.datasets import DataSet
+from ldseg.evaluation.bootstrap import mean_interval, paired_difference
+from ldseg.inference.predictor import Predictor
+from records import commit, write_result
+from sets import open_set
+
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "unet": ("unet", {"mirror": False}),
+    "unet, mirrored too": ("unet", {"mirror": True}),
+    "ldseg default": ("ldseg", {"samples": 1, "mirror": False}),
+    "ldseg default, mirrored too": ("ldseg", {"samples": 1, "mirror": True}),
+    "ldseg default, 8 samples": ("ldseg", {"samples": 8}),
+}
+"""Row of the table to the model, and how it answers."""
+METRICS = ("dice", "hd95_mm")
+Column = list[float]
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(1)
+    dataset, splits = open_set(arguments.data, arguments.data_root)
+    test = [case for case in dataset.cases if case.name in splits.test]
+    common = {
+        "benchmark": "answers",
+        "data": arguments.data,
+        "split": f"seed 0, {len(splits.part('all').train)} train, {len(test)} test, by subject",
+        "preset": "default",
+        "seed": arguments.seeds,
+        "budget_minutes": arguments.minutes,
+        "cases": len(test),
+        "command": command(arguments),
+        "commit": commit(),
+    }
+    found = {name: answered(arguments, dataset, test, *way) for name, way in WAYS.items()}
+    subjects = [case.subject for case in test]
+    records = [
+        {**common, "model": name, **record}
+        for name, columns in found.items()
+        for record in figures(columns, opponent(found, name), subjects)
+    ]
+    seeds = "+".join(str(seed) for seed in arguments.seeds)
+    name = f"answers-{arguments.data}-{arguments.minutes:g}min-seeds{seeds}"
+    print(write_result(name, {**common, "columns": found, "records": records}))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where accuracy.py keeps its runs")
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    return parser.parse_args()
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """The command without the folders of this machine."""
+    seeds = " ".join(str(seed) for seed in arguments.seeds)
+    words = f"--data {arguments.data} --minutes {arguments.minutes:g} --seeds {seeds}"
+    return f"python benchmarks/answers.py --data-root DATA --work WORK {words}"
+
+
+def answered(
+    arguments: argparse.Namespace, dataset: DataSet, test: list[Case], model: str, way: dict[str, Any]
+) -> dict[str, Column]:
+    """Each metric of each case, and CPU seconds, as means over the seeds."""
+    runs: list[dict[str, Any]] = []
+    for seed in arguments.seeds:
+        run = f"accuracy-{arguments.data}-{model}-default-seed{seed}-{arguments.minutes:g}min"
+        runs.append(score(Predictor.load(arguments.work / run), dataset, test, **way))
+    columns = {metric: per_case(runs, test, metric) for metric in METRICS}
+    return {**columns, "cpu_s": [float(np.mean([run["cpu_s_per_case"] for run in runs]))]}
+
+
+def per_case(runs: list[dict[str, Any]], test: list[Case], metric: str) -> Column:
+    return [
+        float(np.mean([[one[metric] for one in run["cases"][case.name].values()] for run in runs]))
+        for case in test
+    ]
+
+
+def opponent(found: dict[str, dict[str, Column]], name: str) -> dict[str, Column] | None:
+    """`unet`, with as many views; none of its own."""
+    if WAYS[name][0] == "unet":
+        return None
+    return found["unet" if not WAYS[name][1].get("mirror", True) else "unet, mirrored too"]
+
+
+def figures(
+    columns: dict[str, Column], other: dict[str, Column] | None, subjects: list[str]
+) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = [{"metric": "predict_cpu_s", "value": columns["cpu_s"][0]}]
+    for metric in METRICS:
+        low, high = mean_interval(columns[metric], subjects)
+        mean = float(np.mean(columns[metric]))
+        records.append({"metric": f"mean_{metric}", "value": mean, "low": low, "high": high})
+        if other is not None:
+            found = paired_difference(other[metric], columns[metric], subjects)
+            name = f"mean_{metric}_difference"
+            records.append({"metric": name, "value": found.mean, "low": found.low, "high": found.high})
+    return records
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Tables of `answers.py`: the same trained models, answering in several ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markdown_table import Record, commit_of, number, table
+
+_METRICS = {"mean_dice": 4, "mean_hd95_mm": 2}
+
+
+def answers_table(records: Sequence[Record]) -> str:
+    """A row a way, in the order of the records."""
+    rows: dict[str, dict[str, Record]] = {}
+    for record in records:
+        rows.setdefault(record["model"], {})[record["metric"]] = record
+    columns = (
+        "answer",
+        "Dice [95 %]",
+        "minus unet",
+        "HD95 mm [95 %]",
+        "minus unet",
+        "predict, CPU s",
+        "commit",
+    )
+    lines = [
+        (
+            name,
+            *(cell for metric, digits in _METRICS.items() for cell in _pair(found, metric, digits)),
+            number(found, "predict_cpu_s", 2),
+            commit_of(found),
+        )
+        for name, found in rows.items()
+    ]
+    return table(columns, lines)
+
+
+def _pair(found: dict[str, Record], metric: str, digits: int) -> tuple[str, str]:
+    """The mean, and the paired difference, each with its interval."""
+    difference = found.get(f"{metric}_difference")
+    return _spread(found[metric], digits, ""), _spread(difference, digits, "+") if difference else "-"
+
+
+def _spread(record: Record, digits: int, sign: str) -> str:
+    value, low, high = (f"{record[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
