@@ -1,10 +1,11 @@
 """What is gained by looking at the mirror image too, and by several samples?
 
-    python benchmarks/answers.py --data hippocampus --data-root FOLDER --work FOLDER --minutes 20 --seeds 0 1
+    python benchmarks/answers.py --data hippocampus --data-root FOLDER --work FOLDER \\
+        --minutes 20 --seeds 0 1
 
-Takes the runs of the default preset and of `unet` that accuracy.py left in the work folder, and lets each answer
-for the test cases in several ways. With several seeds a case's score is first averaged over them. Differences are
-paired: to `unet` with as many views.
+Takes the runs of the default preset and of `unet` that accuracy.py left in the work folder, and lets each
+answer for the test cases in several ways. With several seeds a case's score is first averaged over them.
+Differences are paired: to `unet` with as many views.
 """
 
 from __future__ import annotations
