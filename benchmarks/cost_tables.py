@@ -20,10 +20,11 @@ _SPEED = {
     "predict, 50 steps, CPU s": ("predict_cpu_s_50_steps", 3),
     "predict, 8 samples of 1 step, CPU s": ("predict_cpu_s_1_step_8_samples", 3),
     "predict, 8 samples of 4 steps, CPU s": ("predict_cpu_s_4_steps_8_samples", 3),
+    "predict, 8 samples by default (8 steps, mirror image too), CPU s": ("predict_cpu_s_posterior", 3),
     "predict, `unet`, CPU s": ("predict_cpu_s_unet", 3),
     "50 steps to 1 step": ("ratio_50_steps_to_1", 2),
     "8 samples of 4 steps to `unet`": ("ratio_8_samples_4_steps_to_unet", 2),
-    "the same without the seven further decodes": (
+    "the same without further decodes": (
         "ratio_8_samples_4_steps_without_further_decodes_to_unet",
         2,
     ),

@@ -144,9 +144,12 @@ def prediction(predictors: dict[str, Predictor], size: Size, repeats: int) -> di
     image = noise_image(size.axes, size.channels, size.shape)
     own, unet, pixel = (predictors[name] for name in ("none", "unet", "pixel_diffusion"))
     calls: dict[str, Callable[[], Any]] = {
-        f"predict_cpu_s_{name}": lambda steps=steps, samples=samples: own(image, steps=steps, samples=samples)
+        f"predict_cpu_s_{name}": lambda steps=steps, samples=samples: own(
+            image, steps=steps, samples=samples, mirror=False
+        )
         for name, (steps, samples) in SAMPLINGS.items()
     }
+    calls["predict_cpu_s_posterior"] = lambda: own(image, samples=8)
     calls["predict_cpu_s_unet"] = lambda: unet(image)
     found = interleaved(calls, repeats)
     steps = {"predict_cpu_s_pixel_diffusion_20_steps": lambda: pixel(image, steps=PIXEL_STEPS, samples=1)}
@@ -203,9 +206,10 @@ def training(plan: Plan, control: str, batch: int, repeats: int, compiled: bool 
 
 
 def ratios(found: dict[str, float]) -> dict[str, float]:
-    """What the targets are about. The seven further decodes are what eight samples of one step cost more."""
+    """What the targets are about. A decode costs a seventh of what eight samples of one step cost more; in
+    several steps there are eight more than one: of seven samples and of the answer of one call."""
     unet = found["predict_cpu_s_unet"]
-    decodes = found["predict_cpu_s_1_step_8_samples"] - found["predict_cpu_s_1_step"]
+    decodes = 8 / 7 * (found["predict_cpu_s_1_step_8_samples"] - found["predict_cpu_s_1_step"])
     thousand = found["predict_cpu_s_pixel_diffusion_20_steps"] * 1000 / PIXEL_STEPS
     return {
         "ratio_8_samples_4_steps_to_unet": found["predict_cpu_s_4_steps_8_samples"] / unet,
