@@ -48,7 +48,7 @@ class Prediction:
     """(1, *S) ids as in the training masks: the likeliest class of the mean probabilities."""
     probabilities: Volume
     """(K, *S) float32, mean over the samples, classes in the plan's order; the answer of one call, where the
-    model has one, counts in it three times as much as all samples together."""
+    model has one, counts in it as much as all samples together."""
     uncertainty: Volume
     """(1, *S) float32, entropy of the mean probabilities in nats, 0 to log K."""
     disagreement: Volume

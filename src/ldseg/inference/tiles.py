@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ldseg.settings import SamplingSettings
 
-ANSWERS_WEIGHT = 0.75
+ANSWERS_WEIGHT = 0.5
 """Share of the answers of one call in the probabilities, beside several samples. Eight samples scatter around
-the mean that such an answer was trained to give."""
+the mean that such an answer was trained to give; on the other hand it is too sure where they differ."""
 
 
 @dataclass(frozen=True)
