@@ -26,6 +26,8 @@ _FEWER = (Blocks(), Blocks(2**16, 2**20), Blocks(1, 1))
 """Blocks to try, largest first; the last is one sample at a time."""
 _MAPS, _FULL_SIZE_MAPS, _MARGIN = 6, 8, 1.25
 """Fitted to the peaks of the default preset on a CPU, 2D and 3D, 1 to 8 samples: none of them is above."""
+_LOADED_LATER = 5 * 10**7
+"""What the process takes besides, once it computes: libraries' own buffers."""
 _UNKNOWN = 10**9
 """Taken for the process as it is where the system does not tell."""
 
@@ -60,7 +62,7 @@ def within(predictor: Predictor, cost: ImageCost, sampling: SamplingSettings, li
     engine = predictor.engine
     if not isinstance(engine, TorchEngine):
         raise InputError("--max-memory needs a model as trained; an exported graph has its tile built in")
-    room = limit_gb * 1e9 - resident_bytes()
+    room = limit_gb * 1e9 - resident_bytes() - _LOADED_LATER
     least = 0.0
     for patch in _patches(predictor.plan.patch, engine.segmenter.image_factor):
         around = cost.held + _window_bytes(predictor, cost, sampling, patch)
@@ -70,7 +72,7 @@ def within(predictor: Predictor, cost: ImageCost, sampling: SamplingSettings, li
                 chosen = replace(engine, limits=blocks)
                 plan = replace(predictor.plan, patch=patch)
                 return Predictor(plan, predictor.settings, chosen, predictor.recalibration)
-    needed = (least + resident_bytes()) / 1e9
+    needed = (least + resident_bytes() + _LOADED_LATER) / 1e9
     raise InputError(
         f"--max-memory is {limit_gb:g}: this image needs about {needed:.1f} GB even in the smallest tiles; "
         "raise it, or ask for fewer samples or maps"

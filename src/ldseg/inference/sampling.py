@@ -91,10 +91,16 @@ class TileSampler:
             yield TileBlock(torch.stack([one.probabilities for one in both]).mean(0), samples)
             return
         for first, axis in enumerate(views(self.mirrored)):
-            view = self._look(x, corner, axis)
-            if self.answers:
-                yield view.answer()
-            yield from view.samples(samples[first :: len(views(self.mirrored))])
+            yield from self._said(x, corner, axis, samples[first :: len(views(self.mirrored))])
+
+    def _said(
+        self, x: Tensor, corner: Sequence[int], axis: int | None, samples: range
+    ) -> Iterator[TileBlock]:
+        """In one view, which is let go of before the next is encoded."""
+        view = self._look(x, corner, axis)
+        if self.answers:
+            yield view.answer()
+        yield from view.samples(samples)
 
     def _look(self, x: Tensor, corner: Sequence[int], axis: int | None) -> _View:
         """Encode the tile x (M, *S), mirrored along `axis`."""
