@@ -58,7 +58,7 @@ def choices(predictor: Predictor, size: int = 300) -> Iterator[Predictor]:
 def test_less_room_means_fewer_samples_at_once_then_smaller_tiles(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
+    monkeypatch.setattr(memory, "taken_bytes", lambda: 0)
     seen: list[tuple[int, int]] = []
     for found in choices(predictor):
         assert isinstance(found.engine, TorchEngine)
@@ -70,7 +70,7 @@ def test_less_room_means_fewer_samples_at_once_then_smaller_tiles(
 
 
 def test_a_limit_that_no_tile_keeps_is_refused(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "resident_bytes", lambda: 10**9)
+    monkeypatch.setattr(memory, "taken_bytes", lambda: 10**9)
     with pytest.raises(InputError, match=r"--max-memory is 0\.9: this image needs about 1\.0 GB"):
         limited(predictor, 0.9e9)
 
@@ -86,7 +86,7 @@ def test_kept_samples_and_larger_images_cost_more(predictor: Predictor) -> None:
 def test_blocks_change_nothing_and_small_tiles_still_cover_the_image(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
+    monkeypatch.setattr(memory, "taken_bytes", lambda: 0)
     usual = predictor(scan(70), samples=3)
     found = list(choices(predictor, size=70))
     few = next(one for one in found if one.engine.limits == Blocks(1, 1))  # type: ignore[attr-defined]

@@ -62,7 +62,8 @@ def within(predictor: Predictor, cost: ImageCost, sampling: SamplingSettings, li
     engine = predictor.engine
     if not isinstance(engine, TorchEngine):
         raise InputError("--max-memory needs a model as trained; an exported graph has its tile built in")
-    room = limit_gb * 1e9 - resident_bytes() - _LOADED_LATER
+    taken = taken_bytes()
+    room = limit_gb * 1e9 - taken
     least = 0.0
     for patch in _patches(predictor.plan.patch, engine.segmenter.image_factor):
         around = cost.held + _window_bytes(predictor, cost, sampling, patch)
@@ -72,11 +73,16 @@ def within(predictor: Predictor, cost: ImageCost, sampling: SamplingSettings, li
                 chosen = replace(engine, limits=blocks)
                 plan = replace(predictor.plan, patch=patch)
                 return Predictor(plan, predictor.settings, chosen, predictor.recalibration)
-    needed = (least + resident_bytes() + _LOADED_LATER) / 1e9
+    needed = (least + taken) / 1e9
     raise InputError(
         f"--max-memory is {limit_gb:g}: this image needs about {needed:.1f} GB even in the smallest tiles; "
         "raise it, or ask for fewer samples or maps"
     )
+
+
+def taken_bytes() -> int:
+    """What this process takes before the first tile."""
+    return resident_bytes() + _LOADED_LATER
 
 
 def resident_bytes() -> int:
