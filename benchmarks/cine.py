@@ -20,7 +20,7 @@ import torch
 from matplotlib.figure import Figure
 
 from ldseg.data.cases import Case, DataSet
-from ldseg.data.datasets import load_image
+from ldseg.data.datasets import load_image, load_labels
 from ldseg.data.formats import write_volume
 from ldseg.data.volumes import Volume
 from ldseg.evaluation.folders import EvaluationOptions, evaluate_folders
@@ -50,7 +50,8 @@ def main() -> None:
         default_settings, cpu_minutes=arguments.minutes, seed=arguments.seed, model=arguments.model
     )
     steps = train_without(dataset, test, chosen, run, WATCHED).steps
-    scores = predict_and_score(arguments, dataset, left_out, run)
+    predicted = predict_all(arguments, dataset, left_out, run)
+    scores = score(arguments, run)
     found = to_json(scores)
     whole = scores.subject_cycles()[arguments.patient][STRUCTURE]
     figures = {
@@ -58,6 +59,7 @@ def main() -> None:
         "mean_hd95_mm": found["mean"][STRUCTURE]["hd95_mm"],
         "neighbour_dice": whole.neighbour_dice,
         **whole.ejection_fractions(),
+        **phase_dice(dataset, left_out, predicted),
         "roughness": roughness(whole.area_mm2),
         "training_steps": steps,
     }
@@ -90,10 +92,10 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def predict_and_score(
+def predict_all(
     arguments: argparse.Namespace, dataset: DataSet, left_out: list[Case], run: Path
-) -> Scores:
-    """As `ldseg evaluate` scores what `ldseg predict` writes."""
+) -> dict[str, Volume]:
+    """Into a folder of the run; and the picture of one slice."""
     predictor, out = Predictor.load(run), run / "predictions"
     out.mkdir(exist_ok=True)
     found: dict[str, Volume] = {}
@@ -102,9 +104,29 @@ def predict_and_score(
         write_volume(out / f"{case.name}.nii.gz", found[case.name])
     largest = max(found, key=lambda name: int((found[name].array > 0).sum()))
     draw(found[largest].array[0] > 0, RESULTS / f"cine-{arguments.patient}-{arguments.model}.png")
+    return found
+
+
+def score(arguments: argparse.Namespace, run: Path) -> Scores:
+    """As `ldseg evaluate` scores what `ldseg predict` writes."""
     chosen = SETS[SET]
     options = EvaluationOptions(partial=True, data=chosen.options)
-    return evaluate_folders(out, arguments.data_root / chosen.folder, options)
+    return evaluate_folders(run / "predictions", arguments.data_root / chosen.folder, options)
+
+
+def phase_dice(dataset: DataSet, cases: list[Case], predicted: dict[str, Volume]) -> dict[str, float]:
+    """Dice of the cavity, all slices together, in the labelled phase in which it is largest and in the one in
+    which it is smallest."""
+    found: dict[int, np.ndarray] = {}
+    for case in cases:
+        truth, answer = load_labels(dataset, case)[0].array[0], predicted[case.name].array[0] > 0
+        for frame, (mask, said) in enumerate(zip(truth, answer, strict=True)):
+            if (mask != dataset.ignore_id).all():
+                sizes = [(mask > 0).sum(), said.sum(), ((mask > 0) & said).sum()]
+                found[frame] = found.get(frame, np.zeros(3)) + np.array(sizes, float)
+    ordered = sorted(found.values(), key=lambda sizes: sizes[0])
+    dice = [float(2 * both / max(1.0, mine + theirs)) for theirs, mine, both in (ordered[-1], ordered[0])]
+    return {"dice_largest_phase": dice[0], "dice_smallest_phase": dice[1]}
 
 
 def roughness(areas: tuple[float, ...]) -> float:

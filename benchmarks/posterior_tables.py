@@ -20,6 +20,8 @@ _RATERS = {
 }
 _CINE = {
     "Dice": ("mean_dice", 3),
+    "of the phase with the largest cavity": ("dice_largest_phase", 3),
+    "with the smallest": ("dice_smallest_phase", 3),
     "HD95 mm": ("mean_hd95_mm", 2),
     "Dice of neighbouring frames": ("neighbour_dice", 3),
     "ejection fraction": ("ejection_fraction", 3),
