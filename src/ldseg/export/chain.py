@@ -5,7 +5,7 @@ B cases; N samples; M image channels; C latent channels; D fresh draws; K classe
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,25 +41,31 @@ class PatchChain(nn.Module):
     def forward(
         self, image: Tensor, noise: Tensor | None = None, fresh_noise: Tensor | None = None
     ) -> Tensor:
-        answers: list[Tensor] = []
-        drawn: list[list[Tensor]] = []
-        apart = len(self.views) if self.samples > 1 else 1
-        for view, axis in enumerate(self.views):
-            conditioning = self.segmenter.condition(flipped(image, axis))
-            mine = slice(view % apart, None, apart)
-            start, fresh = (None if n is None else flipped(n[:, mine], axis) for n in (noise, fresh_noise))
-            latents = self._latents(image, conditioning, start, fresh)
-            if self.answers and noise is not None:
-                first = flipped(noise[:, 0], axis)
-                z = self._draw(conditioning, first, _ONE_CALL, _nothing)
-                answers.append(self._decode(z, conditioning, axis))
-            # Sample by sample, so that the image's fine features are never repeated.
-            drawn.append([self._decode(z, conditioning, axis) for z in latents])
-        if apart == 1:
-            samples = [torch.stack(same).mean(0) for same in zip(*drawn, strict=True)]
+        seen = [self._look(view, image, noise, fresh_noise) for view in range(len(self.views))]
+        answers = [answer for view in seen for answer in view.answers]
+        if self.samples == 1:
+            samples = [torch.stack([view.samples[0] for view in seen]).mean(0)]
         else:
-            samples = [drawn[sample % apart][sample // apart] for sample in range(self.samples)]
+            each = len(self.views)
+            samples = [seen[sample % each].samples[sample // each] for sample in range(self.samples)]
         return torch.stack([*answers, *samples], 1)
+
+    def _look(self, view: int, image: Tensor, noise: Tensor | None, fresh_noise: Tensor | None) -> _Seen:
+        """Each view has every second of several samples, and a single one too."""
+        axis = self.views[view]
+        conditioning = self.segmenter.condition(flipped(image, axis))
+        if noise is None:
+            nothing = image.new_zeros(image.shape[0], *self.segmenter.start_shape(tuple(image.shape[2:])))
+            return _Seen([], [self._decode(nothing, conditioning, axis)])
+        mine = slice(view, None, len(self.views)) if self.samples > 1 else slice(None)
+        start = flipped(noise[:, mine], axis)
+        fresh = None if fresh_noise is None else flipped(fresh_noise[:, mine], axis)
+        # Sample by sample, so that the image's fine features are never repeated.
+        samples = [self._decode(z, conditioning, axis) for z in self._latents(conditioning, start, fresh)]
+        if self.answers == 0:
+            return _Seen([], samples)
+        answer = self._draw(conditioning, flipped(noise[:, 0], axis), _ONE_CALL, _nothing)
+        return _Seen([self._decode(answer, conditioning, axis)], samples)
 
     def mean(self, maps: Tensor) -> Tensor:
         """Of what `forward` gives, over the samples and, beside several, the answers: (B, K, *S)."""
@@ -68,12 +74,8 @@ class PatchChain(nn.Module):
             return mean
         return mean.lerp(maps[:, : self.answers].mean(1), ANSWERS_WEIGHT)
 
-    def _latents(
-        self, image: Tensor, conditioning: Conditioning, noise: Tensor | None, fresh_noise: Tensor | None
-    ) -> list[Tensor]:
+    def _latents(self, conditioning: Conditioning, noise: Tensor, fresh_noise: Tensor | None) -> list[Tensor]:
         """Clean latents (B, C, *S / f) of each sample."""
-        if noise is None:
-            return [image.new_zeros(image.shape[0], *self.segmenter.start_shape(tuple(image.shape[2:])))]
         samples = noise.shape[1]
         draws = iter(()) if fresh_noise is None else iter(fresh_noise.flatten(0, 1).unbind(1))
         repeated = _repeated(conditioning, samples)
@@ -89,6 +91,13 @@ class PatchChain(nn.Module):
         # The samplers' type for times is a tensor; what they do with one works here too.
         known = cast(Tensor, KnownTimes(torch.tensor(t, device=start.device) for t in times))
         return self.segmenter.draw(conditioning, start, known, self.sampler, fresh)
+
+
+class _Seen(NamedTuple):
+    """Probabilities (B, K, *S) of what one view says."""
+
+    answers: list[Tensor]
+    samples: list[Tensor]
 
 
 def _nothing() -> Tensor:
