@@ -152,6 +152,19 @@ def test_beside_several_samples_the_answer_of_one_call_counts_in_the_probabiliti
     np.testing.assert_array_equal(both.frequencies.array, samples.frequencies.array)
 
 
+def spied_starts(predictor: Predictor) -> list[Tensor]:
+    """Grows by the starting noise of each draw."""
+    starts: list[Tensor] = []
+    draw = predictor.segmenter.draw
+
+    def spy(conditioning, start, *rest):  # type: ignore[no-untyped-def]
+        starts.append(start)
+        return draw(conditioning, start, *rest)
+
+    predictor.segmenter.draw = spy  # type: ignore[method-assign]
+    return starts
+
+
 def mirroring(predictor: Predictor) -> Predictor:
     """The same, where training mirrored left and right."""
     predictor.plan = replace(predictor.plan, mirror_axes=(0, 1))
@@ -187,14 +200,7 @@ def test_every_second_sample_is_drawn_on_the_mirror_image(
 
 def test_noise_belongs_to_places_in_both_views(make_model: MakeModel) -> None:
     predictor = mirroring(loaded(make_model()))
-    starts: list[Tensor] = []
-    draw = predictor.segmenter.draw
-
-    def spy(conditioning, start, *rest):  # type: ignore[no-untyped-def]
-        starts.append(start)
-        return draw(conditioning, start, *rest)
-
-    predictor.segmenter.draw = spy  # type: ignore[method-assign]
+    starts = spied_starts(predictor)
     predictor(image("yx", (16, 16)), steps=1, samples=1, mirror=True)
     assert torch.equal(starts[0].flip(-1), starts[1])
 
@@ -232,14 +238,7 @@ def test_a_deterministic_control_answers_once(make_model: MakeModel) -> None:
 def test_noise_agrees_between_tiles_and_follows_the_image(make_model: MakeModel) -> None:
     """An image cut to a smaller one keeps the noise of the corner it still has."""
     predictor = loaded(make_model())
-    starts: list[Tensor] = []
-    draw = predictor.segmenter.draw
-
-    def spy(conditioning, start, *rest):  # type: ignore[no-untyped-def]
-        starts.append(start)
-        return draw(conditioning, start, *rest)
-
-    predictor.segmenter.draw = spy  # type: ignore[method-assign]
+    starts = spied_starts(predictor)
     predictor(image("yx", (16, 24)))
     assert len(starts) == 2
     assert torch.equal(starts[0][..., 2:], starts[1][..., :2])
