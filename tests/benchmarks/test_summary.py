@@ -27,7 +27,7 @@ Words between.
 <!-- raters:begin --><!-- raters:end --><!-- cine:begin --><!-- cine:end -->
 <!-- torture:begin --><!-- torture:end --><!-- speed:begin --><!-- speed:end -->
 <!-- memory:begin --><!-- memory:end --><!-- zoo:begin --><!-- zoo:end -->
-<!-- calibration:begin --><!-- calibration:end -->
+<!-- calibration:begin --><!-- calibration:end --><!-- answers:begin --><!-- answers:end -->
 
 Words below.
 """
@@ -336,3 +336,30 @@ def test_memory_against_size_is_a_table_a_line_and_a_plot(summary: ModuleType, f
     assert "| volume 200x100x100 | 0.50 | 2 |" in readme
     assert "a straight line explains 1.0000" in readme
     assert (folder / "cost.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ways_of_answering_are_rows_with_their_difference_to_the_control(
+    summary: ModuleType, folder: Path
+) -> None:
+    header = dict.fromkeys(summary.KEYS) | {
+        "benchmark": "answers",
+        "data": "usgra",
+        "budget_minutes": 12,
+        "commit": "abc1234",
+    }
+    score = {"value": 0.7, "low": 0.6, "high": 0.8}
+    made = [
+        {**header, "model": model, "metric": metric, **score}
+        for model in ("unet", "ldseg default, mirrored too")
+        for metric in ("mean_dice", "mean_hd95_mm", "predict_cpu_s")
+    ]
+    difference = {"metric": "mean_dice_difference", "value": -0.02, "low": -0.03, "high": 0.01}
+    made.append({**header, "model": "ldseg default, mirrored too", **difference})
+    result = {"benchmark": "answers", "records": made}
+    (folder / "results" / "answers-usgra.json").write_text(json.dumps(result))
+    make(summary, folder)
+    readme = (folder / "README.md").read_text()
+    hd95 = "0.70 [0.60, 0.80] | - | 0.70 | abc1234 |"
+    assert f"| unet | 0.7000 [0.6000, 0.8000] | - | {hd95}" in readme
+    ours = "0.7000 [0.6000, 0.8000] | -0.0200 [-0.0300, +0.0100]"
+    assert f"| ldseg default, mirrored too | {ours} | {hd95}" in readme
