@@ -48,7 +48,7 @@ class Slab:
     mean: Tensor
     """Mean probabilities of samples and answer (K, *R)."""
     entropy: Tensor
-    """Mean entropy of the single samples and the answer, (1, *R), in nats."""
+    """Mean entropy of the single samples and the answer, (1, *R), in nats; 0 of one sample."""
     frequencies: Tensor
     """Share of the samples that decide for each structure, (K - 1, *R); broken where tiles disagree."""
     samples: Tensor
@@ -81,7 +81,8 @@ class Posterior:
         region, probabilities = self._within(tile), block.probabilities
         share = tile.share * (self._weight if block.samples else self._answer_weight)
         self._mean[(slice(None), *region)] += share * probabilities.sum(0).cpu()
-        self._entropy[(0, *region)] += share * entropy(probabilities, 1).sum(0).cpu()
+        if self._samples > 1:  # one sample disagrees with nothing
+            self._entropy[(0, *region)] += share * entropy(probabilities, 1).sum(0).cpu()
         if block.samples:
             self._count(tile, region, block)
 
