@@ -14,7 +14,7 @@ from ldseg.planning.plan import ChannelPlan
 _FLAT = 1e-6
 """A deviation below this share of the largest intensity is rounding, not content."""
 _SLAB = 2**16
-"""Voxels of a slab, about: few enough for the processor's cache, enough to make little of each call's own cost."""
+"""Voxels of a slab, about: few enough for the processor's cache, enough to make a call worth its cost."""
 
 
 @dataclass(frozen=True)
