@@ -198,3 +198,21 @@ def test_the_denoisers_cells_hold_the_latent(plan: Plan) -> None:
     denoiser = build(plan, "default").denoiser
     z = torch.randn(2, *build(plan, "default").start_shape(plan.patch))
     assert torch.equal(denoiser.unfold(denoiser.fold(z)), z)
+
+
+def test_unlabelled_cells_are_nothing_that_the_denoiser_aims_at(plan: Plan) -> None:
+    """With every voxel unlabelled but one cell, the latent term is of that cell."""
+    model = build(plan, "default")
+    x, y = batch_of(plan)
+    loss = PRESETS["default"](plan).loss
+
+    def latent(labels: Tensor) -> float:
+        return model.loss(x, labels, loss, torch.Generator().manual_seed(0)).parts["latent"].item()
+
+    assert latent(torch.full_like(y, -1)) == 0
+    cell = tuple(slice(0, f) for f in model.latent_factor)
+    alone = torch.full_like(y, -1)
+    alone[(slice(None), *cell)] = y[(slice(None), *cell)]
+    assert latent(alone) > 0
+    alone[(slice(None), *(0 for _ in cell))] = -1
+    assert latent(alone) == 0

@@ -69,3 +69,19 @@ def test_uneven_axes_are_not_made_coarse(axes: str, spacing: tuple[float, ...]) 
     image = noise(16, 16, 16)
     found = augmented(axes, spacing, image, replace(STILL, coarse_probability=1.0))
     torch.testing.assert_close(found, image)
+
+
+def test_a_film_with_unlabelled_frames_begins_anywhere_and_keeps_its_labels() -> None:
+    still = make_augment(plan("tyx"), STILL)
+    image = torch.arange(8.0)[:, None, None].expand(8, 16, 16)[None].contiguous()
+    labels = torch.full((8, 16, 16), -1)
+    labels[3] = 1
+    begun: set[int] = set()
+    for seed in range(40):
+        moved, said = still(image, labels, seed)
+        (frame,) = (said >= 0).flatten(1).all(1).nonzero().flatten().tolist()
+        assert float(moved[0, frame].mean()) == pytest.approx(3)
+        begun.add(frame)
+    assert len(begun) > 5
+    whole = torch.zeros(8, 16, 16, dtype=torch.long)
+    assert all(torch.equal(still(image, whole, seed)[0], image) for seed in range(5))

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ldseg.diffusion.parameterisation import PARAMETERISATIONS, implied_noise
 from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, ignore
 from ldseg.diffusion.schedule import add_noise, draw_times, expand_to, make_schedule
-from ldseg.model.blocks import Readout, once
+from ldseg.model.blocks import Readout, once, space_to_depth
 from ldseg.model.denoiser import Denoiser
 from ldseg.model.full_denoiser import FullDenoiser
 from ldseg.model.image_encoder import Conditioning, ImageEncoder
@@ -84,7 +83,8 @@ class LDSeg(Segmenter):
         noised = self._noise(aim, 1 + settings.latent_draws, generator)
         embedding = conditioning.embedding.repeat(1 + settings.latent_draws, *(1,) * (aim.ndim - 1))
         prediction, decodable = self._predict(noised, embedding)
-        latent = functional.mse_loss(prediction, self.reading.target(noised.aim, noised.noise, noised.a))
+        target = self.reading.target(noised.aim, noised.noise, noised.a)
+        latent = self._latent_error(prediction, target, y)
 
         z, a = noised.z[:cases], noised.a[:cases]
         clean = self.reading.clean(decodable[:cases], z, a)
@@ -102,6 +102,13 @@ class LDSeg(Segmenter):
             parts["reconstruction"] = segmentation_loss(logits[cases:], y[: len(alone)], settings.dice)
             total = total + settings.reconstruction * parts["reconstruction"]
         return Losses(total, {name: part.detach() for name, part in parts.items()})
+
+    def _latent_error(self, prediction: Tensor, target: Tensor, y: Tensor) -> Tensor:
+        """Mean squared error, of all draws (draws * B, C, *S / f), over the cells whose voxels are all
+        labelled: of the others the label encoder knows nothing to aim at."""
+        error = (prediction - target).square().mean(1, keepdim=True).unflatten(0, (-1, len(y)))
+        labelled = space_to_depth((y >= 0)[:, None], self.latent_factor).all(1, keepdim=True)
+        return (error * labelled).sum() / (labelled.sum() * len(error)).clamp_min(1)
 
     def _aim(self, y: Tensor, settings: LossSettings) -> Tensor:
         """The latents that the denoiser learns to find."""

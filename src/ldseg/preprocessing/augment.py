@@ -40,16 +40,28 @@ _FILLING = ("border", "zeros")
 
 
 def make_augment(plan: Plan, settings: AugmentSettings) -> Augment:
-    """The augmentation that the plan's axes allow: no flip, shift or rotation along time."""
+    """The augmentation that the plan's axes allow: no flip or rotation along time."""
     spatial = [*_flips(plan, settings), *_elastic(plan, settings), _affine(plan, settings)]
     pipeline = Compose([*spatial, *_blur(plan, settings), *_coarse(plan, settings), *_intensity(settings)])
 
     def augment(image: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        if "t" in plan.axes:
+            image, labels = _begun_anywhere(image, labels, plan.axes.index("t"), seed)
         pipeline.set_random_state(seed=seed % 2**32)
         data: Any = pipeline({"image": image, "label": (labels + 1)[None].float()})
         return _plain(data["image"]), _plain(data["label"])[0].round().long() - 1
 
     return augment
+
+
+def _begun_anywhere(image: Tensor, labels: Tensor, axis: int, seed: int) -> tuple[Tensor, Tensor]:
+    """A film of which some frames are unlabelled, as a cycle that begins at any of them: where all films are
+    labelled in the same frames, a network would learn to segment at these places in time and no others."""
+    labelled = (labels >= 0).movedim(axis, 0).flatten(1).any(1)
+    if bool(labelled.all()):
+        return image, labels
+    frames = int(torch.randint(len(labelled), (), generator=torch.Generator().manual_seed(seed % 2**63)))
+    return image.roll(frames, 1 + axis), labels.roll(frames, axis)
 
 
 def _plain(value: Tensor) -> Tensor:
