@@ -29,7 +29,7 @@ from ldseg.planning.plan import PlanSettings, make_plan
 from ldseg.preprocessing.prepare import prepare_labels
 from ldseg.presets import PRESETS
 from records import commit, peak_memory_gb, write_result
-from sets import open_set
+from sets import open_set, set_aside
 from trainings import command_of, run_name, run_parser, train_or_go_on, with_model
 
 STEPS = (1, 2, 5, 15, 50)
@@ -44,7 +44,7 @@ def main() -> None:
     dataset, splits = open_set(arguments.data, arguments.data_root)
     training = train_model(arguments, dataset, splits, run)
     predictor = Predictor.load(run)
-    test = [case for case in dataset.cases if case.name in splits.test]
+    test, split = set_aside(dataset, splits)
     deterministic = not predictor.segmenter.stochastic
     own = score(predictor, dataset, test)
     by_steps = (
@@ -55,7 +55,7 @@ def main() -> None:
     result = {
         "benchmark": "accuracy",
         "data": arguments.data,
-        "split": f"seed 0, {len(splits.part('all').train)} train, {len(test)} test, by subject",
+        "split": split,
         "model": arguments.model,
         "preset": arguments.preset,
         "seed": arguments.seed,

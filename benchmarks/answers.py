@@ -23,7 +23,8 @@ from ldseg.data.datasets import DataSet
 from ldseg.evaluation.bootstrap import mean_interval, paired_difference
 from ldseg.inference.predictor import Predictor
 from records import commit, write_result
-from sets import open_set
+from sets import open_set, set_aside
+from trainings import command_of, run_name
 
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "unet": ("unet", {"mirror": False}),
@@ -41,16 +42,16 @@ def main() -> None:
     arguments = parse()
     torch.set_num_threads(1)
     dataset, splits = open_set(arguments.data, arguments.data_root)
-    test = [case for case in dataset.cases if case.name in splits.test]
+    test, split = set_aside(dataset, splits)
     common = {
         "benchmark": "answers",
         "data": arguments.data,
-        "split": f"seed 0, {len(splits.part('all').train)} train, {len(test)} test, by subject",
+        "split": split,
         "preset": "default",
         "seed": arguments.seeds,
         "budget_minutes": arguments.minutes,
         "cases": len(test),
-        "command": command(arguments),
+        "command": command_of("answers.py", arguments),
         "commit": commit(),
     }
     found = {name: answered(arguments, dataset, test, *way) for name, way in WAYS.items()}
@@ -75,21 +76,15 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def command(arguments: argparse.Namespace) -> str:
-    """The command without the folders of this machine."""
-    seeds = " ".join(str(seed) for seed in arguments.seeds)
-    words = f"--data {arguments.data} --minutes {arguments.minutes:g} --seeds {seeds}"
-    return f"python benchmarks/answers.py --data-root DATA --work WORK {words}"
-
-
 def answered(
     arguments: argparse.Namespace, dataset: DataSet, test: list[Case], model: str, way: dict[str, Any]
 ) -> dict[str, Column]:
     """Each metric of each case, and CPU seconds, as means over the seeds."""
     runs: list[dict[str, Any]] = []
     for seed in arguments.seeds:
-        run = f"accuracy-{arguments.data}-{model}-default-seed{seed}-{arguments.minutes:g}min"
-        runs.append(score(Predictor.load(arguments.work / run), dataset, test, **way))
+        chosen = argparse.Namespace(**vars(arguments), model=model, preset="default", seed=seed)
+        predictor = Predictor.load(arguments.work / f"accuracy-{run_name(chosen)}")
+        runs.append(score(predictor, dataset, test, **way))
     columns = {metric: per_case(runs, test, metric) for metric in METRICS}
     return {**columns, "cpu_s": [float(np.mean([run["cpu_s_per_case"] for run in runs]))]}
 

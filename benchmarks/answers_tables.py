@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from markdown_table import Record, commit_of, number, table
+from markdown_table import Record, commit_of, number, spread, table
 
 _METRICS = {"mean_dice": 4, "mean_hd95_mm": 2}
 
@@ -38,9 +38,4 @@ def answers_table(records: Sequence[Record]) -> str:
 def _pair(found: dict[str, Record], metric: str, digits: int) -> tuple[str, str]:
     """The mean, and the paired difference, each with its interval."""
     difference = found.get(f"{metric}_difference")
-    return _spread(found[metric], digits, ""), _spread(difference, digits, "+") if difference else "-"
-
-
-def _spread(record: Record, digits: int, sign: str) -> str:
-    value, low, high = (f"{record[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+    return spread(found[metric], digits), spread(difference, digits, "+") if difference else "-"

@@ -27,7 +27,7 @@ from ldseg.inference.predictor import Predictor
 from ldseg.inference.recalibration import UNCHANGED, Recalibration
 from ldseg.records import to_json
 from records import commit, peak_memory_gb, write_result
-from sets import open_set
+from sets import open_set, set_aside
 from trainings import command_of, run_name, run_parser
 
 
@@ -37,11 +37,11 @@ def main() -> None:
     name = run_name(arguments)
     predictor = Predictor.load(arguments.work / f"accuracy-{name}", "cpu")
     dataset, splits = open_set(arguments.data, arguments.data_root)
-    test = [case for case in dataset.cases if case.name in splits.test]
+    test, split = set_aside(dataset, splits)
     result = {
         "benchmark": "calibration",
         "data": arguments.data,
-        "split": f"seed 0, {len(splits.part('all').train)} train, {len(test)} test, by subject",
+        "split": split,
         "model": arguments.model,
         "preset": arguments.preset,
         "seed": arguments.seed,

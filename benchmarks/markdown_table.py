@@ -21,6 +21,12 @@ def number(found: dict[str, Record], metric: str, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def spread(record: Record, digits: int, sign: str = "") -> str:
+    """Value [low, high]."""
+    value, low, high = (f"{record[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
 def commit_of(found: dict[str, Record]) -> str:
     """Of figures that one run gave."""
     return str(next(iter(found.values()))["commit"])

@@ -27,7 +27,7 @@ from ldseg.data.datasets import DataSet, load_image, load_labels
 from ldseg.data.formats import read_volume, write_volume
 from ldseg.data.volumes import Volume
 from records import commit, write_result
-from sets import open_set
+from sets import open_set, set_aside
 
 NUMBER = 900
 NAME = f"Dataset{NUMBER}_benchmark"
@@ -39,7 +39,7 @@ def main() -> None:
     name = f"accuracy-{arguments.data}-nnunet-default-seed{arguments.seed}-{arguments.minutes:g}min"
     dataset, splits = open_set(arguments.data, arguments.data_root)
     names = splits.part("all").train
-    test = [case for case in dataset.cases if case.name in splits.test]
+    test, split = set_aside(dataset, splits)
     tool = Tool(arguments.nnunet / "bin", arguments.work / name)
     configuration = "3d_fullres" if dataset.axes == "zyx" else "2d"
     if not (tool.work / "prepared").is_file():
@@ -54,7 +54,7 @@ def main() -> None:
     result = {
         "benchmark": "accuracy",
         "data": arguments.data,
-        "split": f"seed 0, {len(names)} train, {len(test)} test, by subject",
+        "split": split,
         "model": "nnunet",
         "preset": "default",
         "seed": arguments.seed,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import mean
 
 from ldseg.presets import PRESETS
-from markdown_table import Record, table
-from tables import by_model, by_set, seed_count, spread
+from markdown_table import Record, spread, table
+from tables import by_model, by_set, seed_count
 
 _COLUMNS = (
     "model",

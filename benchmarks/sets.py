@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ldseg.data.cases import Case
 from ldseg.data.datasets import DataOptions, DataSet, open_dataset
 from ldseg.data.splits import Splits, make_splits
 
@@ -44,3 +45,9 @@ def open_set(name: str, root: Path) -> tuple[DataSet, Splits]:
     chosen = SETS[name]
     dataset = open_dataset(root / chosen.folder, chosen.options)
     return dataset, make_splits(dataset.cases, SPLIT_SEED, test_fraction=TEST_FRACTION)
+
+
+def set_aside(dataset: DataSet, splits: Splits) -> tuple[list[Case], str]:
+    """The cases for testing, and the split in words."""
+    test = [case for case in dataset.cases if case.name in splits.test]
+    return test, f"seed {SPLIT_SEED}, {len(splits.part('all').train)} train, {len(test)} test, by subject"

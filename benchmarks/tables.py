@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from answers_tables import answers_table
 from calibration_tables import calibration_tables
 from cost_tables import memory_tables, speed_tables
-from markdown_table import Record, commit_of, number, table
+from markdown_table import Record, commit_of, number, spread, table
 from plots import shown
 from posterior_tables import cine_tables, raters_tables
 from runs import name_of
@@ -238,12 +238,6 @@ def share_of_control(records: Sequence[Record]) -> str:
 
 def seed_count(record: Record) -> int:
     return len(record["seed"]) if isinstance(record["seed"], list) else 1
-
-
-def spread(record: Record, digits: int, sign: str = "") -> str:
-    """Value [low, high]."""
-    value, low, high = (f"{record[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
 
 
 def _place(name: str) -> int:

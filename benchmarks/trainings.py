@@ -48,8 +48,12 @@ def run_name(arguments: argparse.Namespace) -> str:
 def command_of(script: str, arguments: argparse.Namespace) -> str:
     """The command without the folders of this machine."""
     given = {k: v for k, v in vars(arguments).items() if k not in ("data_root", "work") and v is not None}
-    words = " ".join(f"--{name} {value}" for name, value in given.items())
+    words = " ".join(f"--{name} {_words(value)}" for name, value in given.items())
     return f"python benchmarks/{script} --data-root DATA --work WORK {words}"
+
+
+def _words(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def default_settings(plan: Plan, cpu_minutes: float, seed: int, model: str = "ldseg") -> RunSettings:

@@ -310,10 +310,12 @@ class RunSettings:
         steps: int | None = None,
         samples: int | None = None,
         mirror: bool | None = None,
+        stochastic: bool = True,
     ) -> SamplingSettings:
-        """What is given here, the rest as this model answers best with that many samples."""
+        """What is given here, the rest as this model answers best with that many samples; a model that is not
+        `stochastic` as for one, for all would be equal."""
         number = self.sampling.samples if samples is None else samples
-        own = self.posterior if number > 1 else self.sampling
+        own = self.posterior if number > 1 and stochastic else self.sampling
         return SamplingSettings(
             own.sampler if sampler is None else sampler,
             own.steps if steps is None else steps,

@@ -144,6 +144,14 @@ def test_an_export_is_recalibrated_as_its_model_is(make_model: MakeModel, tmp_pa
     assert found.volumes["left"].high == pytest.approx(wanted.volumes["left"].high)
 
 
+def test_several_samples_of_a_deterministic_model_are_exported_as_its_single_answer(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    folder = make_model(control="unet")
+    sampling = export_onnx(folder, tmp_path / "onnx", samples=6).contract.sampling
+    assert sampling == Predictor.load(folder, "cpu").sampling()
+
+
 @pytest.mark.parametrize("axes", ["yx", "zyx"])
 def test_a_batch_is_its_cases(make_export, axes: str) -> None:  # type: ignore[no-untyped-def]
     made = make_export(axes, "none", steps=2, samples=2)

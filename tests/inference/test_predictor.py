@@ -183,6 +183,13 @@ def test_a_single_answer_is_the_mean_of_the_image_and_of_its_mirror_image(make_m
     assert np.abs(views[0] - views[1]).max() > 0.01
 
 
+def test_several_samples_of_a_deterministic_model_are_its_single_answer(make_model: MakeModel) -> None:
+    """Not the mean of two views, which several samples of others are drawn from."""
+    predictor, volume = mirroring(loaded(make_model(control="unet"))), image("yx", (16, 16))
+    assert predictor.settings.posterior.mirror
+    assert same(predictor(volume, samples=6), predictor(volume))
+
+
 @pytest.mark.parametrize("shape", [(16, 16), (16, 27)])
 def test_every_second_sample_is_drawn_on_the_mirror_image(
     make_model: MakeModel, shape: tuple[int, ...]

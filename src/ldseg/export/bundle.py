@@ -54,7 +54,7 @@ def export_bundle(
     """
     folder = Path(folder)
     model = load_model(folder, torch.device("cpu"))
-    sampling = model.settings.sampling_of(sampler, steps, samples, mirror)
+    sampling = model.settings.sampling_of(sampler, steps, samples, mirror, model.segmenter.stochastic)
     check_sampling(sampling)
     card = (folder / CARD_FILE).read_text(encoding="utf-8") if (folder / CARD_FILE).is_file() else ""
     with whole_folder(Path(out)) as staged:

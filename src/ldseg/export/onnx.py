@@ -78,7 +78,7 @@ def export_onnx(
     for library in ("onnx", "onnxscript", "onnxruntime"):
         require(library)
     model = load_model(Path(folder), _CPU)
-    sampling = model.settings.sampling_of(sampler, steps, samples, mirror)
+    sampling = model.settings.sampling_of(sampler, steps, samples, mirror, model.segmenter.stochastic)
     check_sampling(sampling)
     if not model.segmenter.stochastic:
         sampling = replace(sampling, samples=1)

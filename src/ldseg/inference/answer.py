@@ -15,7 +15,15 @@ import torch
 from numpy.typing import NDArray
 
 from ldseg.data.volumes import Volume
-from ldseg.inference.posterior import Confidence, Posterior, Slab, VolumeEstimate, entropy, estimate_volumes
+from ldseg.inference.posterior import (
+    Confidence,
+    Posterior,
+    Slab,
+    VolumeEstimate,
+    entropy,
+    estimate_volumes,
+    likeliest,
+)
 from ldseg.inference.recalibration import Recalibration, widened, with_temperature
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.orient import to_canonical
@@ -128,8 +136,8 @@ class Answer:
 
 
 def _likeliest(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Classes (*R) of probabilities (K, *R), the first of equals; NumPy's argmax takes far longer."""
-    return torch.from_numpy(probabilities).max(0).indices.numpy()
+    """Classes (*R) of probabilities (K, *R)."""
+    return likeliest(torch.from_numpy(probabilities), 0).numpy()
 
 
 def _entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -98,6 +98,11 @@ class OnnxEngine:
         """f."""
         return self.contract.latent_factor
 
+    @property
+    def stochastic(self) -> bool:
+        """As the exported model is."""
+        return self.contract.stochastic
+
     def possible(self, sampling: SamplingSettings) -> SamplingSettings:
         """The contract's sampler and steps with any number of samples; one of a deterministic model.
 
@@ -105,7 +110,7 @@ class OnnxEngine:
             InputError: another sampler or number of steps is asked for.
         """
         fixed = self.contract.sampling
-        if not self.contract.stochastic:
+        if not self.stochastic:
             return replace(fixed, samples=1)
         for name in ("sampler", "steps", "mirror"):
             wanted, made = getattr(sampling, name), getattr(fixed, name)

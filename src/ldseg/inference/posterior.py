@@ -76,8 +76,8 @@ class Posterior:
         self._total = torch.zeros(classes - 1, dtype=torch.float64)
 
     def add(self, tile: Tile, block: TileBlock) -> None:
-        """Take what samples, or an answer of one call, say of a tile. In volumes,
-        frequencies and agreement answers do not count."""
+        """Take what samples, or an answer of one call, say of a tile. An answer counts in the mean and in its
+        entropy, not in volumes, frequencies and agreement."""
         region, probabilities = self._within(tile), block.probabilities
         share = tile.share * (self._weight if block.samples else self._answer_weight)
         self._mean[(slice(None), *region)] += share * probabilities.sum(0).cpu()
@@ -88,7 +88,7 @@ class Posterior:
 
     def _count(self, tile: Tile, region: tuple[slice, ...], block: TileBlock) -> None:
         """What samples decide for."""
-        labels = block.probabilities.max(1).indices.cpu()  # twelve times as fast as argmax on a CPU
+        labels = likeliest(block.probabilities, 1).cpu()
         for k in range(1, len(self._mean)):
             self._votes[(k - 1, *region)] += tile.share * (labels == k).sum(0)
         inside = self._inside(tile)
@@ -169,6 +169,11 @@ def _forget(sums: Tensor, axis: int, planes: int) -> None:
 def entropy(probabilities: Tensor, axis: int) -> Tensor:
     """Shannon entropy in nats over the classes on `axis`."""
     return torch.special.entr(probabilities).sum(axis)
+
+
+def likeliest(probabilities: Tensor, axis: int) -> Tensor:
+    """The class on `axis`, the first of equals; on a CPU this takes a twelfth of argmax's time."""
+    return probabilities.max(axis).indices
 
 
 def estimate_volumes(

@@ -123,12 +123,9 @@ class Predictor:
         Raises:
             InputError: an unknown sampler, a number below 1, or what the engine cannot do.
         """
-        chosen = self.settings.sampling_of(sampler, steps, samples, mirror)
+        chosen = self.settings.sampling_of(sampler, steps, samples, mirror, self.engine.stochastic)
         check_sampling(chosen)
-        possible = self.engine.possible(chosen)
-        if possible.samples == chosen.samples:
-            return possible
-        return self.engine.possible(self.settings.sampling_of(sampler, steps, 1, mirror))
+        return self.engine.possible(chosen)
 
     def __call__(
         self,

@@ -49,9 +49,14 @@ class TorchEngine:
         """f."""
         return self.segmenter.latent_factor
 
+    @property
+    def stochastic(self) -> bool:
+        """As the model is."""
+        return self.segmenter.stochastic
+
     def possible(self, sampling: SamplingSettings) -> SamplingSettings:
         """Anything; one sample of a deterministic model."""
-        return sampling if self.segmenter.stochastic else replace(sampling, samples=1)
+        return sampling if self.stochastic else replace(sampling, samples=1)
 
     def tiles(self, sampling: SamplingSettings, seed: int, name: str, mirrored: int | None) -> TileSampler:
         """Tiles of the case `name`, looked at mirrored along this axis too."""

@@ -54,6 +54,11 @@ class Engine(Protocol):
         """f, voxels of the network's grid per latent cell and axis."""
         ...
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether two samples of one image can differ."""
+        ...
+
     def possible(self, sampling: SamplingSettings) -> SamplingSettings:
         """What it does when `sampling` is asked for: one sample where all would be equal.
 

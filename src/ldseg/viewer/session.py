@@ -62,8 +62,7 @@ class Session:
         self.sampling = predictor.sampling(
             sampling.steps, sampling.samples, sampling.sampler, sampling.mirror
         )
-        several = replace(self.sampling, samples=2)
-        self._samples_vary = predictor.engine.possible(several).samples > 1
+        self._samples_vary = predictor.engine.stochastic
         self._predictor, self._prepared = predictor, prepare_image(image, predictor.plan, source)
         self.images = {layer.name: layer for layer in image_layers(image, predictor.plan)}
         self._ending = threading.Event()
