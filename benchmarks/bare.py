@@ -33,9 +33,10 @@ def convolutions_of(network: nn.Module, work: Callable[[], Any]) -> Counter[Call
     return calls
 
 
-def bare_seconds(calls: Counter[Call], backward: bool, repeats: int = 5) -> float:
-    """CPU seconds of all `calls`, each shape measured by itself, in fp32 and channels_last."""
-    return sum(count * _seconds(call, backward, repeats) for call, count in calls.items())
+def bare_seconds(calls: Counter[Call], backward: bool, precision: str, repeats: int = 5) -> float:
+    """CPU seconds of all `calls`, each shape measured by itself, in "fp32" or "bf16" and channels_last."""
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    return sum(count * _seconds(call, backward, kind, repeats) for call, count in calls.items())
 
 
 def multiplications(calls: Counter[Call]) -> float:
@@ -52,11 +53,11 @@ def multiplications(calls: Counter[Call]) -> float:
     return total / 1e9
 
 
-def _seconds(call: Call, backward: bool, repeats: int) -> float:
+def _seconds(call: Call, backward: bool, kind: torch.dtype, repeats: int) -> float:
     shape, weight_shape, stride, padding, flows = call
     layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
-    x = torch.randn(shape).contiguous(memory_format=layout).requires_grad_(backward and flows)
-    weight = torch.randn(weight_shape).contiguous(memory_format=layout).requires_grad_(backward)
+    x = torch.randn(shape, dtype=kind).contiguous(memory_format=layout).requires_grad_(backward and flows)
+    weight = torch.randn(weight_shape, dtype=kind).contiguous(memory_format=layout).requires_grad_(backward)
     convolve: Any = functional.conv2d if len(shape) == 4 else functional.conv3d
     spent: list[float] = []
     with torch.set_grad_enabled(backward):

@@ -5,8 +5,9 @@
 
 2d: a colour image of 512 x 512, training in batches of 4. 3d: a volume of 128 x 128 x 256, training on the
 plan's patch. The plan is made from synthetic images of that size, weights are untrained, images are noise:
-none of it changes the cost. CPU seconds of one process with `--threads`, fp32, the median of interleaved
-repeats, so that other work weighs on all alike; ratios from one run are what to trust.
+none of it changes the cost. CPU seconds of one process with `--threads`, in the precision that ldseg chooses
+on the machine at hand unless `--precision` says another, the median of interleaved repeats, so that other
+work weighs on all alike; ratios from one run are what to trust.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from bare import bare_seconds, convolutions_of, multiplications
 from export import noise_image
 from ldseg.data.datasets import open_dataset
 from ldseg.data.phantom import write_phantom_dataset
+from ldseg.device import autocast, multiplies_bf16
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sampling import TorchEngine
 from ldseg.planning.fingerprint import take_fingerprint
@@ -72,14 +74,17 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     size = SIZES[arguments.size]
     plan = plan_of(size, arguments.patch)
-    predictors = {name: predictor_of(plan, name) for name in ("none", "unet", "pixel_diffusion")}
+    batch = size.batch or plan.batch
+    precision = arguments.precision or ("bf16" if multiplies_bf16(CPU) else "fp32")
+    settings = {name: settings_of(plan, name, precision) for name in ("none", "unet", "pixel_diffusion")}
+    predictors = {name: predictor_of(plan, chosen) for name, chosen in settings.items()}
     metrics = prediction(predictors, size, arguments.repeats)
     metrics |= modules(predictors["none"], plan, arguments.repeats)
     metrics["predict_peak_rss_gb"] = peak_memory_gb()
     for control in ("none", "unet"):
-        metrics |= training(plan, control, size.batch or plan.batch, arguments.repeats)
+        metrics |= training(plan, settings[control], batch, arguments.repeats)
     if arguments.compile:
-        metrics |= training(plan, "none", size.batch or plan.batch, arguments.repeats, compiled=True)
+        metrics |= training(plan, settings["none"], batch, arguments.repeats, compiled=True)
     metrics |= ratios(metrics)
     common = {
         "benchmark": "speed",
@@ -90,7 +95,7 @@ def main() -> None:
         "seed": 0,
         "cases": 1,
         "command": f"python benchmarks/speed.py {arguments.size} --threads {arguments.threads} "
-        f"--repeats {arguments.repeats}"
+        f"--repeats {arguments.repeats} --precision {precision}"
         + (f" --patch {arguments.patch}" if arguments.patch else "")
         + (" --compile" if arguments.compile else ""),
         "commit": commit(),
@@ -112,6 +117,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--patch", help="instead of the plan's, e.g. 128,128,256")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="instead of what ldseg chooses here")
     parser.add_argument("--compile", action="store_true", help="training with torch.compile as well")
     return parser.parse_args()
 
@@ -127,16 +133,15 @@ def plan_of(size: Size, patch: str | None) -> Plan:
     return replace(plan, channels=channels, resample=False)
 
 
-def settings_of(plan: Plan, control: Any) -> RunSettings:
+def settings_of(plan: Plan, control: Any, precision: Any) -> RunSettings:
     settings = replace(PRESETS["default"](plan), control=control)
-    return replace(settings, training=replace(settings.training, precision="fp32", steps=1000))
+    return replace(settings, training=replace(settings.training, precision=precision, steps=1000))
 
 
-def predictor_of(plan: Plan, control: str) -> Predictor:
-    settings = settings_of(plan, control)
+def predictor_of(plan: Plan, settings: RunSettings) -> Predictor:
     layout: Any = torch.channels_last if plan.dimensions == 2 else torch.channels_last_3d
     segmenter = build_segmenter(settings).eval().to(memory_format=layout)
-    return Predictor(plan, settings, TorchEngine(segmenter, CPU, "fp32"))
+    return Predictor(plan, settings, TorchEngine(segmenter, CPU, settings.training.precision))
 
 
 def prediction(predictors: dict[str, Predictor], size: Size, repeats: int) -> dict[str, float]:
@@ -172,17 +177,20 @@ def modules(predictor: Predictor, plan: Plan, repeats: int) -> dict[str, float]:
         "denoiser": lambda: model.denoiser(cells, conditioning.embedding, t),
         "decoder": lambda: model.decode(z, conditioning),
     }
-    found = interleaved({f"patch_cpu_s_{name}": part for name, part in parts.items()}, repeats)
-    for name, part in parts.items():
-        calls = convolutions_of(model, part)
-        found[f"patch_bare_cpu_s_{name}"] = bare_seconds(calls, False, repeats)
+    precision = predictor.settings.training.precision
+    with autocast(CPU, precision):
+        found = interleaved({f"patch_cpu_s_{name}": part for name, part in parts.items()}, repeats)
+        called = {name: convolutions_of(model, part) for name, part in parts.items()}
+    for name, calls in called.items():
+        found[f"patch_bare_cpu_s_{name}"] = bare_seconds(calls, False, precision, repeats)
         found[f"patch_gmac_{name}"] = multiplications(calls)
     return found
 
 
-def training(plan: Plan, control: str, batch: int, repeats: int, compiled: bool = False) -> dict[str, float]:
+def training(
+    plan: Plan, settings: RunSettings, batch: int, repeats: int, compiled: bool = False
+) -> dict[str, float]:
     """One step: loss, gradients, optimiser and average; without reading and augmenting data."""
-    settings = settings_of(plan, control)
     layout: Any = torch.channels_last if plan.dimensions == 2 else torch.channels_last_3d
     model = build_segmenter(settings).to(memory_format=layout)
     optimiser = make_optimiser(model, settings.training)
@@ -196,8 +204,8 @@ def training(plan: Plan, control: str, batch: int, repeats: int, compiled: bool 
             learner.step(x, y, budget)
         return {"training_step_cpu_s_ldseg_compiled": interleaved(step, repeats)["step"]}
     spent = interleaved(step, repeats)["step"]
-    name = "ldseg" if control == "none" else control
-    bare = bare_seconds(convolutions_of(model, step["step"]), True, repeats)
+    name = "ldseg" if settings.control == "none" else settings.control
+    bare = bare_seconds(convolutions_of(model, step["step"]), True, settings.training.precision, repeats)
     return {
         f"training_step_cpu_s_{name}": spent,
         f"training_step_bare_cpu_s_{name}": bare,
