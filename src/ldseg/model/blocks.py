@@ -12,6 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ldseg.model.normalisation import GroupNorm
 from ldseg.settings import Norm
 
 
@@ -56,7 +57,7 @@ def normalisation(dimensions: int, channels: int, norm: Norm) -> nn.Module:
     if norm == "batch":
         return _BATCH_NORMS[dimensions](channels)
     groups = math.gcd(channels, min(8, max(1, channels // 4)))
-    return nn.GroupNorm(groups, channels)
+    return GroupNorm(groups, channels)
 
 
 def zeroed(module: nn.Module) -> nn.Module:

@@ -78,12 +78,12 @@ def orthogonal(matrix: Tensor) -> Tensor:
     x = (matrix.T if tall else matrix).float()
     x = x / (x.norm() + 1e-12)
     a, b, c = _POLYNOMIAL
-    gram = x @ x.T
-    one = torch.eye(len(gram), device=x.device)
-    gathered = one
-    for _ in range(_ROUNDS):
-        polynomial = a * one + b * gram + c * gram @ gram
+    gram, gathered = x @ x.T, torch.eye(len(x), device=x.device)
+    for remaining in reversed(range(_ROUNDS)):
+        polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal().add_(a)
         gathered = polynomial @ gathered
-        gram = polynomial @ gram @ polynomial
+        if remaining:
+            gram = polynomial @ gram @ polynomial
     x = gathered @ x
     return (x.T if tall else x).to(matrix.dtype)

@@ -1,0 +1,64 @@
+"""Group norm whose gradient is as fast as its value where the channels are last in memory.
+
+PyTorch's own gradient there takes about ten times as long as the value on a CPU, for it goes through memory
+channel by channel. This one goes through it once a case, in fp32. All else is PyTorch's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class GroupNorm(nn.GroupNorm):
+    """As `torch.nn.GroupNorm` (Wu & He 2018)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and input.device.type == "cpu" and _channels_last(input):
+            return _Normalised.apply(input, self.weight, self.bias, self.num_groups, self.eps)
+        return super().forward(input)
+
+
+def _channels_last(x: Tensor) -> bool:
+    return x.ndim > 2 and not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
+
+
+class _Normalised(torch.autograd.Function):
+    """y = (x - mean) / deviation * weight + bias, mean and deviation of a case and group."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
+        cases, channels = x.shape[:2]
+        places = x[0, 0].numel()
+        y, mean, scale = torch.native_group_norm(x, weight, bias, cases, channels, places, groups, eps)
+        ctx.save_for_backward(x, weight, mean, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        x, weight, mean, scale = ctx.saved_tensors
+        dx = torch.empty_like(x)
+        cases = list(zip(_places(gradients[0]), _places(x), strict=True))
+        sums = torch.stack([dy.float().sum(0) for dy, _ in cases])
+        products = torch.stack([(dy.float() * one.float()).sum(0) for dy, one in cases])
+        members = len(weight) // mean.shape[1]
+        mean, scale = (of_groups.float().repeat_interleave(members, 1) for of_groups in (mean, scale))
+
+        def averaged(channels: Tensor) -> Tensor:
+            """Over places and the channels of a group, of the sums over places."""
+            means = (weight * channels / len(cases[0][1])).unflatten(1, (-1, members)).mean(2)
+            return means.repeat_interleave(members, 1)
+
+        slope = scale**3 * (mean * averaged(sums) - averaged(products))
+        offset = -slope * mean - scale * averaged(sums)
+        factor = weight * scale
+        for into, (dy, one), a, b, c in zip(_places(dx), cases, factor, slope, offset, strict=True):
+            into.copy_((dy.float() * a).add_(one.float() * b).add_(c))
+        return dx, ((products - mean * sums) * scale).sum(0), sums.sum(0), None, None
+
+
+def _places(x: Tensor) -> Tensor:
+    """(B, C, *S) as (B, places, C), the same memory where the channels are last."""
+    return x.movedim(1, -1).flatten(1, -2)
