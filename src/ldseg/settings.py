@@ -262,8 +262,9 @@ class TrainingSettings:
     """auto: bf16 autocast where the device multiplies it natively."""
     compile: bool = False
     """Use torch.compile; what it cannot compile runs as it is."""
-    workers: int = 0
-    """Processes that prepare patches; 0 prepares them in the training process."""
+    workers: int | None = None
+    """Processes that prepare patches; 0 prepares them in the training process. None takes 0 on a CPU, beside
+    a GPU, which would wait, one for each core but one, at most 8."""
     validations: int = 10
     """Evenly spaced validations over the budget; the last is at the end."""
     validation_cases: int = 16
@@ -275,6 +276,14 @@ class TrainingSettings:
     """Wall-clock minutes between checkpoints."""
     seed: int = 0
     fold: int | Literal["all"] = 0
+
+    def __post_init__(self) -> None:
+        _require(
+            self.workers is None or self.workers >= 0,
+            "training.workers",
+            self.workers,
+            "choose a number of processes, 0 or more",
+        )
 
 
 @dataclass(frozen=True)

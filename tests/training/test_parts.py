@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,14 @@ from training_setup import Setup
 
 from ldseg.errors import InputError
 from ldseg.preprocessing.cache import build_cache
+from ldseg.processes import Team
 from ldseg.settings import TrainingSettings
 from ldseg.training.budget import make_budget
 from ldseg.training.ema import update_average, warm_decay
 from ldseg.training.logbook import append_record, forget_after, read_records
 from ldseg.training.loop import learning_rate
 from ldseg.training.validate import Validation
-from ldseg.training.visits import Visits, central_patch
+from ldseg.training.visits import Visits, central_patch, workers_for
 
 
 @pytest.fixture
@@ -32,6 +34,19 @@ def test_a_visit_depends_on_its_number_alone(visits: Visits) -> None:
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
     assert not torch.equal(first[0], visits[11][0])
+
+
+def test_another_process_makes_the_same_visits(visits: Visits) -> None:
+    """Sent to it whole, as where processes do not start as copies of this one."""
+    sent = pickle.loads(pickle.dumps(visits))
+    assert all(torch.equal(one, other) for one, other in zip(sent[5], visits[5], strict=True))
+
+
+def test_beside_a_gpu_other_processes_prepare_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ldseg.training.visits.usable_cores", lambda: 6)
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert (workers_for(cpu, None), workers_for(gpu, None), workers_for(gpu, 2)) == (0, 5, 2)
+    assert [workers_for(gpu, None, Team(0, size)) for size in (2, 8)] == [2, 0]
 
 
 def test_an_epoch_visits_every_case_once(visits: Visits) -> None:

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ldseg import __version__
+from ldseg.cores import usable_cores
 
 Value = str | int | float | bool | None
 Facts = dict[str, Value]
@@ -111,14 +112,6 @@ def installed(name: str) -> str | None:
         return None
 
 
-def usable_cores() -> int:
-    """Cores that the system and its container leave to this process, at least 1."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    quota = _quota()
-    return cores if quota is None else max(1, min(cores, round(quota)))
-
-
 def _told(section: Callable[[], Facts]) -> Facts:
     """A section, or in its place what went wrong."""
     try:
@@ -152,15 +145,6 @@ def _available_memory() -> int | None:
         return None
     found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
     return int(found[0]) * 1024 if found else None
-
-
-def _quota() -> float | None:
-    """Cores that a container grants, None for no limit."""
-    try:
-        granted, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
-    except (OSError, ValueError):
-        return None
-    return None if granted == "max" else int(granted) / int(period)
 
 
 def _first_number(*files: str) -> int | None:

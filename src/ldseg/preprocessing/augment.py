@@ -7,6 +7,7 @@ makes what a rotation brings in from outside of the patch an ignored voxel, not 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,15 +44,23 @@ def make_augment(plan: Plan, settings: AugmentSettings) -> Augment:
     """The augmentation that the plan's axes allow: no flip or rotation along time."""
     spatial = [*_flips(plan, settings), *_elastic(plan, settings), _affine(plan, settings)]
     pipeline = Compose([*spatial, *_blur(plan, settings), *_coarse(plan, settings), *_intensity(settings)])
+    return _Augment(pipeline, plan.axes.index("t") if "t" in plan.axes else None)
 
-    def augment(image: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        if "t" in plan.axes:
-            image, labels = _begun_anywhere(image, labels, plan.axes.index("t"), seed)
-        pipeline.set_random_state(seed=seed % 2**32)
-        data: Any = pipeline({"image": image, "label": (labels + 1)[None].float()})
+
+@dataclass(frozen=True)
+class _Augment:
+    """An `Augment` that can be sent to another process."""
+
+    pipeline: Compose
+    time: int | None
+    """The axis of *S that is time."""
+
+    def __call__(self, image: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        if self.time is not None:
+            image, labels = _begun_anywhere(image, labels, self.time, seed)
+        self.pipeline.set_random_state(seed=seed % 2**32)
+        data: Any = self.pipeline({"image": image, "label": (labels + 1)[None].float()})
         return _plain(data["image"]), _plain(data["label"])[0].round().long() - 1
-
-    return augment
 
 
 def _begun_anywhere(image: Tensor, labels: Tensor, axis: int, seed: int) -> tuple[Tensor, Tensor]:

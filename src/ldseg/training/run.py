@@ -37,7 +37,7 @@ from ldseg.training.interruption import listen_for_stop
 from ldseg.training.logbook import Record, append_record, draw_curves, forget_after
 from ldseg.training.loop import Learner, make_optimiser
 from ldseg.training.validate import Validation, validate
-from ldseg.training.visits import Visits, batches, central_patch
+from ldseg.training.visits import Visits, batches, central_patch, workers_for
 
 CACHE_FOLDER = "cache"
 _LOG_EVERY = 10  # steps per line of losses
@@ -179,7 +179,8 @@ class _Run:
         with listen_for_stop(launched=self.team.size > 1) as stop:
             saved = time.monotonic()
             stopped = 0.0
-            stream = batches(visits, batch, budget.step, training.workers, self.team)
+            workers = workers_for(self.learner.device, training.workers, self.team)
+            stream = batches(visits, batch, budget.step, workers, self.team)
             while budget.progress() < 1 and not stopped:
                 self._step(stream, budget)
                 if budget.progress() * training.validations >= self.counters.validations + 1:

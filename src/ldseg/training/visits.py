@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ldseg.cores import usable_cores
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.augment import make_augment
 from ldseg.preprocessing.cache import Cache
@@ -22,6 +23,7 @@ from ldseg.processes import ALONE, Team
 from ldseg.settings import AugmentSettings
 
 IGNORED = -1
+_MOST_WORKERS = 8
 
 
 class Visits(Dataset[tuple[Tensor, Tensor]]):
@@ -95,3 +97,12 @@ def batches(
     """(x, y) of each step from `first_step` on, without end. `batch` counts the cases of all processes."""
     loader = DataLoader(visits, batch_sampler=VisitNumbers(batch, first_step, team), num_workers=workers)
     return iter(loader)
+
+
+def workers_for(device: torch.device, wanted: int | None, team: Team = ALONE) -> int:
+    """Processes that prepare patches for this one, where its settings leave the number to the machine."""
+    if wanted is not None:
+        return wanted
+    if device.type != "cuda":
+        return 0
+    return max(0, min(_MOST_WORKERS, usable_cores() // team.size - 1))
