@@ -66,11 +66,10 @@ def main() -> None:
     common = {
         "benchmark": "cine",
         "data": SET,
-        "split": f"{len(dataset.cases) - len(left_out)} train, {len(left_out)} test, by patient",
+        "split": f"{len(dataset.cases) - len(left_out)} train, {len(left_out)} test, of {arguments.patient}",
         "model": arguments.model,
         "preset": "default",
         "seed": arguments.seed,
-        "patient": arguments.patient,
         "budget_minutes": arguments.minutes,
         "cases": len(left_out),
         "command": command_of("cine.py", arguments),

@@ -38,7 +38,7 @@ def raters_tables(records: Sequence[Record]) -> str:
 
 def cine_tables(records: Sequence[Record]) -> str:
     """A row a left-out patient and model."""
-    return _rows("patient, model", records, lambda r: f"{r['patient']}, {r['model']}", _CINE)
+    return _rows("slices, model", records, lambda r: f"{r['split']}, {r['model']}", _CINE)
 
 
 def _rows(

@@ -338,6 +338,21 @@ def test_memory_against_size_is_a_table_a_line_and_a_plot(summary: ModuleType, f
     assert (folder / "cost.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_films_are_a_row_a_patient_left_out(summary: ModuleType, folder: Path) -> None:
+    header = dict.fromkeys(summary.KEYS) | {
+        "benchmark": "cine",
+        "split": "28 train, 9 test, of B",
+        "model": "ldseg",
+        "budget_minutes": 15,
+        "commit": "abc1234",
+    }
+    figures = {"mean_dice": 0.9, "roughness": 0.125}
+    made = [{**header, "metric": metric, "value": value} for metric, value in figures.items()]
+    (folder / "results" / "cine-B.json").write_text(json.dumps({"benchmark": "cine", "records": made}))
+    make(summary, folder)
+    assert "| 28 train, 9 test, of B, ldseg | 15 | 0.900 | - |" in (folder / "README.md").read_text()
+
+
 def test_ways_of_answering_are_rows_with_their_difference_to_the_control(
     summary: ModuleType, folder: Path
 ) -> None:
