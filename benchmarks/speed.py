@@ -27,7 +27,7 @@ from bare import bare_seconds, convolutions_of, multiplications
 from export import noise_image
 from ldseg.data.datasets import open_dataset
 from ldseg.data.phantom import write_phantom_dataset
-from ldseg.device import autocast, multiplies_bf16
+from ldseg.device import autocast, precision_of
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sampling import TorchEngine
 from ldseg.planning.fingerprint import take_fingerprint
@@ -75,7 +75,7 @@ def main() -> None:
     size = SIZES[arguments.size]
     plan = plan_of(size, arguments.patch)
     batch = size.batch or plan.batch
-    precision = arguments.precision or ("bf16" if multiplies_bf16(CPU) else "fp32")
+    precision = precision_of(CPU, arguments.precision)
     settings = {name: settings_of(plan, name, precision) for name in ("none", "unet", "pixel_diffusion")}
     predictors = {name: predictor_of(plan, chosen) for name, chosen in settings.items()}
     metrics = prediction(predictors, size, arguments.repeats)
@@ -117,7 +117,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--patch", help="instead of the plan's, e.g. 128,128,256")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), help="instead of what ldseg chooses here")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     parser.add_argument("--compile", action="store_true", help="training with torch.compile as well")
     return parser.parse_args()
 

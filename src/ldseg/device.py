@@ -30,7 +30,7 @@ def choose_device(name: str | None = None) -> torch.device:
 
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether convolutions are faster in bf16 than in fp32 here: of CPUs on those with matrix tiles (AMX) and
-    on AMD's with AVX-512 for bf16, which take half the time; Intel's without tiles were slower for it."""
+    on AMD's with AVX-512 for bf16. Of others that is not assumed; `ldseg doctor` measures it."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     if device.type != "cpu":
@@ -40,9 +40,16 @@ def multiplies_bf16(device: torch.device) -> bool:
     return bool(known.get("amx_bf16", False) or (amd and known.get("avx512_bf16", False)))
 
 
+def precision_of(device: torch.device, wanted: str = "auto") -> str:
+    """What is wanted, "bf16" or "fp32"; for "auto" bf16 where the device multiplies it natively."""
+    if wanted != "auto":
+        return wanted
+    return "bf16" if multiplies_bf16(device) else "fp32"
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """bf16 autocast for "bf16", or for "auto" where the device multiplies it natively; else fp32."""
-    if precision == "bf16" or (precision == "auto" and multiplies_bf16(device)):
+    """In the precision that "auto", "bf16" or "fp32" means on the device."""
+    if precision_of(device, precision) == "bf16":
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ldseg.device import choose_device, memory_format, multiplies_bf16
+from ldseg.device import choose_device, memory_format, precision_of
 from ldseg.doctor.facts import Facts
 
 _SECONDS = 0.25  # per measurement
@@ -30,7 +30,7 @@ def device_facts() -> Facts:
     capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)()
     wanted = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon", "bf16")
     found["instructions"] = " ".join(name for name in wanted if capabilities.get(name)) or "unknown"
-    found["ldseg computes in"] = "bf16" if multiplies_bf16(device) else "fp32"
+    found["ldseg computes in"] = precision_of(device)
     found["CUDA build"] = torch.version.cuda
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)

@@ -1,7 +1,7 @@
-"""Group norm whose gradient is as fast as its value where the channels are last in memory.
+"""Group norm with a faster gradient where the channels are last in memory.
 
-PyTorch's own gradient there takes about ten times as long as the value on a CPU, for it goes through memory
-channel by channel. This one goes through it once a case, in fp32. All else is PyTorch's.
+PyTorch's own gradient there takes many times as long as the value on a CPU. This one goes through memory
+case by case, in fp32. All else is PyTorch's.
 """
 
 from __future__ import annotations
