@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from accuracy import autoencoder, score
 from ldseg.data.cases import Case
@@ -31,7 +30,7 @@ from ldseg.planning.plan import PlanSettings, make_plan
 from ldseg.presets import PRESETS
 from ldseg.records import with_changes
 from ldseg.workflow import make_settings
-from records import commit, write_result
+from records import as_a_command, commit, write_result
 from sets import open_set
 from trainings import train_or_go_on
 
@@ -41,7 +40,7 @@ SPREAD = {"samples": 4}
 
 def main() -> None:
     arguments = parse()
-    torch.set_num_threads(1)
+    as_a_command(1)
     name = f"ablation-{arguments.data}-{arguments.minutes:g}min-{arguments.name.replace(' ', '_')}"
     dataset, splits = open_set(arguments.data, arguments.data_root)
     run = arguments.work / name

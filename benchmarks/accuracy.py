@@ -28,7 +28,7 @@ from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import PlanSettings, make_plan
 from ldseg.preprocessing.prepare import prepare_labels
 from ldseg.presets import PRESETS
-from records import commit, peak_memory_gb, write_result
+from records import as_a_command, commit, peak_memory_gb, write_result
 from sets import open_set, set_aside
 from trainings import command_of, run_name, run_parser, train_or_go_on, with_model
 
@@ -38,7 +38,7 @@ METRICS = ("dice", "hd95_mm", "assd_mm", "nsd")
 
 def main() -> None:
     arguments = parse()
-    torch.set_num_threads(arguments.threads)
+    as_a_command(arguments.threads)
     name = f"accuracy-{run_name(arguments)}"
     run = arguments.work / name
     dataset, splits = open_set(arguments.data, arguments.data_root)

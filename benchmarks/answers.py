@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from accuracy import score
 from ldseg.data.cases import Case
 from ldseg.data.datasets import DataSet
 from ldseg.evaluation.bootstrap import mean_interval, paired_difference
 from ldseg.inference.predictor import Predictor
-from records import commit, write_result
+from records import as_a_command, commit, write_result
 from sets import open_set, set_aside
 from trainings import command_of, run_name
 
@@ -40,7 +39,7 @@ Column = list[float]
 
 def main() -> None:
     arguments = parse()
-    torch.set_num_threads(1)
+    as_a_command(1)
     dataset, splits = open_set(arguments.data, arguments.data_root)
     test, split = set_aside(dataset, splits)
     common = {

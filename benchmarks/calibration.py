@@ -26,14 +26,14 @@ from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTa
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.recalibration import UNCHANGED, Recalibration
 from ldseg.records import to_json
-from records import commit, peak_memory_gb, write_result
+from records import as_a_command, commit, peak_memory_gb, write_result
 from sets import open_set, set_aside
 from trainings import command_of, run_name, run_parser
 
 
 def main() -> None:
     arguments = parse()
-    torch.set_num_threads(arguments.threads)
+    as_a_command(arguments.threads)
     name = run_name(arguments)
     predictor = Predictor.load(arguments.work / f"accuracy-{name}", "cpu")
     dataset, splits = open_set(arguments.data, arguments.data_root)

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from ldseg.data.cases import Case, DataSet
@@ -26,7 +25,7 @@ from ldseg.data.volumes import Volume
 from ldseg.evaluation.folders import EvaluationOptions, evaluate_folders
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.inference.predictor import Predictor
-from records import RESULTS, commit, write_result
+from records import RESULTS, as_a_command, commit, write_result
 from sets import SETS, open_set
 from trainings import command_of, default_settings, train_without
 
@@ -37,7 +36,7 @@ WATCHED = 2
 
 def main() -> None:
     arguments = parse()
-    torch.set_num_threads(1)
+    as_a_command(1)
     name = f"cine-{arguments.patient}-{arguments.model}-{arguments.minutes:g}min-seed{arguments.seed}"
     dataset, _ = open_set(SET, arguments.data_root)
     left_out = [case for case in dataset.cases if case.subject == arguments.patient]

@@ -27,14 +27,14 @@ from ldseg.export.onnx import TOLERANCE, export_onnx
 from ldseg.inference.onnx_runtime import load_onnx_predictor
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sampling import TorchEngine
-from records import commit, peak_memory_gb, write_result
+from records import as_a_command, commit, peak_memory_gb, write_result
 
 TIMES = {"torch_fp32": "in fp32", "torch": "as predict uses it", "onnxruntime": "the exported graph"}
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
-    torch.set_num_threads(arguments.threads)
+    as_a_command(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         made = export_onnx(
             arguments.run, Path(folder) / "onnx", arguments.steps, arguments.samples, arguments.sampler

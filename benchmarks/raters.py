@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ldseg.data.cases import Case
 from ldseg.data.datasets import DataOptions, DataSet, load_image, open_dataset
@@ -28,7 +27,7 @@ from ldseg.data.phantom import APPENDAGES, CLASSES, write_phantom_dataset
 from ldseg.evaluation.ambiguity import inclusion_frequency, measure_ambiguity
 from ldseg.inference.predictor import Predictor
 from ldseg.records import to_json
-from records import commit, write_result
+from records import as_a_command, commit, write_result
 from trainings import default_settings, train_without
 
 SHARE = 0.3
@@ -40,7 +39,7 @@ SAMPLES = {"phantom": 64, "lidc": 16}
 
 def main() -> None:
     arguments = parse()
-    torch.set_num_threads(1)
+    as_a_command(1)
     name = f"raters-{arguments.question}-{arguments.minutes:g}min-seed{arguments.seed}"
     dataset, test = OPENED[arguments.question](arguments)
     run = arguments.work / name

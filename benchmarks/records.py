@@ -8,6 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ldseg.allocator import keep_freed_memory
 from ldseg.records import write_bytes_atomic
 
 RESULTS = Path(__file__).parent / "results"
@@ -21,6 +24,12 @@ def commit() -> str:
     ).stdout.strip()
     changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "../src"], cwd=here, check=False)
     return head + ("+" if changed.returncode else "")
+
+
+def as_a_command(threads: int) -> None:
+    """Let this process work as one of ldseg's commands, on so many threads."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
 
 
 def peak_memory_gb() -> float:

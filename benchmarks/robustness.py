@@ -19,14 +19,14 @@ from ldseg.evaluation.corruptions import CORRUPTIONS
 from ldseg.evaluation.robustness import Point, Robustness, RobustnessOptions, start_sweep, sweep
 from ldseg.evaluation.robustness_files import continued, write_robustness, write_views
 from ldseg.inference.predictor import Predictor
-from records import commit, peak_memory_gb, write_result
+from records import as_a_command, commit, peak_memory_gb, write_result
 from sets import open_set
 from trainings import command_of, run_name, run_parser
 
 
 def main() -> None:
     arguments = parse()
-    torch.set_num_threads(arguments.threads)
+    as_a_command(arguments.threads)
     name = run_name(arguments)
     found = measure(arguments, name)
     dataset, splits = open_set(arguments.data, arguments.data_root)

@@ -39,7 +39,7 @@ from ldseg.training.budget import make_budget
 from ldseg.training.compiling import compile_modules
 from ldseg.training.ema import copy_for_average
 from ldseg.training.loop import Learner, make_optimiser
-from records import commit, peak_memory_gb, write_result
+from records import as_a_command, commit, peak_memory_gb, write_result
 
 CPU = torch.device("cpu")
 
@@ -71,7 +71,7 @@ COMPILED_STEPS = 8
 
 def main() -> None:
     arguments = parse()
-    torch.set_num_threads(arguments.threads)
+    as_a_command(arguments.threads)
     size = SIZES[arguments.size]
     plan = plan_of(size, arguments.patch)
     batch = size.batch or plan.batch

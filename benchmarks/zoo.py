@@ -34,7 +34,7 @@ from ldseg.records import to_json, write_bytes_atomic, write_json_atomic
 from ldseg.saved_model import CARD_FILE, load_model, save_model
 from ldseg.settings import RunSettings
 from ldseg.zoo.catalogue import ABOUT_FILE, ABOUT_VERSION, MODELS, About
-from records import commit, write_result
+from records import as_a_command, commit, write_result
 from sets import open_set
 from trainings import train_or_go_on
 from zoo_cards import SHIPPED, Shipped, card
@@ -45,7 +45,7 @@ CPU = torch.device("cpu")
 
 def main() -> None:
     arguments = parse()
-    torch.set_num_threads(arguments.threads)
+    as_a_command(arguments.threads)
     shipped = SHIPPED[arguments.name]
     dataset, splits = open_set(shipped.data, arguments.data_root)
     dataset = replace(dataset, classes=shipped.classes)

@@ -31,6 +31,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Fit on the validation fold and store the result beside the weights."""
+    from ldseg.allocator import keep_freed_memory
     from ldseg.errors import InputError
     from ldseg.evaluation.calibration_fit import calibrate
     from ldseg.inference.predictor import Predictor
@@ -38,6 +39,7 @@ def run(arguments: Any) -> int:
     from ldseg.records import to_json
     from ldseg.reporting.material import choose_cases, open_run_data
 
+    keep_freed_memory()
     folder: Path = arguments.run_folder
     predictor = Predictor.load(folder, arguments.device, recalibrated=False)
     own = predictor.settings.posterior.samples

@@ -33,6 +33,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Everything in order; 130 when the training is interrupted."""
+    from ldseg.allocator import keep_freed_memory
     from ldseg.data.cases import DataOptions
     from ldseg.demo import NOTE, SUBJECT_PATTERN, demo_files, write_demo_dataset
     from ldseg.errors import InputError
@@ -41,6 +42,7 @@ def run(arguments: Any) -> int:
     folder: Path = arguments.output
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is not an empty folder; remove it, or choose another with -o")
+    keep_freed_memory()
     files = demo_files(folder)
     note("cutting a brain (MNI152 T1) into blocks to train on and a part to test on")
     write_demo_dataset(files.dataset)

@@ -74,8 +74,11 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """0 when all were predicted; InputError when some failed with --keep-going."""
+    from ldseg.allocator import keep_freed_memory
     from ldseg.processes import join
 
+    if arguments.max_memory is None:
+        keep_freed_memory()
     with join(arguments.device) as team:
         return _predict(arguments, team)
 

@@ -50,8 +50,10 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Train; 130 when interrupted."""
+    from ldseg.allocator import keep_freed_memory
     from ldseg.processes import join
 
+    keep_freed_memory()
     with join(arguments.device) as team:
         return _train(arguments, team)
 

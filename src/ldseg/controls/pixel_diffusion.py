@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ldseg.diffusion.parameterisation import PARAMETERISATIONS
-from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, ignore
+from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, Times, ignore
 from ldseg.diffusion.schedule import add_noise, draw_times, expand_to, make_schedule
+from ldseg.diffusion.timetable import Moment, Timetable
 from ldseg.model.blocks import convolution, depth_to_space, space_to_depth
 from ldseg.model.denoiser import Denoiser
 from ldseg.model.image_encoder import Conditioning
@@ -55,7 +56,7 @@ class PixelDiffusion(Segmenter):
         self.image_stem = convolution(
             settings.dimensions, settings.image_channels * prod(self.stem_stride), embedding
         )
-        self.denoiser = Denoiser(settings.dimensions, channels, embedding, folded, self.signal)
+        self.denoiser = Denoiser(settings.dimensions, channels, embedding, folded)
 
     def loss(
         self, x: Tensor, y: Tensor, settings: LossSettings, generator: torch.Generator | None = None
@@ -64,8 +65,9 @@ class PixelDiffusion(Segmenter):
         t = draw_times(x.shape[0], self.settings.noise.pure_noise_share, generator, x.device)
         noise = torch.randn(z0.shape, generator=generator, device=z0.device)
         z = add_noise(z0, noise, t, self.signal)
-        a = expand_to(self.signal(t), z0)
-        prediction = self._predict(z, self.condition(x), t)
+        moment = Moment(self.signal(t), self.denoiser.embed(t))
+        a = expand_to(moment.signal, z0)
+        prediction = self._predict(z, self.condition(x), moment)
         segmentation = segmentation_loss(self._logits(self._clean(prediction, z, a)), y, settings.dice)
         labelled = (y >= 0)[:, None].expand_as(z0)
         error = (prediction - self.reading.target(z0, noise, a)).square()
@@ -82,16 +84,18 @@ class PixelDiffusion(Segmenter):
         self,
         conditioning: Conditioning,
         start: Tensor,
-        times: Tensor,
+        times: Times,
         sampler: Sampler,
         noise: DrawNoise,
         on_step: OnStep = ignore,
     ) -> Tensor:
-        def denoise(z: Tensor, t: Tensor) -> Tensor:
-            t = t.to(z.device).expand(z.shape[0])
-            return self._clean(self._predict(z, conditioning, t), z, expand_to(self.signal(t), z))
+        table = Timetable(times, start.device, self.signal, self.denoiser.embed)
 
-        return sampler(denoise, start, times.to(start.device), self.signal, noise, on_step)
+        def denoise(z: Tensor, t: Tensor) -> Tensor:
+            now = table.at(t)
+            return self._clean(self._predict(z, conditioning, now), z, expand_to(now.signal, z))
+
+        return sampler(denoise, start, table.times, table.signal, noise, on_step)
 
     def decode(self, z: Tensor, conditioning: Conditioning) -> Tensor:
         del conditioning
@@ -105,9 +109,9 @@ class PixelDiffusion(Segmenter):
         """Logits of decode(encode(y)): the identity coder loses nothing."""
         return self._logits(self.encode(y))
 
-    def _predict(self, z: Tensor, conditioning: Conditioning, t: Tensor) -> Tensor:
+    def _predict(self, z: Tensor, conditioning: Conditioning, moment: Moment) -> Tensor:
         cells = self.denoiser.fold(space_to_depth(z, self.stem_stride))
-        found = self.denoiser.unfold(self.denoiser(cells, conditioning.embedding, t))
+        found = self.denoiser.unfold(self.denoiser(cells, conditioning.embedding, *moment))
         return depth_to_space(found, self.stem_stride)
 
     def _clean(self, prediction: Tensor, z: Tensor, a: Tensor) -> Tensor:

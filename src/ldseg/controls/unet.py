@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, ignore
+from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, Times, ignore
 from ldseg.model.image_encoder import Conditioning, ImageEncoder
 from ldseg.model.label_decoder import LabelDecoder
 from ldseg.model.segmentation_loss import segmentation_loss
@@ -56,7 +56,7 @@ class UNet(Segmenter):
         self,
         conditioning: Conditioning,
         start: Tensor,
-        times: Tensor,
+        times: Times,
         sampler: Sampler,
         noise: DrawNoise,
         on_step: OnStep = ignore,

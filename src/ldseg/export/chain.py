@@ -5,7 +5,7 @@ B cases; N samples; M image channels; C latent channels; D fresh draws; K classe
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -88,8 +88,9 @@ class PatchChain(nn.Module):
     def _draw(
         self, conditioning: Conditioning, start: Tensor, times: list[float], fresh: DrawNoise
     ) -> Tensor:
-        # The samplers' type for times is a tensor; what they do with one works here too.
-        known = cast(Tensor, KnownTimes(torch.tensor(t, device=start.device) for t in times))
+        # Samplers ask whether a time is 0, and a trace knows the value of a constant only if it is a scalar
+        # of its own, not an entry of a longer tensor.
+        known = tuple(torch.tensor(t, device=start.device) for t in times)
         return self.segmenter.draw(conditioning, start, known, self.sampler, fresh)
 
 
@@ -102,16 +103,6 @@ class _Seen(NamedTuple):
 
 def _nothing() -> Tensor:
     raise RuntimeError("one step draws no fresh noise")
-
-
-class KnownTimes(tuple[Tensor, ...]):
-    """Times of sampling as single scalars. Samplers ask whether a time is 0, and a trace knows the value of a
-    constant only if it is a scalar of its own, not an entry of a longer tensor."""
-
-    def to(self, device: torch.device) -> KnownTimes:
-        """The same, as a tensor's method would give them; they are on the right device already."""
-        del device
-        return self
 
 
 def _repeated(conditioning: Conditioning, samples: int) -> Conditioning:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ldseg.device import memory_format
-from ldseg.diffusion.schedule import Schedule, expand_to
+from ldseg.diffusion.schedule import expand_to
 from ldseg.model.blocks import (
     convolution,
     depth_to_space,
@@ -38,8 +38,9 @@ _FIRST_SPREAD = -3.0  # logit of the variance before anything is learnt
 
 
 class Denoiser(nn.Module):
-    """z as `fold` made it of (B, C, *s), what `prepare` made of the embedding (B, E, *s), t (B,) to the clean
-    estimate in the form of z.
+    """z as `fold` made it of (B, C, *s), what `prepare` made of the embedding (B, E, *s), the signal power
+    a(t) (B,) and what `embed` made of t (B,) to the clean estimate in the form of z. Time and embedding may
+    be one for all cases.
 
     Raises:
         ValueError: the embedding does not fit.
@@ -51,13 +52,11 @@ class Denoiser(nn.Module):
         latent_channels: int,
         embedding: int,
         settings: DenoiserSettings,
-        signal: Schedule,
     ) -> None:
         super().__init__()
         wanted = settings.embedding(latent_channels)
         if embedding != wanted:
             raise ValueError(f"image_encoder.embedding is {embedding}; the denoiser takes {wanted}")
-        self.signal = signal
         pyramid, time = settings.pyramid, 4 * settings.time_features
         self.latent_channels = latent_channels
         self.stem_stride = pyramid.strides[0]
@@ -85,13 +84,13 @@ class Denoiser(nn.Module):
         self.norm = normalisation(dimensions, widths[0], pyramid.norm)
         self.head = convolution(dimensions, widths[0], folded, pyramid.stem_width)
 
-    def forward(self, z: Tensor, prepared: Tensor, t: Tensor) -> Tensor:
-        gaussian, scale, left = self._terms(z, prepared, t)
+    def forward(self, z: Tensor, prepared: Tensor, signal: Tensor, time: Tensor) -> Tensor:
+        gaussian, scale, left = self._terms(z, prepared, signal, time)
         return torch.addcmul(gaussian, scale, left)
 
-    def parts(self, z: Tensor, prepared: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def parts(self, z: Tensor, prepared: Tensor, signal: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """The Gaussian answer and the U-Net's correction; their sum is the clean estimate."""
-        gaussian, scale, left = self._terms(z, prepared, t)
+        gaussian, scale, left = self._terms(z, prepared, signal, time)
         return gaussian, scale * left
 
     def fold(self, z: Tensor) -> Tensor:
@@ -103,6 +102,10 @@ class Denoiser(nn.Module):
         """The inverse of `fold`."""
         return depth_to_space(z, self.stem_stride)
 
+    def embed(self, t: Tensor) -> Tensor:
+        """What the network is told of the times t (n,): (n, T)."""
+        return self.time(time_embedding(t, self.time_features))
+
     def prepare(self, embedding: Tensor) -> Tensor:
         """What no step changes: guess, deviation and features, folded."""
         c = self.latent_channels
@@ -110,21 +113,22 @@ class Denoiser(nn.Module):
         deviation = torch.sigmoid(spread.float() + _FIRST_SPREAD).sqrt().to(embedding.dtype)
         return torch.cat([self.fold(part) for part in (guess, deviation, said)], 1)
 
-    def _terms(self, z: Tensor, prepared: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _terms(
+        self, z: Tensor, prepared: Tensor, signal: Tensor, time: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The Gaussian answer, the scale of the correction, and what it scales."""
-        c, prepared, t = z.shape[1], once(prepared), once(t)
+        c, prepared = z.shape[1], once(prepared)
         guess, deviation, said = prepared[:, :c].float(), prepared[:, c : 2 * c].float(), prepared[:, 2 * c :]
-        a = expand_to(self.signal(t), z)
-        signal = a.sqrt() * deviation
-        one = torch.addcmul(1 - a, signal, signal).rsqrt()  # 1 / sqrt(v)
+        a = expand_to(signal, z)
+        reached = a.sqrt() * deviation
+        one = torch.addcmul(1 - a, reached, reached).rsqrt()  # 1 / sqrt(v)
         weight = one * deviation
-        off = torch.addcmul(-a.sqrt() * guess * one, one, z)
-        gaussian = torch.addcmul(guess, weight * signal, off)
-        left = self._network(off.to(said.dtype), said, t)
+        off = torch.addcmul(z, -a.sqrt(), guess) * one
+        gaussian = torch.addcmul(guess, weight * reached, off)
+        left = self._network(off.to(said.dtype), said, time)
         return gaussian, (1 - a).sqrt() * weight, left.float()
 
-    def _network(self, z: Tensor, said: Tensor, t: Tensor) -> Tensor:
-        time = self.time(time_embedding(t, self.time_features))
+    def _network(self, z: Tensor, said: Tensor, time: Tensor) -> Tensor:
         h = self.down_levels[0](self.stem(z) + said, time)
         passed: list[Tensor] = []
         for down, level in zip(self.downs, list(self.down_levels)[1:], strict=True):

@@ -40,7 +40,7 @@ class _Step(nn.Module):
 
 
 class FullDenoiser(nn.Module):
-    """z (B, C, *s), embedding (B, E, *s), t (B,) to a prediction (B, C, *s)."""
+    """z (B, C, *s), embedding (B, E, *s) and what `embed` made of t (B,) to a prediction (B, C, *s)."""
 
     def __init__(
         self, dimensions: int, latent_channels: int, embedding: int, settings: DenoiserSettings
@@ -91,8 +91,13 @@ class FullDenoiser(nn.Module):
         """See `Denoiser.prepare`; here every step takes the embedding as it is."""
         return embedding
 
-    def forward(self, z: Tensor, embedding: Tensor, t: Tensor) -> Tensor:
-        time = self.time(time_embedding(t, self.time_features))
+    def embed(self, t: Tensor) -> Tensor:
+        """See `Denoiser.embed`."""
+        return self.time(time_embedding(t, self.time_features))
+
+    def forward(self, z: Tensor, embedding: Tensor, signal: Tensor, time: Tensor) -> Tensor:
+        """`signal` is what the other form of the denoiser takes; this one does without."""
+        del signal
         h = self.stem(torch.cat([z.to(embedding.dtype), embedding], 1))
         passed = [h]
         for level, steps in enumerate(self.down_levels):

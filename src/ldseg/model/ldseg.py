@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from ldseg.diffusion.parameterisation import PARAMETERISATIONS, implied_noise
-from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, ignore
+from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, Times, ignore
 from ldseg.diffusion.schedule import add_noise, draw_times, expand_to, make_schedule
+from ldseg.diffusion.timetable import Moment, Timetable
 from ldseg.model.blocks import Readout, once, space_to_depth
 from ldseg.model.denoiser import Denoiser
 from ldseg.model.full_denoiser import FullDenoiser
@@ -53,7 +54,7 @@ class LDSeg(Segmenter):
         self.image_encoder = ImageEncoder(d, settings.image_channels, settings.image_encoder)
         embedding = settings.image_encoder.embedding
         if settings.denoiser.form == "light":
-            self.denoiser = Denoiser(d, latent, embedding, settings.denoiser, self.signal)
+            self.denoiser = Denoiser(d, latent, embedding, settings.denoiser)
         else:
             self.denoiser = FullDenoiser(d, latent, embedding, settings.denoiser)
         reached = len(settings.image_encoder.pyramid.widths) - settings.image_encoder.context
@@ -126,10 +127,11 @@ class LDSeg(Segmenter):
         direct answer. Else the light form's U-Net learns from the latent alone: the segmentation loss, mostly
         at pure noise, would teach it to ignore z_t."""
         denoiser = self.denoiser
+        moment = Moment(self.signal(noised.t), denoiser.embed(noised.t))
         if isinstance(denoiser, FullDenoiser):
-            prediction = denoiser(noised.z, embedding, noised.t)
+            prediction = denoiser(noised.z, embedding, *moment)
             return prediction, prediction
-        parts = denoiser.parts(denoiser.fold(noised.z), embedding, noised.t)
+        parts = denoiser.parts(denoiser.fold(noised.z), embedding, *moment)
         gaussian, correction = (denoiser.unfold(part) for part in parts)
         mean = gaussian + correction
         return mean, gaussian + correction.detach() if self.answer is None else mean.detach()
@@ -151,27 +153,27 @@ class LDSeg(Segmenter):
         self,
         conditioning: Conditioning,
         start: Tensor,
-        times: Tensor,
+        times: Times,
         sampler: Sampler,
         noise: DrawNoise,
         on_step: OnStep = ignore,
     ) -> Tensor:
+        table = Timetable(times, start.device, self.signal, self.denoiser.embed)
         fold, unfold = self.denoiser.fold, self.denoiser.unfold
         called: list[Tensor] = []
 
         def denoise(z: Tensor, t: Tensor) -> Tensor:
             called.append(t)
-            t = t.to(z.device).expand(z.shape[0])
-            prediction = self.denoiser(z, conditioning.embedding, t)
-            clean = self.reading.clean(prediction, z, expand_to(self.signal(t), z))
+            now = table.at(t)
+            prediction = self.denoiser(z, conditioning.embedding, *now)
+            clean = self.reading.clean(prediction, z, expand_to(now.signal, z))
             return self.label_encoder.latent_norm(clean) if self.settings.renormalise else clean
 
         def watch(time: Tensor, z: Tensor, z0: Tensor) -> None:
             on_step(time, unfold(z), unfold(z0))
 
         watched = on_step if on_step is ignore else watch
-        times = times.to(start.device)
-        z = unfold(sampler(denoise, fold(start), times, self.signal, lambda: fold(noise()), watched))
+        z = unfold(sampler(denoise, fold(start), table.times, table.signal, lambda: fold(noise()), watched))
         if len(called) == 1 and self.answer is not None:
             z = z + self.answer(once(conditioning.features[-1])).float()
         return z

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, ignore
+from ldseg.diffusion.samplers.steps import DrawNoise, OnStep, Sampler, Times, ignore
 from ldseg.model.image_encoder import Conditioning
 from ldseg.settings import LossSettings
 
@@ -54,7 +54,7 @@ class Segmenter(nn.Module, ABC):
         self,
         conditioning: Conditioning,
         start: Tensor,
-        times: Tensor,
+        times: Times,
         sampler: Sampler,
         noise: DrawNoise,
         on_step: OnStep = ignore,

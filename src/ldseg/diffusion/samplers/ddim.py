@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from ldseg.diffusion.parameterisation import LEAST_NOISE
-from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, ignore
+from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, Times, ignore
 from ldseg.diffusion.schedule import Schedule
 
 
 def ddim(
     denoise: Denoise,
     z: Tensor,
-    times: Tensor,
+    times: Times,
     signal: Schedule,
     draw: DrawNoise,
     on_step: OnStep = ignore,

@@ -6,14 +6,14 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, ignore
+from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, Times, ignore
 from ldseg.diffusion.schedule import Schedule
 
 
 def ddpm(
     denoise: Denoise,
     z: Tensor,
-    times: Tensor,
+    times: Times,
     signal: Schedule,
     draw: DrawNoise,
     on_step: OnStep = ignore,

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, ignore
+from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, Times, ignore
 from ldseg.diffusion.schedule import Schedule
 
 
@@ -19,7 +19,7 @@ def log_snr(a: Tensor) -> Tensor:
 def dpmpp_2m(
     denoise: Denoise,
     z: Tensor,
-    times: Tensor,
+    times: Times,
     signal: Schedule,
     draw: DrawNoise,  # noqa: ARG001  (deterministic; one signature for all samplers)
     on_step: OnStep = ignore,

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 
 from ldseg.diffusion.parameterisation import LEAST_NOISE
-from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, ignore
+from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, Times, ignore
 from ldseg.diffusion.schedule import Schedule
 
 
 def gaussian(
     denoise: Denoise,
     z: Tensor,
-    times: Tensor,
+    times: Times,
     signal: Schedule,
     draw: DrawNoise,  # noqa: ARG001  (deterministic; one signature for all samplers)
     on_step: OnStep = ignore,
@@ -47,9 +47,9 @@ def gaussian(
 
 
 def _turn(z: Tensor, z0: Tensor, mean: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """From signal power a to b."""
+    """From signal power a to b: cos(h') m + u + F (h - h'), gathered by what the scalars multiply."""
     cosine, cosine_after = a.sqrt(), b.sqrt()
-    sine = (1 - a).sqrt().clamp_min(LEAST_NOISE)
-    u = z - cosine * mean
-    velocity = (z0 - mean - cosine * u) / sine
-    return cosine_after * mean + u + (cosine.acos() - cosine_after.acos()) * velocity
+    gain = (cosine.acos() - cosine_after.acos()) / (1 - a).sqrt().clamp_min(LEAST_NOISE)
+    kept = 1 - gain * cosine
+    drawn = cosine_after - gain - kept * cosine
+    return torch.addcmul(torch.addcmul(kept * z, drawn, mean), gain, z0)

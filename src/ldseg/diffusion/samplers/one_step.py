@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, ignore
+from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, Times, ignore
 from ldseg.diffusion.schedule import Schedule
 
 
 def one_step(
     denoise: Denoise,
     z: Tensor,
-    times: Tensor,
+    times: Times,
     signal: Schedule,  # noqa: ARG001  (one signature for all samplers)
     draw: DrawNoise,  # noqa: ARG001
     on_step: OnStep = ignore,

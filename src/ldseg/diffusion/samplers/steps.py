@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ldseg.diffusion.schedule import Schedule
 
+Times = Tensor | tuple[Tensor, ...]
+"""(n + 1,), or as many scalars."""
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """denoise(z, t) with t a scalar tensor: the clean estimate, shape of z."""
 DrawNoise = Callable[[], Tensor]
@@ -33,7 +35,7 @@ class Sampler(Protocol):
         self,
         denoise: Denoise,
         z: Tensor,
-        times: Tensor,
+        times: Times,
         signal: Schedule,
         draw: DrawNoise,
         on_step: OnStep = ignore,
