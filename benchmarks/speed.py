@@ -28,6 +28,7 @@ from export import noise_image
 from ldseg.data.datasets import open_dataset
 from ldseg.data.phantom import write_phantom_dataset
 from ldseg.device import autocast, precision_of
+from ldseg.diffusion.timetable import Moment
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sampling import TorchEngine
 from ldseg.planning.fingerprint import take_fingerprint
@@ -171,10 +172,11 @@ def modules(predictor: Predictor, plan: Plan, repeats: int) -> dict[str, float]:
     t = torch.ones(1)
     conditioning, z = model.condition(x), torch.randn(1, *model.start_shape(plan.patch))
     cells = model.denoiser.fold(z)
+    moment = Moment(model.signal(t), model.denoiser.embed(t))
     parts: dict[str, Callable[[], Any]] = {
         "label_encoder": lambda: model.label_encoder(y),
         "image_encoder": lambda: model.condition(x),
-        "denoiser": lambda: model.denoiser(cells, conditioning.embedding, t),
+        "denoiser": lambda: model.denoiser(cells, conditioning.embedding, *moment),
         "decoder": lambda: model.decode(z, conditioning),
     }
     precision = predictor.settings.training.precision
