@@ -68,7 +68,7 @@ def zeroed(module: nn.Module) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """Norm, swish, convolution, twice, beside a shortcut; a time embedding may be added between."""
+    """Norm, swish, convolution, twice, beside a shortcut; what the time says may be added between."""
 
     def __init__(
         self, dimensions: int, inputs: int, outputs: int, norm: Norm, dropout: float, time: int = 0
@@ -82,11 +82,15 @@ class ResidualBlock(nn.Module):
         self.shortcut = convolution(dimensions, inputs, outputs, 1) if inputs != outputs else nn.Identity()
         self.time = nn.Linear(time, outputs) if time else None
 
-    def forward(self, h: Tensor, time: Tensor | None = None) -> Tensor:
-        """`time` is (B, T), the embedding of the diffusion time."""
+    def shift(self, time: Tensor) -> Tensor:
+        """What the embedding (B, T) of the diffusion time adds to all places: (B, outputs)."""
+        if self.time is None:
+            raise ValueError("a block without time has no shift")
+        return self.time(time)
+
+    def forward(self, h: Tensor, shift: Tensor | None = None) -> Tensor:
         branch = self.conv1(functional.silu(self.norm1(h)))
-        if self.time is not None and time is not None:
-            shift = self.time(time)
+        if shift is not None:
             branch = branch + shift.reshape(*shift.shape, *([1] * (h.ndim - 2)))
         branch = self.conv2(self.dropout(functional.silu(self.norm2(branch))))
         return self.shortcut(h) + branch

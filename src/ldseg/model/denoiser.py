@@ -14,6 +14,7 @@ error that the Gaussian answer has (Karras et al. 2022, table 1, with the guess 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 
 import torch
@@ -62,6 +63,7 @@ class Denoiser(nn.Module):
         self.stem_stride = pyramid.strides[0]
         folded = latent_channels * prod(self.stem_stride)
         widths, self.strides = pyramid.widths, pyramid.strides[1:]
+        self.widths, self.blocks = widths, pyramid.blocks
         self.time_features = settings.time_features
         self.time = nn.Sequential(
             nn.Linear(settings.time_features, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU()
@@ -85,13 +87,13 @@ class Denoiser(nn.Module):
         self.head = convolution(dimensions, widths[0], folded, pyramid.stem_width)
 
     def forward(self, z: Tensor, prepared: Tensor, signal: Tensor, time: Tensor) -> Tensor:
-        gaussian, scale, left = self._terms(z, prepared, signal, time)
-        return torch.addcmul(gaussian, scale, left)
+        guess, weight, pulled, left = self._terms(z, prepared, signal, time)
+        return torch.addcmul(guess, weight, pulled + left)
 
     def parts(self, z: Tensor, prepared: Tensor, signal: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """The Gaussian answer and the U-Net's correction; their sum is the clean estimate."""
-        gaussian, scale, left = self._terms(z, prepared, signal, time)
-        return gaussian, scale * left
+        guess, weight, pulled, left = self._terms(z, prepared, signal, time)
+        return torch.addcmul(guess, weight, pulled), weight * left
 
     def fold(self, z: Tensor) -> Tensor:
         """A latent (B, C, *s) as the cells that the denoiser works on, channels last in memory."""
@@ -103,8 +105,10 @@ class Denoiser(nn.Module):
         return depth_to_space(z, self.stem_stride)
 
     def embed(self, t: Tensor) -> Tensor:
-        """What the network is told of the times t (n,): (n, T)."""
-        return self.time(time_embedding(t, self.time_features))
+        """What the times t (n,) add in each block, one behind the other: (n, T)."""
+        time = self.time(time_embedding(t, self.time_features))
+        levels = [*self.down_levels, *self.up_levels]
+        return torch.cat([shift for level in levels for shift in level.shifts(time)], 1)  # pyright: ignore[reportCallIssue]
 
     def prepare(self, embedding: Tensor) -> Tensor:
         """What no step changes: guess, deviation and features, folded."""
@@ -115,26 +119,33 @@ class Denoiser(nn.Module):
 
     def _terms(
         self, z: Tensor, prepared: Tensor, signal: Tensor, time: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The Gaussian answer, the scale of the correction, and what it scales."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The guess m, the factor sqrt(s / v) of what follows, how z_t pulls and the U-Net corrects it."""
         c, prepared = z.shape[1], once(prepared)
         guess, deviation, said = prepared[:, :c].float(), prepared[:, c : 2 * c].float(), prepared[:, 2 * c :]
         a = expand_to(signal, z)
         reached = a.sqrt() * deviation
         one = torch.addcmul(1 - a, reached, reached).rsqrt()  # 1 / sqrt(v)
-        weight = one * deviation
         off = torch.addcmul(z, -a.sqrt(), guess) * one
-        gaussian = torch.addcmul(guess, weight * reached, off)
         left = self._network(off.to(said.dtype), said, time)
-        return gaussian, (1 - a).sqrt() * weight, left.float()
+        return guess, one * deviation, reached * off, (1 - a).sqrt() * left.float()
 
     def _network(self, z: Tensor, said: Tensor, time: Tensor) -> Tensor:
-        h = self.down_levels[0](self.stem(z) + said, time)
+        shifts = self._by_level(time)
+        h = self.down_levels[0](self.stem(z) + said, next(shifts))
         passed: list[Tensor] = []
         for down, level in zip(self.downs, list(self.down_levels)[1:], strict=True):
             passed.append(h)
-            h = level(down(h), time)
+            h = level(down(h), next(shifts))
         ups = zip(self.raises, reversed(self.strides), self.up_levels, strict=True)
         for raise_channels, stride, level in ups:
-            h = level(passed.pop() + enlarge(raise_channels(h), stride), time)
+            h = level(passed.pop() + enlarge(raise_channels(h), stride), next(shifts))
         return self.head(functional.silu(self.norm(h)))
+
+    def _by_level(self, time: Tensor) -> Iterator[list[Tensor]]:
+        """What `embed` made, apart again: for each level, down and up, the shifts of its blocks."""
+        first = 0
+        for width in [*self.widths, *reversed(self.widths[:-1])]:
+            together = self.blocks * width
+            yield list(time[:, first : first + together].split(width, 1))
+            first += together

@@ -36,7 +36,7 @@ class _Step(nn.Module):
         self.attention = SelfAttention(width, pyramid.norm, dimensions) if attends else nn.Identity()
 
     def forward(self, h: Tensor, time: Tensor) -> Tensor:
-        return self.attention(self.block(h, time))
+        return self.attention(self.block(h, self.block.shift(time)))
 
 
 class FullDenoiser(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
@@ -32,9 +33,13 @@ class Level(nn.Module):
         attends = level in settings.attention
         self.attention = SelfAttention(width, settings.norm, dimensions) if attends else nn.Identity()
 
-    def forward(self, h: Tensor, time: Tensor | None = None) -> Tensor:
-        for block in self.blocks:
-            h = block(h, time)
+    def shifts(self, time: Tensor) -> list[Tensor]:
+        """See `ResidualBlock.shift`; of each block."""
+        return [block.shift(time) for block in self.blocks]  # pyright: ignore[reportCallIssue]
+
+    def forward(self, h: Tensor, shifts: Sequence[Tensor | None] | None = None) -> Tensor:
+        for block, shift in zip(self.blocks, shifts or [None] * len(self.blocks), strict=True):
+            h = block(h, shift)
         return self.attention(h)
 
 
