@@ -262,6 +262,9 @@ class TrainingSettings:
     """auto: bf16 autocast where the device multiplies it natively."""
     compile: bool = False
     """Use torch.compile; what it cannot compile runs as it is."""
+    recompute: bool = False
+    """Gradient checkpointing: residual blocks are computed a second time for the gradient, which takes more
+    time and less memory."""
     workers: int | None = None
     """Processes that prepare patches; 0 prepares them in the training process. None takes 0 on a CPU, beside
     a GPU, which would wait, one for each core but one, at most 8."""

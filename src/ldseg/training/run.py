@@ -36,6 +36,7 @@ from ldseg.training.ema import copy_for_average
 from ldseg.training.interruption import listen_for_stop
 from ldseg.training.logbook import Record, append_record, draw_curves, forget_after
 from ldseg.training.loop import Learner, make_optimiser
+from ldseg.training.recompute import recompute_blocks
 from ldseg.training.validate import Validation, validate
 from ldseg.training.visits import Visits, batches, central_patch, workers_for
 
@@ -92,6 +93,8 @@ def train(
     cache = _build_cache(dataset, cases, plan, run_folder / CACHE_FOLDER, on_event, team)
     device = team.checked(lambda: choose_device(team.device_name(device_name)))
     learner = _learner(settings, device, team)
+    if settings.training.recompute:
+        recompute_blocks(learner.model)
     if settings.training.compile and (problem := compile_modules(learner.model, device)):
         on_event({"event": "warning", "warnings": [problem]})
     run = _Run(plan, settings, run_folder, cache, learner, on_event)
