@@ -1,7 +1,7 @@
 """Freed memory stays with the process, for the next tensor of its size.
 
 The C library gives large blocks back to the system as soon as they are free and asks for them again; the
-system then clears them page by page, which takes a good part of a volume's time (`benchmarks/speed.py`).
+system then clears them page by page, which takes a good part of a volume's time.
 """
 
 from __future__ import annotations

@@ -180,12 +180,12 @@ class LossSettings:
     """Weight of 1 - soft Dice beside the cross-entropy."""
     latent: float = 1.0
     """Weight of the mean squared error of the denoiser's prediction."""
-    latent_draws: int = 2
+    latent_draws: int = 1
     """Further noisy latents of each case, at any time, on which the denoiser alone is trained: cheap, and it
     leaves what is decoded to the times where the image is needed. 0 or more."""
     reconstruction: float = 1.0
     """Weight of the segmentation loss of the decoded clean latent, without image features; 0: none."""
-    reconstruction_share: float = 0.15
+    reconstruction_share: float = 0.1
     """Share of the cases that the reconstruction term decodes, on average over steps. In (0, 1]."""
     feature_drop: float = 0.0
     """Probability per case that the decoder goes without image features, so that it listens to the latent."""

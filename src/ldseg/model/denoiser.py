@@ -142,10 +142,8 @@ class Denoiser(nn.Module):
             h = level(passed.pop() + enlarge(raise_channels(h), stride), next(shifts))
         return self.head(functional.silu(self.norm(h)))
 
-    def _by_level(self, time: Tensor) -> Iterator[list[Tensor]]:
+    def _by_level(self, time: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """What `embed` made, apart again: for each level, down and up, the shifts of its blocks."""
-        first = 0
-        for width in [*self.widths, *reversed(self.widths[:-1])]:
-            together = self.blocks * width
-            yield list(time[:, first : first + together].split(width, 1))
-            first += together
+        widths = [*self.widths, *reversed(self.widths[:-1])]
+        levels = time.split([self.blocks * width for width in widths], 1)
+        return (shifts.split(width, 1) for shifts, width in zip(levels, widths, strict=True))
