@@ -14,7 +14,6 @@ from ldseg.settings import AugmentSettings
 
 STILL = AugmentSettings(
     affine_probability=0.0,
-    elastic_probability=0.0,
     intensity_probability=0.0,
     gamma_probability=0.0,
     noise_probability=0.0,

@@ -59,7 +59,7 @@ def plain(setup: Setup) -> Setup:
     settings = replace(setup.settings, control="unet")
     settings = replace(settings, loss=replace(settings.loss, dice=0.0))
     training = replace(settings.training, precision="fp32", batch=4, steps=6, warmup=1, optimiser="adam")
-    calm = dict.fromkeys(("rotation", "scale", "shift", "affine_probability", "elastic_probability"), 0.0)
+    calm = dict.fromkeys(("rotation", "scale", "shift", "affine_probability"), 0.0)
     augment = replace(settings.augment, **calm)  # type: ignore[arg-type]
     return replace(setup, settings=replace(settings, training=training, augment=augment))
 

@@ -96,11 +96,12 @@ class LDSeg(Segmenter):
         keep = torch.rand(cases, generator=generator, device=x.device) >= settings.feature_drop
         alone = self._reconstructed(aim, y, _count_reconstructed(cases, settings, generator), settings)
         logits = self.decoder(torch.cat([to_decode, alone]), conditioning.features, keep)
-        segmentation = segmentation_loss(logits[:cases], y, settings.dice)
+        with_image, without = logits.split([cases, len(alone)])
+        segmentation = segmentation_loss(with_image, y, settings.dice)
         total = segmentation + settings.latent * latent
         parts = {"segmentation": segmentation, "latent": latent}
         if len(alone) > 0:
-            parts["reconstruction"] = segmentation_loss(logits[cases:], y[: len(alone)], settings.dice)
+            parts["reconstruction"] = segmentation_loss(without, y[: len(alone)], settings.dice)
             total = total + settings.reconstruction * parts["reconstruction"]
         return Losses(total, {name: part.detach() for name, part in parts.items()})
 
