@@ -17,7 +17,8 @@ from ldseg.errors import InputError
 from ldseg.evaluation.calibration_fit import NoStructureError
 from ldseg.inference.recalibration import UNCHANGED, stored_recalibration
 from ldseg.planning.plan import PlanSettings, read_plan, write_plan
-from ldseg.workflow import SplitOptions, describe_budget, make_settings, plan_run, prepare_run, train_run
+from ldseg.preparation import SplitOptions, prepare_run
+from ldseg.workflow import describe_budget, make_settings, plan_run, train_run
 
 
 @pytest.fixture

@@ -1,32 +1,27 @@
-"""A run's folder from the first look at the data to the training.
+"""From a folder of cases to a trained and calibrated model in a run's folder.
 
-    RUN/data.json         which data, read how
-        splits.json       which cases train, validate and test
-        fingerprint.json  what the data look like
-        plan.json         may be edited before training
-        ...               what training writes (see training/run.py)
-        calibration.json  how sure it may be, fitted on validation cases when training has ended
+To what preparation.py leaves there, training adds its own files (training/run.py) and
 
-Each file that is already there is used as it is. Stands above training; the command line and Python users
-call it.
+    RUN/calibration.json  how sure the model may be, fitted on validation cases when training has ended
+
+Stands above training; the command line and Python users call it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldseg.data.cases import DataOptions, DataSet
-from ldseg.data.datasets import open_dataset
-from ldseg.data.splits import Splits, evenly, make_splits, read_splits, write_splits
+from ldseg.data.splits import evenly
 from ldseg.errors import InputError
-from ldseg.planning.fingerprint import read_fingerprint, take_fingerprint, write_fingerprint
-from ldseg.planning.plan import Plan, PlanSettings, make_plan, read_plan, write_plan
+from ldseg.planning.plan import Plan, PlanSettings
+from ldseg.preparation import PLAN_FILE, PreparedRun, SplitOptions, prepare_run, read_prepared
 from ldseg.presets import PRESETS
-from ldseg.records import from_json, read_versioned, to_json, with_changes, write_json_atomic
+from ldseg.records import with_changes
 from ldseg.settings import RunSettings
 from ldseg.sole_use import sole_use
 
@@ -34,39 +29,11 @@ if TYPE_CHECKING:
     from ldseg.processes import Team
     from ldseg.training.run import TrainingResult
 
-DATA_FILE, SPLITS_FILE, FINGERPRINT_FILE, PLAN_FILE = (
-    "data.json",
-    "splits.json",
-    "fingerprint.json",
-    "plan.json",
-)
 _TRAINED = ("settings.json", "state")
-_DATA_VERSION = 1
 BUDGETS = ("steps", "minutes", "cpu_minutes", "epochs")
 DEFAULT_MINUTES = 60.0
 _CALIBRATION_CASES = 24
 OnEvent = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class SplitOptions:
-    """How cases are split where the run has no splits.json yet."""
-
-    file: Path | None = None
-    """A splits.json to copy, e.g. of another run; the others then mean nothing."""
-    test_fraction: float = 0.0
-    """Share of the subjects that neither trains nor validates, in [0, 1)."""
-    seed: int = 0
-    folds: int = 5
-
-
-@dataclass(frozen=True)
-class PreparedRun:
-    """What training needs to know of the data."""
-
-    dataset: DataSet
-    splits: Splits
-    plan: Plan
 
 
 def _silent(event: dict[str, Any]) -> None:
@@ -133,34 +100,36 @@ def train_run(
         forget_unfinished(folder)
         return prepare_run(Path(data), folder, options, limits, split)
 
-    with ExitStack() as use:
-        prepared = team.after_first(prepare, lambda: _prepared_run(Path(data), folder))
-        plan = prepared.plan
+    def settle() -> RunSettings:
         if resume:
-            settings = team.checked(lambda: _stored_settings(plan, folder))
-        else:
-            wanted = changes or {}
-            settings = team.checked(lambda: make_settings(plan, preset, wanted, folder / PLAN_FILE))
-        part = prepared.splits.part(settings.training.fold)
-        on_event(
-            {
-                "event": "settings",
-                "run": str(folder),
-                "train": len(part.train),
-                "validation": len(part.validation),
-                "test": len(prepared.splits.test),
-                "budget": describe_budget(settings),
-            }
-        )
-        result = train(
-            prepared.dataset, plan, prepared.splits, settings, folder, resume, on_event, device, team
-        )
+            return _stored_settings(prepared.plan, folder)
+        return make_settings(prepared.plan, preset, changes or {}, folder / PLAN_FILE)
+
+    with ExitStack() as use:
+        prepared = team.after_first(prepare, lambda: read_prepared(Path(data), folder))
+        settings = team.checked(settle)
+        on_event(_beginning(prepared, settings, folder))
+        dataset, plan, splits = prepared.dataset, prepared.plan, prepared.splits
+        result = train(dataset, plan, splits, settings, folder, resume, on_event, device, team)
+        part = splits.part(settings.training.fold)
         unseen = sorted(set(part.validation) - set(part.train))
         if unseen and settings.training.calibrate and not result.interrupted:
-            team.first_does(
-                lambda: _calibrate(prepared.dataset, unseen, folder, team.device_name(device), on_event)
-            )
+            of_team = team.device_name(device)
+            team.first_does(lambda: _calibrate(dataset, unseen, folder, of_team, on_event))
         return result
+
+
+def _beginning(prepared: PreparedRun, settings: RunSettings, folder: Path) -> dict[str, Any]:
+    """The event that names the run, its cases and its budget."""
+    part = prepared.splits.part(settings.training.fold)
+    return {
+        "event": "settings",
+        "run": str(folder),
+        "train": len(part.train),
+        "validation": len(part.validation),
+        "test": len(prepared.splits.test),
+        "budget": describe_budget(settings),
+    }
 
 
 def _calibrate(
@@ -180,53 +149,6 @@ def _calibrate(
         calibrate(folder, predictor, dataset, cases, predictor.settings.posterior.samples, on_case=show)
     except NoStructureError as error:
         on_event({"event": "warning", "warnings": [f"not calibrated: {error}"]})
-
-
-def prepare_run(
-    data: Path,
-    run: Path,
-    options: DataOptions | None = None,
-    limits: PlanSettings | None = None,
-    split: SplitOptions | None = None,
-) -> PreparedRun:
-    """Open the data, split and plan, or take what `run` has of these. The test part does not shape the plan.
-
-    Raises:
-        InputError: the data cannot be used, or do not fit what `run` has.
-    """
-    options = _data_options(run / DATA_FILE, options)
-    dataset = open_dataset(data, options)
-    splits = _splits(run / SPLITS_FILE, dataset, split or SplitOptions())
-    path = run / PLAN_FILE
-    if path.exists():
-        plan = read_plan(path)
-        _check_plan_fits(path, plan, dataset)
-        if limits not in (None, PlanSettings()) and plan != _plan_again(run, dataset, limits):
-            raise InputError(f"{path}: there is a plan already; remove it to plan anew with other limits")
-    else:
-        tested = set(splits.test)
-        fingerprint = take_fingerprint(dataset, [case for case in dataset.cases if case.name not in tested])
-        plan = make_plan(fingerprint, dataset, limits or PlanSettings())
-        run.mkdir(parents=True, exist_ok=True)
-        write_fingerprint(run / FINGERPRINT_FILE, fingerprint)
-        write_plan(path, plan)
-    run.mkdir(parents=True, exist_ok=True)
-    write_splits(run / SPLITS_FILE, splits)
-    content = {"version": _DATA_VERSION, "root": str(dataset.root.resolve()), "options": to_json(options)}
-    write_json_atomic(run / DATA_FILE, content)
-    return PreparedRun(dataset, splits, plan)
-
-
-def _plan_again(run: Path, dataset: DataSet, limits: PlanSettings | None) -> Plan | None:
-    """The plan that these limits give; a command that was killed may be given again as it was."""
-    path = run / FINGERPRINT_FILE
-    return make_plan(read_fingerprint(path), dataset, limits or PlanSettings()) if path.is_file() else None
-
-
-def _prepared_run(data: Path, run: Path) -> PreparedRun:
-    """What `prepare_run` left in `run`."""
-    dataset = open_dataset(data, read_data_options(run / DATA_FILE))
-    return PreparedRun(dataset, read_splits(run / SPLITS_FILE), read_plan(run / PLAN_FILE))
 
 
 def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: Path) -> RunSettings:
@@ -258,12 +180,6 @@ def _stored_settings(plan: Plan, run: Path) -> RunSettings:
     return settings
 
 
-def read_data_options(path: Path) -> DataOptions:
-    """How a run reads its data, from its data.json. Raises InputError: missing, damaged, newer."""
-    content = read_versioned(path, _DATA_VERSION, "remove it and give the options of reading again")
-    return from_json(DataOptions, content.get("options", {}), str(path))
-
-
 def describe_budget(settings: RunSettings) -> str:
     """The budget in words, e.g. "60 minutes"."""
     found = [(name, getattr(settings.training, name)) for name in BUDGETS]
@@ -279,55 +195,3 @@ def _check_folder(folder: Path, resume: bool) -> None:
         )
     if resume and not trained:
         raise InputError(f"{folder}: holds no training to resume; leave out --resume to start one")
-
-
-def _data_options(path: Path, given: DataOptions | None) -> DataOptions:
-    """How this run reads its data: as it did before, else as asked."""
-    if not path.exists():
-        return given or DataOptions()
-    stored = read_data_options(path)
-    if given not in (None, stored, DataOptions()):
-        raise InputError(
-            f"{path}: this run reads its data in another way; choose another -o, or the same options"
-        )
-    return stored
-
-
-def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
-    """Those of the run, else of a file, else new ones; all of them name cases of this set."""
-    if path.exists() and wanted != SplitOptions() and read_splits(path) != _new_splits(dataset, wanted):
-        raise InputError(f"{path}: this run has its splits; remove the file to split anew")
-    source = path if path.exists() else wanted.file
-    if source is None:
-        return _new_splits(dataset, wanted)
-    splits = read_splits(source)
-    known = {case.name for case in dataset.cases}
-    named = [*splits.test, *(name for fold in splits.folds for name in (*fold.train, *fold.validation))]
-    strange = sorted(set(named) - known)
-    if strange:
-        raise InputError(
-            f"{source}: {strange[0]} is no case of {dataset.root}; split anew without it, or give its data"
-        )
-    return splits
-
-
-def _new_splits(dataset: DataSet, wanted: SplitOptions) -> Splits:
-    if wanted.file is not None:
-        return read_splits(wanted.file)
-    return make_splits(dataset.cases, wanted.seed, wanted.folds, wanted.test_fraction)
-
-
-def _check_plan_fits(path: Path, plan: Plan, dataset: DataSet) -> None:
-    """Raise InputError when the plan was made for other data."""
-    pairs = {
-        "axes": (plan.axes, dataset.axes),
-        "channels": (tuple(channel.name for channel in plan.channels), dataset.channel_names),
-        "classes": (plan.classes, dataset.classes),
-        "ignore_id": (plan.ignore_id, dataset.ignore_id),
-        "labels_above_zero": (plan.labels_above_zero, dataset.labels_above_zero),
-    }
-    for name, (planned, found) in pairs.items():
-        if planned != found:
-            raise InputError(
-                f"{path}: {name} is {planned}, the data have {found}; remove the file to plan anew"
-            )

@@ -84,3 +84,14 @@ def test_a_film_with_unlabelled_frames_begins_anywhere_and_keeps_its_labels() ->
     assert len(begun) > 5
     whole = torch.zeros(8, 16, 16, dtype=torch.long)
     assert all(torch.equal(still(image, whole, seed)[0], image) for seed in range(5))
+
+
+def test_elastic_deformation_moves_image_and_labels_alike() -> None:
+    labels = torch.zeros(24, 24, 24, dtype=torch.long)
+    labels[8:20, 8:20, 8:20] = 1
+    deform = make_augment(plan("zyx", spacing=(1.0, 1.0, 1.0)), replace(STILL, elastic_probability=1.0))
+    image, moved = deform(labels[None].float(), labels, 0)
+    assert not torch.equal(moved[moved >= 0], labels[moved >= 0])
+    alike = (image[0] > 0.5) == (moved == 1)  # but for corners, where one of the two is interpolated
+    assert alike[moved >= 0].float().mean() > 0.99
+    assert ((labels == 1) == (moved == 1))[moved >= 0].float().mean() < 0.99

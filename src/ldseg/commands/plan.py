@@ -78,6 +78,6 @@ def plan_settings(arguments: Any) -> Any:
 
 def split_options(arguments: Any) -> Any:
     """The `SplitOptions` that were given."""
-    from ldseg.workflow import SplitOptions
+    from ldseg.preparation import SplitOptions
 
     return SplitOptions(arguments.splits, arguments.test_fraction, arguments.split_seed)

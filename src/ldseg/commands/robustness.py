@@ -94,7 +94,7 @@ def summary(found: Robustness) -> dict[str, Any]:
 
 def _reading(arguments: Any) -> Any:
     """How to read the data: as asked, else as the training read its own."""
-    from ldseg.workflow import DATA_FILE, read_data_options
+    from ldseg.preparation import DATA_FILE, read_data_options
 
     stored = arguments.model / DATA_FILE
     asked = given_section(arguments, "data") or arguments.labels_above_zero

@@ -19,6 +19,7 @@ from ldseg.inference.predictor import Predictor
 from ldseg.inference.sampling import TorchEngine
 from ldseg.planning.fingerprint import Fingerprint, read_fingerprint
 from ldseg.planning.plan import Plan
+from ldseg.preparation import FINGERPRINT_FILE
 from ldseg.reporting.film import STEPS, Film, shoot
 from ldseg.reporting.material import Material, choose_cases, named_cases, open_run_data
 from ldseg.reporting.measure import Measured, measure
@@ -26,7 +27,6 @@ from ldseg.reporting.portrait import Portrait, draw_portrait
 from ldseg.saved_model import WEIGHTS_FILE
 from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.training.logbook import read_records
-from ldseg.workflow import FINGERPRINT_FILE
 
 ROBUSTNESS_FOLDER = "robustness"
 """Where in a run a sweep is looked for."""

@@ -13,9 +13,9 @@ from ldseg.data.faults import file_error, listed
 from ldseg.data.splits import evenly, read_splits
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
+from ldseg.preparation import DATA_FILE, SPLITS_FILE, read_data_options
 from ldseg.records import read_json
 from ldseg.settings import RunSettings
-from ldseg.workflow import DATA_FILE, SPLITS_FILE, read_data_options
 
 Part = Literal["test", "validation", "all", "scored"]
 
