@@ -5,7 +5,7 @@
 Trains on the other three patients of `sunnybrook` (frames that nobody labelled are ignored) and predicts all
 frames of this one's slices. Scored: the labelled frames, Dice of neighbouring frames, ejection fractions of
 the areas summed over slices, and how rough the area curve is. Writes the predicted outlines of the slice with
-the largest cavity as results/cine-PATIENT-MODEL.png; nothing of the image is in it.
+the largest cavity as results/cine-PATIENT-MODEL-PRESET.png; nothing of the image is in it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import argparse
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from accuracy import STEPS
+from accuracy import score as film_scores
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.datasets import load_image, load_labels
 from ldseg.data.formats import write_volume
@@ -25,9 +28,10 @@ from ldseg.data.volumes import Volume
 from ldseg.evaluation.folders import EvaluationOptions, evaluate_folders
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.inference.predictor import Predictor
-from records import RESULTS, as_a_command, commit, write_result
+from ldseg.presets import PRESETS
+from records import RESULTS, as_a_command, commit, peak_memory_gb, write_result
 from sets import SETS, open_set
-from trainings import command_of, default_settings, train_without
+from trainings import command_of, settings_for, train_without
 
 SET, STRUCTURE = "sunnybrook", "class_1"
 WATCHED = 2
@@ -37,7 +41,8 @@ WATCHED = 2
 def main() -> None:
     arguments = parse()
     as_a_command(1)
-    name = f"cine-{arguments.patient}-{arguments.model}-{arguments.minutes:g}min-seed{arguments.seed}"
+    trained = f"{arguments.model}-{arguments.preset}-seed{arguments.seed}-{arguments.minutes:g}min"
+    name = f"cine-{arguments.patient}-{trained}"
     dataset, _ = open_set(SET, arguments.data_root)
     left_out = [case for case in dataset.cases if case.subject == arguments.patient]
     if not left_out:
@@ -46,10 +51,15 @@ def main() -> None:
     run = arguments.work / name
     test = {case.name for case in left_out}
     chosen = partial(
-        default_settings, cpu_minutes=arguments.minutes, seed=arguments.seed, model=arguments.model
+        settings_for,
+        cpu_minutes=arguments.minutes,
+        seed=arguments.seed,
+        model=arguments.model,
+        preset=arguments.preset,
     )
     steps = train_without(dataset, test, chosen, run, WATCHED).steps
-    predicted = predict_all(arguments, dataset, left_out, run)
+    predictor = Predictor.load(run)
+    predicted = predict_all(arguments, dataset, left_out, predictor, run)
     scores = score(arguments, run)
     found = to_json(scores)
     whole = scores.subject_cycles()[arguments.patient][STRUCTURE]
@@ -67,7 +77,7 @@ def main() -> None:
         "data": SET,
         "split": f"{len(dataset.cases) - len(left_out)} train, {len(left_out)} test, of {arguments.patient}",
         "model": arguments.model,
-        "preset": "default",
+        "preset": arguments.preset,
         "seed": arguments.seed,
         "budget_minutes": arguments.minutes,
         "cases": len(left_out),
@@ -76,7 +86,8 @@ def main() -> None:
     }
     records = [{**common, "metric": metric, "value": value} for metric, value in figures.items()]
     curves = {key: found[key] for key in ("cycle", "subject_cycle", "cases")}
-    print(write_result(name, {**common, "records": records, **curves}), json.dumps(figures))
+    result = {**common, "records": records, **curves, **as_accuracy(dataset, left_out, predictor, steps)}
+    print(write_result(name, result), json.dumps(figures))
 
 
 def parse() -> argparse.Namespace:
@@ -85,23 +96,38 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
     parser.add_argument("--model", choices=("ldseg", "unet"), default="ldseg")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
     parser.add_argument("--minutes", type=float, default=15, help="CPU minutes of training")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     return parser.parse_args()
 
 
+def as_accuracy(
+    dataset: DataSet, left_out: list[Case], predictor: Predictor, training_steps: int
+) -> dict[str, Any]:
+    """What a result of `accuracy.py` holds, for `films.py` to take the patients together."""
+    several = STEPS if predictor.segmenter.stochastic else ()
+    return {
+        "training": {"steps": training_steps},
+        "peak_rss_gb": peak_memory_gb(),
+        "own": film_scores(predictor, dataset, left_out),
+        "steps": {n: film_scores(predictor, dataset, left_out, steps=n, samples=1) for n in several},
+    }
+
+
 def predict_all(
-    arguments: argparse.Namespace, dataset: DataSet, left_out: list[Case], run: Path
+    arguments: argparse.Namespace, dataset: DataSet, left_out: list[Case], predictor: Predictor, run: Path
 ) -> dict[str, Volume]:
     """Into a folder of the run; and the picture of one slice."""
-    predictor, out = Predictor.load(run), run / "predictions"
+    out = run / "predictions"
     out.mkdir(exist_ok=True)
     found: dict[str, Volume] = {}
     for case in left_out:
         found[case.name] = predictor(load_image(dataset, case), case.name).labels
         write_volume(out / f"{case.name}.nii.gz", found[case.name])
     largest = max(found, key=lambda name: int((found[name].array > 0).sum()))
-    draw(found[largest].array[0] > 0, RESULTS / f"cine-{arguments.patient}-{arguments.model}.png")
+    picture = f"cine-{arguments.patient}-{arguments.model}-{arguments.preset}.png"
+    draw(found[largest].array[0] > 0, RESULTS / picture)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from markdown_table import Record, commit_of, number, table
+from runs import name_of
 
 _RATERS = {
     "training steps": ("training_steps", 0),
@@ -38,7 +39,9 @@ def raters_tables(records: Sequence[Record]) -> str:
 
 def cine_tables(records: Sequence[Record]) -> str:
     """A row a left-out patient and model."""
-    return _rows("slices, model", records, lambda r: f"{r['split']}, {r['model']}", _CINE)
+    return _rows(
+        "slices, model", records, lambda r: f"{r['split']}, {name_of(r['model'], r['preset'])}", _CINE
+    )
 
 
 def _rows(

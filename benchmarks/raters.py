@@ -28,7 +28,7 @@ from ldseg.evaluation.ambiguity import inclusion_frequency, measure_ambiguity
 from ldseg.inference.predictor import Predictor
 from ldseg.records import to_json
 from records import as_a_command, commit, write_result
-from trainings import default_settings, train_without
+from trainings import settings_for, train_without
 
 SHARE = 0.3
 CASES, TEST, RATERS, SHAPE = 440, 40, 4, (96, 96)
@@ -43,7 +43,7 @@ def main() -> None:
     name = f"raters-{arguments.question}-{arguments.minutes:g}min-seed{arguments.seed}"
     dataset, test = OPENED[arguments.question](arguments)
     run = arguments.work / name
-    chosen = partial(default_settings, cpu_minutes=arguments.minutes, seed=arguments.seed)
+    chosen = partial(settings_for, cpu_minutes=arguments.minutes, seed=arguments.seed)
     steps = train_without(dataset, test, chosen, run, WATCHED).steps
     predictor = Predictor.load(run)
     cases = [case for case in dataset.cases if case.name in test]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,20 @@ def read_run(result: dict[str, Any]) -> Run:
         cases={steps: _mean_over_classes(scored["cases"]) for steps, scored in by_steps.items()},
         predict_cpu_s={steps: scored["cpu_s_per_case"] for steps, scored in by_steps.items()},
         figures=figures,
+    )
+
+
+def together(parts: Sequence[Run], split: str, command: str) -> Run:
+    """Runs of one model that were tested on different cases as one: all their cases."""
+    first = parts[0]
+    return replace(
+        first,
+        split=split,
+        command=command,
+        commit=", ".join(dict.fromkeys(part.commit for part in parts)),
+        cases={n: {name: one for part in parts for name, one in part.cases[n].items()} for n in first.cases},
+        predict_cpu_s={n: _mean(part.predict_cpu_s[n] for part in parts) for n in first.cases},
+        figures={name: _mean(part.figures[name] for part in parts) for name in first.figures},
     )
 
 

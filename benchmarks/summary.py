@@ -5,8 +5,9 @@ overview into the README of the folder above.
 
 A result of `accuracy.py` gives records per number of sampling steps and per seed, records of all seeds
 together, and paired differences between ldseg's default preset and every other model of the same set, budget
-and seeds. Results of other benchmarks are read by `OTHERS`, a new one is a function and a line there; one
-that holds finished records under "records" needs neither. The same results give the same bytes.
+and seeds. Those of `cine.py`, all patients together, give the same. Results of other benchmarks are read by
+`OTHERS`, a new one is a function and a line there; one that holds finished records under "records" needs
+neither. The same results give the same bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cost_tables import draw_costs
+from films import read_films
 from ldseg.evaluation.bootstrap import mean_interval, paired_difference
 from ldseg.evaluation.corruptions import CORRUPTIONS
 from overview_tables import overview
@@ -82,6 +84,7 @@ def read_results(results: dict[str, Result]) -> tuple[list[Run], list[Record]]:
             records += [{key: record.get(key) for key in KEYS} for record in result["records"]]
         else:
             sys.stderr.write(f"{file}: is of no known benchmark and holds no records; left out\n")
+    runs += read_films(result for result in results.values() if result.get("benchmark") == "cine")
     runs.sort(key=lambda run: (run.data, run.budget_minutes, run.model, run.preset, run.seeds))
     return runs, records
 

@@ -56,9 +56,11 @@ def _words(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def default_settings(plan: Plan, cpu_minutes: float, seed: int, model: str = "ldseg") -> RunSettings:
-    """The default preset, or a control of it, trained on all cases for so long."""
-    settings = with_model(PRESETS["default"](plan), model)
+def settings_for(
+    plan: Plan, cpu_minutes: float, seed: int, model: str = "ldseg", preset: str = "default"
+) -> RunSettings:
+    """A preset, or a control of it, trained on all cases for so long."""
+    settings = with_model(PRESETS[preset](plan), model)
     training = replace(settings.training, cpu_minutes=cpu_minutes, seed=seed, fold="all", validations=3)
     return replace(settings, training=training)
 

@@ -338,19 +338,65 @@ def test_memory_against_size_is_a_table_a_line_and_a_plot(summary: ModuleType, f
     assert (folder / "cost.png").read_bytes().startswith(b"\x89PNG")
 
 
+def write_film(folder: Path, patient: str, model: str = "ldseg", dice: float = 0.8, **more: Any) -> None:
+    """A result as cine.py writes it, of one film of one structure."""
+    one = {"dice": dice, "hd95_mm": 2.0, "assd_mm": 0.5, "nsd": 0.9}
+    result = {
+        "benchmark": "cine",
+        "data": "sunnybrook",
+        "split": f"1 train, 1 test, of {patient}",
+        "model": model,
+        "preset": "default",
+        "seed": 0,
+        "budget_minutes": 15,
+        "command": f"python benchmarks/cine.py --patient {patient} --minutes 15",
+        "commit": "abc1234",
+        "training": {"steps": 10},
+        "peak_rss_gb": 1.0,
+        "own": {"cases": {f"{patient}_slice01": {"cavity": one}}, "cpu_s_per_case": 0.5},
+        "steps": {},
+        "records": [],
+    }
+    (folder / "results" / f"cine-{patient}-{model}.json").write_text(json.dumps({**result, **more}))
+
+
+def test_films_of_all_patients_are_one_set_and_their_cores_are_counted(
+    summary: ModuleType, folder: Path
+) -> None:
+    for patient, ours in (("A", 0.8), ("B", 0.9)):
+        write_film(folder, patient, "ldseg", ours)
+        write_film(folder, patient, "unet", 0.7)
+    make(summary, folder)
+    readme = (folder / "README.md").read_text()
+    assert "### sunnybrook, 7.5 minutes" in readme
+    assert "Split: 2 patients, each left out in turn, 2 films." in readme
+    assert "| unet | 1 | +0.1500 [+0.1000, +0.2000] |" in readme
+
+
+def test_films_with_a_patient_missing_are_not_compared(summary: ModuleType, folder: Path) -> None:
+    for patient in ("A", "B"):
+        write_film(folder, patient, "ldseg")
+    write_film(folder, "A", "unet")
+    make(summary, folder)
+    accuracy = (folder / "README.md").read_text().split("<!-- accuracy:end -->")[0]
+    assert "ldseg default" in accuracy
+    assert "unet" not in accuracy
+
+
 def test_films_are_a_row_a_patient_left_out(summary: ModuleType, folder: Path) -> None:
     header = dict.fromkeys(summary.KEYS) | {
         "benchmark": "cine",
         "split": "28 train, 9 test, of B",
         "model": "ldseg",
+        "preset": "default",
         "budget_minutes": 15,
         "commit": "abc1234",
     }
     figures = {"mean_dice": 0.9, "roughness": 0.125}
     made = [{**header, "metric": metric, "value": value} for metric, value in figures.items()]
-    (folder / "results" / "cine-B.json").write_text(json.dumps({"benchmark": "cine", "records": made}))
+    write_film(folder, "B", records=made)
     make(summary, folder)
-    assert "| 28 train, 9 test, of B, ldseg | 15 | 0.900 | - |" in (folder / "README.md").read_text()
+    assert "| 28 train, 9 test, of B, ldseg default | 15 | 0.900 | - |" in (folder / "README.md").read_text()
 
 
 def test_ways_of_answering_are_rows_with_their_difference_to_the_control(
