@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import multiprocessing
 
+from ldseg.__main__ import leave
 from ldseg.processes import Team, join
 from ldseg.training.loop import Learner
 
@@ -29,6 +30,7 @@ def _enter(rank: int, size: int, port: int, work: Work, arguments: tuple[Any, ..
     }
     with join("cpu") as team:
         work(team, *arguments)
+    leave(0)
 
 
 def run_together(size: int, work: Work, *arguments: Any) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,6 +104,19 @@ def test_a_team_agrees_on_the_time_spent(given: dict[str, float], spent: float) 
     budget.start_step()
     budget.end_step()
     assert budget.spent == spent
+
+
+@pytest.mark.parametrize("size, cleaned_up", [("1", "cleaned up\n"), ("2", "")])
+def test_one_of_several_processes_ends_without_clean_up(size: str, cleaned_up: str) -> None:
+    program = "import atexit; from ldseg.__main__ import leave; atexit.register(print, 'cleaned up')"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{program}; print('said'); leave(3)"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"WORLD_SIZE": size},
+    )
+    assert (ended.returncode, ended.stdout) == (3, "said\n" + cleaned_up)
 
 
 def test_torchrun_trains_and_predicts(setup: Setup, tmp_path: Path) -> None:
