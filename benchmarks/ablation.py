@@ -25,8 +25,8 @@ from ldseg.data.datasets import DataSet, load_image, load_labels
 from ldseg.data.splits import Splits
 from ldseg.evaluation.metrics import evaluate_case
 from ldseg.inference.predictor import Predictor
-from ldseg.planning.fingerprint import take_fingerprint
-from ldseg.planning.plan import PlanSettings, make_plan
+from ldseg.planning.plan import PlanSettings
+from ldseg.preparation import look_and_plan
 from ldseg.presets import PRESETS
 from ldseg.records import with_changes
 from ldseg.workflow import make_settings
@@ -96,7 +96,7 @@ def train_changed(arguments: argparse.Namespace, dataset: DataSet, splits: Split
     names = splits.part(FOLD).train
     cases = [case for case in dataset.cases if case.name in names]
     changes = nested(arguments.change)
-    plan = make_plan(take_fingerprint(dataset, cases), dataset, PlanSettings())
+    _, plan = look_and_plan(dataset, cases, PlanSettings())
     plan = with_changes(plan, changes.pop("plan", {}), "plan.")
     settings = make_settings(plan, arguments.preset, changes, run / "plan.json")
     training = replace(

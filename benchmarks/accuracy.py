@@ -24,8 +24,8 @@ from ldseg.data.volumes import Volume
 from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.metrics import evaluate_case
 from ldseg.inference.predictor import Predictor
-from ldseg.planning.fingerprint import take_fingerprint
-from ldseg.planning.plan import PlanSettings, make_plan
+from ldseg.planning.plan import PlanSettings
+from ldseg.preparation import look_and_plan
 from ldseg.preprocessing.prepare import prepare_labels
 from ldseg.presets import PRESETS
 from records import as_a_command, commit, peak_memory_gb, write_result
@@ -84,11 +84,8 @@ def parse() -> argparse.Namespace:
 
 def train_model(arguments: argparse.Namespace, dataset: DataSet, splits: Any, run: Path) -> dict[str, Any]:
     names = splits.part("all").train
-    plan = make_plan(
-        take_fingerprint(dataset, [case for case in dataset.cases if case.name in names]),
-        dataset,
-        PlanSettings(),
-    )
+    cases = [case for case in dataset.cases if case.name in names]
+    _, plan = look_and_plan(dataset, cases, PlanSettings())
     settings = with_model(PRESETS[arguments.preset](plan), arguments.model)
     settings = replace(
         settings,

@@ -78,7 +78,9 @@ DRAWN = {"calibration": draw_calibration, "robustness": draw_robustness}
 
 
 def _name(result: Result) -> str:
-    return name_of(result["model"], result["preset"])
+    name = name_of(result["model"], result["preset"])
+    raw = result["benchmark"] == "robustness" and not result.get("harmonise")
+    return f"{name}, images as they are" if raw else name
 
 
 def _line(axes: Axes, name: str, colour: str, x: list[float], y: list[float]) -> None:

@@ -2,8 +2,8 @@
 
     python benchmarks/robustness.py --data hippocampus --data-root FOLDER --work FOLDER --minutes 30
 
-Sweeps the test cases of a run of `accuracy.py` as `ldseg robustness` does. An interrupted sweep goes on where
-it stopped.
+Sweeps the test cases of a run of `accuracy.py` as `ldseg robustness` does; with `--harmonise false` images go
+to the network as they are. An interrupted sweep goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -44,25 +44,35 @@ def main() -> None:
         "torch": torch.__version__,
         "peak_rss_gb": peak_memory_gb(),
         "sampling": vars(found.setup.sampling),
+        "harmonise": found.setup.harmonise,
         "subjects": {case.name: case.subject for case in dataset.cases if case.name in found.setup.cases},
         "curves": {corruption: curve(points, corruption) for corruption, points in found.curves().items()},
     }
-    path = write_result(f"robustness-{name}", result)
+    path = write_result(f"robustness-{name}{suffix(arguments)}", result)
     print(path, json.dumps({n: c["mean_dice"] for n, c in result["curves"].items()}))
 
 
 def parse() -> argparse.Namespace:
     parser = run_parser(__doc__)
     parser.add_argument("--corruptions", default=",".join(CORRUPTIONS))
+    parser.add_argument("--harmonise", choices=("true", "false"), default="true")
     return parser.parse_args()
+
+
+def suffix(arguments: argparse.Namespace) -> str:
+    """Of the names of folders and results."""
+    return "" if arguments.harmonise == "true" else "-as_they_are"
 
 
 def measure(arguments: argparse.Namespace, name: str) -> Robustness:
     """The sweep, begun or continued in WORK/robustness-NAME."""
-    run, out = arguments.work / f"accuracy-{name}", arguments.work / f"robustness-{name}"
+    run = arguments.work / f"accuracy-{name}"
+    out = arguments.work / f"robustness-{name}{suffix(arguments)}"
     predictor = Predictor.load(run, "cpu")
     dataset, _ = open_set(arguments.data, arguments.data_root)
-    options = RobustnessOptions(tuple(arguments.corruptions.split(",")))
+    options = RobustnessOptions(
+        tuple(arguments.corruptions.split(",")), harmonise=arguments.harmonise == "true"
+    )
     begun = continued(out, start_sweep(run, predictor, dataset, options))
     if begun.setup.part != "test":
         raise ValueError(f"{run} has no test part of {arguments.data}; train it with accuracy.py")

@@ -26,7 +26,7 @@ from ldseg.evaluation.corruptions import CORRUPTIONS
 from overview_tables import overview
 from plots import DRAWN, draw_plots
 from runs import METRICS, OWN, Run, by_seed, pooled, read_run
-from tables import TABLES
+from tables import AS_THEY_ARE, TABLES
 
 Record = dict[str, Any]
 Result = dict[str, Any]
@@ -102,20 +102,21 @@ def robustness_records(result: Result) -> list[Record]:
     """Dice at each strength, and what the strongest costs: the clean image's Dice minus its own, by case."""
     found: list[Record] = []
     lost: dict[str, list[float]] = {}
+    way = "" if result.get("harmonise") else AS_THEY_ARE
     names = sorted(result["subjects"])
     subjects = [result["subjects"][name] for name in names]
     for corruption, curve in result["curves"].items():
         for strength, dice, interval in list(
             zip(curve["strengths"], curve["mean_dice"], curve["mean_dice_interval"], strict=True)
         )[1:]:
-            metric = f"mean_dice_{corruption}_{strength:g}"
+            metric = f"mean_dice_{corruption}_{strength:g}{way}"
             found.append(_record(result, metric, dice, tuple(interval), len(names)))
         lost[corruption] = [curve["cases"][name][0] - curve["cases"][name][-1] for name in names]
     if set(lost) == set(CORRUPTIONS):
         lost["mean"] = [sum(case) / len(case) for case in zip(*lost.values(), strict=True)]
     for corruption, values in lost.items():
         mean, interval = sum(values) / len(values), mean_interval(values, subjects)
-        found.append(_record(result, f"dice_lost_{corruption}", mean, interval, len(names)))
+        found.append(_record(result, f"dice_lost_{corruption}{way}", mean, interval, len(names)))
     return found
 
 

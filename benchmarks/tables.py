@@ -28,6 +28,8 @@ _ABLATION = {
 }
 _DIFFERENCE = "_difference_to_"
 _LOST = "dice_lost_"
+AS_THEY_ARE = "_as_they_are"
+"""Behind metrics of images that were not harmonised."""
 
 
 def accuracy_tables(records: Sequence[Record]) -> str:
@@ -203,37 +205,48 @@ def autoencoders(rows: Rows) -> str:
 
 
 def losses(rows: Rows) -> str:
-    """Dice on clean images minus Dice at the strongest corruption."""
+    """Dice on clean images minus Dice at the strongest corruption, harmonised and not."""
     found = [metric for _, mine in rows for metric in mine if metric.startswith(_LOST)]
-    metrics = list(dict.fromkeys(found))
+    corruptions = list(dict.fromkeys(metric.removesuffix(AS_THEY_ARE) for metric in found))
     lines = [
-        (name, *(spread(mine[metric], 3) if metric in mine else "-" for metric in metrics))
+        (name + words, *(spread(mine[one + way], 3) if one + way in mine else "-" for one in corruptions))
         for name, mine in rows
+        for way, words in (("", ""), (AS_THEY_ARE, ", images as they are"))
+        if any(one + way in mine for one in corruptions)
     ]
-    names = [metric.removeprefix(_LOST).replace("_", " ") for metric in metrics]
+    names = [one.removeprefix(_LOST).replace("_", " ") for one in corruptions]
     return table(("Dice lost [95 %]", *names), lines)
 
 
 def share_of_control(records: Sequence[Record]) -> str:
-    """What ldseg's default preset loses as a share of what `unet` loses, over the sets that have both."""
+    """What ldseg's default preset and `unet` lose, with harmonised images and without, where all four are
+    known; and shares of what `unet` loses without."""
     lost = {
-        (r["data"], r["budget_minutes"], r["model"], r["seed"]): r["value"]
+        (r["data"], r["budget_minutes"], r["seed"], r["model"], r["metric"]): r["value"]
         for r in records
-        if r["metric"] == f"{_LOST}mean" and r["preset"] == "default"
+        if r["metric"].removesuffix(AS_THEY_ARE) == f"{_LOST}mean" and r["preset"] == "default"
     }
-    pairs = [
-        (f"{data}, {minutes:g} minutes, seed {seed}", value, lost[data, minutes, "unet", seed])
-        for (data, minutes, model, seed), value in sorted(lost.items())
-        if model == "ldseg" and (data, minutes, "unet", seed) in lost
+    columns = [(model, f"{_LOST}mean{way}") for way in ("", AS_THEY_ARE) for model in ("ldseg", "unet")]
+    trainings = sorted({key[:3] for key in lost})
+    rows = [
+        (f"{data}, {minutes:g} minutes, seed {seed}", [lost[(data, minutes, seed, *one)] for one in columns])
+        for data, minutes, seed in trainings
+        if all((data, minutes, seed, *one) in lost for one in columns)
     ]
-    if not pairs:
+    if not rows:
         return ""
-    ours, theirs = (sum(column) / len(pairs) for column in list(zip(*pairs, strict=True))[1:])
+    means = [sum(column) / len(rows) for column in zip(*(values for _, values in rows), strict=True)]
     lines = [
-        (name, f"{a:.4f}", f"{b:.4f}", f"{a / b:.2f}" if b > 0 else "-")
-        for name, a, b in [*pairs, ("mean of all", ours, theirs)]
+        (name, *(f"{value:.4f}" for value in values), *(_share(value, values[-1]) for value in values[:3]))
+        for name, values in [*rows, ("mean of all", means)]
     ]
-    return table(("Dice lost, mean of all corruptions", "ldseg default", "unet", "share"), lines)
+    names = ("ldseg default", "unet", "ldseg default, as they are", "unet, as they are")
+    shares = ("ldseg's share of the last", "unet's", "ldseg's, as they are")
+    return table(("Dice lost, mean of all corruptions", *names, *shares), lines)
+
+
+def _share(value: float, of: float) -> str:
+    return f"{value / of:.2f}" if of > 0 else "-"
 
 
 def seed_count(record: Record) -> int:

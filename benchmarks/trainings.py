@@ -13,8 +13,8 @@ from typing import Any
 
 from ldseg.data.datasets import DataSet
 from ldseg.data.splits import Fold, Splits
-from ldseg.planning.fingerprint import take_fingerprint
-from ldseg.planning.plan import Plan, PlanSettings, make_plan
+from ldseg.planning.plan import Plan, PlanSettings
+from ldseg.preparation import look_and_plan
 from ldseg.presets import PRESETS
 from ldseg.settings import RunSettings
 from ldseg.training.checkpoint import STATE_FILE
@@ -76,7 +76,7 @@ def train_without(
 ) -> TrainingResult:
     """On all cases but those of `test`, planned from them; the curve is drawn from the first `watched`."""
     cases = [case for case in dataset.cases if case.name not in test]
-    plan = make_plan(take_fingerprint(dataset, cases), dataset, PlanSettings())
+    _, plan = look_and_plan(dataset, cases, PlanSettings())
     names = tuple(case.name for case in cases)
     splits = Splits(1, 0, tuple(sorted(test)), (Fold(names[watched:], names[:watched]),))
     return train_or_go_on(dataset, plan, splits, settings_of(plan), run)

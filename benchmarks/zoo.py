@@ -27,8 +27,8 @@ from ldseg.evaluation.answers import answers
 from ldseg.evaluation.calibration_fit import calibrate
 from ldseg.evaluation.calibration_report import CalibrationTally
 from ldseg.inference.predictor import Predictor
-from ldseg.planning.fingerprint import take_fingerprint
-from ldseg.planning.plan import PlanSettings, make_plan
+from ldseg.planning.plan import PlanSettings
+from ldseg.preparation import look_and_plan
 from ldseg.presets import PRESETS
 from ldseg.records import to_json, write_bytes_atomic, write_json_atomic
 from ldseg.saved_model import CARD_FILE, load_model, save_model
@@ -91,7 +91,7 @@ def train_model(shipped: Shipped, dataset: DataSet, splits: Splits, run: Path) -
     """Train or go on training; the settings, and the number of steps."""
     part = splits.part(FOLD)
     cases = [case for case in dataset.cases if case.name in part.train]
-    plan = make_plan(take_fingerprint(dataset, cases), dataset, PlanSettings())
+    _, plan = look_and_plan(dataset, cases, PlanSettings())
     plan = replace(plan, widths=shipped.widths)
     settings = PRESETS["default"](plan)
     training = replace(settings.training, cpu_minutes=shipped.minutes, fold=FOLD, validations=4)

@@ -63,6 +63,14 @@ def test_the_test_part_does_not_shape_the_plan(data: Path, tmp_path: Path) -> No
     assert not tested & {case["name"] for case in fingerprint["cases"]}
 
 
+def test_the_plan_knows_what_training_images_look_like(data: Path, tmp_path: Path) -> None:
+    """All but those of the test part."""
+    plan = plan_run(data, tmp_path / "a")
+    assert len(plan.appearance) == len(plan.channels)
+    assert read_plan(tmp_path / "a" / "plan.json") == plan
+    assert plan_run(data, tmp_path / "b", split=SplitOptions(test_fraction=0.1)).appearance == ()
+
+
 def test_how_data_are_read_is_kept_with_the_run(data: Path, tmp_path: Path) -> None:
     run, options = tmp_path / "run", DataOptions(labels_above_zero=True)
     plan_run(data, run, options)

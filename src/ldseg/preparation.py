@@ -10,15 +10,18 @@ Each file that is already there is used as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ldseg.data.cases import DataOptions, DataSet
-from ldseg.data.datasets import open_dataset
-from ldseg.data.splits import Splits, make_splits, read_splits, write_splits
+from ldseg.data.cases import Case, DataOptions, DataSet
+from ldseg.data.datasets import load_image, open_dataset
+from ldseg.data.splits import Splits, evenly, make_splits, read_splits, write_splits
 from ldseg.errors import InputError
-from ldseg.planning.fingerprint import read_fingerprint, take_fingerprint, write_fingerprint
+from ldseg.planning.fingerprint import Fingerprint, read_fingerprint, take_fingerprint, write_fingerprint
 from ldseg.planning.plan import Plan, PlanSettings, make_plan, read_plan, write_plan
+from ldseg.preprocessing.appearance import measure_appearance
+from ldseg.preprocessing.prepare import prepare_image
 from ldseg.records import from_json, read_versioned, to_json, write_json_atomic
 
 DATA_FILE, SPLITS_FILE, FINGERPRINT_FILE, PLAN_FILE = (
@@ -28,6 +31,8 @@ DATA_FILE, SPLITS_FILE, FINGERPRINT_FILE, PLAN_FILE = (
     "plan.json",
 )
 _DATA_VERSION = 1
+_LOOKED_AT = 64
+"""Images from which the plan knows what all look like, at most."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,13 @@ def prepare_run(
     if path.exists():
         plan = read_plan(path)
         _check_plan_fits(path, plan, dataset)
-        if limits not in (None, PlanSettings()) and plan != _plan_again(run, dataset, limits):
+        known = replace(plan, appearance=())
+        if limits not in (None, PlanSettings()) and known != _plan_again(run, dataset, limits):
             raise InputError(f"{path}: there is a plan already; remove it to plan anew with other limits")
     else:
         tested = set(splits.test)
-        fingerprint = take_fingerprint(dataset, [case for case in dataset.cases if case.name not in tested])
-        plan = make_plan(fingerprint, dataset, limits or PlanSettings())
+        cases = [case for case in dataset.cases if case.name not in tested]
+        fingerprint, plan = look_and_plan(dataset, cases, limits or PlanSettings())
         run.mkdir(parents=True, exist_ok=True)
         write_fingerprint(run / FINGERPRINT_FILE, fingerprint)
         write_plan(path, plan)
@@ -84,6 +90,19 @@ def prepare_run(
     content = {"version": _DATA_VERSION, "root": str(dataset.root.resolve()), "options": to_json(options)}
     write_json_atomic(run / DATA_FILE, content)
     return PreparedRun(dataset, splits, plan)
+
+
+def look_and_plan(dataset: DataSet, cases: Sequence[Case], limits: PlanSettings) -> tuple[Fingerprint, Plan]:
+    """The plan for training on `cases`, which knows what they look like.
+
+    Raises:
+        InputError: a case cannot be read, or the limits do not fit.
+    """
+    fingerprint = take_fingerprint(dataset, cases)
+    plan = make_plan(fingerprint, dataset, limits)
+    seen = evenly(cases, _LOOKED_AT)
+    prepared = (prepare_image(load_image(dataset, case), plan, case.name).array for case in seen)
+    return fingerprint, replace(plan, appearance=measure_appearance(prepared, plan))
 
 
 def read_prepared(data: Path, run: Path) -> PreparedRun:

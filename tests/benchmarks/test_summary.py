@@ -270,7 +270,9 @@ def test_a_readme_without_its_markers_is_refused(summary: ModuleType, folder: Pa
         make(summary, folder)
 
 
-def write_robustness(folder: Path, model: str, lost: float, data: str = "hippocampus") -> None:
+def write_robustness(
+    folder: Path, model: str, lost: float, data: str = "hippocampus", harmonise: bool = True
+) -> None:
     """As robustness.py writes it; every corruption costs the same."""
     header = {key: value for key, value in write(folder, model, data=data).items() if key in KEYS}
     along = [0.8, 0.8, 0.8, 0.8, 0.8 - lost]
@@ -283,21 +285,26 @@ def write_robustness(folder: Path, model: str, lost: float, data: str = "hippoca
     subjects = {name: name for name in NAMES}
     curves = dict.fromkeys(CORRUPTIONS, curve)
     result = {**header, "benchmark": "robustness", "subjects": subjects, "curves": curves}
-    (folder / "results" / f"robustness-{data}-{model}.json").write_text(json.dumps(result))
+    result["harmonise"] = harmonise
+    name = f"robustness-{data}-{model}-{harmonise}.json"
+    (folder / "results" / name).write_text(json.dumps(result))
 
 
 def test_what_corruptions_cost_is_tabled_beside_the_control(summary: ModuleType, folder: Path) -> None:
     for data, ours, theirs in (("hippocampus", 0.1, 0.3), ("usgra", 0.2, 0.2)):
-        write_robustness(folder, "ldseg", ours, data)
-        write_robustness(folder, "unet", theirs, data)
+        for harmonise, factor in ((True, 0.5), (False, 1)):
+            write_robustness(folder, "ldseg", ours * factor, data, harmonise)
+            write_robustness(folder, "unet", theirs * factor, data, harmonise)
     make(summary, folder)
-    assert one(folder, "mean_dice_blur_4", data="usgra", model="unet")["value"] == 0.6
-    for metric in ("dice_lost_blur", "dice_lost_mean"):
+    assert one(folder, "mean_dice_blur_4_as_they_are", data="usgra", model="unet")["value"] == 0.6
+    for metric, value in (("dice_lost_blur", 0.05), ("dice_lost_mean_as_they_are", 0.1)):
         found = one(folder, metric, data="hippocampus", model="ldseg")
-        assert (found["value"], found["low"], found["cases"]) == (0.1, 0.1, 6)
+        assert (found["value"], found["low"], found["cases"]) == (value, value, 6)
     readme = (folder / "README.md").read_text()
-    assert "| hippocampus, 30 minutes, seed 0 | 0.1000 | 0.3000 | 0.33 |" in readme
-    assert "| mean of all | 0.1500 | 0.2500 | 0.60 |" in readme
+    shares = "0.0500 | 0.1500 | 0.1000 | 0.3000 | 0.17 | 0.50 | 0.33 |"
+    assert f"| hippocampus, 30 minutes, seed 0 | {shares}" in readme
+    assert "| mean of all | 0.0750 | 0.1250 | 0.1500 | 0.2500 | 0.30 | 0.50 | 0.60 |" in readme
+    assert "| unet, seed 0, images as they are | 0.200 [0.200, 0.200] |" in readme
     assert (folder / "plots/robustness-usgra-30min.png").is_file()
 
 

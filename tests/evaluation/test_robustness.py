@@ -122,7 +122,11 @@ def test_a_sweep_of_another_model_seed_or_sampling_is_not_mixed_in(
     run, dataset, out = make_model(), open_dataset(data), tmp_path / "out"
     predictor = Predictor.load(run, "cpu")
     write_robustness(out, start_sweep(run, predictor, dataset, RobustnessOptions()))
-    for options, name in ((RobustnessOptions(seed=1), "seed"), (RobustnessOptions(steps=7), "sampling")):
+    for options, name in (
+        (RobustnessOptions(seed=1), "seed"),
+        (RobustnessOptions(steps=7), "sampling"),
+        (RobustnessOptions(harmonise=False), "harmonise"),
+    ):
         with pytest.raises(InputError, match=f"another {name}"):
             continued(out, start_sweep(run, predictor, dataset, options))
     other = make_model("yx", "unet")

@@ -48,6 +48,18 @@ def add_sampler(parser: Any) -> None:
     )
 
 
+def add_harmonise(parser: Any) -> None:
+    """`--harmonise`."""
+    parser.add_argument(
+        "--harmonise",
+        type=bool,
+        default=True,
+        metavar="true|false",
+        help="bring images that are noisier, more blurred or of another contrast than all of training nearer "
+        "to them; true by default",
+    )
+
+
 def add_data_section(parser: Any) -> None:
     """How to read a data set: `--data.*`."""
     from ldseg.data.cases import DataOptions

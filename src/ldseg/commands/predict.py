@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ldseg.commands.options import add_json, add_model, add_sampler
+from ldseg.commands.options import add_harmonise, add_json, add_model, add_sampler
 from ldseg.commands.output import Progress, print_json, print_line, progress
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--samples", type=int | None, help="posterior samples; the model's own by default")
     add_sampler(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    add_harmonise(parser)
     parser.add_argument(
         "--save",
         default="labels",
@@ -99,6 +100,7 @@ def _predict(arguments: Any, team: Team) -> int:
         save,
         arguments.max_memory,
         None if arguments.format is None else f".{arguments.format.lower().lstrip('.')}",
+        arguments.harmonise,
     )
     device = team.device_name(arguments.device)
 
@@ -128,9 +130,13 @@ def _predict(arguments: Any, team: Team) -> int:
 def _tell(arguments: Any, summary: Summary, cases: int) -> None:
     if arguments.json:
         files = {name: [str(path) for path in paths] for name, paths in summary.done.items()}
-        print_json({"done": files, "failed": summary.failed})
+        print_json({"done": files, "failed": summary.failed, "unlike_training": summary.unlike})
     else:
         print_line(f"{len(summary.done)} of {cases} images are segmented, in {arguments.output}")
+        for name, ways in summary.unlike.items():
+            print_line(
+                f"{name}: is {', '.join(ways)} than the training images; it was brought nearer to them"
+            )
         for problem in summary.failed.values():
             print_line(f"failed: {problem}")
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldseg.commands.options import add_data_section, add_json, add_model, data_options, given_section
+from ldseg.commands.options import (
+    add_data_section,
+    add_harmonise,
+    add_json,
+    add_model,
+    data_options,
+    given_section,
+)
 from ldseg.commands.output import note, print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
@@ -38,6 +45,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     parser.add_argument("--samples", type=int | None, help="posterior samples; the model's own by default")
     parser.add_argument("--seed", type=int, default=0, help="of the corruptions and of the model's noise")
+    add_harmonise(parser)
     parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
     add_json(parser)
     add_data_section(parser)
@@ -58,7 +66,9 @@ def run(arguments: Any) -> int:
     names = tuple(CORRUPTIONS)
     if arguments.corruptions is not None:
         names = tuple(name.strip() for name in arguments.corruptions.split(","))
-    options = RobustnessOptions(names, arguments.steps, arguments.samples, arguments.seed)
+    options = RobustnessOptions(
+        names, arguments.steps, arguments.samples, arguments.seed, harmonise=arguments.harmonise
+    )
     predictor = Predictor.load(arguments.model, arguments.device)
     dataset = open_dataset(arguments.dataset, _reading(arguments))
     out: Path = arguments.output

@@ -41,6 +41,8 @@ class RobustnessOptions:
     """Of the corruptions and of the model's noise."""
     tolerance_mm: float = 1.0
     """Of the surface Dice, in mm."""
+    harmonise: bool = True
+    """Whether the model brings images that are unlike those of training nearer to them."""
 
     def __post_init__(self) -> None:
         strange = [name for name in self.corruptions if name not in CORRUPTIONS]
@@ -65,6 +67,7 @@ class Setup:
     sampling: SamplingSettings
     seed: int
     tolerance_mm: float
+    harmonise: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ def start_sweep(run: Path, predictor: Predictor, dataset: DataSet, options: Robu
         sampling=predictor.sampling(options.steps, options.samples),
         seed=options.seed,
         tolerance_mm=options.tolerance_mm,
+        harmonise=options.harmonise,
     )
     return Robustness(setup)
 
@@ -155,6 +159,7 @@ def sweep(
     segmented or scored; what was measured before it is kept.
     """
     missing = _missing(begun, corruptions)
+    predictor = predictor if begun.setup.harmonise else predictor.as_they_are()
     by_name = {case.name: case for case in dataset.cases}
     cases = [by_name[name] for name in begun.setup.cases]
     state, done = begun, 0

@@ -45,6 +45,11 @@ RULES = {
         "weights, over the patches. Bring it back to the image's grid (linear), undo the orientation, take "
         "the likeliest class of each voxel, and write its id."
     ),
+    "between 3 and 4, ldseg only": (
+        "An image that is noisier, more blurred or of another contrast than the training images "
+        "(`appearance` in plan.json) is brought nearer to them. All others stay as they are; where no such "
+        "images come, leave it out."
+    ),
     "8 recalibration": (
         "With temperature T: p becomes p^(1/T) divided by its sum over the classes, on the image's grid; the "
         "labels stay. With widening w: the interval of a volume grows by w times its mean on both sides."

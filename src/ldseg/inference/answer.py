@@ -54,6 +54,8 @@ class Findings:
     """Per structure, the Dice between two samples, over all pairs; empty where there is one sample."""
     confidence: float
     """0 to 1, the Dice to expect (see `posterior.Confidence`)."""
+    unlike: tuple[str, ...] = ()
+    """In which ways the image was unlike those of training (of `preprocessing.harmonise.UNLIKE`)."""
 
 
 class Answer:

@@ -6,7 +6,7 @@ M channels, K classes, *S the image's grid, *S' the network's grid.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -34,6 +34,7 @@ from ldseg.inference.tiles import Engine, Tiles
 from ldseg.inference.tiling import Tiling, make_tiling
 from ldseg.model.segmenter import Segmenter
 from ldseg.planning.plan import Plan
+from ldseg.preprocessing.harmonise import harmonise
 from ldseg.preprocessing.prepare import GridRecord, Region, prepare_image
 from ldseg.saved_model import load_model
 from ldseg.settings import RunSettings, SamplingSettings
@@ -64,6 +65,9 @@ class Prediction:
     """Per structure, the Dice between two samples, over all pairs; empty where there is one sample."""
     confidence: float
     """Of the case as a whole, 0 to 1: the Dice to expect (see `posterior.case_confidence`)."""
+    unlike: tuple[str, ...]
+    """In which ways the image was unlike those of training, and was brought nearer to them (see
+    `preprocessing.harmonise`); empty where it was not."""
 
 
 class Predictor:
@@ -97,6 +101,11 @@ class Predictor:
     def uncalibrated(self) -> Predictor:
         """The same model, answering as it was trained."""
         return Predictor(self.plan, self.settings, self.engine)
+
+    def as_they_are(self) -> Predictor:
+        """The same model, which takes images that are unlike those of training as they are."""
+        plan = replace(self.plan, appearance=())
+        return Predictor(plan, self.settings, self.engine, self.recalibration)
 
     @property
     def segmenter(self) -> Segmenter:
@@ -160,6 +169,7 @@ class Predictor:
             maps.volume(FREQUENCIES),
             findings.pairwise_dice,
             findings.confidence,
+            findings.unlike,
         )
 
     def maps(
@@ -176,10 +186,12 @@ class Predictor:
         Raises:
             InputError: as when it is called.
         """
-        prepared = prepare_image(volume, self.plan, source or name)
-        tiling = self.tiling(prepared.record)
-        sink = InMemory(volume, prepared.record, tiling.axis)
-        return sink, self.stream(prepared, tiling, name, sampling, seed, wanted, sink)
+        seen = harmonise(prepare_image(volume, self.plan, source or name), self.plan)
+        record = seen.prepared.record
+        tiling = self.tiling(record)
+        sink = InMemory(volume, record, tiling.axis)
+        findings = self.stream(seen.prepared, tiling, name, sampling, seed, wanted, sink)
+        return sink, replace(findings, unlike=seen.unlike)
 
     def tiling(self, record: GridRecord) -> Tiling:
         """The tiles of an image."""

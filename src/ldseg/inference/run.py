@@ -58,6 +58,8 @@ class PredictOptions:
     """GB that the process may take in all; None: as much as the plan's patch needs."""
     format: str | None = None
     """Ending of the results, e.g. ".nii.gz"; None: that of the input."""
+    harmonise: bool = True
+    """Whether images that are unlike those of training are brought nearer to them."""
     codes: dict[str, SegmentCodes] = field(default_factory=dict[str, SegmentCodes])
     """Class name to its codes in DICOM segmentations; the others take default ones."""
 
@@ -78,6 +80,8 @@ class Summary:
     """Case to the files written."""
     failed: dict[str, str]
     """Case to what is wrong with it."""
+    unlike: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Case to the ways in which it is unlike the training images; the others are like them."""
 
 
 def predict_cases(
@@ -98,6 +102,7 @@ def predict_cases(
         InputError: illegal options, a folder that cannot be used, or (unless `keep_going`) a bad case;
             the cases before it stay written.
     """
+    predictor = predictor if options.harmonise else predictor.as_they_are()
     sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.mirror)
     team.first_does(lambda: _begin(predictor, cases, out, options, sampling))
 
@@ -117,7 +122,13 @@ def _begin(
     """The folder, and in it what is said once for all cases."""
     _prepare_folder(out, cases, options, sampling, _form(options, predictor.plan))
     write_plan(out / "plan.json", predictor.plan)
-    made = {"version": RUN_VERSION, "sampling": sampling, "seed": options.seed, "save": options.save}
+    made = {
+        "version": RUN_VERSION,
+        "sampling": sampling,
+        "seed": options.seed,
+        "save": options.save,
+        "harmonise": options.harmonise,
+    }
     write_json_atomic(out / "prediction.json", made)
 
 
@@ -126,11 +137,13 @@ def _joined(summary: Summary, team: Team) -> Summary:
     files = {name: [str(path) for path in paths] for name, paths in summary.done.items()}
     done: dict[str, tuple[Path, ...]] = {}
     failed: dict[str, str] = {}
-    for text in team.texts(json.dumps([files, summary.failed])):
-        their_files, their_failed = json.loads(text)
+    unlike: dict[str, tuple[str, ...]] = {}
+    for text in team.texts(json.dumps([files, summary.failed, summary.unlike])):
+        their_files, their_failed, their_unlike = json.loads(text)
         done |= {name: tuple(Path(path) for path in paths) for name, paths in their_files.items()}
         failed |= their_failed
-    return Summary(done, failed)
+        unlike |= {name: tuple(ways) for name, ways in their_unlike.items()}
+    return Summary(done, failed, unlike)
 
 
 def _predict_all(
@@ -145,25 +158,28 @@ def _predict_all(
     """One case after the other, in this process."""
     done: dict[str, tuple[Path, ...]] = {}
     failed: dict[str, str] = {}
+    unlike: dict[str, tuple[str, ...]] = {}
     for case in cases:
         started = time.monotonic()
         try:
-            done[case.name] = _predict_case(predictor, case, out, options, sampling)
+            done[case.name], findings = _predict_case(predictor, case, out, options, sampling)
         except InputError as problem:
             if not keep_going:
                 raise
             failed[case.name] = str(problem)
             on_event({"event": "failed", "case": case.name, "error": str(problem)})
             continue
+        if findings.unlike:
+            unlike[case.name] = findings.unlike
         files = [str(path) for path in done[case.name]]
         seconds = round(time.monotonic() - started, 3)
         on_event({"event": "predicted", "case": case.name, "seconds": seconds, "files": files})
-    return Summary(done, failed)
+    return Summary(done, failed, unlike)
 
 
 def _predict_case(
     predictor: Predictor, case: Case, out: Path, options: PredictOptions, sampling: SamplingSettings
-) -> tuple[Path, ...]:
+) -> tuple[tuple[Path, ...], Findings]:
     plan, save = predictor.plan, options.save
     if options.format is None and is_large(case, plan.axes):
         written, findings = predict_large(
@@ -173,7 +189,7 @@ def _predict_case(
         written, findings = _predict_in_memory(predictor, case, out, options, sampling)
     if "uncertainty" in save or "samples" in save:
         written.insert(0, write_summary(out, case, plan.axes, findings, sampling, options.seed))
-    return tuple(written)
+    return tuple(written), findings
 
 
 def _predict_in_memory(

@@ -124,6 +124,7 @@ def write_summary(
         "volumes": findings.volumes,
         "pairwise_dice": findings.pairwise_dice,
         "confidence": findings.confidence,
+        "unlike_training": findings.unlike,
     }
     write_json_atomic(path, content)
     return path

@@ -12,6 +12,7 @@ from typing import Literal
 
 from ldseg.data.datasets import DataSet
 from ldseg.errors import InputError
+from ldseg.planning.appearance import ChannelAppearance
 from ldseg.planning.fingerprint import Fingerprint
 from ldseg.planning.patch import check_patch, plan_batch, plan_patch, pyramid_memory
 from ldseg.planning.pyramid import plan_pyramid
@@ -67,6 +68,9 @@ class Plan:
     """Estimated peak of a training step, in GB."""
     resample: bool = True
     """Whether images are brought to `spacing`; False keeps each image's own voxels."""
+    appearance: tuple[ChannelAppearance, ...] = ()
+    """What training images look like, for each channel; empty where that is not known. An image that looks
+    otherwise is brought nearer to them before it is segmented (`preprocessing.harmonise`)."""
 
     @property
     def factor(self) -> tuple[int, ...]:

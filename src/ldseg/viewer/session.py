@@ -17,6 +17,7 @@ from ldseg.errors import InputError
 from ldseg.inference.answer import Findings, InMemory
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan
+from ldseg.preprocessing.harmonise import harmonise
 from ldseg.preprocessing.prepare import prepare_image
 from ldseg.settings import SamplingSettings
 from ldseg.viewer.layers import WANTED, Layer, answer_layers, image_layers
@@ -63,7 +64,8 @@ class Session:
             sampling.steps, sampling.samples, sampling.sampler, sampling.mirror
         )
         self._samples_vary = predictor.engine.stochastic
-        self._predictor, self._prepared = predictor, prepare_image(image, predictor.plan, source)
+        seen = harmonise(prepare_image(image, predictor.plan, source), predictor.plan)
+        self._predictor, self._prepared = predictor, seen.prepared
         self.images = {layer.name: layer for layer in image_layers(image, predictor.plan)}
         self._ending = threading.Event()
         self._drawing: threading.Thread | None = None

@@ -1,0 +1,37 @@
+"""What the training images look like once they are prepared: how much detail of each fineness, and which
+intensities. Pure data of the plan; `preprocessing.appearance` measures it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Usual:
+    """Some numbers of an image as they are among the training images."""
+
+    mean: tuple[float, ...]
+    tolerance: tuple[float, ...]
+    """How far from the mean a number is still usual; above 0."""
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.tolerance) or min(self.tolerance, default=1.0) <= 0:
+            raise ValueError(f"tolerance is {self.tolerance}; give a number above 0 for each of the mean")
+
+
+@dataclass(frozen=True)
+class ChannelAppearance:
+    """Of one channel."""
+
+    detail: Usual
+    """Logarithm of the deviation of each band of detail, finest first, over that of what no band holds. The
+    tolerance is of what the next coarser band does not explain."""
+    follows: tuple[float, ...]
+    """How far each band goes with the next coarser one, 0 for the coarsest: an image that is rich in coarse
+    detail is rich in fine detail too."""
+    intensities: Usual
+    """Normalised intensities at even ranks, from the least to the greatest."""
+
+    def __post_init__(self) -> None:
+        if len(self.follows) != len(self.detail.mean):
+            raise ValueError(f"follows is {self.follows}; give {len(self.detail.mean)} numbers, one a band")

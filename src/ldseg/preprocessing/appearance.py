@@ -1,0 +1,121 @@
+"""What prepared images look like: measured over the training images, and of each image that is segmented.
+
+Detail is split into bands by Gaussian blurs G of growing width, v - G1 v, G1 v - G2 v, ...: noise fills the
+first, blur empties them. An image is looked at in a few blocks: a large one costs no more than a small one.
+M channels; *S' the network's grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ldseg.planning.appearance import ChannelAppearance, Usual
+from ldseg.planning.plan import Plan
+
+ENOUGH_IMAGES = 10
+"""With fewer training images nobody knows what is unusual."""
+BAND_WIDTHS = (0.6, 1.0, 2.0, 4.0)
+"""Deviations of the blurs, in voxels of the finest axis."""
+RANKS = 33
+BLUR_REACH = 3.0
+"""Where the blurs end, in deviations."""
+_BEYOND, _LEAST_TOLERANCE = 1.25, 0.06
+"""Times the farthest training image, and in the units of what is measured."""
+_END_RANK = 0.001
+_SIDES = {"yx": (128, 128), "zyx": (32, 32, 32), "tyx": (2, 128, 128)}
+"""Of a block; two along each axis that is longer than both."""
+_SAMPLE = 2**15
+"""Voxels whose intensities are looked at, about."""
+
+Array = NDArray[np.float32]
+Numbers = NDArray[np.float64]
+
+
+def measure_appearance(images: Iterable[Array], plan: Plan) -> tuple[ChannelAppearance, ...]:
+    """Of prepared training images (M, *S'), for each channel; nothing where they are fewer than
+    `ENOUGH_IMAGES`."""
+    looks = [[(detail_of(channel, plan), intensities_of(channel)) for channel in image] for image in images]
+    if len(looks) < ENOUGH_IMAGES:
+        return ()
+    found: list[ChannelAppearance] = []
+    for channel in zip(*looks, strict=True):
+        detail, intensities = (np.stack(numbers) for numbers in zip(*channel, strict=True))
+        off = detail - detail.mean(0)
+        coarser = np.roll(off, -1, axis=1)
+        follows = _slopes(off, coarser)
+        usual = Usual(_tuple(detail.mean(0)), _tolerance(off - follows * coarser))
+        ranks = Usual(_tuple(intensities.mean(0)), _tolerance(intensities))
+        found.append(ChannelAppearance(usual, _tuple(follows), ranks))
+    return tuple(found)
+
+
+def _slopes(off: Numbers, coarser: Numbers) -> Numbers:
+    """Of the regression of each band on the next coarser, of (images, bands) without their mean."""
+    slopes = (off * coarser).sum(0) / np.maximum(np.square(coarser).sum(0), 1e-12)
+    slopes[-1] = 0.0
+    return slopes
+
+
+def _tolerance(numbers: Numbers) -> tuple[float, ...]:
+    """Of (images, n): a little beyond the farthest, for the next may lie beyond all that were seen."""
+    farthest = np.abs(numbers - numbers.mean(0)).max(0)
+    return _tuple(np.maximum(_BEYOND * farthest, _LEAST_TOLERANCE))
+
+
+def _tuple(values: Numbers) -> tuple[float, ...]:
+    return tuple(values.round(4).tolist())
+
+
+def detail_of(channel: Array, plan: Plan) -> Numbers:
+    """See `ChannelAppearance.detail`; of a channel (*S')."""
+    widths = band_widths(plan)
+    squares = np.zeros(len(widths) + 1)
+    for block in _blocks(channel, plan):
+        squares += [float(np.square(part - part.mean()).sum()) for part in bands(block, widths)]
+    logarithms = 0.5 * np.log(squares + 1e-12)
+    return logarithms[:-1] - logarithms[-1]
+
+
+def intensities_of(channel: Array) -> Numbers:
+    """See `ChannelAppearance.intensities`; of a channel (*S')."""
+    step = max(1, round((channel.size / _SAMPLE) ** (1 / channel.ndim)))
+    seen = channel[tuple(slice(step // 2 if n > step else 0, None, step) for n in channel.shape)]
+    return np.quantile(seen, np.linspace(_END_RANK, 1 - _END_RANK, RANKS)).astype(np.float64)
+
+
+def band_widths(plan: Plan) -> tuple[tuple[float, ...], ...]:
+    """Of each blur, in voxels along each axis: equal in mm along all spatial axes, none along time."""
+    finest = min(step for step, axis in zip(plan.spacing, plan.axes, strict=True) if axis != "t")
+    shares = [
+        0.0 if axis == "t" else finest / step if plan.resample else 1.0
+        for step, axis in zip(plan.spacing, plan.axes, strict=True)
+    ]
+    return tuple(tuple(width * share for share in shares) for width in BAND_WIDTHS)
+
+
+def bands(values: Array, widths: Sequence[Sequence[float]]) -> Iterator[Array]:
+    """The bands of (*S'), finest first, and last what is left; their sum is `values`."""
+    finer = values
+    for width in widths:
+        blurred = np.empty_like(values)
+        ndimage.gaussian_filter(values, width, mode="nearest", truncate=BLUR_REACH, output=blurred)
+        yield finer - blurred
+        finer = blurred
+    yield finer
+
+
+def _blocks(channel: Array, plan: Plan) -> Iterator[Array]:
+    """The whole of a small channel, else blocks in the middle of each half of the long axes."""
+    along = [_pieces(n, side) for n, side in zip(channel.shape, _SIDES[plan.axes], strict=True)]
+    return (channel[region] for region in product(*along))
+
+
+def _pieces(size: int, side: int) -> list[slice]:
+    if size <= 2 * side:
+        return [slice(0, size)]
+    return [slice(middle - side // 2, middle + side // 2) for middle in (size // 4, 3 * size // 4)]

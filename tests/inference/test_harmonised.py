@@ -1,0 +1,82 @@
+"""Images unlike those of training are named, and segmented as the training images are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from ldseg.cli import main
+from ldseg.data.formats import read_volume
+from ldseg.inference.predictor import Predictor
+from ldseg.planning.plan import read_plan, write_plan
+from ldseg.preprocessing.appearance import measure_appearance
+from ldseg.preprocessing.prepare import prepare_image
+
+MakeModel = Callable[..., Path]
+
+
+def write_picture(path: Path, seed: int, noise: float = 0.0) -> Path:
+    random = np.random.default_rng(seed)
+    soft = ndimage.gaussian_filter(random.standard_normal((48, 40)), 2)
+    grey = 120 + 40 * soft / soft.std() + noise * random.standard_normal(soft.shape)
+    Image.fromarray(grey.clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def model(make_model: MakeModel, tmp_path: Path) -> Path:
+    """A model that knows what twenty soft pictures look like."""
+    folder = make_model()
+    plan = read_plan(folder / "plan.json")
+    paths = (write_picture(tmp_path / f"t{seed}.png", seed) for seed in range(20))
+    seen = (prepare_image(read_volume(path, "image"), plan).array for path in paths)
+    write_plan(folder / "plan.json", replace(plan, appearance=measure_appearance(seen, plan)))
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A soft one and a noisy one."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_picture(folder / "soft.png", 99)
+    write_picture(folder / "noisy.png", 99, noise=40)
+    return folder
+
+
+def test_an_image_unlike_those_of_training_is_segmented_otherwise(model: Path, pictures: Path) -> None:
+    predictor = Predictor.load(model, "cpu")
+    for name, unlike in (("soft", ()), ("noisy", ("noisier",))):
+        volume = read_volume(pictures / f"{name}.png", "image")
+        found, plain = predictor(volume, name), predictor.as_they_are()(volume, name)
+        assert (found.unlike, plain.unlike) == (unlike, ())
+        assert np.array_equal(found.probabilities.array, plain.probabilities.array) == (not unlike)
+
+
+def test_the_command_names_images_unlike_those_of_training(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", str(pictures), "-m", str(model), "--device", "cpu"]
+    assert main([*words, "-o", str(tmp_path / "a"), "--save", "labels,uncertainty"]) == 0
+    assert "noisy: is noisier than the training images" in capsys.readouterr().out
+    assert json.loads((tmp_path / "a" / "noisy_summary.json").read_text())["unlike_training"] == ["noisier"]
+    assert json.loads((tmp_path / "a" / "prediction.json").read_text())["harmonise"] is True
+    assert main([*words, "-o", str(tmp_path / "b"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["unlike_training"] == {"noisy": ["noisier"]}
+
+
+def test_images_are_taken_as_they_are_where_that_is_asked_for(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ["predict", str(pictures), "-m", str(model), "-o", str(out), "--device", "cpu"]
+    assert main([*words, "--harmonise", "false", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["unlike_training"] == {}
+    assert json.loads((out / "prediction.json").read_text())["harmonise"] is False
