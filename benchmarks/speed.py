@@ -33,6 +33,8 @@ from ldseg.inference.predictor import Predictor
 from ldseg.inference.sampling import TorchEngine
 from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import ChannelPlan, Plan, PlanSettings, make_plan
+from ldseg.preprocessing.appearance import ENOUGH_IMAGES, measure_appearance
+from ldseg.preprocessing.prepare import prepare_image
 from ldseg.presets import PRESETS
 from ldseg.saved_model import build_segmenter
 from ldseg.settings import RunSettings
@@ -131,7 +133,10 @@ def plan_of(size: Size, patch: str | None) -> Plan:
         dataset = open_dataset(Path(folder))
         plan = make_plan(take_fingerprint(dataset, dataset.cases), dataset, PlanSettings(patch=wanted))
     channels = tuple(ChannelPlan(f"channel {n}", "zscore") for n in range(size.channels))
-    return replace(plan, channels=channels, resample=False)
+    plan = replace(plan, channels=channels, resample=False)
+    # A plan of real images knows what they look like, and each new one is compared with them.
+    usual = prepare_image(noise_image(size.axes, size.channels, size.shape), plan).array
+    return replace(plan, appearance=measure_appearance([usual] * ENOUGH_IMAGES, plan))
 
 
 def settings_of(plan: Plan, control: Any, precision: Any) -> RunSettings:
