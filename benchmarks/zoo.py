@@ -4,7 +4,8 @@
 
 Trains the default preset with narrow widths on fold 0 of the cases outside of the test part, stores the
 weights in half precision, calibrates these on the fold's validation cases and scores them on the test part.
-All figures are of the stored model. An interrupted training resumes.
+All figures are of the stored model. An interrupted training resumes. With `--keep-weights` nothing is trained:
+the stored plan gets what training images look like, and the weights are calibrated and scored again.
 """
 
 from __future__ import annotations
@@ -27,14 +28,21 @@ from ldseg.evaluation.answers import answers
 from ldseg.evaluation.calibration_fit import calibrate
 from ldseg.evaluation.calibration_report import CalibrationTally
 from ldseg.inference.predictor import Predictor
-from ldseg.planning.plan import PlanSettings
+from ldseg.planning.plan import PlanSettings, read_plan, write_plan
 from ldseg.preparation import look_and_plan
 from ldseg.presets import PRESETS
 from ldseg.records import to_json, write_bytes_atomic, write_json_atomic
-from ldseg.saved_model import CARD_FILE, load_model, save_model
+from ldseg.saved_model import (
+    CARD_FILE,
+    PLAN_FILE,
+    SETTINGS_FILE,
+    load_model,
+    read_settings,
+    save_model,
+)
 from ldseg.settings import RunSettings
 from ldseg.zoo.catalogue import ABOUT_FILE, ABOUT_VERSION, MODELS, About
-from records import as_a_command, commit, write_result
+from records import RESULTS, as_a_command, commit, write_result
 from sets import open_set
 from trainings import train_or_go_on
 from zoo_cards import SHIPPED, Shipped, card
@@ -49,10 +57,14 @@ def main() -> None:
     shipped = SHIPPED[arguments.name]
     dataset, splits = open_set(shipped.data, arguments.data_root)
     dataset = replace(dataset, classes=shipped.classes)
-    settings, steps = train_model(shipped, dataset, splits, arguments.work / f"zoo-{arguments.name}")
-    folder = MODELS / arguments.name
-    store(arguments.work / f"zoo-{arguments.name}", folder)
-    part = splits.part(FOLD)
+    folder, part = MODELS / arguments.name, splits.part(FOLD)
+    if arguments.keep_weights:
+        learnt = [case for case in dataset.cases if case.name in part.train]
+        settings, steps, trained_at = look_again(arguments.name, dataset, learnt, folder)
+    else:
+        trained_at = commit()
+        settings, steps = train_model(shipped, dataset, splits, arguments.work / f"zoo-{arguments.name}")
+        store(arguments.work / f"zoo-{arguments.name}", folder)
     validation = [case for case in dataset.cases if case.name in part.validation]
     test = [case for case in dataset.cases if case.name in splits.test]
     counts = f"{len(part.train)} train, {len(validation)} validation, {len(test)} test"
@@ -69,6 +81,7 @@ def main() -> None:
         "budget_minutes": shipped.minutes,
         "command": f"python benchmarks/zoo.py {arguments.name} --data-root DATA --work WORK",
         "commit": commit(),
+        "trained_at": trained_at,
         "training_steps": steps,
         "recalibration": to_json(fitted),
         "posterior_samples": posterior.samples,
@@ -84,6 +97,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--keep-weights", action="store_true")
     return parser.parse_args()
 
 
@@ -99,6 +113,17 @@ def train_model(shipped: Shipped, dataset: DataSet, splits: Splits, run: Path) -
 
     ended = train_or_go_on(dataset, plan, splits, settings, run)
     return settings, ended.steps
+
+
+def look_again(
+    name: str, dataset: DataSet, learnt: Sequence[Case], folder: Path
+) -> tuple[RunSettings, int, str]:
+    """Put into the stored plan what the cases look like that were `learnt`. Settings, training steps and the
+    commit of the training, as they were."""
+    _, plan = look_and_plan(dataset, learnt, PlanSettings())
+    write_plan(folder / PLAN_FILE, replace(read_plan(folder / PLAN_FILE), appearance=plan.appearance))
+    before = json.loads((RESULTS / f"zoo-{name}.json").read_text())
+    return read_settings(folder / SETTINGS_FILE), before["training_steps"], before["trained_at"]
 
 
 def store(run: Path, folder: Path) -> None:

@@ -84,7 +84,7 @@ def card(shipped: Shipped, result: dict[str, Any]) -> str:
 - Data: {shipped.source}
 - Split: {result["split"]}; drawn with seed 0 (`benchmarks/sets.py`)
 - Training: {shipped.minutes:g} CPU minutes, {result["training_steps"]} steps, seed {result["seed"]},
-  commit {result["commit"]}
+  commit {_commits(result)}
 - Licence of the weights: {shipped.licence}, that of the data; name the source when you share them
 
 ## Scores on the test cases
@@ -112,6 +112,12 @@ Not a medical device; not validated for clinical use.
 
     {result["command"]}
 """
+
+
+def _commits(result: dict[str, Any]) -> str:
+    """Of the training and, where it was another, of the rest."""
+    trained, scored = result["trained_at"], result["commit"]
+    return trained if trained == scored else f"{trained}; calibrated and scored at {scored}"
 
 
 def by_structure(own: dict[str, Any]) -> dict[str, float]:
