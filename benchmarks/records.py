@@ -17,12 +17,13 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def commit() -> str:
-    """The commit that is measured; "+" behind it when tracked files differ from it."""
+    """The commit that is measured; "+" behind it when the code differs from it."""
     here = Path(__file__).parent
     head = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True
     ).stdout.strip()
-    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "../src"], cwd=here, check=False)
+    code = ["../src", ":!../src/ldseg/zoo/models"]
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *code], cwd=here, check=False)
     return head + ("+" if changed.returncode else "")
 
 

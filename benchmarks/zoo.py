@@ -4,8 +4,8 @@
 
 Trains the default preset with narrow widths on fold 0 of the cases outside of the test part, stores the
 weights in half precision, calibrates these on the fold's validation cases and scores them on the test part.
-All figures are of the stored model. An interrupted training resumes. With `--keep-weights` nothing is trained:
-the stored plan gets what training images look like, and the weights are calibrated and scored again.
+All figures are of the stored model. An interrupted training resumes. With `--keep-weights` nothing is
+trained: the stored plan gets what training images look like, and the weights are calibrated and scored again.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main() -> None:
         "preset": settings.preset,
         "seed": settings.training.seed,
         "budget_minutes": shipped.minutes,
-        "command": f"python benchmarks/zoo.py {arguments.name} --data-root DATA --work WORK",
+        "command": command(arguments),
         "commit": commit(),
         "trained_at": trained_at,
         "training_steps": steps,
@@ -89,6 +89,12 @@ def main() -> None:
     }
     write_texts(folder, shipped, result)
     print(write_result(f"zoo-{arguments.name}", result), json.dumps(result["own"]["mean"]))
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """The command without the folders of this machine."""
+    words = f"python benchmarks/zoo.py {arguments.name} --data-root DATA --work WORK"
+    return f"{words} --keep-weights" if arguments.keep_weights else words
 
 
 def parse() -> argparse.Namespace:
