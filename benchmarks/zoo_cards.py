@@ -110,7 +110,7 @@ Not a medical device; not validated for clinical use.
 
 ## Reproduce
 
-    {result["command"]}
+    {result["command"].removesuffix(" --keep-weights")}
 """
 
 
