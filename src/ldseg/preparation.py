@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
+from statistics import mean
 
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.datasets import load_image, open_dataset
@@ -31,8 +33,9 @@ DATA_FILE, SPLITS_FILE, FINGERPRINT_FILE, PLAN_FILE = (
     "plan.json",
 )
 _DATA_VERSION = 1
-_LOOKED_AT = 64
-"""Images from which the plan knows what all look like, at most."""
+_LOOKED_AT, _LOOKED_AT_OF_LARGE, _MANY_VOXELS = 64, 16, 2**31
+"""Images from which the plan knows what all look like, at most; and as many at least, of images so large that
+together they have more voxels."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ def look_and_plan(dataset: DataSet, cases: Sequence[Case], limits: PlanSettings)
     """
     fingerprint = take_fingerprint(dataset, cases)
     plan = make_plan(fingerprint, dataset, limits)
-    seen = evenly(cases, _LOOKED_AT)
+    voxels = mean(prod(case.shape) for case in fingerprint.cases)
+    seen = evenly(cases, max(_LOOKED_AT_OF_LARGE, min(_LOOKED_AT, int(_MANY_VOXELS / voxels))))
     prepared = (prepare_image(load_image(dataset, case), plan, case.name).array for case in seen)
     return fingerprint, replace(plan, appearance=measure_appearance(prepared, plan))
 
