@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from preprocessing_grids import plan
 from scipy import ndimage
 
+from ldseg.errors import InputError
 from ldseg.planning.appearance import Usual
-from ldseg.planning.plan import ChannelPlan, Plan
+from ldseg.planning.plan import ChannelPlan, Plan, read_plan, write_plan
 from ldseg.preprocessing import harmonise as module
 from ldseg.preprocessing.appearance import ENOUGH_IMAGES, band_widths, bands, measure_appearance
 from ldseg.preprocessing.harmonise import BLURRED, CONTRAST, NOISY, Harmonised, harmonise
@@ -173,3 +176,16 @@ def test_bands_sum_to_the_image_and_are_as_wide_in_mm_along_all_axes() -> None:
 def test_a_tolerance_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="tolerance"):
         Usual((1.0, 2.0), (0.5, 0.0))
+
+
+def test_an_appearance_that_was_edited_to_other_lengths_is_refused(tmp_path: Path) -> None:
+    made, path = trained("yx"), tmp_path / "plan.json"
+    write_plan(path, made)
+    assert read_plan(path) == made
+    stored = json.loads(path.read_text())
+    stored["appearance"][0]["follows"].pop()
+    path.write_text(json.dumps(stored))
+    with pytest.raises(InputError, match="follows has 3 numbers; give 4"):
+        read_plan(path)
+    with pytest.raises(InputError, match="appearance is of 2 channels; give 1 or none"):
+        write_plan(path, replace(made, appearance=2 * made.appearance))

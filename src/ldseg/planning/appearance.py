@@ -5,6 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+BAND_WIDTHS = (0.6, 1.0, 2.0, 4.0)
+"""Deviations of the Gaussian blurs between which the bands of detail lie, in voxels of the finest axis."""
+RANKS = 33
+"""Of the intensities."""
+
 
 @dataclass(frozen=True)
 class Usual:
@@ -33,5 +38,12 @@ class ChannelAppearance:
     """Normalised intensities at even ranks, from the least to the greatest."""
 
     def __post_init__(self) -> None:
-        if len(self.follows) != len(self.detail.mean):
-            raise ValueError(f"follows is {self.follows}; give {len(self.detail.mean)} numbers, one a band")
+        bands = len(BAND_WIDTHS)
+        lengths = {
+            "detail": (len(self.detail.mean), bands),
+            "follows": (len(self.follows), bands),
+            "intensities": (len(self.intensities.mean), RANKS),
+        }
+        for name, (found, wanted) in lengths.items():
+            if found != wanted:
+                raise ValueError(f"{name} has {found} numbers; give {wanted}")

@@ -174,6 +174,10 @@ def check_plan(plan: Plan) -> None:
         if not holds:
             remedy = remedies.get(field, f"give values above 0, one for each of the axes {plan.axes}")
             raise InputError(f"{field} is {getattr(plan, field)}; {remedy}")
+    if len(plan.appearance) not in (0, len(plan.channels)):
+        raise InputError(
+            f"appearance is of {len(plan.appearance)} channels; give {len(plan.channels)} or none"
+        )
     check_patch(plan.axes, plan.patch, plan.factor)
 
 

@@ -14,14 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ldseg.planning.appearance import ChannelAppearance, Usual
+from ldseg.planning.appearance import BAND_WIDTHS, RANKS, ChannelAppearance, Usual
 from ldseg.planning.plan import Plan
 
 ENOUGH_IMAGES = 10
 """With fewer training images nobody knows what is unusual."""
-BAND_WIDTHS = (0.6, 1.0, 2.0, 4.0)
-"""Deviations of the blurs, in voxels of the finest axis."""
-RANKS = 33
 BLUR_REACH = 3.0
 """Where the blurs end, in deviations."""
 _BEYOND, _LEAST_TOLERANCE = 1.25, 0.06
