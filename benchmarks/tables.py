@@ -26,6 +26,12 @@ _ABLATION = {
     "Dice between samples": ("dice_between_samples", 4),
     "ceiling": ("ceiling_dice", 4),
 }
+_AGREEMENT = {
+    "dice_ldseg": "ldseg default",
+    "dice_unet": "unet",
+    "dice_together": "both together, mirrored too",
+    "dice_between": "one to the other",
+}
 _DIFFERENCE = "_difference_to_"
 _LOST = "dice_lost_"
 AS_THEY_ARE = "_as_they_are"
@@ -67,11 +73,29 @@ def ablation_tables(records: Sequence[Record]) -> str:
     return "\n\n".join(parts)
 
 
+def agreement_tables(records: Sequence[Record]) -> str:
+    """A row a set and budget."""
+    lines = [
+        (f"{data}, {minutes:g} minutes", *(spread(one[metric], 4) for metric in _AGREEMENT), commit_of(one))
+        for (data, minutes), one in _by_run(records).items()
+    ]
+    return table(("trainings", *_AGREEMENT.values(), "commit"), lines) if lines else ""
+
+
+def _by_run(records: Sequence[Record]) -> dict[tuple[str, float], dict[str, Record]]:
+    """Metric to record, of each set and budget."""
+    found: dict[tuple[str, float], dict[str, Record]] = {}
+    for record in records:
+        found.setdefault((record["data"], record["budget_minutes"]), {})[record["metric"]] = record
+    return found
+
+
 TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
     "accuracy": accuracy_tables,
     "answers": lambda records: "\n\n".join(
         f"{title}\n\n{answers_table(chosen)}" for title, chosen in by_set(records)
     ),
+    "agreement": agreement_tables,
     "robustness": robustness_tables,
     "ablation": ablation_tables,
     "calibration": lambda records: "\n\n".join(

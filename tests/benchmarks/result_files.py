@@ -22,6 +22,7 @@ Words between.
 <!-- torture:begin --><!-- torture:end --><!-- speed:begin --><!-- speed:end -->
 <!-- memory:begin --><!-- memory:end --><!-- zoo:begin --><!-- zoo:end -->
 <!-- calibration:begin --><!-- calibration:end --><!-- answers:begin --><!-- answers:end -->
+<!-- agreement:begin --><!-- agreement:end -->
 
 Words below.
 """

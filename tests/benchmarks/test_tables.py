@@ -50,6 +50,21 @@ def test_what_corruptions_cost_is_tabled_beside_the_control(summary: ModuleType,
     assert (folder / "plots/robustness-usgra-30min.png").is_file()
 
 
+def test_two_models_are_compared_with_each_other_in_a_row(summary: ModuleType, folder: Path) -> None:
+    header = dict.fromkeys(summary.KEYS) | {"benchmark": "agreement", "data": "usgra", "budget_minutes": 8}
+    names = ("dice_ldseg", "dice_unet", "dice_together", "dice_between")
+    made = [
+        {**header, "commit": "abc1234", "metric": name, "value": 0.5, "low": 0.4, "high": 0.6}
+        for name in names
+    ]
+    (folder / "results" / "agreement.json").write_text(
+        json.dumps({"benchmark": "agreement", "records": made})
+    )
+    make(summary, folder)
+    cells = " | ".join(["0.5000 [0.4000, 0.6000]"] * 4)
+    assert f"| usgra, 8 minutes | {cells} | abc1234 |" in (folder / "README.md").read_text()
+
+
 def test_what_was_tried_is_tabled_by_kind(summary: ModuleType, folder: Path) -> None:
     header = dict.fromkeys(summary.KEYS) | {
         "benchmark": "torture",
