@@ -28,14 +28,15 @@ def shown(benchmark: str, data: str, minutes: float) -> str:
 
 
 def draw_plots(results: Sequence[Result], folder: Path) -> None:
-    """One picture for each benchmark, set and budget; of each model its first seed."""
-    groups: dict[tuple[str, str, float], dict[str, Result]] = {}
-    for result in sorted(results, key=lambda r: (_name(r), r["seed"])):
+    """One picture for each benchmark, set and budget: of the seed with the most results."""
+    groups: dict[tuple[str, str, float], dict[int, dict[str, Result]]] = {}
+    for result in sorted(results, key=lambda r: (r["seed"], _name(r))):
         key = (result["benchmark"], result["data"], result["budget_minutes"])
-        groups.setdefault(key, {}).setdefault(_name(result), result)
-    for (benchmark, data, minutes), models in groups.items():
+        groups.setdefault(key, {}).setdefault(result["seed"], {})[_name(result)] = result
+    for (benchmark, data, minutes), seeds in groups.items():
         path = folder / plot_name(benchmark, data, minutes)
         path.parent.mkdir(exist_ok=True)
+        models = max(seeds.values(), key=len)
         DRAWN[benchmark](models).savefig(path, dpi=90, metadata={"Software": None})
 
 
