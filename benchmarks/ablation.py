@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from accuracy import autoencoder, score
+from accuracy import autoencoder, mean_dice, score
 from ldseg.data.cases import Case
 from ldseg.data.datasets import DataSet, load_image, load_labels
 from ldseg.data.splits import Splits
-from ldseg.evaluation.metrics import evaluate_case
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import PlanSettings
 from ldseg.preparation import look_and_plan
@@ -119,8 +118,7 @@ def spread(predictor: Predictor, dataset: DataSet, cases: Sequence[Case]) -> dic
         pairs.append(float(np.mean([found.pairwise_dice[name] for name in classes])))
         reference = load_labels(dataset, case)[0]
         for sample in found.samples:
-            scores = evaluate_case(sample, reference, dataset.classes, dataset.ignore_id, 1.0)
-            truth.append(float(np.mean([scores[name].metrics["dice"] for name in classes])))
+            truth.append(mean_dice(dataset, sample, reference))
     return {"dice_of_a_sample": float(np.mean(truth)), "dice_between_samples": float(np.mean(pairs))}
 
 

@@ -46,12 +46,7 @@ def main() -> None:
     predictor = Predictor.load(run)
     test, split = set_aside(dataset, splits)
     deterministic = not predictor.segmenter.stochastic
-    own = score(predictor, dataset, test)
-    by_steps = (
-        {}
-        if deterministic
-        else {steps: score(predictor, dataset, test, steps=steps, samples=1) for steps in STEPS}
-    )
+    own, by_steps = score(predictor, dataset, test), score_by_steps(predictor, dataset, test)
     result = {
         "benchmark": "accuracy",
         "data": arguments.data,
@@ -116,6 +111,18 @@ def score(predictor: Predictor, dataset: DataSet, cases: Any, **sampling: int) -
     spent = time.process_time() - spent
     found = score_predictions(dataset, cases, predicted)
     return {**found, "cpu_s_per_case": round(spent / len(cases), 3)}
+
+
+def score_by_steps(predictor: Predictor, dataset: DataSet, cases: Any) -> dict[int, dict[str, Any]]:
+    """Scores of one sample by the number of its steps; none of a model without steps."""
+    several = STEPS if predictor.segmenter.stochastic else ()
+    return {steps: score(predictor, dataset, cases, steps=steps, samples=1) for steps in several}
+
+
+def mean_dice(dataset: DataSet, found: Volume, reference: Volume) -> float:
+    """Of one label map, over the structures."""
+    scores = evaluate_case(found, reference, dataset.classes, dataset.ignore_id, 1.0)
+    return float(np.mean([scores[name].metrics["dice"] for name, label in dataset.classes.items() if label]))
 
 
 def score_predictions(dataset: DataSet, cases: Any, predicted: dict[str, Volume]) -> dict[str, Any]:

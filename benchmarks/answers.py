@@ -11,7 +11,6 @@ Differences are paired: to `unet` with as many views.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,9 @@ from accuracy import score
 from ldseg.data.cases import Case
 from ldseg.data.datasets import DataSet
 from ldseg.evaluation.bootstrap import mean_interval, paired_difference
-from ldseg.inference.predictor import Predictor
 from records import as_a_command, commit, write_result
 from sets import open_set, set_aside
-from trainings import command_of, run_name
+from trainings import command_of, set_parser, trained
 
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "unet": ("unet", {"mirror": False}),
@@ -66,10 +64,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="where accuracy.py keeps its runs")
+    parser = set_parser(__doc__)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     return parser.parse_args()
@@ -79,11 +74,7 @@ def answered(
     arguments: argparse.Namespace, dataset: DataSet, test: list[Case], model: str, way: dict[str, Any]
 ) -> dict[str, Column]:
     """Each metric of each case, and CPU seconds, as means over the seeds."""
-    runs: list[dict[str, Any]] = []
-    for seed in arguments.seeds:
-        chosen = argparse.Namespace(**vars(arguments), model=model, preset="default", seed=seed)
-        predictor = Predictor.load(arguments.work / f"accuracy-{run_name(chosen)}")
-        runs.append(score(predictor, dataset, test, **way))
+    runs = [score(trained(arguments, model, seed), dataset, test, **way) for seed in arguments.seeds]
     columns = {metric: per_case(runs, test, metric) for metric in METRICS}
     return {**columns, "cpu_s": [float(np.mean([run["cpu_s_per_case"] for run in runs]))]}
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from accuracy import STEPS
 from accuracy import score as film_scores
+from accuracy import score_by_steps
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.datasets import load_image, load_labels
 from ldseg.data.formats import write_volume
@@ -106,12 +106,11 @@ def as_accuracy(
     dataset: DataSet, left_out: list[Case], predictor: Predictor, training_steps: int
 ) -> dict[str, Any]:
     """What a result of `accuracy.py` holds, for `films.py` to take the patients together."""
-    several = STEPS if predictor.segmenter.stochastic else ()
     return {
         "training": {"steps": training_steps},
         "peak_rss_gb": peak_memory_gb(),
         "own": film_scores(predictor, dataset, left_out),
-        "steps": {n: film_scores(predictor, dataset, left_out, steps=n, samples=1) for n in several},
+        "steps": score_by_steps(predictor, dataset, left_out),
     }
 
 

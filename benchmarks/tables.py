@@ -75,19 +75,12 @@ def ablation_tables(records: Sequence[Record]) -> str:
 
 def agreement_tables(records: Sequence[Record]) -> str:
     """A row a set and budget."""
-    lines = [
-        (f"{data}, {minutes:g} minutes", *(spread(one[metric], 4) for metric in _AGREEMENT), commit_of(one))
-        for (data, minutes), one in _by_run(records).items()
-    ]
+    lines: list[tuple[str, ...]] = []
+    for title, chosen in by_set(records):
+        found = {record["metric"]: record for record in chosen}
+        figures = (spread(found[metric], 4) for metric in _AGREEMENT)
+        lines.append((title.removeprefix("### "), *figures, commit_of(found)))
     return table(("trainings", *_AGREEMENT.values(), "commit"), lines) if lines else ""
-
-
-def _by_run(records: Sequence[Record]) -> dict[tuple[str, float], dict[str, Record]]:
-    """Metric to record, of each set and budget."""
-    found: dict[tuple[str, float], dict[str, Record]] = {}
-    for record in records:
-        found.setdefault((record["data"], record["budget_minutes"]), {})[record["metric"]] = record
-    return found
 
 
 TABLES: dict[str, Callable[[Sequence[Record]], str]] = {

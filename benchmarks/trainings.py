@@ -13,6 +13,7 @@ from typing import Any
 
 from ldseg.data.datasets import DataSet
 from ldseg.data.splits import Fold, Splits
+from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan, PlanSettings
 from ldseg.preparation import look_and_plan
 from ldseg.presets import PRESETS
@@ -24,12 +25,18 @@ INTERRUPTED = 130
 MODELS = ("ldseg", "unet", "pixel_diffusion")
 
 
-def run_parser(about: str | None) -> argparse.ArgumentParser:
-    """The arguments that choose a run of `accuracy.py`."""
+def set_parser(about: str | None) -> argparse.ArgumentParser:
+    """The arguments that choose a data set and the folder of the runs of `accuracy.py`."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="where accuracy.py keeps its runs")
+    return parser
+
+
+def run_parser(about: str | None) -> argparse.ArgumentParser:
+    """The arguments that choose a run of `accuracy.py`."""
+    parser = set_parser(about)
     parser.add_argument("--model", choices=MODELS, default="ldseg")
     parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
     parser.add_argument("--minutes", type=float, default=30)
@@ -43,6 +50,13 @@ def run_name(arguments: argparse.Namespace) -> str:
     return (
         f"{arguments.data}-{arguments.model}-{arguments.preset}-seed{arguments.seed}-{arguments.minutes:g}min"
     )
+
+
+def trained(arguments: argparse.Namespace, model: str, seed: int) -> Predictor:
+    """What `accuracy.py` left of the default preset, or of a control of it."""
+    chosen = argparse.Namespace(data=arguments.data, minutes=arguments.minutes)
+    chosen.model, chosen.preset, chosen.seed = model, "default", seed
+    return Predictor.load(arguments.work / f"accuracy-{run_name(chosen)}")
 
 
 def command_of(script: str, arguments: argparse.Namespace) -> str:

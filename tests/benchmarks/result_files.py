@@ -76,6 +76,12 @@ def write(folder: Path, model: str = "ldseg", preset: str = "default", **changes
     return result
 
 
+def write_records(folder: Path, benchmark: str, made: list[dict[str, Any]]) -> None:
+    """A result of a benchmark that writes finished records."""
+    path = folder / "results" / f"{benchmark}.json"
+    path.write_text(json.dumps({"benchmark": benchmark, "records": made}))
+
+
 def records(folder: Path) -> list[dict[str, Any]]:
     return json.loads((folder / "summary.json").read_text())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from result_files import KEYS, NAMES, make, one, write
+from result_files import KEYS, NAMES, make, one, write, write_records
 
 from ldseg.evaluation.corruptions import CORRUPTIONS
 
@@ -57,9 +57,7 @@ def test_two_models_are_compared_with_each_other_in_a_row(summary: ModuleType, f
         {**header, "commit": "abc1234", "metric": name, "value": 0.5, "low": 0.4, "high": 0.6}
         for name in names
     ]
-    (folder / "results" / "agreement.json").write_text(
-        json.dumps({"benchmark": "agreement", "records": made})
-    )
+    write_records(folder, "agreement", made)
     make(summary, folder)
     cells = " | ".join(["0.5000 [0.4000, 0.6000]"] * 4)
     assert f"| usgra, 8 minutes | {cells} | abc1234 |" in (folder / "README.md").read_text()
@@ -77,7 +75,7 @@ def test_what_was_tried_is_tabled_by_kind(summary: ModuleType, folder: Path) -> 
         figures |= {f"{kind}_tried": 200, f"{kind}_refused": 150, f"{kind}_accepted": 50}
         figures |= {f"{kind}_faults": 0, f"{kind}_cpu_s": 1.25, f"{kind}_peak_gb": 0.5}
     made = [{**header, "metric": metric, "value": value} for metric, value in figures.items()]
-    (folder / "results" / "torture.json").write_text(json.dumps({"benchmark": "torture", "records": made}))
+    write_records(folder, "torture", made)
     make(summary, folder)
     readme = (folder / "README.md").read_text()
     assert "| nifti gz | 200 | 150 | 50 | 0 | 1.25 | 0.50 |" in readme
@@ -180,8 +178,7 @@ def test_ways_of_answering_are_rows_with_their_difference_to_the_control(
     ]
     difference = {"metric": "mean_dice_difference", "value": -0.02, "low": -0.03, "high": 0.01}
     made.append({**header, "model": "ldseg default, mirrored too", **difference})
-    result = {"benchmark": "answers", "records": made}
-    (folder / "results" / "answers-usgra.json").write_text(json.dumps(result))
+    write_records(folder, "answers", made)
     make(summary, folder)
     readme = (folder / "README.md").read_text()
     hd95 = "0.70 [0.60, 0.80] | - | 0.70 | abc1234 |"

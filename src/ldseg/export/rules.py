@@ -26,6 +26,11 @@ RULES = {
         "[low, high], then (v - mean) / deviation of the channel. range: clip to [low, high], then low "
         "becomes -2 and high 2. A constant image becomes 0."
     ),
+    "between 3 and 4, ldseg only": (
+        "An image that is noisier, more blurred or of another contrast than the training images "
+        "(`appearance` in plan.json) is brought nearer to them. All others stay as they are; where no such "
+        "images come, leave it out."
+    ),
     "4 padding": "At the end of each axis, with 0, to what the patches cover; at least one patch.",
     "5 tiling": (
         "An image larger than `patch` is covered by patches in even steps, neighbours sharing at least "
@@ -44,11 +49,6 @@ RULES = {
         "several samples, their mean has the share `answers_weight`, else none) and, with their "
         "weights, over the patches. Bring it back to the image's grid (linear), undo the orientation, take "
         "the likeliest class of each voxel, and write its id."
-    ),
-    "between 3 and 4, ldseg only": (
-        "An image that is noisier, more blurred or of another contrast than the training images "
-        "(`appearance` in plan.json) is brought nearer to them. All others stay as they are; where no such "
-        "images come, leave it out."
     ),
     "8 recalibration": (
         "With temperature T: p becomes p^(1/T) divided by its sum over the classes, on the image's grid; the "

@@ -34,8 +34,8 @@ from ldseg.inference.tiles import Engine, Tiles
 from ldseg.inference.tiling import Tiling, make_tiling
 from ldseg.model.segmenter import Segmenter
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.harmonise import harmonise
-from ldseg.preprocessing.prepare import GridRecord, Region, prepare_image
+from ldseg.preprocessing.harmonise import prepare_to_segment
+from ldseg.preprocessing.prepare import GridRecord, Region
 from ldseg.saved_model import load_model
 from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.zoo.catalogue import find_model
@@ -186,7 +186,7 @@ class Predictor:
         Raises:
             InputError: as when it is called.
         """
-        seen = harmonise(prepare_image(volume, self.plan, source or name), self.plan)
+        seen = prepare_to_segment(volume, self.plan, source or name)
         record = seen.prepared.record
         tiling = self.tiling(record)
         sink = InMemory(volume, record, tiling.axis)

@@ -14,6 +14,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from ldseg.data.volumes import Volume
 from ldseg.planning.appearance import ChannelAppearance, Usual
 from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.preprocessing.appearance import (
@@ -26,7 +27,7 @@ from ldseg.preprocessing.appearance import (
     intensities_of,
 )
 from ldseg.preprocessing.normalise import normalise
-from ldseg.preprocessing.prepare import Prepared
+from ldseg.preprocessing.prepare import Prepared, prepare_image
 
 NOISY, BLURRED, CONTRAST = "noisier", "more blurred", "of another contrast"
 UNLIKE = (NOISY, BLURRED, CONTRAST)
@@ -46,6 +47,12 @@ class Harmonised:
     """The same as before where nothing was found."""
     unlike: tuple[str, ...]
     """In which ways it was unlike the training images, of `UNLIKE`."""
+
+
+def prepare_to_segment(volume: Volume, plan: Plan, name: str = "image") -> Harmonised:
+    """Bring an image to the network's grid and intensities, and nearer to the training images if it is unlike
+    them. Raises InputError as `prepare_image`."""
+    return harmonise(prepare_image(volume, plan, name), plan)
 
 
 def harmonise(prepared: Prepared, plan: Plan) -> Harmonised:

@@ -17,8 +17,7 @@ from ldseg.errors import InputError
 from ldseg.inference.answer import Findings, InMemory
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.harmonise import harmonise
-from ldseg.preprocessing.prepare import prepare_image
+from ldseg.preprocessing.harmonise import prepare_to_segment
 from ldseg.settings import SamplingSettings
 from ldseg.viewer.layers import WANTED, Layer, answer_layers, image_layers
 
@@ -64,7 +63,7 @@ class Session:
             sampling.steps, sampling.samples, sampling.sampler, sampling.mirror
         )
         self._samples_vary = predictor.engine.stochastic
-        seen = harmonise(prepare_image(image, predictor.plan, source), predictor.plan)
+        seen = prepare_to_segment(image, predictor.plan, source)
         self._predictor, self._prepared = predictor, seen.prepared
         self.images = {layer.name: layer for layer in image_layers(image, predictor.plan)}
         self._ending = threading.Event()
