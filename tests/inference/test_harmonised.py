@@ -18,6 +18,9 @@ from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import read_plan, write_plan
 from ldseg.preprocessing.appearance import measure_appearance
 from ldseg.preprocessing.prepare import prepare_image
+from ldseg.settings import SamplingSettings
+from ldseg.viewer.session import Session
+from ldseg.viewer.state import describe
 
 MakeModel = Callable[..., Path]
 
@@ -80,3 +83,12 @@ def test_images_are_taken_as_they_are_where_that_is_asked_for(
     assert main([*words, "--harmonise", "false", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["unlike_training"] == {}
     assert json.loads((out / "prediction.json").read_text())["harmonise"] is False
+
+
+def test_the_viewer_says_that_an_image_was_brought_nearer(model: Path, pictures: Path) -> None:
+    predictor = Predictor.load(model, "cpu")
+    for name, unlike in (("soft", ()), ("noisy", ("noisier",))):
+        volume = read_volume(pictures / f"{name}.png", "image")
+        session = Session(predictor, volume, name, SamplingSettings("ddim", 2, 2), 0, name)
+        assert describe(session)["unlike"] == unlike
+        assert np.array_equal(session.images["image-1"].array, volume.array[0])

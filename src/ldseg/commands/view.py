@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldseg.commands.options import add_model, add_sampler
+from ldseg.commands.options import add_harmonise, add_model, add_sampler
 from ldseg.commands.output import note, print_line
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--samples", type=int, default=8, help="posterior samples to begin with")
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     add_sampler(parser)
+    add_harmonise(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--port", type=int, default=0, help="of the page; a free one by default")
     parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
@@ -63,6 +64,7 @@ def _session(arguments: Any) -> Session:
     from ldseg.viewer.session import Session
 
     predictor = load_predictor(arguments.model, arguments.device)
+    predictor = predictor if arguments.harmonise else predictor.as_they_are()
     steps = arguments.steps
     if steps is None:  # more samples may be drawn on the page, whatever the number to begin with
         steps = predictor.settings.posterior.steps

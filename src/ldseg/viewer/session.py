@@ -64,7 +64,7 @@ class Session:
         )
         self._samples_vary = predictor.engine.stochastic
         seen = prepare_to_segment(image, predictor.plan, source)
-        self._predictor, self._prepared = predictor, seen.prepared
+        self._predictor, self._prepared, self.unlike = predictor, seen.prepared, seen.unlike
         self.images = {layer.name: layer for layer in image_layers(image, predictor.plan)}
         self._ending = threading.Event()
         self._drawing: threading.Thread | None = None

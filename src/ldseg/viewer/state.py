@@ -24,6 +24,7 @@ def describe(session: Session) -> dict[str, Any]:
         "shape": image.shape,
         "spacing": image.spacing,
         "start": _start(session),
+        "unlike": session.unlike,
         "thinned": max(thinning(image.shape, image.axes)),
         "samples": answer.samples,
         "more": session.more,

@@ -22,6 +22,9 @@ const short = (number) => Number(number.toPrecision(4)).toLocaleString("en", { m
 export function showFacts(state) {
   const steps = state.spacing.map(short).join(" × ");
   const thinned = state.thinned > 1 ? `shown thinned: one voxel in ${state.thinned} along each axis` : "";
+  const unlike = state.unlike.length
+    ? `${state.unlike.join(", ")} than the training images; segmented brought nearer to them, shown as it is`
+    : "";
   document.title = `${state.name} – ldseg`;
   byId("name").textContent = state.name;
   byId("facts").replaceChildren(
@@ -31,6 +34,7 @@ export function showFacts(state) {
       `${counted(state.samples, "sample")}, ${counted(state.steps, "step")} of ${state.sampler}, seed ${state.seed}`,
       `expected Dice ${state.confidence.toFixed(2)}`,
       thinned,
+      unlike,
     ].filter(Boolean).map((line) => element("span", {}, line)),
   );
 }
