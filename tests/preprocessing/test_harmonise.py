@@ -136,6 +136,19 @@ def test_only_the_channel_that_is_unlike_changes() -> None:
     assert not np.array_equal(found[1], image.array[1])
 
 
+def test_a_picture_keeps_its_hue_where_one_colour_alone_is_noisy() -> None:
+    single, both = trained("yx", COLOUR), plan("yx", channels=(COLOUR, replace(COLOUR, name="green")))
+    seen = [np.repeat(prepared(scene("yx", n), single).array, 2, axis=0) for n in range(20)]
+    made = replace(both, appearance=measure_appearance(seen, both))
+    faint = prepared(0.3 + 0.4 * scene("yx", 99), single)
+    noise = 0.05 * np.random.default_rng(0).standard_normal(SHAPES["yx"]).astype(np.float32)
+    image = replace(faint, array=np.concatenate([faint.array + noise, faint.array]))
+    found = harmonise(image, made)
+    assert found.unlike == (NOISY,)
+    red, green = found.prepared.array
+    assert abs(red.mean() - green.mean()) < 0.1 * abs(green.mean() - faint.array.mean())
+
+
 def test_a_constant_channel_stays_as_it_is() -> None:
     made = trained("yx")
     image = prepared(np.full(SHAPES["yx"], 0.5), made)

@@ -61,21 +61,24 @@ def harmonise(prepared: Prepared, plan: Plan) -> Harmonised:
     A channel that is constant has no look and stays as it is.
     """
     found: set[str] = set()
-    channels: list[Array] = []
-    for values, channel, usual in zip(prepared.array, plan.channels, plan.appearance, strict=False):
-        if np.ptp(values) > 0:
-            values = _in_detail(values, plan, channel, usual, found)
-            if channel.scheme == "zscore":
-                values = _in_intensities(values, channel, usual.intensities, found)
-        channels.append(values)
+    before = list(prepared.array)
+    looks = [(n, plan.channels[n], usual) for n, usual in enumerate(plan.appearance) if np.ptp(before[n]) > 0]
+    channels = list(before)
+    for n, _, usual in looks:
+        channels[n] = _in_detail(before[n], plan, usual, found)
+    for n, channel, usual in looks:
+        # colours all together: one channel alone would change the hue
+        if channels[n] is not before[n] or (found and channel.scheme == "range"):
+            channels[n] = _rescaled(channels[n], channel, usual.intensities)
+    for n, channel, usual in looks:
+        if channel.scheme == "zscore":
+            channels[n] = _in_intensities(channels[n], channel, usual.intensities, found)
     if not found:
         return Harmonised(prepared, ())
     return Harmonised(replace(prepared, array=np.stack(channels)), tuple(n for n in UNLIKE if n in found))
 
 
-def _in_detail(
-    values: Array, plan: Plan, channel: ChannelPlan, usual: ChannelAppearance, found: set[str]
-) -> Array:
+def _in_detail(values: Array, plan: Plan, usual: ChannelAppearance, found: set[str]) -> Array:
     """With each band of detail scaled to what is usual. What is too much is noise mostly: it is scaled as
     Wiener's filter does, by the share of the band's power that is usual."""
     off = _detail_beyond(detail_of(values, plan), usual)
@@ -83,7 +86,7 @@ def _in_detail(
         return values
     found.update(name for name, there in ((NOISY, off.max() > 0), (BLURRED, off.min() < 0)) if there)
     gains = np.where(off > 0, np.exp(-2 * off), np.minimum(np.exp(-off), _GREATEST_GAIN))
-    return _rescaled(_filtered(values, plan, gains), channel, usual.intensities)
+    return _filtered(values, plan, gains)
 
 
 def _in_intensities(values: Array, channel: ChannelPlan, usual: Usual, found: set[str]) -> Array:
