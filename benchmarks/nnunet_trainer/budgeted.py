@@ -1,8 +1,8 @@
 """nnU-Net's own trainer with a budget in CPU seconds in place of a thousand epochs; found by nnU-Net itself.
 
 Only the end and the number of threads are changed. The learning rate falls by nnU-Net's own rule (Isensee et
-al. 2021, polynomial of .9) over the budget, so that it is as low at the end as nnU-Net wants it. No validation
-takes time from training.
+al. 2021, polynomial of .9) over the budget, so that it is as low at the end as nnU-Net wants it. No
+validation takes time from training.
 """
 
 import json
@@ -24,7 +24,9 @@ class BudgetedTrainer(nnUNetTrainer):
 
     def run_training(self) -> None:
         self.on_train_start()
-        torch.set_num_threads(1)  # nnU-Net takes all cores: threads that wait for each other spend CPU time too
+        torch.set_num_threads(
+            1
+        )  # of all cores': threads that wait for each other spend CPU time too
         budget = float(os.environ["NNUNET_CPU_SECONDS"])
         state = Path(self.output_folder) / "budget.json"
         so_far = json.loads(state.read_text()) if self.current_epoch else {"spent": 0.0, "iterations": 0}

@@ -128,15 +128,15 @@ def _predict(arguments: Any, team: Team) -> int:
 
 
 def _tell(arguments: Any, summary: Summary, cases: int) -> None:
+    from ldseg.preprocessing.harmonise import in_words
+
     if arguments.json:
         files = {name: [str(path) for path in paths] for name, paths in summary.done.items()}
         print_json({"done": files, "failed": summary.failed, "unlike_training": summary.unlike})
     else:
         print_line(f"{len(summary.done)} of {cases} images are segmented, in {arguments.output}")
         for name, ways in summary.unlike.items():
-            print_line(
-                f"{name}: is {', '.join(ways)} than the training images; it was brought nearer to them"
-            )
+            print_line(f"{name}: {in_words(ways)}")
         for problem in summary.failed.values():
             print_line(f"failed: {problem}")
 

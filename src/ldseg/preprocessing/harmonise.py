@@ -8,6 +8,7 @@ stays as it is, to the last bit. M channels; *S' the network's grid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -47,6 +48,11 @@ class Harmonised:
     """The same as before where nothing was found."""
     unlike: tuple[str, ...]
     """In which ways it was unlike the training images, of `UNLIKE`."""
+
+
+def in_words(unlike: Sequence[str]) -> str:
+    """What was found and done, for a sentence about the image."""
+    return f"is {', '.join(unlike)} than the training images; it was brought nearer to them"
 
 
 def prepare_to_segment(volume: Volume, plan: Plan, name: str = "image") -> Harmonised:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ldseg.evaluation.calibration_report import CalibrationReport
+from ldseg.preprocessing.harmonise import in_words
 from ldseg.reporting.charts import (
     confidence_chart,
     reliability_chart,
@@ -99,12 +100,14 @@ def _case(report: Report, title: str, portrait: Portrait) -> str:
     expected = f"expected {portrait.prediction.confidence:.3f}"
     heading = f"<h3>{text(label)} <span>Dice {dice:.3f}, {expected}</span></h3>"
     panels = f'<div class="panels">{portrait.html}</div>'
-    where = paragraph(text(portrait.where), kind="note") if portrait.where else ""
+    unlike = portrait.prediction.unlike
+    said = (portrait.where, f"the image {in_words(unlike)}" if unlike else "")
+    notes = "".join(paragraph(text(one), kind="note") for one in said if one)
     rows = [_structure(portrait, name) for name in structures(report) if _is_there(portrait, name)]
     unit = _UNITS[report.plan.axes]
     columns = ("structure", "Dice", "HD95 (mm)", f"volume ({unit}), 5 to 95 % of the samples", "reference")
     details = table(columns, rows, "compact") if rows else paragraph("No structure, none found.", kind="note")
-    return f'<div class="case">{heading}{panels}{where}{details}</div>'
+    return f'<div class="case">{heading}{panels}{notes}{details}</div>'
 
 
 def _is_there(portrait: Portrait, name: str) -> bool:
