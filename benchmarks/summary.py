@@ -26,7 +26,7 @@ from ldseg.evaluation.corruptions import CORRUPTIONS
 from overview_tables import overview
 from plots import DRAWN, draw_plots
 from runs import METRICS, OWN, Run, by_seed, pooled, read_run
-from tables import AS_THEY_ARE, TABLES
+from tables import AFTER, AS_THEY_ARE, TABLES
 
 Record = dict[str, Any]
 Result = dict[str, Any]
@@ -156,13 +156,15 @@ def run_records(run: Run) -> list[Record]:
 
 
 def difference_records(runs: list[Run]) -> list[Record]:
-    """Ours minus each other model of the same set and budget, over the seeds that both have."""
+    """Ours minus each other model of the same set and budget, over the seeds that both have; where ours has
+    no training of that budget, its longest shorter one."""
     groups = by_seed(runs)
     found: list[Record] = []
     for (data, minutes, model, preset), others in groups.items():
-        ours = groups.get((data, minutes, *_OURS), [])
-        if (model, preset) == _OURS or not ours:
+        if (model, preset) == _OURS:
             continue
+        trained = [key[1] for key in groups if (key[0], *key[2:]) == (data, *_OURS) and key[1] <= minutes]
+        ours = groups[data, max(trained), *_OURS] if trained else []
         seeds = sorted({run.seeds[0] for run in ours} & {run.seeds[0] for run in others})
         if seeds:
             a = pooled([run for run in others if run.seeds[0] in seeds])
@@ -195,14 +197,17 @@ def _score(run: Run, metric: str, steps: int, name: str) -> Record:
 
 
 def _difference(a: Run, b: Run, metric: str) -> Record:
-    """b minus a as each predicts by default, case by case; in the name of b."""
+    """b minus a as each predicts by default, case by case; in the name of b, beside a."""
     if sorted(a.cases[OWN]) != sorted(b.cases[OWN]):
         raise ValueError(
             f"{a.name} and {b.name} on {a.data} have different test cases; run one of them again"
         )
     found = paired_difference(a.column(metric, OWN), b.column(metric, OWN), b.subjects())
     name = f"{METRICS[metric]}_difference_to_{a.name.replace(' ', '_')}"
-    return _record(b.header, name, found.mean, (found.low, found.high), len(b.subjects()))
+    if b.budget_minutes < a.budget_minutes:
+        name += f"{AFTER}{b.budget_minutes:g}_minutes"
+    header = {**b.header, "budget_minutes": a.budget_minutes}
+    return _record(header, name, found.mean, (found.low, found.high), len(b.subjects()))
 
 
 def _record(

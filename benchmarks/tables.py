@@ -33,6 +33,8 @@ _AGREEMENT = {
     "dice_between": "one to the other",
 }
 _DIFFERENCE = "_difference_to_"
+AFTER = "_after_"
+"""Before the minutes that ours trained, where a difference is to a model that trained longer."""
 _LOST = "dice_lost_"
 AS_THEY_ARE = "_as_they_are"
 """Behind metrics of images that were not harmonised."""
@@ -189,7 +191,7 @@ def differences(records: Iterable[Record]) -> str:
             found.setdefault(other, {})[metric] = record
     lines = [
         (
-            other.replace("_", " ") if other.startswith("ldseg") else other,
+            _compared(other),
             str(seed_count(mine["mean_dice"])),
             spread(mine["mean_dice"], 4, "+"),
             spread(mine["mean_hd95_mm"], 2, "+"),
@@ -260,6 +262,13 @@ def share_of_control(records: Sequence[Record]) -> str:
     names = ("ldseg default", "unet", "ldseg default, as they are", "unet, as they are")
     shares = ("ldseg's share of the last", "unet's", "ldseg's, as they are")
     return table(("Dice lost, mean of all corruptions", *names, *shares), lines)
+
+
+def _compared(name: str) -> str:
+    """Whom a difference is to, and after which time of ours where it is a shorter one."""
+    other, _, time = name.partition(AFTER)
+    shown = other.replace("_", " ") if other.startswith("ldseg") else other
+    return f"{shown} (ldseg after {time.replace('_', ' ')})" if time else shown
 
 
 def _share(value: float, of: float) -> str:

@@ -76,7 +76,7 @@ def test_ours_is_compared_case_by_case_where_set_seed_and_budget_agree(
 ) -> None:
     ours, unet = write(folder, dice=0.85), write(folder, "unet", dice=0.8)
     write(folder, "unet", seed=1)
-    write(folder, preset="paper", budget_minutes=90.0)
+    write(folder, preset="paper", budget_minutes=4.0)
     make(summary, folder)
 
     def column(result: dict[str, Any]) -> list[float]:
@@ -92,6 +92,19 @@ def test_ours_is_compared_case_by_case_where_set_seed_and_budget_agree(
     assert one(folder, "mean_hd95_mm_difference_to_unet")["value"] == 0
     assert not [r for r in records(folder) if r["metric"].endswith("_to_ldseg_paper")]
     assert "| unet | 1 | +0.0" in (folder / "README.md").read_text()
+
+
+def test_a_model_that_trained_longer_is_compared_with_our_longest_shorter_training(
+    summary: ModuleType, folder: Path
+) -> None:
+    for minutes, dice in ((20.0, 0.7), (30.0, 0.8), (90.0, 0.9)):
+        write(folder, budget_minutes=minutes, dice=dice)
+    write(folder, "nnunet", budget_minutes=75.0, dice=0.75)
+    make(summary, folder)
+    found = one(folder, "mean_dice_difference_to_nnunet_after_30_minutes")
+    assert found["budget_minutes"] == 75
+    assert found["value"] == pytest.approx(0.05, abs=1e-6)
+    assert "| nnunet (ldseg after 30 minutes) | 1 | +0.05" in (folder / "README.md").read_text()
 
 
 def test_the_front_page_shows_sets_that_have_the_model_and_its_control(
