@@ -164,7 +164,7 @@ def difference_records(runs: list[Run]) -> list[Record]:
         if (model, preset) == _OURS:
             continue
         trained = [key[1] for key in groups if (key[0], *key[2:]) == (data, *_OURS) and key[1] <= minutes]
-        ours = groups[data, max(trained), *_OURS] if trained else []
+        ours = groups.get((data, max(trained, default=minutes), *_OURS), [])
         seeds = sorted({run.seeds[0] for run in ours} & {run.seeds[0] for run in others})
         if seeds:
             a = pooled([run for run in others if run.seeds[0] in seeds])

@@ -24,9 +24,7 @@ class BudgetedTrainer(nnUNetTrainer):
 
     def run_training(self) -> None:
         self.on_train_start()
-        torch.set_num_threads(
-            1
-        )  # of all cores': threads that wait for each other spend CPU time too
+        torch.set_num_threads(1)  # of all cores': threads that wait for each other spend CPU time too
         budget = float(os.environ["NNUNET_CPU_SECONDS"])
         state = Path(self.output_folder) / "budget.json"
         so_far = json.loads(state.read_text()) if self.current_epoch else {"spent": 0.0, "iterations": 0}
