@@ -178,6 +178,18 @@ def test_a_large_image_is_looked_at_like_a_small_one() -> None:
     np.testing.assert_allclose(large.intensities.mean, small.intensities.mean, atol=0.1)
 
 
+def test_faint_noise_where_there_is_nothing_else_does_not_make_an_image_noisy() -> None:
+    made = plan("yx")
+    whole = [np.tile(scene("yx", seed), (7, 8))[:600, :600] for seed in range(12)]
+    made = replace(made, appearance=measure_appearance((prepared(one, made).array for one in whole), made))
+    random = np.random.default_rng(0)
+    nearly_empty = np.full((600, 600), 0.25) + 0.002 * random.standard_normal((600, 600))
+    nearly_empty[:, 220:380] = whole[3][:, 220:380]
+    assert NOISY not in harmonise(prepared(nearly_empty, made), made).unlike
+    noisy = whole[3] + 0.2 * random.standard_normal((600, 600))
+    assert NOISY in harmonise(prepared(noisy, made), made).unlike
+
+
 def test_bands_sum_to_the_image_and_are_as_wide_in_mm_along_all_axes() -> None:
     made = plan("tyx", spacing=(30.0, 1.0, 2.0))
     widths = band_widths(made)

@@ -1,7 +1,8 @@
 """What prepared images look like: measured over the training images, and of each image that is segmented.
 
 Detail is split into bands by Gaussian blurs G of growing width, v - G1 v, G1 v - G2 v, ...: noise fills the
-first, blur empties them. An image is looked at in a few blocks: a large one costs no more than a small one.
+first, blur empties them. A large image is looked at in a few blocks, none of which is nearly empty: where
+there is nothing to see, the faintest noise is all that there is.
 M channels; *S' the network's grid.
 """
 
@@ -9,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ldseg.data.splits import evenly
 from ldseg.planning.appearance import BAND_WIDTHS, RANKS, ChannelAppearance, Usual
 from ldseg.planning.plan import Plan
 
@@ -25,7 +28,10 @@ _BEYOND, _LEAST_TOLERANCE = 1.25, 0.06
 """Times the farthest training image, and in the units of what is measured."""
 _END_RANK = 0.001
 _SIDES = {"yx": (128, 128), "zyx": (32, 32, 32), "tyx": (2, 128, 128)}
-"""Of a block; two along each axis that is longer than both."""
+"""Of a block; an image is cut along each axis that is longer than two."""
+_BLOCKS = 8
+_CONTENT = 0.3
+"""Of the deviation in the richest block, that of the least rich that is looked at."""
 _SAMPLE = 2**15
 """Voxels whose intensities are looked at, about."""
 
@@ -106,13 +112,18 @@ def bands(values: Array, widths: Sequence[Sequence[float]]) -> Iterator[Array]:
     yield finer
 
 
-def _blocks(channel: Array, plan: Plan) -> Iterator[Array]:
-    """The whole of a small channel, else blocks in the middle of each half of the long axes."""
+def _blocks(channel: Array, plan: Plan) -> tuple[Array, ...]:
+    """The whole of a small channel, else some of the blocks with content."""
     along = [_pieces(n, side) for n, side in zip(channel.shape, _SIDES[plan.axes], strict=True)]
-    return (channel[region] for region in product(*along))
+    blocks = [channel[region] for region in product(*along)]
+    contents = [float(block.std()) for block in blocks]
+    least = _CONTENT * max(contents)
+    rich = [block for block, content in zip(blocks, contents, strict=True) if content >= least]
+    return evenly(rich, _BLOCKS)
 
 
 def _pieces(size: int, side: int) -> list[slice]:
     if size <= 2 * side:
         return [slice(0, size)]
-    return [slice(middle - side // 2, middle + side // 2) for middle in (size // 4, 3 * size // 4)]
+    starts = np.linspace(0, size - side, ceil(size / side)).round().astype(int).tolist()
+    return [slice(start, start + side) for start in starts]
