@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from scipy.ndimage import gaussian_filter
 
 from ldseg.data.formats import read_volume
 from ldseg.data.formats.tiff_regions import TiffRegions
@@ -17,7 +18,8 @@ from ldseg.data.inputs import find_inputs
 from ldseg.inference import large
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.run import PredictOptions, predict_cases
-from ldseg.planning.plan import Plan
+from ldseg.planning.plan import Plan, read_plan, write_plan
+from ldseg.preprocessing.appearance import measure_appearance
 from ldseg.preprocessing.lazily import LazyImage
 from ldseg.preprocessing.prepare import prepare_image
 
@@ -52,6 +54,28 @@ def test_a_large_image_is_segmented_as_in_memory(
             mine, theirs = read_volume(other, "image"), read_volume(one, "image")
             np.testing.assert_allclose(mine.array, theirs.array, atol=1e-4)
             assert (mine.spacing, mine.stored) == (theirs.spacing, theirs.stored)
+
+
+def test_a_large_image_that_is_unlike_those_of_training_is_segmented_as_in_memory(
+    make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_model(channels=3)
+    plan = read_plan(folder / "plan.json")
+    random = np.random.default_rng(0)
+    soft = (gaussian_filter(random.normal(size=(3, 70, 45)), (0, 2, 2)).astype(np.float32) for _ in range(12))
+    write_plan(folder / "plan.json", replace(plan, appearance=measure_appearance(soft, plan)))
+    predictor = Predictor.load(folder, "cpu")
+    cases = find_inputs([write_colour(tmp_path / "a.tif", (70, 45))], 3, "yx")
+    options = PredictOptions(save=("probabilities",))
+    usual = predict_cases(predictor, cases, tmp_path / "usual", options)
+    as_it_is = predict_cases(predictor.as_they_are(), cases, tmp_path / "as_it_is", options)
+    monkeypatch.setattr(large, "LARGE", 100)
+    regions = predict_cases(predictor, cases, tmp_path / "regions", options)
+    assert "noisier" in usual.unlike["a"]
+    assert regions.unlike == usual.unlike
+    mine, theirs, plain = (read_volume(one.done["a"][0], "image").array for one in (regions, usual, as_it_is))
+    np.testing.assert_allclose(mine, theirs, atol=1e-3)
+    assert not np.allclose(mine, plain, atol=1e-3)
 
 
 def test_only_regions_are_read(

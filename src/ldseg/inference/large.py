@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ldseg.inference.answer import SAMPLES, Findings
 from ldseg.inference.memory import ImageCost, within
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.writer import MAP_OF, output_paths, sample_number, wanted_maps
+from ldseg.preprocessing.harmonise_lazily import harmonise_lazily
 from ldseg.preprocessing.lazily import LazyImage
 from ldseg.settings import SamplingSettings
 
@@ -58,12 +59,14 @@ def predict_large(
     source = TiffRegions(path, len(predictor.plan.channels), case.spacing)
     folder = Path(tempfile.mkdtemp(prefix=f".{case.name}.", dir=out))
     try:
-        image = LazyImage(source, predictor.plan, str(path))
+        image, unlike = harmonise_lazily(LazyImage(source, predictor.plan, str(path)), predictor.plan)
         if max_memory is not None:
             predictor = within(predictor, ImageCost(image.record, wanted, _READING), sampling, max_memory)
         tiling = predictor.tiling(image.record)
         sink = _OnDisk(folder, source.outline, tiling.axis)
-        findings = predictor.stream(image, tiling, case.name, sampling, seed, wanted, sink)
+        findings = replace(
+            predictor.stream(image, tiling, case.name, sampling, seed, wanted, sink), unlike=unlike
+        )
         paths = output_paths(out, case, save, sampling.samples)
         for part, target in paths.items():
             sink.spools[MAP_OF.get(part) or _sample(sample_number(part))].write(target)

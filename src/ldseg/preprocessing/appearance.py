@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
-from math import ceil
+from math import ceil, prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,9 +76,16 @@ def _tuple(values: Numbers) -> tuple[float, ...]:
 
 def detail_of(channel: Array, plan: Plan) -> Numbers:
     """See `ChannelAppearance.detail`; of a channel (*S')."""
+    regions = block_regions(channel.shape, plan)
+    contents = [float(channel[region].std()) for region in regions]
+    return detail_of_blocks((channel[region] for region in rich(contents, regions)), plan)
+
+
+def detail_of_blocks(blocks: Iterable[Array], plan: Plan) -> Numbers:
+    """As `detail_of` an image of which these are looked at."""
     widths = band_widths(plan)
     squares = np.zeros(len(widths) + 1)
-    for block in _blocks(channel, plan):
+    for block in blocks:
         squares += [float(np.square(part - part.mean()).sum()) for part in bands(block, widths)]
     logarithms = 0.5 * np.log(squares + 1e-12)
     return logarithms[:-1] - logarithms[-1]
@@ -86,9 +93,18 @@ def detail_of(channel: Array, plan: Plan) -> Numbers:
 
 def intensities_of(channel: Array) -> Numbers:
     """See `ChannelAppearance.intensities`; of a channel (*S')."""
-    step = max(1, round((channel.size / _SAMPLE) ** (1 / channel.ndim)))
-    seen = channel[tuple(slice(step // 2 if n > step else 0, None, step) for n in channel.shape)]
-    return np.quantile(seen, np.linspace(_END_RANK, 1 - _END_RANK, RANKS)).astype(np.float64)
+    return intensities_of_sample(channel[sample_grid(channel.shape)])
+
+
+def intensities_of_sample(values: Array) -> Numbers:
+    """As `intensities_of` an image of which these are looked at."""
+    return np.quantile(values, np.linspace(_END_RANK, 1 - _END_RANK, RANKS)).astype(np.float64)
+
+
+def sample_grid(shape: Sequence[int]) -> tuple[slice, ...]:
+    """Which voxels of (*S') are looked at for their intensities."""
+    step = max(1, round((prod(shape) / _SAMPLE) ** (1 / len(shape))))
+    return tuple(slice(step // 2 if n > step else 0, n, step) for n in shape)
 
 
 def band_widths(plan: Plan) -> tuple[tuple[float, ...], ...]:
@@ -112,14 +128,15 @@ def bands(values: Array, widths: Sequence[Sequence[float]]) -> Iterator[Array]:
     yield finer
 
 
-def _blocks(channel: Array, plan: Plan) -> tuple[Array, ...]:
-    """The whole of a small channel, else some of the blocks with content."""
-    along = [_pieces(n, side) for n, side in zip(channel.shape, _SIDES[plan.axes], strict=True)]
-    blocks = [channel[region] for region in product(*along)]
-    contents = [float(block.std()) for block in blocks]
+def block_regions(shape: Sequence[int], plan: Plan) -> list[tuple[slice, ...]]:
+    """Blocks that cover (*S'); a small image is one."""
+    return list(product(*(_pieces(n, side) for n, side in zip(shape, _SIDES[plan.axes], strict=True))))
+
+
+def rich(contents: Sequence[float], regions: Sequence[tuple[slice, ...]]) -> tuple[tuple[slice, ...], ...]:
+    """The blocks to look at, by the deviation in each: some of those with content."""
     least = _CONTENT * max(contents)
-    rich = [block for block, content in zip(blocks, contents, strict=True) if content >= least]
-    return evenly(rich, _BLOCKS)
+    return evenly([r for r, content in zip(regions, contents, strict=True) if content >= least], _BLOCKS)
 
 
 def _pieces(size: int, side: int) -> list[slice]:

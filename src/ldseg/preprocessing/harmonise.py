@@ -85,26 +85,42 @@ def harmonise(prepared: Prepared, plan: Plan) -> Harmonised:
 
 
 def _in_detail(values: Array, plan: Plan, usual: ChannelAppearance, found: set[str]) -> Array:
-    """With each band of detail scaled to what is usual. What is too much is noise mostly: it is scaled as
-    Wiener's filter does, by the share of the band's power that is usual."""
-    off = _detail_beyond(detail_of(values, plan), usual)
+    """With each band of detail scaled to what is usual."""
+    gains = gains_of(detail_of(values, plan), usual, found)
+    return values if gains is None else filtered(values, plan, gains)
+
+
+def gains_of(detail: Numbers, usual: ChannelAppearance, found: set[str]) -> Numbers | None:
+    """Of each band; None where all is usual. What is too much is noise mostly: it is scaled as Wiener's
+    filter does, by the share of the band's power that is usual."""
+    off = _detail_beyond(detail, usual)
     if not off.any():
-        return values
+        return None
     found.update(name for name, there in ((NOISY, off.max() > 0), (BLURRED, off.min() < 0)) if there)
-    gains = np.where(off > 0, np.exp(-2 * off), np.minimum(np.exp(-off), _GREATEST_GAIN))
-    return _filtered(values, plan, gains)
+    return np.where(off > 0, np.exp(-2 * off), np.minimum(np.exp(-off), _GREATEST_GAIN))
 
 
 def _in_intensities(values: Array, channel: ChannelPlan, usual: Usual, found: set[str]) -> Array:
     """Raised to the power that brings them nearest to the usual ones. Not where numbers mean something, as in
     CT or in the hue of a stain: it would change what they say."""
-    ranks = intensities_of(values)
-    if not _beyond(ranks - np.array(usual.mean), np.array(usual.tolerance)).any():
-        return values
-    found.add(CONTRAST)
     low, high = float(values.min()), float(values.max())
-    power = _nearest_power((ranks - low) / (high - low), usual)
-    return normalise((((values - low) / (high - low)) ** np.float32(power))[None], (channel,))[0]
+    power = power_of(intensities_of(values), low, high, usual, found)
+    if power is None:
+        return values
+    return normalise(raised(values, low, high, power)[None], (channel,))[0]
+
+
+def power_of(ranks: Numbers, low: float, high: float, usual: Usual, found: set[str]) -> float | None:
+    """To which intensities between `low` and `high` are raised; None where their ranks are usual."""
+    if not _beyond(ranks - np.array(usual.mean), np.array(usual.tolerance)).any():
+        return None
+    found.add(CONTRAST)
+    return _nearest_power((ranks - low) / (high - low), usual)
+
+
+def raised(values: Array, low: float, high: float, power: float) -> Array:
+    """Intensities, brought from `low`..`high` to 0..1, to a power."""
+    return ((values - low) / (high - low)) ** np.float32(power)
 
 
 def _nearest_power(ranks: Numbers, usual: Usual) -> float:
@@ -144,16 +160,22 @@ def _rescaled(values: Array, channel: ChannelPlan, usual: Usual) -> Array:
         return normalise(values[None], (channel,))[0]
     if channel.scheme == "foreground":
         return values
-    ranks, weights = intensities_of(values), 1 / np.array(usual.tolerance)
+    contrast, brightness = nearest_line(intensities_of(values), usual)
+    return contrast * values + brightness
+
+
+def nearest_line(ranks: Numbers, usual: Usual) -> tuple[np.float32, np.float32]:
+    """Contrast and brightness that bring ranks nearest to the usual ones, in tolerances."""
+    weights = 1 / np.array(usual.tolerance)
     terms = np.stack([ranks, np.ones_like(ranks)], axis=1) * weights[:, None]
     contrast, brightness = np.linalg.lstsq(terms, np.array(usual.mean) * weights, rcond=None)[0]
-    return (contrast * values + brightness).astype(np.float32)
+    return np.float32(contrast), np.float32(brightness)
 
 
-def _filtered(values: Array, plan: Plan, gains: NDArray[np.float64]) -> Array:
+def filtered(values: Array, plan: Plan, gains: NDArray[np.float64]) -> Array:
     """With each band times its gain, slab by slab, for memory."""
     widths = band_widths(plan)
-    margin = ceil(BLUR_REACH * max(width[0] for width in widths)) + 1
+    margin = reach(plan)
     result = np.empty_like(values)
     for start in range(0, len(values), _SLAB):
         first = max(0, start - margin)
@@ -161,3 +183,8 @@ def _filtered(values: Array, plan: Plan, gains: NDArray[np.float64]) -> Array:
         total = sum(part * np.float32(gain) for part, gain in zip(parts, (*gains, 1.0), strict=True))
         result[start : start + _SLAB] = np.asarray(total)[start - first :][:_SLAB]
     return result
+
+
+def reach(plan: Plan) -> int:
+    """How many voxels around it a filtered voxel depends on."""
+    return ceil(BLUR_REACH * max(max(width) for width in band_widths(plan))) + 1
