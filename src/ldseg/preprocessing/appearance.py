@@ -29,7 +29,8 @@ _BEYOND, _LEAST_TOLERANCE = 1.25, 0.06
 _END_RANK = 0.001
 _SIDES = {"yx": (128, 128), "zyx": (32, 32, 32), "tyx": (2, 128, 128)}
 """Of a block; an image is cut along each axis that is longer than two."""
-_BLOCKS = 8
+_BLOCKS = {"yx": 4, "zyx": 8, "tyx": 8}
+"""Of an image, at most."""
 _CONTENT = 0.3
 """Of the deviation in the richest block, that of the least rich that is looked at."""
 _SAMPLE = 2**15
@@ -78,7 +79,7 @@ def detail_of(channel: Array, plan: Plan) -> Numbers:
     """See `ChannelAppearance.detail`; of a channel (*S')."""
     regions = block_regions(channel.shape, plan)
     contents = [float(channel[region].std()) for region in regions]
-    return detail_of_blocks((channel[region] for region in rich(contents, regions)), plan)
+    return detail_of_blocks((channel[region] for region in rich(contents, regions, plan)), plan)
 
 
 def detail_of_blocks(blocks: Iterable[Array], plan: Plan) -> Numbers:
@@ -133,10 +134,14 @@ def block_regions(shape: Sequence[int], plan: Plan) -> list[tuple[slice, ...]]:
     return list(product(*(_pieces(n, side) for n, side in zip(shape, _SIDES[plan.axes], strict=True))))
 
 
-def rich(contents: Sequence[float], regions: Sequence[tuple[slice, ...]]) -> tuple[tuple[slice, ...], ...]:
+def rich(
+    contents: Sequence[float], regions: Sequence[tuple[slice, ...]], plan: Plan
+) -> tuple[tuple[slice, ...], ...]:
     """The blocks to look at, by the deviation in each: some of those with content."""
     least = _CONTENT * max(contents)
-    return evenly([r for r, content in zip(regions, contents, strict=True) if content >= least], _BLOCKS)
+    return evenly(
+        [r for r, content in zip(regions, contents, strict=True) if content >= least], _BLOCKS[plan.axes]
+    )
 
 
 def _pieces(size: int, side: int) -> list[slice]:

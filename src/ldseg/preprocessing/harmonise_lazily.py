@@ -106,7 +106,7 @@ class _Harmonised:
         gains: list[Numbers | None] = []
         for n, (channel, (content, low, high)) in enumerate(zip(self.channels, seen.T, strict=True)):
             channel.constant = low.min() == high.max()
-            blocks = (self._changed(region)[n] for region in rich(content.tolist(), regions))
+            blocks = (self._changed(region)[n] for region in rich(content.tolist(), regions, self.plan))
             own = None if channel.constant else detail_of_blocks(blocks, self.plan)
             gains.append(None if own is None else gains_of(own, channel.usual, found))
         for channel, own in zip(self.channels, gains, strict=True):
