@@ -101,39 +101,42 @@ class _Harmonised:
     def look_at_detail(self, found: set[str]) -> None:
         """Find the gains of each channel."""
         regions = block_regions(self.record.shape, self.plan)
-        looks = (self._changed(region) for region in regions)
+        looks = (self._before(region) for region in regions)
         seen = np.array([[one.std((1, 2)), one.min((1, 2)), one.max((1, 2))] for one in looks])
-        gains: list[Numbers | None] = []
         for n, (channel, (content, low, high)) in enumerate(zip(self.channels, seen.T, strict=True)):
             channel.constant = low.min() == high.max()
-            blocks = (self._changed(region)[n] for region in rich(content.tolist(), regions, self.plan))
-            own = None if channel.constant else detail_of_blocks(blocks, self.plan)
-            gains.append(None if own is None else gains_of(own, channel.usual, found))
-        for channel, own in zip(self.channels, gains, strict=True):
-            channel.gains = own
+            if not channel.constant:
+                blocks = (self._before(region)[n] for region in rich(content.tolist(), regions, self.plan))
+                channel.gains = gains_of(detail_of_blocks(blocks, self.plan), channel.usual, found)
 
     def set_again(self) -> None:
         """Find the brightness and contrast of channels whose detail was changed, of colours all together."""
-        survey = self._survey() if any(one.plan.scheme == "range" for one in self.channels) else None
-        for n, channel in enumerate(self.channels):
-            if channel.plan.scheme == "range" and survey is not None and not channel.constant:
+        colours = self._varying("range")
+        if colours:
+            survey = self._survey()
+            for n in colours:
+                channel = self.channels[n]
                 channel.changes.append(_line(*nearest_line(survey.ranks[n], channel.usual.intensities)))
-            elif channel.plan.scheme == "zscore" and channel.gains is not None:
-                channel.changes.append(self._standard(n))
+        for n in self._varying("zscore"):
+            if self.channels[n].gains is not None:
+                self.channels[n].changes.append(self._standard(n))
 
     def look_at_intensities(self, found: set[str]) -> None:
         """Find the power to which intensities are raised, where they have no meaning of their own."""
-        if not any(one.plan.scheme == "zscore" for one in self.channels):
+        relative = self._varying("zscore")
+        if not relative:
             return
         survey = self._survey()
-        for n, channel in enumerate(self.channels):
-            if channel.plan.scheme != "zscore" or channel.constant:
-                continue
-            low, high = survey.low[n], survey.high[n]
+        for n in relative:
+            channel, low, high = self.channels[n], survey.low[n], survey.high[n]
             power = power_of(survey.ranks[n], low, high, channel.usual.intensities, found)
             if power is not None:
                 channel.changes.append(_power(low, high, power))
                 channel.changes.append(self._standard(n))
+
+    def _varying(self, scheme: str) -> list[int]:
+        """The channels of a scheme that are not constant."""
+        return [n for n, one in enumerate(self.channels) if one.plan.scheme == scheme and not one.constant]
 
     def _standard(self, n: int) -> Change:
         """To the mean and deviation of the whole of a channel."""
@@ -164,6 +167,10 @@ class _Harmonised:
         for corner in product(*starts):
             yield [slice(c, min(c + _TILE, n)) for c, n in zip(corner, self.record.shape, strict=True)]
 
+    def _before(self, region: Sequence[slice]) -> Array:
+        """A region within the image, (M, *R), as it is."""
+        return self.image.read([part.start for part in region], [part.stop - part.start for part in region])
+
     def _changed(self, region: Sequence[slice]) -> Array:
         """A region within the image, (M, *R), as far as is known what becomes of it."""
         margin = reach(self.plan) if any(one.gains is not None for one in self.channels) else 0
@@ -171,7 +178,7 @@ class _Harmonised:
             slice(max(0, part.start - margin), min(n, part.stop + margin))
             for part, n in zip(region, self.record.shape, strict=True)
         ]
-        before = self.image.read([part.start for part in grown], [part.stop - part.start for part in grown])
+        before = self._before(grown)
         inner = tuple(
             slice(part.start - whole.start, part.stop - whole.start)
             for part, whole in zip(region, grown, strict=True)
