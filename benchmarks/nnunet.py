@@ -66,7 +66,7 @@ def main() -> None:
         "commit": commit(),
         "version": tool.version(),
         "training": {"steps": model["iterations"], "training_cases": len(names)},
-        "peak_rss_gb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6, 3),
+        "peak_rss_gb": max(model["peak_rss_gb"], peak_of_children_gb()),
         "own": own,
         "steps": {},
         "autoencoder": None,
@@ -140,6 +140,11 @@ class Tool:
             "from importlib.metadata import version as v; print(v('nnunetv2'))",
         ]
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def peak_of_children_gb() -> float:
+    """Of the commands that this process has run; a training that came before says its own."""
+    return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6, 3)
 
 
 def children_seconds() -> float:

@@ -94,7 +94,7 @@ def read_run(result: dict[str, Any]) -> Run:
         commit=result["commit"],
         cases={steps: _mean_over_classes(scored["cases"]) for steps, scored in by_steps.items()},
         predict_cpu_s={steps: scored["cpu_s_per_case"] for steps, scored in by_steps.items()},
-        figures=figures,
+        figures={name: value for name, value in figures.items() if value is not None},
     )
 
 

@@ -7,6 +7,7 @@ validation takes time from training.
 
 import json
 import os
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,18 @@ class BudgetedTrainer(nnUNetTrainer):
             if spent - saved > SAVE_EVERY:
                 self.current_epoch = 1
                 self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
-                state.write_text(json.dumps({"spent": spent, "iterations": iterations}))
+                write_state(state, spent, iterations)
                 saved = spent
-        state.write_text(json.dumps({"spent": spent, "iterations": iterations}))
+        write_state(state, spent, iterations)
         self.current_epoch = 1
         self.on_train_end()
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """None: the test part is scored by ldseg."""
         del save_probabilities
+
+
+def write_state(path: Path, spent: float, iterations: int) -> None:
+    """What the training has come to, with the memory of its process."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    path.write_text(json.dumps({"spent": spent, "iterations": iterations, "peak_rss_gb": round(peak, 3)}))
