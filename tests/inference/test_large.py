@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from scipy.ndimage import gaussian_filter
+from tiny_models import know_soft_pictures
 
 from ldseg.data.formats import read_volume
 from ldseg.data.formats.tiff_regions import TiffRegions
@@ -18,8 +18,7 @@ from ldseg.data.inputs import find_inputs
 from ldseg.inference import large
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.run import PredictOptions, predict_cases
-from ldseg.planning.plan import Plan, read_plan, write_plan
-from ldseg.preprocessing.appearance import measure_appearance
+from ldseg.planning.plan import Plan
 from ldseg.preprocessing.lazily import LazyImage
 from ldseg.preprocessing.prepare import prepare_image
 
@@ -60,10 +59,7 @@ def test_a_large_image_that_is_unlike_those_of_training_is_segmented_as_in_memor
     make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_model(channels=3)
-    plan = read_plan(folder / "plan.json")
-    random = np.random.default_rng(0)
-    soft = (gaussian_filter(random.normal(size=(3, 70, 45)), (0, 2, 2)).astype(np.float32) for _ in range(12))
-    write_plan(folder / "plan.json", replace(plan, appearance=measure_appearance(soft, plan)))
+    know_soft_pictures(folder, (70, 45))
     predictor = Predictor.load(folder, "cpu")
     cases = find_inputs([write_colour(tmp_path / "a.tif", (70, 45))], 3, "yx")
     options = PredictOptions(save=("probabilities",))

@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
+from tiny_models import know_soft_pictures
 
 from ldseg.cli import main
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.recalibration import Recalibration, store_recalibration
-from ldseg.planning.plan import Plan, read_plan, write_plan
-from ldseg.preprocessing.appearance import measure_appearance
+from ldseg.planning.plan import Plan
 from ldseg.preprocessing.prepare import prepare_image
 from ldseg.presets import PRESETS
 from ldseg.reporting.gather import Report, ReportOptions, extremes, gather
@@ -353,10 +352,7 @@ def test_a_page_has_room_for_many_structures(tmp_path: Path, a_plan: Plan, make_
 
 def test_a_case_that_was_brought_nearer_to_the_training_images_is_named(make_run: MakeRun) -> None:
     run = make_run()
-    plan = read_plan(run / "plan.json")
-    random = np.random.default_rng(0)
-    soft = [gaussian_filter(random.normal(size=(1, 20, 16)), (0, 3, 3)).astype(np.float32) for _ in range(12)]
-    write_plan(run / "plan.json", replace(plan, appearance=measure_appearance(soft, plan)))
+    plan = know_soft_pictures(run, (20, 16))
     report = make_report(run, ReportOptions(samples=2, steps=1, cases=("a",)))
     assert re.search(r"the image is noisier[^;]* than the training images; it was brought", to_html(report))
     assert report.film is not None

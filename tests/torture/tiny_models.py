@@ -6,9 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 
-from ldseg.planning.plan import ChannelPlan, Plan
+from ldseg.planning.plan import ChannelPlan, Plan, read_plan, write_plan
+from ldseg.preprocessing.appearance import measure_appearance
 from ldseg.presets import PRESETS
 from ldseg.saved_model import build_segmenter, save_model
 
@@ -60,3 +63,12 @@ def make_tiny_model(
     folder = root / f"model_{axes}_{control}_{preset}_{channels}"
     save_model(folder, model, plan, settings, "card")
     return folder
+
+
+def know_soft_pictures(folder: Path, shape: tuple[int, int]) -> Plan:
+    """Let a 2D model know what twelve soft pictures of a shape look like; its plan as it was before."""
+    plan, random = read_plan(folder / "plan.json"), np.random.default_rng(0)
+    noise = (random.normal(size=(len(plan.channels), *shape)) for _ in range(12))
+    soft = (gaussian_filter(one, (0, 2, 2)).astype(np.float32) for one in noise)
+    write_plan(folder / "plan.json", replace(plan, appearance=measure_appearance(soft, plan)))
+    return plan
