@@ -29,16 +29,18 @@ class Grid:
     """Position of the first voxel's centre, D values."""
     direction: tuple[float, ...]
     """Row-major D x D matrix; column n is the unit vector of index axis n."""
+    physical: bool = True
+    """False where the spacing of space is not known and 1.0 stands for it."""
 
 
 def grid_of(volume: Volume) -> Grid:
     """The volume's own grid, fastest axis first."""
-    return Grid(tuple(reversed(volume.spacing)), volume.origin, volume.direction)
+    return Grid(tuple(reversed(volume.spacing)), volume.origin, volume.direction, volume.physical)
 
 
 def plain_grid(dimensions: int) -> Grid:
     """Unit steps from the origin: the grid of a format that has no geometry."""
-    return Grid((1.0,) * dimensions, (0.0,) * dimensions, tuple(np.eye(dimensions).ravel().tolist()))
+    return Grid((1.0,) * dimensions, (0.0,) * dimensions, tuple(np.eye(dimensions).ravel().tolist()), False)
 
 
 def choose(grid: Grid, indices: tuple[int, ...]) -> Grid:
@@ -57,6 +59,7 @@ def choose(grid: Grid, indices: tuple[int, ...]) -> Grid:
         tuple(grid.spacing[n] for n in indices),
         tuple(grid.origin[n] for n in indices),
         tuple(float(value) for value in matrix.ravel()),
+        grid.physical,
     )
 
 
@@ -126,4 +129,6 @@ def to_volume(array: NDArray[Any], grid: Grid, chosen: Arrangement, native: obje
     """Voxels (M, *S) as they are in the file, on the chosen part of the file's grid."""
     part = choose(grid, chosen.indices)
     spacing = tuple(reversed(part.spacing))
-    return Volume(array, spacing, part.origin, part.direction, chosen.axes, "image", native)
+    return Volume(
+        array, spacing, part.origin, part.direction, chosen.axes, "image", native, physical=part.physical
+    )

@@ -35,7 +35,7 @@ def load_input(case: Case, channels: int, axes: Axes | None) -> Volume:
         else:
             finding = f"has {found} channels where {channels} are expected"
             raise file_error(path, finding, "convert it or remove it")
-    return volume if case.spacing is None else replace(volume, spacing=case.spacing)
+    return volume if case.spacing is None else replace(volume, spacing=case.spacing, physical=True)
 
 
 def load_image(dataset: DataSet, case: Case) -> Volume:

@@ -22,7 +22,7 @@ class Volume:
     array: NDArray[Any]
     """(M, *S). Images keep the file's numbers as float32; labels are (1, *S) of an integer type."""
     spacing: tuple[float, ...]
-    """Size of a voxel along each of `axes`, in mm (seconds for "t", or frames); 1.0 where there is none."""
+    """Size of a voxel along each of `axes`, in mm (seconds for "t", or frames); see `physical`."""
     origin: tuple[float, ...]
     """Position of the first voxel's centre in mm, order (x, y[, z]), LPS as in DICOM and ITK; for "tyx" the
     third is the time of the first frame."""
@@ -34,6 +34,11 @@ class Volume:
     """Header of the file it was read from (the reader's own type): the same format is written bit-equal."""
     stored: str = field(default="", compare=False)
     """Number type in the file, e.g. "int16"; empty when the voxels never were in a file."""
+    physical: bool = field(default=True, compare=False)
+    """False where nothing says how large a voxel is: `spacing` is then 1.0 along every axis of space, and all
+    lengths, areas and volumes computed from it are in voxels."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What was assumed or changed on reading, one sentence each, for the user to be told."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -167,7 +167,8 @@ def read_channels(paths: Sequence[Path], axes: Axes | None = None) -> Volume:
         if len(volume.array) != 1:
             finding = f"has {len(volume.array)} channels but is one of {len(paths)} channel files"
             raise file_error(path, finding, "give one channel a file, or all channels in one file")
-    return first.with_array(np.concatenate([volume.array for volume in volumes]), "image")
+    merged = first.with_array(np.concatenate([volume.array for volume in volumes]), "image")
+    return replace(merged, notes=tuple(dict.fromkeys(note for volume in volumes for note in volume.notes)))
 
 
 def write_volume(path: Path, volume: Volume) -> None:
