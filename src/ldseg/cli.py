@@ -55,21 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser(name: str, command: Any) -> Any:
     """The parser of one command's arguments."""
-    import jsonargparse
+    from ldseg.commands.parser import ArgumentParser
 
-    class Formatter(argparse.RawDescriptionHelpFormatter, jsonargparse.DefaultHelpFormatter):
-        """Keeps the line breaks of the example, and says of an argument what its help says."""
-
-        def _get_help_string(self, action: argparse.Action) -> str:
-            return action.help or ""
-
-    parser = jsonargparse.ArgumentParser(
-        prog=f"ldseg {name}",
-        usage=f"ldseg {name} {command.USAGE}",
-        description=f"{command.SUMMARY}\n\nExample:\n  {command.EXAMPLE}",
-        formatter_class=Formatter,
-        exit_on_error=False,
-    )
+    description = f"{command.SUMMARY}\n\nExample:\n  {command.EXAMPLE}"
+    parser = ArgumentParser(f"ldseg {name}", f"ldseg {name} {command.USAGE}", description)
     command.add_arguments(parser)
     return parser
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,13 +18,16 @@ from typing import BinaryIO
 from ldseg.errors import InputError
 
 LOCK_FILE = ".lock"
+_PAUSE = 0.01  # seconds between two tries
 _held: set[str] = set()
 """Folders of this process: the system would give it a lock twice, and take both back with the first."""
 
 
 @contextmanager
-def sole_use(folder: Path, work: str) -> Generator[None]:
+def sole_use(folder: Path, work: str, patience: float = 0.0) -> Generator[None]:
     """While inside, no other process gets in. `work` says what is done there, e.g. "training".
+
+    Waits up to `patience` seconds for another process.
 
     Makes the folder, and removes it where nothing was put into it.
 
@@ -33,7 +37,7 @@ def sole_use(folder: Path, work: str) -> Generator[None]:
     place = os.path.realpath(folder)
     if place in _held:
         raise _in_use(folder, work, "in this process")
-    with _locked_file(folder, work) as file:
+    with _locked_file(folder, work, time.monotonic() + patience) as file:
         _sign(file)
         _held.add(place)
         try:
@@ -45,16 +49,19 @@ def sole_use(folder: Path, work: str) -> Generator[None]:
                 folder.rmdir()
 
 
-def _locked_file(folder: Path, work: str) -> BinaryIO:
-    """The open file with the lock."""
+def _locked_file(folder: Path, work: str, until: float) -> BinaryIO:
+    """The open file with the lock, waited for `until` the monotonic clock says so."""
     while True:
         file = _opened(folder)
         try:
-            if not _locked(file):
-                raise _in_use(folder, work, _owner(file))
-            if _is_at(file, folder / LOCK_FILE):
+            locked = _locked(file)
+            if locked and _is_at(file, folder / LOCK_FILE):
                 return file
-            file.close()  # who had it has just removed it
+            if not locked:
+                if time.monotonic() >= until:
+                    raise _in_use(folder, work, _owner(file))
+                time.sleep(_PAUSE)
+            file.close()  # who has it still works, or has just removed it
         except BaseException:
             file.close()
             raise

@@ -132,7 +132,7 @@ def test_films_of_all_patients_are_one_set_and_their_cores_are_counted(
     readme = (folder / "README.md").read_text()
     assert "### sunnybrook, 7.5 minutes" in readme
     assert "Split: 2 patients, each left out in turn, 2 films." in readme
-    assert "| unet | 1 | +0.1500 [+0.1000, +0.2000] |" in readme
+    assert "| unet | 1 | +0.1500 [-0.4853, +0.7853] |" in readme
 
 
 def test_films_with_a_patient_missing_are_not_compared(summary: ModuleType, folder: Path) -> None:

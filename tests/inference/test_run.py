@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,10 @@ def predict(model: Path, inputs: Path, out: Path, **more: Any) -> Summary:
     keep_going = more.pop("keep_going", False)
     cases = find_inputs([inputs], len(predictor.plan.channels), predictor.plan.axes)
     return predict_cases(predictor, cases, out, PredictOptions(**more), keep_going)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_a_case_is_predicted_the_same_alone_and_among_others(make_model: MakeModel, tmp_path: Path) -> None:
@@ -181,16 +186,21 @@ def test_nan_voxels_are_named_with_their_file(make_model: MakeModel, tmp_path: P
 def test_a_failed_write_leaves_nothing_of_its_file(
     make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    replace = os.replace
+
+    def full(source: str, target: Path) -> None:
+        if Path(target).suffix == ".png":
+            raise OSError(28, "No space left on device")
+        replace(source, target)
 
     folder, model = write_pictures(tmp_path / "in", ("a",)), make_model()
     monkeypatch.setattr("ldseg.data.formats.os.replace", full)
-    monkeypatch.setattr("ldseg.inference.run.write_json_atomic", lambda *_: None)
-    monkeypatch.setattr("ldseg.inference.run.write_plan", lambda *_: None)
     with pytest.raises(InputError, match=r"a\.png: not written: no space left"):
         predict(model, folder, tmp_path / "out")
-    assert not list((tmp_path / "out").iterdir())
+    assert names_in(tmp_path / "out") == ["plan.json", "prediction.json"]
+    records = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert records["cases"] == {}
+    assert "no space left" in records["failed"]["a"]
 
 
 def test_a_result_never_takes_the_place_of_an_image_or_a_model(make_model: MakeModel, tmp_path: Path) -> None:

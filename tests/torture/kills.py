@@ -142,10 +142,10 @@ def _predictions(work: Path, model: Path, kills: int, rng: random.Random, faults
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Visible file to a digest of what it holds."""
+    """Visible file to a digest of what it holds; prediction.json holds times and differs."""
     found: dict[str, str] = {}
     for path in sorted(folder.glob("*")):
-        if path.name.startswith("."):
+        if path.name.startswith(".") or path.name == "prediction.json":
             continue
         try:
             voxels = (

@@ -34,12 +34,14 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Everything in order; 130 when the training is interrupted."""
     from ldseg.allocator import keep_freed_memory
+    from ldseg.commands.destination import refuse_file_name
     from ldseg.data.cases import DataOptions
     from ldseg.demo import NOTE, SUBJECT_PATTERN, demo_files, write_demo_dataset
     from ldseg.errors import InputError
     from ldseg.workflow import train_run
 
     folder: Path = arguments.output
+    refuse_file_name(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is not an empty folder; remove it, or choose another with -o")
     keep_freed_memory()

@@ -44,8 +44,9 @@ def run(arguments: Any) -> int:
     """0 when every case has scores; InputError when some failed with --keep-going."""
     from ldseg.errors import InputError
     from ldseg.evaluation.folders import EvaluationOptions, evaluate_folders
-    from ldseg.evaluation.scores import to_json, write_scores
+    from ldseg.evaluation.scores import check_scores_file, to_json, write_scores
 
+    check_scores_file(arguments.output)
     options = EvaluationOptions(
         arguments.tolerance_mm,
         arguments.partial,

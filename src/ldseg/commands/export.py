@@ -35,8 +35,10 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Write the folder and say what is in it."""
+    from ldseg.commands.destination import refuse_file_name
     from ldseg.zoo.catalogue import find_model
 
+    refuse_file_name(arguments.output)
     arguments.run = find_model(arguments.run)
     if arguments.format == "onnx":
         return _export_onnx(arguments)

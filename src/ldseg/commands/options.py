@@ -15,6 +15,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
+from ldseg.errors import InputError
 from ldseg.records import describe_type, from_json
 
 DATA_ALIASES = {
@@ -87,6 +88,8 @@ def data_options(arguments: Any) -> Any:
 
     given = given_section(arguments, "data")
     if arguments.labels_above_zero:
+        if given.get("labels_above_zero") is False:
+            raise InputError("--labels-above-zero contradicts --data.labels_above_zero false; give one")
         given["labels_above_zero"] = True
     return from_json(DataOptions, given, "--data")
 
@@ -139,3 +142,8 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """Return the names in a list that is separated by commas."""
+    return tuple(part.strip() for part in text.split(","))

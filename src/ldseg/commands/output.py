@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,6 +46,19 @@ def note(text: str) -> None:
     """A line for a person who watches, on stderr."""
     sys.stderr.write(one_line(text) + "\n")
     sys.stderr.flush()
+
+
+def grouped(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a line for each note, with the names of the cases that it is about; at most three are named."""
+    cases: dict[str, list[str]] = {}
+    for name, said in notes.items():
+        for text in said:
+            cases.setdefault(text, []).append(name)
+    lines: list[str] = []
+    for text, names in cases.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lines.append(f"{', '.join(names[:3])}{more}: {text}")
+    return lines
 
 
 class Progress:

@@ -44,8 +44,10 @@ def add_run_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Write the plan and show what is in it."""
+    from ldseg.commands.destination import refuse_file_name
     from ldseg.workflow import plan_run
 
+    refuse_file_name(arguments.output)
     plan = plan_run(
         arguments.dataset,
         arguments.output,

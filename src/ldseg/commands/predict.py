@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ldseg.commands.options import add_harmonise, add_json, add_model, add_sampler
-from ldseg.commands.output import Progress, print_json, print_line, progress
+from ldseg.commands.options import add_harmonise, add_json, add_model, add_sampler, names_of
+from ldseg.commands.output import Progress, grouped, print_json, print_line, progress
 
 if TYPE_CHECKING:
     from ldseg.data.cases import Case
@@ -28,7 +28,12 @@ def add_arguments(parser: Any) -> None:
     )
     add_model(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("predictions"), metavar="OUT", help="folder for the results"
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("predictions"),
+        metavar="OUT",
+        help="folder for the results; of one image also the file of its labels, e.g. labels.nii.gz",
     )
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     parser.add_argument("--samples", type=int | None, help="posterior samples; the model's own by default")
@@ -85,12 +90,13 @@ def run(arguments: Any) -> int:
 
 
 def _predict(arguments: Any, team: Team) -> int:
+    from ldseg.commands.destination import find_destination, image_ending
     from ldseg.data.inputs import find_inputs
     from ldseg.errors import InputError, ToldElsewhere
     from ldseg.inference.run import PredictOptions, predict_cases
     from ldseg.zoo.catalogue import find_model
 
-    save = tuple(part.strip() for part in arguments.save.split(","))
+    save = names_of(arguments.save)
     options = PredictOptions(
         arguments.steps,
         arguments.samples,
@@ -104,41 +110,58 @@ def _predict(arguments: Any, team: Team) -> int:
     )
     device = team.device_name(arguments.device)
 
-    def look() -> tuple[Predictor, list[Case], dict[str, SegmentCodes]]:
+    def look() -> tuple[Predictor, list[Case], PredictOptions, Path]:
         model = find_model(arguments.model)
         predictor = _load(model, device, arguments.runtime)
         cases = find_inputs(arguments.inputs, len(predictor.plan.channels), predictor.plan.axes)
         if arguments.part is not None:
             cases = _part(cases, model, arguments.part, predictor.settings.training.fold)
-        return predictor, cases, _codes(arguments.segment_codes, model, predictor)
+        place = find_destination(arguments.output, len(cases), save, options.format)
+        form = options.format if place.file is None else image_ending(place.path)
+        codes = _codes(arguments.segment_codes, model, predictor)
+        _refuse_unused_codes(arguments.segment_codes, cases, form)
+        return predictor, cases, replace(options, codes=codes, format=form, file=place.file), place.folder
 
-    predictor, cases, codes = team.checked(look)
-    options = replace(options, codes=codes)
+    predictor, cases, options, folder = team.checked(look)
     with progress("predicting", shown=team.first) as bar:
         teller = Teller(bar, len(team.share(cases)))
-        summary = predict_cases(
-            predictor, cases, arguments.output, options, arguments.keep_going, teller, team
-        )
+        summary = predict_cases(predictor, cases, folder, options, arguments.keep_going, teller, team)
     if team.first:
-        _tell(arguments, summary, len(cases))
+        _tell(arguments, summary, cases, folder)
     if summary.failed:
         problem = f"{len(summary.failed)} of {len(cases)} images failed: {', '.join(summary.failed)}"
         raise InputError(problem) if team.first else ToldElsewhere(problem)
     return 0
 
 
-def _tell(arguments: Any, summary: Summary, cases: int) -> None:
+def _tell(arguments: Any, summary: Summary, cases: list[Case], folder: Path) -> None:
+    from ldseg.inference.provenance import read_records
     from ldseg.preprocessing.harmonise import in_words
 
     if arguments.json:
-        files = {name: [str(path) for path in paths] for name, paths in summary.done.items()}
-        print_json({"done": files, "failed": summary.failed, "unlike_training": summary.unlike})
-    else:
-        print_line(f"{len(summary.done)} of {cases} images are segmented, in {arguments.output}")
-        for name, ways in summary.unlike.items():
-            print_line(f"{name}: {in_words(ways)}")
-        for problem in summary.failed.values():
-            print_line(f"failed: {problem}")
+        records = read_records(folder).cases
+        print_json(
+            {
+                "done": {name: [str(path) for path in paths] for name, paths in summary.done.items()},
+                "failed": summary.failed,
+                "unlike_training": summary.unlike,
+                "notes": summary.notes,
+                "removed": summary.removed,
+                "cases": {one.case: one for one in records.values() if one.case in summary.done},
+            }
+        )
+        return
+    print_line(f"{len(summary.done)} of {len(cases)} images are segmented, in {arguments.output}")
+    for name, ways in summary.unlike.items():
+        print_line(f"{name}: {in_words(ways)}")
+    for line in grouped(summary.notes):
+        print_line(line)
+    removed = sum(map(len, summary.removed.values()))
+    if removed:
+        print_line(f"removed {removed} files of earlier predictions that did not belong to these results")
+    for name, problem in summary.failed.items():
+        stays = "; the files of its earlier prediction are still there" if name in summary.kept else ""
+        print_line(f"failed: {problem}{stays}")
 
 
 def _load(model: Path, device: str | None, runtime: str) -> Predictor:
@@ -152,6 +175,19 @@ def _load(model: Path, device: str | None, runtime: str) -> Predictor:
     if (model / "contract.json").is_file() and not (model / "model.safetensors").is_file():
         raise InputError(f"{model}: is an exported model; add --runtime onnx")
     return load_predictor(model, device)
+
+
+def _refuse_unused_codes(given: Path | None, cases: list[Case], form: str | None) -> None:
+    """Raise InputError for codes of segments where no result is a DICOM segmentation."""
+    from ldseg.data.formats import dicom, format_of
+    from ldseg.errors import InputError
+
+    if given is None or form in dicom.DICOM.endings:
+        return
+    if form is not None or not any(format_of(case.images[0]) is dicom.DICOM for case in cases):
+        raise InputError(
+            "--segment-codes: no result is a DICOM segmentation; leave it out, or predict a DICOM series"
+        )
 
 
 def _codes(given: Path | None, model: Path, predictor: Predictor) -> dict[str, SegmentCodes]:

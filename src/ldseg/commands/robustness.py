@@ -54,6 +54,7 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Measure, write and show the table."""
     from ldseg.allocator import keep_freed_memory
+    from ldseg.commands.destination import refuse_file_name
     from ldseg.data.datasets import open_dataset
     from ldseg.evaluation.corruptions import CORRUPTIONS
     from ldseg.evaluation.robustness import RobustnessOptions, start_sweep, sweep
@@ -61,6 +62,7 @@ def run(arguments: Any) -> int:
     from ldseg.inference.predictor import Predictor
     from ldseg.zoo.catalogue import find_model
 
+    refuse_file_name(arguments.output)
     keep_freed_memory()
     arguments.model = find_model(arguments.model)
     names = tuple(CORRUPTIONS)

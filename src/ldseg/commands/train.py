@@ -59,8 +59,10 @@ def run(arguments: Any) -> int:
 
 
 def _train(arguments: Any, team: Team) -> int:
+    from ldseg.commands.destination import refuse_file_name
     from ldseg.workflow import train_run
 
+    team.checked(lambda: refuse_file_name(arguments.output))
     changes = {section: given_section(arguments, section) for section in SECTIONS}
     changes = {section: given for section, given in changes.items() if given}
     if arguments.control is not None:

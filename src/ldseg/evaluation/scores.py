@@ -149,14 +149,21 @@ def to_csv(scores: Scores) -> str:
     return text.getvalue()
 
 
+def check_scores_file(path: Path) -> None:
+    """Raise InputError when scores cannot be written to `path`; before the work is done."""
+    if path.suffix != ".json":
+        raise file_error(path, "scores are written as JSON", "give a name that ends with .json")
+    if path.is_dir():
+        raise file_error(path, "is a folder", "give a file")
+
+
 def write_scores(path: Path, scores: Scores, seed: int = 0) -> None:
     """Write `path` (ending .json) and the table beside it, each whole or not at all.
 
     Raises InputError when the ending is another or the disk refuses.
     """
     path = Path(path)
-    if path.suffix != ".json":
-        raise file_error(path, "scores are written as JSON", "give a name that ends with .json")
+    check_scores_file(path)
     write_json_atomic(path, to_json(scores, seed))
     write_bytes_atomic(path.with_suffix(".csv"), to_csv(scores).encode())
 

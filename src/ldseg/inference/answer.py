@@ -56,6 +56,8 @@ class Findings:
     """0 to 1, the Dice to expect (see `posterior.Confidence`)."""
     unlike: tuple[str, ...] = ()
     """In which ways the image was unlike those of training (of `preprocessing.harmonise.UNLIKE`)."""
+    notes: tuple[str, ...] = ()
+    """What was assumed or changed when the image was read, one sentence each."""
 
 
 class Answer:

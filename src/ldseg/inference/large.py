@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ldseg.data.volumes import Volume
 from ldseg.inference.answer import SAMPLES, Findings
 from ldseg.inference.memory import ImageCost, within
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.writer import MAP_OF, output_paths, sample_number, wanted_maps
+from ldseg.inference.writer import MAP_OF, FileForm, output_paths, sample_number, wanted_maps
 from ldseg.preprocessing.harmonise_lazily import harmonise_lazily
 from ldseg.preprocessing.lazily import LazyImage
 from ldseg.settings import SamplingSettings
@@ -40,38 +40,49 @@ def is_large(case: Case, axes: str) -> bool:
     return size_of_page(path) >= LARGE
 
 
+BeforeWriting = Callable[[Findings], None]
+"""What is done when all is computed and nothing is written."""
+
+
+@dataclass(frozen=True)
+class LargeOptions:
+    """What is computed, and which files it becomes."""
+
+    save: tuple[str, ...]
+    """Any of `writer.OUTPUTS`."""
+    sampling: SamplingSettings
+    seed: int
+    max_memory: float | None
+    """GB that the process may take in all; None: as much as the plan's patch needs."""
+    form: FileForm
+
+
 def predict_large(
-    predictor: Predictor,
-    case: Case,
-    out: Path,
-    save: Sequence[str],
-    sampling: SamplingSettings,
-    seed: int,
-    max_memory: float | None,
-) -> tuple[list[Path], Findings]:
-    """Write the maps that `save` names into `out`; returns the files and what is said of the whole.
+    predictor: Predictor, case: Case, out: Path, options: LargeOptions, before_writing: BeforeWriting
+) -> None:
+    """Write the maps that are asked for into `out`.
 
     Raises:
         InputError: the file cannot be read by regions or has other channels than the model takes, the disk
             refuses, or `max_memory` GB are too little.
     """
-    path, wanted = case.images[0], wanted_maps(save, sampling.samples)
+    path, sampling = case.images[0], options.sampling
+    wanted = wanted_maps(options.save, sampling.samples)
     source = TiffRegions(path, len(predictor.plan.channels), case.spacing)
     folder = Path(tempfile.mkdtemp(prefix=f".{case.name}.", dir=out))
     try:
         image, unlike = harmonise_lazily(LazyImage(source, predictor.plan, str(path)), predictor.plan)
-        if max_memory is not None:
-            predictor = within(predictor, ImageCost(image.record, wanted, _READING), sampling, max_memory)
+        if options.max_memory is not None:
+            cost = ImageCost(image.record, wanted, _READING)
+            predictor = within(predictor, cost, sampling, options.max_memory)
         tiling = predictor.tiling(image.record)
         sink = _OnDisk(folder, source.outline, tiling.axis)
-        findings = replace(
-            predictor.stream(image, tiling, case.name, sampling, seed, wanted, sink), unlike=unlike
-        )
-        paths = output_paths(out, case, save, sampling.samples)
-        for part, target in paths.items():
+        found = predictor.stream(image, tiling, case.name, sampling, options.seed, wanted, sink)
+        findings = replace(found, unlike=unlike, notes=source.outline.notes)
+        before_writing(findings)
+        for part, target in output_paths(out, case, options.save, sampling.samples, options.form).items():
             sink.spools[MAP_OF.get(part) or _sample(sample_number(part))].write(target)
         sink.close()
-        return list(paths.values()), findings
     finally:
         source.close()
         shutil.rmtree(folder, ignore_errors=True)

@@ -73,7 +73,9 @@ def within(predictor: Predictor, cost: ImageCost, sampling: SamplingSettings, li
             if least <= room:
                 chosen = replace(engine, limits=blocks)
                 plan = replace(predictor.plan, patch=patch)
-                return Predictor(plan, predictor.settings, chosen, predictor.recalibration)
+                return Predictor(
+                    plan, predictor.settings, chosen, predictor.recalibration, predictor.identity
+                )
     needed = (least + taken) / 1e9
     raise InputError(
         f"--max-memory is {limit_gb:g}: this image needs about {needed:.1f} GB even in the smallest tiles; "

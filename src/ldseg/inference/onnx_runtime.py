@@ -27,7 +27,8 @@ from ldseg.inference.contract import (
 )
 from ldseg.inference.noise import CaseNoise
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.tiles import TileBlock
+from ldseg.inference.provenance import identify
+from ldseg.inference.tiles import Computation, TileBlock
 from ldseg.planning.plan import Plan, read_plan
 from ldseg.saved_model import PLAN_FILE, SETTINGS_FILE, read_settings
 from ldseg.settings import SamplingSettings
@@ -52,7 +53,8 @@ def load_onnx_predictor(folder: Path | str, device: str | None = None) -> Predic
     _check_plan(plan, contract, folder)
     settings = read_settings(folder / SETTINGS_FILE).fixed(contract.sampling)
     session = open_session(folder / contract.graph, device or "cpu")
-    return Predictor(plan, settings, OnnxEngine(session, contract), contract.recalibration)
+    identity = identify(folder, contract.graph)
+    return Predictor(plan, settings, OnnxEngine(session, contract), contract.recalibration, identity)
 
 
 def open_session(path: Path, device: str) -> Any:
@@ -92,6 +94,13 @@ class OnnxEngine:
     session: Any
     """onnxruntime.InferenceSession."""
     contract: Contract
+
+    @property
+    def computation(self) -> Computation:
+        """On the device of the session; a graph computes in single precision."""
+        first = str(self.session.get_providers()[0])
+        device = next((name for name, provider in _PROVIDERS.items() if provider == first), first)
+        return Computation("onnx", device, "fp32")
 
     @property
     def latent_factor(self) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ from ldseg.inference.answer import (
     Sink,
 )
 from ldseg.inference.posterior import Posterior, Slab, VolumeEstimate
+from ldseg.inference.provenance import UNKNOWN_MODEL, ModelIdentity, identify
 from ldseg.inference.recalibration import UNCHANGED, Recalibration, stored_recalibration
 from ldseg.inference.sampling import TorchEngine, check_sampling, mirrored_axis
 from ldseg.inference.tiles import Engine, Tiles
@@ -68,18 +69,26 @@ class Prediction:
     unlike: tuple[str, ...]
     """In which ways the image was unlike those of training, and was brought nearer to them (see
     `preprocessing.harmonise`); empty where it was not."""
+    notes: tuple[str, ...] = ()
+    """What was assumed or changed when the image was read, one sentence each (see `Volume.notes`)."""
 
 
 class Predictor:
     """A model's plan and settings, and the engine that computes its answers."""
 
     def __init__(
-        self, plan: Plan, settings: RunSettings, engine: Engine, recalibration: Recalibration = UNCHANGED
+        self,
+        plan: Plan,
+        settings: RunSettings,
+        engine: Engine,
+        recalibration: Recalibration = UNCHANGED,
+        identity: ModelIdentity = UNKNOWN_MODEL,
     ) -> None:
         self.plan = plan
         self.settings = settings
         self.engine = engine
         self.recalibration = recalibration
+        self.identity = identity
 
     @classmethod
     def load(cls, folder: Path | str, device: str | None = None, recalibrated: bool = True) -> Predictor:
@@ -96,16 +105,16 @@ class Predictor:
         placed = model.segmenter.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
         engine = TorchEngine(placed, chosen, model.settings.training.precision)
         stored = stored_recalibration(Path(folder)) if recalibrated else UNCHANGED
-        return cls(model.plan, model.settings, engine, stored)
+        return cls(model.plan, model.settings, engine, stored, identify(Path(folder)))
 
     def uncalibrated(self) -> Predictor:
         """The same model, answering as it was trained."""
-        return Predictor(self.plan, self.settings, self.engine)
+        return Predictor(self.plan, self.settings, self.engine, identity=self.identity)
 
     def as_they_are(self) -> Predictor:
         """The same model, which takes images that are unlike those of training as they are."""
         plan = replace(self.plan, appearance=())
-        return Predictor(plan, self.settings, self.engine, self.recalibration)
+        return Predictor(plan, self.settings, self.engine, self.recalibration, self.identity)
 
     @property
     def segmenter(self) -> Segmenter:
@@ -170,6 +179,7 @@ class Predictor:
             findings.pairwise_dice,
             findings.confidence,
             findings.unlike,
+            findings.notes,
         )
 
     def maps(
@@ -191,7 +201,7 @@ class Predictor:
         tiling = self.tiling(record)
         sink = InMemory(volume, record, tiling.axis)
         findings = self.stream(seen.prepared, tiling, name, sampling, seed, wanted, sink)
-        return sink, replace(findings, unlike=seen.unlike)
+        return sink, replace(findings, unlike=seen.unlike, notes=volume.notes)
 
     def tiling(self, record: GridRecord) -> Tiling:
         """The tiles of an image."""

@@ -13,12 +13,12 @@ from math import prod
 import torch
 from torch import Tensor
 
-from ldseg.device import autocast, memory_format
+from ldseg.device import autocast, memory_format, precision_of
 from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.schedule import even_times
 from ldseg.errors import InputError
 from ldseg.inference.noise import CaseNoise
-from ldseg.inference.tiles import TileBlock
+from ldseg.inference.tiles import Computation, TileBlock
 from ldseg.model.image_encoder import Conditioning
 from ldseg.model.segmenter import Segmenter
 from ldseg.planning.plan import Plan
@@ -43,6 +43,11 @@ class TorchEngine:
     device: torch.device
     precision: str
     limits: Blocks = Blocks()
+
+    @property
+    def computation(self) -> Computation:
+        """On the device in the precision that it takes there."""
+        return Computation("torch", str(self.device), precision_of(self.device, self.precision))
 
     @property
     def latent_factor(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor
 
@@ -46,8 +46,23 @@ class Tiles(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Computation:
+    """What computes, on what, and how exactly."""
+
+    runtime: Literal["torch", "onnx"]
+    device: str
+    precision: str
+    """"fp32" or "bf16"."""
+
+
 class Engine(Protocol):
     """What computes tiles."""
+
+    @property
+    def computation(self) -> Computation:
+        """Runtime, device and precision."""
+        ...
 
     @property
     def latent_factor(self) -> tuple[int, ...]:

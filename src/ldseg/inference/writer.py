@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldseg.data.cases import Case
-from ldseg.data.formats import output_ending, write_volume
+from ldseg.data.formats import output_ending, stem, write_volume
 from ldseg.data.volumes import Axes
 from ldseg.inference.answer import (
     DISAGREEMENT,
@@ -46,11 +46,17 @@ class FileForm:
     """E.g. ".nii.gz"; None: that of the input."""
     axes: Axes | None = None
     """Of the images."""
+    file: str | None = None
+    """Name of the labels' file of the only case; None: the case's name with the ending."""
 
     def endings(self, source: Path) -> tuple[str, str]:
         """For labels and for numbers, of an image `source`."""
         like = source if self.ending is None else f"results{self.ending}"
         return output_ending(like, axes=self.axes), output_ending(like, _MANY)
+
+    def stem(self, case: Case) -> str:
+        """Return how the names of the case's files begin."""
+        return case.name if self.file is None else stem(self.file)
 
 
 AS_INPUT = FileForm()
@@ -71,7 +77,14 @@ def output_paths(
         endings |= {"_uncertainty": numbers} | ({"_disagreement": numbers} if samples > 1 else {})
     if "labels" in save:
         endings[""] = labels
-    return {part: out / f"{case.name}{part}{end}" for part, end in endings.items()}
+    paths = {part: out / f"{form.stem(case)}{part}{end}" for part, end in endings.items()}
+    return paths if form.file is None else {**paths, "": out / form.file}
+
+
+def summary_path(out: Path, case: Case, save: Sequence[str], form: FileForm = AS_INPUT) -> Path | None:
+    """Return the path of NAME_summary.json, None where `save` asks for neither uncertainty nor samples."""
+    wanted = "uncertainty" in save or "samples" in save
+    return out / f"{form.stem(case)}_summary.json" if wanted else None
 
 
 def wanted_maps(save: Sequence[str], samples: int) -> tuple[str, ...]:
@@ -110,11 +123,10 @@ def sample_number(part: str) -> int:
 
 
 def write_summary(
-    out: Path, case: Case, axes: Axes, findings: Findings, sampling: SamplingSettings, seed: int
-) -> Path:
-    """Write NAME_summary.json and return its path. Raises InputError when the disk refuses."""
+    path: Path, case: Case, axes: Axes, findings: Findings, sampling: SamplingSettings, seed: int
+) -> None:
+    """Write NAME_summary.json to `path`. Raises InputError when the disk refuses."""
     unit = "mm^3" if axes == "zyx" else "mm^2"
-    path = out / f"{case.name}_summary.json"
     content = {
         "version": SUMMARY_VERSION,
         "case": case.name,
@@ -125,6 +137,6 @@ def write_summary(
         "pairwise_dice": findings.pairwise_dice,
         "confidence": findings.confidence,
         "unlike_training": findings.unlike,
+        "notes": findings.notes,
     }
     write_json_atomic(path, content)
-    return path

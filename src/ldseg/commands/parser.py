@@ -1,0 +1,78 @@
+"""The parser of a command's arguments: jsonargparse's, which refuses what it would otherwise misunderstand.
+
+An option that takes one value keeps the last of several by default, and the others are lost without a word.
+Here the second is an error, under whichever of its names it is given. Switches may be repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import yaml
+
+from ldseg.errors import InputError
+
+
+class ArgumentParser(jsonargparse.ArgumentParser):
+    """Refuses an option that is given twice; names of options are written out."""
+
+    def __init__(self, prog: str, usage: str, description: str) -> None:
+        super().__init__(
+            prog=prog,
+            usage=usage,
+            description=description,
+            formatter_class=_Formatter,
+            exit_on_error=False,
+            allow_abbrev=False,
+        )
+        self._given: dict[str, str] = {}
+
+    def parse_args(self, args: Any = None, *further: Any, **named: Any) -> Any:
+        """Return the arguments. Raises argparse.ArgumentError for what cannot be understood."""
+        self._given = {}
+        return super().parse_args(args, *further, **named)
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """argparse calls this once for each argument that it meets, before the value is stored."""
+        if action.option_strings and arg_strings and _takes_one_value(action):
+            value = " ".join(arg_strings)
+            if action.dest in self._given:
+                given = f"given twice ({self._given[action.dest]} and {value})"
+                raise argparse.ArgumentError(action, f"{given}; give it once")
+            self._given[action.dest] = value
+            if action.dest == "config":
+                refuse_repeated_keys(Path(value))
+        return super()._get_values(action, arg_strings)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter, jsonargparse.DefaultHelpFormatter):
+    """Keeps the line breaks of the example, and says of an argument what its help says."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        return action.help or ""
+
+
+def _takes_one_value(action: argparse.Action) -> bool:
+    """False for switches, lists and options that collect their values."""
+    return action.nargs in (None, "?", 1) and "append" not in type(action).__name__.lower()
+
+
+def refuse_repeated_keys(file: Path) -> None:
+    """Raise InputError where a key stands twice in a YAML file; what is no YAML is left to its reader."""
+    try:
+        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return
+    pending: list[tuple[yaml.Node | None, str]] = [(root, "")]
+    while pending:
+        node, place = pending.pop()
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        keys = [f"{place}{key.value}" for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise InputError(f"{file}: {key} is given twice; give it once")
+        pending += [(value, f"{key}.") for key, (_, value) in zip(keys, node.value, strict=True)]
