@@ -18,7 +18,7 @@ from statistics import mean
 
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.datasets import load_image, open_dataset
-from ldseg.data.splits import Splits, evenly, make_splits, read_splits, write_splits
+from ldseg.data.splits import Splits, evenly, make_splits, read_splits, spelt_as, write_splits
 from ldseg.errors import InputError
 from ldseg.planning.fingerprint import Fingerprint, read_fingerprint, take_fingerprint, write_fingerprint
 from ldseg.planning.plan import Plan, PlanSettings, make_plan, read_plan, write_plan
@@ -78,7 +78,7 @@ def prepare_run(
     if path.exists():
         plan = read_plan(path)
         _check_plan_fits(path, plan, dataset)
-        known = replace(plan, appearance=())
+        known = replace(plan, appearance=(), channel_files=dataset.channel_files)
         if limits not in (None, PlanSettings()) and known != _plan_again(run, dataset, limits):
             raise InputError(f"{path}: there is a plan already; remove it to plan anew with other limits")
     else:
@@ -141,12 +141,16 @@ def _data_options(path: Path, given: DataOptions | None) -> DataOptions:
 
 def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
     """Those of the run, else of a file, else new ones; all of them name cases of this set."""
-    if path.exists() and wanted != SplitOptions() and read_splits(path) != _new_splits(dataset, wanted):
+    if (
+        path.exists()
+        and wanted != SplitOptions()
+        and spelt_as(read_splits(path), dataset.cases) != _new_splits(dataset, wanted)
+    ):
         raise InputError(f"{path}: this run has its splits; remove the file to split anew")
     source = path if path.exists() else wanted.file
     if source is None:
         return _new_splits(dataset, wanted)
-    splits = read_splits(source)
+    splits = spelt_as(read_splits(source), dataset.cases)
     known = {case.name for case in dataset.cases}
     named = [*splits.test, *(name for fold in splits.folds for name in (*fold.train, *fold.validation))]
     strange = sorted(set(named) - known)
@@ -159,7 +163,7 @@ def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
 
 def _new_splits(dataset: DataSet, wanted: SplitOptions) -> Splits:
     if wanted.file is not None:
-        return read_splits(wanted.file)
+        return spelt_as(read_splits(wanted.file), dataset.cases)
     return make_splits(dataset.cases, wanted.seed, wanted.folds, wanted.test_fraction)
 
 

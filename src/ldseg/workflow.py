@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldseg.data.cases import DataOptions, DataSet
 from ldseg.data.splits import evenly
+from ldseg.data.unread import OnRemark, ignore_remark
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan, PlanSettings
 from ldseg.preparation import PLAN_FILE, PreparedRun, SplitOptions, prepare_run, read_prepared
@@ -46,8 +47,11 @@ def plan_run(
     options: DataOptions | None = None,
     limits: PlanSettings | None = None,
     split: SplitOptions | None = None,
+    on_remark: OnRemark = ignore_remark,
 ) -> Plan:
     """Look at the data and write the plan of a training into `run`.
+
+    `on_remark` gets a sentence for what was passed over in the data.
 
     Raises:
         InputError: the data cannot be used, or `run` has a plan already.
@@ -55,7 +59,10 @@ def plan_run(
     path = Path(run) / PLAN_FILE
     if path.exists():
         raise InputError(f"{path}: there is a plan already; remove it to plan anew, or train with it")
-    return prepare_run(Path(data), Path(run), options, limits, split).plan
+    prepared = prepare_run(Path(data), Path(run), options, limits, split)
+    for remark in prepared.dataset.remarks:
+        on_remark(remark)
+    return prepared.plan
 
 
 def train_run(
@@ -75,9 +82,10 @@ def train_run(
 
     `changes` go on top of the preset, nested as `RunSettings` is: {"training": {"minutes": 30}}. With
     `resume` the run continues with its own settings. `on_event` gets training's records (training/run.py),
-    before them {"event": "settings", "run", "train", "validation", "test", "budget"}, and after them
-    {"event": "calibrating", "progress", "case"} for each case. `team` are the processes that train together
-    (`ldseg.processes.join`); `run` and `data` must be the same files for all.
+    before them {"event": "settings", "run", "train", "validation", "test", "budget"} and {"event": "warning",
+    "warnings"} where files were passed over, and after them {"event": "calibrating", "progress", "case"} for
+    each case. `team` are the processes that train together (`ldseg.processes.join`); `run` and `data` must be
+    the same files for all.
 
     Raises:
         InputError: the data or settings cannot be used, `run` holds a training already, none to resume, or
@@ -109,6 +117,8 @@ def train_run(
         prepared = team.after_first(prepare, lambda: read_prepared(Path(data), folder))
         settings = team.checked(settle)
         on_event(_beginning(prepared, settings, folder))
+        if prepared.dataset.remarks:
+            on_event({"event": "warning", "warnings": list(prepared.dataset.remarks)})
         dataset, plan, splits = prepared.dataset, prepared.plan, prepared.splits
         result = train(dataset, plan, splits, settings, folder, resume, on_event, device, team)
         part = splits.part(settings.training.fold)

@@ -90,7 +90,7 @@ def test_a_single_subject_is_split_by_its_cases() -> None:
 
 
 def test_too_few_cases_are_refused() -> None:
-    with pytest.raises(InputError, match="1 subjects leave 1"):
+    with pytest.raises(InputError, match="1 subject leaves 1"):
         make_splits(cases(["a"]))
     with pytest.raises(InputError, match="2 subjects leave 1"):
         make_splits(cases(["a", "b"]), test_fraction=0.1)

@@ -54,7 +54,7 @@ def run(arguments: Any) -> int:
         arguments.seed,
         data_options(arguments),
     )
-    scores = evaluate_folders(arguments.predictions, arguments.labels, options)
+    scores = evaluate_folders(arguments.predictions, arguments.labels, options, on_remark=note)
     write_scores(arguments.output, scores, arguments.seed)
     if arguments.json:
         print_json(to_json(scores, arguments.seed))

@@ -34,7 +34,12 @@ def add_run_arguments(parser: Any) -> None:
         "dataset", type=Path, metavar="DATA", help="folder, or CSV/JSON list, of images and masks"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUN", help="folder of the run")
-    parser.add_argument("--splits", type=Path, metavar="FILE", help="splits.json to use, e.g. of another run")
+    parser.add_argument(
+        "--splits",
+        type=Path,
+        metavar="FILE",
+        help="splits.json of another run, or splits_final.json of nnU-Net",
+    )
     parser.add_argument(
         "--test-fraction", type=float, default=0.0, help="share of the subjects to keep for testing, 0 to 1"
     )
@@ -54,6 +59,7 @@ def run(arguments: Any) -> int:
         data_options(arguments),
         plan_settings(arguments),
         split_options(arguments),
+        note,
     )
     if arguments.json:
         print_json(plan)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ldseg.commands.options import add_harmonise, add_json, add_model, add_sampler, names_of
-from ldseg.commands.output import Progress, grouped, print_json, print_line, progress
+from ldseg.commands.output import Progress, grouped, note, print_json, print_line, progress
 
 if TYPE_CHECKING:
     from ldseg.data.cases import Case
@@ -109,11 +109,16 @@ def _predict(arguments: Any, team: Team) -> int:
         arguments.harmonise,
     )
     device = team.device_name(arguments.device)
+    remarks: list[str] = []
 
     def look() -> tuple[Predictor, list[Case], PredictOptions, Path]:
         model = find_model(arguments.model)
         predictor = _load(model, device, arguments.runtime)
-        cases = find_inputs(arguments.inputs, len(predictor.plan.channels), predictor.plan.axes)
+        plan = predictor.plan
+        channels = len(plan.channels)
+        cases = find_inputs(
+            arguments.inputs, channels, plan.axes, plan.stored_in_channel_files, remarks.append
+        )
         if arguments.part is not None:
             cases = _part(cases, model, arguments.part, predictor.settings.training.fold)
         place = find_destination(arguments.output, len(cases), save, options.format)
@@ -123,6 +128,8 @@ def _predict(arguments: Any, team: Team) -> int:
         return predictor, cases, replace(options, codes=codes, format=form, file=place.file), place.folder
 
     predictor, cases, options, folder = team.checked(look)
+    for remark in remarks if team.first else ():
+        note(remark)
     with progress("predicting", shown=team.first) as bar:
         teller = Teller(bar, len(team.share(cases)))
         summary = predict_cases(predictor, cases, folder, options, arguments.keep_going, teller, team)
@@ -202,10 +209,10 @@ def _codes(given: Path | None, model: Path, predictor: Predictor) -> dict[str, S
 
 def _part(cases: list[Case], model: Path, part: str, fold: int | Literal["all"]) -> list[Case]:
     """The cases of one part of the split that the model was trained with."""
-    from ldseg.data.splits import read_splits
+    from ldseg.data.splits import read_splits, spelt_as
     from ldseg.errors import InputError
 
-    splits = read_splits(model / "splits.json")
+    splits = spelt_as(read_splits(model / "splits.json"), cases)
     wanted = set(splits.test if part == "test" else getattr(splits.part(fold), part))
     found = [case for case in cases if case.name in wanted]
     if not found:

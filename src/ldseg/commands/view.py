@@ -12,6 +12,7 @@ from ldseg.commands.output import note, print_line
 
 if TYPE_CHECKING:
     from ldseg.data.cases import Case
+    from ldseg.planning.plan import Plan
     from ldseg.viewer.session import Session
 
 SUMMARY = "Look at an image, the model's answer and its samples in a browser."
@@ -70,24 +71,24 @@ def _session(arguments: Any) -> Session:
         steps = predictor.settings.posterior.steps
     sampling = predictor.sampling(steps, arguments.samples, arguments.sampler, arguments.mirror)
     plan = predictor.plan
-    case = _only_case(arguments.image, len(plan.channels), plan.axes)
+    case = _only_case(arguments.image, plan)
     image, source = load_input(case, len(plan.channels), plan.axes), str(case.images[0])
     note(f"segmenting {case.name}, samples: {sampling.samples}")
     return Session(predictor, image, case.name, sampling, arguments.seed, source)
 
 
-def _only_case(paths: list[Path], channels: int, axes: Any) -> Case:
+def _only_case(paths: list[Path], plan: Plan) -> Case:
     """The image at `paths`. Raises InputError where there are more, or it is too large to be held."""
     from ldseg.data.faults import file_error
     from ldseg.data.inputs import find_inputs
     from ldseg.inference.large import is_large
 
-    cases = find_inputs(paths, channels, axes)
+    cases = find_inputs(paths, len(plan.channels), plan.axes, plan.stored_in_channel_files, note)
     if len(cases) > 1:
         names = ", ".join(case.name for case in cases[:3]) + (" ..." if len(cases) > 3 else "")
         finding = f"has {len(cases)} images ({names})"
         raise file_error(paths[0], finding, "give one of them")
     (case,) = cases
-    if is_large(case, axes):
+    if is_large(case, plan.axes):
         raise file_error(case.images[0], "is too large to be looked at whole", "cut a part out of it")
     return case

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldseg.data.faults import listed
+from ldseg.data.names import name_key
 from ldseg.data.volumes import Axes
 from ldseg.errors import InputError
 
@@ -26,6 +27,8 @@ class Case:
     """Cases of one subject are never in two parts of a split."""
     spacing: tuple[float, ...] | None = None
     """Voxel size in mm in the order of the set's axes, where it is not that of the file."""
+    notes: tuple[str, ...] = ()
+    """What was assumed about its files, one sentence each, for the user to be told."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +89,21 @@ class DataSet:
     """Name of the layout it was read as."""
     declared: bool = False
     """Whether the classes come from a file and not from the masks' ids."""
+    channel_files: bool = False
+    """Whether images are named as channels are, NAME_0000 ..., or are several files each."""
+    remarks: tuple[str, ...] = ()
+    """What was passed over, and what else a person should know of the files; a sentence each."""
 
 
 def cases_named(cases: Iterable[Case], names: Sequence[str]) -> tuple[Case, ...]:
     """The cases with these names, in the order of `names`. Raises InputError for a name that is not there."""
-    by_name = {case.name: case for case in cases}
-    missing = [name for name in names if name not in by_name]
+    by_name = {name_key(case.name): case for case in cases}
+    missing = [name for name in names if name_key(name) not in by_name]
     if missing:
         raise InputError(
             f"the data set has no case {listed(missing)}; make the splits again for this data set"
         )
-    return tuple(by_name[name] for name in names)
+    return tuple(by_name[name_key(name)] for name in names)
 
 
 def _check_pattern(pattern: str) -> None:

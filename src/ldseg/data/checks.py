@@ -1,18 +1,27 @@
-"""Check a whole data set: every case is read, every fault is listed, one case is in memory at a time."""
+"""Check a whole data set: every case is read, every fault is listed, one case is in memory at a time.
+
+Whatever keeps a set from being trained on is a fault, with the line that training would end with.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ldseg.data.cases import Case, DataSet
-from ldseg.data.faults import FileError
+from ldseg.data.faults import FileError, file_error
 from ldseg.data.formats import ending, format_of
 from ldseg.data.loading import label_ids, load_image, load_label
+from ldseg.data.splits import make_splits
 from ldseg.errors import InputError
+
+RGB_NAME = "rgb_to_0_1"
+"""nnU-Net's name for a channel of a colour picture of 8 bits."""
+_EIGHT_BIT = 255
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,11 @@ class _Notes:
     rows: list[Row] = field(default_factory=list[Row])
     faults: list[Fault] = field(default_factory=list[Fault])
     constant: list[str] = field(default_factory=list[str])
+    ranges: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    """Least and largest intensity of each channel."""
+    images: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """File and what its reader says of it."""
+    masks: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
 
 def check(dataset: DataSet, on_case: Callable[[Case], None] | None = None) -> Report:
@@ -68,7 +82,38 @@ def check(dataset: DataSet, on_case: Callable[[Case], None] | None = None) -> Re
         _check_case(dataset, case, notes)
         if on_case is not None:
             on_case(case)
-    return Report(tuple(notes.rows), tuple(notes.faults), tuple(_hints(dataset, notes)))
+    faults = notes.faults or list(_untrainable(dataset, notes))
+    return Report(tuple(notes.rows), tuple(faults), tuple(_hints(dataset, notes)))
+
+
+def no_structure(dataset: DataSet) -> InputError:
+    """Return the error for a set whose masks are all empty."""
+    remedy = "check the label ids and --data.ignore_id, or leave the set out"
+    return file_error(dataset.root, "every mask is empty, so there is nothing to learn", remedy)
+
+
+def refuse_beyond_eight_bit(channel: str, low: float, high: float) -> None:
+    """Raise InputError where intensities from `low` to `high` are not what the channel's name promises."""
+    if channel.casefold() == RGB_NAME and (low < 0 or high > _EIGHT_BIT):
+        found = f"channel {channel} has intensities of {low:g} to {high:g}, and {RGB_NAME} is for 0 to 255"
+        raise InputError(f"{found}; name it rescale_to_0_1 in channel_names, or save the images with 8 bits")
+
+
+def _untrainable(dataset: DataSet, notes: _Notes) -> Iterator[Fault]:
+    """What keeps readable cases from being trained on."""
+    try:
+        make_splits(dataset.cases)
+    except InputError as problem:
+        yield Fault(str(dataset.root), *_parts(problem))
+    for channel, (low, high) in zip(dataset.channel_names, notes.ranges, strict=False):
+        try:
+            refuse_beyond_eight_bit(channel, low, high)
+        except InputError as problem:
+            yield Fault(str(dataset.root), *_parts(problem))
+    structures = set(dataset.classes.values()) - {0}
+    if not any(structures & set(row.ids) for row in notes.rows):
+        problem = no_structure(dataset)
+        yield Fault(str(dataset.root), *_parts(problem))
 
 
 def _check_case(dataset: DataSet, case: Case, notes: _Notes) -> None:
@@ -78,13 +123,19 @@ def _check_case(dataset: DataSet, case: Case, notes: _Notes) -> None:
     except InputError as problem:
         notes.faults.append(_fault(case, problem))
         return
+    notes.images += [(case.images[0].name, note) for note in image.notes]
+    found = [(float(values.min()), float(values.max())) for values in image.array]
+    known = notes.ranges or found
+    notes.ranges = [(min(a, c), max(b, d)) for (a, b), (c, d) in zip(known, found, strict=True)]
     if float(np.ptp(image.array)) == 0.0:
         notes.constant.append(case.name)
     ids: Counter[int] = Counter()
     readable = 0
     for path in case.labels:
         try:
-            ids.update(label_ids(load_label(dataset, case, path, image)))
+            label = load_label(dataset, case, path, image)
+            ids.update(label_ids(label))
+            notes.masks += [(path.name, note) for note in label.notes]
             readable += 1
         except InputError as problem:
             notes.faults.append(_fault(case, problem))
@@ -96,21 +147,42 @@ def _check_case(dataset: DataSet, case: Case, notes: _Notes) -> None:
 
 def _fault(case: Case, problem: InputError) -> Fault:
     """The error's parts; the whole message where it has none."""
+    file = problem.file if isinstance(problem, FileError) and problem.finding else str(case.images[0])
+    return Fault(file, *_parts(problem))
+
+
+def _parts(problem: InputError) -> tuple[str, str]:
+    """Finding and remedy; the whole message where they are not apart."""
     if isinstance(problem, FileError) and problem.finding:
-        return Fault(problem.file, problem.finding, problem.remedy)
-    return Fault(str(case.images[0]), str(problem), "")
+        return problem.finding, problem.remedy
+    finding, _, remedy = str(problem).partition("; ")
+    return finding, remedy
 
 
 def _hints(dataset: DataSet, notes: _Notes) -> list[str]:
     """Remarks about the set as a whole."""
     ids = {number for row in notes.rows for number, count in row.ids.items() if count}
-    hints = [*_id_hints(dataset, ids), *_case_hints(dataset, notes)]
+    hints = [*dataset.remarks, *_id_hints(dataset, ids), *_case_hints(dataset, notes)]
+    hints += [*_grouped("image", notes.images), *_grouped("mask", notes.masks)]
     no_steps = all(set(row.spacing) == {1.0} for row in notes.rows)
     if notes.rows and no_steps and not format_of(dataset.cases[0].images[0]).has_geometry:
         hints.append(
             "the files have no spacing: distances are in pixels (add spacing.csv or --data.spacing for mm)"
         )
     return hints
+
+
+def _grouped(kind: str, notes: list[tuple[str, str]]) -> list[str]:
+    """What readers say, once for all files of which they say the same but for its numbers."""
+    groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for file, text in notes:
+        groups[re.sub(r"\d+(\.\d+)?", "0", text.replace(file, ""))].append((file, text))
+    return [
+        f"{group[0][0]}: {group[0][1]}"
+        if len(group) == 1
+        else f"{len(group)} {kind}s, e.g. {group[0][0]}: {group[0][1]}"
+        for group in groups.values()
+    ]
 
 
 def _id_hints(dataset: DataSet, ids: set[int]) -> list[str]:

@@ -1,25 +1,27 @@
 """From a folder to a `DataSet`, and from its cases to volumes.
 
-Classes that no dataset.json declares are the ids in the masks; axes and channels that it does not declare are
-those of the first readable image.
+Classes that no dataset.json declares are the ids in the masks; axes that it does not declare are those of
+most images, channels those of the first of these.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from ldseg.data.cases import Case, DataOptions, DataSet, cases_named
+from ldseg.data.dimensions import first_of_set
 from ldseg.data.faults import file_error
-from ldseg.data.formats import ending, format_of, is_colour, read_channels, read_volume
+from ldseg.data.formats import ending, format_of, is_colour, read_volume, stem
 from ldseg.data.inputs import find_inputs
-from ldseg.data.layouts import Layout, Listing, layout_named
+from ldseg.data.layouts import Layout, Listing, case_folders, layout_named
 from ldseg.data.loading import label_ids, load_case, load_image, load_input, load_labels
-from ldseg.data.names import check_name
-from ldseg.data.spacings import expand, spacing_of
+from ldseg.data.names import Files, check_name, name_key
+from ldseg.data.spacings import expand, refuse_other_spacing, spacing_of_files
+from ldseg.data.unread import describe_unread
 from ldseg.data.volumes import Axes, Volume
 from ldseg.errors import InputError
 
@@ -39,7 +41,6 @@ __all__ = [
 
 _MOST_IDS = 64
 _MOST_JPEG_IDS = 2
-_Answer = TypeVar("_Answer")
 
 
 def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
@@ -52,12 +53,12 @@ def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
     root = Path(root)
     options = options or DataOptions()
     layout = layout_named(options.layout, root)
-    listing = layout.read(root)
+    listing = _paired(layout.read(root))
     _refuse_lonely(root, listing, layout)
     folder = root if root.is_dir() else root.parent
     description = listing.description
-    first = _first_readable(
-        listing.images.values(), lambda paths: read_channels(paths, options.axes or description.axes)
+    first = first_of_set(
+        [listing.images[name] for name in sorted(listing.images)], options.axes or description.axes
     )
     axes = first.axes
     cases = tuple(_case(name, folder, listing, options, axes) for name in sorted(listing.images))
@@ -77,34 +78,97 @@ def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
         geometry_tolerance=options.geometry_tolerance,
         layout=layout.name,
         declared=description.classes is not None,
+        channel_files=any(_named_as_channels(case) for case in cases),
+        remarks=_remarks(listing),
     )
+
+
+def _paired(listing: Listing) -> Listing:
+    """Everything by the names of the images; masks may spell them otherwise in Unicode."""
+    spelling = {name_key(name): name for name in listing.images}
+    labels = {spelling.get(name_key(name), name): files for name, files in listing.labels.items()}
+    return replace(listing, labels=labels)
+
+
+def _named_as_channels(case: Case) -> bool:
+    """Whether the case's images are several files, or one that ends in the number of a channel."""
+    first, *others = case.images
+    return bool(others) or name_key(stem(first)) == f"{name_key(case.name)}_0000"
+
+
+def _remarks(listing: Listing) -> tuple[str, ...]:
+    """What was passed over, and what is odd about the names."""
+    found = [*describe_unread(listing.unread), *listing.remarks]
+    if listing.unlabelled_fault is not None:
+        found.append(f"images without masks are passed over: {listing.unlabelled_fault}")
+    folded: dict[str, list[str]] = defaultdict(list)
+    for name in listing.images:
+        folded[name_key(name).casefold()].append(name)
+    for names in folded.values():
+        if len(names) > 1:
+            found.append(
+                f"{' and '.join(names)} differ in upper and lower case only, which some systems ignore"
+            )
+    return tuple(found)
 
 
 def _refuse_lonely(root: Path, listing: Listing, layout: Layout) -> None:
     """Every image needs a mask and every mask an image."""
     if not listing.images:
-        finding = f"has no images in the layout {layout.name} ({layout.looks_like})"
+        other = "".join(f"; {remark}" for remark in describe_unread(listing.unread))
+        finding = f"has no images in the layout {layout.name} ({layout.looks_like}){other}"
         raise file_error(root, finding, "check the path, or name the layout with --data.layout")
-    without_mask = [files[0] for name, files in sorted(listing.images.items()) if name not in listing.labels]
-    without_image = [files[0] for name, files in sorted(listing.labels.items()) if name not in listing.images]
-    for lonely, partner in ((without_mask, "mask"), (without_image, "image")):
+    for own, partner, others in (("images", "mask", "labels"), ("labels", "image", "images")):
+        files: Files = getattr(listing, own)
+        partners: Files = getattr(listing, others)
+        lonely = [name for name in sorted(files) if name not in partners]
         if lonely:
-            others = f" ({len(lonely)} in all)" if len(lonely) > 1 else ""
-            raise file_error(
-                lonely[0], f"has no {partner} of its name{others}", f"add the {partner} or remove it"
-            )
+            count = f" ({len(lonely)} in all)" if len(lonely) > 1 else ""
+            file = files[lonely[0]][0]
+            one_folder = layout is case_folders.LAYOUT
+            why = _unread_partner(lonely[0], file, listing, one_folder) or _namesake(lonely[0], partners)
+            finding, remedy = why or ("", f"add the {partner} or remove it")
+            raise file_error(file, f"has no {partner} of its name{count}{finding}", remedy)
+
+
+def _unread_partner(name: str, file: Path, listing: Listing, one_folder: bool) -> tuple[str, str] | None:
+    """Finding and remedy where the partner of `file` is there in a format that is not read.
+
+    With `one_folder` each case has a folder, else all files of a case begin with its name.
+    """
+    key = name_key(name)
+    for unread in listing.unread:
+        beside = unread.path.parent == file.parent
+        starts = (f"{key}_",) if beside else (f"{key}_", f"{key}.")
+        if beside if one_folder else name_key(unread.path.name).startswith(starts):
+            return f": {unread.sentence()}", unread.remedy
+    return None
+
+
+def _namesake(name: str, partners: Files) -> tuple[str, str] | None:
+    """Finding and remedy where a partner's name has other upper and lower case letters."""
+    folded = name_key(name).casefold()
+    for other, files in partners.items():
+        if name_key(other).casefold() == folded:
+            return f"; {files[0].name} has other upper and lower case letters", "rename one of the two"
+    return None
 
 
 def _case(name: str, folder: Path, listing: Listing, options: DataOptions, axes: Axes) -> Case:
     """Put together what is known of one case."""
     images = listing.images[name]
     check_name(name, images[0])
-    steps = options.spacing or listing.spacings.get(name) or spacing_of(images[0], folder)
+    labels = listing.labels.get(name, ())
+    steps = options.spacing or listing.spacings.get(name)
+    if steps is None:
+        steps = spacing_of_files(images, folder)
+        refuse_other_spacing(images[0], steps, labels)
+    subject = name_key(subject_by_pattern(name, images[0], options) or listing.subjects.get(name, name))
     return Case(
         name=name,
         images=images,
-        labels=listing.labels.get(name, ()),
-        subject=subject_by_pattern(name, images[0], options) or listing.subjects.get(name, name),
+        labels=labels,
+        subject=name if subject == name_key(name) else subject,
         spacing=None if steps is None else expand(steps, axes, images[0]),
     )
 
@@ -168,19 +232,6 @@ def _scan(cases: Iterable[Case], axes: Axes) -> set[int]:
     if first is not None and readable == 0:
         raise first
     return found
-
-
-def _first_readable(
-    items: Iterable[tuple[Path, ...]], read: Callable[[tuple[Path, ...]], _Answer]
-) -> _Answer:
-    """What `read` says of the first item that it can read; its first InputError when it can read none."""
-    first: InputError | None = None
-    for item in items:
-        try:
-            return read(item)
-        except InputError as problem:
-            first = first or problem
-    raise first or InputError("there is nothing to read; give a folder with images")
 
 
 def _file_ending(cases: tuple[Case, ...]) -> str:

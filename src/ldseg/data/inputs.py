@@ -3,40 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from os.path import realpath
 from pathlib import Path
 
 from ldseg.data.cases import Case
+from ldseg.data.channels import Grouping, group_inputs
 from ldseg.data.faults import file_error
-from ldseg.data.formats import dicom, ending, format_of, is_volume
-from ldseg.data.layouts import find_layout
-from ldseg.data.names import Files, channel_groups, check_name, volumes_in
-from ldseg.data.spacings import expand, spacing_of
+from ldseg.data.formats import dicom, ending, format_of, is_volume, refuse_dangling
+from ldseg.data.layouts import Layout, find_layout, two_folders
+from ldseg.data.names import Files, check_name, find_path, name_key, volumes_in
+from ldseg.data.spacings import expand, spacing_of_files
+from ldseg.data.unread import OnRemark, Unread, describe_unread, ignore_remark, unread_in
 from ldseg.data.volumes import Axes
 from ldseg.errors import InputError
 
 
-def find_inputs(paths: Sequence[Path], channels: int, axes: Axes | None = None) -> list[Case]:
+def find_inputs(
+    paths: Sequence[Path],
+    channels: int,
+    axes: Axes | None = None,
+    channel_files: bool | None = None,
+    on_remark: OnRemark = ignore_remark,
+) -> list[Case]:
     """The images at `paths`, without labels, ascending by name.
 
-    `channels` is what the model takes: `NAME_0000`, `NAME_0001` ... are one image when there are that many. A
-    data set gives all its images, those to test on too. DICOM is looked for in sub-folders too; `axes` says
-    what makes an image there: a series, a film or a file. Raises InputError for a missing file, an empty
+    `channels`, `axes` and `channel_files` are those of the model: they decide whether `NAME_0000`,
+    `NAME_0001` ... are one image (`ldseg.data.channels`). A data set gives all its images, those to test on
+    too. DICOM is looked for in sub-folders too; `axes` says what makes an image there: a series, a film or a
+    file. `on_remark` gets a sentence for what was passed over. Raises InputError for a missing file, an empty
     folder, a channel that is missing, or two images of one name.
     """
     if not paths:
         raise InputError("no input was given; give an image, a folder of images or a data set")
-    given = list(dict.fromkeys(Path(path) for path in paths))
+    given = list(dict.fromkeys(find_path(Path(path)) for path in paths))
     files = [path for path in given if _is_file(path)]
     slices = [path for path in files if format_of(path) is dicom.DICOM]
-    found = channel_groups([path for path in files if path not in slices], channels)
-    _add(found, _alone(dicom.images_of(slices, axes)))
+    pictures = [path for path in files if path not in slices]
+    takes = _Takes(channels, axes, channel_files)
+    found: Files = {}
+    notes: dict[str, str] = {}
+    for group in (takes.group(pictures), Grouping(_alone(dicom.images_of(slices, axes)))):
+        _add(found, notes, group)
     for folder in (path for path in given if not _is_file(path)):
-        _add(found, _in_folder(folder, channels, axes))
-    return [_case(name, found[name], axes) for name in sorted(found)]
+        _add(found, notes, _in_folder(folder, takes, on_remark))
+    return [_case(name, found[name], axes, notes.get(name, "")) for name in sorted(found)]
+
+
+@dataclass(frozen=True)
+class _Takes:
+    """What the model takes."""
+
+    channels: int
+    axes: Axes | None
+    channel_files: bool | None
+
+    def group(self, paths: Sequence[Path]) -> Grouping:
+        """The files of each image."""
+        return group_inputs(paths, self.channels, self.axes, self.channel_files)
 
 
 def _is_file(path: Path) -> bool:
     """True for an image, False for a folder or a list of pairs. Raises InputError for anything else."""
+    refuse_dangling(path)
     if not path.exists():
         raise file_error(path, "there is no such file or folder", "check the path")
     if path.is_dir() or path.suffix.lower() in (".csv", ".tsv", ".json"):
@@ -46,26 +75,43 @@ def _is_file(path: Path) -> bool:
     return bool(ending(path))
 
 
-def _in_folder(folder: Path, channels: int, axes: Axes | None) -> Files:
+def _in_folder(folder: Path, takes: _Takes, on_remark: OnRemark) -> Grouping:
     """The images of a data set or of a plain folder."""
     layout = find_layout(folder)
     if layout is not None:
-        listing = layout.read(folder)
-        found = dict(listing.images)
-        _add(found, listing.unlabelled)
+        found, unread = _in_layout(layout, folder, takes)
     elif folder.is_dir():
         files = [path for path in volumes_in(folder) if format_of(path) is not dicom.DICOM]
-        found = channel_groups(files, channels)
-        _add(found, _alone(dicom.images_below(folder, axes)))
+        found, unread = takes.group(files), unread_in(folder)
+        _add(found.files, {}, Grouping(_alone(dicom.images_below(folder, takes.axes))))
     else:
-        found = {}
-    if found:
+        raise file_error(folder, "is neither an image nor a folder of images", "check the path")
+    if found.files:
+        for remark in describe_unread(_not_among(unread, found.files)):
+            on_remark(remark)
         return found
-    if folder.is_dir():
-        inner = sum(1 for path in folder.rglob("*") if is_volume(path))
-        remedy = "give one of its sub-folders" if inner else "give a folder with images"
-        raise file_error(folder, "has no images directly in it", remedy)
-    raise file_error(folder, "is neither an image nor a folder of images", "check the path")
+    inner = folder.is_dir() and any(is_volume(path) for path in folder.rglob("*"))
+    remedy = "give one of its sub-folders" if inner else "give a folder with images"
+    other = "".join(f" ({remark})" for remark in describe_unread(unread))
+    raise file_error(folder, f"has no images directly in it{other}", remedy)
+
+
+def _in_layout(layout: Layout, folder: Path, takes: _Takes) -> tuple[Grouping, Sequence[Unread]]:
+    """All images of a data set, and what its folders hold beside them."""
+    listing = layout.read(folder)
+    if listing.unlabelled_fault is not None:
+        raise listing.unlabelled_fault
+    found = Grouping(dict(listing.images))
+    if layout is two_folders.LAYOUT and not listing.labels:  # masks would say which files are channels
+        found = takes.group([path for files in listing.images.values() for path in files])
+    _add(found.files, {}, Grouping(listing.unlabelled))
+    return found, listing.unread
+
+
+def _not_among(unread: Sequence[Unread], found: Files) -> list[Unread]:
+    """Those that are not found another way, as a DICOM series some folders below is."""
+    places = [path for files in found.values() for path in files]
+    return [one for one in unread if not any(one.path == path or one.path in path.parents for path in places)]
 
 
 def _alone(images: dict[str, Path]) -> Files:
@@ -73,19 +119,24 @@ def _alone(images: dict[str, Path]) -> Files:
     return {name: (path,) for name, path in images.items()}
 
 
-def _add(found: Files, more: Files) -> None:
-    """Put `more` to `found`. Raises InputError when a name comes twice."""
-    for name, files in more.items():
-        known = found.get(name, files)
-        if [path.resolve() for path in known] != [path.resolve() for path in files]:
-            finding = f"has the same name as {known[0]}"
+def _add(found: Files, notes: dict[str, str], more: Grouping) -> None:
+    """Put `more` to `found` and `notes`. Raises InputError when a name comes twice, in whatever spelling."""
+    known = {name_key(name): name for name in found}
+    for name, files in more.files.items():
+        name = known.get(name_key(name), name)
+        other = found.get(name, files)
+        if list(map(realpath, other)) != list(map(realpath, files)):  # a link may lead in a circle
+            finding = f"has the same name as {other[0]}"
             raise file_error(files[0], finding, "predict them in two runs, or rename one")
         found[name] = files
+        if more.note:
+            notes[name] = more.note
 
 
-def _case(name: str, files: tuple[Path, ...], axes: Axes | None) -> Case:
+def _case(name: str, files: tuple[Path, ...], axes: Axes | None, note: str) -> Case:
     check_name(name, files[0])
-    steps = spacing_of(files[0])
+    steps = spacing_of_files(files)
     if steps is not None and axes is None:
         axes = "yx" if len(steps) < 3 else "zyx"
-    return Case(name, files, (), name, expand(steps, axes, files[0]) if steps and axes else None)
+    spacing = expand(steps, axes, files[0]) if steps and axes else None
+    return Case(name, files, (), name, spacing, (note,) if note else ())

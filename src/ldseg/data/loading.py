@@ -35,6 +35,7 @@ def load_input(case: Case, channels: int, axes: Axes | None) -> Volume:
         else:
             finding = f"has {found} channels where {channels} are expected"
             raise file_error(path, finding, "convert it or remove it")
+    volume = replace(volume, notes=(*case.notes, *volume.notes))
     return volume if case.spacing is None else replace(volume, spacing=case.spacing, physical=True)
 
 
@@ -85,7 +86,7 @@ def load_label(dataset: DataSet, case: Case, path: Path, image: Volume) -> Volum
             "declare them in dataset.json, or use --data.ignore_id, --data.labels_above_zero or a threshold"
         )
         raise file_error(path, f"has label ids outside the declared ones ({declared}): {found}", remedy)
-    return replace(image, array=mapped.array, kind="labels", stored=label.stored)
+    return replace(image, array=mapped.array, kind="labels", stored=label.stored, notes=label.notes)
 
 
 def label_ids(label: Volume) -> dict[int, int]:

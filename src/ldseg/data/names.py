@@ -1,8 +1,13 @@
-"""From file names to case names: folders, channel suffixes (`_0000`), rater suffixes (`_rater1`)."""
+"""From file names to case names: folders, channel suffixes (`_0000`), rater suffixes (`_rater1`).
+
+One name has several spellings in Unicode: macOS writes "ä" as two characters (NFD), most others as one (NFC).
+Names are compared in NFC (`name_key`); what is written keeps the spelling of the image's file.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +22,27 @@ Files = dict[str, tuple[Path, ...]]
 """Case name to its files: the channels of an image, or the raters' masks."""
 
 
+def name_key(name: str) -> str:
+    """Return the form in which equal names are equal, whatever their spelling in Unicode (NFC)."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def find_path(path: Path) -> Path:
+    """Return the file or folder at `path`; where there is none, one whose name is spelt otherwise in Unicode.
+
+    `path` itself where there is neither.
+    """
+    if path.exists() or path.is_symlink() or path.name in ("", "..") or str(path).isascii():
+        return path
+    parent = find_path(path.parent)
+    wanted = name_key(path.name)
+    try:
+        inside = [one for one in parent.iterdir() if name_key(one.name) == wanted]
+    except OSError:
+        return path
+    return inside[0] if len(inside) == 1 else path
+
+
 def check_name(name: str, path: Path) -> None:
     """Raise InputError for the name of a case that cannot be written into files: it is not in UTF-8."""
     try:
@@ -26,33 +52,27 @@ def check_name(name: str, path: Path) -> None:
 
 
 def volumes_in(folder: Path) -> list[Path]:
-    """The image files directly in `folder`, ascending by name; hidden and other files are passed over."""
-    return sorted((path for path in folder.iterdir() if is_volume(path)), key=lambda path: path.name)
+    """The image files directly in `folder`, ascending by name; hidden and other files are passed over.
+
+    Raises InputError for a folder that cannot be opened.
+    """
+    try:
+        return sorted((path for path in folder.iterdir() if is_volume(path)), key=lambda path: path.name)
+    except OSError as problem:
+        finding = f"cannot be opened ({problem.strerror})"
+        raise file_error(folder, finding, "check its rights") from problem
 
 
 def by_stem(paths: Iterable[Path]) -> Files:
     """One file a case. Raises InputError when two files would be one case (a.png and a.jpg)."""
     found: dict[str, Path] = {}
     for path in paths:
-        name = stem(path)
-        if name in found:
+        key = name_key(stem(path))
+        if key in found:
             remedy = "rename or remove one of the two"
-            raise file_error(path, f"is a second file of case {name} beside {found[name]}", remedy)
-        found[name] = path
-    return {name: (path,) for name, path in found.items()}
-
-
-def channel_groups(paths: Sequence[Path], channels: int) -> Files:
-    """Files per case, with `_0000`, `_0001` ... read as the channels of one image where all files say so.
-
-    A suffix is a channel's when every name counts from 0000 to at most `channels` files. Frames of a
-    film (`_0007`, or more files than channels) therefore keep their names. Raises InputError for an image
-    that lacks some of its channel files; one file alone may hold all channels.
-    """
-    groups = counting_groups(paths)
-    if groups is None or max(len(files) for files in groups.values()) > channels:
-        return by_stem(paths)
-    return complete_groups(groups, channels)
+            raise file_error(path, f"is a second file of case {stem(path)} beside {found[key]}", remedy)
+        found[key] = path
+    return {stem(path): (path,) for path in found.values()}
 
 
 def complete_groups(groups: Mapping[str, Mapping[int, Path]], channels: int) -> Files:
@@ -91,8 +111,10 @@ def has_suffix(path: Path) -> bool:
 def suffix_groups(paths: Sequence[Path]) -> dict[str, dict[int, Path]]:
     """Case name to number to file, for files that all have a suffix. Raises InputError for a number twice."""
     groups: dict[str, dict[int, Path]] = defaultdict(dict)
+    spelling: dict[str, str] = {}
     for path in paths:
         name, _, digits = stem(path).rpartition("_")
+        name = spelling.setdefault(name_key(name), name)
         number = int(digits)
         if number in groups[name]:
             finding = f"is a second file of channel {number} of case {name} beside {groups[name][number]}"
@@ -106,20 +128,22 @@ def rater_groups(paths: Sequence[Path], images: Iterable[str]) -> Files:
 
     A name that is itself the name of an image is not taken apart.
     """
-    names = set(images)
+    names = {name_key(name) for name in images}
     single = by_stem(paths)
     raters: dict[str, dict[int, Path]] = defaultdict(dict)
     found: Files = {}
     for name, files in single.items():
-        match = _RATER.match(name)
-        if match is None or name in names:
+        match = _RATER.match(name_key(name))
+        if match is None or name_key(name) in names:
             found[name] = files
         elif int(match[2]) in raters[match[1]]:
             finding = f"is a second mask of rater {int(match[2])} of case {match[1]}"
             raise file_error(files[0], finding, "rename or remove one of the two")
         else:
             raters[match[1]][int(match[2])] = files[0]
-    for name, numbered in raters.items():
+    plain = {name_key(name): name for name in found}
+    for key, numbered in raters.items():
+        name = plain.get(key, key)
         if name in found:
             finding = f"case {name} has both a mask of its own name and masks of raters"
             raise file_error(

@@ -10,12 +10,13 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ldseg.data.cases import Case
 from ldseg.data.faults import file_error, listed
+from ldseg.data.names import name_key
 from ldseg.data.tables import read_json
 from ldseg.errors import InputError
 from ldseg.records import write_bytes_atomic
@@ -80,7 +81,8 @@ def make_splits(cases: Iterable[Case], seed: int = 0, folds: int = 5, test_fract
     tested = max(int(test_fraction * len(order) + 1e-9), 1) if test_fraction > 0 else 0
     rest = order[tested:]
     if len(rest) < 2:
-        finding = f"{len(order)} subjects leave {len(rest)} to train and validate on"
+        units = "subject leaves" if len(order) == 1 else "subjects leave"
+        finding = f"{len(order)} {units} {len(rest)} to train and validate on"
         raise InputError(
             f"{finding}; add cases{' or set no test part aside' if tested else ', two at least'}"
         )
@@ -96,10 +98,15 @@ def write_splits(path: Path, splits: Splits) -> None:
 
 
 def read_splits(path: Path) -> Splits:
-    """Read what `write_splits` wrote. Raises InputError: missing, damaged, newer, overlapping."""
+    """Read what `write_splits` wrote, or the splits_final.json of nnU-Net, which has folds and no test part.
+
+    Raises InputError: missing, damaged, newer, overlapping.
+    """
     if not path.is_file():
         raise file_error(path, "there is no such file", "make the splits first")
     content = read_json(path)
+    if isinstance(content, list):
+        return _checked(path, _of_nnunet(path, content))
     version = content.get("version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SPLITS_VERSION:
         raise file_error(path, f"is of version {version}, newer than this program", "update ldseg")
@@ -114,16 +121,42 @@ def read_splits(path: Path) -> Splits:
         raise file_error(
             path, f"is not a file of splits ({problem!r})", "remove it to make the splits again"
         ) from problem
+    return _checked(path, splits)
+
+
+def _of_nnunet(path: Path, content: list[Any]) -> Splits:
+    """A list of {"train": [..], "val": [..]}."""
+    try:
+        folds = tuple(Fold(_names(fold["train"]), _names(fold["val"])) for fold in content)
+    except (KeyError, TypeError) as problem:
+        remedy = 'write a list of {"train": ["a"], "val": ["b"]}, or our own form'
+        raise file_error(path, f"is not a list of nnU-Net's folds ({problem!r})", remedy) from problem
+    return Splits(SPLITS_VERSION, 0, (), folds)
+
+
+def _checked(path: Path, splits: Splits) -> Splits:
+    """The splits. Raises InputError where they have no folds or a case is in two parts."""
     if not splits.folds:
         raise file_error(path, "has no folds", "remove it to make the splits again")
     for number, fold in enumerate(splits.folds):
-        parts = [set(splits.test), set(fold.train), set(fold.validation)]
+        parts = [{name_key(name) for name in part} for part in (splits.test, fold.train, fold.validation)]
         twice = sorted((parts[0] & parts[1]) | (parts[0] & parts[2]) | (parts[1] & parts[2]))
         if twice:
             raise file_error(
                 path, f"fold {number} has {listed(twice)} in two parts", "keep each case in one part"
             )
     return splits
+
+
+def spelt_as(splits: Splits, cases: Iterable[Case]) -> Splits:
+    """The splits with the names spelt as the cases are; names of no case stay as they are."""
+    spelling = {name_key(case.name): case.name for case in cases}
+
+    def spelt(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(spelling.get(name_key(name), name) for name in names)
+
+    folds = tuple(Fold(spelt(fold.train), spelt(fold.validation)) for fold in splits.folds)
+    return replace(splits, test=spelt(splits.test), folds=folds)
 
 
 def _members(cases: Iterable[Case]) -> dict[str, list[str]]:
@@ -138,7 +171,7 @@ def _members(cases: Iterable[Case]) -> dict[str, list[str]]:
 
 def _rank(seed: int, subject: str) -> bytes:
     """A number drawn for (seed, subject)."""
-    return hashlib.sha256(f"{seed}:{subject}".encode()).digest()
+    return hashlib.sha256(f"{seed}:{name_key(subject)}".encode()).digest()
 
 
 def _balanced(order: list[str], members: dict[str, list[str]], folds: int) -> list[list[str]]:

@@ -6,7 +6,7 @@ import csv
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ldseg.data.faults import file_error
 from ldseg.data.volumes import Axes
@@ -124,10 +124,12 @@ def _classes(entry: Any, path: Path) -> tuple[dict[str, int], int | None]:
     """Class names to ids, and the id of "ignore". Both {"liver": 1} and {"1": "liver"} are in use."""
     if not isinstance(entry, dict) or not entry:
         raise file_error(path, '"labels" is not an object', 'write {"background": 0, "liver": 1}')
-    if any(isinstance(value, list) for value in entry.values()):
-        raise file_error(path, '"labels" has regions (lists of ids)', "give each class one id of its own")
     pairs: list[tuple[str, int]] = []
     for key, value in entry.items():
+        if isinstance(value, list):
+            if len(value) != 1:
+                _refuse_region(str(key), value, path)
+            value = value[0]
         if isinstance(value, int) and not isinstance(value, bool):
             pairs.append((str(key), value))
         elif str(key).lstrip("-").isdigit():
@@ -150,9 +152,16 @@ def _classes(entry: Any, path: Path) -> tuple[dict[str, int], int | None]:
     return dict(sorted(pairs, key=lambda pair: (pair[1] != 0, pair[1]))), ignored[0] if ignored else None
 
 
+def _refuse_region(name: str, ids: list[Any], path: Path) -> NoReturn:
+    """Raise InputError for a class of several ids: classes exclude each other here."""
+    finding = f'"labels" has the region {name!r} of the ids {ids}; regions that overlap are not supported'
+    remedy = "list every id once as a class of its own, and join predicted ids afterwards"
+    raise file_error(path, finding, remedy)
+
+
 def _ignore_id(content: dict[str, Any], ignored: int | None, path: Path) -> int | None:
     """The ignore id: "ignore" among the labels, or "ignore_id" of its own."""
     own = content.get("ignore_id", ignored)
-    if own is not None and not isinstance(own, int):
+    if own is not None and (not isinstance(own, int) or isinstance(own, bool)):
         raise file_error(path, f'"ignore_id" is {own!r}', "write a whole number, e.g. 255")
     return own

@@ -5,11 +5,12 @@ Paired, since most of the spread between cases is how hard they are, which both 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ldseg.data.faults import listed
+from ldseg.data.names import name_key
 from ldseg.errors import InputError
 from ldseg.evaluation.bootstrap import paired_difference
 from ldseg.evaluation.scores import Scores
@@ -41,6 +42,7 @@ def compare(a: Scores, b: Scores, seed: int = 0) -> list[Comparison]:
 
     Raises InputError where cases, classes or the tolerance differ: then the numbers are not of one kind.
     """
+    a, b = _in_nfc(a), _in_nfc(b)
     _require_equal("cases", set(a.cases), set(b.cases))
     _require_equal("classes", set(a.metrics), set(b.metrics))
     if a.tolerance_mm != b.tolerance_mm:
@@ -63,6 +65,12 @@ def _row(
     return Comparison(
         name, metric, float(np.mean(a)), float(np.mean(b)), found.mean, found.low, found.high, found.p_value
     )
+
+
+def _in_nfc(scores: Scores) -> Scores:
+    """The scores with each case's name in one spelling: two systems may spell the same name differently."""
+    cases = {name_key(name): classes for name, classes in scores.cases.items()}
+    return replace(scores, cases=cases, subjects={name_key(n): s for n, s in scores.subjects.items()})
 
 
 def _in_order_of(a: Scores, b: Scores) -> Scores:

@@ -10,7 +10,8 @@ from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.faults import file_error, listed
 from ldseg.data.formats import format_of, read_volume
 from ldseg.data.geometry import largest_offset
-from ldseg.data.names import by_stem, volumes_in
+from ldseg.data.names import by_stem, name_key, volumes_in
+from ldseg.data.unread import OnRemark, describe_unread, ignore_remark, unread_in
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
 from ldseg.evaluation.cycle import Cycle, measure_cycle
@@ -44,8 +45,11 @@ def evaluate_folders(
     labels: Path,
     options: EvaluationOptions | None = None,
     on_case: Callable[[str], None] | None = None,
+    on_remark: OnRemark = ignore_remark,
 ) -> Scores:
     """Score every case; `on_case` is called with its name after each, for a progress bar.
+
+    `on_remark` gets a sentence for what was passed over.
 
     `predictions` is a folder of label files with the cases' names; files named CASE_something are taken for
     other results of the case. Raises InputError for a missing prediction, a file without a mask, a prediction
@@ -56,7 +60,9 @@ def evaluate_folders(
     if not predictions.is_dir():
         raise file_error(predictions, "there is no such folder", "give the folder of predicted label files")
     references = open_references(Path(labels), predictions, options.data)
-    files = {name: paths[0] for name, paths in by_stem(volumes_in(predictions)).items()}
+    for remark in (*references.remarks, *describe_unread(unread_in(predictions, folders=False))):
+        on_remark(remark)
+    files = _files_of(references, predictions)
     cases = [case for case in references.cases if case.name in files or not options.partial]
     failed = _partners_missing(predictions, references, cases, files)
     if failed and not options.keep_going:
@@ -80,6 +86,13 @@ def evaluate_folders(
     return Scores(scored, references.classes, options.tolerance_mm, _subjects(cases, scored), failed, cycles)
 
 
+def _files_of(references: DataSet, predictions: Path) -> dict[str, Path]:
+    """Predictions by name, spelt as the cases are."""
+    spelling = {name_key(case.name): case.name for case in references.cases}
+    found = by_stem(volumes_in(predictions)).items()
+    return {spelling.get(name_key(name), name): paths[0] for name, paths in found}
+
+
 def _subjects(cases: Sequence[Case], scored: Container[str]) -> dict[str, str]:
     """Case to subject; empty when every case is its own."""
     subjects = {case.name: case.subject for case in cases if case.name in scored}
@@ -92,7 +105,8 @@ def _partners_missing(
     """Case or file name to what is wrong: masks without prediction, predictions without mask."""
     missing = [case.name for case in cases if case.name not in files]
     names = {case.name for case in references.cases}
-    extra = [name for name in files if name not in names and not any(name.startswith(f"{n}_") for n in names)]
+    others = tuple(f"{name_key(name)}_" for name in names)
+    extra = [name for name in files if name not in names and not name_key(name).startswith(others)]
     because = f"has no prediction for {listed(missing)}"
     remedy = "predict all of them, or score those that are there with --partial"
     found = dict.fromkeys(missing, f"{predictions}: {because}; {remedy}")

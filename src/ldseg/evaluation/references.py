@@ -11,13 +11,15 @@ from pathlib import Path
 
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.datasets import open_dataset, subject_by_pattern
+from ldseg.data.dimensions import first_of_set
 from ldseg.data.faults import file_error
 from ldseg.data.formats import ending, read_volume, stem
 from ldseg.data.layouts import find_layout
 from ldseg.data.loading import label_ids, load_labels, mapped_ids
-from ldseg.data.names import by_stem, rater_groups, volumes_in
+from ldseg.data.names import by_stem, name_key, rater_groups, volumes_in
 from ldseg.data.spacings import expand, spacing_of
 from ldseg.data.tables import Description, read_description
+from ldseg.data.unread import describe_unread, unread_in
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
 from ldseg.planning.plan import read_plan
@@ -58,11 +60,12 @@ def load_references(references: DataSet, case: Case) -> tuple[Volume, ...]:
 
 def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> DataSet:
     """A folder with masks and nothing else, such as labelsTs."""
-    files = volumes_in(labels)
+    files, unread = volumes_in(labels), unread_in(labels)
     if not files:
-        raise file_error(labels, "has no masks directly in it", "give the folder of reference masks")
+        other = "".join(f" ({remark})" for remark in describe_unread(unread))
+        raise file_error(labels, f"has no masks directly in it{other}", "give the folder of reference masks")
     says = _description(labels)
-    axes = options.axes or says.axes or read_volume(files[0], "labels").axes
+    axes = first_of_set([(path,) for path in files], options.axes or says.axes, "labels").axes
     binary = options.labels_above_zero or options.label_threshold is not None
     named = list(by_stem(volumes_in(predictions))) if predictions.is_dir() else []
     cases = [
@@ -88,6 +91,7 @@ def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> Data
         label_threshold=options.label_threshold,
         geometry_tolerance=options.geometry_tolerance,
         declared=says.classes is not None,
+        remarks=describe_unread(unread),
     )
 
 
@@ -101,9 +105,9 @@ def _classes(references: DataSet, predictions: Path) -> dict[str, int]:
     plan = predictions / "plan.json"
     if plan.is_file():
         return read_plan(plan).classes
-    names = {case.name for case in references.cases}
+    names = {name_key(case.name) for case in references.cases}
     files = [path for case in references.cases for path in case.labels]
-    files += [path for path in volumes_in(predictions) if stem(path) in names]
+    files += [path for path in volumes_in(predictions) if name_key(stem(path)) in names]
     ids: set[int] = set()
     for path in files:
         with suppress(InputError):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
-from ldseg.data.splits import read_splits
+from ldseg.data.splits import read_splits, spelt_as
 from ldseg.errors import InputError
 from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
@@ -118,7 +118,7 @@ def cases_to_test(dataset: DataSet, run: Path) -> tuple[str, tuple[Case, ...]]:
     if not labelled:
         raise InputError(f"{dataset.root}: no case has a mask; robustness is measured against masks")
     path = run / SPLITS_FILE
-    tested = set(read_splits(path).test) if path.is_file() else set[str]()
+    tested = set(spelt_as(read_splits(path), labelled).test) if path.is_file() else set[str]()
     chosen = tuple(case for case in labelled if case.name in tested)
     return ("test", chosen) if chosen else ("all", labelled)
 

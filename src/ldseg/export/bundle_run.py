@@ -26,7 +26,8 @@ def load_bundle(bundle_root: str, device: str | torch.device | None = None) -> P
 
 def find_images(dataset_dir: str, predictor: Predictor) -> list[Case]:
     """The images in a folder; InputError when there are none, or a channel is missing."""
-    return find_inputs([Path(dataset_dir)], len(predictor.plan.channels), predictor.plan.axes)
+    plan = predictor.plan
+    return find_inputs([Path(dataset_dir)], len(plan.channels), plan.axes, plan.stored_in_channel_files)
 
 
 class BundleRun:

@@ -78,7 +78,7 @@ def predict_large(
         tiling = predictor.tiling(image.record)
         sink = _OnDisk(folder, source.outline, tiling.axis)
         found = predictor.stream(image, tiling, case.name, sampling, options.seed, wanted, sink)
-        findings = replace(found, unlike=unlike, notes=source.outline.notes)
+        findings = replace(found, unlike=unlike, notes=(*case.notes, *source.outline.notes))
         before_writing(findings)
         for part, target in output_paths(out, case, options.save, sampling.samples, options.form).items():
             sink.spools[MAP_OF.get(part) or _sample(sample_number(part))].write(target)

@@ -15,6 +15,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from ldseg.data.names import name_key
+
 _BLOCK = {2: 64, 3: 16}  # cells per axis of what one generator draws; 4096 in all
 
 
@@ -41,7 +43,7 @@ class NoiseField:
 
     def _draw(self, step: int, block: tuple[int, ...], edge: int) -> Tensor:
         """All values of one block, (C, edge, ...)."""
-        key = f"{self.seed}/{self.name}/{self.sample}/{step}/{block}"
+        key = f"{self.seed}/{name_key(self.name)}/{self.sample}/{step}/{block}"
         number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
         generator = torch.Generator().manual_seed(number)
         return torch.randn(self.channels, *(edge for _ in block), generator=generator)

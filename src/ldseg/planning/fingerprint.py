@@ -15,7 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ldseg.data.checks import no_structure
 from ldseg.data.datasets import Case, DataSet, load_image, load_labels
+from ldseg.data.names import name_key
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
 from ldseg.planning.components import component_widths
@@ -192,7 +194,7 @@ def _sample_foreground(
         foreground |= (labels.array[0] > 0) & (labels.array[0] != _ignored(dataset))
     found = np.flatnonzero(foreground)
     if len(found) > count:
-        generator = np.random.default_rng(zlib.crc32(name.encode()))
+        generator = np.random.default_rng(zlib.crc32(name_key(name).encode()))
         found = generator.choice(found, count, replace=False)
     return image.array.reshape(len(image.array), -1)[:, found].astype(np.float32)
 
@@ -200,7 +202,7 @@ def _sample_foreground(
 def _summary(dataset: DataSet, tally: _Tally) -> Fingerprint:
     samples = np.concatenate(tally.samples, axis=1)  # (M, N)
     if not samples.size:
-        raise InputError(f"{dataset.root}: every mask is empty; check the label ids, or --labels-above-zero")
+        raise no_structure(dataset)
     channels = tuple(
         _channel_summary(name, one, values)
         for name, one, values in zip(dataset.channel_names, tally.channels, samples, strict=True)

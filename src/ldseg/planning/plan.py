@@ -17,6 +17,7 @@ from ldseg.planning.fingerprint import Fingerprint
 from ldseg.planning.patch import check_patch, plan_batch, plan_patch, pyramid_memory
 from ldseg.planning.pyramid import plan_pyramid
 from ldseg.planning.rules import (
+    COLOUR_NAMES,
     ChannelPlan,
     plan_channels,
     plan_mirror_axes,
@@ -72,6 +73,16 @@ class Plan:
     """What training images look like, for each channel; empty where that is not known. An image that looks
     otherwise is brought nearer to them before it is segmented (`preprocessing.harmonise`)."""
 
+    channel_files: bool | None = None
+    """Whether training images are named NAME_0000, NAME_0001 ... or are a file for each channel; None where
+    that is not known. Prediction takes such names for channels accordingly (`data.channels`)."""
+
+    @property
+    def stored_in_channel_files(self) -> bool | None:
+        """`channel_files`; where it is not known, False for colours, which are one file."""
+        names = tuple(channel.name.casefold() for channel in self.channels)
+        return False if self.channel_files is None and names in COLOUR_NAMES else self.channel_files
+
     @property
     def factor(self) -> tuple[int, ...]:
         """Product of all strides per axis."""
@@ -123,6 +134,7 @@ def make_plan(fingerprint: Fingerprint, dataset: DataSet, settings: PlanSettings
         mirror_axes=plan_mirror_axes(fingerprint),
         training_memory_gb=pyramid_memory(patch, pyramid, classes, batch),
         resample=resample,
+        channel_files=dataset.channel_files,
     )
 
 

@@ -9,10 +9,23 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ldseg.data.checks import RGB_NAME, refuse_beyond_eight_bit
 from ldseg.planning.fingerprint import ChannelFingerprint, Fingerprint
 
+COLOUR_NAMES = (("r", "g", "b"), ("red", "green", "blue"))
 ANISOTROPIC = 3.0
 """An axis is anisotropic when its spacing is more than this many times the finest."""
+
+
+Scheme = Literal["zscore", "foreground", "range", "minmax", "none"]
+NNUNET_SCHEMES: dict[str, Scheme] = {
+    "nonorm": "none",
+    "zscore": "zscore",
+    "rescale_to_0_1": "minmax",
+    "rescale_0_1": "minmax",
+    RGB_NAME: "range",
+}
+"""What nnU-Net's channel names ask for, in lower case; "CT" is a rule of ours too."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +33,10 @@ class ChannelPlan:
     """How the intensities of one image channel are normalised."""
 
     name: str
-    scheme: Literal["zscore", "foreground", "range"]
+    scheme: Scheme
     """zscore: by the image's own mean and deviation. foreground: clip to `low`..`high`, then the data set's
-    `mean` and `deviation` (CT). range: `low`..`high` to 0..1, then mean 0.5, deviation 0.25 (colour)."""
+    `mean` and `deviation` (CT). range: `low`..`high` to 0..1, then mean 0.5, deviation 0.25 (colour). minmax:
+    the image's own least and largest value to 0..1, then the same. none: the intensities as they are."""
     low: float = 0.0
     high: float = 0.0
     mean: float = 0.0
@@ -36,6 +50,9 @@ def plan_channels(fingerprint: Fingerprint) -> tuple[ChannelPlan, ...]:
 
 
 def _plan_channel(channel: ChannelFingerprint, colour: bool) -> ChannelPlan:
+    asked = NNUNET_SCHEMES.get(channel.name.casefold())
+    if asked is not None:
+        return _as_asked(channel, asked)
     # Hounsfield units mean the same in every image; their range is known from the structures.
     if "ct" in re.split(r"[^a-z]+", channel.name.casefold()):
         return ChannelPlan(
@@ -49,11 +66,19 @@ def _plan_channel(channel: ChannelFingerprint, colour: bool) -> ChannelPlan:
     return ChannelPlan(channel.name, "zscore")
 
 
+def _as_asked(channel: ChannelFingerprint, scheme: Scheme) -> ChannelPlan:
+    """The normalisation that a channel's name asks for. Raises InputError where the images contradict it."""
+    if scheme != "range":
+        return ChannelPlan(channel.name, scheme)
+    refuse_beyond_eight_bit(channel.name, channel.minimum, channel.maximum)
+    return ChannelPlan(channel.name, "range", 0.0, 255.0)
+
+
 def is_photograph(fingerprint: Fingerprint) -> bool:
     """Whether the images are in colour: three channels that differ, named R, G, B or of 8 bits."""
     names = tuple(channel.name.casefold() for channel in fingerprint.channels)
     eight_bit = all(c.whole_numbers and c.minimum >= 0 and c.maximum <= 255 for c in fingerprint.channels)
-    return fingerprint.colour and (names in {("r", "g", "b"), ("red", "green", "blue")} or eight_bit)
+    return fingerprint.colour and (names in COLOUR_NAMES or eight_bit)
 
 
 def plan_spacing(fingerprint: Fingerprint) -> tuple[float, ...]:

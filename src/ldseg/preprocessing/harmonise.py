@@ -27,7 +27,7 @@ from ldseg.preprocessing.appearance import (
     detail_of,
     intensities_of,
 )
-from ldseg.preprocessing.normalise import normalise
+from ldseg.preprocessing.normalise import OWN_SCALE, normalise
 from ldseg.preprocessing.prepare import Prepared, prepare_image
 
 NOISY, BLURRED, CONTRAST = "noisier", "more blurred", "of another contrast"
@@ -77,7 +77,7 @@ def harmonise(prepared: Prepared, plan: Plan) -> Harmonised:
         if channels[n] is not before[n] or (found and channel.scheme == "range"):
             channels[n] = _rescaled(channels[n], channel, usual.intensities)
     for n, channel, usual in looks:
-        if channel.scheme == "zscore":
+        if channel.scheme in OWN_SCALE:
             channels[n] = _in_intensities(channels[n], channel, usual.intensities, found)
     if not found:
         return Harmonised(prepared, ())
@@ -156,9 +156,9 @@ def _beyond(off: Numbers, tolerance: Numbers) -> Numbers:
 def _rescaled(values: Array, channel: ChannelPlan, usual: Usual) -> Array:
     """With the brightness and contrast that noise or blur changed: the image's own standard ones, of a
     picture in colour those of training, of CT as they are, for its numbers mean something."""
-    if channel.scheme == "zscore":
+    if channel.scheme in OWN_SCALE:
         return normalise(values[None], (channel,))[0]
-    if channel.scheme == "foreground":
+    if channel.scheme in ("foreground", "none"):
         return values
     contrast, brightness = nearest_line(intensities_of(values), usual)
     return contrast * values + brightness

@@ -25,7 +25,7 @@ from ldseg.preprocessing.appearance import (
     sample_grid,
 )
 from ldseg.preprocessing.harmonise import UNLIKE, filtered, gains_of, nearest_line, power_of, raised, reach
-from ldseg.preprocessing.normalise import find_scale
+from ldseg.preprocessing.normalise import OWN_SCALE, find_scale
 from ldseg.preprocessing.prepare import GridRecord, Region
 
 _TILE = 1024
@@ -111,19 +111,19 @@ class _Harmonised:
 
     def set_again(self) -> None:
         """Find the brightness and contrast of channels whose detail was changed, of colours all together."""
-        colours = self._varying("range")
+        colours = self._varying(("range",))
         if colours:
             survey = self._survey()
             for n in colours:
                 channel = self.channels[n]
                 channel.changes.append(_line(*nearest_line(survey.ranks[n], channel.usual.intensities)))
-        for n in self._varying("zscore"):
+        for n in self._varying(OWN_SCALE):
             if self.channels[n].gains is not None:
                 self.channels[n].changes.append(self._standard(n))
 
     def look_at_intensities(self, found: set[str]) -> None:
         """Find the power to which intensities are raised, where they have no meaning of their own."""
-        relative = self._varying("zscore")
+        relative = self._varying(OWN_SCALE)
         if not relative:
             return
         survey = self._survey()
@@ -134,9 +134,9 @@ class _Harmonised:
                 channel.changes.append(_power(low, high, power))
                 channel.changes.append(self._standard(n))
 
-    def _varying(self, scheme: str) -> list[int]:
-        """The channels of a scheme that are not constant."""
-        return [n for n, one in enumerate(self.channels) if one.plan.scheme == scheme and not one.constant]
+    def _varying(self, schemes: Sequence[str]) -> list[int]:
+        """The channels of these schemes that are not constant."""
+        return [n for n, one in enumerate(self.channels) if one.plan.scheme in schemes and not one.constant]
 
     def _standard(self, n: int) -> Change:
         """To the mean and deviation of the whole of a channel."""

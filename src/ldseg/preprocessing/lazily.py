@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ldseg.data.volumes import Volume
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.normalise import Scale, find_scale
+from ldseg.preprocessing.normalise import OWN_SCALE, Scale, find_scale
 from ldseg.preprocessing.prepare import GridRecord, grid_record, thick_axes
 from ldseg.preprocessing.resample import axis_weights
 
@@ -49,7 +49,7 @@ class LazyImage:
         self._scales: list[Scale] = []
         for channel, channel_plan in enumerate(plan.channels):
             bounds = [np.array([channel_plan.low, channel_plan.high], dtype=np.float32)]
-            slabs = self._channel(channel) if channel_plan.scheme == "zscore" else bounds
+            slabs = self._channel(channel) if channel_plan.scheme in OWN_SCALE else bounds
             self._scales.append(find_scale(channel_plan, slabs))
 
     @property

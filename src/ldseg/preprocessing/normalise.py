@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from ldseg.planning.plan import ChannelPlan
 
+OWN_SCALE = ("zscore", "minmax")
+"""Schemes that look at the image itself: its intensities mean nothing beside those of others."""
 _FLAT = 1e-6
 """A deviation below this share of the largest intensity is rounding, not content."""
 _SLAB = 2**16
@@ -52,28 +54,46 @@ def _slabs(values: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
 
 def find_scale(plan: ChannelPlan, slabs: Iterable[NDArray[np.float32]]) -> Scale:
     """The scale of a channel of an image that comes in `slabs`."""
-    low, high = (-inf, inf) if plan.scheme == "zscore" else (plan.low, plan.high)
-    mean, deviation, largest = _moments(slabs, low, high)
+    if plan.scheme == "none":
+        return Scale(-inf, inf, 0.0, 1.0)
+    own = plan.scheme in OWN_SCALE
+    low, high = (-inf, inf) if own else (plan.low, plan.high)
+    found = _moments(slabs, low, high)
+    mean, deviation = found.mean, found.deviation
+    largest = max(found.high, -found.low)
     if plan.scheme == "foreground":
         mean, deviation = plan.mean, plan.deviation
-    elif plan.scheme == "range":
-        mean, deviation = plan.low + 0.5 * (plan.high - plan.low), 0.25 * (plan.high - plan.low)
+    elif plan.scheme in ("range", "minmax"):
+        bounds = (found.low, found.high) if own else (low, high)
+        mean, deviation = bounds[0] + 0.5 * (bounds[1] - bounds[0]), 0.25 * (bounds[1] - bounds[0])
     if deviation <= _FLAT * largest or deviation == 0:
         deviation = max(largest, 1.0)
     return Scale(low, high, mean, deviation)
 
 
-def _moments(slabs: Iterable[NDArray[np.float32]], low: float, high: float) -> tuple[float, float, float]:
-    """Mean, deviation and largest absolute value of all clipped slabs."""
+@dataclass(frozen=True)
+class _Moments:
+    """Mean, deviation, least and largest value."""
+
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+def _moments(slabs: Iterable[NDArray[np.float32]], low: float, high: float) -> _Moments:
+    """The moments of all clipped slabs."""
     count = 0
-    total = squares = shift = largest = 0.0
+    total = squares = shift = 0.0
+    least, largest = inf, -inf
     for slab in slabs:
         values = np.clip(slab, low, high).astype(np.float64).ravel()
         if count == 0:
             shift = float(values.mean())  # the sum of squares about a value near the mean loses no digits
-        largest = max(largest, float(values.max()), -float(values.min()))
+        least, largest = min(least, float(values.min())), max(largest, float(values.max()))
         values -= shift
         count, total = count + values.size, total + float(values.sum())
         squares += float(np.square(values, out=values).sum())
     centre = total / max(1, count)
-    return shift + centre, sqrt(max(0.0, squares / max(1, count) - centre**2)), largest
+    deviation = sqrt(max(0.0, squares / max(1, count) - centre**2))
+    return _Moments(shift + centre, deviation, least, largest)

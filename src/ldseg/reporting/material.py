@@ -10,7 +10,8 @@ from typing import Literal
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.datasets import open_dataset
 from ldseg.data.faults import file_error, listed
-from ldseg.data.splits import evenly, read_splits
+from ldseg.data.names import name_key
+from ldseg.data.splits import evenly, read_splits, spelt_as
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
 from ldseg.preparation import DATA_FILE, SPLITS_FILE, read_data_options
@@ -75,7 +76,7 @@ def choose_cases(
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}; choose 1 or more cases")
     path = run / SPLITS_FILE
-    splits = read_splits(path) if path.is_file() else None
+    splits = spelt_as(read_splits(path), dataset.cases) if path.is_file() else None
     fold = None if splits is None else splits.part(settings.training.fold)
     labelled = {case.name: case for case in dataset.cases if case.labels}
     parts: dict[Part, Sequence[str]] = {}
@@ -98,13 +99,13 @@ def choose_cases(
 
 def named_cases(dataset: DataSet, names: Sequence[str]) -> tuple[Case, ...]:
     """The cases to be shown. Raises InputError for a name that no case with masks has."""
-    by_name = {case.name: case for case in dataset.cases if case.labels}
-    missing = [name for name in names if name not in by_name]
+    by_name = {name_key(case.name): case for case in dataset.cases if case.labels}
+    missing = [name for name in names if name_key(name) not in by_name]
     if missing:
         raise file_error(
             dataset.root, f"has no case {listed(missing)} with masks", f"choose from {listed(list(by_name))}"
         )
-    return tuple(by_name[name] for name in names)
+    return tuple(by_name[name_key(name)] for name in names)
 
 
 def _refuse_other_classes(dataset: DataSet, plan: Plan) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "output_ending",
     "read_channels",
     "read_volume",
+    "refuse_dangling",
     "stem",
     "write_volume",
     "write_with",
@@ -94,12 +95,15 @@ def stem(path: Path | str) -> str:
 
 
 def is_volume(path: Path) -> bool:
-    """Whether `path` is a visible file with a known ending, or a folder of DICOM files."""
+    """Whether `path` is a visible file with a known ending, or a folder of DICOM files.
+
+    A link to nowhere with such an ending counts too, so that reading it says what is missing.
+    """
     if path.name.startswith("."):
         return False
     if path.is_dir():
         return dicom.is_dicom(path)
-    return path.name.lower().endswith(tuple(_ENDINGS)) and path.is_file()
+    return path.name.lower().endswith(tuple(_ENDINGS)) and (path.is_file() or path.is_symlink())
 
 
 def format_of(path: Path | str) -> Format:
@@ -137,6 +141,7 @@ def read_volume(path: Path, kind: Kind, axes: Axes | None = None) -> Volume:
     """
     path = Path(path)
     form = format_of(path)
+    refuse_dangling(path)
     if not path.is_file() and not (path.is_dir() and form is dicom.DICOM):
         raise file_error(path, "there is no such file", "check the path")
     if path.is_file() and path.stat().st_size == 0:
@@ -145,6 +150,14 @@ def read_volume(path: Path, kind: Kind, axes: Axes | None = None) -> Volume:
     with decoding(path, form.name):  # what there was no memory for
         array = as_image(raw.array, path) if kind == "image" else as_labels(raw.array, path)
     return replace(raw, array=array, kind=kind, stored=str(raw.array.dtype.newbyteorder("=")))
+
+
+def refuse_dangling(path: Path) -> None:
+    """Raise InputError for a link whose target is not there."""
+    if path.is_symlink() and not path.exists():
+        finding = f"is a link to {os.readlink(path)}, which is not there"
+        remedy = "fetch the file (git annex get, dvc pull), or remove the link"
+        raise file_error(path, finding, remedy)
 
 
 def read_channels(paths: Sequence[Path], axes: Axes | None = None) -> Volume:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ldseg.data.channels import group_inputs
 from ldseg.data.faults import file_error
 from ldseg.data.formats import stem
 from ldseg.data.layouts.layout import Layout, Listing
-from ldseg.data.names import Files, channel_groups, volumes_in
+from ldseg.data.names import Files, volumes_in
 from ldseg.data.tables import read_description
+from ldseg.data.unread import Unread, unread_in
 
 _IMAGE = re.compile(r"^image(_|$)", re.IGNORECASE)
 _LABEL = re.compile(r"^(?:label|mask)_?(\d*)_?$", re.IGNORECASE)
@@ -32,9 +34,12 @@ def read(root: Path) -> Listing:
     """See `Layout.read`."""
     images: Files = {}
     labels: Files = {}
+    unread: list[Unread] = []
     for folder in _folders(root):
+        unread += unread_in(folder, folders=False)
         files = volumes_in(folder)
         if not files:
+            unread += _unread_case(folder)
             continue
         name = "_".join(folder.relative_to(root).parts)
         pictures = [path for path in files if _IMAGE.match(stem(path))]
@@ -43,7 +48,7 @@ def read(root: Path) -> Listing:
             images[name] = _one_image(folder, pictures)
         if masks:
             labels[name] = tuple(sorted(masks, key=_rater))
-    return Listing(images, labels, read_description(root / "dataset.json"))
+    return Listing(images, labels, read_description(root / "dataset.json"), unread=tuple(unread))
 
 
 def _folders(root: Path) -> list[Path]:
@@ -54,9 +59,17 @@ def _folders(root: Path) -> list[Path]:
     return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts))
 
 
+def _unread_case(folder: Path) -> list[Unread]:
+    """A case's folder that is empty."""
+    empty = not any(not path.name.startswith(".") for path in folder.iterdir())
+    return (
+        [Unread(folder, "an empty folder", "fill it with its image and masks, or remove it")] if empty else []
+    )
+
+
 def _one_image(folder: Path, pictures: list[Path]) -> tuple[Path, ...]:
     """The files of the one image in a case's folder."""
-    groups = channel_groups(pictures, len(pictures))
+    groups = group_inputs(pictures, len(pictures), channel_files=True).files
     if len(groups) != 1:
         finding = f"has {len(groups)} images and one was expected"
         raise file_error(

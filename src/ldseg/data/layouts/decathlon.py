@@ -14,8 +14,9 @@ from typing import Any
 from ldseg.data.faults import file_error
 from ldseg.data.formats import ending, stem
 from ldseg.data.layouts.layout import Layout, Listing
-from ldseg.data.names import Files, channel_groups
+from ldseg.data.names import Files, complete_groups, find_path, name_key, suffix_groups
 from ldseg.data.tables import read_description
+from ldseg.data.unread import unread_in
 from ldseg.records import parse_json
 
 
@@ -56,7 +57,10 @@ def read(root: Path) -> Listing:
         image = _path(root, entry.get("image") if isinstance(entry, dict) else entry, table)
         if image.parent.is_dir():  # the training part alone is often what people have
             test[stem(image)] = _image_files(image, channels)
-    return Listing(images, labels, description, unlabelled=test)
+    named = {path for files in (*images.values(), *labels.values()) for path in files}
+    folders = sorted({path.parent for path in named})
+    unread = tuple(one for folder in folders if folder != root for one in unread_in(folder))
+    return Listing(images, labels, description, unlabelled=test, unread=unread)
 
 
 def _entries(content: dict[str, Any], name: str, table: Path) -> list[Any]:
@@ -78,25 +82,28 @@ def _path(root: Path, entry: Any, table: Path) -> Path:
 
 def _image_files(image: Path, channels: int | None) -> tuple[Path, ...]:
     """The file itself, or its `_0000` ... files."""
-    if image.is_file():
+    image = find_path(image)
+    if image.is_file() or image.is_symlink():
         return (image,)
-    part = re.compile(rf"{re.escape(stem(image))}_\d{{4}}{re.escape(ending(image))}")
+    part = re.compile(rf"{re.escape(name_key(stem(image)))}_\d{{4}}{re.escape(ending(image))}")
     inside = sorted(image.parent.iterdir()) if image.parent.is_dir() else []
-    parts = [path for path in inside if part.fullmatch(path.name)]
+    parts = [path for path in inside if part.fullmatch(name_key(path.name))]
     if not parts:
         raise file_error(
             image, "is listed in dataset.json but is not there", "add the file or remove the entry"
         )
-    return channel_groups(parts, channels or len(parts))[stem(image)]
+    (files,) = complete_groups(suffix_groups(parts), channels or len(parts)).values()
+    return files
 
 
 def _existing(path: Path, table: Path) -> Path:
     """The path, when it is a file."""
-    if not path.is_file():
+    found = find_path(path)
+    if not found.is_file() and not found.is_symlink():
         raise file_error(
             path, f"is listed in {table.name} but is not there", "add the file or remove the entry"
         )
-    return path
+    return found
 
 
 LAYOUT = Layout("decathlon", 'dataset.json with a list "training" (Decathlon)', recognises, read)

@@ -8,6 +8,7 @@ from ldseg.data.formats import stem
 from ldseg.data.layouts.layout import Layout, Listing
 from ldseg.data.names import by_stem, volumes_in
 from ldseg.data.tables import read_description
+from ldseg.data.unread import unread_in
 
 _SUFFIX = "_anno"
 
@@ -23,7 +24,8 @@ def read(root: Path) -> Listing:
     masks = by_stem(path for path in paths if stem(path).endswith(_SUFFIX))
     images = by_stem(path for path in paths if not stem(path).endswith(_SUFFIX))
     labels = {name.removesuffix(_SUFFIX): files for name, files in masks.items()}
-    return Listing(images, labels, read_description(root / "dataset.json"))
+    description = read_description(root / "dataset.json")
+    return Listing(images, labels, description, unread=unread_in(root, folders=False))
 
 
 LAYOUT = Layout("glas", "NAME.bmp beside NAME_anno.bmp (GlaS)", recognises, read)

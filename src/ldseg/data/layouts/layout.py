@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ldseg.data.names import Files
 from ldseg.data.tables import Description
+from ldseg.data.unread import Unread
+from ldseg.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class Listing:
     """Case name to spacing, where the layout says it."""
     unlabelled: Files = field(default_factory=dict[str, tuple[Path, ...]])
     """Images that are only there to be predicted (imagesTs)."""
+    unlabelled_fault: InputError | None = None
+    """What is wrong with those; it matters to nobody who trains."""
+    unread: tuple[Unread, ...] = ()
+    """What looks like an image or a mask and was passed over."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know of the set, a sentence each."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 from ldseg.data.faults import file_error
 from ldseg.data.formats import is_volume, stem
 from ldseg.data.layouts.layout import Layout, Listing
-from ldseg.data.names import Files
+from ldseg.data.names import Files, find_path, name_key
 from ldseg.data.tables import parse_spacing, read_description, read_json, read_rows
 
 _NAMES = ("cases.csv", "cases.json", "pairs.csv", "pairs.json")
@@ -46,7 +46,7 @@ def read(root: Path) -> Listing:
             raise file_error(
                 table, f"has the name {name!r}, which is none of a file", "leave out its folders"
             )
-        if name in images:
+        if name_key(name) in {name_key(known) for known in images}:
             raise file_error(
                 table, f"has case {name} twice", "give each case a name of its own in column name"
             )
@@ -92,7 +92,7 @@ def _files(row: dict[str, Any], key: str, table: Path) -> tuple[Path, ...]:
     for column in columns:
         value = row[column]
         entries += value if isinstance(value, list) else [value]
-    paths = tuple(table.parent / str(entry) for entry in entries if entry)
+    paths = tuple(find_path(table.parent / str(entry)) for entry in entries if entry)
     for path in paths:
         if not path.is_file() and not is_volume(path):  # a DICOM series is a folder
             raise file_error(

@@ -9,10 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from ldseg.data.faults import file_error
-from ldseg.data.formats import stem
+from ldseg.data.formats import is_colour, stem
 from ldseg.data.layouts.layout import Layout, Listing
-from ldseg.data.names import Files, by_stem, complete_groups, counting_groups, rater_groups, volumes_in
+from ldseg.data.names import (
+    Files,
+    by_stem,
+    complete_groups,
+    counting_groups,
+    name_key,
+    rater_groups,
+    volumes_in,
+)
 from ldseg.data.tables import read_description
+from ldseg.data.unread import unread_in
 
 _IMAGES = ("images", "image", "imgs")
 _LABELS = ("labels", "label", "masks", "mask", "annotations")
@@ -25,21 +34,29 @@ def recognises(root: Path) -> bool:
 
 def read(root: Path) -> Listing:
     """See `Layout.read`."""
-    images = volumes_in(_only(root, _IMAGES))
-    labels = volumes_in(_only(root, _LABELS))
+    folders = _only(root, _IMAGES), _only(root, _LABELS)
+    images, labels = (volumes_in(folder) for folder in folders)
     return Listing(
         images=(grouped := _images(images, labels)),
         labels=rater_groups(labels, grouped),
         description=read_description(root / "dataset.json"),
+        unread=tuple(one for folder in folders for one in unread_in(folder)),
     )
 
 
 def _images(images: list[Path], labels: list[Path]) -> Files:
-    """Images by name; `_0000` is a channel's suffix only when the masks do not have it too."""
+    """Images by name; `_0000` is a channel's suffix only when the masks do not have it too.
+
+    Nor is it where several colour pictures would be one image: colours are channels already.
+    """
     groups = counting_groups(images)
-    if groups is None or {stem(path) for path in labels} & {stem(path) for path in images}:
+    stems = {name_key(stem(path)) for path in images}
+    if groups is None or stems & set(map(name_key, rater_groups(labels, (stem(path) for path in images)))):
         return by_stem(images)
-    return complete_groups(groups, max(len(files) for files in groups.values()))
+    most = max(len(files) for files in groups.values())
+    if most > 1 and any(is_colour(path) for path in images):
+        return by_stem(images)
+    return complete_groups(groups, most)
 
 
 def _folders(root: Path, names: tuple[str, ...]) -> list[Path]:
