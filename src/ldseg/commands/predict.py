@@ -93,7 +93,7 @@ def _predict(arguments: Any, team: Team) -> int:
     from ldseg.commands.destination import find_destination, image_ending
     from ldseg.data.inputs import find_inputs
     from ldseg.errors import InputError, ToldElsewhere
-    from ldseg.inference.run import PredictOptions, predict_cases
+    from ldseg.inference.run import CaseError, PredictOptions, predict_cases
     from ldseg.zoo.catalogue import find_model
 
     save = names_of(arguments.save)
@@ -132,7 +132,12 @@ def _predict(arguments: Any, team: Team) -> int:
         note(remark)
     with progress("predicting", shown=team.first) as bar:
         teller = Teller(bar, len(team.share(cases)))
-        summary = predict_cases(predictor, cases, folder, options, arguments.keep_going, teller, team)
+        try:
+            summary = predict_cases(predictor, cases, folder, options, arguments.keep_going, teller, team)
+        except CaseError as problem:
+            if len(cases) == 1:
+                raise
+            raise InputError(f"{problem}, or add --keep-going to segment the other images") from problem
     if team.first:
         _tell(arguments, summary, cases, folder)
     if summary.failed:

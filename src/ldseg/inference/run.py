@@ -18,7 +18,7 @@ from typing import Any
 
 from ldseg import __version__
 from ldseg.data.cases import Case
-from ldseg.data.formats import TIFF_ENDINGS, all_endings, dicom, is_ending
+from ldseg.data.formats import TIFF_ENDINGS, all_endings, check_labels_of, dicom, is_ending
 from ldseg.data.formats.dicom.segments import SegmentCodes
 from ldseg.data.loading import load_input
 from ldseg.errors import InputError
@@ -85,6 +85,10 @@ class PredictOptions:
             raise InputError(f"save is {found!r}; choose any of {', '.join(OUTPUTS)}, separated by commas")
         if len(set(self.save)) < len(self.save):
             raise InputError(f"save is {','.join(self.save)}; name each once")
+
+
+class CaseError(InputError):
+    """A case that cannot be predicted, where the others could."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,7 @@ class _Run:
                 if fail_case(self.out, name, str(problem), begun):
                     kept.append(case.name)
                 if not keep_going:
-                    raise
+                    raise CaseError(str(problem)) from problem
                 found.failed[case.name] = str(problem)
                 on_event({"event": "failed", "case": case.name, "error": str(problem)})
                 continue
@@ -246,6 +250,8 @@ class _Run:
         predictor, plan, options, sampling = self.predictor, self.predictor.plan, self.options, self.sampling
         image = load_input(case, len(plan.channels), plan.axes)
         image = dicom.described(image, plan.classes, options.codes)
+        if "labels" in options.save or "samples" in options.save:
+            check_labels_of(image, case.images[0], self.form.endings(case.images[0])[0])
         wanted, source = wanted_maps(options.save, sampling.samples), str(case.images[0])
         if options.max_memory is not None:
             cost = cost_in_memory(grid_record(image, plan, source), plan, sampling.samples, wanted)

@@ -30,6 +30,7 @@ __all__ = [
     "FORMATS",
     "TIFF_ENDINGS",
     "all_endings",
+    "check_labels_of",
     "ending",
     "format_of",
     "is_colour",
@@ -182,6 +183,16 @@ def read_channels(paths: Sequence[Path], axes: Axes | None = None) -> Volume:
             raise file_error(path, finding, "give one channel a file, or all channels in one file")
     merged = first.with_array(np.concatenate([volume.array for volume in volumes]), "image")
     return replace(merged, notes=tuple(dict.fromkeys(note for volume in volumes for note in volume.notes)))
+
+
+def check_labels_of(image: Volume, source: Path, ending: str) -> None:
+    """Raise InputError, in the line of `source`, where no label map of `image` can be written as `ending`.
+
+    To be asked before the labels are computed.
+    """
+    form = _BY_ENDING[ending]
+    if form.check is not None:
+        form.check(source, image)
 
 
 def write_volume(path: Path, volume: Volume) -> None:

@@ -25,3 +25,5 @@ class Format:
     """Whether files always say where their voxels are."""
     is_colour: Callable[[Path], bool] | None = None
     """Look at the header for colour channels; None for formats that are no pictures."""
+    check: Callable[[Path, Volume], None] | None = None
+    """Raise FileError where no label map of the image could be written; None for formats that hold any."""

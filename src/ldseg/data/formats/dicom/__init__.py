@@ -15,7 +15,12 @@ import numpy as np
 from ldseg.data.faults import file_error
 from ldseg.data.formats.dicom.frames import read_header
 from ldseg.data.formats.dicom.pixels import read_pixels
-from ldseg.data.formats.dicom.segmentation import DicomImage, read_segmentation, write_segmentation
+from ldseg.data.formats.dicom.segmentation import (
+    DicomImage,
+    check_segmentation,
+    read_segmentation,
+    write_segmentation,
+)
 from ldseg.data.formats.dicom.segments import Segment, SegmentCodes, segments_of
 from ldseg.data.formats.dicom.series import (
     ENDINGS,
@@ -85,4 +90,12 @@ def is_colour(path: Path) -> bool:
     return header is not None and header.pixels[3] not in ("MONOCHROME1", "MONOCHROME2")
 
 
-DICOM = Format("DICOM", ENDINGS, read, write_segmentation, has_geometry=True, is_colour=is_colour)
+DICOM = Format(
+    "DICOM",
+    ENDINGS,
+    read,
+    write_segmentation,
+    has_geometry=True,
+    is_colour=is_colour,
+    check=check_segmentation,
+)

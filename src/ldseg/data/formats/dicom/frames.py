@@ -32,6 +32,8 @@ class Place:
     """Between rows, between columns."""
     thickness: float | None
     """Between slices, or a slice's thickness; only asked where there is one slice."""
+    between: float | None = None
+    """Between slices, where the file says it (SpacingBetweenSlices)."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def _plain_frames(dataset: Any, path: Path, count: int) -> tuple[Frame, ...]:
         _numbers(dataset, "ImageOrientationPatient", 6),
         _numbers(dataset, "ImagePositionPatient", 3),
         _pixel_spacing(dataset),
-        _number(dataset, "SpacingBetweenSlices") or _number(dataset, "SliceThickness"),
+        *_between_slices(dataset),
     )
     slope, intercept = _scale(dataset)
     if count == 1:
@@ -163,7 +165,7 @@ def _enhanced_frame(own: Any, shared: Any, path: Path, index: int) -> Frame:
         _numbers(group("PlaneOrientationSequence"), "ImageOrientationPatient", 6),
         _numbers(group("PlanePositionSequence"), "ImagePositionPatient", 3),
         _numbers(measures, "PixelSpacing", 2),
-        _number(measures, "SpacingBetweenSlices") or _number(measures, "SliceThickness"),
+        *_between_slices(measures),
     )
     content, cardiac = group("FrameContentSequence"), group("CardiacSynchronizationSequence")
     milliseconds = _number(cardiac, "NominalCardiacTriggerDelayTime")
@@ -195,6 +197,12 @@ def _pixel_spacing(dataset: Any) -> tuple[float, ...] | None:
     if len(found) == 1 and min(next(iter(found))) > 0:
         return found.pop()
     return _numbers(dataset, "ImagerPixelSpacing", 2) or _numbers(dataset, "NominalScannedPixelSpacing", 2)
+
+
+def _between_slices(dataset: Any) -> tuple[float | None, float | None]:
+    """`Place.thickness` and `Place.between`; nuclear medicine counts downwards with negative numbers."""
+    between = abs(_number(dataset, "SpacingBetweenSlices") or 0.0) or None
+    return between or _number(dataset, "SliceThickness") or None, between
 
 
 def _film_times(dataset: Any, count: int) -> list[float | None]:

@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,18 @@ from ldseg.data.faults import decoding, file_error, first_line
 from ldseg.data.formats.dicom.frames import Frame, Header
 from ldseg.data.formats.dicom.library import library, read_dataset, reading
 from ldseg.data.formats.dicom.segments import Code, Segment
-from ldseg.data.formats.dicom.stack import Stack, distinct_heights, height, normal, stack_grid
+from ldseg.data.formats.dicom.sources import ELSEWHERE, Steps, source_images
+from ldseg.data.formats.dicom.stack import (
+    STEP_DIGITS,
+    Stack,
+    distinct_heights,
+    height,
+    normal,
+    stack_grid,
+)
 from ldseg.data.volumes import Axes, Volume
 
+_TINY = 8  # columns
 _SERIES_NUMBER = 300  # scanners count their own series from 1
 _ID = re.compile(r"^label id (\d+)$")
 _LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -48,8 +58,7 @@ def write_segmentation(path: Path, volume: Volume) -> None:
     """
     image = volume.native
     if not isinstance(image, DicomImage) or volume.kind != "labels":
-        finding = "DICOM holds segmentations of DICOM images only"
-        raise file_error(path, finding, "choose another format, e.g. --format .nii.gz")
+        raise file_error(path, "DICOM holds segmentations of DICOM images only", ELSEWHERE)
     labels = volume.array.reshape(-1, *volume.shape[-2:])  # (N, Y, X)
     segments = image.segments or tuple(
         Segment(number, f"class_{number}") for number in sorted({*np.unique(labels).tolist(), 1} - {0})
@@ -57,10 +66,38 @@ def write_segmentation(path: Path, volume: Volume) -> None:
     numbers = _segment_numbers(labels, segments, path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what pydicom thinks of the image's own header
-        written = _dataset(path, image, numbers, segments)
+        written = _dataset(path, image, numbers, segments, _steps(image.frames, volume))
         written.save_as(path)
         if not np.array_equal(written.pixel_array, read_dataset(path, pixels=True).pixel_array):
             raise OSError(errno.EIO, "it was not written whole")
+
+
+def check_segmentation(path: Path, volume: Volume) -> None:
+    """Raise FileError, with the name `path`, where no segmentation of the image `volume` could be written.
+
+    Makes one of tiny frames: what highdicom refuses depends on the headers only.
+    """
+    image = volume.native
+    if not isinstance(image, DicomImage):
+        raise file_error(path, "DICOM holds segmentations of DICOM images only", ELSEWHERE)
+    numbers = np.zeros((len(image.frames), 1, _TINY), np.uint8)
+    segments = image.segments or (Segment(1, "class_1"),)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        written = _dataset(path, image, numbers, segments, _steps(image.frames, volume))
+        with decoding(path, "DICOM SEG"):
+            written.save_as(BytesIO())
+
+
+def _steps(frames: Sequence[Frame], volume: Volume) -> Steps:
+    """Distances of voxels: those in the files, else those that were given for the volume."""
+    first = frames[0].place
+    rows, columns = first.spacing or volume.spacing[-2:]
+    pixels = (rows, columns) if first.spacing is not None or volume.physical else None
+    heights = distinct_heights(frames)
+    if len(heights) > 1:
+        return Steps(round((heights[-1] - heights[0]) / (len(heights) - 1), STEP_DIGITS), pixels)
+    return Steps(first.thickness, pixels)
 
 
 def _segment_numbers(labels: NDArray[Any], segments: Sequence[Segment], path: Path) -> NDArray[np.uint8]:
@@ -69,24 +106,25 @@ def _segment_numbers(labels: NDArray[Any], segments: Sequence[Segment], path: Pa
     strange = [number for number in np.unique(labels).tolist() if number not in known]
     if strange or len(segments) > 255:
         finding = f"has id {strange[0]}, which is no class" if strange else f"has {len(segments)} classes"
-        raise file_error(path, finding, "choose another format, e.g. --format .nii.gz")
+        raise file_error(path, finding, ELSEWHERE)
     table = np.zeros(max(known) + 1, dtype=np.uint8)
     table[list(known)] = list(known.values())
     return table[labels]
 
 
-def _dataset(path: Path, image: DicomImage, numbers: NDArray[np.uint8], segments: Sequence[Segment]) -> Any:
+def _dataset(
+    path: Path, image: DicomImage, numbers: NDArray[np.uint8], segments: Sequence[Segment], steps: Steps
+) -> Any:
     """The segmentation of (N, Y, X) `numbers`, as highdicom makes it."""
     hd = library("highdicom")
-    files = list(dict.fromkeys(frame.file for frame in image.frames))
-    sources = [read_dataset(file) for file in files]
-    if len(files) < len(image.frames):  # one file of many frames, which refers to them in its own order
+    sources = source_images(image.frames, steps, (numbers.shape[-2], numbers.shape[-1]))
+    if len(sources) < len(image.frames):  # one file of many frames, which refers to them in its own order
         order = [frame.index for frame in image.frames]
         numbers = numbers[np.argsort(order)]
     with decoding(path, "DICOM SEG"):
         try:
             uids = _uids(sources, numbers, segments)
-            return hd.seg.Segmentation(
+            made = hd.seg.Segmentation(
                 source_images=sources,
                 pixel_array=numbers,
                 segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
@@ -107,7 +145,10 @@ def _dataset(path: Path, image: DicomImage, numbers: NDArray[np.uint8], segments
             )
         except (AttributeError, KeyError, TypeError, ValueError) as problem:
             finding = f"cannot be written as DICOM SEG ({first_line(problem)})"
-            raise file_error(path, finding, "choose another format, e.g. --format .nii.gz") from problem
+            raise file_error(path, finding, ELSEWHERE) from problem
+    if steps.pixels is None:  # highdicom copies an empty item for some kinds of objects
+        made.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence", None)
+    return made
 
 
 def _description(segment: Segment, number: int) -> Any:
@@ -195,11 +236,15 @@ def _places(frames: Sequence[Frame], axes: Axes | None, path: Path) -> tuple[lis
     return [0] * len(frames), Stack((frames[0],), stack_grid(frames[0], 1.0, 1.0), "yx")
 
 
+def _smallest(values: NDArray[np.float64]) -> float | None:
+    return float(values.min()) if len(values) else None
+
+
 def _slices(frames: Sequence[Frame], path: Path) -> tuple[list[int], Stack]:
     """By height; slices that have no frame are there, and empty."""
     across = normal(frames[0])
     found = distinct_heights(frames)
-    step = frames[0].place.thickness or (min(np.diff(found)) if len(found) > 1 else 1.0)
+    step = frames[0].place.between or _smallest(np.diff(found)) or frames[0].place.thickness or 1.0
     exact = [(height(frame, across) - found[0]) / step for frame in frames]
     places = [round(value) for value in exact]
     if max(abs(value - place) for value, place in zip(exact, places, strict=True)) > 0.1:

@@ -25,7 +25,7 @@ _EVEN = 0.05  # of a step; scanners round positions to hundredths of a millimetr
 _SAME_HEIGHT_MM = 1e-3
 _STRAIGHT = 0.5  # pixels that the last slice may lie beside the first one's axis
 _UNIT = 1e-2
-_STEP_DIGITS = 9  # of mm: beyond them is the rounding of sums
+STEP_DIGITS = 9  # of mm: beyond them is the rounding of sums
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _volume(frames: Sequence[Frame], name: Path) -> Stack:
     _refuse_duplicates(ordered, heights, name)
     _refuse_tilt(ordered, heights, across, name)
     _refuse_gaps(ordered, heights)
-    step = round(float(heights[-1] - heights[0]) / (len(ordered) - 1), _STEP_DIGITS)
+    step = round(float(heights[-1] - heights[0]) / (len(ordered) - 1), STEP_DIGITS)
     return Stack(tuple(ordered), stack_grid(ordered[0], step, 1.0), "zyx")
 
 
