@@ -265,7 +265,7 @@ def test_reports_and_directories_are_no_images(tmp_path: Path) -> None:
     (folder / "DICOMDIR").write_bytes(b"anything")
     assert read_volume(folder, "image").shape == SHAPE
     assert [case.name for case in find_inputs([tmp_path], 1, "zyx")] == ["scan"]
-    assert "is a DICOM object without an image" in refusal(folder / "SR.dcm")
+    assert "is no image but DICOM of the kind Basic Text SR" in refusal(folder / "SR.dcm")
 
 
 def test_compressed_pixels_are_decoded(tmp_path: Path) -> None:

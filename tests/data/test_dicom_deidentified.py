@@ -1,4 +1,4 @@
-"""Files that lack attributes, as anonymisers leave them: read, and given a segmentation wherever one can refer to them."""
+"""Files that lack attributes, as anonymisers leave them: read, and given a segmentation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ from ldseg.errors import InputError
 TYPE_2 = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "ReferringPhysicianName"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "SliceThickness", "SeriesNumber"),
-    *("Modality", "PositionReferenceIndicator", "StudyInstanceUID", "FrameOfReferenceUID", "SeriesInstanceUID"),
+    *(
+        "Modality",
+        "PositionReferenceIndicator",
+        "StudyInstanceUID",
+        "FrameOfReferenceUID",
+        "SeriesInstanceUID",
+    ),
 )
 
 
@@ -59,7 +65,9 @@ def written(image: Volume, path: Path) -> Volume:
     return read
 
 
-@pytest.mark.parametrize("names", [*((name,) for name in TYPE_2), TYPE_2], ids=lambda names: f"{len(names)}{names[0]}")
+@pytest.mark.parametrize(
+    "names", [*((name,) for name in TYPE_2), TYPE_2], ids=lambda names: f"{len(names)}{names[0]}"
+)
 def test_a_series_without_an_attribute_has_a_segmentation(names: tuple[str, ...], tmp_path: Path) -> None:
     image = read_volume(a_series(tmp_path / "scan", voxels(), change=without(*names)), "image")
     read = written(image, tmp_path / "seg.dcm")
@@ -124,7 +132,8 @@ def test_a_picture_of_a_kind_that_may_be_a_film_has_a_segmentation(tmp_path: Pat
 
 
 def test_what_cannot_be_referred_to_is_said_before_labels_are_computed(tmp_path: Path) -> None:
-    image = read_volume(a_series(tmp_path / "scan", voxels(), change=without("SOPInstanceUID")), "image")
-    with pytest.raises(InputError, match=r"scan.*no usable SOPInstanceUID.*--format \.nii\.gz"):
+    same = with_value("SOPInstanceUID", "1.2.3")
+    image = read_volume(a_series(tmp_path / "scan", voxels(), change=same), "image")
+    with pytest.raises(InputError, match=r"has the SOPInstanceUID of .*--format \.nii\.gz"):
         check_labels_of(image, tmp_path / "scan", ".dcm")
     check_labels_of(image, tmp_path / "scan", ".nii.gz")

@@ -195,7 +195,7 @@ def test_what_is_no_label_map_of_a_dicom_image_is_refused(tmp_path: Path) -> Non
         (image, "segmentations of DICOM images only"),
         (stranger, "has id 9, which is no class"),
         (labelled(film), "cannot be written as DICOM SEG"),
-        (labelled(clip), "cannot be written as DICOM SEG"),
+        (labelled(clip), "does not say the size of its pixels"),
     ):
         with pytest.raises(InputError, match=message):
             write_volume(tmp_path / "seg.dcm", given)

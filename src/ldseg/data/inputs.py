@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ldseg.data.cases import Case
 from ldseg.data.channels import Grouping, group_inputs
-from ldseg.data.faults import file_error
+from ldseg.data.faults import file_error, listed
 from ldseg.data.formats import dicom, ending, format_of, is_volume, refuse_dangling
 from ldseg.data.layouts import Layout, find_layout, two_folders
 from ldseg.data.names import Files, check_name, find_path, name_key, volumes_in
@@ -43,8 +43,11 @@ def find_inputs(
     takes = _Takes(channels, axes, channel_files)
     found: Files = {}
     notes: dict[str, str] = {}
-    for group in (takes.group(pictures), Grouping(_alone(dicom.images_of(slices, axes)))):
+    of_slices = dicom.images_of(slices, axes)
+    for group in (takes.group(pictures), Grouping(_alone(of_slices.images))):
         _add(found, notes, group)
+    for remark in dicom.in_words(of_slices.passed):
+        on_remark(remark)
     for folder in (path for path in given if not _is_file(path)):
         _add(found, notes, _in_folder(folder, takes, on_remark))
     return [_case(name, found[name], axes, notes.get(name, "")) for name in sorted(found)]
@@ -78,18 +81,24 @@ def _is_file(path: Path) -> bool:
 def _in_folder(folder: Path, takes: _Takes, on_remark: OnRemark) -> Grouping:
     """The images of a data set or of a plain folder."""
     layout = find_layout(folder)
+    passed: tuple[dicom.PassedOver, ...] = ()
     if layout is not None:
         found, unread = _in_layout(layout, folder, takes)
     elif folder.is_dir():
         files = [path for path in volumes_in(folder) if format_of(path) is not dicom.DICOM]
         found, unread = takes.group(files), unread_in(folder)
-        _add(found.files, {}, Grouping(_alone(dicom.images_below(folder, takes.axes))))
+        below = dicom.images_below(folder, takes.axes)
+        _add(found.files, {}, Grouping(_alone(below.images)))
+        passed = below.passed
     else:
         raise file_error(folder, "is neither an image nor a folder of images", "check the path")
     if found.files:
-        for remark in describe_unread(_not_among(unread, found.files)):
+        for remark in (*describe_unread(_not_among(unread, found.files)), *dicom.in_words(passed)):
             on_remark(remark)
         return found
+    if passed:
+        kinds = listed(list(dict.fromkeys(one.why for one in passed)))
+        raise file_error(folder, f"holds DICOM but no image, only {kinds}", "give the folder of the images")
     inner = folder.is_dir() and any(is_volume(path) for path in folder.rglob("*"))
     remedy = "give one of its sub-folders" if inner else "give a folder with images"
     other = "".join(f" ({remark})" for remark in describe_unread(unread))

@@ -96,15 +96,15 @@ def stem(path: Path | str) -> str:
 
 
 def is_volume(path: Path) -> bool:
-    """Whether `path` is a visible file with a known ending, or a folder of DICOM files.
+    """Whether `path` is a visible file with a known ending or of DICOM, or a folder of DICOM files.
 
     A link to nowhere with such an ending counts too, so that reading it says what is missing.
     """
     if path.name.startswith("."):
         return False
-    if path.is_dir():
-        return dicom.is_dicom(path)
-    return path.name.lower().endswith(tuple(_ENDINGS)) and (path.is_file() or path.is_symlink())
+    if path.name.lower().endswith(tuple(_ENDINGS)) and (path.is_file() or path.is_symlink()):
+        return True
+    return dicom.is_dicom(path)
 
 
 def format_of(path: Path | str) -> Format:

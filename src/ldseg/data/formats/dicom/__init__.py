@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ldseg.data.faults import file_error
-from ldseg.data.formats.dicom.frames import read_header
+from ldseg.data.formats.dicom.files import ENDINGS, dicom_files, is_dicom_file
+from ldseg.data.formats.dicom.frames import Frame, Header, read_header
 from ldseg.data.formats.dicom.pixels import read_pixels
 from ldseg.data.formats.dicom.segmentation import (
     DicomImage,
@@ -22,22 +23,27 @@ from ldseg.data.formats.dicom.segmentation import (
     write_segmentation,
 )
 from ldseg.data.formats.dicom.segments import Segment, SegmentCodes, segments_of
-from ldseg.data.formats.dicom.series import (
-    ENDINGS,
-    dicom_files,
-    frames_at,
-    images_below,
-    images_of,
-    is_dicom_file,
-)
+from ldseg.data.formats.dicom.selection import PassedOver, in_words
+from ldseg.data.formats.dicom.series import frames_at, images_below, images_of
 from ldseg.data.formats.dicom.stack import stack_of
 from ldseg.data.formats.format import Format
 from ldseg.data.geometry import choose
 from ldseg.data.volumes import Axes, Kind, Volume
 from ldseg.errors import InputError
 
-__all__ = ["DICOM", "described", "images_below", "images_of", "is_dicom", "with_segments"]
+__all__ = [
+    "DICOM",
+    "PassedOver",
+    "described",
+    "images_below",
+    "images_of",
+    "in_words",
+    "is_dicom",
+    "with_segments",
+]
 
+_ELSEWHERE = {"ImagerPixelSpacing": "at the detector", "NominalScannedPixelSpacing": "on the scanned film"}
+"""Attributes of the size of a pixel in another plane than that of the patient."""
 _INDICES = {"yx": (0, 1), "zyx": (0, 1, 2), "tyx": (0, 1, 3)}
 
 
@@ -65,7 +71,7 @@ def with_segments(volume: Volume, segments: Sequence[Segment]) -> Volume:
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
-    header, frames = frames_at(path, axes)
+    header, frames, notes = frames_at(path, axes)
     if header.is_segmentation:
         if kind == "image":
             raise file_error(path, "is a segmentation and not an image", "name the image")
@@ -75,9 +81,27 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
         array = read_pixels(stack.frames)
     part = choose(stack.grid, _INDICES[stack.axes])
     array = array[:, 0] if stack.axes == "yx" else array
-    spacing = tuple(reversed(part.spacing))
-    native = DicomImage(stack.frames)
-    return Volume(np.ascontiguousarray(array), spacing, part.origin, part.direction, stack.axes, kind, native)
+    return Volume(
+        array=np.ascontiguousarray(array),
+        spacing=tuple(reversed(part.spacing)),
+        origin=part.origin,
+        direction=part.direction,
+        axes=stack.axes,
+        kind=kind,
+        native=DicomImage(stack.frames),
+        physical=part.physical,
+        notes=(*notes, *header.notes, *_size_notes(stack.frames[0])),
+    )
+
+
+def _size_notes(first: Frame) -> tuple[str, ...]:
+    """What is said where the size of a pixel is not that of what it shows, or not known."""
+    source = first.place.source
+    if source == "":
+        return ("nothing in the header says how large a pixel is (no PixelSpacing)",)
+    if source in _ELSEWHERE:
+        return (f"the size of a pixel is that {_ELSEWHERE[source]} ({source}), as there is no PixelSpacing",)
+    return ()
 
 
 def is_colour(path: Path) -> bool:
@@ -87,7 +111,7 @@ def is_colour(path: Path) -> bool:
         header = read_header(first)
     except (InputError, IndexError):
         return False  # reading it says what is wrong
-    return header is not None and header.pixels[3] not in ("MONOCHROME1", "MONOCHROME2")
+    return isinstance(header, Header) and header.pixels[3] not in ("MONOCHROME1", "MONOCHROME2")
 
 
 DICOM = Format(

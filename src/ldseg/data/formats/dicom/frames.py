@@ -7,15 +7,20 @@ in mm.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ldseg.data.faults import file_error
-from ldseg.data.formats.dicom.library import read_dataset, reading
+from ldseg.data.formats.dicom.library import library, read_dataset, reading
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of segmentations: binary or fractional, and label maps."""
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7."
+_NO_IMAGES = ("1.2.840.10008.5.1.4.1.1.481.2", "1.2.840.10008.5.1.4.1.1.4.2")
+"""SOP classes of what has rows and columns and is no image: doses, spectra."""
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 _CENTIMETRES = 3  # code of PhysicalUnitsXDirection in an ultrasound region
 _TISSUE = 1  # RegionSpatialFormat: two-dimensional
 
@@ -34,6 +39,8 @@ class Place:
     """Between slices, or a slice's thickness; only asked where there is one slice."""
     between: float | None = None
     """Between slices, where the file says it (SpacingBetweenSlices)."""
+    source: str = ""
+    """The attribute that `spacing` is from; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -81,21 +88,58 @@ class Header:
     multi: bool
     """Whether the object is of a kind that holds many frames, even if it holds one."""
     frames: tuple[Frame, ...]
+    image_type: tuple[str, ...] = ()
+    """ImageType: what the scanner says of its origin."""
+    generated: tuple[str, ...] = ()
+    """UIDs that it lacks, and that are made up for a segmentation of it."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is changed on reading or assumed on writing, a sentence each."""
+        notes: list[str] = []
+        if self.generated:
+            lacking = ", ".join(self.generated)
+            notes.append(
+                f"the header has no {lacking}: a DICOM segmentation of it gets what is generated instead"
+            )
+        if self.pixels[3] == "MONOCHROME1":
+            notes.append("MONOCHROME1 is inverted, so that bright is bright as in other images")
+        return tuple(notes)
 
     @property
     def is_segmentation(self) -> bool:
         """Whether it holds segments instead of intensities."""
         return self.sop_class in SEGMENTATIONS
 
+    @property
+    def is_localizer(self) -> bool:
+        """Whether the scanner calls it a localizer (scout, topogram)."""
+        return "LOCALIZER" in self.image_type
 
-def read_header(path: Path) -> Header | None:
-    """The header of a file; None for an object that is no image (reports, structure sets, DICOMDIR).
+    @property
+    def is_screenshot(self) -> bool:
+        """Whether it is a secondary capture, or a screen that was saved."""
+        return f"{self.sop_class}.".startswith(_SECONDARY_CAPTURE) or "SCREEN SAVE" in self.image_type
+
+
+@dataclass(frozen=True)
+class OtherObject:
+    """A file of DICOM that holds no image to be segmented."""
+
+    file: Path
+    what: str
+    """The name of its kind, e.g. "RT Structure Set"."""
+
+
+def read_header(path: Path) -> Header | OtherObject:
+    """The header of a file, or what it is instead of an image (a report, a structure set, a dose, DICOMDIR).
 
     Raises InputError when the file is damaged.
     """
     dataset = read_dataset(path)
-    if "Rows" not in dataset or "Columns" not in dataset:
-        return None
+    kind = str(dataset.SOPClassUID)
+    if "Rows" not in dataset or "Columns" not in dataset or kind in _NO_IMAGES:
+        return OtherObject(path, str(library("pydicom.uid").UID(kind).name).removesuffix(" Storage"))
     with reading(path):
         return _header(dataset, path)
 
@@ -119,16 +163,31 @@ def _header(dataset: Any, path: Path) -> Header:
         has_table="ModalityLUTSequence" in dataset,
         multi=enhanced or count > 1,
         frames=frames,
+        image_type=_texts(dataset.get("ImageType")),
+        generated=tuple(name for name in _UIDS if not dataset.get(name) and _is_asked(name, frames)),
     )
+
+
+def _is_asked(name: str, frames: Sequence[Frame]) -> bool:
+    """Whether an image of these frames should have the UID; pictures have no frame of reference."""
+    return name != "FrameOfReferenceUID" or any(frame.place.position for frame in frames)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """One or several texts, in capital letters."""
+    values = [] if value is None else [value] if isinstance(value, str) else value
+    return tuple(str(part).strip().upper() for part in values)
 
 
 def _plain_frames(dataset: Any, path: Path, count: int) -> tuple[Frame, ...]:
     """Frames of an object that has one place for all of them."""
+    spacing, source = _pixel_spacing(dataset)
     place = Place(
         _numbers(dataset, "ImageOrientationPatient", 6),
         _numbers(dataset, "ImagePositionPatient", 3),
-        _pixel_spacing(dataset),
+        spacing,
         *_between_slices(dataset),
+        source,
     )
     slope, intercept = _scale(dataset)
     if count == 1:
@@ -161,11 +220,13 @@ def _enhanced_frame(own: Any, shared: Any, path: Path, index: int) -> Frame:
         return ((own.get(name) or shared.get(name)) or [{}])[0]
 
     measures = group("PixelMeasuresSequence")
+    spacing = _numbers(measures, "PixelSpacing", 2)
     place = Place(
         _numbers(group("PlaneOrientationSequence"), "ImageOrientationPatient", 6),
         _numbers(group("PlanePositionSequence"), "ImagePositionPatient", 3),
-        _numbers(measures, "PixelSpacing", 2),
+        spacing,
         *_between_slices(measures),
+        "" if spacing is None else "PixelSpacing",
     )
     content, cardiac = group("FrameContentSequence"), group("CardiacSynchronizationSequence")
     milliseconds = _number(cardiac, "NominalCardiacTriggerDelayTime")
@@ -180,23 +241,33 @@ def _enhanced_frame(own: Any, shared: Any, path: Path, index: int) -> Frame:
     return Frame(path, index, place, moment, slope, intercept, segment)
 
 
-def _pixel_spacing(dataset: Any) -> tuple[float, ...] | None:
-    """Between rows and between columns, from whichever attribute has it."""
+def _pixel_spacing(dataset: Any) -> tuple[tuple[float, ...] | None, str]:
+    """Between rows and between columns, and the attribute that says it; None and "" where none does."""
     own = _numbers(dataset, "PixelSpacing", 2)
     if own is not None:
-        return own
+        return own, "PixelSpacing"
     regions = [
         region
         for region in dataset.get("SequenceOfUltrasoundRegions") or []
         if region.get("RegionSpatialFormat") == _TISSUE
-        and region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == _CENTIMETRES
     ]
-    found = {
-        (abs(float(region.PhysicalDeltaY)) * 10, abs(float(region.PhysicalDeltaX)) * 10) for region in regions
-    }
-    if len(found) == 1 and min(next(iter(found))) > 0:
-        return found.pop()
-    return _numbers(dataset, "ImagerPixelSpacing", 2) or _numbers(dataset, "NominalScannedPixelSpacing", 2)
+    found = {_region_spacing(region) for region in regions}
+    if len(found) == 1 and None not in found:
+        return found.pop(), "SequenceOfUltrasoundRegions"
+    for name in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        elsewhere = _numbers(dataset, name, 2)
+        if elsewhere is not None:
+            return elsewhere, name
+    return None, ""
+
+
+def _region_spacing(region: Any) -> tuple[float, float] | None:
+    """Of an ultrasound region in mm; None where its unit is no length or its size is 0."""
+    units = (region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection"))
+    across, down = (_number(region, name) for name in ("PhysicalDeltaX", "PhysicalDeltaY"))
+    if units != (_CENTIMETRES, _CENTIMETRES) or not across or not down:
+        return None
+    return abs(down) * 10, abs(across) * 10
 
 
 def _between_slices(dataset: Any) -> tuple[float | None, float | None]:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ldseg.data.faults import decoding, file_error
+from ldseg.data.formats.dicom.files import has_preamble, starts_with_elements
 from ldseg.data.formats.streams import inflated_size
 from ldseg.errors import InputError
 
 _META_LIMIT = 2**12
+_SAME = {"SOPClassUID": "MediaStorageSOPClassUID", "SOPInstanceUID": "MediaStorageSOPInstanceUID"}
+"""Attributes that the meta information repeats."""
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _USUAL, _RATIO = 2**26, 16
 """Bytes that a deflated data set may inflate to, or so many times its file; twice that is refused."""
@@ -37,21 +40,40 @@ def reading(path: Path) -> Generator[None, None, None]:
 
 
 def read_dataset(path: Path, pixels: bool = False) -> Any:
-    """The data set in a file, without its pixels unless they are wanted. Raises InputError."""
+    """The data set in a file, without its pixels unless they are wanted. Raises InputError.
+
+    A file without preamble, meta information or transfer syntax is read by what its first element looks like.
+    """
     pydicom = library("pydicom")
     with reading(path):
-        _refuse_bomb(path)
-        dataset = pydicom.dcmread(path, stop_before_pixels=not pixels)
+        with path.open("rb") as file:
+            head = file.read(_META_LIMIT)
+        _refuse_bomb(path, head)
+        bare = not has_preamble(head) and starts_with_elements(head)
+        dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=bare)
+        _complete_meta(dataset)
     if "SOPClassUID" not in dataset:
         raise file_error(path, "is DICOM without a SOP class", "export it again")
     return dataset
 
 
-def _refuse_bomb(path: Path) -> None:
+def _complete_meta(dataset: Any) -> None:
+    """Put what the meta information says into the data set, and a transfer syntax where none is said."""
+    meta = dataset.file_meta
+    for name, own in _SAME.items():
+        if not dataset.get(name) and meta.get(own):
+            setattr(dataset, name, meta.get(own))
+    if not meta.get("TransferSyntaxUID"):
+        implicit, little = dataset.original_encoding
+        uid = library("pydicom.uid")
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+
+
+def _refuse_bomb(path: Path, head: bytes) -> None:
     """pydicom inflates a deflated data set whole. Raises ValueError for one that would be far too large."""
-    with path.open("rb") as file:
-        head = file.read(_META_LIMIT)
-    if head[128:132] != b"DICM" or _DEFLATED not in head:
+    if _DEFLATED not in head:
         return
-    length = int.from_bytes(head[140:144], "little")  # of the meta information behind this number
-    inflated_size(path, 144 + length, max(_USUAL, _RATIO * path.stat().st_size), "deflate")
+    start = 132 if has_preamble(head) else 0
+    length = int.from_bytes(head[start + 8 : start + 12], "little")  # of the meta information behind it
+    inflated_size(path, start + 12 + length, max(_USUAL, _RATIO * path.stat().st_size), "deflate")

@@ -8,19 +8,24 @@ else, or the first of its files.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from ldseg.data.faults import FileError, file_error, listed
-from ldseg.data.formats.dicom.frames import Frame, Header, read_header
+from ldseg.data.formats.dicom.files import ENDINGS, dicom_files
+from ldseg.data.formats.dicom.frames import Frame, Header, OtherObject, read_header
+from ldseg.data.formats.dicom.selection import (
+    Groups,
+    PassedOver,
+    doubt,
+    grouped,
+    meant,
+    without_localizer,
+)
 from ldseg.data.formats.dicom.stack import height, normal
 from ldseg.data.volumes import Axes
-
-ENDINGS = (".dcm", ".dicom", ".ima")
-_MAGIC_AT, _MAGIC = 128, b"DICM"
-_SAME_PLACE_DIGITS = 2  # of mm
 
 
 @dataclass(frozen=True)
@@ -29,35 +34,8 @@ class Scan:
 
     headers: tuple[Header, ...]
     """Of images and segmentations, ascending by file name."""
+    others: tuple[OtherObject, ...]
     damaged: tuple[FileError, ...]
-
-
-def is_dicom_file(path: Path) -> bool:
-    """Whether a file is DICOM by its ending, or by its first bytes where it has none (IM0001, 1.2.840.7)."""
-    if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not path.is_file():
-        return False
-    suffix = path.suffix.lower()
-    if suffix in ENDINGS:
-        return True
-    return (suffix == "" or suffix[1:].isdigit()) and _has_magic(path)
-
-
-def _has_magic(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            file.seek(_MAGIC_AT)
-            return file.read(len(_MAGIC)) == _MAGIC
-    except OSError:
-        return False
-
-
-def dicom_files(folder: Path) -> list[Path]:
-    """Visible DICOM files directly in `folder`, ascending by name."""
-    try:
-        entries = sorted(folder.iterdir(), key=lambda path: path.name)
-    except OSError:
-        return []
-    return [path for path in entries if is_dicom_file(path)]
 
 
 def scan(folder: Path) -> Scan:
@@ -70,6 +48,7 @@ def scan(folder: Path) -> Scan:
 def _scan(files: tuple[Path, ...], changed: tuple[int, ...]) -> Scan:
     del changed  # part of the key
     headers: list[Header] = []
+    others: list[OtherObject] = []
     damaged: list[FileError] = []
     for path in files:
         try:
@@ -77,60 +56,73 @@ def _scan(files: tuple[Path, ...], changed: tuple[int, ...]) -> Scan:
         except FileError as problem:
             damaged.append(problem)
             continue
-        if header is not None:
+        if isinstance(header, Header):
             headers.append(header)
-    return Scan(tuple(headers), tuple(damaged))
+        else:
+            others.append(header)
+    return Scan(tuple(headers), tuple(others), tuple(damaged))
 
 
-def frames_at(path: Path, axes: Axes | None) -> tuple[Header, list[Frame]]:
-    """The frames of the image that `path` names, in no order, and a header for what they have in common.
+@dataclass(frozen=True)
+class Found:
+    """What an input holds of DICOM."""
+
+    images: dict[str, Path]
+    """Name to path."""
+    passed: tuple[PassedOver, ...] = ()
+
+
+def frames_at(path: Path, axes: Axes | None) -> tuple[Header, list[Frame], tuple[str, ...]]:
+    """The frames of the image that `path` names, in no order, one header of its files, and notes.
 
     Raises InputError when there is none, when a folder holds several, or when files of one image differ.
     """
     if path.is_dir():
-        found = scan(path)
-        groups = list(grouped(found.headers, axes).values())
-        if found.damaged:
-            raise found.damaged[0]
-        if len(groups) != 1:
-            if not groups:
-                raise file_error(path, "holds no DICOM image", "check the path")
-            firsts = listed([group[0].file.name for group in groups], 3)
-            finding = f"holds {len(groups)} DICOM images"
-            raise file_error(path, finding, f"name a file of the one that is meant ({firsts})")
-        return _joined(groups[0])
+        return _joined(_only_group(path, axes), path, axes)
     header = read_header(path)
-    if header is None:
-        raise file_error(path, "is a DICOM object without an image", "name a file with an image")
-    if header.multi or header.is_segmentation or axes in (None, "yx"):
-        return header, list(header.frames)
+    if isinstance(header, OtherObject):
+        raise file_error(
+            path, f"is no image but DICOM of the kind {header.what}", "name a file with an image"
+        )
+    if header.is_segmentation or axes is None:
+        return header, list(header.frames), ()
+    if header.multi or axes == "yx":
+        return _joined([header], path, axes)
     found = scan(path.parent)
     if found.damaged:
         raise found.damaged[0]  # it may be a slice of this series
-    return _joined(next(group for group in grouped(found.headers, axes).values() if header in group))
+    group = next(group for group in grouped(found.headers, axes).values() if header in group)
+    if header in without_localizer(group)[1]:
+        raise file_error(path, "is a localizer within its series", "name a slice of the volume that is meant")
+    return _joined(group, path, axes)
 
 
-def grouped(headers: Iterable[Header], axes: Axes | None) -> dict[tuple[object, ...], list[Header]]:
-    """Headers by the image that they make together; segmentations are none."""
-    groups: dict[tuple[object, ...], list[Header]] = {}
-    for header in headers:
-        if not header.is_segmentation:
-            groups.setdefault(_key(header, axes), []).append(header)
-    return groups
+def _only_group(folder: Path, axes: Axes | None) -> list[Header]:
+    """The files of the one image in a folder. Raises InputError where it holds none or several."""
+    found = scan(folder)
+    if found.damaged:
+        raise found.damaged[0]
+    groups = grouped(found.headers, axes)
+    kept, _ = meant(groups, axes)
+    if not kept:
+        others = sorted({other.what for other in found.others})
+        finding = f"holds no DICOM image, only {listed(others)}" if others else "holds no DICOM image"
+        raise file_error(folder, finding, "check the path")
+    if len(kept) > 1:
+        firsts = listed([groups[key][0].file.name for key in kept], 3)
+        finding = f"holds {len(kept)} DICOM images"
+        raise file_error(folder, finding, f"name a file of the one that is meant ({firsts})")
+    return groups[kept[0]]
 
 
-def _key(header: Header, axes: Axes | None) -> tuple[object, ...]:
-    if header.multi or axes == "yx":
-        return ("file", header.file)
-    if axes == "tyx":
-        place = header.frames[0].place
-        numbers = (*(place.position or ()), *(place.orientation or ()))
-        return ("film", header.series, *(round(value, _SAME_PLACE_DIGITS) for value in numbers))
-    return ("series", header.series)
-
-
-def _joined(group: Sequence[Header]) -> tuple[Header, list[Frame]]:
-    """All frames of the files, which must hold the same kind of pixels."""
+def _joined(
+    group: Sequence[Header], path: Path, axes: Axes | None
+) -> tuple[Header, list[Frame], tuple[str, ...]]:
+    """All frames of the image's files, which must hold the same kind of pixels. Refuses localizers."""
+    found = doubt(group, axes)
+    if found is not None and found.refused:
+        raise file_error(path, f"is a {found.why}", "name the series that is meant")
+    group, left_out = without_localizer(group)
     first = group[0]
     for header in group[1:]:
         if header.pixels != first.pixels:
@@ -138,7 +130,11 @@ def _joined(group: Sequence[Header]) -> tuple[Header, list[Frame]]:
                 f"holds {_described(header)} where {first.file.name} of the series has {_described(first)}"
             )
             raise file_error(header.file, finding, "remove it, or split the series")
-    return first, [frame for header in group for frame in header.frames]
+    notes: list[str] = []
+    if left_out:
+        names = listed([header.file.name for header in left_out], 3)
+        notes.append(f"slices of a localizer in the same series are left out ({names})")
+    return first, [frame for header in group for frame in header.frames], tuple(notes)
 
 
 def _described(header: Header) -> str:
@@ -147,39 +143,75 @@ def _described(header: Header) -> str:
     return f"{rows} x {columns} x {samples} {photometric} {'signed ' if signed else ''}{bits}-bit pixels"
 
 
-def images_below(root: Path, axes: Axes | None) -> dict[str, Path]:
-    """Name to path of every DICOM image in `root` and its sub-folders."""
+def images_below(root: Path, axes: Axes | None) -> Found:
+    """Every DICOM image in `root` and its sub-folders, and what was passed over."""
+    scans = {folder: scan(folder) for folder in _folders(root)}
+    groups = {
+        (folder, key): group
+        for folder, own in scans.items()
+        for key, group in grouped(own.headers, axes).items()
+    }
+    kept, doubtful = meant(groups, axes)
     found: dict[str, Path] = {}
-    for folder, inner, _ in os.walk(root):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        for name, path in images_in(Path(folder), axes, root).items():
+    passed: list[PassedOver] = []
+    for folder, own in scans.items():
+        images = {key: groups[place, key] for place, key in kept if place == folder}
+        others = {key: why for (place, key), why in doubtful.items() if place == folder}
+        alone = all(key[0] == "file" for place, key in groups if place == folder)
+        named = [*(_damaged(folder, own, root) if alone else []), *_named(folder, images, root)]
+        for name, path in named:
             found[name if name not in found else f"{name}_{len(found)}"] = path
+        for key, why in others.items():
+            group = groups[folder, key]
+            passed.append(PassedOver(group[0].file if images else folder, len(group), why))
+        passed += _other_objects(own)
+    return Found(found, tuple(passed))
+
+
+def _folders(root: Path) -> list[Path]:
+    """`root` and the visible folders below it, each once, those behind links too."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for folder, inner, _ in os.walk(root, followlinks=True):
+        place = os.path.realpath(folder)
+        inner[:] = [] if place in seen else sorted(name for name in inner if not name.startswith("."))
+        if place not in seen:
+            found.append(Path(folder))
+        seen.add(place)
     return found
 
 
-def images_in(folder: Path, axes: Axes | None, root: Path | None = None) -> dict[str, Path]:
-    """Name to path of the images whose files are directly in `folder`.
+def _other_objects(found: Scan) -> list[PassedOver]:
+    """The files of a folder that hold no image."""
+    segmentations = [header.file for header in found.headers if header.is_segmentation]
+    return [PassedOver(other.file, 1, other.what) for other in found.others] + [
+        PassedOver(file, 1, "Segmentation") for file in segmentations
+    ]
+
+
+def _damaged(folder: Path, found: Scan, root: Path) -> list[tuple[str, Path]]:
+    """Damaged files as images of their own; reading them says what is wrong."""
+    parts = folder.relative_to(root).parts
+    return [(_name((*parts, _stem(Path(bad.file)))), Path(bad.file)) for bad in found.damaged]
+
+
+def _named(folder: Path, groups: Groups, root: Path | None = None) -> list[tuple[str, Path]]:
+    """Name and path of each image whose files are directly in `folder`.
 
     A name is made of the folders below `root` and, where the folder holds several images, of the series and
-    slice or of the file. A damaged file is an image of its own where no other is readable; reading it, or
-    another of its folder, says what is wrong.
+    slice or of the file.
     """
-    found = scan(folder)
-    groups = grouped(found.headers, axes)
     parts = folder.relative_to(root).parts if root is not None else ()
-    damaged = {_name((*parts, _stem(Path(problem.file)))): Path(problem.file) for problem in found.damaged}
-    if not groups:
-        return damaged
     if len(groups) == 1 and next(iter(groups))[0] != "file":
-        return {_name(parts or (folder.resolve().name,)): folder}
-    named: dict[str, Path] = {}
+        return [(_name(parts or (folder.resolve().name,)), folder)]
+    named: list[tuple[str, Path]] = []
     for (key, group), own in zip(groups.items(), _own_names(groups), strict=True):
         before = parts if key[0] == "file" else parts or (folder.resolve().name,)
-        named[_name((*before, own))] = group[0].file
-    return damaged | named if any(key[0] == "file" for key in groups) else named
+        named.append((_name((*before, own)), group[0].file))
+    return named
 
 
-def _own_names(groups: dict[tuple[object, ...], list[Header]]) -> list[str]:
+def _own_names(groups: Groups) -> list[str]:
     """What tells each image from the others of its folder."""
     series = {key: group[0].series for key, group in groups.items() if key[0] != "file"}
     numbers = {group[0].series: group[0].series_number for group in groups.values()}
@@ -211,19 +243,35 @@ def _name(parts: Sequence[str]) -> str:
     return "_".join(parts)
 
 
-def images_of(files: Sequence[Path], axes: Axes | None) -> dict[str, Path]:
-    """Name to path of the images that these files belong to, as if their folders had been given."""
+def images_of(files: Sequence[Path], axes: Axes | None) -> Found:
+    """The images that these files belong to, named as if their folders had been given."""
+    folders = dict.fromkeys(path.parent for path in files)
+    every = {folder: grouped(scan(folder).headers, axes) for folder in folders}
+    given = set(files)
+    groups = {
+        (folder, key): group
+        for folder, own in every.items()
+        for key, group in own.items()
+        if given & _files(group)
+    }
+    kept, doubtful = meant(groups, axes)
     found: dict[str, Path] = {}
-    for folder in dict.fromkeys(path.parent for path in files):
-        given = {path for path in files if path.parent == folder}
-        wanted = [group for group in grouped(scan(folder).headers, axes).values() if given & _files(group)]
-        known = {group[0].file for group in wanted}
-        for name, path in images_in(folder, axes).items():
-            if path in known or (path == folder and wanted):
-                found[name] = path
-        lost = given - {path for group in wanted for path in _files(group)}
-        found |= {_stem(path): path for path in lost}  # reading them says what is wrong
-    return found
+    for folder, own in every.items():
+        wanted = [key for place, key in kept if place == folder]
+        beside = meant(own, axes)[0]  # which names tell from those that are wanted
+        named = {key: own[key] for key in own if key in wanted or key in beside}
+        for key, (name, path) in zip(named, _named(folder, named), strict=True):
+            if key in wanted:
+                found[name if name not in found else f"{name}_{len(found)}"] = path
+    passed = [PassedOver(key[0], len(groups[key]), why) for key, why in doubtful.items()]
+    lost = given - {path for group in groups.values() for path in _files(group)}
+    for folder in folders:
+        for other in _other_objects(scan(folder)):
+            if found and other.path in lost:
+                passed.append(other)
+                lost.remove(other.path)
+    found |= {_stem(path): path for path in sorted(lost)}  # reading them says what is wrong
+    return Found(found, tuple(passed))
 
 
 def _files(group: Sequence[Header]) -> set[Path]:

@@ -49,13 +49,15 @@ def source_images(frames: Sequence[Frame], steps: Steps, size: tuple[int, int]) 
     named = [str(source.SOPInstanceUID) for source in sources]
     for number, name in enumerate(named):
         if name in named[:number]:
-            finding = f"has the SOPInstanceUID of {files[named.index(name)].name}, so no segmentation can refer to it"
+            other = files[named.index(name)].name
+            finding = f"has the SOPInstanceUID of {other}, so no segmentation can refer to it"
             raise file_error(files[number], finding, ELSEWHERE)
     placed = steps.pixels is not None and all(
         frame.place.position and frame.place.orientation for frame in frames
     )
     if len(frames) > 1 and not placed:
-        finding = "has frames whose place or pixel size is not known, which a DICOM segmentation needs"
+        lacking = "place of its frames" if steps.pixels else "size of its pixels (PixelSpacing)"
+        finding = f"does not say the {lacking}, which a DICOM segmentation needs"
         raise file_error(frames[0].file, finding, ELSEWHERE)
     for source, file in zip(sources, files, strict=True):
         source.Rows, source.Columns = size
@@ -132,7 +134,7 @@ def _put_text_encoding(source: Any) -> None:
 
 
 def _put_uids(source: Any, dataset: Any, first: Frame) -> None:
-    """The UIDs that a segmentation refers to; those of study, series and frame of reference may be made up."""
+    """The UIDs that a segmentation refers to; all but those of the object itself may be made up."""
     uid = library("pydicom.uid")
     own = {name: str(dataset.get(name) or "") for name in ("SOPClassUID", "SOPInstanceUID")}
     for name, value in own.items():
@@ -143,7 +145,9 @@ def _put_uids(source: Any, dataset: Any, first: Frame) -> None:
     series = str(dataset.get("SeriesInstanceUID") or first.file.parent.resolve())
     for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
         value = str(dataset.get(name) or "")
-        setattr(source, name, value if uid.UID(value).is_valid else uid.generate_uid(entropy_srcs=[name, series]))
+        setattr(
+            source, name, value if uid.UID(value).is_valid else uid.generate_uid(entropy_srcs=[name, series])
+        )
 
 
 def _put_measures(target: Any, steps: Steps) -> None:

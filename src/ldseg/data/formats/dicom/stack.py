@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.data.faults import file_error
-from ldseg.data.formats.dicom.frames import Frame
+from ldseg.data.formats.dicom.frames import Frame, Place
 from ldseg.data.geometry import Grid
 from ldseg.data.volumes import Axes
 
@@ -50,10 +50,14 @@ def stack_of(frames: Sequence[Frame], axes: Axes | None, name: Path) -> Stack:
     if axes == "tyx":
         return _film(frames, name)
     if len(frames) > 1:
-        raise file_error(
-            name, f"has {len(frames)} frames but 2D was asked for", "choose --data.axes zyx or tyx"
-        )
+        finding = f"has {len(frames)} frames where one picture is wanted"
+        raise file_error(name, finding, "export its frames one by one, or take a model of volumes or films")
     return Stack(tuple(frames), stack_grid(frames[0], 1.0, 1.0), "yx")
+
+
+def same_direction(first: Place, second: Place) -> bool:
+    """Return whether two frames lie in parallel planes, turned alike; both may be without a direction."""
+    return not _differ(first.orientation, second.orientation, relative=False)
 
 
 def normal(frame: Frame) -> NDArray[np.float64]:
@@ -220,17 +224,21 @@ def distinct_heights(frames: Sequence[Frame]) -> list[float]:
 
 
 def stack_grid(first: Frame, slice_step: float, time_step: float) -> Grid:
-    """The grid whose first voxel is the first pixel of `first`; plain axes where it has no place."""
+    """The grid whose first voxel is the first pixel of `first`; plain axes where it has no place.
+
+    Where nothing says how large a pixel is, the steps of all axes of space are 1.
+    """
+    known = first.place.spacing is not None
     between_rows, between_columns = first.place.spacing or (1.0, 1.0)
     direction = np.eye(4)
     if first.place.orientation is not None:
         row, column = np.asarray(first.place.orientation).reshape(2, 3)
         direction[:3, :3] = np.stack([row, column, normal(first)], axis=1)
-    spacing = (between_columns, between_rows, slice_step, time_step)
+    spacing = (between_columns, between_rows, slice_step if known else 1.0, time_step)
     if min(spacing) <= 0:
         raise file_error(first.file, f"has voxels of {spacing[:3]} mm", "export it again")
     origin = (*(first.place.position or (0.0, 0.0, 0.0)), 0.0)
-    return Grid(spacing, origin, tuple(float(value) for value in direction.ravel()))
+    return Grid(spacing, origin, tuple(float(value) for value in direction.ravel()), known)
 
 
 def _needed(frame: Frame, attribute: str) -> tuple[float, ...]:
@@ -238,5 +246,5 @@ def _needed(frame: Frame, attribute: str) -> tuple[float, ...]:
     value = frame.place.position if "Position" in attribute else frame.place.orientation
     if value is None:
         finding = f"has no {attribute}, so it is no slice of a volume"
-        raise file_error(_called(frame), finding, "predict it with a 2D model, or export the volume again")
+        raise file_error(_called(frame), finding, "take a 2D model, or export the volume again")
     return value

@@ -1,0 +1,79 @@
+"""Which files are DICOM: by their ending, else by their first bytes, whatever their name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+ENDINGS = (".dcm", ".dicom", ".ima")
+_MAGIC_AT, _MAGIC = 128, b"DICM"
+_TIFF = (".tif", ".tiff", ".btf", ".svs")
+"""Slides may be TIFF and DICOM at once; they are read as what they are called."""
+_GROUPS = (0x0002, 0x0008)
+"""A data set begins with file meta information, or with what identifies it."""
+_NEXT = (*_GROUPS, 0x0010, 0x0018, 0x0020)
+_LONG = (b"OB", b"OD", b"OF", b"OL", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT")
+"""Value representations with a length of four bytes."""
+_LONGEST = 2**10
+"""Bytes of the first element at most; it is a group's length, a character set or a UID."""
+_HEAD = 12 + _LONGEST
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Return whether a visible file is DICOM: by its ending, or by its content."""
+    if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not path.is_file():
+        return False
+    suffix = path.suffix.lower()
+    return suffix in ENDINGS or (suffix not in _TIFF and has_dicom_content(path))
+
+
+def has_dicom_content(path: Path) -> bool:
+    """Return whether the first bytes of a file are those of DICOM, with or without preamble."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return has_preamble(head) or starts_with_elements(head)
+
+
+def has_preamble(head: bytes) -> bool:
+    """Return whether the first bytes of a file are a preamble and the magic word."""
+    return head[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC
+
+
+def starts_with_elements(head: bytes) -> bool:
+    """Return whether the first bytes are a data set without preamble: two elements in ascending order."""
+    return any(_two_elements(head, order) for order in ("little", "big"))
+
+
+def _two_elements(head: bytes, order: Literal["little", "big"]) -> bool:
+    tag = _tag(head, 0, order)
+    if tag[0] not in _GROUPS or len(head) < 16:
+        return False
+    kind = head[4:6]
+    if kind.isalpha() and kind.isupper():
+        at, size = (12, head[8:12]) if kind in _LONG else (8, head[6:8])
+    elif order == "little":
+        at, size = 8, head[4:8]
+    else:
+        return False  # without value representations numbers are little endian
+    following = at + int.from_bytes(size, order)
+    if following > _LONGEST or len(head) < following + 4:
+        return False
+    after = _tag(head, following, order)
+    return after > tag and after[0] in _NEXT
+
+
+def _tag(head: bytes, at: int, order: Literal["little", "big"]) -> tuple[int, int]:
+    """Group and element at a byte."""
+    return int.from_bytes(head[at : at + 2], order), int.from_bytes(head[at + 2 : at + 4], order)
+
+
+def dicom_files(folder: Path) -> list[Path]:
+    """Return the visible DICOM files directly in `folder`, ascending by name."""
+    try:
+        entries = sorted(folder.iterdir(), key=lambda path: path.name)
+    except OSError:
+        return []
+    return [path for path in entries if is_dicom_file(path)]

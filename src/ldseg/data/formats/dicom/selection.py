@@ -1,0 +1,154 @@
+"""Which of the images among the files of an input are meant, and which only lie beside them.
+
+A study holds localizers, screenshots, reports, structure sets and doses beside its volumes. They are passed
+over where there is something else to segment, and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ldseg.data.faults import FileError, listed
+from ldseg.data.formats.dicom.frames import Frame, Header
+from ldseg.data.formats.dicom.stack import same_direction, stack_of
+from ldseg.data.volumes import Axes
+
+Key = TypeVar("Key")
+Groups = dict[tuple[object, ...], list[Header]]
+_PERHAPS, _UNPLACED, _LOCALIZER = 1, 2, 3
+"""Weights of a doubt."""
+_SAME_PLACE_DIGITS = 2  # of mm
+_FEWEST = 3
+"""Slices that a volume has at least for slices of another plane in its series to be its localizer."""
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """Files that hold nothing to be segmented."""
+
+    path: Path
+    """Their folder, or the file where it is one."""
+    files: int
+    why: str
+    """What they are, e.g. "RT Structure Set"."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why an image may not be meant."""
+
+    why: str
+    weight: int
+    """From 1; of several images those of the least are taken."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is refused even where it is asked for."""
+        return self.weight == _LOCALIZER
+
+
+_NONE = Doubt("", 0)
+
+
+def grouped(headers: Iterable[Header], axes: Axes | None) -> Groups:
+    """Return the headers by the image that they make together; segmentations are none."""
+    groups: Groups = {}
+    for header in headers:
+        if not header.is_segmentation:
+            groups.setdefault(_key(header, axes), []).append(header)
+    return groups
+
+
+def _key(header: Header, axes: Axes | None) -> tuple[object, ...]:
+    if header.multi or axes == "yx":
+        return ("file", header.file)
+    if axes == "tyx":
+        place = header.frames[0].place
+        numbers = (*(place.position or ()), *(place.orientation or ()))
+        return ("film", header.series, *(round(value, _SAME_PLACE_DIGITS) for value in numbers))
+    return ("series", header.series)
+
+
+def doubt(group: Sequence[Header], axes: Axes | None) -> Doubt | None:
+    """Return why the image that `group` makes may not be meant; None where nothing speaks against it."""
+    group, _ = without_localizer(group)
+    many = axes in ("zyx", "tyx")
+    if all(header.is_localizer for header in group):
+        return Doubt("localizer (ImageType LOCALIZER)", _LOCALIZER if many else _PERHAPS)
+    planes = _planes(group)
+    if axes == "zyx" and len(planes) > 1 and max(map(len, planes)) < _FEWEST:
+        return Doubt("localizer (slices in several planes)", _LOCALIZER)
+    frames = [frame for header in group for frame in header.frames]
+    placed = any(frame.place.position and frame.place.orientation for frame in frames)
+    if axes == "zyx" and not placed:
+        return Doubt("no place in space (a screenshot or secondary capture?)", _UNPLACED)
+    if any(header.is_screenshot for header in group) and not (many and len(frames) > 1):
+        return Doubt("secondary capture", _PERHAPS)
+    return (
+        Doubt(f"single {'slice' if axes == 'zyx' else 'frame'}", _PERHAPS)
+        if many and len(frames) == 1
+        else None
+    )
+
+
+def meant(groups: Mapping[Key, Sequence[Header]], axes: Axes | None) -> tuple[list[Key], dict[Key, str]]:
+    """Return the images among `groups` that are meant, and of each other one why it is not.
+
+    Images of which something doubtful is known are meant where there are no better ones.
+    """
+    doubts = {key: doubt(group, axes) or _NONE for key, group in groups.items()}
+    least = min((found.weight for found in doubts.values()), default=0)
+    kept = [key for key, found in doubts.items() if found.weight == least]
+    return kept, {key: found.why for key, found in doubts.items() if found.weight > least}
+
+
+def without_localizer(group: Sequence[Header]) -> tuple[list[Header], list[Header]]:
+    """Return the slices of a series that make its volume, and those of a localizer in the same series.
+
+    Slices of another plane are a localizer's where they are fewer and the others are a whole volume.
+    """
+    known = [header for header in group if not header.is_localizer] or list(group)
+    largest = max(_planes(known), key=len)
+    if len(largest) >= _FEWEST and len(known) > len(largest) > len(known) / 2 and _is_whole(largest):
+        known = largest
+    kept = {header.file for header in known}
+    return known, [header for header in group if header.file not in kept]
+
+
+def _planes(group: Sequence[Header]) -> list[list[Header]]:
+    """The files by direction of their first frame."""
+    planes: list[list[Header]] = []
+    for header in group:
+        place = header.frames[0].place
+        for plane in planes:
+            if same_direction(plane[0].frames[0].place, place):
+                plane.append(header)
+                break
+        else:
+            planes.append([header])
+    return planes
+
+
+def _is_whole(group: Sequence[Header]) -> bool:
+    frames: list[Frame] = [frame for header in group for frame in header.frames]
+    try:
+        stack_of(frames, "zyx", group[0].file)
+    except FileError:
+        return False
+    return True
+
+
+def in_words(passed: Iterable[PassedOver]) -> list[str]:
+    """Return a line per kind of what was passed over: how many files, what and where."""
+    kinds: dict[str, list[PassedOver]] = {}
+    for one in passed:
+        kinds.setdefault(one.why, []).append(one)
+    lines: list[str] = []
+    for why, found in kinds.items():
+        count = sum(one.files for one in found)
+        places = listed(list(dict.fromkeys(str(one.path) for one in found)), 3)
+        lines.append(f"passed over: {count} DICOM {'file' if count == 1 else 'files'}, {why} ({places})")
+    return lines
