@@ -131,3 +131,54 @@ def test_a_bad_series_does_not_stop_the_others(make_model: MakeModel, tmp_path: 
     assert "1 slice is missing" in capsys.readouterr().out
     assert (tmp_path / "out" / "good.dcm").is_file()
     assert not (tmp_path / "out" / "bad.dcm").exists()
+
+
+def test_a_bad_series_ends_the_run_with_a_way_to_go_on(
+    make_model: MakeModel, tmp_path: Path, capsys: Output
+) -> None:
+    a_scan(tmp_path / "in" / "good")
+    bad = a_scan(tmp_path / "in" / "bad")
+    (bad / "IM008.dcm").unlink()
+    words = ("predict", tmp_path / "in", "-m", make_model("zyx"), "-o", tmp_path / "out")
+    assert run(*words) == 2
+    assert "1 slice is missing" in (said := capsys.readouterr().err)
+    assert "add --keep-going to segment the other images" in said
+    assert run("predict", bad, *words[2:]) == 2
+    assert "--keep-going" not in capsys.readouterr().err
+
+
+def test_what_has_no_segmentation_is_said_before_computing(
+    make_model: MakeModel, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ldseg.inference.predictor import Predictor
+
+    scan = a_scan(tmp_path / "scan")
+    for path in scan.iterdir():
+        dataset = pydicom.dcmread(path)
+        del dataset.PixelSpacing
+        dataset.save_as(path)
+    words = ("predict", scan, "-m", make_model("zyx"), "-o", tmp_path / "out")
+    with monkeypatch.context() as patched:
+        patched.setattr(Predictor, "maps", lambda *_: pytest.fail("it was computed"))
+        assert run(*words) == 2
+    assert "does not say the size of its pixels" in (said := capsys.readouterr().err)
+    assert "--format .nii.gz" in said
+    assert run(*words, "--format", ".nii.gz") == 0
+
+
+def test_a_study_is_segmented_beside_its_localizer(
+    make_model: MakeModel, tmp_path: Path, capsys: Output
+) -> None:
+    study = a_scan(tmp_path / "study" / "volume").parent
+    planes = ([1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1])
+
+    def turn(dataset: Any, number: int) -> None:
+        dataset.ImageOrientationPatient = planes[number]
+
+    a_series(study / "scout", np.zeros((3, 16, 16), np.int16), series="scout", change=turn)
+    for form in ("dcm", "nii.gz"):
+        out = tmp_path / f"as_{form[:3]}"
+        words = ("predict", study, "-m", make_model("zyx"), "-o", out, "--format", form)
+        assert run(*words) == 0
+        assert "passed over 3 files: localizer" in capsys.readouterr().err
+        assert [path.name for path in out.glob(f"*.{form}")] == [f"volume.{form}"]

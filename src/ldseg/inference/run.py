@@ -124,8 +124,8 @@ def predict_cases(
     "error"} for each case of this process. The summary is of all.
 
     Raises:
-        InputError: illegal options, a folder that cannot be used, or (unless `keep_going`) a bad case;
-            the cases before it stay written.
+        InputError: illegal options, a folder that cannot be used, or (a `CaseError`, unless
+            `keep_going`) a bad case; the cases before it stay written.
     """
     predictor = predictor if options.harmonise else predictor.as_they_are()
     sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.mirror)

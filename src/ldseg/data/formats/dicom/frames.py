@@ -137,11 +137,15 @@ def read_header(path: Path) -> Header | OtherObject:
     Raises InputError when the file is damaged.
     """
     dataset = read_dataset(path)
-    kind = str(dataset.SOPClassUID)
-    if "Rows" not in dataset or "Columns" not in dataset or kind in _NO_IMAGES:
-        return OtherObject(path, str(library("pydicom.uid").UID(kind).name).removesuffix(" Storage"))
     with reading(path):
-        return _header(dataset, path)
+        kind: Any = library("pydicom.uid").UID(str(dataset.SOPClassUID))
+        no_image = str(kind) in _NO_IMAGES
+        if "Rows" in dataset and "Columns" in dataset and not no_image:
+            return _header(dataset, path)
+        if not kind.is_valid or ("Image" in kind.name and not no_image):
+            raise ValueError("no Rows and Columns")
+        name = "private object" if kind.name == kind else kind.name
+        return OtherObject(path, name.removesuffix(" Storage"))
 
 
 def _header(dataset: Any, path: Path) -> Header:
