@@ -102,9 +102,8 @@ def is_volume(path: Path) -> bool:
     """
     if path.name.startswith("."):
         return False
-    if path.name.lower().endswith(tuple(_ENDINGS)) and (path.is_file() or path.is_symlink()):
-        return True
-    return dicom.is_dicom(path)
+    known = path.name.lower().endswith(tuple(_ENDINGS)) and not path.is_dir()
+    return (known and (path.is_file() or path.is_symlink())) or dicom.is_dicom(path)
 
 
 def format_of(path: Path | str) -> Format:
