@@ -83,5 +83,5 @@ def test_odd_but_legal_things_are_hinted_at(tmp_path: Path) -> None:
     assert "no mask has rare" in hints
     assert "1 cases have background only, e.g. 1" in hints
     assert "1 images have one value only, e.g. 2" in hints
-    assert "no spacing" in hints
+    assert "no physical spacing" in hints
     assert "only 3 subject" in hints

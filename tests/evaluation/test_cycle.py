@@ -40,7 +40,7 @@ def cavity(prediction: Volume, reference: Volume) -> Cycle:
 
 
 def test_areas_are_in_square_mm() -> None:
-    assert cavity(film(), film()).area_mm2 == (8, 6, 4, 6)
+    assert cavity(film(), film()).areas == (8, 6, 4, 6)
 
 
 def test_the_ejection_fraction_is_what_the_largest_area_loses() -> None:
@@ -48,13 +48,13 @@ def test_the_ejection_fraction_is_what_the_largest_area_loses() -> None:
 
 
 def test_frames_without_labels_have_no_reference_area() -> None:
-    assert cavity(film(), labelled_at((0, 2), film())).reference_area_mm2 == (8, None, 4, None)
+    assert cavity(film(), labelled_at((0, 2), film())).reference_areas == (8, None, 4, None)
 
 
 def test_a_frame_labelled_in_part_has_no_reference_area() -> None:
     reference = film()
     reference.array[0, 1, 3, 9] = IGNORED
-    assert cavity(film(), reference).reference_area_mm2 == (8, None, 4, 6)
+    assert cavity(film(), reference).reference_areas == (8, None, 4, 6)
 
 
 def test_fractions_are_compared_on_the_labelled_frames() -> None:
@@ -81,8 +81,8 @@ def test_without_structure_there_is_no_fraction() -> None:
 def test_slices_add_up_to_their_subject() -> None:
     first, second = film((8, 4)), film((2, 2))
     whole = sum_slices([cavity(first, first), cavity(second, labelled_at((0,), second))])
-    assert whole.area_mm2 == (10, 6)
-    assert whole.reference_area_mm2 == (10, None)
+    assert whole.areas == (10, 6)
+    assert whole.reference_areas == (10, None)
     assert whole.ejection_fraction == pytest.approx(0.4)
 
 

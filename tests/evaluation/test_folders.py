@@ -126,7 +126,7 @@ def test_pictures_without_spacing_are_measured_in_pixels(tmp_path: Path) -> None
         flat = Volume(array[None], (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0), "yx", "labels")
         write_volume(tmp_path / name / "a.png", flat)
     scores = evaluate_folders(tmp_path / "out", tmp_path / "labels")
-    assert scores.cases["a"]["class_1"].metrics["hd95_mm"] == 3
+    assert scores.cases["a"]["class_1"].metrics["hd95_px"] == 3
 
 
 def test_a_missing_prediction_is_named_and_partial_passes_over_it(folders: tuple[Path, Path]) -> None:

@@ -67,7 +67,7 @@ def _print(dataset: DataSet, report: Report) -> None:
             row.name,
             row.subject,
             " x ".join(map(str, row.shape)),
-            " x ".join(f"{step:.4g}" for step in row.spacing),
+            " x ".join(f"{step:.4g}" for step in row.spacing) if row.physical else "none",
             row.dtype,
             row.raters,
             ", ".join(f"{number}: {count}" for number, count in row.ids.items()),

@@ -30,7 +30,14 @@ def add_arguments(parser: Any) -> None:
         metavar="SCORES",
         help="scores.json; a .csv goes beside it",
     )
-    parser.add_argument("--tolerance-mm", type=float, default=1.0, help="of the surface Dice (NSD), in mm")
+    parser.add_argument(
+        "--tolerance-mm", type=float | None, help="of the surface Dice (NSD), in mm; 1 by default"
+    )
+    parser.add_argument(
+        "--tolerance-px",
+        type=float | None,
+        help="the same in voxels or pixels, for masks without a physical spacing; 1 by default",
+    )
     parser.add_argument("--partial", action="store_true", help="score only the cases that have a prediction")
     parser.add_argument(
         "--keep-going", action="store_true", help="score the other cases when one is at fault"
@@ -49,6 +56,7 @@ def run(arguments: Any) -> int:
     check_scores_file(arguments.output)
     options = EvaluationOptions(
         arguments.tolerance_mm,
+        arguments.tolerance_px,
         arguments.partial,
         arguments.keep_going,
         arguments.seed,

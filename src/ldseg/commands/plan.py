@@ -50,6 +50,7 @@ def add_run_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Write the plan and show what is in it."""
     from ldseg.commands.destination import refuse_file_name
+    from ldseg.data.units import spacing_words
     from ldseg.workflow import plan_run
 
     refuse_file_name(arguments.output)
@@ -67,7 +68,7 @@ def run(arguments: Any) -> int:
     levels = plan.latent_levels
     print_line(f"images      {plan.axes}, channels {', '.join(c.name for c in plan.channels)}")
     print_line(f"classes     {', '.join(plan.classes)}")
-    print_line(f"spacing     {' x '.join(f'{step:.4g}' for step in plan.spacing)} mm")
+    print_line(f"spacing     {spacing_words(plan.axes, plan.spacing, plan.physical_spacing is not False)}")
     print_line(f"patch       {' x '.join(map(str, plan.patch))}{', in tiles' if plan.tiled else ''}")
     print_line(f"latent grid 1/{' x 1/'.join(map(str, plan.latent_factor))}, {plan.latent_channels} channels")
     print_line(f"widths      {', '.join(map(str, plan.widths))} (the first {levels} above the latent grid)")

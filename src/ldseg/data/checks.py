@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ldseg.data.cases import Case, DataSet
-from ldseg.data.faults import FileError, file_error
-from ldseg.data.formats import ending, format_of
+from ldseg.data.faults import FileError, file_error, listed
+from ldseg.data.formats import ending
 from ldseg.data.loading import label_ids, load_image, load_label
 from ldseg.data.splits import make_splits
+from ldseg.data.units import length_words
 from ldseg.errors import InputError
 
 RGB_NAME = "rgb_to_0_1"
@@ -33,13 +34,15 @@ class Row:
     shape: tuple[int, ...]
     """Grid in voxels, in the order of the set's axes."""
     spacing: tuple[float, ...]
-    """mm (frames or s for t), same order."""
+    """mm (frames or s for t), same order; see `physical`."""
     dtype: str
     """Number type of the image in its file."""
     raters: int
     """Readable masks."""
     ids: dict[int, int]
     """Label id to voxel count, summed over raters, after threshold and labels_above_zero."""
+    physical: bool = True
+    """False where nothing says how large a voxel is; `spacing` then is 1.0 along every axis of space."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ def _untrainable(dataset: DataSet, notes: _Notes) -> Iterator[Fault]:
             refuse_beyond_eight_bit(channel, low, high)
         except InputError as problem:
             yield Fault(str(dataset.root), *_parts(problem))
+    yield from _unit_faults(notes)
     structures = set(dataset.classes.values()) - {0}
     if not any(structures & set(row.ids) for row in notes.rows):
         problem = no_structure(dataset)
@@ -141,7 +145,16 @@ def _check_case(dataset: DataSet, case: Case, notes: _Notes) -> None:
             notes.faults.append(_fault(case, problem))
     counts = dict(sorted(ids.items()))
     notes.rows.append(
-        Row(case.name, case.subject, image.shape, image.spacing, image.stored, readable, counts)
+        Row(
+            case.name,
+            case.subject,
+            image.shape,
+            image.spacing,
+            image.stored,
+            readable,
+            counts,
+            image.physical,
+        )
     )
 
 
@@ -164,10 +177,11 @@ def _hints(dataset: DataSet, notes: _Notes) -> list[str]:
     ids = {number for row in notes.rows for number, count in row.ids.items() if count}
     hints = [*dataset.remarks, *_id_hints(dataset, ids), *_case_hints(dataset, notes)]
     hints += [*_grouped("image", notes.images), *_grouped("mask", notes.masks)]
-    no_steps = all(set(row.spacing) == {1.0} for row in notes.rows)
-    if notes.rows and no_steps and not format_of(dataset.cases[0].images[0]).has_geometry:
+    if notes.rows and not any(row.physical for row in notes.rows):
+        words = length_words(dataset.axes, physical=False)
         hints.append(
-            "the files have no spacing: distances are in pixels (add spacing.csv or --data.spacing for mm)"
+            f"the files have no physical spacing: distances and sizes are in {words} (add spacing.csv or "
+            "--data.spacing for mm)"
         )
     return hints
 
@@ -183,6 +197,20 @@ def _grouped(kind: str, notes: list[tuple[str, str]]) -> list[str]:
         else f"{len(group)} {kind}s, e.g. {group[0][0]}: {group[0][1]}"
         for group in groups.values()
     ]
+
+
+def _unit_faults(notes: _Notes) -> Iterator[Fault]:
+    """Where some images have a physical spacing, the others that have none."""
+    without = [row.name for row in notes.rows if not row.physical]
+    if not without or len(without) == len(notes.rows):
+        return
+    example = next(row.name for row in notes.rows if row.physical)
+    finding = (
+        f"{len(without)} of {len(notes.rows)} images have no physical spacing ({listed(without)}), others "
+        f"such as {example} have one, and mm and voxels cannot be averaged"
+    )
+    remedy = "list all images in spacing.csv, or give all of them one spacing with --data.spacing"
+    yield Fault(without[0], finding, remedy)
 
 
 def _id_hints(dataset: DataSet, ids: set[int]) -> list[str]:

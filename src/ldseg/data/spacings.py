@@ -37,16 +37,21 @@ def spacing_of_files(files: Sequence[Path], *folders: Path) -> tuple[float, ...]
 
 
 def spacing_of(image: Path, *folders: Path) -> tuple[float, ...] | None:
-    """What the tables say of `image`; they lie in `folders`, beside the image or one folder above it.
+    """Return what the tables say of `image`; they lie in `folders`, beside the image or one folder above it.
 
-    Without an entry, what its own JSON file says, for a format that has no geometry. Raises InputError for
-    a damaged file.
+    A table may name it without its ending or, for a mask without a geometry of its own, its image. Without
+    an entry, what its own JSON file says, for a format that has no geometry. Raises InputError for a damaged
+    file.
     """
+    flat = not format_of(image).has_geometry
     for folder in (*folders, image.parent, image.parent.parent):
-        found = _table(folder).get(name_key(image.name))
+        table = _table(folder)
+        found = table.get(name_key(image.name))
+        if found is None and flat:
+            found = table.get(name_key(stem(image)))
         if found is not None:
             return found
-    return None if format_of(image).has_geometry else _sidecar(image)
+    return _sidecar(image) if flat else None
 
 
 def refuse_other_spacing(image: Path, steps: tuple[float, ...] | None, masks: Sequence[Path]) -> None:
@@ -89,7 +94,12 @@ def _table(folder: Path) -> dict[str, tuple[float, ...]]:
 @lru_cache(maxsize=16)
 def _read(folder: Path, changed: int) -> dict[str, tuple[float, ...]]:
     del changed  # only part of the key
-    return {name_key(name): steps for name, steps in read_spacings(folder).items()}
+    found = {name_key(name): steps for name, steps in read_spacings(folder).items()}
+    bare: dict[str, set[tuple[float, ...]]] = {}
+    for name, steps in found.items():
+        bare.setdefault(Path(name).stem, set()).add(steps)
+    # Files of one name but for the ending that differ in their spacing are known by their whole names only.
+    return {name: next(iter(steps)) for name, steps in bare.items() if len(steps) == 1} | found
 
 
 def _sidecar(image: Path) -> tuple[float, ...] | None:

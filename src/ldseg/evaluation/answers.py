@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
+from ldseg.data.units import OneUnit, voxel_size
 from ldseg.data.volumes import Axes, Volume
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.predictor import Predictor
@@ -48,11 +48,12 @@ def answers(
     """One answer for each case and rater, a case in memory at a time. None takes the model's own sampling.
 
     Raises:
-        InputError: a case cannot be read, or does not fit the model.
+        InputError: a case cannot be read, does not fit the model, or has another unit than the others.
     """
-    classes, raw = predictor.plan.classes, predictor.uncalibrated()
+    classes, raw, units = predictor.plan.classes, predictor.uncalibrated(), OneUnit()
     for case in cases:
         image, masks = load_case(dataset, case)
+        units.add(str(case.images[0]), image.physical)
         said = raw(image, case.name, steps, samples, seed=seed, source=str(case.images[0]))
         for mask in masks:
             truth = class_indices(mask.array[0], classes, dataset.ignore_id)
@@ -86,7 +87,7 @@ def class_indices(
 
 
 def _volumes(truth: NDArray[np.int16], mask: Volume, classes: dict[str, int]) -> dict[str, float]:
-    """mm^3 or mm^2, summed over frames, as the model's own."""
-    voxel = prod(step for axis, step in zip(mask.axes, mask.spacing, strict=True) if axis != "t")
+    """Sizes in the unit of the model's own (`data.units.size_unit`)."""
+    voxel = voxel_size(mask.axes, mask.spacing)
     counts = np.bincount(truth.ravel(), minlength=len(classes))
     return {name: float(counts[k] * voxel) for k, name in enumerate(classes) if k > 0}

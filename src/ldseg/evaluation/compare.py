@@ -40,15 +40,20 @@ class Comparison:
 def compare(a: Scores, b: Scores, seed: int = 0) -> list[Comparison]:
     """Rows for the mean Dice over classes and for each class and metric, b against a.
 
-    Raises InputError where cases, classes or the tolerance differ: then the numbers are not of one kind.
+    Raises InputError where cases, classes, unit or tolerance differ: then the numbers are not of one kind.
     """
     a, b = _in_nfc(a), _in_nfc(b)
     _require_equal("cases", set(a.cases), set(b.cases))
     _require_equal("classes", set(a.metrics), set(b.metrics))
-    if a.tolerance_mm != b.tolerance_mm:
+    if a.unit != b.unit:
         raise InputError(
-            f"the tolerance is {a.tolerance_mm} mm in the first, {b.tolerance_mm} mm in the second scores; "
-            "evaluate both with the same --tolerance-mm"
+            f"the lengths are in {a.unit} in the first, in {b.unit} in the second scores; evaluate both "
+            "against references of one spacing"
+        )
+    if a.tolerance != b.tolerance:
+        raise InputError(
+            f"the tolerance is {a.tolerance} {a.unit} in the first, {b.tolerance} {b.unit} in the second "
+            f"scores; evaluate both with the same --tolerance-{a.unit}"
         )
     b = _in_order_of(a, b)
     rows = [_row(ALL_CLASSES, "dice", a.case_dice(), b.case_dice(), a.groups, seed)]
@@ -75,7 +80,7 @@ def _in_nfc(scores: Scores) -> Scores:
 
 def _in_order_of(a: Scores, b: Scores) -> Scores:
     cases = {name: {class_name: b.cases[name][class_name] for class_name in a.metrics} for name in a.cases}
-    return Scores(cases, b.classes, b.tolerance_mm, b.subjects, b.failed)
+    return Scores(cases, b.classes, b.tolerance, b.subjects, b.failed)
 
 
 def _require_equal(what: str, a: set[str], b: set[str]) -> None:

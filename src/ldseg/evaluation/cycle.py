@@ -7,12 +7,13 @@ frame, it is that of the volume: slices of equal thickness are taken for granted
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ldseg.data.units import voxel_size
 from ldseg.data.volumes import Volume
 
 Frames = NDArray[np.bool_]
@@ -22,29 +23,31 @@ Frames = NDArray[np.bool_]
 class Cycle:
     """One structure in one film, or in all slices of a subject."""
 
-    area_mm2: tuple[float, ...]
-    """In each frame of the prediction."""
-    reference_area_mm2: tuple[float | None, ...]
+    areas: tuple[float, ...]
+    """In each frame of the prediction, in mm², or in pixels where not `physical`."""
+    reference_areas: tuple[float | None, ...]
     """None for a frame that is not labelled, or only in part."""
     neighbour_dice: float | None
     """Mean Dice of neighbouring frames of the prediction; None where the structure is in no two of them."""
     reference_neighbour_dice: float | None
     """The same of the reference, over neighbours that are both labelled."""
+    physical: bool = True
+    """Whether areas are in mm²."""
 
     @property
     def ejection_fraction(self) -> float | None:
         """Of the prediction, over all frames; None where there is no structure or one frame only."""
-        return _ejection_fraction(self.area_mm2)
+        return _ejection_fraction(self.areas)
 
     @property
     def reference_ejection_fraction(self) -> float | None:
         """Of the reference, over its labelled frames."""
-        return _ejection_fraction([area for area in self.reference_area_mm2 if area is not None])
+        return _ejection_fraction([area for area in self.reference_areas if area is not None])
 
     @property
     def labelled_ejection_fraction(self) -> float | None:
         """Of the prediction, over the frames that the reference labels."""
-        pairs = zip(self.area_mm2, self.reference_area_mm2, strict=True)
+        pairs = zip(self.areas, self.reference_areas, strict=True)
         return _ejection_fraction([area for area, reference in pairs if reference is not None])
 
     def ejection_fractions(self) -> dict[str, float | None]:
@@ -62,11 +65,11 @@ def measure_cycle(
     """Each class but the background (id 0). Both are label volumes (1, T, Y, X) of axes "tyx" and one shape;
     pixels have the reference's size."""
     predicted, true = prediction.array[0], reference.array[0]
-    pixel = float(np.prod(reference.spacing[1:]))
+    pixel = voxel_size("tyx", reference.spacing)
     ignored = np.zeros(true.shape, dtype=bool) if ignore_id is None else true == ignore_id
     labelled = np.logical_not(ignored.any(axis=(1, 2)))
     return {
-        name: _measure(predicted == id_, true == id_, labelled, pixel)
+        name: replace(_measure(predicted == id_, true == id_, labelled, pixel), physical=reference.physical)
         for name, id_ in classes.items()
         if id_ != 0
     }
@@ -74,19 +77,20 @@ def measure_cycle(
 
 def have_equal_frames(slices: Sequence[dict[str, Cycle]]) -> bool:
     """Whether all slices, each a structure's cycle by its name, have as many frames."""
-    return len({len(one.area_mm2) for by_class in slices for one in by_class.values()}) == 1
+    return len({len(one.areas) for by_class in slices for one in by_class.values()}) == 1
 
 
 def sum_slices(slices: Sequence[Cycle]) -> Cycle:
     """One structure of a subject from its slices of equally many frames: areas added frame by frame, Dice
     averaged. A frame is labelled where it is in all slices."""
-    areas = zip(*(one.area_mm2 for one in slices), strict=True)
-    references = zip(*(one.reference_area_mm2 for one in slices), strict=True)
+    areas = zip(*(one.areas for one in slices), strict=True)
+    references = zip(*(one.reference_areas for one in slices), strict=True)
     return Cycle(
         tuple(float(sum(frame)) for frame in areas),
         tuple(_sum(frame) for frame in references),
         _mean([one.neighbour_dice for one in slices]),
         _mean([one.reference_neighbour_dice for one in slices]),
+        all(one.physical for one in slices),
     )
 
 

@@ -11,6 +11,7 @@ from ldseg.data.faults import file_error, listed
 from ldseg.data.formats import format_of, read_volume
 from ldseg.data.geometry import largest_offset
 from ldseg.data.names import by_stem, name_key, volumes_in
+from ldseg.data.units import OneUnit
 from ldseg.data.unread import OnRemark, describe_unread, ignore_remark, unread_in
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
@@ -24,8 +25,11 @@ from ldseg.evaluation.scores import Scores
 class EvaluationOptions:
     """How predictions are measured."""
 
-    tolerance_mm: float = 1.0
-    """Distance up to which surfaces are equal (NSD), >= 0, in mm (pixels where nothing says the spacing)."""
+    tolerance_mm: float | None = None
+    """Distance up to which surfaces are equal (NSD), >= 0, in mm; None: 1. For masks with a physical
+    spacing."""
+    tolerance_px: float | None = None
+    """The same in voxels, or in pixels in 2D; None: 1. For masks without a physical spacing."""
     partial: bool = False
     """Score only the cases that have a prediction, e.g. a test split against all masks of a data set."""
     keep_going: bool = False
@@ -36,8 +40,24 @@ class EvaluationOptions:
     """How to read the masks."""
 
     def __post_init__(self) -> None:
-        if not self.tolerance_mm >= 0:
-            raise InputError(f"tolerance_mm is {self.tolerance_mm}; choose a length of at least 0, e.g. 1")
+        for name in ("tolerance_mm", "tolerance_px"):
+            length = getattr(self, name)
+            if length is not None and not length >= 0:
+                raise InputError(f"{name} is {length}; choose a length of at least 0, e.g. 1")
+
+    def tolerance(self, mask: Volume, path: Path) -> float:
+        """Return the tolerance in the unit of `mask`, read from `path`.
+
+        Raises InputError where one in the other unit was given.
+        """
+        given, other = (self.tolerance_mm, self.tolerance_px)[:: 1 if mask.physical else -1]
+        if other is not None:
+            wrong, right = ("px", "mm") if mask.physical else ("mm", "px")
+            finding = (
+                f"has {'a' if mask.physical else 'no'} physical spacing, which --tolerance-{wrong} is not for"
+            )
+            raise file_error(path, finding, f"use --tolerance-{right}")
+        return 1.0 if given is None else given
 
 
 def evaluate_folders(
@@ -69,9 +89,12 @@ def evaluate_folders(
         raise InputError(next(iter(failed.values())))
     scored: dict[str, dict[str, ClassScores]] = {}
     cycles: dict[str, dict[str, Cycle]] = {}
+    units, tolerance = OneUnit(), 1.0
     for case in (case for case in cases if case.name in files):
         try:
-            scored[case.name], cycle = _evaluate(references, case, files[case.name], options.tolerance_mm)
+            scored[case.name], cycle, tolerance = _evaluate(
+                references, case, files[case.name], options, units
+            )
             if cycle:
                 cycles[case.name] = cycle
         except InputError as problem:
@@ -83,7 +106,7 @@ def evaluate_folders(
     if not scored:
         reason = next(iter(failed.values()), f"{predictions}: no file has the name of a case")
         raise InputError(f"nothing could be scored; {reason}")
-    return Scores(scored, references.classes, options.tolerance_mm, _subjects(cases, scored), failed, cycles)
+    return Scores(scored, references.classes, tolerance, _subjects(cases, scored), failed, cycles)
 
 
 def _files_of(references: DataSet, predictions: Path) -> dict[str, Path]:
@@ -116,25 +139,30 @@ def _partners_missing(
 
 
 def _evaluate(
-    references: DataSet, case: Case, file: Path, tolerance_mm: float
-) -> tuple[dict[str, ClassScores], dict[str, Cycle]]:
-    """One case, and for a film what it does over time. With several raters each metric is the mean over
-    them; over time the first is the reference."""
+    references: DataSet, case: Case, file: Path, options: EvaluationOptions, units: OneUnit
+) -> tuple[dict[str, ClassScores], dict[str, Cycle], float]:
+    """Return one case's scores, for a film its cycle, and the tolerance.
+
+    With several raters each metric is the mean over them; over time the first is the reference.
+    """
     prediction = read_volume(file, "labels", references.axes)
     masks = load_references(references, case)
+    for path, mask in zip(case.labels, masks, strict=True):
+        units.add(str(path), mask.physical)
+    tolerance = options.tolerance(masks[0], case.labels[0])
     scores: list[dict[str, ClassScores]] = []
     for mask in masks:
         _refuse_elsewhere(references, case, file, prediction, mask)
         try:
             scores.append(
-                evaluate_case(prediction, mask, references.classes, references.ignore_id, tolerance_mm)
+                evaluate_case(prediction, mask, references.classes, references.ignore_id, tolerance)
             )
         except InputError as problem:
             raise InputError(f"{file}: {problem}") from problem
     if references.axes != "tyx":
-        return mean_over_raters(scores), {}
+        return mean_over_raters(scores), {}, tolerance
     cycle = measure_cycle(prediction, masks[0], references.classes, references.ignore_id)
-    return mean_over_raters(scores), cycle
+    return mean_over_raters(scores), cycle, tolerance
 
 
 def _refuse_elsewhere(references: DataSet, case: Case, file: Path, prediction: Volume, mask: Volume) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,10 +26,12 @@ class MaskPair:
     valid: Mask
     """(*S) False where the reference carries the ignore id."""
     spacing: tuple[float, ...]
-    """Size of a voxel along each axis of *S, in mm."""
+    """Size of a voxel along each axis of *S, in mm; 1.0 in space where it is not `physical`."""
     axes: Axes
-    tolerance_mm: float
-    """Distance up to which two surfaces count as equal (NSD)."""
+    tolerance: float
+    """Distance up to which two surfaces count as equal (NSD), in mm, or in voxels where not `physical`."""
+    physical: bool = True
+    """Whether lengths are in mm; see `data.units`."""
 
     @property
     def empty(self) -> Empty:
@@ -46,10 +48,11 @@ def mask_pair(
     valid: Mask,
     spacing: tuple[float, ...],
     axes: Axes,
-    tolerance_mm: float,
+    tolerance: float,
+    physical: bool = True,
 ) -> MaskPair:
     """Both masks (*S) with the ignored voxels taken out."""
-    return MaskPair(prediction & valid, reference & valid, valid, spacing, axes, tolerance_mm)
+    return MaskPair(prediction & valid, reference & valid, valid, spacing, axes, tolerance, physical)
 
 
 def frames(pair: MaskPair) -> Iterator[MaskPair]:
@@ -59,4 +62,11 @@ def frames(pair: MaskPair) -> Iterator[MaskPair]:
         return
     for prediction, reference, valid in zip(pair.prediction, pair.reference, pair.valid, strict=True):
         if valid.any():
-            yield MaskPair(prediction, reference, valid, pair.spacing[1:], "yx", pair.tolerance_mm)
+            yield replace(
+                pair,
+                prediction=prediction,
+                reference=reference,
+                valid=valid,
+                spacing=pair.spacing[1:],
+                axes="yx",
+            )

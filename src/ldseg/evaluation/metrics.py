@@ -1,6 +1,7 @@
 """The registry of metric families and the scores of one case.
 
-A family is a function from a `MaskPair` to named numbers, all finite; names end with their unit.
+A family is a function from a `MaskPair` to named numbers, all finite; names end with their unit, `mm` or `px`
+(see `data.units`).
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ def evaluate_case(
     reference: Volume,
     classes: dict[str, int],
     ignore_id: int | None = None,
-    tolerance_mm: float = 1.0,
+    tolerance: float = 1.0,
 ) -> dict[str, ClassScores]:
-    """Scores of each class but the background (id 0); lengths by the reference's spacing.
+    """Scores of each class but the background (id 0); lengths by the reference's spacing: in
+    mm, or in voxels where it has no physical one (`Volume.physical`), `tolerance` too.
 
     Both are label volumes (1, *S). Raises InputError where their grids have different shapes, or where one
     holds an id that is neither a class nor, in the reference, `ignore_id`.
@@ -61,7 +63,15 @@ def evaluate_case(
     _require_declared("reference", true[valid], classes)
     return {
         name: measure(
-            mask_pair(predicted == id_, true == id_, valid, reference.spacing, reference.axes, tolerance_mm)
+            mask_pair(
+                predicted == id_,
+                true == id_,
+                valid,
+                reference.spacing,
+                reference.axes,
+                tolerance,
+                reference.physical,
+            )
         )
         for name, id_ in classes.items()
         if id_ != 0

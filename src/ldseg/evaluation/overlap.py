@@ -2,7 +2,8 @@
 
 Dice = 2 |P and R| / (|P| + |R|), over all voxels of the case, all frames of a 2D+time case together.
 volume_error = | |P| - |R| | / |R|, a share of the reference's volume.
-volume_difference_mm3 (mm2 in 2D; mm2 per frame in 2D+time) = |P| - |R|, positive where too much is predicted.
+volume_difference_mm3 (_mm2 in 2D; _mm2 per frame in 2D+time; _px, in voxels or pixels, without a physical
+spacing) = |P| - |R|, positive where too much is predicted.
 
 Empty masks. Both empty: Dice 1 and no error, the prediction is right. One empty: Dice 0; the volume error is
 1, since a share of nothing has no value and the whole of the predicted volume is wrong.
@@ -10,8 +11,7 @@ Empty masks. Both empty: Dice 1 and no error, the prediction is right. One empty
 
 from __future__ import annotations
 
-import math
-
+from ldseg.data.units import size_suffix, voxel_size
 from ldseg.evaluation.masks import MaskPair, frames
 
 
@@ -27,11 +27,10 @@ def measure(pair: MaskPair) -> dict[str, float]:
 
 
 def _difference_name(pair: MaskPair) -> str:
-    return "volume_difference_mm3" if pair.axes == "zyx" else "volume_difference_mm2"
+    return f"volume_difference_{size_suffix(pair.axes, pair.physical)}"
 
 
 def _voxel_size(pair: MaskPair) -> float:
-    """mm3 or mm2 of one voxel; over time, a frame's share of it, so that the sum is the mean over frames."""
-    if pair.axes == "tyx":
-        return math.prod(pair.spacing[1:]) / max(1, sum(1 for _ in frames(pair)))
-    return math.prod(pair.spacing)
+    """Size of one voxel; over time, a frame's share of it, so that the sum is the mean over frames."""
+    size = voxel_size(pair.axes, pair.spacing)
+    return size / max(1, sum(1 for _ in frames(pair))) if pair.axes == "tyx" else size

@@ -55,7 +55,9 @@ def load_references(references: DataSet, case: Case) -> tuple[Volume, ...]:
     masks = tuple(
         mapped_ids(read_volume(path, "labels", references.axes), references) for path in case.labels
     )
-    return masks if case.spacing is None else tuple(replace(mask, spacing=case.spacing) for mask in masks)
+    if case.spacing is None:
+        return masks
+    return tuple(replace(mask, spacing=case.spacing, physical=True) for mask in masks)
 
 
 def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> DataSet:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ldseg.data.cases import Case, DataSet
-from ldseg.data.loading import load_case
+from ldseg.data.loading import load_case, load_image
 from ldseg.data.splits import read_splits, spelt_as
+from ldseg.data.units import LengthUnit, length_unit
 from ldseg.errors import InputError
 from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
@@ -39,8 +40,8 @@ class RobustnessOptions:
     samples: int | None = None
     seed: int = 0
     """Of the corruptions and of the model's noise."""
-    tolerance_mm: float = 1.0
-    """Of the surface Dice, in mm."""
+    tolerance: float = 1.0
+    """Of the surface Dice, in mm, or in voxels where the images have no physical spacing."""
     harmonise: bool = True
     """Whether the model brings images that are unlike those of training nearer to them."""
 
@@ -66,8 +67,11 @@ class Setup:
     cases: tuple[str, ...]
     sampling: SamplingSettings
     seed: int
-    tolerance_mm: float
+    tolerance: float
+    """In `unit`."""
     harmonise: bool = False
+    unit: LengthUnit = "mm"
+    """Of lengths: "px" where the images have no physical spacing."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,8 @@ def cases_to_test(dataset: DataSet, run: Path) -> tuple[str, tuple[Case, ...]]:
 def start_sweep(run: Path, predictor: Predictor, dataset: DataSet, options: RobustnessOptions) -> Robustness:
     """A sweep of the model in the folder `run` with nothing measured yet.
 
-    Raises InputError: illegal sampling, a set with other classes than the model's, no masks.
+    Raises InputError: illegal sampling, a set with other classes than the model's, no masks, a damaged
+    image.
     """
     _check_classes(predictor.plan, dataset)
     part, cases = cases_to_test(dataset, run)
@@ -139,8 +144,9 @@ def start_sweep(run: Path, predictor: Predictor, dataset: DataSet, options: Robu
         cases=tuple(case.name for case in cases),
         sampling=predictor.sampling(options.steps, options.samples),
         seed=options.seed,
-        tolerance_mm=options.tolerance_mm,
+        tolerance=options.tolerance,
         harmonise=options.harmonise,
+        unit=length_unit(load_image(dataset, cases[0]).physical),
     )
     return Robustness(setup)
 
@@ -205,7 +211,7 @@ def _score(
     ).labels
     classes, ignore_id = predictor.plan.classes, dataset.ignore_id
     return mean_over_raters(
-        [evaluate_case(labels, mask, classes, ignore_id, setup.tolerance_mm) for mask in masks]
+        [evaluate_case(labels, mask, classes, ignore_id, setup.tolerance) for mask in masks]
     )
 
 
@@ -217,7 +223,7 @@ def _point(
     order: Sequence[Case],
     setup: Setup,
 ) -> Point:
-    scores = Scores(cases, plan.classes, setup.tolerance_mm, {case.name: case.subject for case in order})
+    scores = Scores(cases, plan.classes, setup.tolerance, {case.name: case.subject for case in order})
     return Point(
         corruption,
         strength,

@@ -1,6 +1,6 @@
 """The files of a sweep: robustness.json (to go on from), robustness.csv and robustness.png.
 
-    {"version": 1, "setup": {..}, "points": [{"corruption", "strength", "mean_dice", "mean_dice_interval",
+    {"version": 2, "setup": {..}, "points": [{"corruption", "strength", "mean_dice", "mean_dice_interval",
      "cases": {CASE: {CLASS: {METRIC: ..}}}}]}
 
 The point "clean" is the first strength of every corruption.
@@ -21,7 +21,7 @@ from ldseg.evaluation.robustness import Robustness, Setup
 from ldseg.records import from_json, read_versioned, to_json, write_bytes_atomic, write_json_atomic
 
 JSON_FILE, CSV_FILE, PLOT_FILE = "robustness.json", "robustness.csv", "robustness.png"
-VERSION = 1
+VERSION = 2
 _COLUMNS = 4
 
 
@@ -47,6 +47,9 @@ def continued(out: Path, fresh: Robustness) -> Robustness:
 def read_robustness(path: Path) -> Robustness:
     """Read what `write_robustness` wrote. Raises InputError for a missing, damaged or newer file."""
     data = read_versioned(path, VERSION, "remove it to measure anew")
+    setup = data.get("setup")
+    if isinstance(setup, dict) and "tolerance_mm" in setup:  # version 1
+        setup["tolerance"] = setup.pop("tolerance_mm")
     return from_json(Robustness, data, str(path))
 
 

@@ -15,6 +15,10 @@ and for films (`cycle`), fractions and Dice may be null:
                               "reference_ejection_fraction"}}},
      "subject_cycle": {SUBJECT: {..}}, of the subjects with several cases of equally many frames
 
+Where the images have no physical spacing all that is in mm, mm2 or mm3 above is in voxels (3D) or pixels, and
+its name ends in `_px`: "tolerance_px", "hd95_px", "assd_px", "volume_difference_px", "area_px". A file has
+one unit: cases of both are never scored together.
+
 The mean Dice is the mean over classes of the mean over cases. Intervals are 95 % bootstrap intervals of the
 means, by subjects where they are known. A record has "empty" ("prediction", "reference" or "both") where a
 mask has no voxel of the class. All numbers are finite.
@@ -24,13 +28,14 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ldseg.data.faults import file_error
+from ldseg.data.units import LengthUnit, OneUnit, area_unit, length_unit
 from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.cycle import Cycle, have_equal_frames, sum_slices
 from ldseg.evaluation.metrics import ClassScores
@@ -47,13 +52,29 @@ class Scores:
     """Case, class, metrics; every case has the same classes, and at least one case is there."""
     classes: dict[str, int]
     """Name to id, background included where it is declared."""
-    tolerance_mm: float
+    tolerance: float
+    """Of the surface Dice, in `unit`."""
     subjects: dict[str, str] = field(default_factory=dict[str, str])
     """Case to subject; empty where nothing is known, then each case is its own."""
     failed: dict[str, str] = field(default_factory=dict[str, str])
     """Cases without scores, and why; they are in no mean."""
     cycles: dict[str, dict[str, Cycle]] = field(default_factory=dict[str, dict[str, Cycle]])
     """Case, class, what it does over time; only of films."""
+
+    def __post_init__(self) -> None:
+        units = OneUnit()
+        for name, case in self.cases.items():
+            units.add(name, _is_physical(case))
+
+    @property
+    def physical(self) -> bool:
+        """Whether lengths are in mm and not in voxels."""
+        return _is_physical(next(iter(self.cases.values())))
+
+    @property
+    def unit(self) -> LengthUnit:
+        """Unit of all lengths."""
+        return length_unit(self.physical)
 
     def values(self, class_name: str, metric: str) -> list[float]:
         """One metric of one class, in the order of `cases`."""
@@ -110,7 +131,7 @@ def to_json(scores: Scores, seed: int = 0) -> dict[str, Any]:
         }
     return {
         "version": VERSION,
-        "tolerance_mm": scores.tolerance_mm,
+        f"tolerance_{scores.unit}": scores.tolerance,
         "classes": scores.classes,
         "cases": {
             name: {class_name: _record(one) for class_name, one in case.items()}
@@ -130,7 +151,7 @@ def _cycles_to_json(scores: Scores) -> dict[str, Any]:
         return {}
     return {
         key: {
-            name: {class_name: asdict(one) | one.ejection_fractions() for class_name, one in by_class.items()}
+            name: {class_name: _cycle_record(one) for class_name, one in by_class.items()}
             for name, by_class in cycles.items()
         }
         for key, cycles in (("cycle", scores.cycles), ("subject_cycle", scores.subject_cycles()))
@@ -179,7 +200,7 @@ def read_scores(path: Path) -> Scores:
                 for name, case in content["cases"].items()
             },
             classes=content["classes"],
-            tolerance_mm=content["tolerance_mm"],
+            tolerance=content["tolerance_px"] if "tolerance_px" in content else content["tolerance_mm"],
             subjects=content.get("subjects", {}),
             failed=content.get("failed", {}),
             cycles={
@@ -200,10 +221,29 @@ def _parsed(record: dict[str, Any]) -> ClassScores:
     return ClassScores(metrics, record.get("empty", "none"))
 
 
+def _cycle_record(one: Cycle) -> dict[str, Any]:
+    unit = area_unit(one.physical)
+    return {
+        f"area_{unit}": one.areas,
+        f"reference_area_{unit}": one.reference_areas,
+        "neighbour_dice": one.neighbour_dice,
+        "reference_neighbour_dice": one.reference_neighbour_dice,
+        **one.ejection_fractions(),
+    }
+
+
 def _cycle(record: dict[str, Any]) -> Cycle:
+    physical = "area_px" not in record
+    unit = area_unit(physical)
     return Cycle(
-        tuple(record["area_mm2"]),
-        tuple(record["reference_area_mm2"]),
+        tuple(record[f"area_{unit}"]),
+        tuple(record[f"reference_area_{unit}"]),
         record["neighbour_dice"],
         record["reference_neighbour_dice"],
+        physical,
     )
+
+
+def _is_physical(case: dict[str, ClassScores]) -> bool:
+    """Whether a case's lengths are in mm, by the names of its metrics."""
+    return not any(metric.endswith("_px") for one in case.values() for metric in one.metrics)

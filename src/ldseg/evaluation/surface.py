@@ -1,4 +1,4 @@
-"""Distances between the surfaces of two masks, in mm.
+"""Distances between the surfaces of two masks, in mm, or in voxels where they have no physical spacing.
 
 Surface: the voxels of a mask that share a face with a voxel outside of it; the image's edge counts as
 outside, an ignored voxel does not (where annotation ends is no boundary of the structure). With d(p, R) the
@@ -7,6 +7,8 @@ distance of a surface voxel p of the prediction to the nearest one of the refere
 hd95_mm = max(95th percentile of d(p, R), 95th percentile of d(r, P))  (Huttenlocher et al. 1993, robust)
 assd_mm = mean of all d(p, R) and d(r, P) together
 nsd     = share of all surface voxels with d <= tolerance              (Nikolov et al. 2018, by voxel counts)
+
+Without a physical spacing the names are `hd95_px` and `assd_px`, and the tolerance is in voxels (`units`).
 
 2D+time: measured per frame with the in-plane spacing and averaged over the frames where either mask has
 voxels; distance across time has no unit in mm.
@@ -25,21 +27,31 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
+from ldseg.data.units import length_unit
 from ldseg.evaluation.masks import Mask, MaskPair, frames
 
-PERFECT = {"hd95_mm": 0.0, "assd_mm": 0.0, "nsd": 1.0}
+_DISTANCES = ("hd95", "assd")
+PERFECT = {"hd95": 0.0, "assd": 0.0, "nsd": 1.0}
+"""Of two equal masks; distances take their unit into their name (`_named`)."""
 
 
 def measure(pair: MaskPair) -> dict[str, float]:
-    """`hd95_mm`, `assd_mm` and `nsd` of one class."""
+    """`hd95_mm`, `assd_mm` (or `_px`) and `nsd` of one class."""
     records = [_measure_frame(frame) for frame in frames(pair) if frame.empty != "both"]
     if not records:
-        return dict(PERFECT)
-    return {name: sum(record[name] for record in records) / len(records) for name in PERFECT}
+        return _named(PERFECT, pair)
+    return _named({name: sum(one[name] for one in records) / len(records) for name in PERFECT}, pair)
+
+
+def _named(record: dict[str, float], pair: MaskPair) -> dict[str, float]:
+    """The distances with their unit in their names."""
+    unit = length_unit(pair.physical)
+    return {f"{name}_{unit}" if name in _DISTANCES else name: value for name, value in record.items()}
 
 
 def surface_points(mask: Mask, valid: Mask, spacing: tuple[float, ...]) -> NDArray[np.float64]:
-    """Positions (N, D) in mm of the surface voxels of `mask` (*S); N is 0 only for an empty mask.
+    """Positions (N, D), in the unit of `spacing`, of the surface voxels of `mask` (*S); N is 0 only for an
+    empty mask.
 
     A mask hemmed in by ignored voxels on all sides has no surface; then all its voxels stand for it.
     """
@@ -57,15 +69,15 @@ def surface_points(mask: Mask, valid: Mask, spacing: tuple[float, ...]) -> NDArr
 def _measure_frame(pair: MaskPair) -> dict[str, float]:
     if pair.empty != "none":
         diagonal = math.hypot(*(n * s for n, s in zip(pair.valid.shape, pair.spacing, strict=True)))
-        return {"hd95_mm": diagonal, "assd_mm": diagonal, "nsd": 0.0}
+        return {"hd95": diagonal, "assd": diagonal, "nsd": 0.0}
     prediction = surface_points(pair.prediction, pair.valid, pair.spacing)
     reference = surface_points(pair.reference, pair.valid, pair.spacing)
     to_reference, to_prediction = _nearest(prediction, reference), _nearest(reference, prediction)
     every = np.concatenate([to_reference, to_prediction])
-    tolerance = pair.tolerance_mm * (1 + 1e-6)  # three steps of 0.1 mm are within 0.3 mm
+    tolerance = pair.tolerance * (1 + 1e-6)  # three steps of 0.1 mm are within 0.3 mm
     return {
-        "hd95_mm": float(max(np.percentile(to_reference, 95), np.percentile(to_prediction, 95))),
-        "assd_mm": float(every.mean()),
+        "hd95": float(max(np.percentile(to_reference, 95), np.percentile(to_prediction, 95))),
+        "assd": float(every.mean()),
         "nsd": float((every <= tolerance).mean()),
     }
 

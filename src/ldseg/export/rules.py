@@ -19,7 +19,8 @@ RULES = {
     "2 resampling": (
         "If `resample`: to the grid of `spacing`, each axis to round(size * own spacing / spacing) voxels "
         "over the same extent, cubic (Keys, a = -1/2, widened where it shrinks); linear along an axis more "
-        "than 3 times as coarse as the finest; never along t."
+        "than 3 times as coarse as the finest; never along t. An image without a physical spacing keeps "
+        "its own voxels where `physical_spacing` is true, and so does one with it where that is false."
     ),
     "3 normalisation": (
         "Per channel by its scheme. zscore: (v - mean) / deviation, both over the image. foreground: clip to "

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ldseg.data.units import size_unit, voxel_size
 from ldseg.data.volumes import Volume
 from ldseg.inference.posterior import (
     Confidence,
@@ -49,15 +50,17 @@ class Findings:
     """What is said of an image as a whole."""
 
     volumes: dict[str, VolumeEstimate]
-    """Per structure, counted on the network's grid."""
+    """Per structure, in `volume_unit`, counted on the network's grid."""
     pairwise_dice: dict[str, float]
     """Per structure, the Dice between two samples, over all pairs; empty where there is one sample."""
     confidence: float
     """0 to 1, the Dice to expect (see `posterior.Confidence`)."""
+    volume_unit: str
+    """See `data.units.size_unit`."""
     unlike: tuple[str, ...] = ()
     """In which ways the image was unlike those of training (of `preprocessing.harmonise.UNLIKE`)."""
     notes: tuple[str, ...] = ()
-    """What was assumed or changed when the image was read, one sentence each."""
+    """What was assumed or changed when the image was read and preprocessed, one sentence each."""
 
 
 class Answer:
@@ -96,13 +99,14 @@ class Answer:
         """After the last slab."""
         names = list(self._plan.classes)
         counts = posterior.counts()
-        axes = zip(self._plan.axes, record.spacing, strict=True)
-        volumes = estimate_volumes(counts, names, float(np.prod([step for a, step in axes if a != "t"])))
+        axes = self._plan.axes
+        volumes = estimate_volumes(counts, names, voxel_size(axes, record.spacing))
         dice = posterior.pairwise_dice().tolist() if len(counts) > 1 else []
         return Findings(
             {name: widened(one, self._recalibration.widening) for name, one in volumes.items()},
             dict(zip(names[1:], dice, strict=False)),
             self._confidence.value(),
+            size_unit(axes, record.physical),
         )
 
     def _needed(self) -> list[str]:

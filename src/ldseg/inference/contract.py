@@ -79,7 +79,7 @@ class Contract:
     outputs: tuple[TensorContract, ...]
     axes: Literal["yx", "zyx", "tyx"]
     spacing: tuple[float, ...]
-    """Of the grid that the network works on, in mm."""
+    """Of the grid that the network works on, in mm if `physical_spacing`, else in the image's own voxels."""
     resample: bool
     """Whether images are brought to `spacing` (never along t), or keep their own voxels."""
     patch: tuple[int, ...]
@@ -97,6 +97,8 @@ class Contract:
     """How many of the graph's maps, the first, are no samples but answers of one call."""
     answers_weight: float = ANSWERS_WEIGHT
     """Share of these in the probabilities, beside several samples."""
+    physical_spacing: bool | None = None
+    """Whether the training images had a physical spacing; null where that is not known."""
 
 
 def write_contract(folder: Path, contract: Contract) -> None:

@@ -24,6 +24,7 @@ from ldseg.inference.predictor import Predictor
 from ldseg.inference.writer import MAP_OF, FileForm, output_paths, sample_number, wanted_maps
 from ldseg.preprocessing.harmonise_lazily import harmonise_lazily
 from ldseg.preprocessing.lazily import LazyImage
+from ldseg.preprocessing.prepare import notes_of
 from ldseg.settings import SamplingSettings
 
 LARGE = 2**26
@@ -78,7 +79,8 @@ def predict_large(
         tiling = predictor.tiling(image.record)
         sink = _OnDisk(folder, source.outline, tiling.axis)
         found = predictor.stream(image, tiling, case.name, sampling, options.seed, wanted, sink)
-        findings = replace(found, unlike=unlike, notes=(*case.notes, *source.outline.notes))
+        outline = replace(source.outline, notes=(*case.notes, *source.outline.notes))
+        findings = replace(found, unlike=unlike, notes=notes_of(outline, predictor.plan))
         before_writing(findings)
         for part, target in output_paths(out, case, options.save, sampling.samples, options.form).items():
             sink.spools[MAP_OF.get(part) or _sample(sample_number(part))].write(target)

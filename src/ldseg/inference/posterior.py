@@ -30,7 +30,8 @@ INTERVAL = (0.05, 0.95)
 
 @dataclass(frozen=True)
 class VolumeEstimate:
-    """Size of a structure over the samples: mm^3, or mm^2 in 2D (summed over frames in 2D+time)."""
+    """Size of a structure over the samples, in the `volume_unit` beside it: mm^3, mm^2, or voxels where the
+    image has no physical spacing (`data.units.size_unit`)."""
 
     mean: float
     low: float

@@ -36,7 +36,7 @@ from ldseg.inference.tiling import Tiling, make_tiling
 from ldseg.model.segmenter import Segmenter
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.harmonise import prepare_to_segment
-from ldseg.preprocessing.prepare import GridRecord, Region
+from ldseg.preprocessing.prepare import GridRecord, Region, notes_of
 from ldseg.saved_model import load_model
 from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.zoo.catalogue import find_model
@@ -59,9 +59,12 @@ class Prediction:
     samples: tuple[Volume, ...]
     """(1, *S) ids of each sample; empty unless they were to be kept."""
     volumes: dict[str, VolumeEstimate]
-    """Per structure, counted on the network's grid."""
+    """Per structure, in `volume_unit`, counted on the network's grid."""
     frequencies: Volume
     """(K, *S) float32, share of the samples that decide for each class, classes in the plan's order."""
+    volume_unit: str
+    """"mm^3", in 2D "mm^2"; "voxels" or "pixels" where the image has no physical spacing; in 2D+time with
+    " summed over frames"."""
     pairwise_dice: dict[str, float]
     """Per structure, the Dice between two samples, over all pairs; empty where there is one sample."""
     confidence: float
@@ -70,7 +73,7 @@ class Prediction:
     """In which ways the image was unlike those of training, and was brought nearer to them (see
     `preprocessing.harmonise`); empty where it was not."""
     notes: tuple[str, ...] = ()
-    """What was assumed or changed when the image was read, one sentence each (see `Volume.notes`)."""
+    """What was assumed or changed when the image was read and preprocessed, one sentence each."""
 
 
 class Predictor:
@@ -176,6 +179,7 @@ class Predictor:
             maps.samples(),
             findings.volumes,
             maps.volume(FREQUENCIES),
+            findings.volume_unit,
             findings.pairwise_dice,
             findings.confidence,
             findings.unlike,
@@ -201,7 +205,7 @@ class Predictor:
         tiling = self.tiling(record)
         sink = InMemory(volume, record, tiling.axis)
         findings = self.stream(seen.prepared, tiling, name, sampling, seed, wanted, sink)
-        return sink, replace(findings, unlike=seen.unlike, notes=volume.notes)
+        return sink, replace(findings, unlike=seen.unlike, notes=notes_of(volume, self.plan))
 
     def tiling(self, record: GridRecord) -> Tiling:
         """The tiles of an image."""

@@ -234,8 +234,7 @@ class _Run:
                     told[case.name] = of_case
             summary = summary_path(self.out, case, self.options.save, self.form)
             if summary is not None:
-                axes = self.predictor.plan.axes
-                write_summary(summary, case, axes, findings, self.sampling, self.options.seed)
+                write_summary(summary, case, findings, self.sampling, self.options.seed)
 
         as_its_own = self.options.format is None or self.options.format in TIFF_ENDINGS
         if as_its_own and is_large(case, self.predictor.plan.axes):

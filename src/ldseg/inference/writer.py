@@ -122,17 +122,14 @@ def sample_number(part: str) -> int:
     return int(part.removeprefix(f"_{SAMPLES[:-1]}"))
 
 
-def write_summary(
-    path: Path, case: Case, axes: Axes, findings: Findings, sampling: SamplingSettings, seed: int
-) -> None:
+def write_summary(path: Path, case: Case, findings: Findings, sampling: SamplingSettings, seed: int) -> None:
     """Write NAME_summary.json to `path`. Raises InputError when the disk refuses."""
-    unit = "mm^3" if axes == "zyx" else "mm^2"
     content = {
         "version": SUMMARY_VERSION,
         "case": case.name,
         "sampling": sampling,
         "seed": seed,
-        "volume_unit": unit + (" summed over frames" if axes == "tyx" else ""),
+        "volume_unit": findings.volume_unit,
         "volumes": findings.volumes,
         "pairwise_dice": findings.pairwise_dice,
         "confidence": findings.confidence,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ldseg.data.checks import no_structure
 from ldseg.data.datasets import Case, DataSet, load_image, load_labels
 from ldseg.data.names import name_key
+from ldseg.data.units import OneUnit, voxel_size
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
 from ldseg.planning.components import component_widths
@@ -72,10 +73,11 @@ class ClassFingerprint:
     frequency: float
     """Share of all labelled voxels."""
     volume_median: float
-    """Over the cases that have it, in mm^d (mm^2 x frames in 2D+time)."""
+    """Over the cases that have it, in the unit of `data.units.size_unit`."""
     volume_smallest: float
     width: tuple[float, ...]
-    """10th percentile of the components' widths per axis in mm; 0 where no case has it."""
+    """10th percentile of the components' widths per axis, in mm, or in voxels without a physical spacing; 0
+    where no case has it."""
     width_voxels: tuple[float, ...]
     """The same in voxels of the images' own grids."""
 
@@ -94,6 +96,8 @@ class Fingerprint:
     """Structures without the background, in the order of their ids."""
     anisotropy: float
     """Largest over smallest spacing of the median spatial spacing."""
+    physical: bool | None = None
+    """Whether the images have a physical spacing; None where it was not recorded."""
 
 
 @dataclass
@@ -120,12 +124,15 @@ class _Tally:
     cases: list[CaseFingerprint] = field(default_factory=list[CaseFingerprint])
     samples: list[NDArray[np.float32]] = field(default_factory=list[NDArray[np.float32]])
     voxels: int = 0
+    units: OneUnit = field(default_factory=OneUnit)
+    physical: bool = True
 
 
 def take_fingerprint(dataset: DataSet, cases: Sequence[Case]) -> Fingerprint:
     """Read `cases` one after the other and describe them.
 
-    Raises InputError when there is no case, one is unreadable, or none has any foreground.
+    Raises InputError when there is no case, one is unreadable, none has any foreground, or
+    some have a physical spacing and others none.
     """
     if not cases:
         raise InputError(f"{dataset.root}: no case to look at; give at least one image with its mask")
@@ -136,6 +143,8 @@ def take_fingerprint(dataset: DataSet, cases: Sequence[Case]) -> Fingerprint:
     per_case = max(100, min(SAMPLED_PER_CASE, SAMPLED_VOXELS // len(cases)))
     for case in cases:
         image, raters = load_image(dataset, case), load_labels(dataset, case)
+        tally.units.add(str(case.images[0]), image.physical)
+        tally.physical = image.physical
         _count_image(tally, case.name, image)
         _count_labels(tally, dataset, raters)
         tally.samples.append(_sample_foreground(dataset, case.name, image, raters, per_case))
@@ -174,7 +183,7 @@ def _count_labels(tally: _Tally, dataset: DataSet, raters: Iterable[Volume]) -> 
             voxels = int(np.count_nonzero(mask))
             if voxels:
                 one.voxels += voxels
-                one.volumes.append(voxels * float(np.prod(spacing)))
+                one.volumes.append(voxels * voxel_size(labels.axes, orientation.permuted(labels.spacing)))
                 widths = component_widths(mask)[:, list(orientation.permutation)]
                 one.widths_voxels.append(widths)
                 one.widths.append(widths * spacing)
@@ -219,6 +228,7 @@ def _summary(dataset: DataSet, tally: _Tally) -> Fingerprint:
         colour=_is_colour(samples),
         classes=classes,
         anisotropy=_rounded(spatial.max() / spatial.min()),
+        physical=tally.physical,
     )
 
 

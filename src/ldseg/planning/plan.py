@@ -50,7 +50,8 @@ class Plan:
     file_ending: str
     """Ending of the training labels, e.g. ".nii.gz" or ".png"."""
     spacing: tuple[float, ...]
-    """Target spacing in mm; an image is resampled to it before the network, but never along t."""
+    """Target spacing, in mm if `physical_spacing`, else in the images' own voxels; an image is resampled to
+    it before the network, but never along t."""
     patch: tuple[int, ...]
     """Voxels that the network sees at once; each a multiple of the product of `strides` of its axis."""
     tiled: bool
@@ -72,6 +73,11 @@ class Plan:
     appearance: tuple[ChannelAppearance, ...] = ()
     """What training images look like, for each channel; empty where that is not known. An image that looks
     otherwise is brought nearer to them before it is segmented (`preprocessing.harmonise`)."""
+
+    physical_spacing: bool | None = None
+    """Whether the training images had a physical spacing. An image that differs from them in this keeps
+    its own voxels. None: the plan was made before this was recorded; every image is then taken to be like
+    them."""
 
     channel_files: bool | None = None
     """Whether training images are named NAME_0000, NAME_0001 ... or are a file for each channel; None where
@@ -135,6 +141,7 @@ def make_plan(fingerprint: Fingerprint, dataset: DataSet, settings: PlanSettings
         training_memory_gb=pyramid_memory(patch, pyramid, classes, batch),
         resample=resample,
         channel_files=dataset.channel_files,
+        physical_spacing=fingerprint.physical,
     )
 
 

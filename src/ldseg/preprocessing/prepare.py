@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.data.room import check_room
+from ldseg.data.units import length_words, mismatch_note
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
 from ldseg.planning.orientation import Orientation, orientation_of
@@ -43,7 +44,9 @@ class GridRecord:
     shape: tuple[int, ...]
     """*S', the network's grid."""
     spacing: tuple[float, ...]
-    """Size in mm of a voxel of *S', in its order."""
+    """Size of a voxel of *S', in its order: in mm, or in voxels of the file where it is not `physical`."""
+    physical: bool = True
+    """Whether the file has a physical spacing."""
 
 
 @dataclass(frozen=True)
@@ -114,15 +117,25 @@ def grid_record(volume: Volume, plan: Plan, name: str = "image") -> GridRecord:
     orientation = orientation_of(volume)
     canonical = orientation.permuted(volume.shape)
     spacing = orientation.permuted(volume.spacing)
-    shape = resampled_shape(plan.axes, canonical, spacing, plan.spacing) if plan.resample else canonical
+    # mm and voxels cannot be compared: such an image is taken as it is, and the user is told (`notes_of`).
+    comparable = plan.physical_spacing in (None, volume.physical)
+    resample = plan.resample and comparable
+    shape = resampled_shape(plan.axes, canonical, spacing, plan.spacing) if resample else canonical
     growth = [new / n for new, n in zip(shape, canonical, strict=True)]
+    unit = length_words(plan.axes, volume.physical)
     if prod(growth) > _LARGEST_GROWTH or max(growth) > _ALONG_AN_AXIS:
         raise InputError(
-            f"{name}: has a spacing of {spacing} mm where the plan has {plan.spacing}, and would become "
+            f"{name}: has a spacing of {spacing} {unit} where the plan has {plan.spacing}, and would become "
             f"{' x '.join(map(str, shape))} voxels; correct its spacing"
         )
     size = tuple(n * step / new for n, step, new in zip(canonical, spacing, shape, strict=True))
-    return GridRecord(orientation, canonical, shape, size)
+    return GridRecord(orientation, canonical, shape, size, volume.physical)
+
+
+def notes_of(volume: Volume, plan: Plan) -> tuple[str, ...]:
+    """Return what the user is to be told of how the image was read and how the model takes it."""
+    note = mismatch_note(volume.axes, volume.physical, plan.physical_spacing)
+    return volume.notes if note is None else (*volume.notes, note)
 
 
 def prepare_labels(volume: Volume, plan: Plan, name: str = "labels") -> NDArray[np.int16]:

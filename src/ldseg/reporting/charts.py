@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 from math import sqrt
 
+from ldseg.data.units import pretty, size_unit
 from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.calibration import Reliability
 from ldseg.evaluation.calibration_report import CalibrationReport
@@ -81,16 +82,17 @@ def cycle_charts(scores: Scores) -> list[str]:
 
 def _cycle_chart(film: str, by_class: dict[str, Cycle]) -> str:
     cycles = by_class.values()
-    areas = [area for one in cycles for area in (*one.area_mm2, *one.reference_area_mm2) if area is not None]
-    last = max(len(one.area_mm2) for one in cycles) - 1
-    y = spanning("area (mm²)", [0.0, *areas], zero=True)
+    areas = [area for one in cycles for area in (*one.areas, *one.reference_areas) if area is not None]
+    unit = pretty(size_unit("yx", all(one.physical for one in cycles)))
+    last = max(len(one.areas) for one in cycles) - 1
+    y = spanning(f"area ({unit})", [0.0, *areas], zero=True)
     plot = Plot(Axis("frame", 0, max(1, last)), y, width=320, height=230)
     shown = [(name, css(class_colour(index))) for index, name in enumerate(by_class)]
     for one, (name, colour) in zip(cycles, shown, strict=True):
-        plot.line(list(enumerate(one.area_mm2)), colour)
-        for frame, area in enumerate(one.reference_area_mm2):
+        plot.line(list(enumerate(one.areas)), colour)
+        for frame, area in enumerate(one.reference_areas):
             if area is not None:
-                plot.dot((frame, area), colour, f"{name}, frame {frame}: reference {area:.4g} mm²")
+                plot.dot((frame, area), colour, f"{name}, frame {frame}: reference {area:.4g} {unit}")
     return figure(film, plot.svg(f"area over the frames of {film}") + legend(shown))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ldseg.data.units import length_unit, length_words, pretty
 from ldseg.evaluation.calibration_report import CalibrationReport
 from ldseg.preprocessing.harmonise import in_words
 from ldseg.reporting.charts import (
@@ -21,8 +22,6 @@ from ldseg.reporting.palette import class_colour, css, heat_stops
 from ldseg.reporting.pictures import grey_or_colour, label_overlay, make_base, panel, plain_panel
 from ldseg.reporting.portrait import Portrait
 from ldseg.reporting.view import choose_view
-
-_UNITS = {"yx": "mm²", "zyx": "mm³", "tyx": "mm² summed over frames"}
 
 
 def cases_section(report: Report) -> str:
@@ -42,7 +41,7 @@ def cases_section(report: Report) -> str:
 def confidence_section(report: Report) -> str:
     """How far what the model says of itself can be trusted."""
     found = report.measured.calibration
-    unit = _UNITS[report.plan.axes]
+    unit = pretty(report.measured.volume_unit)
     intervals = report.measured.sampling.samples > 1
     charts = [
         *_voxel_charts(found),
@@ -101,11 +100,18 @@ def _case(report: Report, title: str, portrait: Portrait) -> str:
     heading = f"<h3>{text(label)} <span>Dice {dice:.3f}, {expected}</span></h3>"
     panels = f'<div class="panels">{portrait.html}</div>'
     unlike = portrait.prediction.unlike
-    said = (portrait.where, f"the image {in_words(unlike)}" if unlike else "")
+    said = (portrait.where, f"the image {in_words(unlike)}" if unlike else "", *portrait.prediction.notes)
     notes = "".join(paragraph(text(one), kind="note") for one in said if one)
     rows = [_structure(portrait, name) for name in structures(report) if _is_there(portrait, name)]
-    unit = _UNITS[report.plan.axes]
-    columns = ("structure", "Dice", "HD95 (mm)", f"volume ({unit}), 5 to 95 % of the samples", "reference")
+    unit = pretty(portrait.prediction.volume_unit)
+    length = length_words(portrait.image.axes, portrait.image.physical)
+    columns = (
+        "structure",
+        "Dice",
+        f"HD95 ({length})",
+        f"volume ({unit}), 5 to 95 % of the samples",
+        "reference",
+    )
     details = table(columns, rows, "compact") if rows else paragraph("No structure, none found.", kind="note")
     return f'<div class="case">{heading}{panels}{notes}{details}</div>'
 
@@ -122,7 +128,7 @@ def _structure(portrait: Portrait, name: str) -> tuple[str, ...]:
     return (
         text(name),
         f"{metrics['dice']:.3f}",
-        f"{metrics['hd95_mm']:.2f}",
+        f"{metrics[f'hd95_{length_unit(portrait.image.physical)}']:.2f}",
         f"{_size(volume.mean)}{interval}",
         "not labelled throughout" if reference is None else _size(reference),
     )

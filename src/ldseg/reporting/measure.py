@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
+from ldseg.data.units import OneUnit, size_unit
 from ldseg.data.volumes import Volume
 from ldseg.evaluation.answers import Answer, answers
 from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
@@ -19,8 +20,8 @@ from ldseg.inference.recalibration import widened
 from ldseg.preprocessing.prepare import labels_to_ids
 from ldseg.settings import SamplingSettings
 
-TOLERANCE_MM = 1.0
-"""Of the surface Dice."""
+TOLERANCE = 1.0
+"""Of the surface Dice, in mm, or in voxels without a physical spacing."""
 OnCase = Callable[[float, str], None]
 
 
@@ -41,7 +42,9 @@ class Measured:
     scores: Scores
     calibration: CalibrationReport
     volumes: dict[str, tuple[VolumePoint, ...]]
-    """Per structure; without cases that are not labelled throughout."""
+    """Per structure, in `volume_unit`; without cases that are not labelled throughout."""
+    volume_unit: str
+    """See `data.units.size_unit`."""
     sampling: SamplingSettings
     seed: int
 
@@ -63,16 +66,17 @@ def measure(
     scores: dict[str, dict[str, ClassScores]] = {}
     cycles: dict[str, dict[str, Cycle]] = {}
     volumes: dict[str, list[VolumePoint]] = {}
+    units, physical = OneUnit(), True
     for number, case in enumerate(cases):
         image, masks = load_case(dataset, case)
+        units.add(str(case.images[0]), image.physical)
+        physical = image.physical
         by_rater: list[dict[str, ClassScores]] = []
         found = answers(predictor, dataset, [case], sampling.samples, sampling.steps, seed)
         for answer, mask in zip(found, masks, strict=True):
             tally.add(answer, predictor.recalibration)
             labels = _decided(answer, image, predictor)
-            by_rater.append(
-                evaluate_case(labels, mask, predictor.plan.classes, dataset.ignore_id, TOLERANCE_MM)
-            )
+            by_rater.append(evaluate_case(labels, mask, predictor.plan.classes, dataset.ignore_id, TOLERANCE))
             if dataset.axes == "tyx" and case.name not in cycles:  # the first rater's
                 classes = predictor.plan.classes
                 cycles[case.name] = measure_cycle(labels, mask, classes, dataset.ignore_id)
@@ -82,9 +86,10 @@ def measure(
         on_case((number + 1) / len(cases), case.name)
     subjects = {case.name: case.subject for case in cases}
     return Measured(
-        Scores(scores, predictor.plan.classes, TOLERANCE_MM, subjects, cycles=cycles),
+        Scores(scores, predictor.plan.classes, TOLERANCE, subjects, cycles=cycles),
         tally.report(),
         {name: tuple(points) for name, points in volumes.items()},
+        size_unit(dataset.axes, physical),
         sampling,
         seed,
     )

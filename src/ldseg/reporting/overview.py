@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ldseg.data.units import length_words, pretty, size_unit
 from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.reporting.charts import cycle_charts, dice_chart
@@ -18,8 +19,10 @@ from ldseg.workflow import describe_budget
 _METRICS = {
     "dice": ("Dice", 3),
     "nsd": ("NSD", 3),
-    "hd95_mm": ("HD95 (mm)", 2),
-    "assd_mm": ("ASSD (mm)", 2),
+    "hd95_mm": ("HD95 ({unit})", 2),
+    "hd95_px": ("HD95 ({unit})", 2),
+    "assd_mm": ("ASSD ({unit})", 2),
+    "assd_px": ("ASSD ({unit})", 2),
     "volume_error": ("volume error", 3),
 }
 _PARTS = {
@@ -132,7 +135,8 @@ def _data_facts(report: Report) -> Iterator[tuple[str, object]]:
         shapes = np.asarray([case.shape for case in fingerprint.cases])
         spacings = np.asarray([case.spacing for case in fingerprint.cases])
         yield "median shape", _times(np.median(shapes, axis=0))
-        yield "median spacing", f"{_times(np.median(spacings, axis=0))} mm"
+        median = f"{_times(np.median(spacings, axis=0))} mm"
+        yield "median spacing", "none" if fingerprint.physical is False else median
 
 
 def _scored_cases(report: Report) -> str:
@@ -151,7 +155,8 @@ def _count(report: Report) -> str:
 
 def _plan_facts(report: Report) -> Iterator[tuple[str, object]]:
     plan = report.plan
-    yield "spacing", f"{_times(plan.spacing)} mm" if plan.resample else "each image's own"
+    unit = length_words(plan.axes, plan.physical_spacing is not False)
+    yield "spacing", f"{_times(plan.spacing)} {unit}" if plan.resample else "each image's own"
     yield "patch", _times(plan.patch) + (", in tiles" if plan.tiled else "")
     yield "latent grid", " × ".join(f"1/{factor}" for factor in plan.latent_factor)
     yield "latent channels", plan.latent_channels
@@ -176,7 +181,7 @@ def _classes(report: Report) -> str:
     fingerprint = report.fingerprint
     if fingerprint is None:
         return paragraph("Structures: ", text(", ".join(structures(report))))
-    unit = "mm³" if report.plan.axes == "zyx" else "mm²" if report.plan.axes == "yx" else "mm² × frames"
+    unit = pretty(size_unit(report.plan.axes, fingerprint.physical is not False))
     rows = [
         (
             text(one.name),
@@ -214,8 +219,14 @@ def _score_table(report: Report) -> str:
     mean = _interval(report.scores.mean_dice, (low, high), 3)
     if len(rows) > 1:
         rows.append(("mean", mean, *("" for _ in range(len(shown)))))
-    columns = ("structure", "Dice", "median Dice", *(_METRICS[metric][0] for metric in shown[1:]))
-    tolerance = f"NSD: share of the surface within {report.scores.tolerance_mm:g} mm."
+    unit = length_words(report.plan.axes, report.scores.physical)
+    columns = (
+        "structure",
+        "Dice",
+        "median Dice",
+        *(_METRICS[metric][0].format(unit=unit) for metric in shown[1:]),
+    )
+    tolerance = f"NSD: share of the surface within {report.scores.tolerance:g} {unit}."
     return table(columns, rows) + paragraph(text(tolerance), kind="note")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log, prod
+from math import log
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
+from ldseg.data.units import voxel_size
 from ldseg.data.volumes import Volume
 from ldseg.evaluation.answers import IGNORED, class_indices
 from ldseg.evaluation.metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.inference.predictor import Prediction, Predictor
 from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import to_canonical
-from ldseg.reporting.measure import TOLERANCE_MM
+from ldseg.reporting.measure import TOLERANCE
 from ldseg.reporting.palette import heat
 from ldseg.reporting.pictures import FILL, grey_or_colour, label_overlay, make_base, panel, thinned
 from ldseg.reporting.view import View, Window, choose_view, choose_window
@@ -64,7 +65,7 @@ def draw_portrait(
     )
     classes, ignore_id = predictor.plan.classes, dataset.ignore_id
     scores = mean_over_raters(
-        [evaluate_case(prediction.labels, mask, classes, ignore_id, TOLERANCE_MM) for mask in masks]
+        [evaluate_case(prediction.labels, mask, classes, ignore_id, TOLERANCE) for mask in masks]
     )
     references = [class_indices(canonical(mask)[0], classes, ignore_id) for mask in masks]
     predicted = class_indices(canonical(prediction.labels)[0], classes, None)
@@ -89,7 +90,7 @@ def slice_of_interest(volume: Volume, references: list[NDArray[Any]], predicted:
 def _volumes(image: Volume, references: list[NDArray[np.int16]], classes: dict[str, int]) -> dict[str, float]:
     if any((one == IGNORED).any() for one in references):
         return {}
-    voxel = prod(step for axis, step in zip(image.axes, image.spacing, strict=True) if axis != "t")
+    voxel = voxel_size(image.axes, image.spacing)
     counts = np.mean([np.bincount(one.ravel(), minlength=len(classes)) for one in references], axis=0)
     return {name: float(counts[k] * voxel) for k, name in enumerate(classes) if k > 0}
 

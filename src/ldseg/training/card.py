@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ldseg.data.units import spacing_words
 from ldseg.planning.plan import Plan
 from ldseg.settings import RunSettings
 
@@ -15,12 +16,13 @@ def write_card(plan: Plan, settings: RunSettings, data_name: str, train_names: S
     budgets = ("steps", "minutes", "cpu_minutes", "epochs")
     budget = ", ".join(f"{getattr(training, b)} {b}" for b in budgets if getattr(training, b) is not None)
     structures = ", ".join(name for name in plan.classes if name != next(iter(plan.classes)))
+    spacing = spacing_words(plan.axes, plan.spacing, plan.physical_spacing is not False)
     lines = [
         f"# Segmentation of {structures}",
         "",
         f"- Model: {kind}, preset {settings.preset}",
         f"- Data: {data_name}, {len(train_names)} training cases, fold {training.fold} (splits.json)",
-        f"- Images: {', '.join(c.name for c in plan.channels)}; axes {plan.axes}; spacing {plan.spacing} mm",
+        f"- Images: {', '.join(c.name for c in plan.channels)}; axes {plan.axes}; spacing {spacing}",
         f"- Training: {budget}, batch {training.batch}, seed {training.seed}",
         "- Licence of the weights: that of the data they were trained on; state it here before sharing",
         "- Not a medical device; not validated for clinical use",

@@ -50,7 +50,7 @@ def to_nifti(array: NDArray[Any], grid: Volume, steps: Sequence[int]) -> bytes:
         kept = np.ascontiguousarray(kept).view(_COLOUR)[..., 0]
     flipped = kept.T if grid.axes == "zyx" else kept.T[:, :, None]  # (X, Y, Z) or (X, Y, 1[, T])
     image = Nifti1Image(compact(flipped), _ras(grid, steps))
-    image.header.set_xyzt_units("mm", "sec")
+    image.header.set_xyzt_units("mm" if grid.physical else "unknown", "sec")
     if grid.axes == "tyx":
         image.header["pixdim"][4] = grid.spacing[0]
     return image.to_bytes()

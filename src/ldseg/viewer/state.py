@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ldseg.data.units import pretty
 from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import to_canonical
+from ldseg.preprocessing.prepare import notes_of
 from ldseg.reporting.palette import class_colour, css
 from ldseg.viewer.layers import Layer, palette
 from ldseg.viewer.nifti import thinned, thinning
 from ldseg.viewer.session import Session
-
-_UNITS = {"yx": "mm²", "zyx": "mm³", "tyx": "mm² summed over frames"}
 
 
 def describe(session: Session) -> dict[str, Any]:
@@ -23,8 +23,10 @@ def describe(session: Session) -> dict[str, Any]:
         "axes": image.axes,
         "shape": image.shape,
         "spacing": image.spacing,
+        "physical": image.physical,
         "start": _start(session),
         "unlike": session.unlike,
+        "notes": notes_of(image, plan),
         "thinned": max(thinning(image.shape, image.axes)),
         "samples": answer.samples,
         "more": session.more,
@@ -34,7 +36,7 @@ def describe(session: Session) -> dict[str, Any]:
         "steps": session.sampling.steps,
         "sampler": session.sampling.sampler,
         "confidence": answer.findings.confidence,
-        "unit": _UNITS[image.axes],
+        "unit": pretty(answer.findings.volume_unit),
         "structures": _structures(session),
         "layers": [_layer(one) for one in layers],
         "palette": palette(plan),

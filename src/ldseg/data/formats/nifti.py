@@ -162,7 +162,7 @@ def _native_header(volume: Volume) -> Nifti1Header | None:
 
 
 def _new_header(volume: Volume) -> Nifti1Header:
-    """A header with the volume's geometry, in mm and seconds."""
+    """A header with the volume's geometry, in mm and seconds; no unit of length where it is not physical."""
     header = Nifti1Header()
     matrix = np.eye(4)
     place = affine(volume)
@@ -173,7 +173,7 @@ def _new_header(volume: Volume) -> Nifti1Header:
     header.set_data_shape((1, 1, 1, 1))
     header.set_sform(ras, code="scanner")
     header.set_qform(ras, code="scanner", strip_shears=True)
-    header.set_xyzt_units("mm", "sec")
+    header.set_xyzt_units("mm" if volume.physical else "unknown", "sec")
     if volume.axes == "tyx":
         header["pixdim"][4] = volume.spacing[0]
         header["toffset"] = volume.origin[2]

@@ -60,7 +60,11 @@ def write(path: Path, volume: Volume) -> None:
 def description(volume: Volume, channels: int) -> dict[str, Any]:
     """What tifffile is told of a result with `channels` on the grid of `volume`."""
     letters = ("C" if channels > 1 else "") + volume.axes.upper()
-    described = channels > 1 or volume.axes == "tyx" or any(step != 1.0 for step in volume.spacing)
+    described = (
+        channels > 1
+        or volume.axes == "tyx"
+        or (volume.physical and any(step != 1.0 for step in volume.spacing))
+    )
     return {"ome": described, "metadata": {"axes": letters, **_ome_spacing(volume)} if described else None}
 
 
@@ -190,7 +194,7 @@ def _ome_spacing(volume: Volume) -> dict[str, Any]:
     for letter, step in zip(volume.axes, volume.spacing, strict=True):
         if letter == "t":
             words |= {"TimeIncrement": step, "TimeIncrementUnit": "s"}
-        else:
+        elif volume.physical:
             words |= {f"PhysicalSize{letter.upper()}": step, f"PhysicalSize{letter.upper()}Unit": "mm"}
     return words
 

@@ -55,7 +55,10 @@ class TiffRegions:
         shape = (page.imagelength, page.imagewidth)
         voxels = np.broadcast_to(np.float32(0), (channels, *shape))
         steps = tuple(spacing or (said.get("y", 1.0), said.get("x", 1.0)))
-        self.outline = Volume(voxels, steps, (0.0, 0.0), (1.0, 0.0, 0.0, 1.0), "yx", "image")
+        physical = spacing is not None or {"y", "x"} <= set(said)
+        self.outline = Volume(
+            voxels, steps, (0.0, 0.0), (1.0, 0.0, 0.0, 1.0), "yx", "image", physical=physical
+        )
 
     def close(self) -> None:
         """Close the file."""

@@ -21,6 +21,7 @@ const short = (number) => Number(number.toPrecision(4)).toLocaleString("en", { m
 
 export function showFacts(state) {
   const steps = state.spacing.map(short).join(" × ");
+  const word = state.axes === "zyx" ? "voxels" : "pixels";
   const thinned = state.thinned > 1 ? `shown thinned: one voxel in ${state.thinned} along each axis` : "";
   const unlike = state.unlike.length
     ? `${state.unlike.join(", ")} than the training images; segmented brought nearer to them, shown as it is`
@@ -29,12 +30,15 @@ export function showFacts(state) {
   byId("name").textContent = state.name;
   byId("facts").replaceChildren(
     ...[
-      `${state.shape.join(" × ")} ${state.axes === "zyx" ? "voxels" : "pixels"} (${[...state.axes].join(", ")})`,
-      `spacing ${steps} ${state.axes === "tyx" ? "(s, mm, mm)" : "mm"}`,
+      `${state.shape.join(" × ")} ${word} (${[...state.axes].join(", ")})`,
+      state.physical
+        ? `spacing ${steps} ${state.axes === "tyx" ? "(s, mm, mm)" : "mm"}`
+        : `no physical spacing: sizes are in ${word}`,
       `${counted(state.samples, "sample")}, ${counted(state.steps, "step")} of ${state.sampler}, seed ${state.seed}`,
       `expected Dice ${state.confidence.toFixed(2)}`,
       thinned,
       unlike,
+      ...state.notes,
     ].filter(Boolean).map((line) => element("span", {}, line)),
   );
 }
