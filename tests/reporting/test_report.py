@@ -200,7 +200,7 @@ def test_scores_of_an_evaluation_are_shown_as_they_are(make_run: MakeRun, tmp_pa
     out, file = tmp_path / "predictions", tmp_path / "mine.json"
     predict = ("predict", tmp_path / "data" / "images", "-m", run, "-o", out, "--device", "cpu")
     assert main([str(word) for word in predict]) == 0
-    evaluate = ("evaluate", out, tmp_path / "data" / "labels", "-o", file, "--tolerance-mm", "3")
+    evaluate = ("evaluate", out, tmp_path / "data" / "labels", "-o", file, "--tolerance-px", "3")
     assert main([str(word) for word in evaluate]) == 0
     stored = json.loads(file.read_text())
     del stored["cases"]["f"]
@@ -209,7 +209,7 @@ def test_scores_of_an_evaluation_are_shown_as_they_are(make_run: MakeRun, tmp_pa
     assert set(report.scores.cases) == {"a", "b", "c", "d", "e"} == set(report.measured.scores.cases)
     page = to_html(report)
     assert "5 cases of mine.json" in page
-    assert "within 3 mm" in page
+    assert "within 3 pixels" in page
     assert "trained on some of these cases" in page
 
 
