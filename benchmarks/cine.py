@@ -69,7 +69,7 @@ def main() -> None:
         "neighbour_dice": whole.neighbour_dice,
         **whole.ejection_fractions(),
         **phase_dice(dataset, left_out, predicted),
-        "roughness": roughness(whole.area_mm2),
+        "roughness": roughness(whole.areas),
         "training_steps": steps,
     }
     common = {
