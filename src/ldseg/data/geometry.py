@@ -108,10 +108,12 @@ def arrangement(shape: tuple[int, ...], axes: Axes | None, path: Path) -> Arrang
         return Arrangement(axes, (0, 1, 2) if slices > 1 else (0, 1, 3))
     if times > 1 and channels > 1:
         raise file_error(
-            path, f"has {times} frames of {channels} channels", "choose --data.axes tyx or split it"
+            path, f"has {times} frames of {channels} channels", "save each frame as a file of its own"
         )
     if axes == "yx" and slices > 1:
-        raise file_error(path, f"has {slices} slices but 2D was asked for", "choose --data.axes zyx or tyx")
+        raise file_error(
+            path, f"has {slices} slices but 2D was asked for", "save each slice as a file of its own"
+        )
     return Arrangement(axes, (0, 1) if axes == "yx" else (0, 1, 2))
 
 

@@ -1,20 +1,36 @@
-"""PNG, BMP and JPEG with Pillow: 2D, spacing 1.0, no place in the world.
+"""PNG, BMP and JPEG: 2D, without a spacing and a place in the world.
 
-Palette files are colours as images and indices as masks. Opaque alpha is dropped. Pixels are taken as they
-are stored: an EXIF rotation is not applied, because masks are drawn on the stored grid.
+Pixels are read as displayed: the orientation in EXIF is applied, for images and label maps alike. Palette
+files are colours as images and indices as label maps. Opaque alpha is dropped, transparency refused. Pillow
+decodes all but PNGs of 16 bits, of whose colours it keeps 8 bits; imagecodecs decodes those.
 """
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ldseg.data.faults import decoding, file_error
+from ldseg.data.formats.displayed import (
+    INKS,
+    KNOWN_ORIENTATIONS,
+    ORIENTATION,
+    UPRIGHT,
+    orientation_note,
+    transparent,
+    turned,
+    without_alpha,
+)
 from ldseg.data.formats.format import Format
 from ldseg.data.geometry import Arrangement, plain_grid, to_volume
 from ldseg.data.room import check_room
@@ -26,15 +42,22 @@ _FORMATS = ("PNG", "BMP", "DIB", "JPEG", "MPO")
 _SCAN, _MOST_SCANS = b"\xff\xda", 200
 """Begins a scan of a progressive JPEG, each of which costs the whole picture; cameras write about ten."""
 _GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_BIT_DEPTH, _DEEP = 24, 16
+"""Place of the bit depth in a PNG, and its largest value."""
+_ALPHA = (2,)
+"""ExtraSamples of TIFF, as `without_alpha` takes them: not multiplied with the colours."""
 
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
-    """See `Format.read`. A 16-bit colour PNG comes with 8 bits a channel, as Pillow gives it."""
+    """See `Format.read`."""
     if axes not in (None, "yx"):
-        raise file_error(path, f"is a 2D format but axes {axes} were asked for", "choose --data.axes yx")
-    with decoding(path, "PNG, BMP or JPEG"):
-        array = _decode(path, kind)
-    return to_volume(without_alpha(array, path), plain_grid(2), Arrangement("yx", (0, 1)), None)
+        remedy = "stack the slices or frames in one file, e.g. .nii.gz or .tif"
+        raise file_error(path, f"is a 2D format but axes {axes} were asked for", remedy)
+    with decoding(path, "PNG, BMP or JPEG"), _opened(path) as image:
+        array, notes = _decode(path, image, kind)
+        orientation = _orientation(image)
+    volume = to_volume(turned(array, orientation), plain_grid(2), Arrangement("yx", (0, 1)), None)
+    return replace(volume, notes=(*notes, *orientation_note(orientation)))
 
 
 def is_colour(path: Path) -> bool:
@@ -46,38 +69,72 @@ def is_colour(path: Path) -> bool:
         return False  # reading it says what is wrong
 
 
-def _decode(path: Path, kind: Kind) -> NDArray[Any]:
-    """(C, Y, X), C = 2 or 4 when there is alpha."""
+@contextmanager
+def _opened(path: Path) -> Generator[Image.Image, None, None]:
+    """The picture, if it can be decoded here. Raises InputError or ValueError where not."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.format in ("JPEG", "MPO") and path.read_bytes().count(_SCAN) > _MOST_SCANS:
                 raise ValueError(f"it has more than {_MOST_SCANS} scans")
             check_room(path, image.width * image.height, 4 * len(image.getbands()))
-            image.load()
-            if image.mode == "P" and kind == "image":
-                image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-            elif image.mode not in (*_GREY, "P", "LA", "RGB", "RGBA"):
-                image = image.convert("RGBA" if "A" in image.mode else "RGB")  # CMYK, YCbCr, PA ...
-            array = np.asarray(image)
+            yield image
     except Image.DecompressionBombError as problem:
         raise file_error(path, str(problem), "save so large an image as TIFF") from problem
-    return array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
 
 
-def without_alpha(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """(C, *S) without its last channel when C is 2 or 4 and that channel is opaque.
+def _decode(path: Path, image: Image.Image, kind: Kind) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """(C, Y, X) as stored, without alpha, and notes."""
+    count, notes = getattr(image, "n_frames", 1), ()
+    if count > 1 and image.format != "MPO":
+        raise file_error(path, f"is an animation of {count} images", "save each one as a file of its own")
+    if count > 1:
+        notes = (f"of its {count} images the first was read, which viewers show",)
+    image.load()
+    if kind == "image":
+        _check_colour_key(path, image)
+    if image.mode == "P" and kind == "image":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    elif image.mode not in (*_GREY, "P", "LA", "RGB", "RGBA"):
+        notes = (*notes, INKS) if image.mode == "CMYK" else notes
+        image = image.convert("RGBA" if "A" in image.mode else "RGB")  # CMYK, YCbCr, PA ...
+    array = _deep_pixels(path) if _is_deep(path) else np.asarray(image)
+    array = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
+    colours = len(array) - 1 if len(array) in (2, 4) else len(array)
+    return without_alpha(array, path, colours, _ALPHA, 8 * array.dtype.itemsize), notes
 
-    Raises InputError for real transparency: what lies under it is not part of the picture that a person sees.
-    """
-    if len(array) not in (2, 4):
-        return array
-    opaque = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else 1
-    clear = int(np.count_nonzero(array[-1] != opaque))
+
+def _is_deep(path: Path) -> bool:
+    """Whether it is a PNG of 16 bits."""
+    with path.open("rb") as file:
+        header = file.read(_BIT_DEPTH + 1)
+    return header.startswith(b"\x89PNG") and header[_BIT_DEPTH] == _DEEP
+
+
+def _deep_pixels(path: Path) -> NDArray[Any]:
+    """(Y, X, C) of 16 bits."""
+    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+
+
+def _check_colour_key(path: Path, image: Image.Image) -> None:
+    """Raise InputError when pixels have the one value that the file declares transparent."""
+    key = image.info.get("transparency")
+    if image.mode not in (*_GREY, "RGB") or key is None:
+        return
+    pixels = _deep_pixels(path) if _is_deep(path) else np.asarray(image)
+    colours = pixels[..., : len(key)] if isinstance(key, tuple) else pixels
+    same = colours == np.asarray(key)
+    clear = int(np.count_nonzero(same.all(-1) if isinstance(key, tuple) else same))
     if clear:
-        raise file_error(
-            path, f"{clear} pixels are transparent", "flatten the image onto a background, without alpha"
-        )
-    return array[:-1]
+        raise transparent(path, clear)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The orientation in the EXIF of a loaded picture; damaged EXIF says nothing, as in viewers."""
+    try:
+        found = image.getexif().get(ORIENTATION, UPRIGHT)
+    except (SyntaxError, ValueError, KeyError, TypeError, OverflowError, OSError, struct.error):
+        return UPRIGHT
+    return int(found) if found in KNOWN_ORIENTATIONS else UPRIGHT
 
 
 def write(path: Path, volume: Volume) -> None:

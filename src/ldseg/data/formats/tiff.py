@@ -1,51 +1,70 @@
 """TIFF with tifffile: grey, colour and palette; several pages are slices, or frames where the file says so.
 
-The spacing is 1.0 unless ImageJ or OME metadata give it in a unit of length: a bare resolution tag is a
-printer's matter. Channels that are not colours, such as probabilities, are pages (axis C) of an OME-TIFF.
+Voxels are read as displayed: the Orientation tag is applied and white stored as 0 is inverted, for images and
+label maps alike, whatever the compression. The spacing is known only where ImageJ or OME metadata give it in
+a unit of length. Channels that are not colours, such as probabilities, are pages (axis C) of an OME-TIFF.
 """
 
 from __future__ import annotations
 
 import logging
+import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageSequence
 
-from ldseg.data.faults import decoding, file_error, muted
+from ldseg.data.faults import decoding, file_error
+from ldseg.data.formats.displayed import orientation_note, swaps_axes, turned
 from ldseg.data.formats.format import Format
-from ldseg.data.formats.raster import without_alpha
-from ldseg.data.formats.tiff_check import check_chain, check_series
+from ldseg.data.formats.tiff_check import check_chain, check_codec, check_series
+from ldseg.data.formats.tiff_colours import as_displayed, colour_notes, is_colour_page
+from ldseg.data.formats.tiff_pages import Chosen, choose
+from ldseg.data.formats.tiff_spacing import spacing_of
 from ldseg.data.geometry import Arrangement, Grid, plain_grid, to_volume
 from ldseg.data.volumes import Axes, Kind, Volume
 from ldseg.errors import InputError
-
-_MICROMETRE_NAMES = ("um", "µm", "μm", "\\u00b5m", "micron", "microns")
-_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1e3, "nm": 1e-6} | dict.fromkeys(_MICROMETRE_NAMES, 1e-3)
 
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
     with decoding(path, "TIFF"), open_tiff(path) as file:
         check_chain(file)
-        if not file.series:
-            raise ValueError("it has no pages")
-        check_series(file.series[0], path)
-        array, letters = _decode(file, path, kind)
-        spacing = spacing_of_file(file)
-    array, stack = _channels_first(array, letters, path)
+        chosen = choose(file, path)
+        check_codec(chosen.page, path)
+        check_series(chosen.series, path)
+        array, stack = _channels_first(chosen.series.asarray(), chosen.series.axes, path)
+        array = as_displayed(array, chosen.page, path, kind)
+        said = spacing_of(file, chosen.series)
+    array = turned(array, chosen.orientation)
     axes = _axes(array.shape, stack, axes, path)
     if axes == "yx":
         array = array[:, 0]
-    dimensions = len(axes)
-    plain = plain_grid(dimensions)
-    steps = tuple(spacing.get(letter, 1.0) for letter in reversed(axes))  # fastest first
-    grid = Grid(steps, plain.origin, plain.direction)
-    return to_volume(array, grid, Arrangement(axes, tuple(range(dimensions))), None)
+    grid, guessed = grid_of_tiff(said, axes, chosen)
+    volume = to_volume(array, grid, Arrangement(axes, tuple(range(len(axes)))), None)
+    notes = (*chosen.notes, *orientation_note(chosen.orientation), *colour_notes(chosen.page), *guessed)
+    return replace(volume, notes=notes)
+
+
+def grid_of_tiff(said: dict[str, float], axes: Axes, chosen: Chosen) -> tuple[Grid, tuple[str, ...]]:
+    """The grid of the displayed image of which metadata tell the steps `said`, and notes.
+
+    The steps are used where those along all axes of space are known.
+    """
+    letters = [letter for letter in axes if letter != "t"]
+    if swaps_axes(chosen.orientation):
+        said = {{"x": "y", "y": "x"}.get(letter, letter): step for letter, step in said.items()}
+    missing = [letter for letter in letters if letter not in said]
+    notes: tuple[str, ...] = ()
+    if missing and len(missing) < len(letters):
+        notes = (f"its spacing along {' and '.join(missing)} is not known, so none is used",)
+    known = said if not missing else {letter: step for letter, step in said.items() if letter == "t"}
+    steps = tuple(known.get(letter, 1.0) for letter in reversed(axes))  # fastest first
+    plain = plain_grid(len(axes))
+    return Grid(steps, plain.origin, plain.direction, physical=not missing), notes
 
 
 def write(path: Path, volume: Volume) -> None:
@@ -60,58 +79,39 @@ def write(path: Path, volume: Volume) -> None:
 def description(volume: Volume, channels: int) -> dict[str, Any]:
     """What tifffile is told of a result with `channels` on the grid of `volume`."""
     letters = ("C" if channels > 1 else "") + volume.axes.upper()
-    described = (
-        channels > 1
-        or volume.axes == "tyx"
-        or (volume.physical and any(step != 1.0 for step in volume.spacing))
-    )
-    return {"ome": described, "metadata": {"axes": letters, **_ome_spacing(volume)} if described else None}
+    described = channels > 1 or volume.axes == "tyx" or volume.physical
+    if not described:
+        return {"ome": False, "metadata": None}
+    words = {"axes": letters, **_ome_spacing(volume)}
+    same = uuid.uuid5(uuid.NAMESPACE_OID, f"{channels} {volume.shape} {words}")  # not by time and machine
+    return {"ome": True, "metadata": words | {"UUID": str(same)}}
 
 
 def is_colour(path: Path) -> bool:
     """See `Format.is_colour`."""
-    try:
-        with decoding(path, "TIFF"), open_tiff(path) as file:
-            return file.pages.first.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.PALETTE)
-    except InputError:
-        return False  # reading it says what is wrong
+    page = _page_of_image(path)
+    return page is not None and is_colour_page(page)
 
 
 def size_of_page(path: Path) -> int:
-    """Pixels of the first page, from the header alone; 0 for a damaged file."""
+    """Pixels of a page of the image, from the headers alone; 0 for a file that cannot be read."""
+    page = _page_of_image(path)
+    return 0 if page is None else int(page.imagewidth) * int(page.imagelength)
+
+
+def _page_of_image(path: Path) -> Any:
+    """The first page of the image; None where reading it says what is wrong."""
     try:
         with decoding(path, "TIFF"), open_tiff(path) as file:
-            return int(file.pages.first.imagewidth) * int(file.pages.first.imagelength)
+            check_chain(file)
+            return choose(file, path).page
     except InputError:
-        return 0  # reading it says what is wrong
+        return None
 
 
 def open_tiff(path: Path) -> tifffile.TiffFile:
     """Of this file alone: OME metadata may name others, which nobody asked to be read."""
     return tifffile.TiffFile(path, _multifile=False)
-
-
-def _decode(file: tifffile.TiffFile, path: Path, kind: Kind) -> tuple[NDArray[Any], str]:
-    """The first series and one letter for each of its axes."""
-    series = file.series[0]
-    page = file.pages.first
-    letters = series.axes
-    try:
-        array = series.asarray()
-    except ValueError as problem:
-        if "imagecodecs" not in str(problem):
-            raise
-        array = _with_pillow(path).reshape(series.shape)  # LZW and JPEG without another package
-    if kind == "image" and page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
-        colours = (page.colormap >> 8).astype(np.uint8)  # (3, 2^bits), 16-bit
-        return colours[:, array], "S" + letters
-    return array, letters
-
-
-def _with_pillow(path: Path) -> NDArray[Any]:
-    """All pages, (pages, Y, X[, S])."""
-    with muted(), Image.open(path, formats=("TIFF",)) as image:
-        return np.stack([np.asarray(page) for page in ImageSequence.Iterator(image)])
 
 
 def _channels_first(array: NDArray[Any], letters: str, path: Path) -> tuple[NDArray[Any], str]:
@@ -127,14 +127,15 @@ def _channels_first(array: NDArray[Any], letters: str, path: Path) -> tuple[NDAr
     channels = array.shape[colour[0]] if colour else 1
     pages = array.shape[stack[0]] if stack else 1
     moved = moved.reshape(channels, pages, *moved.shape[-2:])
-    is_colour = bool(colour) and letters[colour[0]] == "S"
-    return without_alpha(moved, path) if is_colour else moved, letters[stack[0]] if stack else ""
+    return moved, letters[stack[0]] if stack else ""
 
 
 def _axes(shape: tuple[int, ...], stack: str, asked: Axes | None, path: Path) -> Axes:
     """What the pages (M, N, Y, X) are."""
     if asked == "yx" and shape[1] > 1:
-        raise file_error(path, f"has {shape[1]} pages but 2D was asked for", "choose --data.axes zyx or tyx")
+        raise file_error(
+            path, f"has {shape[1]} pages but 2D was asked for", "save each page as a file of its own"
+        )
     if asked is not None:
         return asked
     if shape[1] == 1:
@@ -142,59 +143,13 @@ def _axes(shape: tuple[int, ...], stack: str, asked: Axes | None, path: Path) ->
     return "tyx" if stack == "T" else "zyx"
 
 
-def spacing_of_file(file: tifffile.TiffFile) -> dict[str, float]:
-    """Steps by axis letter (z, y, x in mm, t in s), as far as ImageJ or OME metadata tell."""
-    if file.is_ome and file.ome_metadata:
-        return _from_ome(file.ome_metadata)
-    if file.is_imagej and file.imagej_metadata:
-        return _from_imagej(file)
-    return {}
-
-
-def _from_ome(text: str) -> dict[str, float]:
-    """Steps in OME-XML; its unit of length is the micrometre unless it says another."""
-    pixels = next(
-        (node for node in ElementTree.fromstring(text).iter() if node.tag.endswith("}Pixels")), None
-    )
-    if pixels is None:
-        return {}
-    found: dict[str, float] = {}
-    for letter in "zyx":
-        value = pixels.get(f"PhysicalSize{letter.upper()}")
-        factor = _MILLIMETRES.get(pixels.get(f"PhysicalSize{letter.upper()}Unit", "µm"))
-        if value is not None and factor is not None and float(value) > 0:
-            found[letter] = float(value) * factor
-    step = pixels.get("TimeIncrement")
-    if step is not None and pixels.get("TimeIncrementUnit", "s") == "s" and float(step) > 0:
-        found["t"] = float(step)
-    return found
-
-
-def _from_imagej(file: tifffile.TiffFile) -> dict[str, float]:
-    """Steps in ImageJ's metadata; x and y are in the resolution tags, as pixels per unit."""
-    metadata: dict[str, Any] = file.imagej_metadata or {}
-    factor = _MILLIMETRES.get(str(metadata.get("unit", "")).lower())
-    found: dict[str, float] = {}
-    if float(metadata.get("finterval", 0) or 0) > 0:
-        found["t"] = float(metadata["finterval"])
-    if factor is None:
-        return found
-    for letter, name in (("x", "XResolution"), ("y", "YResolution")):
-        tag = file.pages.first.tags.get(name)
-        if tag is not None and tag.value[0] > 0:
-            found[letter] = tag.value[1] / tag.value[0] * factor
-    if float(metadata.get("spacing", 0) or 0) > 0:
-        found["z"] = float(metadata["spacing"]) * factor
-    return found
-
-
 def _ome_spacing(volume: Volume) -> dict[str, Any]:
-    """The volume's steps in the words of OME."""
+    """The volume's steps in the words of OME, as far as they are known."""
     words: dict[str, Any] = {}
     for letter, step in zip(volume.axes, volume.spacing, strict=True):
-        if letter == "t":
+        if letter == "t" and (volume.physical or step != 1.0):
             words |= {"TimeIncrement": step, "TimeIncrementUnit": "s"}
-        elif volume.physical:
+        elif letter != "t" and volume.physical:
             words |= {f"PhysicalSize{letter.upper()}": step, f"PhysicalSize{letter.upper()}Unit": "mm"}
     return words
 

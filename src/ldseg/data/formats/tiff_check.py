@@ -12,12 +12,15 @@ from typing import Any
 
 import tifffile
 
+from ldseg.data.faults import file_error
 from ldseg.data.formats.streams import inflated_size
+from ldseg.data.formats.tiff_colours import check_colours
 from ldseg.data.room import check_room
 
 _SUSPECT = 2**26
 """Bytes that a segment might inflate to, from which on it is tried first."""
 _LARGEST_RATIO = {"zlib": 1032, "lzma": 8192}
+_DESCRIPTION = 270
 _STREAMS = {
     tifffile.COMPRESSION.ADOBE_DEFLATE: "zlib",
     tifffile.COMPRESSION.DEFLATE: "zlib",
@@ -27,7 +30,10 @@ _STREAMS = {
 
 
 def check_chain(file: tifffile.TiffFile) -> None:
-    """Raise ValueError when pages name each other in a circle: tifffile would go round for ever."""
+    """Raise ValueError for pages that name each other in a circle, and for a description that is cut off.
+
+    Round a circle tifffile would go for ever; the description tells what the pages are.
+    """
     form, handle = file.tiff, file.filehandle
     seen: set[int] = set()
     place = file.pages.first.offset
@@ -37,12 +43,37 @@ def check_chain(file: tifffile.TiffFile) -> None:
         seen.add(place)
         handle.seek(place)
         tags = _number(handle.read(form.tagnosize), form.tagnoformat)
+        _check_description(handle.read(tags * form.tagsize), form, handle.size)
         handle.seek(place + form.tagnosize + tags * form.tagsize)
         place = _number(handle.read(form.offsetsize), form.offsetformat)
 
 
+def _check_description(content: bytes, form: Any, file_size: int) -> None:
+    """Look at the tag ImageDescription among the tags of a page."""
+    counted = struct.calcsize(form.offsetformat)
+    for place in range(0, len(content) - form.tagsize + 1, form.tagsize):
+        tag = content[place : place + form.tagsize]
+        if _number(tag[:2], form.tagnoformat[0] + "H") != _DESCRIPTION:
+            continue
+        length = _number(tag[4 : 4 + counted], form.offsetformat)
+        if length > counted and _number(tag[-counted:], form.offsetformat) + length > file_size:
+            raise ValueError("its description is cut off")
+
+
 def _number(content: bytes, form: str) -> int:
     return struct.unpack(form, content)[0] if len(content) == struct.calcsize(form) else 0
+
+
+def check_codec(page: Any, path: Path) -> None:
+    """Raise InputError for voxels of a compression or colour space that cannot be decoded."""
+    unknown = page.compression not in tifffile.TIFF.DECOMPRESSORS
+    if unknown or page.predictor not in tifffile.TIFF.UNPREDICTORS:
+        name = getattr(page.compression, "name", f"number {page.compression}")
+        finding = f"is compressed as {name} with predictor {int(page.predictor)}, which cannot be decoded"
+        raise file_error(path, finding, "save it with LZW, deflate or no compression")
+    if page.dtype is None:
+        raise ValueError(f"its voxels are of {page.bitspersample} bits, sample format {page.sampleformat}")
+    check_colours(page, path)
 
 
 def check_series(series: Any, path: Path) -> None:

@@ -1,6 +1,7 @@
 """A 2D TIFF read by regions: tiles or strips are decoded as they are needed, the last ones used are kept.
 
-Of a pyramid the finest level is read. Colours must be stored together (not plane by plane).
+Regions are those of the image as displayed, as `tiff` reads it whole. Of a pyramid the finest level is read.
+Colours must be stored together (not plane by plane).
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ import tifffile
 from numpy.typing import NDArray
 
 from ldseg.data.faults import decoding, file_error
-from ldseg.data.formats.raster import without_alpha
-from ldseg.data.formats.tiff import open_tiff, spacing_of_file
-from ldseg.data.formats.tiff_check import check_chain, check_page
+from ldseg.data.formats.displayed import orientation_note, stored_region, swaps_axes, turned
+from ldseg.data.formats.tiff import grid_of_tiff, open_tiff
+from ldseg.data.formats.tiff_check import check_chain, check_codec, check_page
+from ldseg.data.formats.tiff_colours import as_displayed, channel_counts, colour_notes
+from ldseg.data.formats.tiff_pages import choose
+from ldseg.data.formats.tiff_spacing import spacing_of
 from ldseg.data.formats.voxels import as_image
 from ldseg.data.volumes import Volume
 
 _KEPT = 2**27  # bytes of decoded segments
 _LARGEST = 2**28  # bytes of one segment; more is no reading by regions
+_GREY, _RGB = 1, 3
+"""Numbers of channels."""
 _RUN = 2**20  # bytes of rows read at once where they lie one after the other
 
 
@@ -35,29 +41,46 @@ class TiffRegions:
         `spacing` (y, x) takes the place of what the file says.
 
         Raises:
-            InputError: it is damaged, several pages, in separate planes or in a palette, or one large block.
+            InputError: it is damaged, several pages, in separate planes or in a palette, one large block, or
+                on its side and not in tiles.
         """
         self._path = path
         with decoding(path, "TIFF"):
             self._file = open_tiff(path)
             check_chain(self._file)
-            series = self._file.series[0].levels[0]
-            self._page: Any = series.keyframe
-            self._check(len(series.pages), int(self._page.samplesperpixel), channels)
-            said = spacing_of_file(self._file)
+            chosen = choose(self._file, path)
+            self._page: Any = chosen.page
+            self._orientation = chosen.orientation
+            check_codec(self._page, path)
+            self._check(len(chosen.series.pages), channels)
+            said = spacing_of(self._file, chosen.series)
             self._rows, self._columns = self._segment_shape()
             check_page(self._page, self._page, path, path.stat().st_size)
-        page = self._page
         self._kept: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self._bytes = 0
         self.decoded = 0
         """Segments decoded so far."""
-        shape = (page.imagelength, page.imagewidth)
-        voxels = np.broadcast_to(np.float32(0), (channels, *shape))
-        steps = tuple(spacing or (said.get("y", 1.0), said.get("x", 1.0)))
-        physical = spacing is not None or {"y", "x"} <= set(said)
+        grid, guessed = grid_of_tiff(said, "yx", chosen)
+        steps = tuple(spacing or reversed(grid.spacing))
+        shape = (self._page.imagelength, self._page.imagewidth)
+        voxels = np.broadcast_to(
+            np.float32(0), (channels, *(shape[::-1] if swaps_axes(self._orientation) else shape))
+        )
         self.outline = Volume(
-            voxels, steps, (0.0, 0.0), (1.0, 0.0, 0.0, 1.0), "yx", "image", physical=physical
+            voxels,
+            steps,
+            grid.origin,
+            grid.direction,
+            "yx",
+            "image",
+            stored=str(self._page.dtype.newbyteorder("=")),
+            physical=grid.physical or spacing is not None,
+            notes=(
+                *chosen.notes,
+                *orientation_note(self._orientation),
+                *colour_notes(self._page),
+                *(guessed if spacing is None else ()),
+            ),
         )
 
     def close(self) -> None:
@@ -66,13 +89,21 @@ class TiffRegions:
 
     def read(self, region: Sequence[slice]) -> NDArray[np.float32]:
         """The voxels (M, h, w) of `region` = (rows, columns). Raises InputError: damaged."""
-        down, across = region
+        down, across = stored_region(region, self.outline.shape, self._orientation)
         pieces = [
             np.concatenate([self._part(y, x, down, across) for x in _blocks(across, self._columns)], axis=1)
             for y in _blocks(down, self._rows)
         ]
         values = np.moveaxis(np.concatenate(pieces), -1, 0)
-        return as_image(without_alpha(values, self._path), self._path)
+        wanted = len(self.outline.array)
+        keep_unstated = wanted == max(channel_counts(self._page))
+        shown = as_displayed(values, self._page, self._path, "image", keep_unstated)
+        if len(shown) == _GREY and wanted == _RGB:  # as `load_input` does for an image in memory
+            shown = np.repeat(shown, _RGB, axis=0)
+        elif len(shown) != wanted:
+            finding = f"has {len(shown)} channels where {wanted} are expected"
+            raise file_error(self._path, finding, f"convert it to {wanted} channels")
+        return as_image(turned(shown, self._orientation), self._path)
 
     def _segment_shape(self) -> tuple[int, int]:
         """Rows and columns of what is read at once. Raises InputError when that is too much."""
@@ -130,37 +161,31 @@ class TiffRegions:
         handle = self._file.filehandle
         handle.seek(page.dataoffsets[index])
         data = handle.read(page.databytecounts[index])
-        try:
-            found, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
-        except ValueError as problem:
-            if "imagecodecs" not in str(problem):
-                raise
-            remedy = 'install it (pip install "ldseg[tiff]"), or save the image with deflate compression'
-            raise file_error(
-                self._path,
-                f"is compressed with {page.compression.name}, for which imagecodecs is missing",
-                remedy,
-            ) from problem
+        found, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
         if found is None:  # a segment without data is empty by definition
             return np.full(shape[1:], page.nodata, dtype=page.dtype)
         return found[0]
 
-    def _check(self, pages: int, stored: int, wanted: int) -> None:
-        page, photometric = self._page, self._page.photometric
-        alpha = 1 if stored in (2, 4) and stored == wanted + 1 else 0
-        finding = ""
+    def _check(self, pages: int, wanted: int) -> None:
+        """Raise InputError for what cannot be read by regions as `tiff` reads it whole."""
+        page, space = self._page, self._page.photometric
+        finding, remedy = "", "save it as one tiled page with the colours of a pixel together"
+        found = channel_counts(page)
         if pages != 1:
             finding = f"has {pages} pages"
-        elif photometric == tifffile.PHOTOMETRIC.PALETTE:
+        elif space == tifffile.PHOTOMETRIC.PALETTE:
             finding = "has colours in a palette"
-        elif stored > 1 and page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
+        elif page.samplesperpixel > 1 and page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
             finding = "has its colours in separate planes"
-        elif stored - alpha != wanted:
-            finding = f"has {stored} channels where {wanted} are expected"
+        elif swaps_axes(self._orientation) and not page.is_tiled:
+            finding, remedy = "is on its side (Orientation tag) and in strips", "save it upright and in tiles"
+        elif page.dtype.kind == "f" and space == tifffile.PHOTOMETRIC.MINISWHITE:
+            finding, remedy = "stores white as 0 in fractions", "save it with black as 0 (BlackIsZero)"
+        elif wanted not in found and (found, wanted) != ({_GREY}, _RGB):
+            finding = f"has {max(found)} channels where {wanted} are expected"
+            remedy = f"convert it to {wanted} channels, or use a model that was trained on such images"
         if finding:
-            raise file_error(
-                self._path, finding, "save it as one tiled page with the colours of a pixel together"
-            )
+            raise file_error(self._path, finding, remedy)
 
 
 def _blocks(along: slice, size: int) -> range:

@@ -1,0 +1,125 @@
+"""Which of a TIFF's pages are the image: the one at full resolution, wherever in the file it is.
+
+Smaller copies are levels of a pyramid, pages flagged as reduced, and the label, macro and thumbnail images of
+slide scanners. A file with several images of their own is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tifffile
+
+from ldseg.data.faults import file_error, listed
+from ldseg.data.formats.displayed import KNOWN_ORIENTATIONS, ORIENTATION, UPRIGHT
+
+_SLIDES = ("svs", "ndpi", "scn", "bif", "philips", "qpi", "sis", "avs")
+"""tifffile's kinds of series in files of slide scanners."""
+_PYRAMIDS = (*_SLIDES, "ome")
+"""Kinds of series whose levels are smaller copies by definition."""
+_BESIDE_SLIDE = ("label", "macro", "thumbnail", "map")
+_BESIDE = ("label image", "macro image", "overview image")
+"""Names of what slide scanners store beside the image; the second are those of files that were converted."""
+_SHAPE_ROUNDING = 2.0
+"""Pixels of the larger image per pixel of a smaller copy's rounding, in its aspect ratio."""
+_COLOURMAP = 320
+_MUST_AGREE = ("shape", "dtype", "photometric", "compression", "predictor", "planarconfig", "bitspersample")
+_ALONE = "save the one to use as a file of its own"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The image of a TIFF."""
+
+    series: Any
+    """tifffile's series of its pages, at full resolution."""
+    page: Any
+    """Its first page, with the tags that all share."""
+    orientation: int
+    """1 to 8, see `displayed`."""
+    notes: tuple[str, ...] = ()
+    """What was assumed, see `Volume.notes`."""
+
+
+def choose(file: tifffile.TiffFile, path: Path) -> Chosen:
+    """Find the image of an open file.
+
+    Raises:
+        ValueError: there is none.
+        InputError: there are several, planes of it are missing, or its pages are not of one kind.
+    """
+    levels = [
+        level
+        for series in file.series
+        for level in (series.levels[:1] if series.kind in _PYRAMIDS else series.levels)
+    ]
+    if not levels:
+        raise ValueError("it has no pages")
+    whole = [level for level in levels if not (level.keyframe.is_reduced or level.keyframe.is_mask)]
+    named = [level for level in whole if not _is_beside(level)]
+    series, notes = _largest(named or whole or levels, path)
+    if series.kind == "ome" and any(page is None for page in series.pages):
+        raise file_error(
+            path, "its OME metadata names planes that it does not hold", "save it whole in one file"
+        )
+    return Chosen(series, series.keyframe, _orientation(series, path), notes)
+
+
+def _is_beside(level: Any) -> bool:
+    """Whether its name tells that it is no image of the specimen."""
+    name = str(level.name or "").lower()
+    return name in _BESIDE or (level.kind in _SLIDES and name in _BESIDE_SLIDE)
+
+
+def _largest(found: Sequence[Any], path: Path) -> tuple[Any, tuple[str, ...]]:
+    """The one image, or that of which the others seem to be smaller copies. Raises InputError for others."""
+    first = max(found, key=lambda level: level.keyframe.imagewidth * level.keyframe.imagelength)
+    others = [level for level in found if level is not first]
+    if not others:
+        return first, ()
+    sizes = [f"{level.keyframe.imagewidth} x {level.keyframe.imagelength}" for level in (first, *others)]
+    if not all(_is_smaller_copy(level.keyframe, first.keyframe) for level in others):
+        raise file_error(path, f"has {len(found)} images ({listed(sizes)} pixels)", _ALONE)
+    taken = (
+        f"of its {len(found)} images the largest was read ({sizes[0]} pixels), as if the others were copies"
+    )
+    return first, (taken,)
+
+
+def _is_smaller_copy(small: Any, large: Any) -> bool:
+    """Whether a page can be another at less than its resolution: of the same aspect ratio and colours."""
+    width, height = small.imagewidth, small.imagelength
+    factor = large.imagewidth / width
+    fits = abs(height * factor - large.imagelength) <= _SHAPE_ROUNDING * factor
+    return factor > 1 and fits and small.samplesperpixel == large.samplesperpixel
+
+
+def _orientation(series: Any, path: Path) -> int:
+    """The orientation of all pages. Raises InputError where pages differ in what all should share."""
+    key = series.keyframe
+    orientation, kind = _kind_of(key)
+    for page in series.pages:
+        if page is None or page is key or not page.offset:  # pages without tags of their own
+            continue
+        own_orientation, own_kind = _kind_of(page.aspage() if page.is_frame else page)
+        if own_orientation != orientation:
+            finding = (
+                f"has pages of orientation {orientation} and of {own_orientation} (its Orientation tags)"
+            )
+            raise file_error(path, finding, "save each page upright, as a file of its own")
+        if own_kind != kind:
+            finding = "has pages of several kinds (size, colours, compression or palette)"
+            raise file_error(path, finding, "save each page as a file of its own")
+    return orientation
+
+
+def _kind_of(page: Any) -> tuple[int, tuple[object, ...]]:
+    """A page's orientation, and what else must be equal for all pages of an image."""
+    orientation = page.tags.valueof(ORIENTATION, UPRIGHT)
+    known = orientation if orientation in KNOWN_ORIENTATIONS else UPRIGHT
+    colours = page.tags.valueof(_COLOURMAP)
+    palette = None if colours is None else bytes(memoryview(colours))
+    return int(known), (palette, *(getattr(page, name) for name in _MUST_AGREE))
