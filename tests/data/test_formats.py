@@ -21,9 +21,11 @@ from ldseg.data.formats import (
     read_channels,
     read_volume,
     stem,
+    writable_endings,
     write_volume,
 )
 from ldseg.errors import InputError
+from ldseg.inference.run import PredictOptions
 
 # DICOM holds label maps of DICOM images only: it has its own tests.
 ENDINGS = [e for form in FORMATS for e in form.endings if form.name != "DICOM"]
@@ -256,6 +258,14 @@ def test_results_of_lossy_and_flat_formats_have_another_ending() -> None:
     assert output_ending("a.bmp") == ".bmp"
     assert output_ending("a.png", channels=2) == ".tif"
     assert output_ending("a.nii.gz", channels=5) == ".nii.gz"
+
+
+def test_jpeg_is_no_format_to_choose_for_results() -> None:
+    assert {".png", ".tif", ".nii.gz"} <= set(writable_endings())
+    assert not {".jpg", ".jpeg"} & set(writable_endings())
+    with pytest.raises(InputError, match=r"format is '\.jpg'; choose one of \.nii\.gz") as error:
+        PredictOptions(format=".jpg")
+    assert ".jpg " not in str(error.value) + " "
 
 
 def test_channel_files_are_stacked_in_their_order(tmp_path: Path) -> None:

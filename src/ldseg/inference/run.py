@@ -18,7 +18,7 @@ from typing import Any
 
 from ldseg import __version__
 from ldseg.data.cases import Case
-from ldseg.data.formats import TIFF_ENDINGS, all_endings, check_labels_of, dicom, is_ending
+from ldseg.data.formats import TIFF_ENDINGS, check_labels_of, dicom, is_ending, writable_endings
 from ldseg.data.formats.dicom.segments import SegmentCodes
 from ldseg.data.loading import load_input
 from ldseg.errors import InputError
@@ -78,7 +78,7 @@ class PredictOptions:
 
     def __post_init__(self) -> None:
         if self.format is not None and not is_ending(self.format):
-            raise InputError(f"format is {self.format!r}; choose one of {' '.join(all_endings())}")
+            raise InputError(f"format is {self.format!r}; choose one of {' '.join(writable_endings())}")
         strange = [name for name in self.save if name not in OUTPUTS]
         if strange or not self.save:
             found = strange[0] if strange else ""

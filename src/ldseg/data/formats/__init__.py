@@ -41,6 +41,7 @@ __all__ = [
     "read_volume",
     "refuse_dangling",
     "stem",
+    "writable_endings",
     "write_volume",
     "write_with",
 ]
@@ -84,9 +85,14 @@ def all_endings() -> tuple[str, ...]:
     return tuple(_BY_ENDING)
 
 
+def writable_endings() -> tuple[str, ...]:
+    """The endings of the formats that can be written."""
+    return tuple(text for text, form in _BY_ENDING.items() if form is not raster.JPEG)
+
+
 def is_ending(text: str) -> bool:
     """Whether `text` is the ending of a format that can be written."""
-    return text in _BY_ENDING and _BY_ENDING[text] is not raster.JPEG
+    return text in writable_endings()
 
 
 def stem(path: Path | str) -> str:
