@@ -113,7 +113,7 @@ def test_regions_are_prepared_as_the_whole_is(
     path = write_colour(tmp_path / "a.tif", (90, 61))
     channels = tuple(replace(a_plan.channels[0], name=n, scheme=scheme, high=255.0) for n in "rgb")
     plan = replace(a_plan, channels=channels)
-    whole = prepare_image(replace(read_volume(path, "image"), spacing=spacing), plan)
+    whole = prepare_image(replace(read_volume(path, "image"), spacing=spacing, physical=True), plan)
     lazy = LazyImage(TiffRegions(path, 3, spacing), plan, "a.tif")
     assert lazy.record == whole.record
     for corner in ((0, 0), (8, 16), (40, 12), (60, 4)):
