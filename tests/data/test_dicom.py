@@ -290,7 +290,7 @@ def test_an_unknown_compression_names_what_is_missing(tmp_path: Path) -> None:
     dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True
     dataset.save_as(path)
-    assert "for which there is no decoder here; install one" in refusal(path, "yx")
+    assert "for which there is no decoder here; export its frames" in refusal(path, "yx")
 
 
 def test_without_the_extra_one_line_says_how_to_get_it(

@@ -14,7 +14,7 @@ import numpy as np
 
 from ldseg.data.faults import file_error
 from ldseg.data.formats.dicom.files import ENDINGS, dicom_files, is_dicom_file
-from ldseg.data.formats.dicom.frames import Frame, Header, read_header
+from ldseg.data.formats.dicom.frames import Header, read_header
 from ldseg.data.formats.dicom.pixels import read_pixels
 from ldseg.data.formats.dicom.segmentation import (
     DicomImage,
@@ -25,7 +25,7 @@ from ldseg.data.formats.dicom.segmentation import (
 from ldseg.data.formats.dicom.segments import Segment, SegmentCodes, segments_of
 from ldseg.data.formats.dicom.selection import PassedOver, in_words
 from ldseg.data.formats.dicom.series import frames_at, images_below, images_of
-from ldseg.data.formats.dicom.stack import stack_of
+from ldseg.data.formats.dicom.stack import Stack, stack_of
 from ldseg.data.formats.format import Format
 from ldseg.data.geometry import choose
 from ldseg.data.volumes import Axes, Kind, Volume
@@ -90,17 +90,19 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
         kind=kind,
         native=DicomImage(stack.frames),
         physical=part.physical,
-        notes=(*notes, *header.notes, *_size_notes(stack.frames[0])),
+        notes=(*notes, *header.notes, *_size_notes(stack)),
     )
 
 
-def _size_notes(first: Frame) -> tuple[str, ...]:
-    """What is said where the size of a pixel is not that of what it shows, or not known."""
-    source = first.place.source
+def _size_notes(stack: Stack) -> tuple[str, ...]:
+    """What is said where the size of a voxel is not that of what it shows, or not known."""
+    source = stack.frames[0].place.source
     if source == "":
         return ("nothing in the header says how large a pixel is (no PixelSpacing)",)
     if source in _ELSEWHERE:
         return (f"the size of a pixel is that {_ELSEWHERE[source]} ({source}), as there is no PixelSpacing",)
+    if stack.axes == "zyx" and len(stack.frames) == 1 and stack.frames[0].place.thickness is None:
+        return ("its one slice is taken as 1 mm thick, as there is no SliceThickness",)
     return ()
 
 

@@ -154,6 +154,9 @@ def _header(dataset: Any, path: Path) -> Header:
     count = int(dataset.get("NumberOfFrames") or 1)
     if not 0 < count <= max(path.stat().st_size, 1):
         raise ValueError(f"it declares {count} frames")
+    if count > 1 and "TotalPixelMatrixRows" in dataset and dataset.SOPClassUID not in SEGMENTATIONS:
+        finding = f"is a slide that is cut into {count} tiles"
+        raise file_error(path, finding, "convert it to a tiled TIFF")
     enhanced = "PerFrameFunctionalGroupsSequence" in dataset
     frames = _enhanced_frames(dataset, path, count) if enhanced else _plain_frames(dataset, path, count)
     names = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation")
@@ -195,7 +198,7 @@ def _plain_frames(dataset: Any, path: Path, count: int) -> tuple[Frame, ...]:
     )
     slope, intercept = _scale(dataset)
     if count == 1:
-        milliseconds = _number(dataset, "TriggerTime")
+        milliseconds = _optional(dataset, "TriggerTime")
         moment = Moment(
             None if milliseconds is None else milliseconds / 1000,
             _whole(dataset.get("TemporalPositionIdentifier")),
@@ -225,6 +228,7 @@ def _enhanced_frame(own: Any, shared: Any, path: Path, index: int) -> Frame:
 
     measures = group("PixelMeasuresSequence")
     spacing = _numbers(measures, "PixelSpacing", 2)
+    spacing = spacing if spacing is not None and any(spacing) else None
     place = Place(
         _numbers(group("PlaneOrientationSequence"), "ImageOrientationPatient", 6),
         _numbers(group("PlanePositionSequence"), "ImagePositionPatient", 3),
@@ -233,7 +237,7 @@ def _enhanced_frame(own: Any, shared: Any, path: Path, index: int) -> Frame:
         "" if spacing is None else "PixelSpacing",
     )
     content, cardiac = group("FrameContentSequence"), group("CardiacSynchronizationSequence")
-    milliseconds = _number(cardiac, "NominalCardiacTriggerDelayTime")
+    milliseconds = _optional(cardiac, "NominalCardiacTriggerDelayTime")
     moment = Moment(
         None if milliseconds is None else milliseconds / 1000,
         _whole(content.get("TemporalPositionIndex")),
@@ -248,7 +252,7 @@ def _enhanced_frame(own: Any, shared: Any, path: Path, index: int) -> Frame:
 def _pixel_spacing(dataset: Any) -> tuple[tuple[float, ...] | None, str]:
     """Between rows and between columns, and the attribute that says it; None and "" where none does."""
     own = _numbers(dataset, "PixelSpacing", 2)
-    if own is not None:
+    if own is not None and any(own):
         return own, "PixelSpacing"
     regions = [
         region
@@ -260,7 +264,7 @@ def _pixel_spacing(dataset: Any) -> tuple[tuple[float, ...] | None, str]:
         return found.pop(), "SequenceOfUltrasoundRegions"
     for name in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         elsewhere = _numbers(dataset, name, 2)
-        if elsewhere is not None:
+        if elsewhere is not None and any(elsewhere):
             return elsewhere, name
     return None, ""
 
@@ -276,8 +280,8 @@ def _region_spacing(region: Any) -> tuple[float, float] | None:
 
 def _between_slices(dataset: Any) -> tuple[float | None, float | None]:
     """`Place.thickness` and `Place.between`; nuclear medicine counts downwards with negative numbers."""
-    between = abs(_number(dataset, "SpacingBetweenSlices") or 0.0) or None
-    return between or _number(dataset, "SliceThickness") or None, between
+    between = abs(_optional(dataset, "SpacingBetweenSlices") or 0.0) or None
+    return between or _optional(dataset, "SliceThickness") or None, between
 
 
 def _film_times(dataset: Any, count: int) -> list[float | None]:
@@ -285,8 +289,8 @@ def _film_times(dataset: Any, count: int) -> list[float | None]:
     vector = _numbers(dataset, "FrameTimeVector", count)
     if vector is not None:
         return [sum(vector[1 : n + 1]) / 1000 for n in range(count)]
-    step = _number(dataset, "FrameTime")
-    rate = _number(dataset, "CineRate") or _number(dataset, "RecommendedDisplayFrameRate")
+    step = _optional(dataset, "FrameTime")
+    rate = _optional(dataset, "CineRate") or _optional(dataset, "RecommendedDisplayFrameRate")
     if not step and rate:
         step = 1000 / rate
     return [n * step / 1000 if step else None for n in range(count)]
@@ -314,8 +318,20 @@ def _number(dataset: Any, name: str) -> float | None:
     return None if found is None else found[0]
 
 
+def _optional(dataset: Any, name: str) -> float | None:
+    """A number that an image is read without as well; None where it is none."""
+    try:
+        return _number(dataset, name)
+    except (TypeError, ValueError):
+        return None
+
+
 def _whole(value: Any) -> int | None:
-    return None if value is None or value == "" else int(value)
+    """A whole number that an image is read without as well; None where it is none."""
+    try:
+        return None if value is None or value == "" else int(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _time_of_day(text: Any) -> float | None:

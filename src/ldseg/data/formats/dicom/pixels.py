@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.data.faults import file_error
+from ldseg.data.faults import file_error, first_line
 from ldseg.data.formats.dicom.frames import Frame
 from ldseg.data.formats.dicom.library import library, read_dataset, reading
+
+_DECODERS = dict.fromkeys(
+    ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"),
+    "pylibjpeg pylibjpeg-openjpeg",
+)
+"""Packages that decode a transfer syntax, where python-gdcm does not."""
 
 
 def read_pixels(frames: Sequence[Frame]) -> NDArray[Any]:
@@ -42,10 +48,8 @@ def _decoded(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[Any]]]:
         own = list(together)
         dataset = read_dataset(file, pixels=True)
         with reading(file):
-            _refuse_unknown_compression(dataset, own[0])
-            indices = [frame.index for frame in own]
-            decoded = library("pydicom.pixels").iter_pixels(dataset, indices=indices)
-            for frame, stored in zip(own, decoded, strict=True):
+            _refuse_unclear(dataset, own[0])
+            for frame, stored in zip(own, _stored(dataset, own), strict=True):
                 yield frame, _channels_first(stored, dataset)
 
 
@@ -70,18 +74,41 @@ def _inverted(stored: NDArray[Any], dataset: Any) -> NDArray[Any]:
     return (low + high - stored.astype(np.int64)).astype(stored.dtype)
 
 
-def _refuse_unknown_compression(dataset: Any, frame: Frame) -> None:
-    """Say which decoder is missing instead of what the library says, which is many lines."""
+def _refuse_unclear(dataset: Any, frame: Frame) -> None:
+    """Refuse what would be decoded wrongly, or what nothing here decodes."""
     if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise file_error(frame.file, "has no pixels", "export it again")
-    syntax = dataset.file_meta.TransferSyntaxUID
+    if frame.slope == 0:
+        finding = "has a RescaleSlope of 0, which makes all its voxels equal"
+        raise file_error(frame.file, finding, "export it again")
+    stored, high = dataset.get("BitsStored"), dataset.get("HighBit")
+    if "PixelData" in dataset and None not in (stored, high) and high != stored - 1:
+        finding = f"has {stored} bits stored and HighBit {high}, so that it is not clear which bits they are"
+        raise file_error(frame.file, finding, "export it again, or convert it to NIfTI")
+    _refuse_unknown_compression(dataset.file_meta.TransferSyntaxUID, frame)
+
+
+def _refuse_unknown_compression(syntax: Any, frame: Frame) -> None:
+    """Say which decoder is missing instead of what the library says, which is many lines."""
     if not syntax.is_compressed or not syntax.is_encapsulated:
         return
     try:
         available = library("pydicom.pixels").get_decoder(syntax).is_available
+        remedy = f"install one (pip install {_DECODERS.get(syntax, 'python-gdcm')}), or save it uncompressed"
     except NotImplementedError:
-        available = False
+        available, remedy = False, "export its frames uncompressed"
     if not available:
         finding = f"is compressed as {syntax.name}, for which there is no decoder here"
-        remedy = "install one (pip install python-gdcm), or save it uncompressed"
         raise file_error(frame.file, finding, remedy)
+
+
+def _stored(dataset: Any, frames: Sequence[Frame]) -> Iterator[NDArray[Any]]:
+    """The decoded frames of one file. Raises FileError where a decoder fails."""
+    decoded = library("pydicom.pixels").iter_pixels(dataset, indices=[frame.index for frame in frames])
+    try:
+        yield from decoded
+    except RuntimeError as problem:  # pydicom's for what no decoder could do
+        reasons = [line.strip() for line in str(problem).splitlines() if line.strip()]
+        syntax = dataset.file_meta.TransferSyntaxUID.name
+        finding = f"its pixels cannot be decoded as {syntax} ({first_line(ValueError(reasons[-1]))})"
+        raise file_error(frames[0].file, finding, "save it uncompressed, or export it again") from problem

@@ -45,6 +45,9 @@ def stack_of(frames: Sequence[Frame], axes: Axes | None, name: Path) -> Stack:
     if axes is None:
         axes = "yx" if len(frames) == 1 else ("zyx" if _heights_differ(frames) else "tyx")
     _check_alike(frames, axes)
+    pixel = frames[0].place.spacing
+    if pixel is not None and min(pixel) <= 0:
+        raise file_error(frames[0].file, f"has pixels of {pixel} mm", "export it again")
     if axes == "zyx":
         return _volume(frames, name)
     if axes == "tyx":
@@ -123,14 +126,15 @@ def _check_alike(frames: Sequence[Frame], axes: Axes) -> None:
     first = frames[0]
     for frame in frames[1:]:
         if _differ(first.place.spacing, frame.place.spacing, relative=True):
-            finding = (
-                f"has pixels of {frame.place.spacing} mm where {first.file.name} has {first.place.spacing}"
-            )
+            sizes = (frame.place.spacing, first.place.spacing)
+            finding = f"has pixels of {sizes[0]} mm where {_called(first).name} has {sizes[1]}"
         elif _differ(first.place.orientation, frame.place.orientation, relative=False):
-            finding = f"lies in another plane than {first.file.name} (localiser or mixed series?)"
+            finding = f"lies in another plane than {_called(first).name} (localizer or mixed series?)"
         else:
             continue
-        raise file_error(frame.file, finding, "split the series, or remove the file")
+        own = frame.file == first.file
+        remedy = "export it in parts" if own else "split the series, or remove the file"
+        raise file_error(_called(frame), finding, remedy)
     if axes == "zyx":
         for frame in frames:
             _needed(frame, "ImagePositionPatient")
