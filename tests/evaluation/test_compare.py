@@ -10,9 +10,13 @@ from ldseg.evaluation.metrics import ClassScores
 from ldseg.evaluation.scores import Scores
 
 
-def scores(dice: dict[str, float], tolerance_mm: float = 1.0, class_name: str = "head") -> Scores:
-    cases = {name: {class_name: ClassScores({"dice": value, "hd95_mm": 2.0})} for name, value in dice.items()}
-    return Scores(cases, {"background": 0, class_name: 1}, tolerance_mm)
+def scores(
+    dice: dict[str, float], tolerance: float = 1.0, class_name: str = "head", unit: str = "mm"
+) -> Scores:
+    cases = {
+        name: {class_name: ClassScores({"dice": value, f"hd95_{unit}": 2.0})} for name, value in dice.items()
+    }
+    return Scores(cases, {"background": 0, class_name: 1}, tolerance)
 
 
 A = {"one": 0.5, "two": 0.9, "three": 0.7}
@@ -44,4 +48,14 @@ def test_different_classes_are_refused() -> None:
 
 def test_different_tolerances_are_refused() -> None:
     with pytest.raises(InputError, match="tolerance"):
-        compare(scores(A), scores(A, tolerance_mm=2.0))
+        compare(scores(A), scores(A, tolerance=2.0))
+
+
+def test_distances_in_pixels_are_compared_with_such_only() -> None:
+    assert [row.metric for row in compare(scores(A, unit="px"), scores(A, unit="px"))][1:] == [
+        "dice",
+        "hd95_px",
+    ]
+    with pytest.raises(InputError, match="in mm in the first, in px in the second") as caught:
+        compare(scores(A), scores(A, unit="px"))
+    assert "\n" not in str(caught.value)

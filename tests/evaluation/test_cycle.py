@@ -13,6 +13,7 @@ from ldseg.data.formats import write_volume
 from ldseg.data.volumes import Volume
 from ldseg.evaluation.cycle import Cycle, measure_cycle, sum_slices
 from ldseg.evaluation.folders import EvaluationOptions, evaluate_folders
+from ldseg.evaluation.metrics import evaluate_case
 from ldseg.evaluation.scores import Scores, read_scores, to_json, write_scores
 
 CLASSES = {"background": 0, "cavity": 1}
@@ -116,3 +117,16 @@ def test_slices_of_unequal_length_are_no_subject(scored: Scores) -> None:
     shorter = measure_cycle(film((8, 4)), film((8, 4)), CLASSES)
     cycles = {**scored.cycles, "heart_slice1": {"class_1": shorter["cavity"]}}
     assert replace(scored, cycles=cycles).subject_cycles() == {}
+
+
+def test_areas_without_a_spacing_are_in_pixels(tmp_path: Path) -> None:
+    flat = replace(film(), spacing=(1.0, 1.0, 1.0), physical=False)
+    (one,) = measure_cycle(flat, flat, CLASSES).values()
+    assert not one.physical
+    case = evaluate_case(flat, flat, CLASSES)
+    scores = Scores({"a": case}, CLASSES, 1.0, cycles={"a": {"cavity": one}})
+    write_scores(tmp_path / "scores.json", scores)
+    text = (tmp_path / "scores.json").read_text()
+    assert '"area_px"' in text
+    assert "mm2" not in text
+    assert read_scores(tmp_path / "scores.json").cycles == scores.cycles

@@ -14,6 +14,7 @@ from ldseg.data.formats import write_volume
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
 from ldseg.evaluation.folders import EvaluationOptions, evaluate_folders
+from ldseg.evaluation.scores import to_json
 
 SHAPE = (6, 8, 10)
 
@@ -118,15 +119,62 @@ def test_other_results_of_a_case_are_not_its_prediction(folders: tuple[Path, Pat
     assert evaluate_folders(*folders).mean_dice == 1
 
 
-def test_pictures_without_spacing_are_measured_in_pixels(tmp_path: Path) -> None:
+@pytest.fixture
+def pictures(tmp_path: Path) -> tuple[Path, Path]:
+    """Two predicted pictures, three pixels beside the reference."""
     prediction, reference = np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.uint8)
     prediction[4, 2], reference[4, 5] = 1, 1
     for name, array in (("out", prediction), ("labels", reference)):
-        (tmp_path / name).mkdir()
+        (tmp_path / "pictures" / name).mkdir(parents=True)
         flat = Volume(array[None], (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0), "yx", "labels")
-        write_volume(tmp_path / name / "a.png", flat)
-    scores = evaluate_folders(tmp_path / "out", tmp_path / "labels")
-    assert scores.cases["a"]["class_1"].metrics["hd95_px"] == 3
+        for case in "ab":
+            write_volume(tmp_path / "pictures" / name / f"{case}.png", flat)
+    return tmp_path / "pictures" / "out", tmp_path / "pictures" / "labels"
+
+
+def test_pictures_without_spacing_are_measured_in_pixels(pictures: tuple[Path, Path]) -> None:
+    scores = evaluate_folders(*pictures)
+    metrics = scores.cases["a"]["class_1"].metrics
+    assert metrics["hd95_px"] == 3
+    assert set(metrics) >= {"assd_px", "volume_difference_px"}
+    assert not [name for name in metrics if "mm" in name]
+    assert "tolerance_px" in to_json(scores)
+    assert "tolerance_mm" not in to_json(scores)
+
+
+def test_a_table_beside_the_masks_makes_their_scores_physical(pictures: tuple[Path, Path]) -> None:
+    (pictures[1] / "spacing.csv").write_text("filename,mm\na.png,0.5\nb.png,0.5\n")
+    metrics = evaluate_folders(*pictures).cases["a"]["class_1"].metrics
+    assert metrics["hd95_mm"] == 1.5
+    assert not [name for name in metrics if name.endswith("_px")]
+
+
+def test_masks_with_and_without_spacing_are_not_scored_together(pictures: tuple[Path, Path]) -> None:
+    (pictures[1] / "spacing.csv").write_text("filename,mm\na.png,0.5\n")
+    with pytest.raises(
+        InputError, match=r"b\.png: has no physical spacing where .*a\.png has one"
+    ) as problem:
+        evaluate_folders(*pictures)
+    lines(problem)
+    scores = evaluate_folders(*pictures, EvaluationOptions(keep_going=True))
+    assert (list(scores.cases), list(scores.failed)) == (["a"], ["b"])
+
+
+def test_a_tolerance_has_the_unit_of_the_masks(
+    pictures: tuple[Path, Path], folders: tuple[Path, Path]
+) -> None:
+    near = evaluate_folders(*pictures, EvaluationOptions(tolerance_px=3))
+    assert near.cases["a"]["class_1"].metrics["nsd"] == 1
+    assert near.tolerance == 3
+    assert evaluate_folders(*pictures).cases["a"]["class_1"].metrics["nsd"] == 0
+    with pytest.raises(
+        InputError, match="no physical spacing, and --tolerance-mm was given; use --tolerance-px"
+    ):
+        evaluate_folders(*pictures, EvaluationOptions(tolerance_mm=1))
+    with pytest.raises(
+        InputError, match="a physical spacing, and --tolerance-px was given; use --tolerance-mm"
+    ):
+        evaluate_folders(*folders, EvaluationOptions(tolerance_px=1))
 
 
 def test_a_missing_prediction_is_named_and_partial_passes_over_it(folders: tuple[Path, Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,24 @@ def test_what_is_no_scores_file_is_named(tmp_path: Path, content: str, finding: 
 def test_a_missing_scores_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json"):
         read_scores(tmp_path / "none.json")
+
+
+def test_scores_in_pixels_are_read_back(tmp_path: Path) -> None:
+    a = np.zeros((8, 8), dtype=np.uint8)
+    a[2:5, 2:5] = 1
+    flat = replace(volume(a), spacing=(1.0, 1.0), physical=False)
+    scores = Scores({"a": evaluate_case(flat, flat, CLASSES)}, CLASSES, 2.0)
+    write_scores(tmp_path / "scores.json", scores)
+    stored = json.loads((tmp_path / "scores.json").read_text())
+    assert stored["tolerance_px"] == 2.0
+    assert "mm" not in (tmp_path / "scores.json").read_text()
+    assert read_scores(tmp_path / "scores.json") == scores
+    assert scores.unit == "px"
+
+
+def test_scores_of_two_units_are_refused() -> None:
+    a = np.ones((8, 8), dtype=np.uint8)
+    flat = replace(volume(a), spacing=(1.0, 1.0), physical=False)
+    cases = {"a": evaluate_case(volume(a), volume(a), CLASSES), "b": evaluate_case(flat, flat, CLASSES)}
+    with pytest.raises(InputError, match="b: has no physical spacing where a has one"):
+        Scores(cases, CLASSES, 1.0)

@@ -164,3 +164,12 @@ def test_over_time_ignored_and_empty_frames_are_left_out() -> None:
     valid[2] = False
     first = scores(prediction[0], reference[0], (1.0, 1.0), "yx")
     assert scores(prediction, reference, (1.0, 1.0, 1.0), "tyx", valid) == pytest.approx(first)
+
+
+def test_distances_without_a_physical_spacing_are_named_by_pixels() -> None:
+    a = np.zeros((8, 8), bool)
+    a[2:5, 2:5] = True
+    found = measure(mask_pair(a, np.roll(a, 1, 0), np.ones_like(a), (1.0, 1.0), "yx", 1.0, physical=False))
+    assert set(found) >= {"hd95_px", "assd_px", "nsd"}
+    assert not [name for name in found if name.endswith("_mm")]
+    assert found["hd95_px"] == 1.0

@@ -11,6 +11,7 @@ from planning_sets import write_pictures
 from ldseg.data.datasets import DataOptions, open_dataset
 from ldseg.errors import InputError
 from ldseg.planning.fingerprint import read_fingerprint, take_fingerprint, write_fingerprint
+from ldseg.planning.plan import PlanSettings, make_plan
 
 
 def test_it_counts_shapes_classes_and_widths(tmp_path: Path) -> None:
@@ -70,3 +71,20 @@ def test_empty_masks_and_no_cases_are_the_users_fault(tmp_path: Path) -> None:
         Image.fromarray(np.zeros((40, 60), dtype=np.uint8)).save(path)
     with pytest.raises(InputError, match="empty"):
         take_fingerprint(replace(data), data.cases)
+
+
+def test_it_knows_whether_the_images_have_a_physical_spacing(tmp_path: Path) -> None:
+    data = open_dataset(write_pictures(tmp_path))
+    assert take_fingerprint(data, data.cases).physical is False
+    known = open_dataset(tmp_path, DataOptions(spacing=(0.5, 0.5)))
+    found = take_fingerprint(known, known.cases)
+    assert found.physical is True
+    assert make_plan(found, known, PlanSettings()).physical_spacing is True
+
+
+def test_images_with_and_without_a_spacing_are_not_planned_together(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    (tmp_path / "spacing.csv").write_text("filename,mm\ncase_0.png,0.25\n")
+    data = open_dataset(tmp_path)
+    with pytest.raises(InputError, match=r"case_1\.png: has no physical spacing where .*case_0\.png has one"):
+        take_fingerprint(data, data.cases)

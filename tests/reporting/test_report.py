@@ -358,3 +358,10 @@ def test_a_case_that_was_brought_nearer_to_the_training_images_is_named(make_run
     assert report.film is not None
     image = next(iter(report.portraits.values())).image
     assert not np.array_equal(report.film.image, prepare_image(image, plan).array)
+
+
+def test_a_report_of_pictures_without_a_spacing_has_nothing_in_mm(make_run: MakeRun) -> None:
+    page = to_html(make_report(make_run()))
+    assert "HD95 (pixels)" in page
+    assert "volume (pixels)" in page
+    assert not re.search(r"\bmm\b|mm[²³]", page)

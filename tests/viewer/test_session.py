@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,11 @@ def test_an_image_that_does_not_fit_the_model_is_refused(
     image = make_session().image
     with pytest.raises(InputError, match=r"scan\.png: has 1 channels"):
         Session(predictor, image, "a", SamplingSettings(), 0, "scan.png")
+
+
+def test_a_picture_without_a_spacing_is_shown_in_pixels(make_session: MakeSession) -> None:
+    session = make_session()
+    flat = replace(session.image, spacing=(1.0, 1.0), physical=False)
+    shown, known = describe(make_session(image=flat)), describe(session)
+    assert (shown["unit"], shown["physical"]) == ("pixels", False)
+    assert (known["unit"], known["physical"]) == ("mm²", True)

@@ -14,6 +14,7 @@ import ldseg
 from ldseg.cli import main
 from ldseg.data.formats import write_volume
 from ldseg.errors import InputError
+from ldseg.planning.plan import read_plan
 from ldseg.records import to_json, write_json_atomic
 from ldseg.saved_model import load_model
 from ldseg.zoo import catalogue
@@ -22,6 +23,7 @@ from ldseg.zoo.catalogue import ABOUT_FILE, ABOUT_VERSION, About, find_model, re
 MakeModel = Callable[..., Path]
 Output = pytest.CaptureFixture[str]
 SHIPPED = sorted(shipped())
+SPACED = {"fetal-head": True, "hippocampus": True, "nuclei": False}
 ABOUT = About("A test", "noise", ("blob",), "nothing", 0.5, 3, "CC0-1.0")
 
 
@@ -83,3 +85,8 @@ def test_a_card_says_what_is_to_be_known(name: str) -> None:
     about = read_about(shipped()[name])
     for word in (about.licence, f"{about.mean_dice:.3f}", "Split", "Calibration", "Limits", "Reproduce"):
         assert word in card, word
+
+
+def test_shipped_models_know_whether_their_images_had_a_spacing() -> None:
+    known = {name: read_plan(find_model(name) / "plan.json").physical_spacing for name in SPACED}
+    assert known == SPACED

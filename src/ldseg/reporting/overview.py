@@ -136,7 +136,12 @@ def _data_facts(report: Report) -> Iterator[tuple[str, object]]:
         spacings = np.asarray([case.spacing for case in fingerprint.cases])
         yield "median shape", _times(np.median(shapes, axis=0))
         median = f"{_times(np.median(spacings, axis=0))} mm"
-        yield "median spacing", "none" if fingerprint.physical is False else median
+        yield "median spacing", median if _recorded(fingerprint.physical, report) else "none"
+
+
+def _recorded(physical: bool | None, report: Report) -> bool:
+    """Return whether training images had a physical spacing; where that is unknown, whether these have."""
+    return report.scores.physical if physical is None else physical
 
 
 def _scored_cases(report: Report) -> str:
@@ -155,7 +160,7 @@ def _count(report: Report) -> str:
 
 def _plan_facts(report: Report) -> Iterator[tuple[str, object]]:
     plan = report.plan
-    unit = length_words(plan.axes, plan.physical_spacing is not False)
+    unit = length_words(plan.axes, _recorded(plan.physical_spacing, report))
     yield "spacing", f"{_times(plan.spacing)} {unit}" if plan.resample else "each image's own"
     yield "patch", _times(plan.patch) + (", in tiles" if plan.tiled else "")
     yield "latent grid", " × ".join(f"1/{factor}" for factor in plan.latent_factor)
@@ -181,7 +186,7 @@ def _classes(report: Report) -> str:
     fingerprint = report.fingerprint
     if fingerprint is None:
         return paragraph("Structures: ", text(", ".join(structures(report))))
-    unit = pretty(size_unit(report.plan.axes, fingerprint.physical is not False))
+    unit = pretty(size_unit(report.plan.axes, _recorded(fingerprint.physical, report)))
     rows = [
         (
             text(one.name),
