@@ -168,11 +168,11 @@ def test_a_tolerance_has_the_unit_of_the_masks(
     assert near.tolerance == 3
     assert evaluate_folders(*pictures).cases["a"]["class_1"].metrics["nsd"] == 0
     with pytest.raises(
-        InputError, match="no physical spacing, and --tolerance-mm was given; use --tolerance-px"
+        InputError, match="no physical spacing, which --tolerance-mm is not for; use --tolerance-px"
     ):
         evaluate_folders(*pictures, EvaluationOptions(tolerance_mm=1))
     with pytest.raises(
-        InputError, match="a physical spacing, and --tolerance-px was given; use --tolerance-mm"
+        InputError, match="a physical spacing, which --tolerance-px is not for; use --tolerance-mm"
     ):
         evaluate_folders(*folders, EvaluationOptions(tolerance_px=1))
 
