@@ -27,6 +27,7 @@ from ldseg.data.splits import Splits
 from ldseg.evaluation.answers import answers
 from ldseg.evaluation.calibration_fit import calibrate
 from ldseg.evaluation.calibration_report import CalibrationTally
+from ldseg.evaluation.out_of_distribution_fit import learn_training_images
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import PlanSettings, read_plan, write_plan
 from ldseg.preparation import look_and_plan
@@ -71,6 +72,8 @@ def main() -> None:
     posterior = settings.posterior
     raw = Predictor.load(folder, "cpu", recalibrated=False)
     fitted, _ = calibrate(folder, raw, dataset, validation, posterior.samples, posterior.steps)
+    seen = {*part.train, *part.validation}
+    learn_training_images(folder, raw, dataset, [case for case in dataset.cases if case.name in seen])
     result: dict[str, Any] = {
         "benchmark": "zoo",
         "data": shipped.data,

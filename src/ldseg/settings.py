@@ -275,7 +275,7 @@ class TrainingSettings:
     """Cases looked at in each validation, at most."""
     calibrate: bool = True
     """Whether `ldseg train` ends by fitting the temperature and the widths of volume intervals on validation
-    cases, as `ldseg calibrate` does."""
+    cases, and what images of another kind are told by on all cases, as `ldseg calibrate` does."""
     save_minutes: float = 2.0
     """Wall-clock minutes between checkpoints."""
     seed: int = 0

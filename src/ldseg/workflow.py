@@ -3,6 +3,7 @@
 To what preparation.py leaves there, training adds its own files (training/run.py) and
 
     RUN/calibration.json  how sure the model may be, fitted on validation cases when training has ended
+    RUN/out_of_distribution.safetensors  what images of another kind are told by
 
 Stands above training; the command line and Python users call it.
 """
@@ -123,9 +124,11 @@ def train_run(
         result = train(dataset, plan, splits, settings, folder, resume, on_event, device, team)
         part = splits.part(settings.training.fold)
         unseen = sorted(set(part.validation) - set(part.train))
-        if unseen and settings.training.calibrate and not result.interrupted:
+        if settings.training.calibrate and not result.interrupted:
             of_team = team.device_name(device)
+            seen = sorted({*part.train, *part.validation})
             team.first_does(lambda: _calibrate(dataset, unseen, folder, of_team, on_event))
+            team.first_does(lambda: _learn_images(dataset, seen, folder, of_team, on_event))
         return result
 
 
@@ -152,6 +155,8 @@ def _calibrate(
     def show(progress: float, case: str) -> None:
         on_event({"event": "calibrating", "progress": progress, "case": case})
 
+    if not names:
+        return
     chosen = evenly(names, _CALIBRATION_CASES)
     cases = [case for case in dataset.cases if case.name in chosen]
     predictor = Predictor.load(folder, device, recalibrated=False)
@@ -159,6 +164,21 @@ def _calibrate(
         calibrate(folder, predictor, dataset, cases, predictor.settings.posterior.samples, on_case=show)
     except NoStructureError as error:
         on_event({"event": "warning", "warnings": [f"not calibrated: {error}"]})
+
+
+def _learn_images(
+    dataset: DataSet, names: Sequence[str], folder: Path, device: str | None, on_event: OnEvent
+) -> None:
+    """Store with the trained model by what images of another kind than `names` are told."""
+    from ldseg.evaluation.out_of_distribution_fit import learn_training_images
+    from ldseg.inference.predictor import Predictor
+
+    def show(progress: float, case: str) -> None:
+        on_event({"event": "encoding", "progress": progress, "case": case})
+
+    cases = [case for case in dataset.cases if case.name in set(names)]
+    predictor = Predictor.load(folder, device, recalibrated=False)
+    learn_training_images(folder, predictor, dataset, cases, show)
 
 
 def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: Path) -> RunSettings:

@@ -13,7 +13,9 @@ from monai.bundle import ConfigWorkflow, run, verify_net_in_out
 
 from ldseg.data.inputs import find_inputs
 from ldseg.errors import InputError
+from ldseg.evaluation.out_of_distribution_fit import fit_detector
 from ldseg.export.bundle import export_bundle
+from ldseg.inference.out_of_distribution import store_detector
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.recalibration import Recalibration, store_recalibration
 from ldseg.inference.run import PredictOptions, predict_cases
@@ -75,6 +77,15 @@ def test_a_bundle_is_recalibrated_as_its_model_is(make_model: MakeModel, tmp_pat
     store_recalibration(folder, Recalibration(temperature=2.0))
     bundle = export_bundle(folder, tmp_path / "bundle")
     assert Predictor.load(bundle / "models").recalibration.temperature == 2.0
+
+
+def test_a_bundle_knows_the_training_images_as_its_model_does(make_model: MakeModel, tmp_path: Path) -> None:
+    folder = make_model()
+    random = np.random.default_rng(0)
+    images = [(random.normal(size=(4, 4)),) for _ in range(12)]
+    store_detector(folder, fit_detector(images, {}), Predictor.load(folder).identity.sha256)
+    bundle = export_bundle(folder, tmp_path / "bundle")
+    assert Predictor.load(bundle / "models").detector is not None
 
 
 def test_the_metadata_have_what_the_specification_requires(make_model: MakeModel, tmp_path: Path) -> None:

@@ -82,7 +82,13 @@ _MODEL: list[Change] = [
     *(partial(_path, name, become) for name in _MODEL_FILES for become in PATHS.values()),
     *(
         partial(_pickled, name)
-        for name in (*_MODEL_FILES, "calibration.json", "segments.json", "splits.json")
+        for name in (
+            *_MODEL_FILES,
+            "calibration.json",
+            "out_of_distribution.safetensors",
+            "segments.json",
+            "splits.json",
+        )
     ),
     partial(_as_pt, "model.safetensors"),
     *(

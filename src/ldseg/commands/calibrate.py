@@ -34,10 +34,11 @@ def run(arguments: Any) -> int:
     from ldseg.allocator import keep_freed_memory
     from ldseg.errors import InputError
     from ldseg.evaluation.calibration_fit import calibrate
+    from ldseg.evaluation.out_of_distribution_fit import learn_training_images
     from ldseg.inference.predictor import Predictor
     from ldseg.inference.recalibration import FILE
     from ldseg.records import to_json
-    from ldseg.reporting.material import choose_cases, open_run_data
+    from ldseg.reporting.material import cases_to_learn, choose_cases, open_run_data
 
     keep_freed_memory()
     folder: Path = arguments.run_folder
@@ -55,6 +56,8 @@ def run(arguments: Any) -> int:
         fitted, before = calibrate(
             folder, predictor, dataset, part.cases, sampling.samples, sampling.steps, arguments.seed, bar.show
         )
+    with progress("encoding") as bar:
+        learn_training_images(folder, predictor, dataset, cases_to_learn(folder, dataset), bar.show)
     if arguments.json:
         print_json({"fitted": to_json(fitted), "before": to_json(before), "cases": len(part.cases)})
         return 0

@@ -147,8 +147,8 @@ def _predict(arguments: Any, team: Team) -> int:
 
 
 def _tell(arguments: Any, summary: Summary, cases: list[Case], folder: Path) -> None:
+    from ldseg.inference.out_of_distribution import describe_ways
     from ldseg.inference.provenance import read_records
-    from ldseg.preprocessing.harmonise import in_words
 
     if arguments.json:
         records = read_records(folder).cases
@@ -165,7 +165,7 @@ def _tell(arguments: Any, summary: Summary, cases: list[Case], folder: Path) -> 
         return
     print_line(f"{len(summary.done)} of {len(cases)} images are segmented, in {arguments.output}")
     for name, ways in summary.unlike.items():
-        print_line(f"{name}: {in_words(ways)}")
+        print_line(f"{name}: {describe_ways(ways)}")
     for line in grouped(summary.notes):
         print_line(line)
     removed = sum(map(len, summary.removed.values()))

@@ -127,6 +127,9 @@ class Teller:
         self.bar.tell(f"step {event['step']}: validation Dice {event['dice']:.3f}{beside}")
         self._warning(event)
 
+    def _encoding(self, event: dict[str, Any]) -> None:
+        self.bar.show(event["progress"], f"learning what training images look like: {event['case']}")
+
     def _calibrating(self, event: dict[str, Any]) -> None:
         self.bar.show(event["progress"], f"calibrating on validation cases: {event['case']}")
 

@@ -18,6 +18,7 @@ import torch
 
 from ldseg import __version__
 from ldseg.export.folder import whole_folder
+from ldseg.inference.out_of_distribution import FILE as DETECTOR_FILE
 from ldseg.inference.recalibration import FILE as CALIBRATION_FILE
 from ldseg.inference.sampling import check_sampling
 from ldseg.planning.plan import Plan, write_plan
@@ -62,7 +63,7 @@ def export_bundle(
         write_plan(models / PLAN_FILE, model.plan)
         write_settings(models / SETTINGS_FILE, model.settings.fixed(sampling))
         write_bytes_atomic(models / CARD_FILE, card.encode())
-        for name in (WEIGHTS_FILE, CALIBRATION_FILE):
+        for name in (WEIGHTS_FILE, CALIBRATION_FILE, DETECTOR_FILE):
             if (folder / name).is_file():
                 write_bytes_atomic(models / name, (folder / name).read_bytes())
         write_json_atomic(staged / "configs" / "metadata.json", make_metadata(model))

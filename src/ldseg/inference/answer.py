@@ -58,9 +58,11 @@ class Findings:
     volume_unit: str
     """See `data.units.size_unit`."""
     unlike: tuple[str, ...] = ()
-    """In which ways the image was unlike those of training (of `preprocessing.harmonise.UNLIKE`)."""
+    """In which ways the image differs from the training images (see `Prediction`)."""
     notes: tuple[str, ...] = ()
     """What was assumed or changed when the image was read and preprocessed, one sentence each."""
+    distance: float | None = None
+    """From the training images, in units of the farthest of them; None where that is not known."""
 
 
 class Answer:

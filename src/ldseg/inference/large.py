@@ -80,7 +80,8 @@ def predict_large(
         sink = _OnDisk(folder, source.outline, tiling.axis)
         found = predictor.stream(image, tiling, case.name, sampling, options.seed, wanted, sink)
         outline = replace(source.outline, notes=(*case.notes, *source.outline.notes))
-        findings = replace(found, unlike=unlike, notes=notes_of(outline, predictor.plan))
+        ways = tuple(dict.fromkeys((*unlike, *found.unlike)))
+        findings = replace(found, unlike=ways, notes=notes_of(outline, predictor.plan))
         before_writing(findings)
         for part, target in output_paths(out, case, options.save, sampling.samples, options.form).items():
             sink.spools[MAP_OF.get(part) or _sample(sample_number(part))].write(target)

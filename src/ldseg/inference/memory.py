@@ -74,7 +74,12 @@ def within(predictor: Predictor, cost: ImageCost, sampling: SamplingSettings, li
                 chosen = replace(engine, limits=blocks)
                 plan = replace(predictor.plan, patch=patch)
                 return Predictor(
-                    plan, predictor.settings, chosen, predictor.recalibration, predictor.identity
+                    plan,
+                    predictor.settings,
+                    chosen,
+                    predictor.recalibration,
+                    predictor.identity,
+                    predictor.detector,
                 )
     needed = (least + taken) / 1e9
     raise InputError(

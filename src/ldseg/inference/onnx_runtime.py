@@ -28,7 +28,7 @@ from ldseg.inference.contract import (
 from ldseg.inference.noise import CaseNoise
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.provenance import identify
-from ldseg.inference.tiles import Computation, TileBlock
+from ldseg.inference.tiles import Computation, OnFeatures, TileBlock, ignore_features
 from ldseg.planning.plan import Plan, read_plan
 from ldseg.saved_model import PLAN_FILE, SETTINGS_FILE, read_settings
 from ldseg.settings import SamplingSettings
@@ -152,8 +152,12 @@ class OnnxTiles:
         """K."""
         return len(self.contract.classes)
 
-    def blocks(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[TileBlock]:
-        """What is said of the tile x (M, *S) at `corner`; B is N, or less in the last block of samples."""
+    def blocks(
+        self, x: Tensor, corner: Sequence[int], samples: range, on_features: OnFeatures = ignore_features
+    ) -> Iterator[TileBlock]:
+        """What is said of the tile x (M, *S) at `corner`; B is N, or less in the last block of samples. The
+        graph shows no features."""
+        del on_features
         together = self.contract.sampling.samples
         for first in range(samples.start, samples.stop, together):
             feed = {IMAGE: x[None].numpy()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,11 +28,13 @@ from ldseg.inference.answer import (
     InMemory,
     Sink,
 )
+from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
+from ldseg.inference.out_of_distribution import Detector, stored_detector
 from ldseg.inference.posterior import Posterior, Slab, VolumeEstimate
 from ldseg.inference.provenance import UNKNOWN_MODEL, ModelIdentity, identify
 from ldseg.inference.recalibration import UNCHANGED, Recalibration, stored_recalibration
 from ldseg.inference.sampling import TorchEngine, check_sampling, mirrored_axis
-from ldseg.inference.tiles import Engine, Tiles
+from ldseg.inference.tiles import Engine, Tiles, ignore_features
 from ldseg.inference.tiling import Tiling, make_tiling
 from ldseg.model.segmenter import Segmenter
 from ldseg.planning.plan import Plan
@@ -68,12 +71,16 @@ class Prediction:
     pairwise_dice: dict[str, float]
     """Per structure, the Dice between two samples, over all pairs; empty where there is one sample."""
     confidence: float
-    """Of the case as a whole, 0 to 1: the Dice to expect (see `posterior.case_confidence`)."""
+    """Of the case as a whole, 0 to 1: the Dice to expect (see `posterior.case_confidence`); lower where the
+    image is of another kind than the training images (see `out_of_distribution.Difference`)."""
     unlike: tuple[str, ...]
-    """In which ways the image was unlike those of training, and was brought nearer to them (see
-    `preprocessing.harmonise`); empty where it was not."""
+    """In which ways the image differs from the training images: those of `preprocessing.harmonise`, which
+    brought it nearer to them, and those of `out_of_distribution`; empty where it is like them."""
     notes: tuple[str, ...] = ()
     """What was assumed or changed when the image was read and preprocessed, one sentence each."""
+    distance: float | None = None
+    """Of the image from the training images in the model's features; beyond 1 it is of another kind. None
+    where the model does not know them."""
 
 
 class Predictor:
@@ -86,17 +93,21 @@ class Predictor:
         engine: Engine,
         recalibration: Recalibration = UNCHANGED,
         identity: ModelIdentity = UNKNOWN_MODEL,
+        detector: Detector | None = None,
     ) -> None:
+        """Without a `detector` images of another kind than the training images are not found."""
         self.plan = plan
         self.settings = settings
         self.engine = engine
         self.recalibration = recalibration
         self.identity = identity
+        self.detector = detector
 
     @classmethod
     def load(cls, folder: Path | str, device: str | None = None, recalibrated: bool = True) -> Predictor:
         """From a folder that training wrote; on the best device here unless one is named. It answers with
-        the calibration stored there, unless not `recalibrated`.
+        the calibration, and compares images with the training images, as they are stored there, unless not
+        `recalibrated`.
 
         Raises:
             InputError: the folder or one of its files cannot be used, or the device is not here.
@@ -108,16 +119,18 @@ class Predictor:
         placed = model.segmenter.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
         engine = TorchEngine(placed, chosen, model.settings.training.precision)
         stored = stored_recalibration(Path(folder)) if recalibrated else UNCHANGED
-        return cls(model.plan, model.settings, engine, stored, identify(Path(folder)))
+        identity = identify(Path(folder))
+        detector = stored_detector(Path(folder), identity.sha256) if recalibrated else None
+        return cls(model.plan, model.settings, engine, stored, identity, detector)
 
     def uncalibrated(self) -> Predictor:
         """The same model, answering as it was trained."""
-        return Predictor(self.plan, self.settings, self.engine, identity=self.identity)
+        return Predictor(self.plan, self.settings, self.engine, UNCHANGED, self.identity, self.detector)
 
     def as_they_are(self) -> Predictor:
         """The same model, which takes images that are unlike those of training as they are."""
         plan = replace(self.plan, appearance=())
-        return Predictor(plan, self.settings, self.engine, self.recalibration, self.identity)
+        return Predictor(plan, self.settings, self.engine, self.recalibration, self.identity, self.detector)
 
     @property
     def segmenter(self) -> Segmenter:
@@ -184,6 +197,7 @@ class Predictor:
             findings.confidence,
             findings.unlike,
             findings.notes,
+            findings.distance,
         )
 
     def maps(
@@ -205,7 +219,8 @@ class Predictor:
         tiling = self.tiling(record)
         sink = InMemory(volume, record, tiling.axis)
         findings = self.stream(seen.prepared, tiling, name, sampling, seed, wanted, sink)
-        return sink, replace(findings, unlike=seen.unlike, notes=notes_of(volume, self.plan))
+        ways = tuple(dict.fromkeys((*seen.unlike, *findings.unlike)))
+        return sink, replace(findings, unlike=ways, notes=notes_of(volume, self.plan))
 
     def tiling(self, record: GridRecord) -> Tiling:
         """The tiles of an image."""
@@ -228,19 +243,37 @@ class Predictor:
         answer = Answer(
             self.plan, image.record, tiling.axis, self.recalibration, sampling.samples, wanted, sink
         )
-        for slab in _slabs(tiles, image, tiling, posterior, sampling.samples):
+        statistics = None if self.detector is None else FeatureStatistics(tiling)
+        for slab in _slabs(tiles, image, tiling, posterior, sampling.samples, statistics):
             answer.add(slab)
-        return answer.findings(posterior, image.record)
+        findings = answer.findings(posterior, image.record)
+        return findings if statistics is None else self._compared(findings, statistics.result())
+
+    def _compared(self, findings: Findings, statistics: Statistics) -> Findings:
+        """Return what is known of an image after it is compared with the training images."""
+        if self.detector is None or not statistics:
+            return findings
+        found = self.detector.judge(statistics)
+        confidence = found.lowered(findings.confidence)
+        return replace(findings, unlike=found.ways, distance=found.distance, confidence=confidence)
 
 
-def _slabs(tiles: Tiles, image: Region, tiling: Tiling, posterior: Posterior, samples: int) -> Iterator[Slab]:
-    """Statistics of all tiles, as they are complete."""
+def _slabs(
+    tiles: Tiles,
+    image: Region,
+    tiling: Tiling,
+    posterior: Posterior,
+    samples: int,
+    statistics: FeatureStatistics | None,
+) -> Iterator[Slab]:
+    """Statistics of all tiles, as they are complete; those of the features go to `statistics`."""
     for tile in tiling.tiles():
         slab = posterior.finish(before=tile.corner[tiling.axis])
         if slab is not None:
             yield slab
         x = torch.from_numpy(image.read(tile.corner, tiling.patch))
-        for block in tiles.blocks(x, tile.corner, range(samples)):
+        on_features = ignore_features if statistics is None else partial(statistics.add, tile)
+        for block in tiles.blocks(x, tile.corner, range(samples), on_features):
             posterior.add(tile, block)
     last = posterior.finish()
     if last is not None:

@@ -18,7 +18,7 @@ from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.schedule import even_times
 from ldseg.errors import InputError
 from ldseg.inference.noise import CaseNoise
-from ldseg.inference.tiles import Computation, TileBlock
+from ldseg.inference.tiles import Computation, OnFeatures, TileBlock, ignore_features
 from ldseg.model.image_encoder import Conditioning
 from ldseg.model.segmenter import Segmenter
 from ldseg.planning.plan import Plan
@@ -94,29 +94,33 @@ class TileSampler:
         several = self.sampling.samples > 1
         return count_answers(self.segmenter, self.sampling, self.mirrored) if several else 0
 
-    def blocks(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[TileBlock]:
+    def blocks(
+        self, x: Tensor, corner: Sequence[int], samples: range, on_features: OnFeatures = ignore_features
+    ) -> Iterator[TileBlock]:
         """View by view: of several samples each has every second one, a single one is the mean of both."""
         if len(samples) == 1:
-            both = [next(self._look(x, corner, view).samples(samples)) for view in views(self.mirrored)]
+            looks = (self._look(x, corner, view, on_features) for view in views(self.mirrored))
+            both = [next(look.samples(samples)) for look in looks]
             yield TileBlock(torch.stack([one.probabilities for one in both]).mean(0), samples)
             return
         for first, axis in enumerate(views(self.mirrored)):
-            yield from self._said(x, corner, axis, samples[first :: len(views(self.mirrored))])
+            share = samples[first :: len(views(self.mirrored))]
+            yield from self._said(x, corner, axis, share, on_features)
 
     def _said(
-        self, x: Tensor, corner: Sequence[int], axis: int | None, samples: range
+        self, x: Tensor, corner: Sequence[int], axis: int | None, samples: range, on_features: OnFeatures
     ) -> Iterator[TileBlock]:
         """In one view, which is let go of before the next is encoded."""
-        view = self._look(x, corner, axis)
+        view = self._look(x, corner, axis, on_features)
         if self.answers:
             yield view.answer()
         yield from view.samples(samples)
 
-    def _look(self, x: Tensor, corner: Sequence[int], axis: int | None) -> _View:
+    def _look(self, x: Tensor, corner: Sequence[int], axis: int | None, on_features: OnFeatures) -> _View:
         """Encode the tile x (M, *S), mirrored along `axis`."""
-        with self.autocast():
-            batch = flipped(x[None].to(self.device), axis)
-            conditioning = self.segmenter.condition(batch.contiguous(memory_format=memory_format(x.ndim - 1)))
+        conditioning = encode(self.segmenter, x, axis, self.device, self.precision)
+        if axis is None:
+            on_features(conditioning.features)
         return _View(self, conditioning, tuple(corner), tuple(x.shape[1:]), axis)
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -171,6 +175,15 @@ class _View:
         with self.of.autocast():
             logits = self.of.segmenter.decode(z, _shared(self.conditioning, len(z)))
         return flipped(logits.softmax(1), self.axis)
+
+
+def encode(
+    segmenter: Segmenter, x: Tensor, axis: int | None, device: torch.device, precision: str
+) -> Conditioning:
+    """Return what the image encoder says of a tile x (M, *S), mirrored along `axis`."""
+    with autocast(device, precision):
+        batch = flipped(x[None].to(device), axis)
+        return segmenter.condition(batch.contiguous(memory_format=memory_format(x.ndim - 1)))
 
 
 def count_answers(segmenter: Segmenter, sampling: SamplingSettings, mirrored: int | None) -> int:

@@ -5,7 +5,7 @@ B samples of a block; K classes; *S patch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -16,6 +16,15 @@ from ldseg.settings import SamplingSettings
 ANSWERS_WEIGHT = 0.5
 """Share of the answers of one call in the probabilities, beside several samples. Eight samples scatter around
 the mean that such an answer was trained to give; on the other hand it is too sure where they differ."""
+
+
+OnFeatures = Callable[[tuple[Tensor, ...]], None]
+"""Gets the image encoder's features (1, C, *cells) of a tile as it is, finest level first."""
+
+
+def ignore_features(features: tuple[Tensor, ...]) -> None:
+    """Do nothing."""
+    del features
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,11 @@ class Tiles(Protocol):
         """How many blocks of a tile are no samples."""
         ...
 
-    def blocks(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[TileBlock]:
-        """What all `samples`, and the answers, say of the tile x (M, *S) at `corner`."""
+    def blocks(
+        self, x: Tensor, corner: Sequence[int], samples: range, on_features: OnFeatures = ignore_features
+    ) -> Iterator[TileBlock]:
+        """What all `samples`, and the answers, say of the tile x (M, *S) at `corner`. `on_features` is called
+        once, or never by a runtime that has no features to show."""
         ...
 
 

@@ -134,6 +134,7 @@ def write_summary(path: Path, case: Case, findings: Findings, sampling: Sampling
         "pairwise_dice": findings.pairwise_dice,
         "confidence": findings.confidence,
         "unlike_training": findings.unlike,
+        "distance_from_training": findings.distance,
         "notes": findings.notes,
     }
     write_json_atomic(path, content)

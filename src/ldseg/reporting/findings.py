@@ -6,7 +6,7 @@ import numpy as np
 
 from ldseg.data.units import length_unit, length_words, pretty
 from ldseg.evaluation.calibration_report import CalibrationReport
-from ldseg.preprocessing.harmonise import in_words
+from ldseg.inference.out_of_distribution import describe_ways
 from ldseg.reporting.charts import (
     confidence_chart,
     reliability_chart,
@@ -100,7 +100,11 @@ def _case(report: Report, title: str, portrait: Portrait) -> str:
     heading = f"<h3>{text(label)} <span>Dice {dice:.3f}, {expected}</span></h3>"
     panels = f'<div class="panels">{portrait.html}</div>'
     unlike = portrait.prediction.unlike
-    said = (portrait.where, f"the image {in_words(unlike)}" if unlike else "", *portrait.prediction.notes)
+    said = (
+        portrait.where,
+        f"the image {describe_ways(unlike)}" if unlike else "",
+        *portrait.prediction.notes,
+    )
     notes = "".join(paragraph(text(one), kind="note") for one in said if one)
     rows = [_structure(portrait, name) for name in structures(report) if _is_there(portrait, name)]
     unit = pretty(portrait.prediction.volume_unit)

@@ -97,6 +97,12 @@ def choose_cases(
     raise file_error(dataset.root, f"has no case of the part {wanted}", "choose another --part or --data")
 
 
+def cases_to_learn(run: Path, dataset: DataSet) -> tuple[Case, ...]:
+    """Return all cases but those of the test part. Raises InputError where the splits cannot be read."""
+    test = set(spelt_as(read_splits(run / SPLITS_FILE), dataset.cases).test)
+    return tuple(case for case in dataset.cases if case.name not in test)
+
+
 def named_cases(dataset: DataSet, names: Sequence[str]) -> tuple[Case, ...]:
     """The cases to be shown. Raises InputError for a name that no case with masks has."""
     by_name = {name_key(case.name): case for case in dataset.cases if case.labels}

@@ -24,7 +24,9 @@ export function showFacts(state) {
   const word = state.axes === "zyx" ? "voxels" : "pixels";
   const thinned = state.thinned > 1 ? `shown thinned: one voxel in ${state.thinned} along each axis` : "";
   const unlike = state.unlike.length
-    ? `${state.unlike.join(", ")} than the training images; segmented brought nearer to them, shown as it is`
+    ? `compared with the training images: ${state.unlike.join(", ")}${
+        state.harmonised ? "; segmented brought nearer to them, shown as it is" : ""
+      }`
     : "";
   document.title = `${state.name} – ldseg`;
   byId("name").textContent = state.name;

@@ -1,0 +1,208 @@
+"""Does a model notice images that are none of its kind?
+
+    python benchmarks/unlike.py MODEL --set SET --data-root DATA
+
+MODEL is a shipped model's name or a run's folder, SET the data set that it was trained on. Its own test
+images (of the run's splits.json, else of the split in sets.py), the same changed in ways that nobody would
+take for one of them, and images of all other sets are predicted. The result has, for each group, how many are
+told of as unlike the training images (`flagged`), the area under the ROC curve of the distance against the own
+test images, and the mean of the stated confidence.
+
+Images are fed as they are; grey images to a model for colour as three equal channels, colour images to no
+model for grey ones, for the tool refuses them. Of volumes and films a model for 2D images gets the middle
+slice, a model for volumes films as stacks of slices 8 mm apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldseg.data.cases import Case
+from ldseg.data.datasets import DataOptions, DataSet, open_dataset
+from ldseg.data.loading import load_image
+from ldseg.data.phantom import make_phantom
+from ldseg.data.splits import evenly, read_splits
+from ldseg.data.volumes import Axes, Volume
+from ldseg.errors import InputError
+from ldseg.inference.answer import LABELS
+from ldseg.inference.predictor import Predictor, load_predictor
+from records import as_a_command, commit, write_result
+from sets import SETS, open_set, set_aside
+
+OTHERS = {
+    **{name: (chosen.folder, chosen.options) for name, chosen in SETS.items()},
+    "bubil": ("BUBIL_cells", DataOptions()),
+    "lidc": ("LIDC_4rater_sample/training", DataOptions(label_threshold=127)),
+}
+PHANTOMS = 20
+SLICE_MM = 8.0
+Array = NDArray[np.float32]
+
+
+def main() -> None:
+    arguments = parse()
+    as_a_command(arguments.threads)
+    predictor = load_predictor(arguments.model, "cpu")
+    if predictor.detector is None:
+        raise SystemExit("the model does not know its training images; run ldseg calibrate")
+    dataset, test, split = own_test(arguments)
+    own = [load_image(dataset, case) for case in evenly_of(test, arguments.most)]
+    groups: dict[str, list[dict[str, Any]]] = {"own": [measure(predictor, image) for image in own]}
+    for name, change in changes(predictor).items():
+        groups[name] = [measure(predictor, image.with_array(change(image), "image")) for image in own]
+    for name, images in others(predictor, arguments).items():
+        groups[name] = [measure(predictor, image) for image in images]
+    name = Path(arguments.model).name
+    result = {
+        "benchmark": "unlike",
+        "data": arguments.set,
+        "split": split,
+        "model": name,
+        "command": f"python benchmarks/unlike.py {name} --set {arguments.set} --data-root DATA",
+        "commit": commit(),
+        "changes": [one.way for one in predictor.detector.changes],
+        "groups": {name: summary(groups["own"], found) for name, found in groups.items() if found},
+        "images": groups,
+    }
+    print(write_result(f"unlike-{name}", result))
+    for group, found in result["groups"].items():
+        print(f"{group:22s}", "  ".join(f"{key} {value:.3f}" for key, value in found.items()))
+
+
+def own_test(arguments: argparse.Namespace) -> tuple[DataSet, list[Case], str]:
+    """The model's own data set, its test cases, and the split in words."""
+    path = Path(arguments.model) / "splits.json"
+    if not path.is_file():
+        dataset, splits = open_set(arguments.set, arguments.data_root)
+        return dataset, *set_aside(dataset, splits)
+    folder, options = OTHERS[arguments.set]
+    dataset, splits = open_dataset(arguments.data_root / folder, options), read_splits(path)
+    test = [case for case in dataset.cases if case.name in splits.test]
+    return dataset, test, f"of the run: {len(splits.part('all').train)} train, {len(test)} test"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--set", choices=tuple(OTHERS), required=True)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--most", type=int, default=64, help="images of a group")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+def evenly_of(items: list[Any], most: int) -> list[Any]:
+    """At most so many, evenly spaced."""
+    kept = set(evenly(list(range(len(items))), most))
+    return [item for number, item in enumerate(items) if number in kept]
+
+
+def measure(predictor: Predictor, image: Volume) -> dict[str, Any]:
+    """Distance, ways and confidence of one image; one that is refused is told of too."""
+    try:
+        _, found = predictor.maps(image, "image", predictor.sampling(), 0, (LABELS,))
+    except InputError as problem:
+        return {"refused": str(problem)}
+    return {"distance": found.distance, "ways": list(found.unlike), "confidence": found.confidence}
+
+
+def summary(own: list[dict[str, Any]], found: list[dict[str, Any]]) -> dict[str, float]:
+    """The figures of a group."""
+    taken = [one for one in found if "refused" not in one]
+    flagged = len(found) - len(taken) + sum(bool(one["ways"]) for one in taken)
+    figures = {"images": len(found), "refused": len(found) - len(taken), "flagged": flagged / len(found)}
+    if taken:
+        near = np.array([one["distance"] for one in own])
+        far = np.array([one["distance"] for one in taken])
+        greater, equal = far[:, None] > near, far[:, None] == near
+        figures["auroc"] = float(greater.mean() + 0.5 * equal.mean())
+        figures["distance"] = float(np.median(far))
+        figures["least_distance"], figures["largest_distance"] = float(far.min()), float(far.max())
+        figures["confidence"] = float(np.mean([one["confidence"] for one in taken]))
+    return figures
+
+
+def changes(predictor: Predictor) -> dict[str, Callable[[Volume], Array]]:
+    """What is done to the model's own test images; flips that training mirrored are of its kind."""
+    random = np.random.default_rng(0)
+
+    def noise(image: Volume) -> Array:
+        low, high = image.array.min(), image.array.max()
+        return random.uniform(low, high, image.array.shape).astype(np.float32)
+
+    def constant(image: Volume) -> Array:
+        return np.full_like(image.array, np.median(image.array), dtype=np.float32)
+
+    def flip(axis: int) -> Callable[[Volume], Array]:
+        return lambda image: np.flip(image.array, 1 + axis).astype(np.float32)
+
+    plan = predictor.plan
+    made: dict[str, Callable[[Volume], Array]] = {
+        "black": lambda image: np.zeros_like(image.array, dtype=np.float32),
+        "constant": constant,
+        "noise": noise,
+        "inverted": lambda image: (image.array.max() + image.array.min() - image.array).astype(np.float32),
+    }
+    axes = [axis for axis, name in enumerate(plan.axes) if name != "t" and axis not in plan.mirror_axes]
+    made |= {f"flipped along {plan.axes[axis]}": flip(axis) for axis in axes}
+    return made
+
+
+def others(predictor: Predictor, arguments: argparse.Namespace) -> dict[str, list[Volume]]:
+    """Images of the other sets, as far as the model takes their kind."""
+    plan, channels = predictor.plan, len(predictor.plan.channels)
+    found: dict[str, list[Volume]] = {}
+    for name, (folder, options) in OTHERS.items():
+        if name == arguments.set:
+            continue
+        dataset = open_dataset(arguments.data_root / folder, options)
+        images = converted(dataset, plan.axes, channels, arguments.most)
+        found[name] = list(images)
+    phantoms = [make_phantom(plan.axes, _phantom_shape(plan.axes), seed)[0] for seed in range(PHANTOMS)]
+    grey = [image.with_array(image.array.astype(np.float32), "image") for image in phantoms]
+    found["phantom"] = [_in_channels(image, channels) for image in grey]
+    return {name: images for name, images in found.items() if images}
+
+
+def converted(dataset: DataSet, axes: Axes, channels: int, most: int) -> Iterator[Volume]:
+    """Images of a set for a model of `axes` and so many channels; none where it takes no such images."""
+    if len(dataset.channel_names) > channels:
+        return
+    for case in evenly_of(list(dataset.cases), most):
+        image = _with_axes(load_image(dataset, case), axes)
+        if image is not None:
+            yield _in_channels(image, channels)
+
+
+def _in_channels(image: Volume, channels: int) -> Volume:
+    return image.with_array(np.repeat(image.array, channels // len(image.array), axis=0), "image")
+
+
+def _with_axes(image: Volume, axes: Axes) -> Volume | None:
+    """The image as one of these axes; None if it has too few."""
+    if image.axes == axes:
+        return image
+    if axes == "yx":
+        middle = image.array[:, image.shape[0] // 2]
+        flat = (1.0, 0.0, 0.0, 1.0)
+        return Volume(middle, image.spacing[1:], (0.0, 0.0), flat, "yx", "image", physical=image.physical)
+    if axes == "zyx" and image.axes == "tyx":
+        straight = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+        middle = tuple(slice(n // 2 - n // 5, n // 2 + n // 5) for n in image.shape[1:])
+        stack = image.array[(slice(None), slice(0, 6), *middle)]
+        return Volume(stack, (SLICE_MM, *image.spacing[1:]), (0.0,) * 3, straight, "zyx", "image")
+    return None
+
+
+def _phantom_shape(axes: Axes) -> tuple[int, ...]:
+    return {"yx": (160, 160), "zyx": (36, 50, 36), "tyx": (12, 96, 96)}[axes]
+
+
+if __name__ == "__main__":
+    main()
