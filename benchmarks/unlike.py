@@ -4,9 +4,9 @@
 
 MODEL is a shipped model's name or a run's folder, SET the data set that it was trained on. Its own test
 images (of the run's splits.json, else of the split in sets.py), the same changed in ways that nobody would
-take for one of them, and images of all other sets are predicted. The result has, for each group, how many are
-told of as unlike the training images (`flagged`), the area under the ROC curve of the distance against the own
-test images, and the mean of the stated confidence.
+take for one of them, and images of all other sets are predicted. The result has, for each group, the share
+that is told of as unlike the training images (`flagged`), as of another kind, flipped or inverted alone
+(`kind`), the area under the ROC curve of the distance against the own test images, and the mean confidence.
 
 Images are fed as they are; grey images to a model for colour as three equal channels, colour images to no
 model for grey ones, for the tool refuses them. Of volumes and films a model for 2D images gets the middle
@@ -25,12 +25,13 @@ from numpy.typing import NDArray
 
 from ldseg.data.cases import Case
 from ldseg.data.datasets import DataOptions, DataSet, open_dataset
-from ldseg.data.loading import load_image
+from ldseg.data.loading import load_image, load_input
 from ldseg.data.phantom import make_phantom
 from ldseg.data.splits import evenly, read_splits
 from ldseg.data.volumes import Axes, Volume
 from ldseg.errors import InputError
 from ldseg.inference.answer import LABELS
+from ldseg.inference.out_of_distribution import OTHER_KIND
 from ldseg.inference.predictor import Predictor, load_predictor
 from records import as_a_command, commit, write_result
 from sets import SETS, open_set, set_aside
@@ -109,14 +110,20 @@ def measure(predictor: Predictor, image: Volume) -> dict[str, Any]:
         _, found = predictor.maps(image, "image", predictor.sampling(), 0, (LABELS,))
     except InputError as problem:
         return {"refused": str(problem)}
-    return {"distance": found.distance, "ways": list(found.unlike), "confidence": found.confidence}
+    assert predictor.detector is not None
+    known = {OTHER_KIND, *(change.way for change in predictor.detector.changes)}
+    ways = list(found.unlike)
+    kind = [way for way in ways if way in known]
+    return {"distance": found.distance, "ways": ways, "kind_ways": kind, "confidence": found.confidence}
 
 
 def summary(own: list[dict[str, Any]], found: list[dict[str, Any]]) -> dict[str, float]:
     """The figures of a group."""
     taken = [one for one in found if "refused" not in one]
-    flagged = len(found) - len(taken) + sum(bool(one["ways"]) for one in taken)
-    figures = {"images": len(found), "refused": len(found) - len(taken), "flagged": flagged / len(found)}
+    refused = len(found) - len(taken)
+    figures = {"images": len(found), "refused": refused / len(found)}
+    for name, told in (("flagged", "ways"), ("kind", "kind_ways")):
+        figures[name] = (refused + sum(bool(one[told]) for one in taken)) / len(found)
     if taken:
         near = np.array([one["distance"] for one in own])
         far = np.array([one["distance"] for one in taken])
@@ -165,23 +172,23 @@ def others(predictor: Predictor, arguments: argparse.Namespace) -> dict[str, lis
         images = converted(dataset, plan.axes, channels, arguments.most)
         found[name] = list(images)
     phantoms = [make_phantom(plan.axes, _phantom_shape(plan.axes), seed)[0] for seed in range(PHANTOMS)]
-    grey = [image.with_array(image.array.astype(np.float32), "image") for image in phantoms]
-    found["phantom"] = [_in_channels(image, channels) for image in grey]
+    found["phantom"] = [_in_channels(image, channels) for image in phantoms]
     return {name: images for name, images in found.items() if images}
 
 
 def converted(dataset: DataSet, axes: Axes, channels: int, most: int) -> Iterator[Volume]:
     """Images of a set for a model of `axes` and so many channels; none where it takes no such images."""
-    if len(dataset.channel_names) > channels:
-        return
     for case in evenly_of(list(dataset.cases), most):
-        image = _with_axes(load_image(dataset, case), axes)
+        try:
+            image = _with_axes(load_input(case, channels, dataset.axes), axes)
+        except InputError:
+            image = None
         if image is not None:
-            yield _in_channels(image, channels)
+            yield image
 
 
 def _in_channels(image: Volume, channels: int) -> Volume:
-    return image.with_array(np.repeat(image.array, channels // len(image.array), axis=0), "image")
+    return image.with_array(np.repeat(image.array.astype(np.float32), channels, axis=0), "image")
 
 
 def _with_axes(image: Volume, axes: Axes) -> Volume | None:
