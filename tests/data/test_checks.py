@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from volume_builders import mask, picture, saved, volume, write_json
 
+from ldseg.data import checks
+from ldseg.data.cases import Case, DataSet
 from ldseg.data.checks import check
 from ldseg.data.datasets import DataOptions, open_dataset
+from ldseg.data.volumes import Volume
 
 
 def flat_set(root: Path, ids: tuple[int, ...] = (0, 1), number: int = 5) -> Path:
@@ -85,3 +90,21 @@ def test_odd_but_legal_things_are_hinted_at(tmp_path: Path) -> None:
     assert "1 images have one value only, e.g. 2" in hints
     assert "no physical spacing" in hints
     assert "only 3 subject" in hints
+
+
+def test_what_readers_say_is_hinted_at_once_for_all_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = open_dataset(flat_set(tmp_path))
+    plain = checks.load_label
+
+    def noted(data: DataSet, case: Case, path: Path, image: Volume) -> Volume:
+        label = plain(data, case, path, image)
+        return replace(
+            label, notes=(f"moved by .0{case.name} voxels", *(["turned"] if case.name == "3" else []))
+        )
+
+    monkeypatch.setattr(checks, "load_label", noted)
+    hints = check(dataset).hints
+    assert "5 masks, e.g. 0.png: moved by .00 voxels" in hints
+    assert "3.png: turned" in hints

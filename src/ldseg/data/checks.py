@@ -91,7 +91,7 @@ def check(dataset: DataSet, on_case: Callable[[Case], None] | None = None) -> Re
 
 def no_structure(dataset: DataSet) -> InputError:
     """Return the error for a set whose masks are all empty."""
-    remedy = "check the label ids and --data.ignore_id, or leave the set out"
+    remedy = "draw the structures, or correct --data.ignore_id where it is theirs"
     return file_error(dataset.root, "every mask is empty, so there is nothing to learn", remedy)
 
 

@@ -253,15 +253,18 @@ def _class_summary(name: str, one: _ClassTally, tally: _Tally) -> ClassFingerpri
         frequency=_rounded(one.voxels / max(1, tally.voxels)),
         volume_median=_rounded(np.median(one.volumes)) if one.volumes else 0.0,
         volume_smallest=_rounded(min(one.volumes)) if one.volumes else 0.0,
-        width=_small_width(one.widths, len(tally.cases[0].shape)),
-        width_voxels=_small_width(one.widths_voxels, len(tally.cases[0].shape)),
+        width=_small_width(one.widths, np.median([case.spacing for case in tally.cases], axis=0)),
+        width_voxels=_small_width(one.widths_voxels, np.ones(len(tally.cases[0].shape))),
     )
 
 
-def _small_width(widths: list[NDArray[np.float64]], dimensions: int) -> tuple[float, ...]:
+def _small_width(widths: list[NDArray[np.float64]], voxel: NDArray[np.float64]) -> tuple[float, ...]:
+    """The width of a small component; that of a `voxel` where all are specks, 0 where there is none."""
     if not widths:
-        return (0.0,) * dimensions
-    return tuple(_rounded(w) for w in np.percentile(np.concatenate(widths), WIDTH_PERCENTILE, axis=0))
+        return (0.0,) * len(voxel)
+    found = np.concatenate(widths)
+    small = np.percentile(found, WIDTH_PERCENTILE, axis=0) if len(found) else voxel
+    return tuple(_rounded(w) for w in small)
 
 
 def _is_colour(samples: NDArray[np.float32]) -> bool:
