@@ -58,11 +58,6 @@ def test_folders_that_could_be_cases_are_told(tmp_path: Path) -> None:
     assert unread_in(tmp_path, folders=False) == ()
 
 
-def test_dicom_files_without_their_ending_are_told(tmp_path: Path) -> None:
-    (tmp_path / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(64))
-    assert "without the ending .dcm" in remarks(tmp_path)
-
-
 def test_a_kind_that_has_a_reader_is_not_unread(tmp_path: Path) -> None:
     saved(tmp_path / "a.nii.gz", volume("zyx", "image"))
     picture(tmp_path / "B.PNG")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldseg.data.faults import listed
-from ldseg.data.formats import all_endings, dicom, is_volume
+from ldseg.data.formats import all_endings, is_volume
 
 _PNG, _NIFTI, _TIFF = "convert to PNG", "convert to .nii.gz", "convert to .tif"
 _ARRAY = "save the array as .nii.gz, .tif or .png"
@@ -122,11 +122,7 @@ def _look(path: Path, folders: bool) -> Unread | None:
             return None if _is_half(path) else Unread(path, kind, remedy)
     if path.is_symlink() and not path.exists():
         return Unread(path, "a link to nowhere", "fetch its target, or remove the link")
-    if path.is_dir():
-        return _look_into(path) if folders else None
-    if not path.suffix[1:].isalpha() and _is_dicom(path):
-        return Unread(path, "DICOM without the ending .dcm", "add .dcm to its name")
-    return None
+    return _look_into(path) if folders and path.is_dir() else None
 
 
 def _look_into(folder: Path) -> Unread | None:
@@ -141,14 +137,6 @@ def _look_into(folder: Path) -> Unread | None:
         remedy = "move the images up, or give the folder by itself"
         return Unread(folder, "a folder with images of its own", remedy)
     return None
-
-
-def _is_dicom(path: Path) -> bool:
-    """Whether a file without a telling name is DICOM by its content."""
-    try:
-        return path.is_file() and dicom.is_dicom(path)
-    except OSError:
-        return False
 
 
 def _is_half(path: Path) -> bool:
