@@ -33,7 +33,8 @@ from sets import open_set, set_aside
 from trainings import command_of, run_name, run_parser, train_or_go_on, with_model
 
 STEPS = (1, 2, 5, 15, 50)
-METRICS = ("dice", "hd95_mm", "assd_mm", "nsd")
+METRICS = ("dice", "hd95_mm", "hd95_px", "assd_mm", "assd_px", "nsd")
+"""Those of a case that are averaged, as far as it has them: distances are in mm or in pixels."""
 
 
 def main() -> None:
@@ -136,6 +137,7 @@ def score_predictions(dataset: DataSet, cases: Any, predicted: dict[str, Volume]
     means = {
         metric: float(np.mean([[scores[c][k][metric] for k in classes] for c in scores]))
         for metric in METRICS
+        if all(metric in scores[c][k] for c in scores for k in classes)
     }
     per_case = [float(np.mean([scores[c][k]["dice"] for k in classes])) for c in scores]
     return {

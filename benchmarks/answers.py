@@ -20,7 +20,7 @@ from ldseg.data.cases import Case
 from ldseg.data.datasets import DataSet
 from ldseg.evaluation.bootstrap import mean_interval, paired_difference
 from records import as_a_command, commit, write_result
-from sets import open_set, set_aside
+from sets import length_unit_of, open_set, set_aside
 from trainings import command_of, set_parser, trained
 
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -31,7 +31,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "ldseg default, 8 samples": ("ldseg", {"samples": 8}),
 }
 """Row of the table to the model, and how it answers."""
-METRICS = ("dice", "hd95_mm")
+METRICS = ("dice", "hd95")
 Column = list[float]
 
 
@@ -75,7 +75,9 @@ def answered(
 ) -> dict[str, Column]:
     """Each metric of each case, and CPU seconds, as means over the seeds."""
     runs = [score(trained(arguments, model, seed), dataset, test, **way) for seed in arguments.seeds]
-    columns = {metric: per_case(runs, test, metric) for metric in METRICS}
+    unit = length_unit_of(arguments.data)
+    names = [f"{metric}_{unit}" if metric == "hd95" else metric for metric in METRICS]
+    columns = {metric: per_case(runs, test, metric) for metric in names}
     return {**columns, "cpu_s": [float(np.mean([run["cpu_s_per_case"] for run in runs]))]}
 
 
@@ -97,7 +99,7 @@ def figures(
     columns: dict[str, Column], other: dict[str, Column] | None, subjects: list[str]
 ) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = [{"metric": "predict_cpu_s", "value": columns["cpu_s"][0]}]
-    for metric in METRICS:
+    for metric in (name for name in columns if name.startswith(METRICS)):
         low, high = mean_interval(columns[metric], subjects)
         mean = float(np.mean(columns[metric]))
         records.append({"metric": f"mean_{metric}", "value": mean, "low": low, "high": high})

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from markdown_table import Record, commit_of, number, spread, table
-
-_METRICS = {"mean_dice": 4, "mean_hd95_mm": 2}
+from markdown_table import Record, commit_of, number, spread, table, unit_of
 
 
 def answers_table(records: Sequence[Record]) -> str:
@@ -14,11 +12,13 @@ def answers_table(records: Sequence[Record]) -> str:
     rows: dict[str, dict[str, Record]] = {}
     for record in records:
         rows.setdefault(record["model"], {})[record["metric"]] = record
+    unit = unit_of(next(iter(rows.values()), {}), "mean_hd95")
+    metrics = {"mean_dice": 4, f"mean_hd95_{unit}": 2}
     columns = (
         "answer",
         "Dice [95 %]",
         "minus unet",
-        "HD95 mm [95 %]",
+        f"HD95 {unit} [95 %]",
         "minus unet",
         "predict, CPU s",
         "commit",
@@ -26,7 +26,7 @@ def answers_table(records: Sequence[Record]) -> str:
     lines = [
         (
             name,
-            *(cell for metric, digits in _METRICS.items() for cell in _pair(found, metric, digits)),
+            *(cell for metric, digits in metrics.items() for cell in _pair(found, metric, digits)),
             number(found, "predict_cpu_s", 2),
             commit_of(found),
         )

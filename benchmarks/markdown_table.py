@@ -27,6 +27,16 @@ def spread(record: Record, digits: int, sign: str = "") -> str:
     return f"{value} [{low}, {high}]"
 
 
+def unit_of(found: dict[str, Record], metric: str) -> str:
+    """The unit of a distance that was measured in mm or in pixels, by the name that it was stored under."""
+    return "px" if f"{metric}_px" in found else "mm"
+
+
+def distance(found: dict[str, Record], metric: str) -> Record:
+    """The figure of a distance, whichever its unit."""
+    return found[f"{metric}_{unit_of(found, metric)}"]
+
+
 def commit_of(found: dict[str, Record]) -> str:
     """Of figures that one run gave."""
     return str(next(iter(found.values()))["commit"])

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from statistics import mean
 
 from ldseg.presets import PRESETS
-from markdown_table import Record, spread, table
+from markdown_table import Record, distance, spread, table, unit_of
 from tables import AS_THEY_ARE, by_model, by_set, seed_count
 
 _COLUMNS = (
     "model",
     "trainings",
     "Dice [95 %]",
-    "HD95 mm [95 %]",
+    "HD95 {unit} [95 %]",
     "ECE",
     "ECE, calibrated",
     "AURC of voxels, 1e-3",
@@ -33,7 +33,11 @@ def overview(records: Sequence[Record]) -> str:
         accuracy = [r for r in chosen if r["benchmark"] == "accuracy" and r["preset"] in PRESETS]
         if {(r["model"], r["preset"]) for r in accuracy} >= _RIVALS:
             lines = [_line(name, found, chosen) for name, found in by_model(accuracy)]
-            parts += [f"{title}, {accuracy[0]['split']}", table(_COLUMNS, lines)]
+            unit = unit_of(dict.fromkeys(r["metric"] for r in accuracy), "mean_hd95")
+            parts += [
+                f"{title}, {accuracy[0]['split']}",
+                table([column.format(unit=unit) for column in _COLUMNS], lines),
+            ]
     return "\n\n".join(parts)
 
 
@@ -44,7 +48,7 @@ def _line(name: str, found: dict[str, Record], records: Sequence[Record]) -> tup
         name,
         str(seed_count(dice)),
         spread(dice, 4),
-        spread(found["mean_hd95_mm"], 2),
+        spread(distance(found, "mean_hd95"), 2),
         _mean(mine, "calibration", "ece", 4),
         _mean(mine, "calibration", "ece_recalibrated", 4),
         _mean(mine, "calibration", "aurc", 3, 1000.0),

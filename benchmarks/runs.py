@@ -10,9 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from sets import SETS
+from sets import SETS, length_unit_of
 
-METRICS = {"dice": "mean_dice", "hd95_mm": "mean_hd95_mm", "assd_mm": "mean_assd_mm", "nsd": "nsd"}
+METRICS = {
+    "dice": "mean_dice",
+    **{f"{name}_{unit}": f"mean_{name}_{unit}" for name in ("hd95", "assd") for unit in ("mm", "px")},
+    "nsd": "nsd",
+}
 """Metric of a case to the name of its mean."""
 OWN = 0
 """In place of a number of steps: as the model predicts when nothing else is asked for, fixed beforehand."""
@@ -62,6 +66,12 @@ class Run:
             "commit": self.commit,
         }
 
+    @property
+    def metrics(self) -> dict[str, str]:
+        """Metrics of its cases, each to the name of its mean."""
+        measured = next(iter(self.cases[OWN].values()))
+        return {metric: name for metric, name in METRICS.items() if metric in measured}
+
     def column(self, metric: str, steps: int) -> list[float]:
         """One metric of all cases, in the order of their names."""
         return [self.cases[steps][case][metric] for case in sorted(self.cases[steps])]
@@ -92,7 +102,9 @@ def read_run(result: dict[str, Any]) -> Run:
         budget_minutes=result["budget_minutes"],
         command=result["command"],
         commit=result["commit"],
-        cases={steps: _mean_over_classes(scored["cases"]) for steps, scored in by_steps.items()},
+        cases={
+            steps: _mean_over_classes(scored["cases"], result["data"]) for steps, scored in by_steps.items()
+        },
         predict_cpu_s={steps: scored["cpu_s_per_case"] for steps, scored in by_steps.items()},
         figures={name: value for name, value in figures.items() if value is not None},
     )
@@ -149,9 +161,19 @@ def name_of(model: str, preset: str) -> str:
     return f"{model} {preset}" if model == "ldseg" or preset == "paper" else model
 
 
-def _mean_over_classes(cases: dict[str, dict[str, dict[str, float]]]) -> Cases:
+def in_unit_of(data: str, metric: str) -> str:
+    """Return a metric's name with the unit of the set: early results called pixels mm."""
+    unit = length_unit_of(data)
+    return re.sub(r"(hd95|assd)_mm", rf"\1_{unit}", metric)
+
+
+def _mean_over_classes(cases: dict[str, dict[str, dict[str, float]]], data: str) -> Cases:
     return {
-        case: {metric: _mean(one[metric] for one in classes.values()) for metric in METRICS}
+        case: {
+            in_unit_of(data, metric): _mean(one[metric] for one in classes.values())
+            for metric in METRICS
+            if all(metric in one for one in classes.values())
+        }
         for case, classes in cases.items()
     }
 
@@ -160,7 +182,8 @@ def _mean_over_runs(runs: Sequence[Cases]) -> Cases:
     if any(run.keys() != runs[0].keys() for run in runs):
         raise ValueError("runs of different seeds have different test cases; remove those of an older split")
     return {
-        case: {metric: _mean(run[case][metric] for run in runs) for metric in METRICS} for case in runs[0]
+        case: {metric: _mean(run[case][metric] for run in runs) for metric in runs[0][case]}
+        for case in runs[0]
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from ldseg.data.cases import Case
 from ldseg.data.datasets import DataOptions, DataSet, open_dataset
 from ldseg.data.splits import Splits, make_splits
+from ldseg.data.units import LengthUnit, length_unit
 
 SPLIT_SEED = 0
 TEST_FRACTION = 0.2
@@ -25,19 +26,28 @@ class BenchmarkSet:
     options: DataOptions
     arguments: str
     """The same options for the command line."""
+    physical: bool = True
+    """Whether the images have a physical spacing; without one, lengths are in pixels."""
 
 
 SETS = {
     "hippocampus": BenchmarkSet("Dataset004_Hippocampus", DataOptions(), ""),
-    "usgra": BenchmarkSet("USGRA", DataOptions(), ""),
+    "usgra": BenchmarkSet("USGRA", DataOptions(), "", physical=False),
     "hc18": BenchmarkSet("HC18", DataOptions(subject_pattern=r"(\d{3})"), r"--subject-pattern '(\d{3})'"),
-    "dsb2018": BenchmarkSet("DSB2018_histology", DataOptions(labels_above_zero=True), "--labels-above-zero"),
+    "dsb2018": BenchmarkSet(
+        "DSB2018_histology", DataOptions(labels_above_zero=True), "--labels-above-zero", physical=False
+    ),
     "sunnybrook": BenchmarkSet(
         "Sunnybrook_cine",
         DataOptions(axes="tyx", ignore_id=255, subject_pattern=r"(.+)_slice"),
         "--axes tyx --ignore-id 255 --subject-pattern '(.+)_slice'",
     ),
 }
+
+
+def length_unit_of(data: str) -> LengthUnit:
+    """Return the unit of distances in a set."""
+    return length_unit(data not in SETS or SETS[data].physical)
 
 
 def open_set(name: str, root: Path) -> tuple[DataSet, Splits]:

@@ -25,7 +25,7 @@ from ldseg.evaluation.bootstrap import mean_interval, paired_difference
 from ldseg.evaluation.corruptions import CORRUPTIONS
 from overview_tables import overview
 from plots import DRAWN, draw_plots
-from runs import METRICS, OWN, Run, by_seed, pooled, read_run
+from runs import METRICS, OWN, Run, by_seed, in_unit_of, pooled, read_run
 from tables import AFTER, AS_THEY_ARE, TABLES
 
 Record = dict[str, Any]
@@ -47,7 +47,7 @@ KEYS = (
     "commit",
 )
 _OURS = ("ldseg", "default")
-_COMPARED = ("dice", "hd95_mm")
+_COMPARED = ("dice", "hd95_mm", "hd95_px")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -81,12 +81,18 @@ def read_results(results: dict[str, Result]) -> tuple[list[Run], list[Record]]:
         elif result.get("benchmark") in OTHERS:
             records += OTHERS[result["benchmark"]](result)
         elif "records" in result:
-            records += [{key: record.get(key) for key in KEYS} for record in result["records"]]
+            records += [_ready_record(record) for record in result["records"]]
         else:
             sys.stderr.write(f"{file}: is of no known benchmark and holds no records; left out\n")
     runs += read_films(result for result in results.values() if result.get("benchmark") == "cine")
     runs.sort(key=lambda run: (run.data, run.budget_minutes, run.model, run.preset, run.seeds))
     return runs, records
+
+
+def _ready_record(record: Record) -> Record:
+    """A record that a benchmark wrote as it is, its metric in the unit of its set."""
+    metric = in_unit_of(str(record.get("data")), record["metric"])
+    return {key: {**record, "metric": metric}.get(key) for key in KEYS}
 
 
 def calibration_records(result: Result) -> list[Record]:
@@ -123,7 +129,8 @@ def robustness_records(result: Result) -> list[Record]:
 def zoo_records(result: Result) -> list[Record]:
     """Of a shipped model: its default answer's scores, the mean of its samples, its calibration."""
     own, cases = result["own"], len(result["own"]["cases"])
-    figures = {METRICS[metric]: value for metric, value in own["mean"].items() if metric != "dice"}
+    means = {in_unit_of(result["data"], metric): value for metric, value in own["mean"].items()}
+    figures = {METRICS[metric]: value for metric, value in means.items() if metric != "dice"}
     figures |= {
         "mean_dice_of_samples": result["posterior"]["dice"],
         "training_steps": result["training_steps"],
@@ -144,12 +151,12 @@ OTHERS: dict[str, Callable[[Result], list[Record]]] = {
 
 def run_records(run: Run) -> list[Record]:
     """Means with intervals as the model predicts by default and at each number of steps; single figures."""
-    found = [_score(run, metric, OWN, name) for metric, name in METRICS.items()]
+    found = [_score(run, metric, OWN, name) for metric, name in run.metrics.items()]
     found += [
         _score(run, metric, steps, f"{name}_at_{steps}_steps")
         for steps in run.cases
         if steps != OWN
-        for metric, name in METRICS.items()
+        for metric, name in run.metrics.items()
     ]
     found.append(_record(run.header, "predict_cpu_s", run.predict_cpu_s[OWN]))
     return found + [_record(run.header, name, value) for name, value in run.figures.items()]
@@ -169,7 +176,7 @@ def difference_records(runs: list[Run]) -> list[Record]:
         if seeds:
             a = pooled([run for run in others if run.seeds[0] in seeds])
             b = pooled([run for run in ours if run.seeds[0] in seeds])
-            found += [_difference(a, b, metric) for metric in _COMPARED]
+            found += [_difference(a, b, metric) for metric in _COMPARED if metric in b.metrics]
     return found
 
 

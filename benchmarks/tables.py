@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from answers_tables import answers_table
 from calibration_tables import calibration_tables
 from cost_tables import memory_tables, speed_tables
-from markdown_table import Record, commit_of, number, spread, table
+from markdown_table import Record, commit_of, distance, number, spread, table, unit_of
 from plots import shown
 from posterior_tables import cine_tables, raters_tables
 from runs import name_of
@@ -149,7 +149,7 @@ def scores(rows: Rows) -> str:
         "seeds",
         "training steps",
         "Dice [95 %]",
-        "HD95 mm [95 %]",
+        f"HD95 {_unit(rows)} [95 %]",
         "NSD",
         "predict, CPU s",
         "memory GB",
@@ -162,7 +162,7 @@ def scores(rows: Rows) -> str:
                 str(seed_count(found["mean_dice"])),
                 number(found, "training_steps", 0),
                 spread(found["mean_dice"], 4),
-                spread(found["mean_hd95_mm"], 2),
+                spread(distance(found, "mean_hd95"), 2),
                 number(found, "nsd", 4),
                 number(found, "predict_cpu_s", 2),
                 number(found, "peak_rss_gb", 1),
@@ -170,6 +170,11 @@ def scores(rows: Rows) -> str:
             for name, found in rows
         ],
     )
+
+
+def _unit(rows: Rows) -> str:
+    """The unit of distances of a set."""
+    return unit_of(rows[0][1], "mean_hd95") if rows else "mm"
 
 
 def steps(rows: Rows) -> str:
@@ -194,11 +199,12 @@ def differences(records: Iterable[Record]) -> str:
             _compared(other),
             str(seed_count(mine["mean_dice"])),
             spread(mine["mean_dice"], 4, "+"),
-            spread(mine["mean_hd95_mm"], 2, "+"),
+            spread(distance(mine, "mean_hd95"), 2, "+"),
         )
         for other, mine in sorted(found.items(), key=lambda item: (_place(item[0]), item[0]))
     ]
-    columns = ("ldseg default minus", "seeds", "Dice [95 %, paired]", "HD95 mm [95 %, paired]")
+    unit = unit_of(next(iter(found.values()), {}), "mean_hd95")
+    columns = ("ldseg default minus", "seeds", "Dice [95 %, paired]", f"HD95 {unit} [95 %, paired]")
     return table(columns, lines) if lines else ""
 
 

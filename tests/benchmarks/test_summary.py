@@ -183,3 +183,17 @@ def test_a_readme_without_its_markers_is_refused(summary: ModuleType, folder: Pa
     (folder / "README.md").write_text(text)
     with pytest.raises(ValueError, match="once each"):
         make(summary, folder)
+
+
+def test_distances_of_a_set_without_spacing_are_in_pixels_whatever_early_results_call_them(
+    summary: ModuleType, folder: Path
+) -> None:
+    write(folder, data="dsb2018")
+    late = write(folder, "unet", data="dsb2018")
+    path = next((folder / "results").glob("dsb2018-unet*"))
+    path.write_text(json.dumps(late).replace("hd95_mm", "hd95_px").replace("assd_mm", "assd_px"))
+    make(summary, folder)
+    assert {r["model"] for r in records(folder) if r["metric"] == "mean_hd95_px"} == {"ldseg", "unet"}
+    assert one(folder, "mean_hd95_px_difference_to_unet")["value"] == 0
+    assert not [r for r in records(folder) if r["metric"].endswith("_mm")]
+    assert "HD95 px [95 %]" in (folder / "README.md").read_text()
