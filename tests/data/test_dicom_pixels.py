@@ -196,3 +196,19 @@ def test_what_no_image_needs_may_be_nonsense(tmp_path: Path) -> None:
             content.replace(b"\x18\x00\x50\x00DS\x04\x002.0 ", b"\x18\x00\x50\x00DS\x04\x00none")
         )
     np.testing.assert_array_equal(read_volume(folder, "image").array[0], voxels())
+
+
+def test_more_frames_than_are_counted_are_refused(tmp_path: Path) -> None:
+    path = a_film(tmp_path / "clip.dcm", voxels((4, 6, 8), kind="uint8"), NumberOfFrames=None)
+    assert "192 bytes of pixels where its header describes 48" in refusal(path, "yx")
+
+
+def test_pixels_compressed_without_saying_how_are_refused(tmp_path: Path) -> None:
+    path = a_picture(tmp_path / "a.dcm", GREY)
+    dataset = pydicom.dcmread(path)
+    dataset.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+    buffer = pydicom.filebase.DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    pydicom.filewriter.write_dataset(buffer, dataset)
+    path.write_bytes(buffer.getvalue())
+    assert "has compressed pixels and does not say how" in refusal(path, "yx")

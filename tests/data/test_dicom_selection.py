@@ -66,7 +66,7 @@ def test_a_study_is_its_volume_alone(mixed: bool, tmp_path: Path) -> None:
     assert names == ["study" if mixed else "volume"]
     said = "\n".join(lines)
     for what in (
-        "3 DICOM files, localizer (slices in several planes)",
+        "3 files, localizer (slices in several planes)",
         "screenshot",
         "RT Structure Set",
         "RT Dose",
@@ -86,8 +86,9 @@ def test_two_series_of_one_study_have_names_of_their_own(tmp_path: Path) -> None
     assert len(lines) == 1
 
 
-def test_a_localizer_alone_is_refused(tmp_path: Path) -> None:
-    folder = a_localizer(tmp_path / "loc", per_plane=2)
+@pytest.mark.parametrize("per_plane", [1, 2, 5])
+def test_a_localizer_alone_is_refused(per_plane: int, tmp_path: Path) -> None:
+    folder = a_localizer(tmp_path / "loc", per_plane)
     (case,) = find_inputs([tmp_path], 1, "zyx")
     with pytest.raises(InputError, match=r"is a localizer \(slices in several planes\); name the series"):
         read_volume(case.images[0], "image", "zyx")
@@ -134,7 +135,7 @@ def test_secondary_captures_are_images_where_there_is_nothing_else(tmp_path: Pat
     a_series(tmp_path, voxels((1, 6, 8)), sop_class=CT, name=lambda _: "ct.dcm")
     names, lines = found(tmp_path, axes="yx")
     assert names == ["ct"]
-    assert "1 DICOM file, secondary capture" in lines[0]
+    assert "1 file, secondary capture" in lines[0]
 
 
 def test_a_clip_is_no_volume_beside_one(tmp_path: Path) -> None:
@@ -185,3 +186,24 @@ def test_a_linked_folder_is_looked_into_once(tmp_path: Path) -> None:
     (tmp_path / "in" / "link").symlink_to(tmp_path / "store")
     (tmp_path / "store" / "back").symlink_to(tmp_path / "in")
     assert found(tmp_path / "in")[0] == ["link_scan"]
+
+
+def test_files_in_between_are_counted(tmp_path: Path) -> None:
+    folder = a_series(tmp_path / "scan", voxels(), name=lambda number: f"IM{number}")
+    (folder / "preview.jpg").write_bytes(b"anything")
+    (folder / "IM6").write_bytes(b"")
+    (folder / "DICOMDIR").write_bytes(b"anything")
+    assert "2 files, no DICOM" in found(tmp_path)[1][0]
+    assert "1 file, no DICOM" in found(folder)[1][0]
+
+
+def test_a_colour_map_is_no_volume_beside_one(tmp_path: Path) -> None:
+    a_series(tmp_path / "scan", voxels())
+
+    def colour(dataset: Any, number: int) -> None:
+        put_pixels(dataset, voxels((6, 8, 3), number, "uint8"), "RGB")
+
+    a_series(tmp_path / "map", voxels(), series="map", change=colour)
+    names, lines = found(tmp_path)
+    assert names == ["scan"]
+    assert "5 files, volume in colours" in lines[0]

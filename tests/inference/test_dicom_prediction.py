@@ -180,5 +180,5 @@ def test_a_study_is_segmented_beside_its_localizer(
         out = tmp_path / f"as_{form[:3]}"
         words = ("predict", study, "-m", make_model("zyx"), "-o", out, "--format", form)
         assert run(*words) == 0
-        assert "passed over: 3 DICOM files, localizer" in capsys.readouterr().err
+        assert "passed over: 3 files, localizer" in capsys.readouterr().err
         assert [path.name for path in out.glob(f"*.{form}")] == [f"volume.{form}"]

@@ -113,7 +113,7 @@ def is_colour(path: Path) -> bool:
         header = read_header(first)
     except (InputError, IndexError):
         return False  # reading it says what is wrong
-    return isinstance(header, Header) and header.pixels[3] not in ("MONOCHROME1", "MONOCHROME2")
+    return isinstance(header, Header) and header.is_colour
 
 
 DICOM = Format(

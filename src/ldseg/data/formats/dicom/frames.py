@@ -112,6 +112,11 @@ class Header:
         return self.sop_class in SEGMENTATIONS
 
     @property
+    def is_colour(self) -> bool:
+        """Whether its pixels have colours, by themselves or by a palette."""
+        return self.pixels[3] not in ("MONOCHROME1", "MONOCHROME2")
+
+    @property
     def is_localizer(self) -> bool:
         """Whether the scanner calls it a localizer (scout, topogram)."""
         return "LOCALIZER" in self.image_type

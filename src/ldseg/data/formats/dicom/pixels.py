@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -86,6 +87,21 @@ def _refuse_unclear(dataset: Any, frame: Frame) -> None:
         finding = f"has {stored} bits stored and HighBit {high}, so that it is not clear which bits they are"
         raise file_error(frame.file, finding, "export it again, or convert it to NIfTI")
     _refuse_unknown_compression(dataset.file_meta.TransferSyntaxUID, frame)
+    _refuse_other_length(dataset, frame)
+
+
+def _refuse_other_length(dataset: Any, frame: Frame) -> None:
+    """Refuse pixels of another compression than the header says, and more frames than it counts."""
+    if "PixelData" not in dataset or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    if dataset["PixelData"].is_undefined_length:
+        raise file_error(frame.file, "has compressed pixels and does not say how", "save it uncompressed")
+    names = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
+    bits = math.prod(int(dataset.get(name) or 0) for name in names)
+    frames, found = int(dataset.get("NumberOfFrames") or 1), len(dataset.PixelData or b"")
+    if bits and 8 * found >= bits * (frames + 1):
+        finding = f"has {found} bytes of pixels where its header describes {bits * frames // 8}"
+        raise file_error(frame.file, finding, "export it again")
 
 
 def _refuse_unknown_compression(syntax: Any, frame: Frame) -> None:

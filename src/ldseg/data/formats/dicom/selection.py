@@ -21,8 +21,9 @@ Groups = dict[tuple[object, ...], list[Header]]
 _PERHAPS, _UNPLACED, _LOCALIZER = 1, 2, 3
 """Weights of a doubt."""
 _SAME_PLACE_DIGITS = 2  # of mm
-_FEWEST = 3
-"""Slices that a volume has at least for slices of another plane in its series to be its localizer."""
+_FEWEST, _MOST = 3, 2 / 3
+"""A series in several planes is a volume and its localizer where so many slices, and more than this share of
+all, lie in one plane; else it is a localizer."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,14 @@ def doubt(group: Sequence[Header], axes: Axes | None) -> Doubt | None:
     if all(header.is_localizer for header in group):
         return Doubt("localizer (ImageType LOCALIZER)", _LOCALIZER if many else _PERHAPS)
     planes = _planes(group)
-    if axes == "zyx" and len(planes) > 1 and max(map(len, planes)) < _FEWEST:
+    if axes == "zyx" and max(map(len, planes)) <= _MOST * len(group):
         return Doubt("localizer (slices in several planes)", _LOCALIZER)
     frames = [frame for header in group for frame in header.frames]
     placed = any(frame.place.position and frame.place.orientation for frame in frames)
     if axes == "zyx" and not placed:
         return Doubt("no place in space (a screenshot or secondary capture?)", _UNPLACED)
+    if axes == "zyx" and any(header.is_colour for header in group):
+        return Doubt("volume in colours", _PERHAPS)
     if any(header.is_screenshot for header in group) and not (many and len(frames) > 1):
         return Doubt("secondary capture", _PERHAPS)
     return (
@@ -108,11 +111,11 @@ def meant(groups: Mapping[Key, Sequence[Header]], axes: Axes | None) -> tuple[li
 def without_localizer(group: Sequence[Header]) -> tuple[list[Header], list[Header]]:
     """Return the slices of a series that make its volume, and those of a localizer in the same series.
 
-    Slices of another plane are a localizer's where they are fewer and the others are a whole volume.
+    Slices of another plane are a localizer's where they are few and the others are a whole volume.
     """
     known = [header for header in group if not header.is_localizer] or list(group)
     largest = max(_planes(known), key=len)
-    if len(largest) >= _FEWEST and len(known) > len(largest) > len(known) / 2 and _is_whole(largest):
+    if len(known) > len(largest) > _MOST * len(known) and len(largest) >= _FEWEST and _is_whole(largest):
         known = largest
     kept = {header.file for header in known}
     return known, [header for header in group if header.file not in kept]
@@ -150,5 +153,5 @@ def in_words(passed: Iterable[PassedOver]) -> list[str]:
     for why, found in kinds.items():
         count = sum(one.files for one in found)
         places = listed(list(dict.fromkeys(str(one.path) for one in found)), 3)
-        lines.append(f"passed over: {count} DICOM {'file' if count == 1 else 'files'}, {why} ({places})")
+        lines.append(f"passed over: {count} {'file' if count == 1 else 'files'}, {why} ({places})")
     return lines

@@ -164,7 +164,7 @@ def images_below(root: Path, axes: Axes | None) -> Found:
         for key, why in others.items():
             group = groups[folder, key]
             passed.append(PassedOver(group[0].file if images else folder, len(group), why))
-        passed += _other_objects(own)
+        passed += [*_other_objects(own), *_no_dicom(folder, own, folder == root)]
     return Found(found, tuple(passed))
 
 
@@ -187,6 +187,28 @@ def _other_objects(found: Scan) -> list[PassedOver]:
     return [PassedOver(other.file, 1, other.what) for other in found.others] + [
         PassedOver(file, 1, "Segmentation") for file in segmentations
     ]
+
+
+def _no_dicom(folder: Path, found: Scan, is_root: bool) -> list[PassedOver]:
+    """The files beside DICOM that are none; in the folder that was given, those that a slice could be."""
+    damaged = {Path(problem.file) for problem in found.damaged}
+    known = {one.file for one in (*found.headers, *found.others)} | damaged
+    if not known:
+        return []
+    files = [path for path in folder.iterdir() if path.is_file() and path not in known]
+    strange = [
+        path
+        for path in files
+        if not path.name.startswith(".")
+        and path.name.upper() != "DICOMDIR"
+        and not _named_otherwise(path, is_root)
+    ]
+    return [PassedOver(folder, len(strange), "no DICOM")] if strange else []
+
+
+def _named_otherwise(path: Path, is_root: bool) -> bool:
+    """Whether a file of the folder that was given has the ending of something else."""
+    return is_root and path.suffix[1:].isalpha()
 
 
 def _damaged(folder: Path, found: Scan, root: Path) -> list[tuple[str, Path]]:
