@@ -196,7 +196,7 @@ def test_a_prediction_without_a_mask_is_named(folders: tuple[Path, Path]) -> Non
     "fault, finding",
     [
         (lambda v: v.with_array(v.array, "labels"), None),
-        (lambda v: replace(v, array=v.array[:, 1:]), r"shape is \(5, 8, 10\)"),
+        (lambda v: replace(v, array=v.array[:, 1:]), r"shape \(5, 8, 10\)"),
         (lambda v: replace(v, origin=(6.0, -3.0, 7.0)), "2 voxels away"),
         (lambda v: replace(v, spacing=(2.0, 1.0, 0.6)), "different affine"),
     ],

@@ -124,6 +124,17 @@ def test_a_spacing_that_would_make_a_giant_of_an_image_is_refused(spacing: tuple
         prepare_image(scan, plan(), "scan.nii")
 
 
+@pytest.mark.parametrize("spacing", [(1e-3,) * 3, (0.01, 1.0, 1.0), (0.1,) * 3])
+def test_a_spacing_that_would_leave_little_of_an_image_is_refused(spacing: tuple[float, ...]) -> None:
+    scan = volume(np.zeros((1, 6, 16, 20), np.float32), spacing=spacing)
+    with pytest.raises(
+        InputError, match=r"scan\.nii: has a spacing .* was trained at .* correct its spacing"
+    ):
+        prepare_image(scan, plan(), "scan.nii")
+    fine = volume(np.zeros((1, 6, 16, 20), np.float32), spacing=(0.5, 0.25, 0.25))
+    assert prepare_image(fine, plan(), "scan.nii").record.shape
+
+
 def test_an_image_for_which_there_is_no_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ldseg.data.room.free_bytes", lambda: 1000)
     with pytest.raises(InputError, match=r"scan\.nii: promises 3375 voxels"):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ldseg.data.align import LARGEST_ROUNDING, ROUNDING
 from ldseg.data.faults import listed
 from ldseg.data.names import name_key
 from ldseg.data.volumes import Axes
@@ -50,17 +51,19 @@ class DataOptions:
     """Regular expression with one group, searched in the case's name; the group is the subject."""
     spacing: tuple[float, ...] | None = None
     """Voxel size in mm in the order of the axes (frames or s for t), instead of what files say; each > 0."""
-    geometry_tolerance: float = 1e-3
-    """How far mask and image may lie apart at their worst corner, in voxels, > 0."""
+    geometry_tolerance: float = ROUNDING
+    """Rounding to accept in the geometry of masks and channel files: voxels between the farthest corners of
+    the two grids, > 0, at most 0.5."""
 
     def __post_init__(self) -> None:
         if self.subject_pattern is not None:
             _check_pattern(self.subject_pattern)
         if self.spacing is not None and not all(step > 0 for step in self.spacing):
             raise InputError(f"data.spacing is {self.spacing}; every step must be above 0 mm")
-        if not self.geometry_tolerance > 0:
+        if not 0 < self.geometry_tolerance <= LARGEST_ROUNDING:
             raise InputError(
-                f"data.geometry_tolerance is {self.geometry_tolerance}; choose voxels above 0, e.g. 0.001"
+                f"data.geometry_tolerance is {self.geometry_tolerance}; it is for rounding only, above 0 and "
+                f"at most {LARGEST_ROUNDING} voxels: resample a mask that lies elsewhere onto its image"
             )
         if self.label_threshold is not None and self.labels_above_zero:
             raise InputError("data.label_threshold and data.labels_above_zero exclude each other; choose one")
@@ -83,7 +86,7 @@ class DataSet:
     """Ending of the masks, e.g. ".nii.gz"."""
     labels_above_zero: bool
     label_threshold: int | None
-    geometry_tolerance: float = 1e-3
+    geometry_tolerance: float = ROUNDING
     """See `DataOptions`."""
     layout: str = ""
     """Name of the layout it was read as."""

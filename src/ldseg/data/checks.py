@@ -15,7 +15,7 @@ import numpy as np
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.faults import FileError, file_error, listed
 from ldseg.data.formats import ending
-from ldseg.data.loading import label_ids, load_image, load_label
+from ldseg.data.loading import label_ids, read_image, read_label, with_own_spacing
 from ldseg.data.splits import make_splits
 from ldseg.data.units import length_words
 from ldseg.errors import InputError
@@ -123,7 +123,7 @@ def _untrainable(dataset: DataSet, notes: _Notes) -> Iterator[Fault]:
 def _check_case(dataset: DataSet, case: Case, notes: _Notes) -> None:
     """One row, or the faults why there is none; all raters are looked at."""
     try:
-        image = load_image(dataset, case)
+        image = read_image(dataset, case)
     except InputError as problem:
         notes.faults.append(_fault(case, problem))
         return
@@ -137,23 +137,24 @@ def _check_case(dataset: DataSet, case: Case, notes: _Notes) -> None:
     readable = 0
     for path in case.labels:
         try:
-            label = load_label(dataset, case, path, image)
+            label = read_label(dataset, case, path, image)
             ids.update(label_ids(label))
             notes.masks += [(path.name, note) for note in label.notes]
             readable += 1
         except InputError as problem:
             notes.faults.append(_fault(case, problem))
     counts = dict(sorted(ids.items()))
+    placed = with_own_spacing(case, image)
     notes.rows.append(
         Row(
             case.name,
             case.subject,
             image.shape,
-            image.spacing,
+            placed.spacing,
             image.stored,
             readable,
             counts,
-            image.physical,
+            placed.physical,
         )
     )
 

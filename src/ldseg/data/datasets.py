@@ -20,6 +20,7 @@ from ldseg.data.inputs import find_inputs
 from ldseg.data.layouts import Layout, Listing, case_folders, layout_named
 from ldseg.data.loading import label_ids, load_case, load_image, load_input, load_labels
 from ldseg.data.names import Files, check_name, name_key
+from ldseg.data.segment_names import LabelScan
 from ldseg.data.spacings import expand, refuse_other_spacing, spacing_of_files
 from ldseg.data.unread import describe_unread
 from ldseg.data.volumes import Axes, Volume
@@ -58,13 +59,14 @@ def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
     folder = root if root.is_dir() else root.parent
     description = listing.description
     first = first_of_set(
-        [listing.images[name] for name in sorted(listing.images)], options.axes or description.axes
+        [listing.images[name] for name in sorted(listing.images)],
+        options.axes or description.axes,
     )
     axes = first.axes
     cases = tuple(_case(name, folder, listing, options, axes) for name in sorted(listing.images))
     channels = description.channel_names or _channel_names(cases, first)
     ignore_id = options.ignore_id if options.ignore_id is not None else description.ignore_id
-    classes = _classes(cases, options, description.classes, ignore_id, axes)
+    classes, declared = _classes(root, cases, options, description.classes, ignore_id, axes)
     return DataSet(
         root=root,
         cases=cases,
@@ -77,7 +79,7 @@ def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
         label_threshold=options.label_threshold,
         geometry_tolerance=options.geometry_tolerance,
         layout=layout.name,
-        declared=description.classes is not None,
+        declared=declared,
         channel_files=any(_named_as_channels(case) for case in cases),
         remarks=_remarks(listing),
     )
@@ -195,43 +197,46 @@ def _channel_names(cases: tuple[Case, ...], first: Volume) -> tuple[str, ...]:
 
 
 def _classes(
+    root: Path,
     cases: tuple[Case, ...],
     options: DataOptions,
     declared: dict[str, int] | None,
     ignore_id: int | None,
     axes: Axes,
-) -> dict[str, int]:
-    """Declared classes, else the one class of a binary reading, else the ids in the masks."""
+) -> tuple[dict[str, int], bool]:
+    """Declared classes, else the one class of a binary reading, else those in the masks; and whether a file
+    names them."""
     if options.labels_above_zero or options.label_threshold is not None:
         names = [name for name, number in (declared or {}).items() if number not in (0, ignore_id)]
-        return {"background": 0, names[0] if len(names) == 1 else "class_1": 1}
+        return {"background": 0, names[0] if len(names) == 1 else "class_1": 1}, declared is not None
     if declared is not None:
-        return {name: number for name, number in declared.items() if number != ignore_id}
-    found = sorted(_scan(cases, axes) - {0} - ({ignore_id} if ignore_id is not None else set()))
-    return {"background": 0} | {f"class_{number}": number for number in found}
+        return {name: number for name, number in declared.items() if number != ignore_id}, True
+    scan = _scan(cases, axes)
+    return scan.classes(root, ignore_id), bool(scan.named)
 
 
-def _scan(cases: Iterable[Case], axes: Axes) -> set[int]:
+def _scan(cases: Iterable[Case], axes: Axes) -> LabelScan:
     """All ids in all readable masks. Raises InputError when there are too many to be classes."""
-    found: set[int] = set()
+    scan = LabelScan()
     paths = [path for case in cases for path in case.labels]
     first: InputError | None = None
     readable = 0
     for path in paths:
         try:
-            found |= set(label_ids(read_volume(path, "labels", axes)))
+            scan.add(read_volume(path, "labels", axes))
         except InputError as problem:
             first = first or problem
             continue
         readable += 1
         jpeg = ending(path) in (".jpg", ".jpeg")
-        if len(found) > (_MOST_JPEG_IDS if jpeg else _MOST_IDS):
+        found = len(scan.ids) + 1  # with the background
+        if found > (_MOST_JPEG_IDS if jpeg else _MOST_IDS):
             remedy = "choose --data.label_threshold, e.g. 127" if jpeg else "choose --data.labels_above_zero"
             kind = "as lossy JPEG masks have" if jpeg else "more than classes: instances?"
-            raise file_error(path, f"{len(found)} different ids up to this mask, {kind}", remedy)
+            raise file_error(path, f"{found} different ids up to this mask, {kind}", remedy)
     if first is not None and readable == 0:
         raise first
-    return found
+    return scan
 
 
 def _file_ending(cases: tuple[Case, ...]) -> str:

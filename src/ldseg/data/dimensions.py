@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ldseg.data.align import LARGEST_ROUNDING
 from ldseg.data.formats import format_of, read_channels, read_volume
 from ldseg.data.splits import evenly
 from ldseg.data.volumes import Axes, Kind, Volume
@@ -47,7 +48,9 @@ def _first_readable(images: Sequence[tuple[Path, ...]], axes: Axes | None, kind:
 
 
 def _read(files: tuple[Path, ...], axes: Axes | None, kind: Kind) -> Volume:
-    return read_channels(files, axes) if kind == "image" else read_volume(files[0], kind, axes)
+    return (
+        read_channels(files, axes, LARGEST_ROUNDING) if kind == "image" else read_volume(files[0], kind, axes)
+    )
 
 
 def _try(files: tuple[Path, ...], kind: Kind) -> Volume | None:

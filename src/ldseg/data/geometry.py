@@ -18,6 +18,11 @@ from numpy.typing import NDArray
 from ldseg.data.faults import file_error
 from ldseg.data.volumes import Axes, Volume
 
+_CROOKED = 0.01
+"""Cosine of the angle between two axes, or error of a unit vector's square, up to which it is rounding."""
+_SPACE = 3
+"""Axes of the world; a fourth is time."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -46,21 +51,55 @@ def plain_grid(dimensions: int) -> Grid:
 def choose(grid: Grid, indices: tuple[int, ...]) -> Grid:
     """The grid of some of the index axes.
 
-    A slice that lies obliquely in space has no rotation within its own plane; its direction is the identity
-    then.
+    A slice of a volume keeps the two world axes that it is nearest to, so that which way round it lies is not
+    lost; one that lies obliquely gets the nearest directions with right angles.
     """
     size = len(grid.spacing)
     if indices == tuple(range(size)):
         return grid
-    matrix = np.asarray(grid.direction).reshape(size, size)[np.ix_(indices, indices)]
+    columns = np.asarray(grid.direction).reshape(size, size)[:, indices]
+    origin = np.asarray(grid.origin)
+    world = _world_axes(columns, indices)
+    matrix, position = columns[list(world)], origin[list(world)]
     if not np.allclose(np.linalg.norm(matrix, axis=0), 1.0, atol=1e-4):
-        matrix = np.eye(len(indices))
+        left, _, right = np.linalg.svd(matrix)
+        matrix = left @ right
+        position = matrix @ (columns.T @ origin)  # within its own plane
     return Grid(
         tuple(grid.spacing[n] for n in indices),
-        tuple(grid.origin[n] for n in indices),
+        tuple(float(value) for value in position),
         tuple(float(value) for value in matrix.ravel()),
         grid.physical,
     )
+
+
+def _world_axes(columns: NDArray[np.float64], indices: tuple[int, ...]) -> tuple[int, ...]:
+    """The world axes that index axes with these direction `columns` keep: of space, those nearest to them."""
+    space = [n for n in indices if n < _SPACE]
+    if len(space) == _SPACE or len(columns) < _SPACE:
+        return indices
+    reach = np.linalg.norm(columns[:_SPACE, : len(space)], axis=1)
+    nearest = sorted(np.argsort(-reach, kind="stable")[: len(space)].tolist())
+    return (*nearest, *(n for n in indices if n >= _SPACE))
+
+
+def refuse_crooked(grid: Grid, shape: tuple[int, ...], path: Path) -> None:
+    """Raise InputError for a grid whose axes of space are not at right angles, or no unit vectors.
+
+    `shape` has the voxels along each of its axes, fastest first.
+    """
+    size = min(_SPACE, len(shape), len(grid.spacing))
+    used = [n for n in range(size) if shape[n] > 1]
+    whole = int(len(grid.direction) ** 0.5)
+    columns = np.asarray(grid.direction).reshape(whole, whole)[:, used]
+    products = np.abs(columns.T @ columns - np.eye(len(used)))
+    if products.size and not products.max() <= _CROOKED:
+        lengths = np.linalg.norm(columns, axis=0)
+        if not np.abs(lengths - 1).max() <= _CROOKED:
+            finding = "has directions that are no unit vectors, which contradict its spacing"
+        else:
+            finding = "has axes that are not at right angles (a sheared affine)"
+        raise file_error(path, finding, "resample it onto a grid with right angles, or correct its geometry")
 
 
 def affine(volume: Volume) -> NDArray[np.float64]:

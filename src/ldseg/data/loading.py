@@ -4,79 +4,72 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ldseg.data.align import ROUNDING, align_label_to_image
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.faults import file_error, listed
-from ldseg.data.formats import dicom, format_of, read_channels, read_volume
-from ldseg.data.geometry import largest_offset
-from ldseg.data.lattice import laid_on
+from ldseg.data.formats import format_of, read_channels, read_volume
+from ldseg.data.formats.voxels import ids_in
+from ldseg.data.segment_names import by_name
 from ldseg.data.volumes import Axes, Volume
 
 
-def load_input(case: Case, channels: int, axes: Axes | None) -> Volume:
-    """The case's image, float32 (M, *S) with M = `channels`.
+def load_input(case: Case, channels: int, axes: Axes | None, geometry_tolerance: float = ROUNDING) -> Volume:
+    """The case's image, float32 (M, *S) with M = `channels`, and the case's own spacing where it has one.
 
     Pictures of a set are often part grey, part colour: a grey one gives three equal channels where colour is
     wanted, a colour one with equal channels gives one where grey is wanted. Raises InputError when it is
     unreadable, or has another number of channels or other axes.
     """
-    path = case.images[0]
-    volume = read_channels(case.images, axes)
-    found = len(volume.array)
-    if found != channels:
-        is_picture = len(case.images) == 1 and format_of(path).is_colour is not None
-        array = volume.array
-        if is_picture and (found, channels) == (1, 3):
-            volume = volume.with_array(np.repeat(array, 3, axis=0), "image")
-        elif is_picture and (found, channels) == (3, 1) and bool((array == array[:1]).all()):
-            volume = volume.with_array(array[:1], "image")
-        else:
-            finding = f"has {found} channels where {channels} are expected"
-            raise file_error(path, finding, "convert it or remove it")
-    volume = replace(volume, notes=(*case.notes, *volume.notes))
+    return with_own_spacing(case, _read_input(case, channels, axes, geometry_tolerance))
+
+
+def with_own_spacing(case: Case, volume: Volume) -> Volume:
+    """`volume` with the spacing of the case, where that is not the file's."""
     return volume if case.spacing is None else replace(volume, spacing=case.spacing, physical=True)
 
 
 def load_image(dataset: DataSet, case: Case) -> Volume:
     """The case's image, float32 (M, *S), as `load_input` with the set's channels and axes."""
-    return load_input(case, len(dataset.channel_names), dataset.axes)
+    return with_own_spacing(case, read_image(dataset, case))
 
 
 def load_labels(dataset: DataSet, case: Case) -> tuple[Volume, ...]:
     """One label map per rater, (1, *S), on the image's grid, with the set's ids.
 
-    Raises InputError when a mask is unreadable, has another grid than the image, or an id that is not
-    declared.
+    Raises InputError when a mask is unreadable, does not lie on the voxels of its image, or has an id that is
+    not declared.
     """
     return load_case(dataset, case)[1] if case.labels else ()
 
 
 def load_case(dataset: DataSet, case: Case) -> tuple[Volume, tuple[Volume, ...]]:
     """`load_image` and `load_labels`, reading the image once."""
-    image = load_image(dataset, case)
-    return image, tuple(load_label(dataset, case, path, image) for path in case.labels)
+    image = read_image(dataset, case)
+    labels = tuple(read_label(dataset, case, path, image) for path in case.labels)
+    return with_own_spacing(case, image), tuple(with_own_spacing(case, label) for label in labels)
 
 
-def load_label(dataset: DataSet, case: Case, path: Path, image: Volume) -> Volume:
-    """One rater's label map on the grid of `image`, as `load_labels`."""
-    label = read_volume(path, "labels", dataset.axes)
-    placed = format_of(path).has_geometry and format_of(case.images[0]).has_geometry
-    own = image
-    if placed and case.spacing is not None:
-        own = read_volume(case.images[0], "image", dataset.axes)
-    if placed and dicom.DICOM in (format_of(path), format_of(case.images[0])):
-        # Its order of axes is not that of other formats, and its segmentations may leave out empty slices.
-        label = laid_on(label, own, fill=format_of(path) is dicom.DICOM)
-    if label.shape != image.shape:
-        finding = f"has shape {label.shape} but its image {case.images[0].name} has {image.shape}"
-        raise file_error(
-            path, finding, "resample the mask to the image (nearest neighbour) or correct the pair"
-        )
-    if placed:
-        _compare_geometry(dataset, case, path, own, label)
-    mapped = mapped_ids(label, dataset)
+def read_image(dataset: DataSet, case: Case) -> Volume:
+    """The case's image as `load_image`, with the geometry of its file."""
+    return _read_input(case, len(dataset.channel_names), dataset.axes, dataset.geometry_tolerance)
+
+
+def read_label(dataset: DataSet, case: Case, path: Path, image: Volume) -> Volume:
+    """One rater's label map on the grid of `image`, which has the geometry of its file (`read_image`)."""
+    label = by_name(read_volume(path, "labels", dataset.axes), dataset, path)
+    source = case.images[0]
+    if format_of(path).has_geometry and format_of(source).has_geometry:
+        label = align_label_to_image(label, image, path, source, dataset.geometry_tolerance)
+    elif label.shape != image.shape:
+        finding = f"has shape {label.shape} but its image {source.name} has {image.shape}"
+        remedy = "resample the mask to the image (nearest neighbour) or correct the pair"
+        raise file_error(path, finding, remedy)
+    mapped = mapped_ids(label, dataset, path)
     legal = set(dataset.classes.values()) | ({dataset.ignore_id} if dataset.ignore_id is not None else set())
     strange = {number: count for number, count in label_ids(mapped).items() if number not in legal}
     if strange:
@@ -89,25 +82,43 @@ def load_label(dataset: DataSet, case: Case, path: Path, image: Volume) -> Volum
     return replace(image, array=mapped.array, kind="labels", stored=label.stored, notes=label.notes)
 
 
+def _read_input(case: Case, channels: int, axes: Axes | None, geometry_tolerance: float) -> Volume:
+    """See `load_input`; with the geometry of the file."""
+    path = case.images[0]
+    volume = read_channels(case.images, axes, geometry_tolerance)
+    volume = replace(volume, notes=(*case.notes, *volume.notes))
+    found = len(volume.array)
+    if found == channels:
+        return volume
+    is_picture = len(case.images) == 1 and format_of(path).is_colour is not None
+    array = volume.array
+    if is_picture and (found, channels) == (1, 3):
+        return volume.with_array(np.repeat(array, 3, axis=0), "image")
+    if is_picture and (found, channels) == (3, 1) and bool((array == array[:1]).all()):
+        return volume.with_array(array[:1], "image")
+    finding = f"has {found} channels where {channels} are expected"
+    raise file_error(path, finding, "convert it or remove it")
+
+
 def label_ids(label: Volume) -> dict[int, int]:
     """Ids and their voxel counts, ascending."""
-    array = label.array
-    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:  # ten times as fast as sorting
-        counted = np.bincount(array.ravel())
-        return {int(number): int(counted[number]) for number in np.flatnonzero(counted)}
-    ids, counts = np.unique(array, return_counts=True)
-    return {int(number): int(count) for number, count in zip(ids, counts, strict=True)}
+    return ids_in(label.array)
 
 
-def mapped_ids(label: Volume, dataset: DataSet) -> Volume:
-    """The mask after `label_threshold` or `labels_above_zero`; the ignore id stays."""
+def mapped_ids(label: Volume, dataset: DataSet, path: Path) -> Volume:
+    """The mask after `label_threshold` or `labels_above_zero`; the ignore id stays.
+
+    Raises InputError for `path` with a negative id that is not the ignore id: it is no class, and no
+    background either.
+    """
     array = label.array
     if dataset.label_threshold is not None:
         foreground = array > dataset.label_threshold
-    elif dataset.labels_above_zero:
-        foreground = array > 0
     else:
-        return label
+        _refuse_negative(array, dataset.ignore_id, path)
+        if not dataset.labels_above_zero:
+            return label
+        foreground = array > 0
     if dataset.ignore_id is None:
         return label.with_array(foreground.astype(np.uint8), "labels")
     ignored = array == dataset.ignore_id
@@ -115,14 +126,15 @@ def mapped_ids(label: Volume, dataset: DataSet) -> Volume:
     return label.with_array(np.where(ignored, dataset.ignore_id, foreground).astype(kind), "labels")
 
 
-def _compare_geometry(dataset: DataSet, case: Case, path: Path, image: Volume, label: Volume) -> None:
-    """Refuse a mask that lies elsewhere than its image."""
-    apart = largest_offset(image, label)
-    if not apart <= dataset.geometry_tolerance:
-        finding = (
-            f"lies up to {apart:.3g} voxels away from its image {case.images[0].name} (different affine)"
-        )
-        remedy = (
-            "give it the image's geometry, or raise --data.geometry_tolerance if only the header is wrong"
-        )
+def _refuse_negative(array: NDArray[Any], ignore_id: int | None, path: Path) -> None:
+    """Raise InputError for negative ids but the ignore id."""
+    if array.dtype.kind == "u":
+        return
+    negative = array[(array < 0) & (array != ignore_id)] if ignore_id is not None else array[array < 0]
+    if negative.size:
+        found = np.unique(negative).tolist()
+        finding = f"has negative label ids: {listed(found)} ({negative.size} voxels)"
+        remedy = f"use --ignore-id {found[0]} if nobody labelled these voxels, else give them ids above 0"
+        if len(found) > 1 or ignore_id is not None:
+            remedy = "save one ignore id for all voxels that nobody labelled, and give the others ids from 0"
         raise file_error(path, finding, remedy)

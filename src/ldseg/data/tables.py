@@ -141,6 +141,9 @@ def _classes(entry: Any, path: Path) -> tuple[dict[str, int], int | None]:
     ignored = [number for name, number in pairs if name.lower() == "ignore"]
     pairs = [(name, number) for name, number in pairs if name.lower() != "ignore"]
     names, numbers = [name for name, _ in pairs], [number for _, number in pairs]
+    if min(numbers, default=0) < 0:
+        remedy = 'give classes ids above 0, and call what nobody labelled "ignore"'
+        raise file_error(path, f'"labels" has a negative id ({min(numbers)})', remedy)
     if len(set(names)) < len(names) or len(set(numbers)) < len(numbers):
         raise file_error(
             path, '"labels" has a name or an id twice', "give each class a name and an id of its own"

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
+from ldseg.data.align import align_label_to_image, align_to_whole_grid
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.faults import file_error, listed
 from ldseg.data.formats import format_of, read_volume
-from ldseg.data.geometry import largest_offset
+from ldseg.data.loading import with_own_spacing
 from ldseg.data.names import by_stem, name_key, volumes_in
+from ldseg.data.segment_names import by_name
 from ldseg.data.units import OneUnit
 from ldseg.data.unread import OnRemark, describe_unread, ignore_remark, unread_in
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
 from ldseg.evaluation.cycle import Cycle, measure_cycle
 from ldseg.evaluation.metrics import ClassScores, evaluate_case, mean_over_raters
-from ldseg.evaluation.references import load_references, open_references
+from ldseg.evaluation.references import open_references, read_references
 from ldseg.evaluation.scores import Scores
 
 
@@ -145,36 +148,37 @@ def _evaluate(
 
     With several raters each metric is the mean over them; over time the first is the reference.
     """
-    prediction = read_volume(file, "labels", references.axes)
-    masks = load_references(references, case)
-    for path, mask in zip(case.labels, masks, strict=True):
+    prediction = by_name(read_volume(file, "labels", references.axes), references, file)
+    masks = read_references(references, case)
+    pairs = [_on_one_grid(references, case, file, prediction, mask) for mask in masks]
+    for path, (_, mask) in zip(case.labels, pairs, strict=True):
         units.add(str(path), mask.physical)
-    tolerance = options.tolerance(masks[0], case.labels[0])
+    tolerance = options.tolerance(pairs[0][1], case.labels[0])
     scores: list[dict[str, ClassScores]] = []
-    for mask in masks:
-        _refuse_elsewhere(references, case, file, prediction, mask)
+    for predicted, mask in pairs:
         try:
-            scores.append(
-                evaluate_case(prediction, mask, references.classes, references.ignore_id, tolerance)
-            )
+            scores.append(evaluate_case(predicted, mask, references.classes, references.ignore_id, tolerance))
         except InputError as problem:
             raise InputError(f"{file}: {problem}") from problem
     if references.axes != "tyx":
         return mean_over_raters(scores), {}, tolerance
-    cycle = measure_cycle(prediction, masks[0], references.classes, references.ignore_id)
+    cycle = measure_cycle(*pairs[0], references.classes, references.ignore_id)
     return mean_over_raters(scores), cycle, tolerance
 
 
-def _refuse_elsewhere(references: DataSet, case: Case, file: Path, prediction: Volume, mask: Volume) -> None:
-    """Raise InputError where the prediction lies at another place in the world than the mask."""
+def _on_one_grid(
+    references: DataSet, case: Case, file: Path, prediction: Volume, mask: Volume
+) -> tuple[Volume, Volume]:
+    """Prediction and mask voxel by voxel, by their geometry.
+
+    A mask of no known image may be cut to its segments: it is 0 in what else the prediction covers. Raises
+    InputError where the two do not lie on the same voxels.
+    """
     source = (case.images or case.labels)[0]
-    placed = format_of(file).has_geometry and format_of(source).has_geometry
-    if not placed or prediction.shape != mask.shape:
-        return
-    if case.spacing is not None:
-        prediction = replace(prediction, spacing=case.spacing)
-    apart = largest_offset(mask, prediction)
-    if not apart <= references.geometry_tolerance:
-        finding = f"lies up to {apart:.3g} voxels away from {source.name} (different affine)"
-        remedy = "predict on the image that the mask was drawn on, or raise --data.geometry_tolerance"
-        raise file_error(file, finding, remedy)
+    if format_of(file).has_geometry and format_of(source).has_geometry:
+        tolerance = references.geometry_tolerance
+        if not case.images and prod(mask.shape) < prod(prediction.shape):
+            mask = align_label_to_image(mask, prediction, source, file, tolerance)
+        else:
+            prediction = align_to_whole_grid(prediction, mask, file, source, "its reference", tolerance)
+    return with_own_spacing(case, prediction), with_own_spacing(case, mask)

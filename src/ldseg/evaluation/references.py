@@ -15,8 +15,9 @@ from ldseg.data.dimensions import first_of_set
 from ldseg.data.faults import file_error
 from ldseg.data.formats import ending, read_volume, stem
 from ldseg.data.layouts import find_layout
-from ldseg.data.loading import label_ids, load_labels, mapped_ids
+from ldseg.data.loading import mapped_ids, read_image, read_label
 from ldseg.data.names import by_stem, name_key, rater_groups, volumes_in
+from ldseg.data.segment_names import LabelScan, by_name
 from ldseg.data.spacings import expand, spacing_of
 from ldseg.data.tables import Description, read_description
 from ldseg.data.unread import describe_unread, unread_in
@@ -48,16 +49,16 @@ def open_references(labels: Path, predictions: Path, options: DataOptions) -> Da
     return found if found.declared or binary else replace(found, classes=_classes(found, predictions))
 
 
-def load_references(references: DataSet, case: Case) -> tuple[Volume, ...]:
-    """One mask (1, *S) per rater. Raises InputError when one is unreadable or does not fit its image."""
+def read_references(references: DataSet, case: Case) -> tuple[Volume, ...]:
+    """One mask (1, *S) per rater, with the geometry of the files and of the image where there is one.
+
+    Raises InputError when one is unreadable or does not fit its image.
+    """
     if case.images:
-        return load_labels(references, case)
-    masks = tuple(
-        mapped_ids(read_volume(path, "labels", references.axes), references) for path in case.labels
-    )
-    if case.spacing is None:
-        return masks
-    return tuple(replace(mask, spacing=case.spacing, physical=True) for mask in masks)
+        image = read_image(references, case)
+        return tuple(read_label(references, case, path, image) for path in case.labels)
+    named = [by_name(read_volume(path, "labels", references.axes), references, path) for path in case.labels]
+    return tuple(mapped_ids(mask, references, path) for mask, path in zip(named, case.labels, strict=True))
 
 
 def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> DataSet:
@@ -110,11 +111,12 @@ def _classes(references: DataSet, predictions: Path) -> dict[str, int]:
     names = {name_key(case.name) for case in references.cases}
     files = [path for case in references.cases for path in case.labels]
     files += [path for path in volumes_in(predictions) if name_key(stem(path)) in names]
-    ids: set[int] = set()
+    scan = LabelScan()
     for path in files:
         with suppress(InputError):
-            ids |= set(label_ids(read_volume(path, "labels", references.axes)))
-        if len(ids) > _MOST_IDS:
-            finding = f"{len(ids)} different ids up to this mask, more than classes: instances?"
+            scan.add(read_volume(path, "labels", references.axes))
+        if len(scan.ids) >= _MOST_IDS:
+            found = len(scan.ids) + 1  # with the background
+            finding = f"{found} different ids up to this mask, more than classes: instances?"
             raise file_error(path, finding, "choose --data.labels_above_zero")
-    return {"background": 0} | {f"class_{id_}": id_ for id_ in sorted(ids - {0, references.ignore_id})}
+    return scan.classes(references.root, references.ignore_id)

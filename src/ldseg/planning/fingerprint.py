@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.data.checks import no_structure
-from ldseg.data.datasets import Case, DataSet, load_image, load_labels
+from ldseg.data.datasets import Case, DataSet, load_case
 from ldseg.data.names import name_key
 from ldseg.data.units import OneUnit, voxel_size
 from ldseg.data.volumes import Volume
@@ -142,7 +142,7 @@ def take_fingerprint(dataset: DataSet, cases: Sequence[Case]) -> Fingerprint:
     )
     per_case = max(100, min(SAMPLED_PER_CASE, SAMPLED_VOXELS // len(cases)))
     for case in cases:
-        image, raters = load_image(dataset, case), load_labels(dataset, case)
+        image, raters = load_case(dataset, case)
         tally.units.add(str(case.images[0]), image.physical)
         tally.physical = image.physical
         _count_image(tally, case.name, image)

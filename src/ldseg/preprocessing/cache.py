@@ -24,7 +24,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.data.datasets import Case, DataSet, load_image, load_labels
+from ldseg.data.datasets import Case, DataSet, load_case
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.prepare import prepare_image, prepare_labels
@@ -111,8 +111,9 @@ def forget_parts(folder: Path) -> None:
 
 def _build_case(dataset: DataSet, case: Case, plan: Plan, target: Path, source: str) -> None:
     """Prepare one case in a folder aside and move it into place whole."""
-    image = prepare_image(load_image(dataset, case), plan, case.name).array
-    raters = [prepare_labels(labels, plan, case.name) for labels in load_labels(dataset, case)]
+    volume, masks = load_case(dataset, case)
+    image = prepare_image(volume, plan, case.name).array
+    raters = [prepare_labels(mask, plan, case.name) for mask in masks]
     aside = target.with_name(f"{target.name}{_PART}{os.getpid()}")
     try:
         aside.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,8 @@ IGNORE_INDEX = -1
 _LARGEST_GROWTH, _ALONG_AN_AXIS = 2**10, 2**6
 """Times the image's own voxels that the network's grid may have, in all and along an axis; more comes of a
 wrong spacing in a header."""
+_LARGEST_SHRINKAGE = 8
+"""Times that the network's voxels may be as long as the image's own, on the average of the axes of space."""
 _COPIES = 3
 """Of the prepared image that resampling takes."""
 
@@ -122,11 +124,14 @@ def grid_record(volume: Volume, plan: Plan, name: str = "image") -> GridRecord:
     resample = plan.resample and comparable
     shape = resampled_shape(plan.axes, canonical, spacing, plan.spacing) if resample else canonical
     growth = [new / n for new, n in zip(shape, canonical, strict=True)]
-    unit = length_words(plan.axes, volume.physical)
-    if prod(growth) > _LARGEST_GROWTH or max(growth) > _ALONG_AN_AXIS:
+    shrinkage = _shrinkage(plan, canonical, spacing) if resample else [1.0]
+    too_large = prod(growth) > _LARGEST_GROWTH or max(growth) > _ALONG_AN_AXIS
+    too_small = prod(shrinkage) > _LARGEST_SHRINKAGE ** len(shrinkage) or max(shrinkage) > _ALONG_AN_AXIS
+    if too_large or too_small:
+        unit = length_words(plan.axes, volume.physical)
         raise InputError(
-            f"{name}: has a spacing of {spacing} {unit} where the plan has {plan.spacing}, and would become "
-            f"{' x '.join(map(str, shape))} voxels; correct its spacing"
+            f"{name}: has a spacing of {spacing} {unit} where the model was trained at {plan.spacing}, and "
+            f"would become {' x '.join(map(str, shape))} voxels; correct its spacing"
         )
     size = tuple(n * step / new for n, step, new in zip(canonical, spacing, shape, strict=True))
     return GridRecord(orientation, canonical, shape, size, volume.physical)
@@ -136,6 +141,12 @@ def notes_of(volume: Volume, plan: Plan) -> tuple[str, ...]:
     """Return what the user is to be told of how the image was read and how the model takes it."""
     note = mismatch_note(volume.axes, volume.physical, plan.physical_spacing)
     return volume.notes if note is None else (*volume.notes, note)
+
+
+def _shrinkage(plan: Plan, shape: tuple[int, ...], spacing: tuple[float, ...]) -> list[float]:
+    """How many of the image's voxels make one of the network's, along each axis of space."""
+    steps = zip(plan.axes, shape, spacing, plan.spacing, strict=True)
+    return [wanted / step if n > 1 else 1.0 for axis, n, step, wanted in steps if axis != "t"]
 
 
 def prepare_labels(volume: Volume, plan: Plan, name: str = "labels") -> NDArray[np.int16]:

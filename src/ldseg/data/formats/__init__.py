@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ldseg.data.align import ROUNDING, align_to_whole_grid
 from ldseg.data.faults import FileError, decoding, file_error, first_line
-from ldseg.data.formats import dicom, itk, nifti, raster, tiff
+from ldseg.data.formats import analyze, dicom, itk, mgh, nifti, raster, tiff
 from ldseg.data.formats.format import Format
 from ldseg.data.formats.voxels import as_image, as_labels
-from ldseg.data.geometry import largest_offset
 from ldseg.data.volumes import Axes, Kind, Volume
 from ldseg.records import staged_prefix
 
@@ -48,6 +48,8 @@ __all__ = [
 
 FORMATS: tuple[Format, ...] = (
     nifti.NIFTI,
+    analyze.ANALYZE,
+    mgh.MGH,
     itk.META_IMAGE,
     itk.NRRD,
     raster.RASTER,
@@ -62,7 +64,6 @@ TIFF_ENDINGS = tiff.TIFF.endings
 _BY_ENDING = {e: form for form in FORMATS for e in form.endings}
 _ENDINGS = sorted(_BY_ENDING, key=len, reverse=True)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_SAME_GRID = 1e-3
 _DICOM_ENDING = dicom.DICOM.endings[0]
 
 
@@ -77,7 +78,9 @@ def ending(path: Path | str) -> str:
             return known
     if dicom.is_dicom(Path(path)):
         return _DICOM_ENDING
-    raise file_error(path, "is of no known image format", f"convert it to one of {' '.join(_BY_ENDING)}")
+    raise file_error(
+        path, "is of no known image format", f"convert it to one of {' '.join(writable_endings())}"
+    )
 
 
 def all_endings() -> tuple[str, ...]:
@@ -86,8 +89,13 @@ def all_endings() -> tuple[str, ...]:
 
 
 def writable_endings() -> tuple[str, ...]:
-    """The endings of the formats that can be written."""
-    return tuple(text for text, form in _BY_ENDING.items() if form is not raster.JPEG)
+    """The endings of the formats that results can be written in."""
+    unwritten = (raster.JPEG, analyze.ANALYZE)
+    return tuple(
+        known
+        for known, form in _BY_ENDING.items()
+        if form not in unwritten and known != itk.SEGMENTATION_ENDING
+    )
 
 
 def is_ending(text: str) -> bool:
@@ -135,6 +143,10 @@ def output_ending(source: Path | str, channels: int = 1, axes: Axes | None = Non
         return ".tif"
     if _BY_ENDING[own] is dicom.DICOM:
         return ".nii.gz" if channels > 1 or axes == "tyx" else _DICOM_ENDING
+    if own == itk.SEGMENTATION_ENDING:
+        return ".nrrd"
+    if _BY_ENDING[own] is analyze.ANALYZE:
+        return ".nii.gz"
     return ".png" if _BY_ENDING[own] is raster.JPEG else own
 
 
@@ -154,8 +166,9 @@ def read_volume(path: Path, kind: Kind, axes: Axes | None = None) -> Volume:
         raise file_error(path, "the file is empty", "copy or export it again")
     raw = form.read(path, kind, axes)
     with decoding(path, form.name):  # what there was no memory for
-        array = as_image(raw.array, path) if kind == "image" else as_labels(raw.array, path)
-    return replace(raw, array=array, kind=kind, stored=str(raw.array.dtype.newbyteorder("=")))
+        array, notes = (as_image(raw.array, path), ()) if kind == "image" else as_labels(raw.array, path)
+    stored = str(raw.array.dtype.newbyteorder("="))
+    return replace(raw, array=array, kind=kind, stored=stored, notes=(*raw.notes, *notes))
 
 
 def refuse_dangling(path: Path) -> None:
@@ -166,28 +179,31 @@ def refuse_dangling(path: Path) -> None:
         raise file_error(path, finding, remedy)
 
 
-def read_channels(paths: Sequence[Path], axes: Axes | None = None) -> Volume:
+def read_channels(
+    paths: Sequence[Path], axes: Axes | None = None, geometry_tolerance: float = ROUNDING
+) -> Volume:
     """Read an image from one file with all its channels, or from several files of one channel each.
 
-    Raises InputError when the files of one image have different grids.
+    The channels are brought to the order of voxels of the first. Raises InputError when the files of one
+    image have different grids, by more than `geometry_tolerance` voxels of rounding.
     """
     volumes = [read_volume(path, "image", axes) for path in paths]
     first = volumes[0]
-    for path, volume in zip(paths[1:], volumes[1:], strict=True):
-        if (volume.axes, volume.shape) != (first.axes, first.shape):
-            finding = f"has shape {volume.shape} but {Path(paths[0]).name} has {first.shape}"
-            raise file_error(path, finding, "all channels of an image need one grid: resample them")
-        if largest_offset(first, volume) > _SAME_GRID:
-            finding = f"lies elsewhere in space than {Path(paths[0]).name}"
-            raise file_error(path, finding, "all channels of an image need one grid: resample them")
     if len(volumes) == 1:
         return first
     for path, volume in zip(paths, volumes, strict=True):
         if len(volume.array) != 1:
             finding = f"has {len(volume.array)} channels but is one of {len(paths)} channel files"
             raise file_error(path, finding, "give one channel a file, or all channels in one file")
+    volumes[1:] = [
+        align_to_whole_grid(
+            volume, first, Path(path), Path(paths[0]), "its first channel", geometry_tolerance
+        )
+        for path, volume in zip(paths[1:], volumes[1:], strict=True)
+    ]
     merged = first.with_array(np.concatenate([volume.array for volume in volumes]), "image")
-    return replace(merged, notes=tuple(dict.fromkeys(note for volume in volumes for note in volume.notes)))
+    notes = [f"channel {n} {note}" for n, volume in enumerate(volumes) for note in volume.notes]
+    return replace(merged, notes=tuple(notes))
 
 
 def check_labels_of(image: Volume, source: Path, ending: str) -> None:

@@ -16,10 +16,13 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ldseg.data.faults import decoding, file_error, muted
-from ldseg.data.formats import metaimage, nrrd
+from ldseg.data.formats import metaimage, nrrd, seg_nrrd
 from ldseg.data.formats.format import Format
-from ldseg.data.geometry import Grid, arrange, arrangement, choose, grid_of, to_volume
+from ldseg.data.geometry import Grid, arrange, arrangement, choose, grid_of, refuse_crooked, to_volume
 from ldseg.data.volumes import Axes, Kind, Volume
+
+SEGMENTATION_ENDING = ".seg.nrrd"
+"""Of the label maps of 3D Slicer; an image `a.nrrd` has `a.seg.nrrd`."""
 
 
 @dataclass(frozen=True)
@@ -30,24 +33,31 @@ class ItkHeader:
     grid: Grid
     text: nrrd.NrrdGeometry | None = None
     """The same grid as text, when the file was a NRRD."""
+    segments: tuple[tuple[int, str], ...] = ()
+    """Ids and names of the segments of a label map, where the file has them."""
 
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
-    del kind
     _check_name(path)
     is_nrrd = path.suffix.lower() == ".nrrd"
     with decoding(path, "NRRD" if is_nrrd else "MetaImage"):
         (nrrd if is_nrrd else metaimage).check_whole(path)
+        physical = (nrrd if is_nrrd else metaimage).says_spacing(path)
         with muted():
             image = sitk.ReadImage(str(path))
         array = sitk.GetArrayFromImage(image)  # ([[t, ]z, ]y, x[, c])
         text = nrrd.read_geometry(path) if is_nrrd else None
-    grid = Grid(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-    header = ItkHeader(image.GetSize(), grid, text)
-    array = _five_axes(array, len(header.size))
+        segments = seg_nrrd.read_segments(path) if is_nrrd and kind == "labels" else ()
+    grid = Grid(image.GetSpacing(), image.GetOrigin(), image.GetDirection(), physical)
+    refuse_crooked(grid, image.GetSize(), path)
+    array = _five_axes(array, len(image.GetSize()))
     chosen = arrangement(array.shape, axes, path)
-    return to_volume(arrange(array, chosen), _four_axes(header.grid), chosen, header)
+    voxels, names = arrange(array, chosen), dict[int, str]()
+    if segments:
+        voxels, names = seg_nrrd.merge_layers(voxels, segments, path)
+    header = ItkHeader(image.GetSize(), grid, text, tuple(names.items()))
+    return to_volume(voxels, _four_axes(grid), chosen, header)
 
 
 def write(path: Path, volume: Volume) -> None:
@@ -97,7 +107,10 @@ def _four_axes(grid: Grid) -> Grid:
     direction[:size, :size] = np.asarray(grid.direction).reshape(size, size)
     rest = 4 - size
     return Grid(
-        grid.spacing + (1.0,) * rest, grid.origin + (0.0,) * rest, tuple(float(v) for v in direction.ravel())
+        grid.spacing + (1.0,) * rest,
+        grid.origin + (0.0,) * rest,
+        tuple(float(v) for v in direction.ravel()),
+        grid.physical,
     )
 
 
@@ -118,4 +131,4 @@ def _file_grid(volume: Volume) -> tuple[tuple[int, ...], Grid, nrrd.NrrdGeometry
 
 
 META_IMAGE = Format("MetaImage", (".mha", ".mhd"), read, write, has_geometry=True)
-NRRD = Format("NRRD", (".nrrd",), read, write, has_geometry=True)
+NRRD = Format("NRRD", (".nrrd", SEGMENTATION_ENDING), read, write, has_geometry=True)

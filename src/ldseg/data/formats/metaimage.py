@@ -10,6 +10,7 @@ import os
 from math import prod
 from pathlib import Path
 
+from ldseg.data.faults import file_error
 from ldseg.data.formats.streams import inflated_size
 from ldseg.data.room import check_room
 
@@ -59,6 +60,15 @@ def check_whole(path: Path) -> None:
         found = data.stat().st_size - start
     if found < expected:
         raise ValueError(f"{found} of {expected} bytes of voxels are there")
+
+
+def says_spacing(path: Path) -> bool:
+    """Whether the header says how large a voxel is. Raises InputError where it does not say so in mm."""
+    header, _ = _header(path)
+    unit = header.get("DistanceUnits", "mm").lower()
+    if unit in ("um", "cm"):
+        raise file_error(path, f"its lengths are in {unit} and not in mm", "write its geometry in mm")
+    return any(key in header for key in _STEPS)
 
 
 def _check_header(header: dict[str, str]) -> list[int]:

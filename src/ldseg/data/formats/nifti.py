@@ -8,44 +8,51 @@ from __future__ import annotations
 
 import gzip
 import logging
-from io import BufferedIOBase
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.analyze import AnalyzeHeader
 from nibabel.nifti1 import Nifti1Header, Nifti1Image
 from nibabel.nifti2 import Nifti2Header, Nifti2Image
 from numpy.typing import NDArray
 
 from ldseg.data.faults import decoding, file_error
 from ldseg.data.formats.format import Format
-from ldseg.data.geometry import Grid, affine, arrange, arrangement, choose, grid_of, to_volume
+from ldseg.data.formats.nifti_geometry import header_grid, refuse_misleading, remarks
+from ldseg.data.formats.streams import read_to_end
+from ldseg.data.geometry import affine, arrange, arrangement, choose, grid_of, refuse_crooked, to_volume
 from ldseg.data.room import check_room
 from ldseg.data.volumes import Axes, Kind, Volume
 
 _HEADER_1, _HEADER_2 = 348, 540  # bytes
-_FARTHEST = 2**24  # bytes of extensions before the voxels of a compressed file, and of anything behind them
+_FARTHEST = 2**24  # bytes of extensions before the voxels of a compressed file
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
-_SECONDS = {"msec": 1e-3, "usec": 1e-6}
 
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`. A palette does not exist in NIfTI, so `kind` makes no difference."""
     del kind
     with decoding(path, "NIfTI"):
-        image = _open(path)
-        header = image.header.copy()
+        image, header = _open(path)
         array = np.asanyarray(image.dataobj)
+    return to_placed_volume(array, header, path, axes)
+
+
+def to_placed_volume(array: NDArray[Any], header: Nifti1Header, path: Path, axes: Axes | None) -> Volume:
+    """Return the voxels (i, j[, k, t, c]) of a file at the place that its header says."""
     array = _five_axes(_split_colours(array), path)
     chosen = arrangement(array.shape, axes, path)
     with decoding(path, "NIfTI"):
-        grid = _grid(header)
-    if not all(np.isfinite(grid.spacing + grid.origin)) or min(grid.spacing) <= 0:
-        raise file_error(path, "has an affine that is singular or not finite", "write its geometry again")
-    return to_volume(arrange(array, chosen), grid, chosen, header)
+        refuse_misleading(header, path)
+        grid, notes = header_grid(header), remarks(header, chosen.axes)
+    refuse_crooked(grid, array.shape[:3], path)
+    if not all(np.isfinite(grid.spacing + grid.origin)):
+        raise file_error(path, "has a time that is not finite", "write its geometry again")
+    return replace(to_volume(arrange(array, chosen), grid, chosen, header), notes=notes)
 
 
 def write(path: Path, volume: Volume) -> None:
@@ -68,11 +75,13 @@ def write(path: Path, volume: Volume) -> None:
     header.set_intent("none")
     header["cal_min"] = header["cal_max"] = 0  # the image's display window means nothing for labels
     make = Nifti2Image if isinstance(header, Nifti2Header) else Nifti1Image
-    nib.save(make(data, None, header), path)  # without an affine nibabel leaves the header's own untouched
+    image = make(data, None, header)  # without an affine nibabel leaves the header's own untouched
+    image.header["pixdim"] = steps  # but repairs sizes of 0
+    nib.save(image, path)
 
 
-def _open(path: Path) -> Nifti1Image:
-    """The file from memory, no more of it than its header promises."""
+def _open(path: Path) -> tuple[Nifti1Image, Nifti1Header]:
+    """The file from memory, no more of it than its header promises, and the header with its own pixdim."""
     packed = path.suffix.lower() == ".gz"
     with gzip.GzipFile(path) if packed else path.open("rb") as file:
         content = file.read(_HEADER_2)
@@ -80,15 +89,19 @@ def _open(path: Path) -> Nifti1Image:
         if _HEADER_1 not in sizes and _HEADER_2 not in sizes:
             raise ValueError("it has no NIfTI header")
         make = Nifti2Image if _HEADER_2 in sizes else Nifti1Image
-        expected = _promised_bytes(make.header_class(content[: max(sizes & {_HEADER_1, _HEADER_2})]), path)
+        block = content[: max(sizes & {_HEADER_1, _HEADER_2})]
+        expected = promised_bytes(make.header_class(block), path)
         content += file.read(max(0, expected - len(content)))
         if packed:
-            _read_to_end(file, expected)
-    return make.from_bytes(content)
+            read_to_end(file, expected)
+    image = make.from_bytes(content)
+    header = image.header.copy()
+    header["pixdim"] = make.header_class(block, check=False)["pixdim"]  # nibabel repairs sizes of 0
+    return image, header
 
 
-def _promised_bytes(header: Nifti1Header, path: Path) -> int:
-    """Of the whole file. Raises InputError when there is no room for its voxels."""
+def promised_bytes(header: AnalyzeHeader, path: Path) -> int:
+    """Size of the whole file. Raises InputError when there is no room for its voxels."""
     shape, each = header.get_data_shape(), header.get_data_dtype().itemsize
     if min(shape, default=0) < 0:
         raise ValueError(f"its shape is {shape}")
@@ -98,15 +111,6 @@ def _promised_bytes(header: Nifti1Header, path: Path) -> int:
     if start > max(_FARTHEST, path.stat().st_size):
         raise ValueError(f"its voxels begin at {start}")
     return start + voxels * each
-
-
-def _read_to_end(file: BufferedIOBase, expected: int) -> None:
-    """So that gzip compares its checksum, with what little may follow the voxels."""
-    beyond = 0
-    while more := len(file.read(_FARTHEST)):
-        beyond += more
-        if beyond > expected + _FARTHEST:
-            raise ValueError(f"it inflates to far more than the {expected} bytes that its header promises")
 
 
 def _split_colours(array: NDArray[Any]) -> NDArray[Any]:
@@ -125,24 +129,6 @@ def _five_axes(array: NDArray[Any], path: Path) -> NDArray[Any]:
     return array.reshape(shape[:5])
 
 
-def _grid(header: Nifti1Header) -> Grid:
-    """The four index axes i, j, k, t in LPS mm and seconds."""
-    space_unit, time_unit = header.get_xyzt_units()
-    lps = _RAS_TO_LPS @ np.asarray(header.get_best_affine(), dtype=np.float64)
-    lps[:3] *= _MILLIMETRES.get(str(space_unit), 1.0)
-    steps = np.linalg.norm(lps[:3, :3], axis=0)
-    direction = np.eye(4)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        direction[:3, :3] = lps[:3, :3] / steps
-    second = _SECONDS.get(str(time_unit), 1.0)
-    frame = float(header["pixdim"][4]) * second
-    return Grid(
-        (*steps.tolist(), frame if frame > 0 else 1.0),
-        (*lps[:3, 3].tolist(), float(header["toffset"]) * second),
-        tuple(direction.ravel().tolist()),
-    )
-
-
 def _native_indices(header: Nifti1Header) -> tuple[int, ...]:
     """The index axes of a 2D+time file: its frames are slices (k) or times (t)."""
     shape = header.get_data_shape()
@@ -156,7 +142,7 @@ def _native_header(volume: Volume) -> Nifti1Header | None:
     indices = {"yx": (0, 1), "zyx": (0, 1, 2), "tyx": _native_indices(volume.native)}[volume.axes]
     shape = (*volume.native.get_data_shape(), 1, 1, 1)
     same_shape = tuple(int(shape[n]) for n in reversed(indices)) == volume.shape
-    if not same_shape or choose(_grid(volume.native), indices) != grid_of(volume):
+    if not same_shape or choose(header_grid(volume.native), indices) != grid_of(volume):
         return None
     return volume.native.copy()
 

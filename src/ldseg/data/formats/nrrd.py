@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from ldseg.data.faults import file_error
 from ldseg.data.formats.streams import inflated_size
 from ldseg.data.room import check_room
 
 _HEADER_LIMIT = 1 << 20
 _SPACES = ("space", "space dimension")
+_OTHER_LENGTHS = re.compile(
+    r"nm|[u\u00b5\u03bc]m|cm|dm|m|km|in|inch(es)?|ft|microns?|(nano|micro|centi)?met(er|re)s?", re.IGNORECASE
+)
 _VECTOR = re.compile(r"\([^)]*\)")
 _MOST_SKIPPED = 1 << 12  # lines
 _MOST_CHANNELS = 1 << 12
@@ -96,16 +100,40 @@ def write_geometry(path: Path, geometry: NrrdGeometry) -> None:
     )
 
 
-def _fields(path: Path) -> tuple[dict[str, str], int]:
-    """The fields by name, and where the voxels begin. Raises ValueError for what is no header."""
+def key_values(path: Path) -> dict[str, str]:
+    """The header's own keys of programs, `key:=value`."""
+    lines, _, _ = _lines(path)
+    pairs = [line.split(":=", maxsplit=1) for line in lines if ":=" in line and not line.startswith("#")]
+    return {pair[0]: pair[1] for pair in pairs}
+
+
+def says_spacing(path: Path) -> bool:
+    """Whether the header says how large a voxel is. Raises InputError where it does not say so in mm."""
+    fields, _ = _fields(path)
+    units = re.findall(r'"([^"]*)"', f"{fields.get('space units', '')} {fields.get('units', '')}")
+    other = next((unit for unit in units if _OTHER_LENGTHS.fullmatch(unit.strip())), None)
+    if other is not None:
+        raise file_error(path, f"its lengths are in {other} and not in mm", "write its geometry in mm")
+    spacings = [float(value) for value in fields.get("spacings", "").split()]
+    return "(" in fields.get("space directions", "") or any(map(math.isfinite, spacings))
+
+
+def _lines(path: Path) -> tuple[list[str], int, bool]:
+    """The lines of the header, where the voxels begin, and whether the header is whole."""
     with path.open("rb") as file:
         text = file.read(_HEADER_LIMIT)
     if not re.match(rb"NRRD000[1-6]\r?\n", text):
         raise ValueError("it does not begin like a NRRD")
     end = re.search(rb"\r?\n\r?\n", text)
     header = (text[: end.start()] if end else text).decode("utf-8", "surrogateescape")
+    return re.split(r"\r?\n", header)[1:], end.end() if end else len(text), end is not None
+
+
+def _fields(path: Path) -> tuple[dict[str, str], int]:
+    """The fields by name, and where the voxels begin. Raises ValueError for what is no header."""
+    lines, start, whole = _lines(path)
     found: dict[str, str] = {}
-    for line in re.split(r"\r?\n", header)[1:]:
+    for line in lines:
         name, colon, value = line.partition(": ")
         if not colon or line.startswith("#") or ":=" in name:
             continue
@@ -115,9 +143,9 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     for name in ("dimension", "sizes", "type", "encoding"):
         if name not in found:
             raise ValueError(f"its header has no field {name}")
-    if end is None and "data file" not in found:
+    if not whole and "data file" not in found:
         raise ValueError("its header is incomplete")
-    return found, end.end() if end else len(text)
+    return found, start
 
 
 def _check_fields(fields: dict[str, str]) -> list[int]:

@@ -6,6 +6,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -95,3 +96,15 @@ def inflated_size(path: Path, start: int, expected: int, compression: str = "zli
             if size > 2 * expected + _BEYOND:
                 raise ValueError(f"its compressed voxels are far more than the {expected} bytes it promises")
     return size
+
+
+def read_to_end(file: BufferedIOBase, expected: int) -> None:
+    """Read what little may follow the `expected` bytes, so that gzip compares its checksum.
+
+    Raises ValueError for a stream that goes on and on.
+    """
+    beyond = 0
+    while more := len(file.read(_PIECE)):
+        beyond += more
+        if beyond > expected + _PIECE:
+            raise ValueError(f"it inflates to far more than the {expected} bytes that its header promises")

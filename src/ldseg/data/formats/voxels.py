@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from ldseg.data.faults import file_error
 
-# Label maps stored as scaled integers come back as 0.99999997; more than this is a fraction, not rounding.
 _ROUNDING = 1e-4
-_LARGEST_ID = 2**53  # beyond it whole numbers in floats are not exact
+"""Label maps stored as scaled integers come back as 0.99999997; up to this it is not worth a remark."""
+_NEARLY_WHOLE = 0.05
+"""Coarsely scaled integers give 0.988 for 1; what is farther from a whole number is a fraction."""
+_WIDE = 4
+"""Bytes of an integer type that may hold more than 32 bits with a sign."""
 
 
 def as_image(array: NDArray[Any], path: Path) -> NDArray[np.float32]:
@@ -31,18 +34,39 @@ def as_image(array: NDArray[Any], path: Path) -> NDArray[np.float32]:
     return image
 
 
-def as_labels(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """(1, *S) integers in the machine's byte order. Raises InputError for colours and for fractions."""
+def as_labels(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return (1, *S) integers in the machine's byte order, and what was assumed of them.
+
+    Raises InputError for colours, fractions, and ids beyond 32 bits.
+    """
     if array.size == 0:
         raise file_error(path, f"has no voxels (shape {array.shape})", "remove it")
     label = one_channel(array, path)
     if label.dtype.kind == "b":
-        return np.ascontiguousarray(label, dtype=np.uint8)
+        return np.ascontiguousarray(label, dtype=np.uint8), ()
     if label.dtype.kind in "iu":
-        return np.ascontiguousarray(label, dtype=label.dtype.newbyteorder("="))
+        return _whole(label, path), ()
     if label.dtype.kind != "f":
         raise file_error(path, f"holds {label.dtype} and not label ids", "save whole numbers")
     return whole_numbers(label, path)
+
+
+def _whole(label: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Integer ids; of types that torch lacks, in the smallest type that holds them."""
+    kind = label.dtype.newbyteorder("=")
+    if kind.itemsize < _WIDE:
+        return np.ascontiguousarray(label, dtype=kind)
+    low, high = int(label.min()), int(label.max())
+    _refuse_huge(low, high, path)
+    return np.ascontiguousarray(label, dtype=kind if kind == np.int32 else smallest_type(low, high))
+
+
+def _refuse_huge(low: int, high: int, path: Path) -> None:
+    """Raise InputError for ids that 32 bits cannot hold."""
+    limits = np.iinfo(np.int32)
+    if low < limits.min or high > limits.max:
+        far = low if low < limits.min else high
+        raise file_error(path, f"has label id {far}, beyond 32 bits", "number the structures from 1")
 
 
 def one_channel(array: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -55,18 +79,25 @@ def one_channel(array: NDArray[Any], path: Path) -> NDArray[Any]:
     return array[:1]
 
 
-def whole_numbers(label: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Float label ids as the smallest integer type that holds them."""
+def whole_numbers(label: NDArray[Any], path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return float label ids as the smallest integer type that holds them, and what was assumed of them."""
+    lost = int(label.size - np.count_nonzero(np.isfinite(label)))
+    if lost:
+        finding = f"is a mask with {lost} voxels that are NaN or infinite"
+        raise file_error(path, finding, "replace them by the background, or by one id for --ignore-id")
     rounded = np.rint(label)
-    with np.errstate(invalid="ignore"):
-        whole = (np.abs(label - rounded) <= _ROUNDING) & (np.abs(label) <= _LARGEST_ID)
-    bad = int(np.count_nonzero(~whole))  # NaN and infinity too
+    distance = np.abs(label - rounded)
+    bad = int(np.count_nonzero(distance > _NEARLY_WHOLE))
     if bad:
         finding = f"is a mask with {bad} voxels that are not whole numbers"
         raise file_error(
             path, finding, "threshold probabilities or resample with nearest neighbour, then save ids"
         )
-    return np.ascontiguousarray(rounded, dtype=smallest_type(int(rounded.min()), int(rounded.max())))
+    low, high, farthest = int(rounded.min()), int(rounded.max()), float(distance.max())
+    _refuse_huge(low, high, path)
+    note = f"has label ids up to {farthest:.2g} away from whole numbers; rounded"
+    notes = (note,) if farthest > _ROUNDING else ()
+    return np.ascontiguousarray(rounded, dtype=smallest_type(low, high)), notes
 
 
 def smallest_type(low: int, high: int) -> np.dtype[Any]:
@@ -75,3 +106,12 @@ def smallest_type(low: int, high: int) -> np.dtype[Any]:
         if np.iinfo(name).min <= low and high <= np.iinfo(name).max:
             return np.dtype(name)
     return np.dtype("int64")
+
+
+def ids_in(array: NDArray[Any]) -> dict[int, int]:
+    """Return the ids of a label map and their voxel counts, ascending."""
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:  # ten times as fast as sorting
+        counted = np.bincount(array.ravel())
+        return {int(number): int(counted[number]) for number in np.flatnonzero(counted)}
+    ids, counts = np.unique(array, return_counts=True)
+    return {int(number): int(count) for number, count in zip(ids, counts, strict=True)}

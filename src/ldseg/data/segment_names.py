@@ -1,0 +1,87 @@
+"""Names of segments that label files bring along: classes where nothing else names them.
+
+3D Slicer numbers the segments of each file by itself, so that one structure may have another id in another
+file. The name decides then.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ldseg.data.cases import DataSet
+from ldseg.data.faults import file_error, listed
+from ldseg.data.formats.itk import ItkHeader
+from ldseg.data.formats.voxels import ids_in, smallest_type
+from ldseg.data.volumes import Volume
+
+_REMEDY = "name the segments of all files alike, or give each structure the same id in every file"
+
+
+def names_of(label: Volume) -> dict[int, str]:
+    """Return id to name of the segments that the label's file names; empty for most files."""
+    return dict(label.native.segments) if isinstance(label.native, ItkHeader) else {}
+
+
+def by_name(label: Volume, dataset: DataSet, path: Path) -> Volume:
+    """Return `label` with the set's ids for the segments that are named as its classes.
+
+    Where no segment has the name of a class the ids stay. Raises InputError for `path` when only some have.
+    """
+    names = names_of(label)
+    ids = {number: dataset.classes[name] for number, name in names.items() if name in dataset.classes}
+    if not ids or dataset.labels_above_zero or dataset.label_threshold is not None:
+        return label
+    if dataset.ignore_id is not None:
+        ids.setdefault(dataset.ignore_id, dataset.ignore_id)
+    strange = [number for number in ids_in(label.array) if number and number not in ids]
+    if strange:
+        called = f"a segment {names[strange[0]]!r}" if strange[0] in names else f"an id {strange[0]}"
+        finding = f"has {called} that is none of the classes {listed(list(dataset.classes), 10)}"
+        raise file_error(path, finding, "name its segments as the classes, or declare it in dataset.json")
+    if all(number == own for number, own in ids.items()):
+        return label
+    array = np.zeros(label.array.shape, smallest_type(min(0, *ids.values()), max(ids.values())))
+    for number, own in ids.items():
+        array[label.array == number] = own
+    return replace(label, array=array)
+
+
+@dataclass
+class LabelScan:
+    """The ids in label files, and what their segments are called."""
+
+    ids: set[int] = field(default_factory=set[int])
+    """Ids without a name, above 0."""
+    named: dict[str, set[int]] = field(default_factory=lambda: defaultdict[str, set[int]](set))
+    """Name to the ids that have it in the files."""
+
+    def add(self, label: Volume) -> None:
+        """Look at one file; negative ids are no classes and are left to the loader to refuse."""
+        names = names_of(label)
+        for number in ids_in(label.array):
+            if number in names:
+                self.named[names[number]].add(number)
+            elif number > 0:
+                self.ids.add(number)
+
+    def classes(self, root: Path, ignore_id: int | None) -> dict[str, int]:
+        """Return name to id, background first; ids without a name are called class_ID.
+
+        Raises InputError for `root` when a name has several ids and there are ids without a name.
+        """
+        self.ids -= {ignore_id} if ignore_id is not None else set()
+        numbers = {name: min(ids) for name, ids in self.named.items()}
+        clash = any(len(ids) > 1 for ids in self.named.values()) or len(set(numbers.values())) < len(numbers)
+        if clash and self.ids:
+            ids = listed(sorted(self.ids))
+            finding = f"has masks whose segments of one name have several ids, and ids without a name ({ids})"
+            raise file_error(root, finding, _REMEDY)
+        if clash:
+            numbers = {name: number for number, name in enumerate(sorted(numbers), start=1)}
+        numbers.update({f"class_{number}": number for number in self.ids - set(numbers.values())})
+        ordered = sorted(numbers.items(), key=lambda pair: pair[1])
+        return {"background": 0} | {name: number for name, number in ordered if number != ignore_id}
