@@ -207,3 +207,15 @@ def test_a_colour_map_is_no_volume_beside_one(tmp_path: Path) -> None:
     names, lines = found(tmp_path)
     assert names == ["scan"]
     assert "5 files, volume in colours" in lines[0]
+
+
+def test_numbers_that_begin_like_dicom_are_none(tmp_path: Path) -> None:
+    from ldseg.data.formats import is_volume
+
+    rng = np.random.default_rng(0)
+    for seed in range(200):
+        numbers = rng.integers(0, 40, 600).astype("<i2")
+        numbers[0] = (2, 8)[seed % 2]
+        numbers[3] = 0
+        (tmp_path / "data.raw").write_bytes(numbers.tobytes())
+        assert not is_volume(tmp_path / "data.raw")

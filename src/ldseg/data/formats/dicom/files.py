@@ -12,11 +12,15 @@ _TIFF = (".tif", ".tiff", ".btf", ".svs")
 _GROUPS = (0x0002, 0x0008)
 """A data set begins with file meta information, or with what identifies it."""
 _NEXT = (*_GROUPS, 0x0010, 0x0018, 0x0020)
+_FIRST = 0x0018
+"""The last element that a data set may begin with: SOPInstanceUID."""
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT")
 """Value representations with a length of four bytes."""
 _LONGEST = 2**10
 """Bytes of the first element at most; it is a group's length, a character set or a UID."""
-_HEAD = 12 + _LONGEST
+_ENOUGH = 2
+"""Elements that must be followed by a later one."""
+_HEAD = _ENOUGH * (12 + _LONGEST) + 4
 
 
 def is_dicom_file(path: Path) -> bool:
@@ -43,26 +47,36 @@ def has_preamble(head: bytes) -> bool:
 
 
 def starts_with_elements(head: bytes) -> bool:
-    """Return whether the first bytes are a data set without preamble: two elements in ascending order."""
-    return any(_two_elements(head, order) for order in ("little", "big"))
+    """Return whether the first bytes are a data set without preamble: some elements in ascending order."""
+    return any(_are_elements(head, order) for order in ("little", "big"))
 
 
-def _two_elements(head: bytes, order: Literal["little", "big"]) -> bool:
-    tag = _tag(head, 0, order)
-    if tag[0] not in _GROUPS or len(head) < 16:
+def _are_elements(head: bytes, order: Literal["little", "big"]) -> bool:
+    at, tag = 0, _tag(head, 0, order)
+    if tag[0] not in _GROUPS or tag[1] > _FIRST:
         return False
-    kind = head[4:6]
+    for _ in range(_ENOUGH):
+        following = _end_of_element(head, at, order)
+        if following is None or len(head) < following + 4:
+            return False
+        after = _tag(head, following, order)
+        if after <= tag or after[0] not in _NEXT:
+            return False
+        at, tag = following, after
+    return True
+
+
+def _end_of_element(head: bytes, at: int, order: Literal["little", "big"]) -> int | None:
+    """The byte behind the element at a byte; None where it is too long or odd to be one of the first."""
+    kind = head[at + 4 : at + 6]
     if kind.isalpha() and kind.isupper():
-        at, size = (12, head[8:12]) if kind in _LONG else (8, head[6:8])
+        start, size = (at + 12, head[at + 8 : at + 12]) if kind in _LONG else (at + 8, head[at + 6 : at + 8])
     elif order == "little":
-        at, size = 8, head[4:8]
+        start, size = at + 8, head[at + 4 : at + 8]
     else:
-        return False  # without value representations numbers are little endian
-    following = at + int.from_bytes(size, order)
-    if following > _LONGEST or len(head) < following + 4:
-        return False
-    after = _tag(head, following, order)
-    return after > tag and after[0] in _NEXT
+        return None  # without value representations numbers are little endian
+    length = int.from_bytes(size, order)
+    return None if length % 2 or length > _LONGEST else start + length
 
 
 def _tag(head: bytes, at: int, order: Literal["little", "big"]) -> tuple[int, int]:
