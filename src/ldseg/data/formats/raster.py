@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ldseg.data.faults import decoding, file_error
+from ldseg.data.faults import decoding, file_error, muted
 from ldseg.data.formats.displayed import (
     INKS,
     KNOWN_ORIENTATIONS,
@@ -112,7 +112,8 @@ def _is_deep(path: Path) -> bool:
 
 def _deep_pixels(path: Path) -> NDArray[Any]:
     """(Y, X, C) of 16 bits."""
-    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    with muted():
+        return np.asarray(imagecodecs.png_decode(path.read_bytes()))
 
 
 def _check_colour_key(path: Path, image: Image.Image) -> None:

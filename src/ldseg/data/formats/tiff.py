@@ -17,7 +17,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ldseg.data.faults import decoding, file_error
+from ldseg.data.faults import decoding, file_error, muted
 from ldseg.data.formats.displayed import orientation_note, swaps_axes, turned
 from ldseg.data.formats.format import Format
 from ldseg.data.formats.tiff_check import check_chain, check_codec, check_series
@@ -36,7 +36,9 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
         chosen = choose(file, path)
         check_codec(chosen.page, path)
         check_series(chosen.series, path)
-        array, stack = _channels_first(chosen.series.asarray(), chosen.series.axes, path)
+        with muted():  # decoders in C write warnings
+            array = chosen.series.asarray()
+        array, stack = _channels_first(array, chosen.series.axes, path)
         array = as_displayed(array, chosen.page, path, kind)
         said = spacing_of(file, chosen.series)
     array = turned(array, chosen.orientation)

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ldseg.data.faults import decoding, file_error
+from ldseg.data.faults import decoding, file_error, muted
 from ldseg.data.formats.displayed import orientation_note, stored_region, swaps_axes, turned
 from ldseg.data.formats.tiff import grid_of_tiff, open_tiff
 from ldseg.data.formats.tiff_check import check_chain, check_codec, check_page
@@ -106,12 +106,16 @@ class TiffRegions:
         return as_image(turned(shown, self._orientation), self._path)
 
     def _segment_shape(self) -> tuple[int, int]:
-        """Rows and columns of what is read at once. Raises InputError when that is too much."""
+        """Rows and columns of what is read at once. Raises InputError for too many, ValueError for 0."""
         page = self._page
-        row = page.imagewidth * page.samplesperpixel * page.dtype.itemsize
+        row = max(1, page.imagewidth * page.samplesperpixel * page.dtype.itemsize)
         rows = page.tilelength if page.is_tiled else page.rowsperstrip
         rows = max(1, _RUN // row) if self._plain else rows
         columns = page.tilewidth if page.is_tiled else page.imagewidth
+        if min(rows, columns, page.imagelength, page.imagewidth) <= 0:
+            raise ValueError(
+                f"its size is {page.imagewidth} x {page.imagelength}, in parts of {columns} x {rows}"
+            )
         if rows * columns * page.samplesperpixel * page.dtype.itemsize > _LARGEST:
             raise file_error(self._path, "is one large block", "save it in tiles, e.g. of 512 x 512")
         return rows, columns
@@ -161,7 +165,8 @@ class TiffRegions:
         handle = self._file.filehandle
         handle.seek(page.dataoffsets[index])
         data = handle.read(page.databytecounts[index])
-        found, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
+        with muted():
+            found, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
         if found is None:  # a segment without data is empty by definition
             return np.full(shape[1:], page.nodata, dtype=page.dtype)
         return found[0]
