@@ -183,6 +183,8 @@ def test_the_folds_of_nnunet_are_splits_without_a_test_part(tmp_path: Path) -> N
         ([{"train": ["a"], "val": "a"}], "not a list of nnU-Net's folds"),
         ([3], "not a list of nnU-Net's folds"),
         ([{"train": ["a"], "val": ["a"]}], "fold 0 has a in two parts"),
+        ([{"train": ["a"], "val": []}], "fold 0 has no case to validate on"),
+        ([{"train": [], "val": ["a"]}], "fold 0 has no case to train on"),
     ],
 )
 def test_damaged_folds_are_refused(content: object, message: str, tmp_path: Path) -> None:

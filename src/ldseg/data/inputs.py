@@ -119,8 +119,9 @@ def _in_layout(layout: Layout, folder: Path, takes: _Takes) -> tuple[Grouping, S
 
 def _not_among(unread: Sequence[Unread], found: Files) -> list[Unread]:
     """Those that are not found another way, as a DICOM series some folders below is."""
-    places = [path for files in found.values() for path in files]
-    return [one for one in unread if not any(one.path == path or one.path in path.parents for path in places)]
+    places = {path for files in found.values() for path in files}
+    places |= {folder for path in places for folder in path.parents}
+    return [one for one in unread if one.path not in places]
 
 
 def _alone(images: dict[str, Path]) -> Files:

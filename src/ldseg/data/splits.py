@@ -135,10 +135,13 @@ def _of_nnunet(path: Path, content: list[Any]) -> Splits:
 
 
 def _checked(path: Path, splits: Splits) -> Splits:
-    """The splits. Raises InputError where they have no folds or a case is in two parts."""
+    """The splits. Raises InputError where they have no folds, one is empty, or a case is in two parts."""
     if not splits.folds:
         raise file_error(path, "has no folds", "remove it to make the splits again")
     for number, fold in enumerate(splits.folds):
+        for task, names in (("train", fold.train), ("validate", fold.validation)):
+            if not names:
+                raise file_error(path, f"fold {number} has no case to {task} on", "name one at least")
         parts = [{name_key(name) for name in part} for part in (splits.test, fold.train, fold.validation)]
         twice = sorted((parts[0] & parts[1]) | (parts[0] & parts[2]) | (parts[1] & parts[2]))
         if twice:
