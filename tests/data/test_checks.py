@@ -96,7 +96,7 @@ def test_what_readers_say_is_hinted_at_once_for_all_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = open_dataset(flat_set(tmp_path))
-    plain = checks.load_label
+    plain = checks.read_label
 
     def noted(data: DataSet, case: Case, path: Path, image: Volume) -> Volume:
         label = plain(data, case, path, image)
@@ -104,7 +104,7 @@ def test_what_readers_say_is_hinted_at_once_for_all_files(
             label, notes=(f"moved by .0{case.name} voxels", *(["turned"] if case.name == "3" else []))
         )
 
-    monkeypatch.setattr(checks, "load_label", noted)
+    monkeypatch.setattr(checks, "read_label", noted)
     hints = check(dataset).hints
     assert "5 masks, e.g. 0.png: moved by .00 voxels" in hints
     assert "3.png: turned" in hints

@@ -11,9 +11,11 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
+from ldseg.data.datasets import open_dataset
 from ldseg.data.formats import is_colour, read_volume
 from ldseg.data.formats.displayed import stored_region, turned
 from ldseg.data.formats.tiff_regions import TiffRegions
+from ldseg.data.loading import load_case
 from ldseg.errors import InputError
 
 GREY = np.arange(15 * 21, dtype=np.uint16).reshape(15, 21)
@@ -264,6 +266,18 @@ def test_regions_are_those_of_the_displayed_image(orientation: int, photometric:
 def test_a_bit_a_pixel_can_be_read_by_regions(tmp_path: Path) -> None:
     Image.fromarray(GREY % 5 > 2).save(tmp_path / "a.tif", tiffinfo={262: 0})
     np.testing.assert_array_equal(_by_regions(tmp_path / "a.tif", 1, *GREY.shape)[0], GREY % 5 > 2)
+
+
+def test_a_mask_of_the_stored_pixels_of_a_turned_image_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+        words = {"extratags": tag(6)} if part == "images" else {}
+        tifffile.imwrite(tmp_path / part / "a.tif", (GREY > 99).astype(np.uint8), **words)
+    dataset = open_dataset(tmp_path)
+    with pytest.raises(
+        InputError, match=r"on its side .*Orientation tag says \(6\).*; turn the mask as viewers"
+    ):
+        load_case(dataset, dataset.cases[0])
 
 
 def test_a_grey_image_has_three_equal_channels_for_a_model_of_colours(tmp_path: Path) -> None:

@@ -328,6 +328,32 @@ def test_what_libraries_mutter_is_not_heard(tmp_path: Path, capfd: pytest.Captur
     assert capfd.readouterr().err == ""
 
 
+def test_what_image_codecs_mutter_is_not_heard(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((64, 64), np.uint8), compression="jpegxr", tile=(64, 64))
+    with tifffile.TiffFile(path) as file:
+        first = file.pages.first.dataoffsets[0]
+    content = bytearray(path.read_bytes())
+    for place in range(first + 8, first + 40):
+        content[place] ^= 0x55
+    path.write_bytes(content)
+    with pytest.raises(InputError):
+        read_volume(path, "image")
+    assert capfd.readouterr().err == ""
+
+
+def test_strips_of_no_rows_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((16, 20), np.uint8), compression="zlib", rowsperstrip=8)
+    with tifffile.TiffFile(path) as file:
+        place = file.pages.first.tags["RowsPerStrip"].valueoffset
+    content = bytearray(path.read_bytes())
+    content[place : place + 2] = bytes(2)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read as TIFF"):
+        TiffRegions(path, 1)
+
+
 def test_geometry_of_another_machines_byte_order_is_the_same(tmp_path: Path) -> None:
     image = sitk.GetImageFromArray(np.arange(60, dtype=np.int16).reshape(3, 4, 5))
     sitk.WriteImage(image, str(tmp_path / "a.mhd"))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ldseg.data.align import ROUNDING, align_label_to_image
 from ldseg.data.cases import Case, DataSet
-from ldseg.data.faults import file_error, listed
+from ldseg.data.faults import FileError, file_error, listed
 from ldseg.data.formats import format_of, read_channels, read_volume
 from ldseg.data.formats.voxels import ids_in
 from ldseg.data.segment_names import by_name
@@ -66,9 +66,7 @@ def read_label(dataset: DataSet, case: Case, path: Path, image: Volume) -> Volum
     if format_of(path).has_geometry and format_of(source).has_geometry:
         label = align_label_to_image(label, image, path, source, dataset.geometry_tolerance)
     elif label.shape != image.shape:
-        finding = f"has shape {label.shape} but its image {source.name} has {image.shape}"
-        remedy = "resample the mask to the image (nearest neighbour) or correct the pair"
-        raise file_error(path, finding, remedy)
+        raise _other_shape(path, label, source, image)
     mapped = mapped_ids(label, dataset, path)
     legal = set(dataset.classes.values()) | ({dataset.ignore_id} if dataset.ignore_id is not None else set())
     strange = {number: count for number, count in label_ids(mapped).items() if number not in legal}
@@ -80,6 +78,18 @@ def read_label(dataset: DataSet, case: Case, path: Path, image: Volume) -> Volum
         )
         raise file_error(path, f"has label ids outside the declared ones ({declared}): {found}", remedy)
     return replace(image, array=mapped.array, kind="labels", stored=label.stored, notes=label.notes)
+
+
+def _other_shape(path: Path, label: Volume, source: Path, image: Volume) -> FileError:
+    """The error to raise for a mask of another shape than its image."""
+    finding = f"has shape {label.shape} but its image {source.name} has {image.shape}"
+    remedy = "resample the mask to the image (nearest neighbour) or correct the pair"
+    if label.shape == (*image.shape[:-2], *image.shape[:-3:-1]):
+        notes = "; ".join((*image.notes, *label.notes))
+        finding += f", on its side ({notes})" if notes else ", on its side"
+        remedy = "turn the mask as viewers display the image"
+        remedy += ", or remove its Orientation tag" if image.notes else ""
+    return file_error(path, finding, remedy)
 
 
 def _read_input(case: Case, channels: int, axes: Axes | None, geometry_tolerance: float) -> Volume:

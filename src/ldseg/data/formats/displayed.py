@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.data.faults import file_error
+from ldseg.data.faults import FileError, file_error
 from ldseg.data.volumes import Kind
 
 ORIENTATION = 0x0112
@@ -138,7 +138,7 @@ def is_alpha(extra: Sequence[int], place: int) -> bool:
     return place < len(extra) and extra[place] in _ALPHA
 
 
-def transparent(path: Path, count: int) -> Exception:
+def transparent(path: Path, count: int) -> FileError:
     """The error to raise for an image with `count` pixels that are not opaque."""
     remedy = "flatten the image onto a background, without alpha"
     return file_error(path, f"{count} pixels are transparent", remedy)
