@@ -127,10 +127,11 @@ def train_model(shipped: Shipped, dataset: DataSet, splits: Splits, run: Path) -
 def look_again(
     name: str, dataset: DataSet, learnt: Sequence[Case], folder: Path
 ) -> tuple[RunSettings, int, str]:
-    """Put into the stored plan what the cases look like that were `learnt`. Settings, training steps and the
-    commit of the training, as they were."""
+    """Put into the stored plan what the cases look like that were `learnt`, and their numbers. Settings,
+    training steps and the commit of the training, as they were."""
     _, plan = look_and_plan(dataset, learnt, PlanSettings())
-    write_plan(folder / PLAN_FILE, replace(read_plan(folder / PLAN_FILE), appearance=plan.appearance))
+    stored = read_plan(folder / PLAN_FILE)
+    write_plan(folder / PLAN_FILE, replace(stored, appearance=plan.appearance, ranges=plan.ranges))
     before = json.loads((RESULTS / f"zoo-{name}.json").read_text())
     return read_settings(folder / SETTINGS_FILE), before["training_steps"], before["trained_at"]
 

@@ -18,10 +18,12 @@ from statistics import mean
 
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.datasets import load_image, open_dataset
+from ldseg.data.ranges import mixed_scales
 from ldseg.data.splits import Splits, evenly, make_splits, read_splits, spelt_as, write_splits
 from ldseg.errors import InputError
 from ldseg.planning.fingerprint import Fingerprint, read_fingerprint, take_fingerprint, write_fingerprint
 from ldseg.planning.plan import Plan, PlanSettings, make_plan, read_plan, write_plan
+from ldseg.planning.rules import is_photograph
 from ldseg.preprocessing.appearance import measure_appearance
 from ldseg.preprocessing.prepare import prepare_image
 from ldseg.records import from_json, read_versioned, to_json, write_json_atomic
@@ -107,6 +109,19 @@ def look_and_plan(dataset: DataSet, cases: Sequence[Case], limits: PlanSettings)
     seen = evenly(cases, max(_LOOKED_AT_OF_LARGE, min(_LOOKED_AT, int(_MANY_VOXELS / voxels))))
     prepared = (prepare_image(load_image(dataset, case), plan, case.name).array for case in seen)
     return fingerprint, replace(plan, appearance=measure_appearance(prepared, plan))
+
+
+def remarks_on_numbers(run: Path) -> tuple[str, ...]:
+    """Return what is odd about the numbers of the images that the plan in `run` was made for."""
+    path = run / FINGERPRINT_FILE
+    if not path.is_file():
+        return ()
+    fingerprint = read_fingerprint(path)
+    constant = [image.name for image in fingerprint.ranges if image.minimum == image.maximum]
+    said = (
+        f"{len(constant)} images have one value in all their voxels, e.g. {constant[0]}" if constant else ""
+    )
+    return (*mixed_scales(fingerprint.ranges, is_photograph(fingerprint)), *((said,) if said else ()))
 
 
 def read_prepared(data: Path, run: Path) -> PreparedRun:

@@ -21,7 +21,14 @@ from ldseg.data.splits import evenly
 from ldseg.data.unread import OnRemark, ignore_remark
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan, PlanSettings
-from ldseg.preparation import PLAN_FILE, PreparedRun, SplitOptions, prepare_run, read_prepared
+from ldseg.preparation import (
+    PLAN_FILE,
+    PreparedRun,
+    SplitOptions,
+    prepare_run,
+    read_prepared,
+    remarks_on_numbers,
+)
 from ldseg.presets import PRESETS
 from ldseg.records import with_changes
 from ldseg.settings import RunSettings
@@ -118,8 +125,9 @@ def train_run(
         prepared = team.after_first(prepare, lambda: read_prepared(Path(data), folder))
         settings = team.checked(settle)
         on_event(_beginning(prepared, settings, folder))
-        if prepared.dataset.remarks:
-            on_event({"event": "warning", "warnings": list(prepared.dataset.remarks)})
+        remarks = [*prepared.dataset.remarks, *remarks_on_numbers(folder)]
+        if remarks:
+            on_event({"event": "warning", "warnings": remarks})
         dataset, plan, splits = prepared.dataset, prepared.plan, prepared.splits
         result = train(dataset, plan, splits, settings, folder, resume, on_event, device, team)
         part = splits.part(settings.training.fold)

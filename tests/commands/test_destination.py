@@ -162,7 +162,7 @@ def test_scores_go_into_a_json_file_and_nothing_is_measured_before_that_is_known
 
 def test_pictures_keep_their_own_file_mode(make_model: MakeModel, tmp_path: Path) -> None:
     picture = tmp_path / "p.jpg"
-    Image.fromarray(np.zeros((20, 24), np.uint8)).save(picture)
+    Image.fromarray(np.arange(480, dtype=np.uint8).reshape(20, 24)).save(picture)
     out = tmp_path / "new" / "labels.png"
     words = ("--samples", 2, "--save", "labels,probabilities", "--device", "cpu")
     assert run("predict", picture, "-m", make_model(), "-o", out, *words) == 0

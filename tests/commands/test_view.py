@@ -86,7 +86,7 @@ def test_channels_in_files_of_their_own_are_one_image(
 ) -> None:
     paths = [tmp_path / f"p_000{n}.png" for n in (0, 1)]
     for path in paths:
-        Image.fromarray(np.zeros((20, 24), np.uint8)).save(path)
+        Image.fromarray(np.arange(480, dtype=np.uint8).reshape(20, 24)).save(path)
     assert run(*paths, "-m", make_model("yx", "none", "default", 2), "--no-browser", "--samples", 1) == 0
     assert list(shown[0].images) == ["image-1", "image-2"]
 

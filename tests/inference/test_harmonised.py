@@ -54,12 +54,33 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def test_an_image_unlike_those_of_training_is_segmented_otherwise(model: Path, pictures: Path) -> None:
+def let_harmonising_help(monkeypatch: pytest.MonkeyPatch, helps: bool) -> None:
+    """The model is not trained, and its answers say nothing about the image."""
+    monkeypatch.setattr("ldseg.inference.predictor.is_steadier", lambda *_: helps)
+
+
+def test_an_image_whose_answers_agree_no_better_is_named_and_segmented_as_it_is(
+    model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_harmonising_help(monkeypatch, False)
+    predictor = Predictor.load(model, "cpu")
+    volume = read_volume(pictures / "noisy.png", "image")
+    found, plain = predictor(volume, "noisy"), predictor.as_they_are()(volume, "noisy")
+    assert (found.unlike, found.harmonised) == (("noisier",), False)
+    assert "segmented as it is" in " ".join(found.notes)
+    np.testing.assert_array_equal(found.probabilities.array, plain.probabilities.array)
+
+
+def test_an_image_unlike_those_of_training_is_segmented_otherwise(
+    model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_harmonising_help(monkeypatch, True)
     predictor = Predictor.load(model, "cpu")
     for name, unlike in (("soft", ()), ("noisy", ("noisier",))):
         volume = read_volume(pictures / f"{name}.png", "image")
         found, plain = predictor(volume, name), predictor.as_they_are()(volume, name)
         assert (found.unlike, plain.unlike) == (unlike, ())
+        assert found.harmonised == bool(unlike)
         assert np.array_equal(found.probabilities.array, plain.probabilities.array) == (not unlike)
 
 

@@ -101,7 +101,7 @@ def test_an_image_that_changed_gives_another_prediction(
 ) -> None:
     model, out = make_model(), tmp_path / "out"
     predict(model, pictures / "a.png", out, samples=2, save=("uncertainty",))
-    Image.fromarray(np.zeros((20, 30), np.uint8)).save(pictures / "a.png")
+    Image.fromarray(np.arange(600, dtype=np.uint8).reshape(20, 30)).save(pictures / "a.png")
     predict(model, pictures / "a.png", out, samples=2)
     assert files(out) == {"a.png"}
 
@@ -143,7 +143,7 @@ def test_a_case_that_fails_is_recorded_and_keeps_its_earlier_files(
     found = records(out)
     assert "b.png" in found["failed"]["b"]
     assert {name: one["settings"]["seed"] for name, one in found["cases"].items()} == {"a": 1, "b": 0, "c": 1}
-    Image.fromarray(np.zeros((20, 30), np.uint8)).save(pictures / "b.png")
+    Image.fromarray(np.arange(600, dtype=np.uint8).reshape(20, 30)).save(pictures / "b.png")
     predict(model, pictures / "b.png", out)
     assert records(out)["failed"] == {}
 

@@ -15,7 +15,7 @@ from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.preprocessing import harmonise_lazily as module
 from ldseg.preprocessing.appearance import measure_appearance
 from ldseg.preprocessing.harmonise import BLURRED, CONTRAST, NOISY, harmonise
-from ldseg.preprocessing.harmonise_lazily import harmonise_lazily
+from ldseg.preprocessing.harmonise_lazily import LazilyHarmonised, harmonise_lazily
 from ldseg.preprocessing.normalise import normalise
 from ldseg.preprocessing.prepare import GridRecord, Prepared
 
@@ -80,8 +80,9 @@ def test_regions_are_those_of_the_whole(
     monkeypatch.setattr(module, "_TILE", 70)
     made = trained(channel)
     image = prepared(worsen(picture(99)), made)
-    whole, (lazy, unlike) = harmonise(image, made), harmonise_lazily(image, made)
-    assert unlike == whole.unlike
+    whole, found = harmonise(image, made), harmonise_lazily(image, made)
+    lazy, unlike = found.image, found.unlike
+    assert (unlike, found.certain) == (whole.unlike, whole.certain)
     assert way in unlike or (way == CONTRAST and channel.scheme != "zscore")
     for corner, patch in (((0, 0), SHAPE), ((40, 100), (64, 32)), ((280, 250), (64, 64))):
         np.testing.assert_allclose(
@@ -92,10 +93,10 @@ def test_regions_are_those_of_the_whole(
 def test_an_image_like_those_of_training_is_read_as_it_is() -> None:
     made = trained(RANGE)
     image = prepared(picture(99), made)
-    assert harmonise_lazily(image, made) == (image, ())
+    assert harmonise_lazily(image, made) == LazilyHarmonised(image, (), ())
 
 
 def test_a_plan_that_does_not_know_the_images_changes_none() -> None:
     made = plan("yx", channels=(RANGE, replace(RANGE, name="b")))
     image = prepared(noisy(picture(99)), made)
-    assert harmonise_lazily(image, made) == (image, ())
+    assert harmonise_lazily(image, made) == LazilyHarmonised(image, (), ())

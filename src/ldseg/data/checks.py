@@ -14,8 +14,9 @@ import numpy as np
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.faults import FileError, file_error, listed
-from ldseg.data.formats import ending
+from ldseg.data.formats import ending, is_colour
 from ldseg.data.loading import label_ids, read_image, read_label, with_own_spacing
+from ldseg.data.ranges import ImageRange, image_range, mixed_scales
 from ldseg.data.splits import make_splits
 from ldseg.data.units import length_words
 from ldseg.errors import InputError
@@ -23,6 +24,7 @@ from ldseg.errors import InputError
 RGB_NAME = "rgb_to_0_1"
 """nnU-Net's name for a channel of a colour picture of 8 bits."""
 _EIGHT_BIT = 255
+_COLOURS = 3
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class _Notes:
     constant: list[str] = field(default_factory=list[str])
     ranges: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     """Least and largest intensity of each channel."""
+    numbers: list[ImageRange] = field(default_factory=list[ImageRange])
+    """Of each readable image."""
     images: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """File and what its reader says of it."""
     masks: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
@@ -131,6 +135,7 @@ def _check_case(dataset: DataSet, case: Case, notes: _Notes) -> None:
     found = [(float(values.min()), float(values.max())) for values in image.array]
     known = notes.ranges or found
     notes.ranges = [(min(a, c), max(b, d)) for (a, b), (c, d) in zip(known, found, strict=True)]
+    notes.numbers.append(image_range(case.name, image))
     if float(np.ptp(image.array)) == 0.0:
         notes.constant.append(case.name)
     ids: Counter[int] = Counter()
@@ -177,6 +182,7 @@ def _hints(dataset: DataSet, notes: _Notes) -> list[str]:
     """Remarks about the set as a whole."""
     ids = {number for row in notes.rows for number, count in row.ids.items() if count}
     hints = [*dataset.remarks, *_id_hints(dataset, ids), *_case_hints(dataset, notes)]
+    hints += mixed_scales(notes.numbers, _in_colour(dataset))
     hints += [*_grouped("image", notes.images), *_grouped("mask", notes.masks)]
     if notes.rows and not any(row.physical for row in notes.rows):
         words = length_words(dataset.axes, physical=False)
@@ -212,6 +218,12 @@ def _unit_faults(notes: _Notes) -> Iterator[Fault]:
     )
     remedy = "list all images in spacing.csv, or give all of them one spacing with --data.spacing"
     yield Fault(without[0], finding, remedy)
+
+
+def _in_colour(dataset: DataSet) -> bool:
+    """Whether the first image has colours."""
+    path = dataset.cases[0].images[0]
+    return len(dataset.channel_names) == _COLOURS and is_colour(path)
 
 
 def _id_hints(dataset: DataSet, ids: set[int]) -> list[str]:

@@ -31,8 +31,7 @@ from ldseg.inference.out_of_distribution import (
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sampling import TorchEngine, encode
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.harmonise import prepare_to_segment
-from ldseg.preprocessing.prepare import Prepared
+from ldseg.preprocessing.prepare import Prepared, prepare_image
 
 FEWEST = 10
 """Images; of fewer nothing can be said."""
@@ -179,7 +178,7 @@ def _look(
         if tiles >= _TILES and number >= _FEW:
             break
         case = cases[index]
-        image = prepare_to_segment(load_image(dataset, case), predictor.plan, str(case.images[0])).prepared
+        image = prepare_image(load_image(dataset, case), predictor.plan, str(case.images[0]))
         found[case.name] = {
             way: _encoded(predictor, one) for way, one in _variants(image, predictor.plan).items()
         }

@@ -20,7 +20,7 @@ from ldseg.data.formats.tiff_tiles import Spool
 from ldseg.data.volumes import Volume
 from ldseg.inference.answer import SAMPLES, Findings
 from ldseg.inference.memory import ImageCost, within
-from ldseg.inference.predictor import Predictor
+from ldseg.inference.predictor import Predictor, told
 from ldseg.inference.writer import MAP_OF, FileForm, output_paths, sample_number, wanted_maps
 from ldseg.preprocessing.harmonise_lazily import harmonise_lazily
 from ldseg.preprocessing.lazily import LazyImage
@@ -72,16 +72,18 @@ def predict_large(
     source = TiffRegions(path, len(predictor.plan.channels), case.spacing)
     folder = Path(tempfile.mkdtemp(prefix=f".{case.name}.", dir=out))
     try:
-        image, unlike = harmonise_lazily(LazyImage(source, predictor.plan, str(path)), predictor.plan)
+        image = LazyImage(source, predictor.plan, str(path))
         if options.max_memory is not None:
             cost = ImageCost(image.record, wanted, _READING)
             predictor = within(predictor, cost, sampling, options.max_memory)
+        changed = harmonise_lazily(image, predictor.plan)
+        outline = replace(source.outline, notes=(*case.notes, *source.outline.notes))
+        notes = (*notes_of(outline, predictor.plan), *image.notes)
+        seen = predictor.settle(image, changed.image, (changed.unlike, changed.certain), notes, case.name)
         tiling = predictor.tiling(image.record)
         sink = _OnDisk(folder, source.outline, tiling.axis)
-        found = predictor.stream(image, tiling, case.name, sampling, options.seed, wanted, sink)
-        outline = replace(source.outline, notes=(*case.notes, *source.outline.notes))
-        ways = tuple(dict.fromkeys((*unlike, *found.unlike)))
-        findings = replace(found, unlike=ways, notes=notes_of(outline, predictor.plan))
+        found = predictor.stream(seen.image, tiling, case.name, sampling, options.seed, wanted, sink)
+        findings = told(found, seen)
         before_writing(findings)
         for part, target in output_paths(out, case, options.save, sampling.samples, options.form).items():
             sink.spools[MAP_OF.get(part) or _sample(sample_number(part))].write(target)

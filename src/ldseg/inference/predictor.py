@@ -34,15 +34,20 @@ from ldseg.inference.posterior import Posterior, Slab, VolumeEstimate
 from ldseg.inference.provenance import UNKNOWN_MODEL, ModelIdentity, identify
 from ldseg.inference.recalibration import UNCHANGED, Recalibration, stored_recalibration
 from ldseg.inference.sampling import TorchEngine, check_sampling, mirrored_axis
+from ldseg.inference.steadiness import is_steadier
 from ldseg.inference.tiles import Engine, Tiles, ignore_features
 from ldseg.inference.tiling import Tiling, make_tiling
 from ldseg.model.segmenter import Segmenter
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.harmonise import prepare_to_segment
-from ldseg.preprocessing.prepare import GridRecord, Region, notes_of
+from ldseg.preprocessing.harmonise import harmonise
+from ldseg.preprocessing.number_scale import check_content
+from ldseg.preprocessing.prepare import GridRecord, Region, notes_of, prepare_image
 from ldseg.saved_model import load_model
 from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.zoo.catalogue import find_model
+
+HARMONISED = "it was brought nearer to the training images, for the answers to that agree better"
+LEFT_AS_IT_IS = "it was segmented as it is: answers to what was brought nearer to training agree no better"
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,26 @@ class Prediction:
     """Of the case as a whole, 0 to 1: the Dice to expect (see `posterior.case_confidence`); lower where the
     image is of another kind than the training images (see `out_of_distribution.Difference`)."""
     unlike: tuple[str, ...]
-    """In which ways the image differs from the training images: those of `preprocessing.harmonise`, which
-    brought it nearer to them, and those of `out_of_distribution`; empty where it is like them."""
+    """In which ways the image differs from the training images: those of `preprocessing.harmonise` and of
+    `out_of_distribution`; empty where it is like them."""
     notes: tuple[str, ...] = ()
     """What was assumed or changed when the image was read and preprocessed, one sentence each."""
     distance: float | None = None
     """Of the image from the training images in the model's features; beyond 1 it is of another kind. None
     where the model does not know them."""
+    harmonised: bool = False
+    """Whether it was brought nearer to the training images before it was segmented."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image as it is segmented."""
+
+    image: Region
+    unlike: tuple[str, ...] = ()
+    """See `Prediction`."""
+    harmonised: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class Predictor:
@@ -198,6 +216,7 @@ class Predictor:
             findings.unlike,
             findings.notes,
             findings.distance,
+            findings.harmonised,
         )
 
     def maps(
@@ -214,13 +233,42 @@ class Predictor:
         Raises:
             InputError: as when it is called.
         """
-        seen = prepare_to_segment(volume, self.plan, source or name)
-        record = seen.prepared.record
-        tiling = self.tiling(record)
-        sink = InMemory(volume, record, tiling.axis)
-        findings = self.stream(seen.prepared, tiling, name, sampling, seed, wanted, sink)
-        ways = tuple(dict.fromkeys((*seen.unlike, *findings.unlike)))
-        return sink, replace(findings, unlike=ways, notes=notes_of(volume, self.plan))
+        seen = self.prepare(volume, name, source)
+        tiling = self.tiling(seen.image.record)
+        sink = InMemory(volume, seen.image.record, tiling.axis)
+        findings = self.stream(seen.image, tiling, name, sampling, seed, wanted, sink)
+        return sink, told(findings, seen)
+
+    def prepare(self, volume: Volume, name: str, source: str | None = None) -> Seen:
+        """Bring an image to the network's grid and intensities, and nearer to the training images where that
+        gives the steadier answer. `source` is what messages call it.
+
+        Raises:
+            InputError: as when it is called.
+        """
+        prepared = prepare_image(volume, self.plan, source or name)
+        content = check_content(volume, self.plan, source or name)
+        found = harmonise(prepared, self.plan)
+        notes = (*notes_of(volume, self.plan), *prepared.notes, *content)
+        return self.settle(prepared, found.prepared, (found.unlike, found.certain), notes, name)
+
+    def settle(
+        self,
+        image: Region,
+        changed: Region,
+        unlike: tuple[tuple[str, ...], tuple[str, ...]],
+        notes: tuple[str, ...],
+        name: str,
+    ) -> Seen:
+        """Choose between an image and what harmonising made of it, by the answers to both; `unlike` are the
+        ways that it has if it is changed, and those that it has in any case."""
+        if changed is image:
+            return Seen(image, unlike[1], notes=notes)
+        tiling = self.tiling(image.record)
+        asked = (self.engine, self.plan, tiling, self.settings.sampling, name)
+        if is_steadier(changed, image, *asked):
+            return Seen(changed, unlike[0], True, (*notes, HARMONISED))
+        return Seen(image, unlike[1], notes=(*notes, LEFT_AS_IT_IS) if unlike[1] else notes)
 
     def tiling(self, record: GridRecord) -> Tiling:
         """The tiles of an image."""
@@ -256,6 +304,12 @@ class Predictor:
         found = self.detector.judge(statistics)
         confidence = found.lowered(findings.confidence)
         return replace(findings, unlike=found.ways, distance=found.distance, confidence=confidence)
+
+
+def told(findings: Findings, seen: Seen) -> Findings:
+    """Return the findings with what is known of the image."""
+    ways = tuple(dict.fromkeys((*seen.unlike, *findings.unlike)))
+    return replace(findings, unlike=ways, harmonised=seen.harmonised, notes=seen.notes)
 
 
 def _slabs(

@@ -136,5 +136,6 @@ def write_summary(path: Path, case: Case, findings: Findings, sampling: Sampling
         "unlike_training": findings.unlike,
         "distance_from_training": findings.distance,
         "notes": findings.notes,
+        "harmonised": findings.harmonised,
     }
     write_json_atomic(path, content)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ldseg.data.checks import no_structure
 from ldseg.data.datasets import Case, DataSet, load_case
 from ldseg.data.names import name_key
+from ldseg.data.ranges import ImageRange, image_range
 from ldseg.data.units import OneUnit, voxel_size
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
@@ -98,6 +99,8 @@ class Fingerprint:
     """Largest over smallest spacing of the median spatial spacing."""
     physical: bool | None = None
     """Whether the images have a physical spacing; None where it was not recorded."""
+    ranges: tuple[ImageRange, ...] = ()
+    """The numbers of each image as they are in its file, in the order of `cases`."""
 
 
 @dataclass
@@ -122,6 +125,7 @@ class _Tally:
     channels: list[_ChannelTally]
     classes: dict[int, _ClassTally]
     cases: list[CaseFingerprint] = field(default_factory=list[CaseFingerprint])
+    ranges: list[ImageRange] = field(default_factory=list[ImageRange])
     samples: list[NDArray[np.float32]] = field(default_factory=list[NDArray[np.float32]])
     voxels: int = 0
     units: OneUnit = field(default_factory=OneUnit)
@@ -167,9 +171,12 @@ def _count_image(tally: _Tally, name: str, image: Volume) -> None:
     tally.cases.append(
         CaseFingerprint(name, orientation.permuted(image.shape), orientation.permuted(image.spacing))
     )
-    for channel, values in zip(tally.channels, image.array, strict=True):
-        channel.minimum = min(channel.minimum, float(values.min()))
-        channel.maximum = max(channel.maximum, float(values.max()))
+    found = image_range(name, image)
+    tally.ranges.append(found)
+    pairs = zip(found.minimum, found.maximum, strict=True)
+    for channel, values, (low, high) in zip(tally.channels, image.array, pairs, strict=True):
+        channel.minimum = min(channel.minimum, low)
+        channel.maximum = max(channel.maximum, high)
         channel.whole_numbers = channel.whole_numbers and bool((values == np.rint(values)).all())
 
 
@@ -229,6 +236,7 @@ def _summary(dataset: DataSet, tally: _Tally) -> Fingerprint:
         classes=classes,
         anisotropy=_rounded(spatial.max() / spatial.min()),
         physical=tally.physical,
+        ranges=tuple(tally.ranges),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ldseg.data.datasets import DataSet
+from ldseg.data.ranges import ChannelRange, channel_ranges
 from ldseg.errors import InputError
 from ldseg.planning.appearance import ChannelAppearance
 from ldseg.planning.fingerprint import Fingerprint
@@ -73,6 +74,9 @@ class Plan:
     appearance: tuple[ChannelAppearance, ...] = ()
     """What training images look like, for each channel; empty where that is not known. An image that looks
     otherwise is brought nearer to them before it is segmented (`preprocessing.harmonise`)."""
+    ranges: tuple[ChannelRange, ...] = ()
+    """Which numbers the training images had, for each channel; empty where that is not known. An image on
+    another number scale is converted, or refused (`preprocessing.number_scale`)."""
 
     physical_spacing: bool | None = None
     """Whether the training images had a physical spacing. An image that differs from them in this keeps
@@ -142,6 +146,7 @@ def make_plan(fingerprint: Fingerprint, dataset: DataSet, settings: PlanSettings
         resample=resample,
         channel_files=dataset.channel_files,
         physical_spacing=fingerprint.physical,
+        ranges=channel_ranges(fingerprint.ranges) if fingerprint.ranges else (),
     )
 
 
@@ -197,6 +202,8 @@ def check_plan(plan: Plan) -> None:
         raise InputError(
             f"appearance is of {len(plan.appearance)} channels; give {len(plan.channels)} or none"
         )
+    if len(plan.ranges) not in (0, len(plan.channels)):
+        raise InputError(f"ranges is of {len(plan.ranges)} channels; give {len(plan.channels)} or none")
     check_patch(plan.axes, plan.patch, plan.factor)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.data.checks import RGB_NAME, refuse_beyond_eight_bit
+from ldseg.data.ranges import common_white
 from ldseg.planning.fingerprint import ChannelFingerprint, Fingerprint
 
 COLOUR_NAMES = (("r", "g", "b"), ("red", "green", "blue"))
@@ -46,10 +47,11 @@ class ChannelPlan:
 def plan_channels(fingerprint: Fingerprint) -> tuple[ChannelPlan, ...]:
     """Choose each channel's normalisation."""
     colour = is_photograph(fingerprint)
-    return tuple(_plan_channel(channel, colour) for channel in fingerprint.channels)
+    white = common_white(fingerprint.ranges) if colour and fingerprint.ranges else None
+    return tuple(_plan_channel(channel, colour, white) for channel in fingerprint.channels)
 
 
-def _plan_channel(channel: ChannelFingerprint, colour: bool) -> ChannelPlan:
+def _plan_channel(channel: ChannelFingerprint, colour: bool, white: float | None) -> ChannelPlan:
     asked = NNUNET_SCHEMES.get(channel.name.casefold())
     if asked is not None:
         return _as_asked(channel, asked)
@@ -60,8 +62,10 @@ def _plan_channel(channel: ChannelFingerprint, colour: bool) -> ChannelPlan:
         )
     # Each colour channel on its own scale would change the hue of the stain.
     if colour:
-        eight_bit = channel.whole_numbers and channel.minimum >= 0 and channel.maximum <= 255
-        return ChannelPlan(channel.name, "range", 0.0, 255.0 if eight_bit else max(channel.maximum, 1e-6))
+        # without a scale of colour images they are taken as they are
+        low = min(channel.minimum, 0.0) if white is None else 0.0
+        high = max(channel.maximum, low + 1e-6) if white is None else white
+        return ChannelPlan(channel.name, "range", low, high)
     # MR and ultrasound have no scale: gain and scanner differ between images.
     return ChannelPlan(channel.name, "zscore")
 

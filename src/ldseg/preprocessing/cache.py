@@ -29,7 +29,7 @@ from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.prepare import prepare_image, prepare_labels
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 FOREGROUND_SAMPLE = 2048
 """Voxels kept per class and case."""
 _PART = ".part"  # and the process that prepares it; a case's own folder ends in its hash

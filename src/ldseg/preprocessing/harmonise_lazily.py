@@ -24,7 +24,18 @@ from ldseg.preprocessing.appearance import (
     rich,
     sample_grid,
 )
-from ldseg.preprocessing.harmonise import UNLIKE, filtered, gains_of, nearest_line, power_of, raised, reach
+from ldseg.preprocessing.harmonise import (
+    BEYOND,
+    CLEARLY,
+    Found,
+    filtered,
+    gains_of,
+    name_intensities,
+    nearest_line,
+    power_of,
+    raised,
+    reach,
+)
 from ldseg.preprocessing.normalise import OWN_SCALE, find_scale
 from ldseg.preprocessing.prepare import GridRecord, Region
 
@@ -34,18 +45,30 @@ _TILE = 1024
 Change = Callable[[Array], Array]
 
 
-def harmonise_lazily(image: Region, plan: Plan) -> tuple[Region, tuple[str, ...]]:
-    """The image as it is segmented, and in which ways it was unlike the training images (of `UNLIKE`)."""
-    found: set[str] = set()
+@dataclass(frozen=True)
+class LazilyHarmonised:
+    """See `Harmonised`."""
+
+    image: Region
+    """The same as before where nothing was changed."""
+    unlike: tuple[str, ...]
+    certain: tuple[str, ...]
+
+
+def harmonise_lazily(image: Region, plan: Plan) -> LazilyHarmonised:
+    """Return the image brought nearer to the training images, and in which ways it was unlike them."""
+    found = Found()
     if not plan.appearance:
-        return image, ()
+        return LazilyHarmonised(image, (), ())
     channels = [_Channel(*pair) for pair in zip(plan.channels, plan.appearance, strict=True)]
     made = _Harmonised(image, plan, channels)
+    made.look_at_colours(found)
     made.look_at_detail(found)
-    if found:
+    if found.ways:
         made.set_again()
     made.look_at_intensities(found)
-    return (made if found else image), tuple(name for name in UNLIKE if name in found)
+    changed = made if found.farthest > BEYOND else image
+    return LazilyHarmonised(changed, found.unlike(), found.unlike(CLEARLY))
 
 
 @dataclass
@@ -98,7 +121,15 @@ class _Harmonised:
         result[(slice(None), *(slice(0, n) for n in values.shape[1:]))] = values
         return result
 
-    def look_at_detail(self, found: set[str]) -> None:
+    def look_at_colours(self, found: Found) -> None:
+        """Name what is unusual in intensities that stay as they are."""
+        if any(channel.plan.scheme == "range" for channel in self.channels):
+            survey = self._survey()
+            for n, channel in enumerate(self.channels):
+                if channel.plan.scheme == "range" and survey.low[n] < survey.high[n]:
+                    name_intensities(survey.ranks[n], channel.usual.intensities, found)
+
+    def look_at_detail(self, found: Found) -> None:
         """Find the gains of each channel."""
         regions = block_regions(self.record.shape, self.plan)
         looks = (self._before(region) for region in regions)
@@ -121,7 +152,7 @@ class _Harmonised:
             if self.channels[n].gains is not None:
                 self.channels[n].changes.append(self._standard(n))
 
-    def look_at_intensities(self, found: set[str]) -> None:
+    def look_at_intensities(self, found: Found) -> None:
         """Find the power to which intensities are raised, where they have no meaning of their own."""
         relative = self._varying(OWN_SCALE)
         if not relative:

@@ -12,9 +12,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ldseg.data.ranges import ImageRange, number_type
 from ldseg.data.volumes import Volume
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.normalise import OWN_SCALE, Scale, find_scale
+from ldseg.preprocessing.number_scale import (
+    Differing,
+    count_differing,
+    differing,
+    judge_content,
+    number_scale,
+)
 from ldseg.preprocessing.prepare import GridRecord, grid_record, thick_axes
 from ldseg.preprocessing.resample import axis_weights
 
@@ -35,10 +43,12 @@ class Source(Protocol):
 
 
 class LazyImage:
-    """See `prepare.Region`. Looks at all intensities once where the plan normalises by the image's own."""
+    """See `prepare.Region`. Looks at all numbers once, and at all intensities again where the plan
+    normalises by the image's own."""
 
     def __init__(self, source: Source, plan: Plan, name: str) -> None:
-        """Raises InputError for other axes than the plan's."""
+        """Raises InputError for other axes than the plan's, for numbers on no scale that the plan knows, and
+        for an image with one value in all its voxels (see `number_scale`)."""
         self._source, self._record = source, grid_record(source.outline, plan, name)
         thick = thick_axes(source.outline, self._record, plan)
         grids = zip(source.outline.shape, self._record.shape, strict=True)
@@ -46,6 +56,12 @@ class LazyImage:
             None if old == new else axis_weights(old, new, "linear" if axis in thick else "cubic")
             for axis, (old, new) in enumerate(grids)
         ]
+        found, content = self._look(name)
+        scale = number_scale(found, plan)
+        self._factor = np.float32(scale.factor)
+        pixels = int(np.prod(source.outline.shape))
+        self.notes = (*scale.notes, *judge_content(content, pixels, plan, name))
+        """What was assumed about its numbers, one sentence each."""
         self._scales: list[Scale] = []
         for channel, channel_plan in enumerate(plan.channels):
             bounds = [np.array([channel_plan.low, channel_plan.high], dtype=np.float32)]
@@ -67,6 +83,22 @@ class LazyImage:
             scale.apply(one, target[inside])
         return result
 
+    def _look(self, name: str) -> tuple[ImageRange, list[Differing]]:
+        """Return the range of all numbers in the file, and how many of them differ from the commonest."""
+        outline = self._source.outline
+        rows, columns = outline.shape
+        low, high = (np.full(len(outline.array), end, dtype=np.float32) for end in (np.inf, -np.inf))
+        commonest: list[float] = []
+        counts = np.zeros(len(outline.array), dtype=np.int64)
+        for first in range(0, rows, _ROWS):
+            values = self._source.read([slice(first, min(first + _ROWS, rows)), slice(0, columns)])
+            flat = values.reshape(len(values), -1)
+            commonest = commonest or [differing(one).value for one in flat]
+            low, high = np.minimum(low, flat.min(1)), np.maximum(high, flat.max(1))
+            counts += [count_differing(one, value) for one, value in zip(flat, commonest, strict=True)]
+        found = ImageRange(name, number_type(outline), tuple(low.tolist()), tuple(high.tolist()))
+        return found, [Differing(*pair) for pair in zip(commonest, counts.tolist(), strict=True)]
+
     def _channel(self, channel: int) -> Iterator[NDArray[np.float32]]:
         """One channel in bands of rows."""
         rows, columns = self._record.shape
@@ -86,4 +118,4 @@ class LazyImage:
                 moved = np.moveaxis(values, axis + 1, 0)
                 product = matrix @ np.ascontiguousarray(moved).reshape(len(moved), -1)
                 values = np.moveaxis(product.reshape(-1, *moved.shape[1:]), 0, axis + 1)
-        return np.ascontiguousarray(values, dtype=np.float32)
+        return np.ascontiguousarray(values * self._factor, dtype=np.float32)

@@ -13,7 +13,7 @@ from ldseg.planning.plan import ChannelPlan
 
 OWN_SCALE = ("zscore", "minmax")
 """Schemes that look at the image itself: its intensities mean nothing beside those of others."""
-_FLAT = 1e-6
+FLAT = 1e-6
 """A deviation below this share of the largest intensity is rounding, not content."""
 _SLAB = 2**16
 """Voxels of a slab, about: few enough for the processor's cache, enough to make a call worth its cost."""
@@ -66,7 +66,7 @@ def find_scale(plan: ChannelPlan, slabs: Iterable[NDArray[np.float32]]) -> Scale
     elif plan.scheme in ("range", "minmax"):
         bounds = (found.low, found.high) if own else (low, high)
         mean, deviation = bounds[0] + 0.5 * (bounds[1] - bounds[0]), 0.25 * (bounds[1] - bounds[0])
-    if deviation <= _FLAT * largest or deviation == 0:
+    if deviation <= FLAT * largest or deviation == 0:
         deviation = max(largest, 1.0)
     return Scale(low, high, mean, deviation)
 

@@ -22,6 +22,7 @@ from ldseg.planning.orientation import Orientation, orientation_of
 from ldseg.planning.plan import Plan
 from ldseg.planning.rules import ANISOTROPIC, resampled_shape
 from ldseg.preprocessing.normalise import normalise
+from ldseg.preprocessing.number_scale import converted
 from ldseg.preprocessing.orient import from_canonical, to_canonical
 from ldseg.preprocessing.patches import crop
 from ldseg.preprocessing.resample import resample_image, resample_labels, resample_probabilities
@@ -58,6 +59,8 @@ class Prepared:
     array: NDArray[np.float32]
     """(M, *S')."""
     record: GridRecord
+    notes: tuple[str, ...] = ()
+    """What was assumed about its numbers, one sentence each."""
 
     def read(self, corner: Sequence[int], patch: Sequence[int]) -> NDArray[np.float32]:
         """See `Region`."""
@@ -80,7 +83,8 @@ class Region(Protocol):
 def prepare_image(volume: Volume, plan: Plan, name: str = "image") -> Prepared:
     """Bring an image to the network's grid and intensities; `name` is for messages.
 
-    Raises InputError for other axes or channels than the plan's, and for voxels that are not finite.
+    Raises InputError for other axes or channels than the plan's, for voxels that are not finite, and for
+    numbers that are on no scale that the plan knows (see `number_scale`).
     """
     if len(volume.array) != len(plan.channels):
         wanted = ", ".join(channel.name for channel in plan.channels)
@@ -90,14 +94,15 @@ def prepare_image(volume: Volume, plan: Plan, name: str = "image") -> Prepared:
         )
     record = grid_record(volume, plan, name)
     check_room(Path(name), len(volume.array) * prod(record.shape), 4 * (_COPIES - 1))
-    array = to_canonical(np.asarray(volume.array, dtype=np.float32), record.orientation)
-    if not np.isfinite(array).all():
+    if not np.isfinite(volume.array).all():
         raise InputError(
             f"{name}: has voxels that are nan or infinite; replace them, e.g. by the lowest value"
         )
+    values, notes = converted(volume, plan, name)
+    array = to_canonical(values, record.orientation)
     thick = thick_axes(volume, record, plan)
     resampled = resample_image(array, record.shape, thick)
-    return Prepared(normalise(resampled, plan.channels), record)
+    return Prepared(normalise(resampled, plan.channels), record, notes)
 
 
 def thick_axes(volume: Volume, record: GridRecord, plan: Plan) -> list[int]:

@@ -21,9 +21,9 @@ from ldseg.diffusion.schedule import even_times
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sampling import CaseNoise, TorchEngine
 from ldseg.inference.tiling import make_tiling
-from ldseg.preprocessing.harmonise import prepare_to_segment
+from ldseg.preprocessing.harmonise import harmonise
 from ldseg.preprocessing.patches import pad_to
-from ldseg.preprocessing.prepare import prepare_labels
+from ldseg.preprocessing.prepare import prepare_image, prepare_labels
 from ldseg.settings import SamplingSettings
 
 STEPS = 6
@@ -83,7 +83,7 @@ def shoot(
 
 def _find_scene(predictor: Predictor, engine: TorchEngine, image: Volume, labels: Volume) -> _Scene:
     plan = predictor.plan
-    prepared = prepare_to_segment(image, plan).prepared
+    prepared = harmonise(prepare_image(image, plan), plan).prepared
     found = prepare_labels(labels, plan) > 0
     tiling = make_tiling(prepared.record.shape, plan.patch, engine.latent_factor)
     padded = pad_to(prepared.array, tiling.covered, 0.0)

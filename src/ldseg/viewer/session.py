@@ -17,7 +17,6 @@ from ldseg.errors import InputError
 from ldseg.inference.answer import Findings, InMemory
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.harmonise import prepare_to_segment
 from ldseg.settings import SamplingSettings
 from ldseg.viewer.layers import WANTED, Layer, answer_layers, image_layers
 
@@ -63,8 +62,9 @@ class Session:
             sampling.steps, sampling.samples, sampling.sampler, sampling.mirror
         )
         self._samples_vary = predictor.engine.stochastic
-        seen = prepare_to_segment(image, predictor.plan, source)
-        self._predictor, self._prepared, self.unlike = predictor, seen.prepared, seen.unlike
+        seen = predictor.prepare(image, name, source)
+        self._predictor, self._prepared, self.unlike = predictor, seen.image, seen.unlike
+        self.harmonised, self.notes = seen.harmonised, seen.notes
         self.images = {layer.name: layer for layer in image_layers(image, predictor.plan)}
         self._ending = threading.Event()
         self._drawing: threading.Thread | None = None

@@ -7,7 +7,6 @@ from typing import Any
 from ldseg.data.units import pretty
 from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import to_canonical
-from ldseg.preprocessing.prepare import notes_of
 from ldseg.reporting.palette import class_colour, css
 from ldseg.viewer.layers import Layer, palette
 from ldseg.viewer.nifti import thinned, thinning
@@ -26,8 +25,8 @@ def describe(session: Session) -> dict[str, Any]:
         "physical": image.physical,
         "start": _start(session),
         "unlike": tuple(dict.fromkeys((*session.unlike, *answer.findings.unlike))),
-        "harmonised": bool(session.unlike),
-        "notes": notes_of(image, plan),
+        "harmonised": session.harmonised,
+        "notes": session.notes,
         "thinned": max(thinning(image.shape, image.axes)),
         "samples": answer.samples,
         "more": session.more,
