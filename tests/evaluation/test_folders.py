@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from ldseg.data.cases import DataOptions
 from ldseg.data.formats import write_volume
@@ -209,6 +210,31 @@ def test_a_prediction_on_another_grid_is_refused(folders: tuple[Path, Path], fau
     with pytest.raises(InputError, match=finding) as problem:
         evaluate_folders(*folders)
     assert str(folders[0] / "case2.nii.gz") in lines(problem)
+
+
+@pytest.mark.parametrize("turned", ["predictions", "masks"])
+def test_prediction_and_mask_may_be_stored_another_way_round(folders: tuple[Path, Path], turned: str) -> None:
+    plain = evaluate_folders(*folders)
+    for path in sorted(folders[0 if turned == "predictions" else 1].glob("*.nii.gz")):
+        flipped = sitk.DICOMOrient(sitk.ReadImage(str(path)), "SPR")
+        sitk.WriteImage(flipped, str(path))
+    again = evaluate_folders(*folders)
+    for name, classes in plain.cases.items():
+        for structure, scores in classes.items():
+            assert again.cases[name][structure].metrics == pytest.approx(scores.metrics)
+
+
+def test_a_mask_that_is_cut_to_its_structures_is_scored_as_the_whole_one(folders: tuple[Path, Path]) -> None:
+    plain = evaluate_folders(*folders)
+    for path in sorted(folders[1].glob("*.nii.gz")):
+        image = sitk.ReadImage(str(path))
+        boxes = sitk.LabelShapeStatisticsImageFilter()
+        boxes.Execute(image > 0)
+        x, y, z, *size = boxes.GetBoundingBox(1)
+        cut = image[x : x + size[0], y : y + size[1], z : z + size[2]]
+        sitk.WriteImage(cut, str(path.with_name(path.name.replace(".nii.gz", ".nrrd"))))
+        path.unlink()
+    assert evaluate_folders(*folders).mean_dice == plain.mean_dice
 
 
 def test_undeclared_ids_are_refused_where_classes_are_declared(folders: tuple[Path, Path]) -> None:

@@ -31,8 +31,9 @@ IGNORE_INDEX = -1
 _LARGEST_GROWTH, _ALONG_AN_AXIS = 2**10, 2**6
 """Times the image's own voxels that the network's grid may have, in all and along an axis; more comes of a
 wrong spacing in a header."""
-_LARGEST_SHRINKAGE = 8
-"""Times that the network's voxels may be as long as the image's own, on the average of the axes of space."""
+_LARGEST_SHRINKAGE = 2**9
+"""The image's own voxels that may make one of the network's: 8 along each axis of a volume, 22 of a picture,
+which a slide at full magnification may need."""
 _COPIES = 3
 """Of the prepared image that resampling takes."""
 
@@ -131,7 +132,7 @@ def grid_record(volume: Volume, plan: Plan, name: str = "image") -> GridRecord:
     growth = [new / n for new, n in zip(shape, canonical, strict=True)]
     shrinkage = _shrinkage(plan, canonical, spacing) if resample else [1.0]
     too_large = prod(growth) > _LARGEST_GROWTH or max(growth) > _ALONG_AN_AXIS
-    too_small = prod(shrinkage) > _LARGEST_SHRINKAGE ** len(shrinkage) or max(shrinkage) > _ALONG_AN_AXIS
+    too_small = prod(shrinkage) > _LARGEST_SHRINKAGE or max(shrinkage) > _ALONG_AN_AXIS
     if too_large or too_small:
         unit = length_words(plan.axes, volume.physical)
         raise InputError(
