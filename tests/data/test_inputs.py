@@ -35,6 +35,15 @@ def test_channel_files_are_one_image(tmp_path: Path) -> None:
     assert [path.name for path in case.images] == ["b_0000.nii.gz", "b_0001.nii.gz"]
 
 
+def test_a_segmentation_beside_its_image_is_passed_over_with_a_remark(tmp_path: Path) -> None:
+    saved(tmp_path / "a.nrrd", volume("zyx", "image"))
+    saved(tmp_path / "a.seg.nrrd", volume("zyx"))
+    remarks: list[str] = []
+    cases = find_inputs([tmp_path], 1, on_remark=remarks.append)
+    assert [case.images[0].name for case in cases] == ["a.nrrd"]
+    assert "a segmentation and no image" in remarks[0]
+
+
 def test_a_missing_channel_is_named(tmp_path: Path) -> None:
     for number in (0, 1, 2):
         picture(tmp_path / f"a_000{number}.png")

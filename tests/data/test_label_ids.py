@@ -194,6 +194,12 @@ def test_layers_without_overlap_are_merged(tmp_path: Path) -> None:
     assert label.array[0, 1, 1].tolist() == [1, 1, 2, 2, 2, 0]
 
 
+def test_a_segmentation_of_3d_slicer_is_no_image(tmp_path: Path) -> None:
+    path = segmentation(tmp_path / "c0.seg.nrrd", layers((0, 3)), ("liver", 1, 0))
+    with pytest.raises(InputError, match="is a segmentation and not an image"):
+        read_volume(path, "image")
+
+
 def test_overlapping_segments_are_refused_with_a_remedy(tmp_path: Path) -> None:
     path = segmentation(tmp_path / "c0.seg.nrrd", layers((0, 3), (2, 5)), ("liver", 1, 0), ("spleen", 1, 1))
     with pytest.raises(

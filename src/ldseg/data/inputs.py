@@ -11,12 +11,15 @@ from ldseg.data.cases import Case
 from ldseg.data.channels import Grouping, group_inputs
 from ldseg.data.faults import file_error, listed
 from ldseg.data.formats import dicom, ending, format_of, is_volume, refuse_dangling
+from ldseg.data.formats.itk import SEGMENTATION_ENDING
 from ldseg.data.layouts import Layout, find_layout, two_folders
 from ldseg.data.names import Files, check_name, find_path, name_key, volumes_in
 from ldseg.data.spacings import expand, spacing_of_files
 from ldseg.data.unread import OnRemark, Unread, describe_unread, ignore_remark, unread_in
 from ldseg.data.volumes import Axes
 from ldseg.errors import InputError
+
+_SEGMENTATION = "a segmentation and no image"
 
 
 def find_inputs(
@@ -86,7 +89,9 @@ def _in_folder(folder: Path, takes: _Takes, on_remark: OnRemark) -> Grouping:
         found, unread = _in_layout(layout, folder, takes)
     elif folder.is_dir():
         files = [path for path in volumes_in(folder) if format_of(path) is not dicom.DICOM]
-        found, unread = takes.group(files), unread_in(folder)
+        labels = [path for path in files if ending(path) == SEGMENTATION_ENDING]
+        found = takes.group([path for path in files if path not in labels])
+        unread = (*unread_in(folder), *(Unread(path, _SEGMENTATION, "give its image") for path in labels))
         below = dicom.images_below(folder, takes.axes)
         _add(found.files, {}, Grouping(_alone(below.images)))
         passed = below.passed

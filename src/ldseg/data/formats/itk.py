@@ -48,13 +48,15 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
             image = sitk.ReadImage(str(path))
         array = sitk.GetArrayFromImage(image)  # ([[t, ]z, ]y, x[, c])
         text = nrrd.read_geometry(path) if is_nrrd else None
-        segments = seg_nrrd.read_segments(path) if is_nrrd and kind == "labels" else ()
+        segments = seg_nrrd.read_segments(path) if is_nrrd else ()
+    if segments and kind == "image" and path.name.lower().endswith(SEGMENTATION_ENDING):
+        raise file_error(path, "is a segmentation and not an image", "give its image")
     grid = Grid(image.GetSpacing(), image.GetOrigin(), image.GetDirection(), physical)
     refuse_crooked(grid, image.GetSize(), path)
     array = _five_axes(array, len(image.GetSize()))
     chosen = arrangement(array.shape, axes, path)
     voxels, names = arrange(array, chosen), dict[int, str]()
-    if segments:
+    if segments and kind == "labels":
         voxels, names = seg_nrrd.merge_layers(voxels, segments, path)
     header = ItkHeader(image.GetSize(), grid, text, tuple(names.items()))
     return to_volume(voxels, _four_axes(grid), chosen, header)
