@@ -64,6 +64,17 @@ def test_a_kind_that_has_a_reader_is_not_unread(tmp_path: Path) -> None:
     assert unread_in(tmp_path) == ()
 
 
+def test_the_data_of_a_header_are_no_image_of_their_own(tmp_path: Path) -> None:
+    saved(tmp_path / "a.mhd", volume("zyx", "image"))
+    assert unread_in(tmp_path) == ()
+    assert [case.name for case in find_inputs(sorted(tmp_path.iterdir()), 1)] == ["a"]
+    (tmp_path / "b.hdr").write_bytes(b"x")
+    (tmp_path / "b.img").write_bytes(b"x")
+    (tmp_path / "c.img").write_bytes(b"x")
+    (unread,) = unread_in(tmp_path)
+    assert unread.sentence().endswith("c.img is data without its header .hdr, which is not read")
+
+
 def test_check_hints_at_pairs_that_were_passed_over(tmp_path: Path) -> None:
     pairs(tmp_path)
     for part in ("images", "masks"):

@@ -15,7 +15,7 @@ from ldseg.data.formats.itk import SEGMENTATION_ENDING
 from ldseg.data.layouts import Layout, find_layout, two_folders
 from ldseg.data.names import Files, check_name, find_path, name_key, volumes_in
 from ldseg.data.spacings import expand, spacing_of_files
-from ldseg.data.unread import OnRemark, Unread, describe_unread, ignore_remark, unread_in
+from ldseg.data.unread import OnRemark, Unread, describe_unread, header_of, ignore_remark, unread_in
 from ldseg.data.volumes import Axes
 from ldseg.errors import InputError
 
@@ -39,7 +39,7 @@ def find_inputs(
     """
     if not paths:
         raise InputError("no input was given; give an image, a folder of images or a data set")
-    given = list(dict.fromkeys(find_path(Path(path)) for path in paths))
+    given = list(dict.fromkeys(header_of(find_path(Path(path))) for path in paths))
     files = [path for path in given if _is_file(path)]
     slices = [path for path in files if format_of(path) is dicom.DICOM]
     pictures = [path for path in files if path not in slices]

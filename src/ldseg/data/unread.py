@@ -47,8 +47,7 @@ _KINDS: tuple[tuple[str, str, str], ...] = (
     (".mat", "MATLAB", _ARRAY),
     (".h5 .hdf5 .he5", "HDF5", _ARRAY),
     (".zarr", "Zarr", _ARRAY),
-    (".mgz .mgh", "FreeSurfer", _NIFTI),
-    (".hdr .img", "Analyze or a NIfTI pair", _NIFTI),
+    (".img", "data without its header .hdr", "add the header, or convert to .nii.gz"),
     (".nii.bz2 .nii.xz .nii.zst .nii.zip", "compressed NIfTI", _NIFTI),
     (".mnc .mnc2", "MINC", _NIFTI),
     (".nhdr", "NRRD with its data apart", "convert to .nrrd"),
@@ -60,6 +59,7 @@ _KINDS: tuple[tuple[str, str, str], ...] = (
     (".ima", "DICOM by its name", "rename to .dcm"),
     (".avi .mp4 .mov .mkv .webm .wmv .m4v", "a video", _FILM),
 )
+_HEADERS = {".img": ".hdr", ".raw": ".mhd", ".zraw": ".mhd", ".rec": ".par", ".brik": ".head"}
 _BY_ENDING = {end: (kind, remedy) for ends, kind, remedy in _KINDS for end in ends.split()}
 
 
@@ -102,6 +102,13 @@ def unread_in(folder: Path, folders: bool = True) -> tuple[Unread, ...]:
     return tuple(one for one in found if one is not None)
 
 
+def header_of(path: Path) -> Path:
+    """Return the header beside a file that holds its data alone; `path` itself where there is none."""
+    end = _HEADERS.get(path.suffix.lower())
+    headers = () if end is None else (path.with_suffix(one) for one in (end, end.upper()))
+    return next((header for header in headers if header.exists()), path)
+
+
 def describe_unread(unread: Iterable[Unread]) -> tuple[str, ...]:
     """Return a remark for each kind: how many were passed over, which, and what helps."""
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
@@ -141,8 +148,4 @@ def _look_into(folder: Path) -> Unread | None:
 
 def _is_half(path: Path) -> bool:
     """Whether the file is the data of a header that is read, or of one that counts already."""
-    partners = {".img": ".hdr", ".rec": ".par", ".brik": ".head"}
-    if ".img" in all_endings():
-        partners[".hdr"] = ".img"
-    other = partners.get(path.suffix.lower())
-    return other is not None and any(path.with_suffix(end).exists() for end in (other, other.upper()))
+    return header_of(path) != path
