@@ -18,6 +18,7 @@ from ldseg.data.units import (
     pretty,
     size_suffix,
     size_unit,
+    spacing_words,
     voxel_size,
 )
 from ldseg.errors import InputError
@@ -122,3 +123,9 @@ def test_a_table_may_name_files_without_their_ending(tmp_path: Path) -> None:
     (tmp_path / "spacing.csv").write_text("filename,mm\na,0.5\n")
     (case,) = find_inputs([tmp_path], 1, "yx")
     assert case.spacing == (0.5, 0.5)
+
+
+def test_a_spacing_is_shown_with_its_unit() -> None:
+    assert spacing_words("zyx", (2.0, 0.5, 0.5), physical=True) == "2 x 0.5 x 0.5 mm"
+    assert spacing_words("zyx", (1.0, 1.0, 1.0), physical=False) == "unknown: sizes are in voxels"
+    assert spacing_words("yx", (2.0, 2.0), physical=False) == "2 x 2 pixels"

@@ -202,3 +202,9 @@ def test_a_patch_is_refused_with_the_sizes_that_divide() -> None:
     check_patch("yx", (32, 64), (16, 32))
     with pytest.raises(InputError, match=r"use 32$"):
         check_patch("yx", (20, 64), (32, 32))
+
+
+def test_a_plan_that_did_not_record_it_tells_by_its_spacing_whether_images_had_one(a_plan: Plan) -> None:
+    assert a_plan.had_spacing is None
+    assert replace(a_plan, spacing=(0.3, 0.3)).had_spacing is True
+    assert replace(a_plan, spacing=(0.3, 0.3), physical_spacing=False).had_spacing is False

@@ -87,6 +87,7 @@ def _print(scores: Scores, summary: dict[str, Any]) -> None:
     ]
     print_table(("structure and metric", "mean", "median", "95 % interval of the mean"), rows)
     low, high = summary["mean_dice_interval"]
+    print_line(f"nsd: share of the surface within {scores.tolerance:g} {scores.unit}")
     print_line(f"mean Dice {scores.mean_dice:.4f} ({low:.4f} to {high:.4f}) over {len(scores.cases)} cases")
     _print_cycles(scores)
     for problem in scores.failed.values():

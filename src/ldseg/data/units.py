@@ -69,9 +69,9 @@ def voxel_size(axes: Axes, spacing: Sequence[float]) -> float:
 
 def spacing_words(axes: Axes, spacing: Sequence[float], physical: bool) -> str:
     """Return a spacing with its unit, or a statement that there is none."""
-    if not physical:
+    if not physical and all(step == 1.0 for axis, step in zip(axes, spacing, strict=True) if axis != "t"):
         return f"unknown: sizes are in {voxel_word(axes)}s"
-    return f"{' x '.join(f'{step:.4g}' for step in spacing)} mm"
+    return f"{' x '.join(f'{step:.4g}' for step in spacing)} {length_words(axes, physical)}"
 
 
 def mismatch_note(axes: Axes, physical: bool, trained_physical: bool | None) -> str | None:

@@ -144,7 +144,7 @@ def make_contract(model: SavedModel, sampling: SamplingSettings, difference: flo
         tiling=replace(TILING, align=segmenter.latent_factor),
         rules=RULES,
         answers=answers,
-        physical_spacing=plan.physical_spacing,
+        physical_spacing=plan.had_spacing,
     )
 
 

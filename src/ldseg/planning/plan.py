@@ -80,8 +80,7 @@ class Plan:
 
     physical_spacing: bool | None = None
     """Whether the training images had a physical spacing. An image that differs from them in this keeps
-    its own voxels. None: the plan was made before this was recorded; every image is then taken to be like
-    them."""
+    its own voxels. None: the plan was made before this was recorded (see `had_spacing`)."""
 
     channel_files: bool | None = None
     """Whether training images are named NAME_0000, NAME_0001 ... or are a file for each channel; None where
@@ -92,6 +91,16 @@ class Plan:
         """`channel_files`; where it is not known, False for colours, which are one file."""
         names = tuple(channel.name.casefold() for channel in self.channels)
         return False if self.channel_files is None and names in COLOUR_NAMES else self.channel_files
+
+    @property
+    def had_spacing(self) -> bool | None:
+        """`physical_spacing`; where it is not recorded, True for a `spacing` that cannot stand for voxels.
+
+        None where nothing tells; every image is then taken to be like those of training.
+        """
+        space = [step for axis, step in zip(self.axes, self.spacing, strict=True) if axis != "t"]
+        in_mm = True if any(step != 1.0 for step in space) else None
+        return in_mm if self.physical_spacing is None else self.physical_spacing
 
     @property
     def factor(self) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ class PlanSettings:
     batch: int | None = None
     """Cases per training step."""
     spacing: tuple[float, ...] | None = None
-    """Target spacing in mm (frames for t), slowest axis first."""
+    """Target spacing in mm (frames for t), slowest axis first; in voxels where images have no spacing."""
     patch: tuple[int, ...] | None = None
     """Voxels that the network sees at once, slowest axis first."""
 

@@ -126,7 +126,7 @@ def grid_record(volume: Volume, plan: Plan, name: str = "image") -> GridRecord:
     canonical = orientation.permuted(volume.shape)
     spacing = orientation.permuted(volume.spacing)
     # mm and voxels cannot be compared: such an image is taken as it is, and the user is told (`notes_of`).
-    comparable = plan.physical_spacing in (None, volume.physical)
+    comparable = plan.had_spacing in (None, volume.physical)
     resample = plan.resample and comparable
     shape = resampled_shape(plan.axes, canonical, spacing, plan.spacing) if resample else canonical
     growth = [new / n for new, n in zip(shape, canonical, strict=True)]
@@ -145,7 +145,7 @@ def grid_record(volume: Volume, plan: Plan, name: str = "image") -> GridRecord:
 
 def notes_of(volume: Volume, plan: Plan) -> tuple[str, ...]:
     """Return what the user is to be told of how the image was read and how the model takes it."""
-    note = mismatch_note(volume.axes, volume.physical, plan.physical_spacing)
+    note = mismatch_note(volume.axes, volume.physical, plan.had_spacing)
     return volume.notes if note is None else (*volume.notes, note)
 
 

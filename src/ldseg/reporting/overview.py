@@ -160,7 +160,7 @@ def _count(report: Report) -> str:
 
 def _plan_facts(report: Report) -> Iterator[tuple[str, object]]:
     plan = report.plan
-    unit = length_words(plan.axes, _recorded(plan.physical_spacing, report))
+    unit = length_words(plan.axes, _recorded(plan.had_spacing, report))
     yield "spacing", f"{_times(plan.spacing)} {unit}" if plan.resample else "each image's own"
     yield "patch", _times(plan.patch) + (", in tiles" if plan.tiled else "")
     yield "latent grid", " × ".join(f"1/{factor}" for factor in plan.latent_factor)
