@@ -131,17 +131,18 @@ def _of_nnunet(path: Path, content: list[Any]) -> Splits:
     except (KeyError, TypeError) as problem:
         remedy = 'write a list of {"train": ["a"], "val": ["b"]}, or our own form'
         raise file_error(path, f"is not a list of nnU-Net's folds ({problem!r})", remedy) from problem
+    for number, fold in enumerate(folds):
+        for task, names in (("train", fold.train), ("validate", fold.validation)):
+            if not names:
+                raise file_error(path, f"fold {number} has no case to {task} on", "name one at least")
     return Splits(SPLITS_VERSION, 0, (), folds)
 
 
 def _checked(path: Path, splits: Splits) -> Splits:
-    """The splits. Raises InputError where they have no folds, one is empty, or a case is in two parts."""
+    """The splits. Raises InputError where they have no folds or a case is in two parts."""
     if not splits.folds:
         raise file_error(path, "has no folds", "remove it to make the splits again")
     for number, fold in enumerate(splits.folds):
-        for task, names in (("train", fold.train), ("validate", fold.validation)):
-            if not names:
-                raise file_error(path, f"fold {number} has no case to {task} on", "name one at least")
         parts = [{name_key(name) for name in part} for part in (splits.test, fold.train, fold.validation)]
         twice = sorted((parts[0] & parts[1]) | (parts[0] & parts[2]) | (parts[1] & parts[2]))
         if twice:
