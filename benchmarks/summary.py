@@ -141,8 +141,23 @@ def zoo_records(result: Result) -> list[Record]:
     ]
 
 
+def harmonise_records(result: Result) -> list[Record]:
+    """What harmonising changes in Dice, on images as they are and on corrupted ones; the worst case too."""
+    figures = {"clean": result["clean"], "corrupted": result["corrupted"]["mean"]}
+    return [
+        _record(result, f"harmonised_{metric}_{images}", found[key], None, found["images"])
+        for images, found in figures.items()
+        for metric, key in (
+            ("dice_change", "change_now"),
+            ("worst_dice_change", "worst_now"),
+            ("dice_change_unasked", "change_always"),
+        )
+    ]
+
+
 OTHERS: dict[str, Callable[[Result], list[Record]]] = {
     "calibration": calibration_records,
+    "harmonise": harmonise_records,
     "robustness": robustness_records,
     "zoo": zoo_records,
 }
