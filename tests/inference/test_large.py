@@ -15,6 +15,7 @@ from tiny_models import know_soft_pictures
 from ldseg.data.formats import read_volume
 from ldseg.data.formats.tiff_regions import TiffRegions
 from ldseg.data.inputs import find_inputs
+from ldseg.errors import InputError
 from ldseg.inference import large
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.run import PredictOptions, predict_cases
@@ -126,3 +127,26 @@ def test_small_images_volumes_and_other_formats_are_held(tmp_path: Path) -> None
     assert not large.is_large(case, "yx")
     assert not large.is_large(case, "zyx")
     assert not large.is_large(replace(case, images=(tmp_path / "a.png",)), "yx")
+
+
+def test_a_large_image_of_16_bits_is_prepared_as_one_of_8(make_model: MakeModel, tmp_path: Path) -> None:
+    plan = Predictor.load(make_model(channels=3), "cpu").plan
+    plan = replace(plan, channels=tuple(replace(c, scheme="range", high=255.0) for c in plan.channels))
+    picture = tifffile.imread(write_colour(tmp_path / "u8.tif", (40, 30)))
+    picture[0, 0] = 255
+    tifffile.imwrite(tmp_path / "u8.tif", picture, photometric="rgb")
+    tifffile.imwrite(tmp_path / "u16.tif", picture.astype(np.uint16) * 257, photometric="rgb")
+    images = [
+        LazyImage(TiffRegions(tmp_path / f"{name}.tif", 3), plan, f"{name}.tif") for name in ("u8", "u16")
+    ]
+    mine, theirs = (image.read((0, 0), (40, 30)) for image in images)
+    np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    assert images[0].notes == ()
+    assert "16 bits" in images[1].notes[0]
+
+
+def test_a_large_image_of_one_value_is_refused(make_model: MakeModel, tmp_path: Path) -> None:
+    plan = Predictor.load(make_model(channels=3), "cpu").plan
+    tifffile.imwrite(tmp_path / "black.tif", np.zeros((40, 30, 3), np.uint8), photometric="rgb")
+    with pytest.raises(InputError, match=r"black\.tif: has one value \(0\) in all its voxels"):
+        LazyImage(TiffRegions(tmp_path / "black.tif", 3), plan, "black.tif")
