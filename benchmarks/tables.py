@@ -12,6 +12,7 @@ from plots import shown
 from posterior_tables import cine_tables, raters_tables
 from runs import name_of
 from torture_tables import torture_tables
+from unlike_tables import unlike_tables
 from zoo_tables import zoo_tables
 
 Rows = list[tuple[str, dict[str, Record]]]
@@ -101,6 +102,7 @@ TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
     "speed": speed_tables,
     "memory": memory_tables,
     "zoo": zoo_tables,
+    "unlike": unlike_tables,
     "torture": torture_tables,
 }
 """By benchmark; each has its pair of markers in README.md."""

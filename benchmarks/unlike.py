@@ -60,19 +60,28 @@ def main() -> None:
     for name, images in others(predictor, arguments).items():
         groups[name] = [measure(predictor, image) for image in images]
     name = Path(arguments.model).name
-    result = {
+    settings = predictor.settings
+    header = {
         "benchmark": "unlike",
         "data": arguments.set,
         "split": split,
         "model": name,
+        "preset": settings.preset,
+        "seed": settings.training.seed,
+        "budget_minutes": settings.training.cpu_minutes or settings.training.minutes,
         "command": f"python benchmarks/unlike.py {name} --set {arguments.set} --data-root DATA",
         "commit": commit(),
+    }
+    summaries = {name: summary(groups["own"], found) for name, found in groups.items() if found}
+    result = {
+        **header,
         "changes": [one.way for one in predictor.detector.changes],
-        "groups": {name: summary(groups["own"], found) for name, found in groups.items() if found},
+        "groups": summaries,
         "images": groups,
+        "records": [{**header, **one} for one in figures(summaries, list(changes(predictor)))],
     }
     print(write_result(f"unlike-{name}", result))
-    for group, found in result["groups"].items():
+    for group, found in summaries.items():
         print(f"{group:22s}", "  ".join(f"{key} {value:.3f}" for key, value in found.items()))
 
 
@@ -121,18 +130,33 @@ def summary(own: list[dict[str, Any]], found: list[dict[str, Any]]) -> dict[str,
     """The figures of a group."""
     taken = [one for one in found if "refused" not in one]
     refused = len(found) - len(taken)
-    figures = {"images": len(found), "refused": refused / len(found)}
+    told_of = {"images": len(found), "refused": refused / len(found)}
     for name, told in (("flagged", "ways"), ("kind", "kind_ways")):
-        figures[name] = (refused + sum(bool(one[told]) for one in taken)) / len(found)
+        told_of[name] = (refused + sum(bool(one[told]) for one in taken)) / len(found)
     if taken:
         near = np.array([one["distance"] for one in own])
         far = np.array([one["distance"] for one in taken])
         greater, equal = far[:, None] > near, far[:, None] == near
-        figures["auroc"] = float(greater.mean() + 0.5 * equal.mean())
-        figures["distance"] = float(np.median(far))
-        figures["least_distance"], figures["largest_distance"] = float(far.min()), float(far.max())
-        figures["confidence"] = float(np.mean([one["confidence"] for one in taken]))
-    return figures
+        told_of["auroc"] = float(greater.mean() + 0.5 * equal.mean())
+        told_of["distance"] = float(np.median(far))
+        told_of["least_distance"], told_of["largest_distance"] = float(far.min()), float(far.max())
+        told_of["confidence"] = float(np.mean([one["confidence"] for one in taken]))
+    return told_of
+
+
+def figures(groups: dict[str, dict[str, float]], changed: list[str]) -> list[dict[str, Any]]:
+    """The worst of the other sets and of the changes, beside the own images."""
+    own = groups["own"]
+    others = [found for name, found in groups.items() if name not in ("own", *changed)]
+    values = {
+        "unlike_auroc": min(found.get("auroc", 1.0) for found in others),
+        "unlike_others_flagged": min(found["flagged"] for found in others),
+        "unlike_changed_flagged": min(groups[name]["flagged"] for name in changed),
+        "confidence_own": own["confidence"],
+        "confidence_others": max(found.get("confidence", 0.0) for found in others),
+    }
+    shown = [{"metric": "unlike_own_flagged", "value": own["kind"], "cases": int(own["images"])}]
+    return shown + [{"metric": metric, "value": value} for metric, value in values.items()]
 
 
 def changes(predictor: Predictor) -> dict[str, Callable[[Volume], Array]]:

@@ -104,6 +104,15 @@ def test_flipped_images_are_told_where_flipping_shows() -> None:
     assert not any("flipped along y" in detector.judge(one).ways for one in new)
 
 
+def test_a_training_image_that_lies_flipped_does_not_hide_the_others() -> None:
+    own = [tuple(level + 2 for level in one) for one in gaussian_statistics(100, 0)]
+    flipped = {"flipped along y": ChangedImages(tuple(turned(one) for one in own), (0,))}
+    odd = [tuple(0.6 * one + 0.4 * other for one, other in zip(a, turned(a), strict=True)) for a in own[:3]]
+    detector = fit_detector([*own[3:], *odd], flipped)
+    new = [tuple(level + 2 for level in one) for one in gaussian_statistics(20, 1)]
+    assert all("flipped along y" in detector.judge(turned(one)).ways for one in new)
+
+
 def test_flipped_images_are_not_told_where_flipping_does_not_show() -> None:
     own = gaussian_statistics(100, 0)
     flipped = {"flipped along y": ChangedImages(tuple(turned(one) for one in own), (0,))}

@@ -20,7 +20,6 @@ from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
 from ldseg.inference.out_of_distribution import (
     FILE,
     INVERTED,
-    MIDDLE,
     Change,
     Detector,
     LevelReference,
@@ -43,8 +42,8 @@ _FOLDS = 10
 _SURE = 50
 """With as many images at most one new image in 50 is to be expected beyond the farthest that is left out."""
 _FEW_MARGIN = 1.25
-_OWN_BEYOND, _CHANGED_BEYOND = 0.01, 0.9
-"""A line is kept if at most so many images, and at least so many changed ones, lie beyond its middle."""
+_MIDDLE, _CHANGED_BEYOND = 0.5, 0.9
+"""Least limit on a line, which is kept if at least so many of the changed images lie beyond the limit."""
 
 Numbers = NDArray[np.float64]
 OnCase = Callable[[float, str], None]
@@ -146,10 +145,11 @@ def _line(way: str, own: Sequence[Statistics], changed: ChangedImages) -> Change
         weights, start = _discriminant(np.delete(here, mine, axis=0), np.delete(there, theirs, axis=0))
         places_here[mine] = here[mine] @ weights - start
         places_there[theirs] = there[theirs] @ weights - start
-    if (places_here > MIDDLE).mean() > _OWN_BEYOND or (places_there > MIDDLE).mean() < _CHANGED_BEYOND:
+    limit = max(_MIDDLE, float(places_here.max()))
+    if (places_there > limit).mean() < _CHANGED_BEYOND:
         return None
     weights, start = _discriminant(here, there)
-    return Change(way, changed.slopes, weights.astype(np.float32), start)
+    return Change(way, changed.slopes, weights.astype(np.float32), start, limit)
 
 
 def _block(images: int, fold: int) -> NDArray[np.int64]:

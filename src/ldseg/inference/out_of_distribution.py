@@ -10,7 +10,7 @@ out, so that beyond 1 an image is farther than all of training.
 
 Images that are flipped, or whose intensities are inverted, lie near the others. Each such change has a line
 between the training images (0) and the same images changed (1), by Fisher's discriminant, on which the slopes
-count too; an image beyond the middle is nearer to the changed ones.
+count too. An image beyond the middle, and beyond all training images that are left out, is told of.
 """
 
 from __future__ import annotations
@@ -36,8 +36,6 @@ VERSION = 1
 OTHER_KIND, INVERTED = "of another kind", "inverted"
 """Ways in which an image differs: it is farther from the training images than all of them, or nearer to the
 same images inverted."""
-MIDDLE = 0.5
-"""Of a line; beyond it an image is nearer to the changed images."""
 _STEEPNESS = 4
 _REMEDY = "remove it, or run `ldseg calibrate` again"
 
@@ -73,12 +71,14 @@ class Change:
     """The line from the training images to the same images changed."""
 
     way: str
-    """Of an image beyond the middle, e.g. `INVERTED`."""
+    """Of an image beyond the limit, e.g. `INVERTED`."""
     slopes: tuple[int, ...]
     """Axes whose slopes count."""
     weights: Vector
     """Of `flattened` statistics."""
     start: float
+    limit: float
+    """The place beyond which an image is told of."""
 
     def place(self, statistics: Statistics) -> float:
         """Return where an image lies on the line, about 0 where the training images are, and 1."""
@@ -123,7 +123,7 @@ class Detector:
         if sizes != [2 * found.shape[1] for found in statistics] or not slopes <= set(range(axes)):
             raise InputError(f"{FILE}: was made for another model; {_REMEDY}")
         distance = self.distance(statistics)
-        places = {change.way: change.place(statistics) / MIDDLE for change in self.changes}
+        places = {change.way: change.place(statistics) / change.limit for change in self.changes}
         ways = (OTHER_KIND,) if distance > 1 else ()
         ways += tuple(way for way, place in places.items() if place > 1)
         return Difference(distance, ways, max(1.0, distance, *places.values()))
@@ -168,7 +168,7 @@ def store_detector(folder: Path, detector: Detector, weights: str) -> None:
         weights,
         detector.limit,
         tuple(level.unit for level in detector.levels),
-        tuple(_Line(change.way, change.slopes, change.start) for change in detector.changes),
+        tuple(_Line(one.way, one.slopes, one.start, one.limit) for one in detector.changes),
     )
     text = json.dumps({"version": VERSION, **to_json(header)})
     write_bytes_atomic(
@@ -204,6 +204,7 @@ class _Line:
     way: str
     slopes: tuple[int, ...]
     start: float
+    limit: float
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,7 @@ def _assembled(header: _Header, arrays: dict[str, NDArray[np.generic]]) -> Detec
         weights = arrays[f"change{n}.weights"].astype(np.float32)
         if weights.shape != ((2 + len(line.slopes)) * numbers,) or not set(line.slopes) <= {0, 1, 2}:
             raise ValueError(f"the sizes of change {n} contradict each other")
-        if not np.isfinite(line.start):
-            raise ValueError(f"change {n} starts at no number")
-        changes.append(Change(line.way, line.slopes, weights, line.start))
+        if not np.isfinite(line.start) or not line.limit > 0:
+            raise ValueError(f"change {n} has no start, or no limit above 0")
+        changes.append(Change(line.way, line.slopes, weights, line.start, line.limit))
     return Detector(tuple(levels), header.limit, tuple(changes))
