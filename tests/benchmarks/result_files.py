@@ -20,7 +20,8 @@ Words between.
 <!-- robustness:begin --><!-- robustness:end --><!-- ablation:begin --><!-- ablation:end -->
 <!-- raters:begin --><!-- raters:end --><!-- cine:begin --><!-- cine:end -->
 <!-- torture:begin --><!-- torture:end --><!-- speed:begin --><!-- speed:end -->
-<!-- memory:begin --><!-- memory:end --><!-- zoo:begin --><!-- zoo:end --><!-- unlike:begin --><!-- unlike:end -->
+<!-- memory:begin --><!-- memory:end --><!-- zoo:begin --><!-- zoo:end -->
+<!-- unlike:begin --><!-- unlike:end -->
 <!-- calibration:begin --><!-- calibration:end --><!-- answers:begin --><!-- answers:end -->
 <!-- agreement:begin --><!-- agreement:end -->
 

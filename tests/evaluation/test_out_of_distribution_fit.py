@@ -215,7 +215,7 @@ def test_the_command_names_images_of_another_kind(
     picture(tmp_path, "stripes", striped_picture(99))
     words = ["predict", str(tmp_path / "stripes.png"), "-m", str(model), "--device", "cpu"]
     assert main([*words, "-o", str(tmp_path / "a"), "--save", "labels,uncertainty"]) == 0
-    assert "stripes: is of another kind than the training images" in capsys.readouterr().out
+    assert "is of another kind than the training images" in capsys.readouterr().out
     summary = json.loads((tmp_path / "a" / "stripes_summary.json").read_text())
     assert OTHER_KIND in summary["unlike_training"]
     assert summary["distance_from_training"] > 1
