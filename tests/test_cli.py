@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -154,8 +155,45 @@ def test_a_finished_training_resumes_to_itself(data: Path, tmp_path: Path, capsy
     weights = (model / "model.safetensors").read_bytes()
     assert run("train", data, "-o", model, *TRAIN) == 2
     assert "holds a training already; continue it with --resume" in complaint(capsys)
-    assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 0
+    dice = json.loads((model / "log.jsonl").read_text().splitlines()[-1])["dice"]
+    log = (model / "log.jsonl").read_bytes()
+    for deleted in ("cache", "state"):  # both may be deleted when training has ended
+        assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 0
+        said = capsys.readouterr().out
+        assert f"has ended already, nothing was done: 3 steps, validation Dice {dice:.3f}" in said
+        assert "to train longer, begin in another folder" in said
+        shutil.rmtree(model / deleted, ignore_errors=True)
     assert (model / "model.safetensors").read_bytes() == weights
+    assert (model / "log.jsonl").read_bytes() == log
+
+
+def test_no_validation_is_no_dice(data: Path, tmp_path: Path, capsys: Output) -> None:
+    words = ("train", data, "-o", tmp_path / "run", "--steps", 1, "--training.validations", 0, "--json")
+    assert run(*words, "--training.calibrate", "false", "--device", "cpu") == 0
+    assert json.loads(capsys.readouterr().out)["dice"] is None
+    assert run("train", data, "-o", tmp_path / "run", "--resume", "--device", "cpu") == 0
+    assert "1 steps, no validation" in capsys.readouterr().out
+
+
+def test_a_resumed_training_says_which_cases_changed_came_or_went(
+    data: Path, tmp_path: Path, capsys: Output
+) -> None:
+    model = tmp_path / "run"
+    assert run("train", data, "-o", model, *TRAIN) == 0
+    shutil.rmtree(model / "state")
+    (model / "model.safetensors").unlink()  # as if it had been killed before its first checkpoint
+    for name in ("images", "masks"):
+        shutil.copy(data / name / "p0.png", data / name / "new.png")
+        os.utime(data / name / "p1.png", (1, 1))
+    assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 0
+    said = capsys.readouterr().err
+    assert f"1 cases are not in {model / 'splits.json'} and are not used: new" in said
+    assert "1 cases have changed since the training began, it goes on with them as they are: p1" in said
+    assert "the training begins again with its first step" in said
+    for name in ("images", "masks"):
+        (data / name / "p2.png").unlink()
+    assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 2
+    assert "p2: no such case in" in complaint(capsys)
 
 
 def test_an_interrupted_training_says_how_to_go_on(
@@ -164,7 +202,7 @@ def test_an_interrupted_training_says_how_to_go_on(
     from ldseg.training.run import TrainingResult
 
     def stopped(*_: object) -> TrainingResult:
-        return TrainingResult(tmp_path / "run", 7, -1.0, True)
+        return TrainingResult(tmp_path / "run", 7, None, True)
 
     monkeypatch.setattr("ldseg.training.run.train", stopped)
     assert run("train", data, "-o", tmp_path / "run", "--steps", 9) == 130

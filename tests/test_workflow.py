@@ -119,7 +119,7 @@ def test_splits_or_plans_of_other_data_are_refused(data: Path, tmp_path: Path) -
         prepare_run(data, run)
     (data / "images" / "p3.png").unlink()
     (data / "masks" / "p3.png").unlink()
-    with pytest.raises(InputError, match=r"splits\.json: p3 is no case of"):
+    with pytest.raises(InputError, match=r"splits\.json: p3: no such case in"):
         prepare_run(data, run)
 
 

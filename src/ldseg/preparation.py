@@ -18,6 +18,7 @@ from statistics import mean
 
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.datasets import load_image, open_dataset
+from ldseg.data.faults import listed
 from ldseg.data.ranges import mixed_scales
 from ldseg.data.splits import Splits, evenly, make_splits, read_splits, spelt_as, write_splits
 from ldseg.errors import InputError
@@ -170,8 +171,9 @@ def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
     named = [*splits.test, *(name for fold in splits.folds for name in (*fold.train, *fold.validation))]
     strange = sorted(set(named) - known)
     if strange:
+        again = "train in another folder with -o" if source == path else "remove it from the splits"
         raise InputError(
-            f"{source}: {strange[0]} is no case of {dataset.root}; split anew without it, or give its data"
+            f"{source}: {listed(strange)}: no such case in {dataset.root}; give its data again, or {again}"
         )
     return splits
 

@@ -280,6 +280,8 @@ class TrainingSettings:
     """Wall-clock minutes between checkpoints."""
     seed: int = 0
     fold: int | Literal["all"] = 0
+    loggers: tuple[Literal["tensorboard"], ...] = ()
+    """Where losses and validations go beside log.jsonl; each needs the extra of its name."""
 
     def __post_init__(self) -> None:
         _require(

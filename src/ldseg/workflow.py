@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldseg.data.cases import DataOptions, DataSet
+from ldseg.data.faults import listed
 from ldseg.data.splits import evenly
 from ldseg.data.unread import OnRemark, ignore_remark
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan, PlanSettings
 from ldseg.preparation import (
     PLAN_FILE,
+    SPLITS_FILE,
     PreparedRun,
     SplitOptions,
     prepare_run,
@@ -100,6 +102,8 @@ def train_run(
             another training is at work in it.
     """
     from ldseg.device import choose_device
+    from ldseg.inference.out_of_distribution import FILE as IMAGES_FILE
+    from ldseg.inference.recalibration import FILE as CALIBRATION_FILE
     from ldseg.processes import ALONE
     from ldseg.training.run import forget_unfinished, train
 
@@ -128,6 +132,7 @@ def train_run(
         remarks = [*prepared.dataset.remarks, *remarks_on_numbers(folder)]
         if remarks:
             on_event({"event": "warning", "warnings": remarks})
+        _tell_unused(prepared, folder, on_event)
         dataset, plan, splits = prepared.dataset, prepared.plan, prepared.splits
         result = train(dataset, plan, splits, settings, folder, resume, on_event, device, team)
         part = splits.part(settings.training.fold)
@@ -135,8 +140,14 @@ def train_run(
         if settings.training.calibrate and not result.interrupted:
             of_team = team.device_name(device)
             seen = sorted({*part.train, *part.validation})
-            team.first_does(lambda: _calibrate(dataset, unseen, folder, of_team, on_event))
-            team.first_does(lambda: _learn_images(dataset, seen, folder, of_team, on_event))
+
+            def missing(file: str) -> bool:
+                return not (result.already and (folder / file).is_file())
+
+            if missing(CALIBRATION_FILE):
+                team.first_does(lambda: _calibrate(dataset, unseen, folder, of_team, on_event))
+            if missing(IMAGES_FILE):
+                team.first_does(lambda: _learn_images(dataset, seen, folder, of_team, on_event))
         return result
 
 
@@ -151,6 +162,19 @@ def _beginning(prepared: PreparedRun, settings: RunSettings, folder: Path) -> di
         "test": len(prepared.splits.test),
         "budget": describe_budget(settings),
     }
+
+
+def _tell_unused(prepared: PreparedRun, folder: Path, on_event: OnEvent) -> None:
+    """Say which cases of the data are in no part of the splits, e.g. those that were added later."""
+    splits = prepared.splits
+    known = {*splits.test, *(name for fold in splits.folds for name in (*fold.train, *fold.validation))}
+    unused = [case.name for case in prepared.dataset.cases if case.name not in known]
+    if unused:
+        text = (
+            f"{len(unused)} cases are not in {folder / SPLITS_FILE} and are not used: {listed(unused)}; "
+            "train in another folder with -o to use them"
+        )
+        on_event({"event": "warning", "warnings": [text]})
 
 
 def _calibrate(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from ldseg.errors import InputError
 from ldseg.records import describe_type, from_json
@@ -124,6 +124,7 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     """What turns an argument's text into a value: JSON where it is some, else the text itself."""
     kinds = {one for one in (get_args(hint) or (hint,)) if one is not NoneType}
     is_list = any(get_origin(one) is tuple for one in (hint, *kinds))
+    holds_words = any(one is str or get_origin(one) is Literal for one in kinds)
 
     def read(value: Any) -> Any:
         if not isinstance(value, str) or kinds == {str}:
@@ -131,7 +132,8 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
         found = _parsed(value)
         if is_list and found is not None and not isinstance(found, list):
             wrapped = _parsed(f"[{value}]")  # 8,16 and [2,2],[1,2] do without the outer brackets
-            return wrapped if isinstance(wrapped, list) else value
+            words = list(names_of(value)) if holds_words else value
+            return wrapped if isinstance(wrapped, list) else words
         return found
 
     return read

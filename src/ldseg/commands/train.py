@@ -90,9 +90,13 @@ def _train(arguments: Any, team: Team) -> int:
         note(f"interrupted after {result.steps} steps, saved in {result.folder}; continue: {again}")
         return _INTERRUPTED
     if not arguments.json:
-        print_line(
-            f"{result.steps} steps, validation Dice {result.dice:.3f}; the model is in {result.folder}"
-        )
+        dice = "no validation" if result.dice is None else f"validation Dice {result.dice:.3f}"
+        ended = f"{result.steps} steps, {dice}; the model is in {result.folder}"
+        if result.already:
+            print_line(f"this training has ended already, nothing was done: {ended}")
+            print_line("its budget is used up; to train longer, begin in another folder with -o")
+        else:
+            print_line(ended)
         print_line(f"segment with it: ldseg predict IMAGE -m {shlex.quote(str(result.folder))} -o OUT")
     return 0
 

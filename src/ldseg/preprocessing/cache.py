@@ -103,6 +103,19 @@ def build_cache(
     return Cache(folder, tuple(case.name for case in cases))
 
 
+def changed_cases(cases: Sequence[Case], plan: Plan, folder: Path) -> list[str]:
+    """Return the cases whose files have another size or time than when they were prepared into `folder`."""
+    changed: list[str] = []
+    for case in cases:
+        stored = _stored_source(folder / _folder_name(case.name))
+        if stored is None:
+            continue
+        before, now = (json.loads(source)["files"] for source in (stored, _source(case, plan)))
+        if [facts[1:] for facts in before] != [facts[1:] for facts in now]:
+            changed.append(case.name)
+    return changed
+
+
 def forget_parts(folder: Path) -> None:
     """Remove what a killed process left half-prepared in `folder`; nobody else may be preparing there."""
     for path in folder.glob(f"*{_PART}*"):

@@ -53,6 +53,16 @@ def save_state(
     write_bytes_atomic(folder / STATE_FILE, save(whole, metadata))
 
 
+def read_counters(folder: Path) -> Counters | None:
+    """Return where the training in `folder` stands; None where no sound state says so."""
+    try:
+        with safe_open(folder / STATE_FILE, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return from_json(Counters, json.loads(metadata["counters"]), str(folder / STATE_FILE))
+    except (SafetensorError, OSError, LookupError, RecursionError, TypeError, ValueError):
+        return None
+
+
 def load_state(
     folder: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
 ) -> Counters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ def read_records(folder: Path) -> list[Record]:
         except json.JSONDecodeError:
             continue
     return records
+
+
+def last_dice(records: Sequence[Record]) -> float | None:
+    """Return the Dice of the last validation, None where there was none."""
+    return next((one["dice"] for one in reversed(records) if one["event"] == "validation"), None)
 
 
 def forget_after(folder: Path, step: int) -> None:

@@ -2,14 +2,15 @@
 
 RUN/model.safetensors plan.json settings.json card.md     the model (average of the weights), newest
     best/                                                 the same, at the best validation
-    log.jsonl curves.png splits.json                      what happened
+    log.jsonl curves.png splits.json                      what happened (tensorboard/ where asked for)
     state/ cache/                                         for resuming; may be deleted afterwards
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,23 +19,25 @@ from torch import Tensor
 
 from ldseg.data.cases import Case
 from ldseg.data.datasets import DataSet
+from ldseg.data.faults import listed
 from ldseg.data.splits import Splits, write_splits
 from ldseg.device import choose_device, memory_format
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.cache import Cache, build_cache, forget_parts
+from ldseg.preprocessing.cache import Cache, build_cache, changed_cases, forget_parts
 from ldseg.processes import ALONE, Team
 from ldseg.records import forget_staged
-from ldseg.saved_model import SETTINGS_FILE, build_segmenter, save_model, write_settings
+from ldseg.saved_model import SETTINGS_FILE, WEIGHTS_FILE, build_segmenter, save_model, write_settings
 from ldseg.settings import RunSettings
 from ldseg.training.budget import Budget, make_budget
 from ldseg.training.card import write_card
-from ldseg.training.checkpoint import STATE_FILE, Counters, load_state, save_state
+from ldseg.training.checkpoint import STATE_FILE, Counters, load_state, read_counters, save_state
 from ldseg.training.compiling import compile_modules
 from ldseg.training.distributed import start_equal
 from ldseg.training.ema import copy_for_average
 from ldseg.training.interruption import listen_for_stop
-from ldseg.training.logbook import Record, append_record, draw_curves, forget_after
+from ldseg.training.logbook import Record, draw_curves, forget_after, last_dice, read_records
+from ldseg.training.loggers import Logger, check_loggers, make_loggers
 from ldseg.training.loop import Learner, make_optimiser
 from ldseg.training.recompute import recompute_blocks
 from ldseg.training.validate import Validation, validate
@@ -55,9 +58,11 @@ class TrainingResult:
 
     folder: Path
     steps: int
-    dice: float
-    """Dice of the last validation, on the network's grid; -1 when there was none."""
+    dice: float | None
+    """Dice of the last validation, on the network's grid; None when there was none."""
     interrupted: bool
+    already: bool = False
+    """Whether it had ended before, so that nothing was trained."""
 
 
 def train(
@@ -83,6 +88,10 @@ def train(
         InputError: nothing to train on, no room, a case that cannot be prepared, no state to resume, fewer
             cases in a batch than processes.
     """
+    team.checked(lambda: check_loggers(settings.training.loggers))
+    finished = team.checked(lambda: finished_training(run_folder)) if resume else None
+    if finished is not None:
+        return finished
     part = splits.part(settings.training.fold)
     batch = settings.training.batch or plan.batch
     team.checked(lambda: check_shares(part.train, batch, team.size, dataset.root))
@@ -90,6 +99,8 @@ def train(
     team.first_does(lambda: _write_splits(run_folder, splits))
     wanted = set(part.train) | set(part.validation)
     cases = [case for case in dataset.cases if case.name in wanted]
+    if resume:
+        _tell_changed(cases, plan, run_folder / CACHE_FOLDER, on_event)
     cache = _build_cache(dataset, cases, plan, run_folder / CACHE_FOLDER, on_event, team)
     device = team.checked(lambda: choose_device(team.device_name(device_name)))
     learner = _learner(settings, device, team)
@@ -115,6 +126,30 @@ def check_shares(names: Sequence[str], batch: int, processes: int, root: Path) -
 def _write_splits(run_folder: Path, splits: Splits) -> None:
     run_folder.mkdir(parents=True, exist_ok=True)
     write_splits(run_folder / "splits.json", splits)
+
+
+def finished_training(run_folder: Path) -> TrainingResult | None:
+    """Return how the training in `run_folder` ended; None where nothing says that it did."""
+    counters = read_counters(run_folder)
+    records = read_records(run_folder)
+    if counters is None:  # state/ may be deleted when training has ended
+        last = next((record for record in reversed(records) if record["event"] == "losses"), None)
+        if last is None or last["progress"] < 1 or not (run_folder / WEIGHTS_FILE).is_file():
+            return None
+        step = int(last["step"])
+    elif counters.finished:
+        step = counters.step
+    else:
+        return None
+    return TrainingResult(run_folder, step, last_dice(records), False, already=True)
+
+
+def _tell_changed(cases: Sequence[Case], plan: Plan, folder: Path, on_event: OnEvent) -> None:
+    """Say which cases are no longer as they were when the training prepared them."""
+    changed = changed_cases(cases, plan, folder)
+    if changed:
+        text = f"{len(changed)} cases have changed since the training began, it goes on with them as they are"
+        on_event({"event": "warning", "warnings": [f"{text}: {listed(changed)}"]})
 
 
 def _build_cache(
@@ -160,7 +195,8 @@ class _Run:
         self.plan, self.settings, self.folder = plan, settings, folder
         self.cache, self.learner, self.on_event, self.team = cache, learner, on_event, learner.team
         self.counters = Counters()
-        self.dice = -1.0
+        self.dice: float | None = None
+        self.loggers: tuple[Logger, ...] = ()
 
     def train(
         self, train_names: Sequence[str], validation_names: Sequence[str], resume: bool, data_name: str
@@ -171,6 +207,7 @@ class _Run:
         if resume:
             self.counters = self.team.checked(self._load)
             budget.step, budget.spent = self.counters.step, self.counters.spent
+            self.dice = last_dice(read_records(self.folder))
         else:
             self.team.first_does(lambda: write_settings(self.folder / SETTINGS_FILE, self.settings))
         self.card = write_card(self.plan, self.settings, data_name, train_names)
@@ -179,7 +216,7 @@ class _Run:
             for name in sorted(validation_names)[: training.validation_cases]
         ]
         visits = Visits(self.cache, train_names, self.plan, self.settings.augment, training.seed)
-        with listen_for_stop(launched=self.team.size > 1) as stop:
+        with listen_for_stop(launched=self.team.size > 1) as stop, self._logging(budget.step):
             saved = time.monotonic()
             stopped = 0.0
             workers = workers_for(self.learner.device, training.workers, self.team)
@@ -196,6 +233,17 @@ class _Run:
             self.counters.finished = not stopped
             self.team.checked(lambda: self._save(budget))
         return TrainingResult(self.folder, budget.step, self.dice, bool(stopped))
+
+    @contextmanager
+    def _logging(self, step: int) -> Generator[None]:
+        """Have the loggers open in the first process."""
+        if self.team.first:
+            self.loggers = make_loggers(self.settings.training.loggers, self.folder, step)
+        try:
+            yield
+        finally:
+            for logger in self.loggers:
+                logger.close()
 
     def _step(self, stream: object, budget: Budget) -> None:
         budget.start_step()
@@ -248,6 +296,8 @@ class _Run:
         begun, saved = ((self.folder / file).is_file() for file in (SETTINGS_FILE, STATE_FILE))
         if begun and not saved:  # it was killed before its first checkpoint
             counters = Counters()
+            text = f"{self.folder / STATE_FILE} is not there: the training begins again with its first step"
+            self.on_event({"event": "warning", "warnings": [text]})
         else:
             counters = load_state(self.folder, learner.model, learner.average, learner.optimiser)
         if self.team.first:
@@ -257,5 +307,6 @@ class _Run:
     def _log(self, record: Record) -> None:
         if not self.team.first:
             return
-        append_record(self.folder, record)
+        for logger in self.loggers:
+            logger.log(record)
         self.on_event(record)
