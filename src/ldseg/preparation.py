@@ -52,6 +52,10 @@ class SplitOptions:
     seed: int = 0
     folds: int = 5
 
+    def __post_init__(self) -> None:
+        if self.file is not None and (self.test_fraction or self.seed):
+            raise InputError("--splits says how cases are split; leave out --test-fraction and --split-seed")
+
 
 @dataclass(frozen=True)
 class PreparedRun:

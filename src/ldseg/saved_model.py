@@ -10,7 +10,7 @@ Sits above `model` and `controls`, whose registry is here, and below training an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -88,6 +88,14 @@ def save_model(folder: Path, segmenter: Segmenter, plan: Plan, settings: RunSett
     write_settings(folder / SETTINGS_FILE, settings)
     write_bytes_atomic(folder / CARD_FILE, card.encode())
     write_bytes_atomic(folder / WEIGHTS_FILE, save(weights))
+
+
+def copy_model(source: Path, target: Path, further: Sequence[str] = ()) -> None:
+    """Copy the files that predict, and those of the names `further`, the weights last. Raises InputError when
+    the disk refuses."""
+    for name in (*further, PLAN_FILE, SETTINGS_FILE, CARD_FILE, WEIGHTS_FILE):
+        if (source / name).is_file():
+            write_bytes_atomic(target / name, (source / name).read_bytes())
 
 
 def load_model(folder: Path, device: torch.device) -> SavedModel:

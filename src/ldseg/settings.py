@@ -290,6 +290,18 @@ class TrainingSettings:
             self.workers,
             "choose a number of processes, 0 or more",
         )
+        _require(
+            self.batch is None or self.batch >= 1, "training.batch", self.batch, "choose 1 or more cases"
+        )
+        _require(
+            self.learning_rate > 0, "training.learning_rate", self.learning_rate, "choose a value above 0"
+        )
+        _require(
+            self.gradient_clip > 0, "training.gradient_clip", self.gradient_clip, "choose a value above 0"
+        )
+        _require(0 <= self.ema < 1, "training.ema", self.ema, "choose a value in [0, 1)")
+        for name in ("validations", "validation_cases", "warmup", "weight_decay", "save_minutes"):
+            _require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "choose 0 or more")
 
 
 @dataclass(frozen=True)

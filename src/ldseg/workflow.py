@@ -33,7 +33,7 @@ from ldseg.preparation import (
 )
 from ldseg.presets import PRESETS
 from ldseg.records import with_changes
-from ldseg.settings import RunSettings
+from ldseg.settings import RunSettings, TrainingSettings
 from ldseg.sole_use import sole_use
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ def train_run(
     def prepare() -> PreparedRun:
         _check_folder(folder, resume)
         choose_device(device)  # a device that is not here is no reason to prepare all cases first
+        if not resume:
+            _check_changes(preset, changes or {})
         if resume and changes:
             given = ", ".join(changes)
             raise InputError(f"{folder}: a resumed training keeps its settings; leave out what sets {given}")
@@ -211,6 +213,21 @@ def _learn_images(
     cases = [case for case in dataset.cases if case.name in set(names)]
     predictor = Predictor.load(folder, device, recalibrated=False)
     learn_training_images(folder, predictor, dataset, cases, show)
+
+
+def _check_changes(preset: str, changes: dict[str, Any]) -> None:
+    """Refuse what needs no plan to be refused, before anything is read or written.
+
+    Raises:
+        InputError: as `make_settings`.
+    """
+    from ldseg.training.budget import make_budget
+
+    if preset not in PRESETS:
+        raise InputError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
+    training = with_changes(TrainingSettings(), changes.get("training", {}), "training")
+    if any(getattr(training, name) is not None for name in BUDGETS):
+        make_budget(training, steps_per_epoch=1)
 
 
 def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: Path) -> RunSettings:

@@ -41,6 +41,8 @@ def run(arguments: Any) -> int:
     from ldseg.workflow import train_run
 
     folder: Path = arguments.output
+    if not arguments.minutes > 0:
+        raise InputError(f"--minutes is {arguments.minutes:g}; give a number above 0")
     refuse_file_name(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is not an empty folder; remove it, or choose another with -o")

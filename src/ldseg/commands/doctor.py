@@ -25,8 +25,11 @@ def run(arguments: Any) -> int:
     from ldseg.doctor.facts import collect
     from ldseg.doctor.probing import probe
     from ldseg.doctor.remarks import remarks
+    from ldseg.errors import InputError
 
-    report = collect() | probe(max(arguments.seconds, 0.0))
+    if not arguments.seconds >= 0:
+        raise InputError(f"--seconds is {arguments.seconds:g}; give 0 or more")
+    report = collect() | probe(arguments.seconds)
     found = remarks(report)
     if arguments.json:
         print_json({**report, "remarks": found})

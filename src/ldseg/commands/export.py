@@ -7,6 +7,7 @@ from typing import Any
 
 from ldseg.commands.options import MODEL_HELP, add_json, add_sampler
 from ldseg.commands.output import print_json, print_line
+from ldseg.commands.sampling import refuse_contradictions, tell_ignored
 
 SUMMARY = "Write a trained model for other programs: ONNX, or a MONAI bundle."
 USAGE = "RUN --format FORMAT -o OUT [options]"
@@ -39,10 +40,22 @@ def run(arguments: Any) -> int:
     from ldseg.zoo.catalogue import find_model
 
     refuse_file_name(arguments.output)
+    refuse_contradictions(arguments)
     arguments.run = find_model(arguments.run)
+    _tell_ignored(arguments)
     if arguments.format == "onnx":
         return _export_onnx(arguments)
     return _export_bundle(arguments)
+
+
+def _tell_ignored(arguments: Any) -> None:
+    """Say which options of sampling the model cannot follow."""
+    import torch
+
+    from ldseg.saved_model import load_model
+
+    model = load_model(arguments.run, torch.device("cpu"))
+    tell_ignored(model.segmenter.stochastic, model.plan, arguments)
 
 
 def _what(arguments: Any) -> tuple[Any, ...]:

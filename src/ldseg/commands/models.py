@@ -33,7 +33,8 @@ def run(arguments: Any) -> int:
     if arguments.json:
         print_json({name: {**to_json(found), "folder": str(chosen[name])} for name, found in about.items()})
     elif arguments.name:
-        print_line((chosen[arguments.name] / CARD_FILE).read_text(encoding="utf-8").rstrip())
+        for line in (chosen[arguments.name] / CARD_FILE).read_text(encoding="utf-8").rstrip().splitlines():
+            print_line(line)
     else:
         print_table(
             ("name", "image", "structures", "Dice on test cases", "licence"),

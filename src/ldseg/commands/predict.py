@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ldseg.commands.options import add_harmonise, add_json, add_model, add_sampler, names_of
 from ldseg.commands.output import Progress, grouped, note, print_json, print_line, progress
+from ldseg.commands.sampling import refuse_contradictions, tell_ignored
 
 if TYPE_CHECKING:
     from ldseg.data.cases import Case
@@ -96,6 +97,8 @@ def _predict(arguments: Any, team: Team) -> int:
     from ldseg.inference.run import CaseError, PredictOptions, predict_cases
     from ldseg.zoo.catalogue import find_model
 
+    refuse_contradictions(arguments)
+    _check_memory(arguments.max_memory, arguments.runtime)
     save = names_of(arguments.save)
     options = PredictOptions(
         arguments.steps,
@@ -128,8 +131,10 @@ def _predict(arguments: Any, team: Team) -> int:
         return predictor, cases, replace(options, codes=codes, format=form, file=place.file), place.folder
 
     predictor, cases, options, folder = team.checked(look)
-    for remark in remarks if team.first else ():
-        note(remark)
+    if team.first:
+        tell_ignored(predictor.engine.stochastic, predictor.plan, arguments)
+        for remark in remarks:
+            note(remark)
     with progress("predicting", shown=team.first) as bar:
         teller = Teller(bar, len(team.share(cases)))
         try:
@@ -139,14 +144,24 @@ def _predict(arguments: Any, team: Team) -> int:
                 raise
             raise InputError(f"{problem}, or add --keep-going to segment the other images") from problem
     if team.first:
-        _tell(arguments, summary, cases, folder)
+        _tell(arguments, summary, remarks, len(cases), folder)
     if summary.failed:
         problem = f"{len(summary.failed)} of {len(cases)} images failed: {', '.join(summary.failed)}"
         raise InputError(problem) if team.first else ToldElsewhere(problem)
     return 0
 
 
-def _tell(arguments: Any, summary: Summary, cases: list[Case], folder: Path) -> None:
+def _check_memory(limit_gb: float | None, runtime: str) -> None:
+    """Raise InputError for a limit of memory that nothing can keep."""
+    from ldseg.errors import InputError
+
+    if limit_gb is not None and not limit_gb > 0:
+        raise InputError(f"--max-memory is {limit_gb:g}; give GB above 0")
+    if limit_gb is not None and runtime == "onnx":
+        raise InputError("--max-memory needs a model as trained; leave out --runtime onnx, or the limit")
+
+
+def _tell(arguments: Any, summary: Summary, remarks: list[str], cases: int, folder: Path) -> None:
     from ldseg.inference.out_of_distribution import describe_ways
     from ldseg.inference.provenance import read_records
 
@@ -158,12 +173,13 @@ def _tell(arguments: Any, summary: Summary, cases: list[Case], folder: Path) -> 
                 "failed": summary.failed,
                 "unlike_training": summary.unlike,
                 "notes": summary.notes,
+                "remarks": remarks,
                 "removed": summary.removed,
                 "cases": {one.case: one for one in records.values() if one.case in summary.done},
             }
         )
         return
-    print_line(f"{len(summary.done)} of {len(cases)} images are segmented, in {arguments.output}")
+    print_line(f"{len(summary.done)} of {cases} images are segmented, in {arguments.output}")
     for name, ways in summary.unlike.items():
         print_line(f"{name}: {describe_ways(ways)}")
     for line in grouped(summary.notes):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ldseg.commands.options import add_json
-from ldseg.commands.output import print_json, print_line, progress
+from ldseg.commands.options import MODEL_HELP, add_json
+from ldseg.commands.output import grouped, note, print_json, print_line, progress
+from ldseg.commands.sampling import tell_ignored
 
 SUMMARY = "Write one HTML page: data, curves, scores, cases in pictures, confidence, robustness."
 USAGE = "RUN [-o report.html] [options]"
@@ -15,9 +16,13 @@ EXAMPLE = "ldseg report runs/hippocampus -o hippocampus.html"
 
 def add_arguments(parser: Any) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder that ldseg train wrote")
+    parser.add_argument("run", type=Path, metavar="RUN", help=MODEL_HELP)
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="PAGE", help="HTML file; report.html in RUN by default"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PAGE",
+        help="HTML file; report.html in RUN by default, NAME-report.html here for a shipped model",
     )
     parser.add_argument("--data", type=Path, help="images and masks, where not those of the training")
     parser.add_argument(
@@ -48,11 +53,16 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Measure and write the page."""
+    from ldseg.errors import InputError
     from ldseg.reporting.gather import ReportOptions, gather
     from ldseg.reporting.page import check_output, write_page
+    from ldseg.zoo.catalogue import find_model
 
-    page: Path = arguments.output or arguments.run / "report.html"
+    run = find_model(arguments.run)
+    page: Path = arguments.output or _own_page(run, arguments.run)
     check_output(page)
+    if arguments.part is not None and arguments.scores is not None:
+        raise InputError("--scores says which cases are shown; leave out --part, or --scores")
     options = ReportOptions(
         data=arguments.data,
         part=arguments.part,
@@ -65,7 +75,10 @@ def run(arguments: Any) -> int:
         seed=arguments.seed,
     )
     with progress("measuring") as bar:
-        report = gather(arguments.run, options, arguments.device, bar.show)
+        report = gather(run, options, arguments.device, bar.show)
+    for line in grouped(report.measured.notes):
+        note(line)
+    tell_ignored(report.stochastic, report.plan, arguments)
     write_page(page, report)
     count, dice = len(report.scores.cases), report.scores.mean_dice
     if arguments.json:
@@ -74,3 +87,10 @@ def run(arguments: Any) -> int:
     else:
         print_line(f"{page}: mean Dice {dice:.3f} over {count} cases; open it in a browser")
     return 0
+
+
+def _own_page(run: Path, asked: Path) -> Path:
+    """Return where the page goes by default: into the run, but not into a model that came with ldseg."""
+    from ldseg.zoo.catalogue import is_shipped
+
+    return Path(f"{asked}-report.html") if is_shipped(run) else run / "report.html"

@@ -13,7 +13,8 @@ from ldseg.commands.options import (
     data_options,
     given_section,
 )
-from ldseg.commands.output import note, print_json, print_line, print_table, progress
+from ldseg.commands.output import grouped, note, print_json, print_line, print_table, progress
+from ldseg.commands.sampling import tell_ignored
 
 if TYPE_CHECKING:
     from ldseg.evaluation.robustness import Point, Robustness
@@ -77,8 +78,20 @@ def run(arguments: Any) -> int:
     begun = continued(out, start_sweep(arguments.model, predictor, dataset, options))
     if begun.points:
         note(f"{out}: {len(begun.points)} strengths are measured already")
+    tell_ignored(predictor.engine.stochastic, predictor.plan, arguments)
+    notes: dict[str, tuple[str, ...]] = {}
     with progress("measuring") as bar:
-        found = sweep(predictor, dataset, begun, names, lambda state: write_robustness(out, state), bar.show)
+        found = sweep(
+            predictor,
+            dataset,
+            begun,
+            names,
+            lambda state: write_robustness(out, state),
+            bar.show,
+            notes.__setitem__,
+        )
+    for line in grouped(notes):
+        note(line)
     write_views(out, found)
     if arguments.json:
         print_json(summary(found))

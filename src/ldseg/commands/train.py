@@ -34,7 +34,7 @@ def add_arguments(parser: Any) -> None:
     from ldseg.settings import RunSettings
 
     add_run_arguments(parser)
-    parser.add_argument("--preset", default="default", help="default or paper (as published)")
+    parser.add_argument("--preset", help="default or paper (as published); default by default")
     parser.add_argument("--control", help="train a control instead of the model: unet or pixel_diffusion")
     parser.add_argument("--resume", action="store_true", help="continue the training in RUN")
     parser.add_argument("--device", help="e.g. cpu, cuda, cuda:1, mps; the best one here by default")
@@ -67,11 +67,13 @@ def _train(arguments: Any, team: Team) -> int:
     changes = {section: given for section, given in changes.items() if given}
     if arguments.control is not None:
         changes["control"] = arguments.control
+    if arguments.resume and arguments.preset is not None:
+        changes["preset"] = arguments.preset  # to be refused with the others
     with progress("training", shown=team.first) as bar:
         result = train_run(
             arguments.dataset,
             arguments.output,
-            arguments.preset,
+            arguments.preset or "default",
             changes,
             data_options(arguments),
             plan_settings(arguments),

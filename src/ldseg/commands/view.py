@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldseg.commands.options import add_harmonise, add_model, add_sampler
-from ldseg.commands.output import note, print_line
+from ldseg.commands.output import grouped, note, print_line
+from ldseg.commands.sampling import refuse_contradictions, tell_ignored
 
 if TYPE_CHECKING:
     from ldseg.data.cases import Case
@@ -30,7 +31,11 @@ def add_arguments(parser: Any) -> None:
         help="an image; several files where channels are files",
     )
     add_model(parser)
-    parser.add_argument("--samples", type=int, default=8, help="posterior samples to begin with")
+    parser.add_argument(
+        "--samples",
+        type=int | None,
+        help="posterior samples to begin with; the model's own number by default",
+    )
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     add_sampler(parser)
     add_harmonise(parser)
@@ -44,6 +49,7 @@ def run(arguments: Any) -> int:
     """Serve the page until it is interrupted, which is how it ends."""
     from ldseg.viewer.server import ViewerServer
 
+    refuse_contradictions(arguments)
     with ViewerServer(arguments.port) as server:
         session = _session(arguments)
         print_line(server.address)
@@ -62,18 +68,22 @@ def _session(arguments: Any) -> Session:
     """The image, segmented. Raises InputError: it or the model cannot be used."""
     from ldseg.data.loading import load_input
     from ldseg.inference.predictor import load_predictor
+    from ldseg.preprocessing.prepare import notes_of
     from ldseg.viewer.session import Session
 
     predictor = load_predictor(arguments.model, arguments.device)
     predictor = predictor if arguments.harmonise else predictor.as_they_are()
-    steps = arguments.steps
-    if steps is None:  # more samples may be drawn on the page, whatever the number to begin with
-        steps = predictor.settings.posterior.steps
-    sampling = predictor.sampling(steps, arguments.samples, arguments.sampler, arguments.mirror)
+    sampling = predictor.posterior_sampling(
+        arguments.steps, arguments.samples, arguments.sampler, arguments.mirror
+    )
+    tell_ignored(predictor.engine.stochastic, predictor.plan, arguments)
     plan = predictor.plan
     case = _only_case(arguments.image, plan)
     image, source = load_input(case, len(plan.channels), plan.axes), str(case.images[0])
-    note(f"segmenting {case.name}, samples: {sampling.samples}")
+    for remark in grouped({case.name: notes_of(image, plan)}):
+        note(remark)
+    how = f"{sampling.samples} samples by {sampling.sampler} in {sampling.steps} steps"
+    note(f"segmenting {case.name}, {how if predictor.engine.stochastic else 'one answer'}")
     return Session(predictor, image, case.name, sampling, arguments.seed, source)
 
 

@@ -50,3 +50,8 @@ class Volume:
         if tuple(array.shape[1:]) != self.shape:
             raise ValueError(f"array of shape {array.shape[1:]} does not fit the grid {self.shape}")
         return replace(self, array=array, kind=kind)
+
+
+def notes_together(*volumes: Volume) -> tuple[str, ...]:
+    """Return the notes of several volumes, each sentence once."""
+    return tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))

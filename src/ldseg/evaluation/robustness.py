@@ -16,6 +16,7 @@ from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case, load_image
 from ldseg.data.splits import read_splits, spelt_as
 from ldseg.data.units import LengthUnit, length_unit
+from ldseg.data.volumes import Volume, notes_together
 from ldseg.errors import InputError
 from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
@@ -158,11 +159,13 @@ def sweep(
     corruptions: Sequence[str],
     keep: Callable[[Robustness], None],
     on_case: Callable[[float, str], None] = lambda _share, _text: None,
+    on_notes: Callable[[str, tuple[str, ...]], None] = lambda _case, _notes: None,
 ) -> Robustness:
     """Measure what is missing of `corruptions`; `keep` is called with all so far after each strength.
 
-    `on_case` hears which share of the work is done. Raises InputError for a case that cannot be read,
-    segmented or scored; what was measured before it is kept.
+    `on_case` hears which share of the work is done, `on_notes` what was assumed or changed when the files of
+    a case were read. Raises InputError for a case that cannot be read, segmented or scored; what was measured
+    before it is kept.
     """
     missing = _missing(begun, corruptions)
     predictor = predictor if begun.setup.harmonise else predictor.as_they_are()
@@ -172,7 +175,10 @@ def sweep(
     for corruption, strength in missing:
         scores: dict[str, dict[str, ClassScores]] = {}
         for case in cases:
-            scores[case.name] = _score(predictor, dataset, case, corruption, strength, state.setup)
+            image, masks = load_case(dataset, case)
+            on_notes(case.name, notes_together(image, *masks))
+            seen = _corrupted(image, case, corruption, strength, state.setup)
+            scores[case.name] = _score(predictor, dataset, case, seen, masks, state.setup)
             done += 1
             on_case(done / (len(missing) * len(cases)), f"{corruption} {strength:g}, {case.name}")
         point = _point(corruption, strength, scores, predictor.plan, cases, state.setup)
@@ -193,12 +199,22 @@ def _key(corruption: str, strength: float) -> tuple[str, float]:
     return corruption, float(strength)
 
 
+def _corrupted(image: Volume, case: Case, corruption: str, strength: float, setup: Setup) -> Volume:
+    """Return the image as it is measured."""
+    if corruption == CLEAN:
+        return image
+    return corrupt(image, corruption, strength, setup.seed, case.name)
+
+
 def _score(
-    predictor: Predictor, dataset: DataSet, case: Case, corruption: str, strength: float, setup: Setup
+    predictor: Predictor,
+    dataset: DataSet,
+    case: Case,
+    seen: Volume,
+    masks: Sequence[Volume],
+    setup: Setup,
 ) -> dict[str, ClassScores]:
     """Scores of each class, the mean over raters."""
-    image, masks = load_case(dataset, case)
-    seen = image if corruption == CLEAN else corrupt(image, corruption, strength, setup.seed, case.name)
     sampling = setup.sampling
     labels = predictor(
         seen,
@@ -208,6 +224,7 @@ def _score(
         sampler=sampling.sampler,
         seed=setup.seed,
         source=str(case.images[0]),
+        mirror=sampling.mirror,
     ).labels
     classes, ignore_id = predictor.plan.classes, dataset.ignore_id
     return mean_over_raters(

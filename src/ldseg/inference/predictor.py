@@ -179,6 +179,25 @@ class Predictor:
         check_sampling(chosen)
         return self.engine.possible(chosen)
 
+    def posterior_sampling(
+        self,
+        steps: int | None = None,
+        samples: int | None = None,
+        sampler: str | None = None,
+        mirror: bool | None = None,
+    ) -> SamplingSettings:
+        """Return the sampling of one of many samples, also where `samples` is 1; the model's own number of
+        samples by default.
+
+        Raises:
+            InputError: as `sampling`.
+        """
+        number = self.settings.posterior.samples if samples is None else samples
+        chosen = self.sampling(steps, max(number, 2), sampler, mirror)
+        asked = replace(chosen, samples=number)
+        check_sampling(asked)
+        return self.engine.possible(asked)
+
     def __call__(
         self,
         volume: Volume,

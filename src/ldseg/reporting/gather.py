@@ -78,6 +78,8 @@ class Report:
     film: Film | None
     robustness: Robustness | None
     recalibrated: bool
+    stochastic: bool
+    """Whether two samples of one image can differ."""
 
 
 OnCase = Callable[[float, str], None]
@@ -131,6 +133,7 @@ def gather(run: Path, options: ReportOptions, device: str | None = None, on_case
         film=_film(predictor, portraits.get("median", first), sampling, options.seed),
         robustness=robustness,
         recalibrated=predictor.recalibration != predictor.uncalibrated().recalibration,
+        stochastic=predictor.engine.stochastic,
     )
 
 

@@ -103,6 +103,41 @@ def cases_to_learn(run: Path, dataset: DataSet) -> tuple[Case, ...]:
     return tuple(case for case in dataset.cases if case.name not in test)
 
 
+CalibrationData = Literal["validation", "other", "unknown"]
+"""Validation cases of the run, cases of other data than the training's, or, for a model without splits, cases
+that it may have been trained on."""
+
+
+def calibration_cases(
+    run: Path, dataset: DataSet, settings: RunSettings
+) -> tuple[tuple[Case, ...], CalibrationData]:
+    """Return the cases to calibrate on: the validation cases of the run; of data that its splits do not name,
+    and where it has no splits, all cases with masks.
+
+    Raises:
+        InputError: there is none, or the model was trained on all cases.
+    """
+    labelled = tuple(case for case in dataset.cases if case.labels)
+    if not labelled:
+        raise file_error(dataset.root, "has no case with masks", "give images and masks with --data")
+    path = run / SPLITS_FILE
+    if not path.is_file():
+        return labelled, "unknown"
+    splits = spelt_as(read_splits(path), dataset.cases)
+    part = splits.part(settings.training.fold)
+    known = {*splits.test, *part.train, *part.validation}
+    if not any(case.name in known for case in labelled):
+        return labelled, "other"
+    chosen = tuple(case for case in labelled if case.name in part.validation)
+    if any(case.name in part.train for case in chosen):
+        finding = "was trained on all cases, none is left to calibrate on"
+        raise file_error(run, finding, "train with --fold 0")
+    if not chosen:
+        finding = f"has none of the validation cases of {run.name}"
+        raise file_error(dataset.root, finding, "give the data of the training, or other data, with --data")
+    return chosen, "validation"
+
+
 def named_cases(dataset: DataSet, names: Sequence[str]) -> tuple[Case, ...]:
     """The cases to be shown. Raises InputError for a name that no case with masks has."""
     by_name = {name_key(case.name): case for case in dataset.cases if case.labels}

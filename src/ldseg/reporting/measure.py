@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
 from ldseg.data.units import OneUnit, size_unit
-from ldseg.data.volumes import Volume
+from ldseg.data.volumes import Volume, notes_together
 from ldseg.evaluation.answers import Answer, answers
 from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
 from ldseg.evaluation.cycle import Cycle, measure_cycle
@@ -47,6 +47,8 @@ class Measured:
     """See `data.units.size_unit`."""
     sampling: SamplingSettings
     seed: int
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Case to what was assumed or changed when its files were read; the others were read as they are."""
 
 
 def measure(
@@ -66,9 +68,12 @@ def measure(
     scores: dict[str, dict[str, ClassScores]] = {}
     cycles: dict[str, dict[str, Cycle]] = {}
     volumes: dict[str, list[VolumePoint]] = {}
+    notes: dict[str, tuple[str, ...]] = {}
     units, physical = OneUnit(), True
     for number, case in enumerate(cases):
         image, masks = load_case(dataset, case)
+        if said := notes_together(image, *masks):
+            notes[case.name] = said
         units.add(str(case.images[0]), image.physical)
         physical = image.physical
         by_rater: list[dict[str, ClassScores]] = []
@@ -92,6 +97,7 @@ def measure(
         size_unit(dataset.axes, physical),
         sampling,
         seed,
+        notes,
     )
 
 

@@ -60,7 +60,7 @@ def make_budget(settings: TrainingSettings, steps_per_epoch: int, team: Team = A
         found = ", ".join(given) or "none"
         raise InputError(f"training budget: found {found}; give exactly one of {', '.join(names)}")
     ((name, value),) = given.items()
-    if value <= 0:
+    if not value > 0:
         raise InputError(f"training.{name} is {value}; give a number above 0")
     if name in ("steps", "epochs"):
         steps = value if name == "steps" else value * steps_per_epoch

@@ -132,6 +132,8 @@ def finished_training(run_folder: Path) -> TrainingResult | None:
     """Return how the training in `run_folder` ended; None where nothing says that it did."""
     counters = read_counters(run_folder)
     records = read_records(run_folder)
+    if counters is None and (run_folder / STATE_FILE).exists():
+        return None  # it is damaged, which is said where it is loaded
     if counters is None:  # state/ may be deleted when training has ended
         last = next((record for record in reversed(records) if record["event"] == "losses"), None)
         if last is None or last["progress"] < 1 or not (run_folder / WEIGHTS_FILE).is_file():

@@ -41,6 +41,11 @@ def shipped() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(folders) if (folder / ABOUT_FILE).is_file()}
 
 
+def is_shipped(folder: Path) -> bool:
+    """Return whether `folder` is a model that came with the package, which nothing may be written into."""
+    return folder.resolve().parent == MODELS.resolve()
+
+
 def read_about(folder: Path) -> About:
     """Raises InputError: missing or damaged."""
     path = folder / ABOUT_FILE
