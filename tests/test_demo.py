@@ -12,8 +12,17 @@ import pytest
 from ldseg.data.datasets import DataOptions, open_dataset
 from ldseg.data.formats import read_volume
 from ldseg.data.geometry import affine
+from ldseg.data.splits import read_splits
 from ldseg.data.volumes import Volume
-from ldseg.demo import CLASSES, SUBJECT_PATTERN, TEST_CASE, write_demo_dataset, write_demo_picture
+from ldseg.demo import (
+    CLASSES,
+    SUBJECT_PATTERN,
+    TEST_CASE,
+    demo_files,
+    write_demo_dataset,
+    write_demo_picture,
+    write_demo_splits,
+)
 from ldseg.errors import InputError
 
 
@@ -33,7 +42,7 @@ def world_box(volume: Volume) -> np.ndarray:
 
 def test_it_is_a_data_set_of_many_cases_with_both_tissues(folder: Path) -> None:
     dataset = open_dataset(folder, DataOptions(subject_pattern=SUBJECT_PATTERN))
-    assert len(dataset.cases) == 16
+    assert len(dataset.cases) == 17
     assert dataset.classes == CLASSES
     assert len({case.subject for case in dataset.cases}) >= 5
     for case in dataset.cases[::3]:
@@ -44,14 +53,24 @@ def test_it_is_a_data_set_of_many_cases_with_both_tissues(folder: Path) -> None:
 
 def test_no_training_slab_meets_the_test_case_or_its_mirror_image(folder: Path) -> None:
     """The template is symmetric, so the other hemisphere's copy must be held out too."""
-    low, high = world_box(read_volume(folder / "labelsTs" / f"{TEST_CASE}.nii.gz", "labels"))
+    low, high = world_box(read_volume(folder / "labelsTr" / f"{TEST_CASE}.nii.gz", "labels"))
     assert (high - low).min() > 45
-    for case in open_dataset(folder).cases:
+    for case in (one for one in open_dataset(folder).cases if one.name != TEST_CASE):
         start, end = world_box(read_volume(case.images[0], "image"))
         for mirrored in (False, True):
             left, right = (-end[0], -start[0]) if mirrored else (start[0], end[0])
             apart = [right < low[0] or left > high[0], *((end < low) | (start > high))[1:]]
             assert any(apart), case.name
+
+
+def test_the_test_case_is_the_test_part(folder: Path) -> None:
+    """A report of the run then measures what the demonstration's headline says."""
+    files = demo_files(folder.parent)
+    write_demo_splits(files)
+    splits = read_splits(files.splits)
+    assert splits.test == (TEST_CASE,)
+    assert all(TEST_CASE not in (*fold.train, *fold.validation) for fold in splits.folds)
+    assert sum(len(fold.validation) for fold in splits.folds) == 16
 
 
 def test_slabs_keep_their_place_in_the_world(folder: Path) -> None:

@@ -25,7 +25,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from ldseg.data.cases import DataOptions
+from ldseg.data.datasets import open_dataset
 from ldseg.data.formats import write_volume
+from ldseg.data.splits import make_splits, write_splits
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
 from ldseg.records import write_bytes_atomic, write_json_atomic
@@ -35,7 +38,7 @@ NOTE = (
     "One averaged brain, part of it for training and another part for testing: "
     "a demonstration that everything works, not a figure of accuracy."
 )
-SUBJECT_PATTERN = r"(row\d+)"
+SUBJECT_PATTERN = r"(row\d+|middle)"
 """Mirrored slabs are one subject, so that validation never meets the mirror image of a training slab."""
 TEST_CASE = "middle_right"
 
@@ -59,6 +62,7 @@ class DemoFiles:
     """Where the demonstration puts what, in the order in which it is made; see `demo_files`."""
 
     dataset: Path
+    splits: Path
     run: Path
     predictions: Path
     scores: Path
@@ -77,14 +81,15 @@ def demo_files(folder: Path) -> DemoFiles:
     """The files of a demonstration in `folder`. The steps of `ldseg demo`:
 
     1. `write_demo_dataset(files.dataset)`: nnU-Net raw layout, 16 slabs to train on, one test case.
-    2. plan and train on it into `files.run`, three minutes, with `SUBJECT_PATTERN`.
-    3. predict `files.dataset / "imagesTs"` with several samples into `files.predictions`, saving labels and
-       uncertainty.
-    4. evaluate against `files.dataset / "labelsTs"` into `files.scores`.
-    5. `write_demo_picture(files.picture, ...)`, and print the files, the scores and `NOTE`.
+    2. `write_demo_splits(files)`: the test case is the test part, which `ldseg report` measures too.
+    3. plan and train with them into `files.run`, three minutes, with `SUBJECT_PATTERN`.
+    4. predict the test case with several samples into `files.predictions`, saving labels and uncertainty.
+    5. evaluate it into `files.scores`.
+    6. `write_demo_picture(files.picture, ...)`, and print the files, the scores and `NOTE`.
     """
     return DemoFiles(
         folder / "dataset",
+        folder / "splits.json",
         folder / "run",
         folder / "predictions",
         folder / "scores.json",
@@ -99,24 +104,31 @@ def write_demo_dataset(folder: Path) -> None:
     is not installed or the disk refuses.
     """
     brain = _load_brain()
-    for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
+    for name in ("imagesTr", "labelsTr"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     cases = 0
     for (side, x), row in product(_SIDES.items(), range(_ROWS)):
         slab = _cut(brain, (x, _row(row), _BOTTOM), _SIZE)
         if row not in _TEST_ROWS and np.mean(slab.labels.array > 0) >= _LEAST_TISSUE:
-            _write(folder, "Tr", f"row{row:02d}_{side}", slab)
+            _write(folder, f"row{row:02d}_{side}", slab)
             cases += 1
     deep = (_SIZE[0], _SIZE[1] * len(_TEST_ROWS), _SIZE[2])
-    _write(folder, "Ts", TEST_CASE, _cut(brain, (_SIDES["right"], _row(_TEST_ROWS[0]), _BOTTOM), deep))
+    _write(folder, TEST_CASE, _cut(brain, (_SIDES["right"], _row(_TEST_ROWS[0]), _BOTTOM), deep))
     description = {
         "name": "MNI152 grey and white matter",
         "channel_names": {"0": "T1"},
         "labels": CLASSES,
-        "numTraining": cases,
+        "numTraining": cases + 1,
         "file_ending": ".nii.gz",
     }
     write_json_atomic(folder / "dataset.json", description)
+
+
+def write_demo_splits(files: DemoFiles) -> None:
+    """Write the splits: folds of the slabs, and the test case as the test part."""
+    dataset = open_dataset(files.dataset, DataOptions(subject_pattern=SUBJECT_PATTERN))
+    slabs = [case for case in dataset.cases if case.name != TEST_CASE]
+    write_splits(files.splits, replace(make_splits(slabs), test=(TEST_CASE,)))
 
 
 def write_demo_picture(
@@ -201,9 +213,9 @@ def _cut(brain: _Brain, first: tuple[int, int, int], size: tuple[int, int, int])
     return _Brain(*(replace(v, array=v.array[(slice(None), *window)], origin=origin) for v in parts))
 
 
-def _write(folder: Path, part: str, name: str, slab: _Brain) -> None:
-    write_volume(folder / f"images{part}" / f"{name}_0000.nii.gz", slab.image)
-    write_volume(folder / f"labels{part}" / f"{name}.nii.gz", slab.labels)
+def _write(folder: Path, name: str, slab: _Brain) -> None:
+    write_volume(folder / "imagesTr" / f"{name}_0000.nii.gz", slab.image)
+    write_volume(folder / "labelsTr" / f"{name}.nii.gz", slab.labels)
 
 
 def _best_slice(truth: Volume) -> tuple[int | None, int]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,6 +215,13 @@ def _learn_images(
     learn_training_images(folder, predictor, dataset, cases, show)
 
 
+@dataclass(frozen=True)
+class _Budgeted:
+    """The part of the settings that no plan is needed for."""
+
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+
 def _check_changes(preset: str, changes: dict[str, Any]) -> None:
     """Refuse what needs no plan to be refused, before anything is read or written.
 
@@ -225,7 +232,8 @@ def _check_changes(preset: str, changes: dict[str, Any]) -> None:
 
     if preset not in PRESETS:
         raise InputError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
-    training = with_changes(TrainingSettings(), changes.get("training", {}), "training")
+    given = {name: value for name, value in changes.items() if name == "training"}
+    training = with_changes(_Budgeted(), given, "").training
     if any(getattr(training, name) is not None for name in BUDGETS):
         make_budget(training, steps_per_epoch=1)
 

@@ -193,7 +193,8 @@ def test_bad_input_is_one_line_and_exit_code_2(
     make_model: MakeModel, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], bad: str
 ) -> None:
     given, message = BAD[bad]
-    words = ["robustness", str(data), "-m", str(make_model()), "-o", str(tmp_path / "out"), *given]
+    model = [] if "-m" in given else ["-m", str(make_model())]
+    words = ["robustness", str(data), *model, "-o", str(tmp_path / "out"), *given]
     assert main(words) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -36,8 +36,9 @@ def run(arguments: Any) -> int:
     from ldseg.allocator import keep_freed_memory
     from ldseg.commands.destination import refuse_file_name
     from ldseg.data.cases import DataOptions
-    from ldseg.demo import NOTE, SUBJECT_PATTERN, demo_files, write_demo_dataset
+    from ldseg.demo import NOTE, SUBJECT_PATTERN, demo_files, write_demo_dataset, write_demo_splits
     from ldseg.errors import InputError
+    from ldseg.preparation import SplitOptions
     from ldseg.workflow import train_run
 
     folder: Path = arguments.output
@@ -50,6 +51,7 @@ def run(arguments: Any) -> int:
     files = demo_files(folder)
     note("cutting a brain (MNI152 T1) into blocks to train on and a part to test on")
     write_demo_dataset(files.dataset)
+    write_demo_splits(files)
     changes = {
         "training": {
             "minutes": arguments.minutes,
@@ -64,6 +66,7 @@ def run(arguments: Any) -> int:
             files.run,
             changes=changes,
             options=DataOptions(subject_pattern=SUBJECT_PATTERN),
+            split=SplitOptions(files.splits),
             device=arguments.device,
             on_event=train.Teller(bar),
         )
@@ -80,22 +83,22 @@ def _test(files: DemoFiles, seed: int, device: str | None) -> Scores:
     from ldseg.data.formats import read_volume
     from ldseg.data.inputs import find_inputs
     from ldseg.demo import CLASSES, TEST_CASE, write_demo_picture
-    from ldseg.evaluation.folders import evaluate_folders
+    from ldseg.evaluation.folders import EvaluationOptions, evaluate_folders
     from ldseg.evaluation.scores import write_scores
     from ldseg.inference.predictor import Predictor
     from ldseg.inference.run import PredictOptions, predict_cases
 
     predictor = Predictor.load(files.run, device)
-    cases = find_inputs([files.dataset / "imagesTs"], 1, "zyx")
+    cases = find_inputs([files.dataset / "imagesTr" / f"{TEST_CASE}_0000.nii.gz"], 1, "zyx")
     options = PredictOptions(samples=SAMPLES, seed=seed, save=("labels", "uncertainty"))
     with progress("predicting") as bar:
         predict_cases(predictor, cases, files.predictions, options, on_event=predict.Teller(bar, len(cases)))
-    scores = evaluate_folders(files.predictions, files.dataset / "labelsTs")
+    scores = evaluate_folders(files.predictions, files.dataset, EvaluationOptions(partial=True))
     write_scores(files.scores, scores)
     write_demo_picture(
         files.picture,
         read_volume(cases[0].images[0], "image"),
-        read_volume(files.dataset / "labelsTs" / f"{TEST_CASE}.nii.gz", "labels"),
+        read_volume(files.dataset / "labelsTr" / f"{TEST_CASE}.nii.gz", "labels"),
         read_volume(files.predictions / f"{TEST_CASE}.nii.gz", "labels"),
         read_volume(files.predictions / f"{TEST_CASE}_uncertainty.nii.gz", "image"),
         CLASSES,
