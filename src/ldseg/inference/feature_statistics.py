@@ -38,7 +38,8 @@ class FeatureStatistics:
             beyond = min(depth, max(0, size - corner))  # padding says nothing of the image
             weights.narrow(axis, beyond, depth - beyond).zero_()
         for level, maps in enumerate(features):
-            basis = self._basis(tile, weights, maps.shape[2:])
+            weights = _sums_of_blocks(weights, maps.shape[2:])  # of finer cells: levels become coarser
+            basis = self._basis(tile, weights)
             cells = (
                 maps[0].detach().movedim(0, -1).reshape(-1, maps.shape[1]).float()
             )  # no copy: channels last
@@ -54,16 +55,21 @@ class FeatureStatistics:
         """Return the statistics of what was added; no level if there were no features."""
         return tuple(_moments(s, w) for s, w in zip(self._sums, self._weights, strict=True))
 
-    def _basis(self, tile: Tile, weights: Tensor, cells: Sequence[int]) -> Tensor:
+    def _basis(self, tile: Tile, weight: Tensor) -> Tensor:
         """Return the weight of each cell and its products with the positions, (1 + D, cells)."""
-        split = [n for size, k in zip(weights.shape, cells, strict=True) for n in (k, size // k)]
-        weight = weights.reshape(split).sum(tuple(range(1, len(split), 2)))
-        rows = [weight]
+        cells, rows = weight.shape, [weight]
         for axis, k in enumerate(cells):
             places = tile.corner[axis] + (torch.arange(k) + 0.5) * (self._tiling.patch[axis] / k)
             position = places / self._tiling.shape[axis] * 2 - 1
             rows.append(weight * position.reshape([-1] + [1] * (len(cells) - 1 - axis)))
         return torch.stack(rows).flatten(1)
+
+
+def _sums_of_blocks(weights: Tensor, cells: Sequence[int]) -> Tensor:
+    """Return weights on a coarser grid of `cells`."""
+    for axis, k in enumerate(cells):
+        weights = weights.unflatten(axis, (k, weights.shape[axis] // k)).sum(axis + 1)
+    return weights
 
 
 def _moments(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
