@@ -21,7 +21,7 @@ import torch
 
 from ldseg.data.datasets import DataSet, load_image, load_labels
 from ldseg.data.volumes import Volume
-from ldseg.evaluation.bootstrap import mean_interval
+from ldseg.evaluation.intervals import mean_interval
 from ldseg.evaluation.metrics import evaluate_case
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import PlanSettings
@@ -142,7 +142,7 @@ def score_predictions(dataset: DataSet, cases: Any, predicted: dict[str, Volume]
     per_case = [float(np.mean([scores[c][k]["dice"] for k in classes])) for c in scores]
     return {
         "mean": means,
-        "dice_interval": list(mean_interval(per_case, [case.subject for case in cases])),
+        "dice_interval": mean_interval(per_case, [case.subject for case in cases], bounds=(0, 1)),
         "cases": scores,
     }
 

@@ -17,7 +17,7 @@ import numpy as np
 from accuracy import mean_dice
 from ldseg.data.cases import Case
 from ldseg.data.datasets import DataSet, load_image, load_labels
-from ldseg.evaluation.bootstrap import mean_interval
+from ldseg.evaluation.intervals import mean_interval
 from ldseg.inference.predictor import Predictor
 from ldseg.preprocessing.prepare import labels_to_ids
 from records import as_a_command, commit, write_result
@@ -47,7 +47,7 @@ def main() -> None:
     records: list[dict[str, Any]] = []
     for metric in found[0]:
         values = [one[metric] for one in found]
-        low, high = mean_interval(values, [case.subject for case in test])
+        low, high = mean_interval(values, [case.subject for case in test]) or (None, None)
         records.append(
             {**common, "metric": metric, "value": float(np.mean(values)), "low": low, "high": high}
         )

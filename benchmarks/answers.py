@@ -18,7 +18,7 @@ import numpy as np
 from accuracy import score
 from ldseg.data.cases import Case
 from ldseg.data.datasets import DataSet
-from ldseg.evaluation.bootstrap import mean_interval, paired_difference
+from ldseg.evaluation.intervals import mean_interval, paired_difference
 from records import as_a_command, commit, write_result
 from sets import length_unit_of, open_set, set_aside
 from trainings import command_of, set_parser, trained
@@ -100,13 +100,14 @@ def figures(
 ) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = [{"metric": "predict_cpu_s", "value": columns["cpu_s"][0]}]
     for metric in (name for name in columns if name.startswith(METRICS)):
-        low, high = mean_interval(columns[metric], subjects)
+        low, high = mean_interval(columns[metric], subjects) or (None, None)
         mean = float(np.mean(columns[metric]))
         records.append({"metric": f"mean_{metric}", "value": mean, "low": low, "high": high})
         if other is not None:
             found = paired_difference(other[metric], columns[metric], subjects)
             name = f"mean_{metric}_difference"
-            records.append({"metric": name, "value": found.mean, "low": found.low, "high": found.high})
+            low, high = found.interval or (None, None)
+            records.append({"metric": name, "value": found.mean, "low": low, "high": high})
     return records
 
 

@@ -22,9 +22,11 @@ def number(found: dict[str, Record], metric: str, digits: int) -> str:
 
 
 def spread(record: Record, digits: int, sign: str = "") -> str:
-    """Value [low, high]."""
-    value, low, high = (f"{record[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+    """Return "value [low, high]", or the value alone where there is no interval (a single subject)."""
+    value = f"{record['value']:{sign}.{digits}f}"
+    if record["low"] is None:
+        return value
+    return f"{value} [{record['low']:{sign}.{digits}f}, {record['high']:{sign}.{digits}f}]"
 
 
 def unit_of(found: dict[str, Record], metric: str) -> str:

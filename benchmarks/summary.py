@@ -21,8 +21,8 @@ from typing import Any
 
 from cost_tables import draw_costs
 from films import read_films
-from ldseg.evaluation.bootstrap import mean_interval, paired_difference
 from ldseg.evaluation.corruptions import CORRUPTIONS
+from ldseg.evaluation.intervals import mean_interval, paired_difference
 from overview_tables import overview
 from plots import DRAWN, draw_plots
 from runs import METRICS, OWN, Run, by_seed, in_unit_of, pooled, read_run
@@ -229,7 +229,7 @@ def _difference(a: Run, b: Run, metric: str) -> Record:
     if b.budget_minutes < a.budget_minutes:
         name += f"{AFTER}{b.budget_minutes:g}_minutes"
     header = {**b.header, "budget_minutes": a.budget_minutes}
-    return _record(header, name, found.mean, (found.low, found.high), len(b.subjects()))
+    return _record(header, name, found.mean, found.interval, len(b.subjects()))
 
 
 def _record(

@@ -26,7 +26,7 @@ def test_cases_are_paired_by_name_not_by_order() -> None:
     better = {"three": 0.8, "one": 0.6, "two": 1.0}
     row = next(r for r in compare(scores(A), scores(better)) if (r.class_name, r.metric) == ("head", "dice"))
     assert row.difference == pytest.approx(0.1)
-    assert (row.low, row.high) == pytest.approx((0.1, 0.1))
+    assert row.interval == pytest.approx((0.1, 0.1))
     assert (row.a, row.b) == pytest.approx((0.7, 0.8))
 
 

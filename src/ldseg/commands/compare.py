@@ -17,16 +17,16 @@ def add_arguments(parser: Any) -> None:
     """Declare the command's arguments."""
     parser.add_argument("a", type=Path, metavar="SCORES_A", help="scores.json of the first method")
     parser.add_argument("b", type=Path, metavar="SCORES_B", help="scores.json of the second")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap intervals")
     add_json(parser)
 
 
 def run(arguments: Any) -> int:
     """Print b against a."""
     from ldseg.evaluation.compare import compare
+    from ldseg.evaluation.intervals import in_words
     from ldseg.evaluation.scores import read_scores
 
-    rows = compare(read_scores(arguments.a), read_scores(arguments.b), arguments.seed)
+    rows = compare(read_scores(arguments.a), read_scores(arguments.b))
     if arguments.json:
         print_json(rows)
         return 0
@@ -39,7 +39,7 @@ def run(arguments: Any) -> int:
                 f"{row.a:.4f}",
                 f"{row.b:.4f}",
                 f"{row.difference:+.4f}",
-                f"{row.low:+.4f} to {row.high:+.4f}",
+                in_words(row.interval, "+.4f"),
                 f"{row.p_value:.3g}",
             )
             for row in rows

@@ -31,7 +31,10 @@ def add_arguments(parser: Any) -> None:
         help="scores.json; a .csv goes beside it",
     )
     parser.add_argument(
-        "--tolerance-mm", type=float | None, help="of the surface Dice (NSD), in mm; 1 by default"
+        "--tolerance-mm",
+        type=float | None,
+        help="of NSD (share of border voxels) and surface Dice (share of the surface's area), in mm; "
+        "1 by default",
     )
     parser.add_argument(
         "--tolerance-px",
@@ -42,7 +45,6 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--keep-going", action="store_true", help="score the other cases when one is at fault"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap intervals")
     add_json(parser)
     add_data_section(parser)
 
@@ -59,15 +61,14 @@ def run(arguments: Any) -> int:
         arguments.tolerance_px,
         arguments.partial,
         arguments.keep_going,
-        arguments.seed,
         data_options(arguments),
     )
     scores = evaluate_folders(arguments.predictions, arguments.labels, options, on_remark=note)
-    write_scores(arguments.output, scores, arguments.seed)
+    write_scores(arguments.output, scores)
     if arguments.json:
-        print_json(to_json(scores, arguments.seed))
+        print_json(to_json(scores))
     else:
-        _print(scores, to_json(scores, arguments.seed))
+        _print(scores, to_json(scores))
         note(f"written to {arguments.output} and {arguments.output.with_suffix('.csv')}")
     if scores.failed:
         raise InputError(f"{len(scores.failed)} cases have no score: {', '.join(scores.failed)}")
@@ -75,20 +76,26 @@ def run(arguments: Any) -> int:
 
 
 def _print(scores: Scores, summary: dict[str, Any]) -> None:
+    from ldseg.evaluation.intervals import in_words
+
     rows = [
         (
             f"{name} {metric}",
             f"{mean:.4f}",
             f"{summary['median'][name][metric]:.4f}",
-            "{:.4f} to {:.4f}".format(*summary["interval"][name][metric]),
+            in_words(summary["interval"][name][metric]),
         )
         for name, metrics in summary["mean"].items()
         for metric, mean in metrics.items()
     ]
     print_table(("structure and metric", "mean", "median", "95 % interval of the mean"), rows)
-    low, high = summary["mean_dice_interval"]
-    print_line(f"nsd: share of the surface within {scores.tolerance:g} {scores.unit}")
-    print_line(f"mean Dice {scores.mean_dice:.4f} ({low:.4f} to {high:.4f}) over {len(scores.cases)} cases")
+    print_line(
+        f"within {scores.tolerance:g} {scores.unit}: nsd is the share of border voxels, surface_dice that of the area"
+    )
+    print_line(
+        f"mean Dice {scores.mean_dice:.4f} (95 % interval {in_words(scores.mean_dice_interval)}) "
+        f"over {len(scores.cases)} cases"
+    )
     _print_cycles(scores)
     for problem in scores.failed.values():
         print_line(f"failed: {problem}")

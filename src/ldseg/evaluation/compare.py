@@ -1,4 +1,4 @@
-"""Two methods on the same cases: paired differences, with bootstrap intervals and a Wilcoxon test.
+"""Two methods on the same cases: paired differences, with intervals and a Wilcoxon test.
 
 Paired, since most of the spread between cases is how hard they are, which both methods share.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from ldseg.data.faults import listed
 from ldseg.data.names import name_key
 from ldseg.errors import InputError
-from ldseg.evaluation.bootstrap import paired_difference
+from ldseg.evaluation.intervals import Interval, paired_difference
 from ldseg.evaluation.scores import Scores
 
 ALL_CLASSES = "all classes"
@@ -30,14 +30,13 @@ class Comparison:
     """Mean of the second."""
     difference: float
     """Mean of b - a over the cases."""
-    low: float
-    """Lower end of the 95 % interval of the difference."""
-    high: float
+    interval: Interval | None
+    """95 % interval of the difference, by subjects; None for a single subject."""
     p_value: float
     """Two-sided Wilcoxon signed-rank; not corrected for the number of rows."""
 
 
-def compare(a: Scores, b: Scores, seed: int = 0) -> list[Comparison]:
+def compare(a: Scores, b: Scores) -> list[Comparison]:
     """Rows for the mean Dice over classes and for each class and metric, b against a.
 
     Raises InputError where cases, classes, unit or tolerance differ: then the numbers are not of one kind.
@@ -56,19 +55,17 @@ def compare(a: Scores, b: Scores, seed: int = 0) -> list[Comparison]:
             f"scores; evaluate both with the same --tolerance-{a.unit}"
         )
     b = _in_order_of(a, b)
-    rows = [_row(ALL_CLASSES, "dice", a.case_dice(), b.case_dice(), a.groups, seed)]
+    rows = [_row(ALL_CLASSES, "dice", a.case_dice(), b.case_dice(), a.groups)]
     for name, metrics in a.metrics.items():
         shared = [metric for metric in metrics if metric in b.metrics[name]]
-        rows += [_row(name, m, a.values(name, m), b.values(name, m), a.groups, seed) for m in shared]
+        rows += [_row(name, m, a.values(name, m), b.values(name, m), a.groups) for m in shared]
     return rows
 
 
-def _row(
-    name: str, metric: str, a: list[float], b: list[float], subjects: list[str], seed: int
-) -> Comparison:
-    found = paired_difference(a, b, subjects, seed)
+def _row(name: str, metric: str, a: list[float], b: list[float], subjects: list[str]) -> Comparison:
+    found = paired_difference(a, b, subjects)
     return Comparison(
-        name, metric, float(np.mean(a)), float(np.mean(b)), found.mean, found.low, found.high, found.p_value
+        name, metric, float(np.mean(a)), float(np.mean(b)), found.mean, found.interval, found.p_value
     )
 
 

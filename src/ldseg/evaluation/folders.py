@@ -37,8 +37,6 @@ class EvaluationOptions:
     """Score only the cases that have a prediction, e.g. a test split against all masks of a data set."""
     keep_going: bool = False
     """Score the other cases when one cannot be scored, and list it as failed."""
-    seed: int = 0
-    """Of the bootstrap intervals."""
     data: DataOptions = field(default_factory=DataOptions)
     """How to read the masks."""
 

@@ -13,12 +13,13 @@ import numpy as np
 
 from ldseg.data.volumes import Volume
 from ldseg.errors import InputError
-from ldseg.evaluation import overlap, surface
+from ldseg.evaluation import overlap, surface, surface_elements
 from ldseg.evaluation.masks import Empty, Mask, MaskPair, mask_pair
 
 FAMILIES: tuple[Callable[[MaskPair], dict[str, float]], ...] = (
     overlap.measure,
     surface.measure,
+    surface_elements.measure,
 )
 
 

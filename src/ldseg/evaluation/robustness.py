@@ -18,8 +18,8 @@ from ldseg.data.splits import read_splits, spelt_as
 from ldseg.data.units import LengthUnit, length_unit
 from ldseg.data.volumes import Volume, notes_together
 from ldseg.errors import InputError
-from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
+from ldseg.evaluation.intervals import Interval
 from ldseg.evaluation.metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.evaluation.scores import Scores
 from ldseg.inference.predictor import Predictor
@@ -83,8 +83,8 @@ class Point:
     strength: float
     mean_dice: float
     """Over classes and cases."""
-    mean_dice_interval: tuple[float, float]
-    """95 % bootstrap interval, by subjects."""
+    mean_dice_interval: Interval | None
+    """95 % interval, by subjects; None for a single subject."""
     cases: dict[str, dict[str, dict[str, float]]]
     """Case, class, metric."""
 
@@ -245,7 +245,7 @@ def _point(
         corruption,
         strength,
         scores.mean_dice,
-        mean_interval(scores.case_dice(), scores.groups),
+        scores.mean_dice_interval,
         {name: {one: found.metrics for one, found in case.items()} for name, case in cases.items()},
     )
 

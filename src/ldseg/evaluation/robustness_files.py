@@ -91,8 +91,10 @@ def to_png(found: Robustness) -> bytes:
         panel.set_visible(False)
     for panel, (name, points) in zip(panels, curves.items(), strict=False):
         strengths = CORRUPTIONS[name].strengths
-        lows, highs = zip(*(point.mean_dice_interval for point in points), strict=True)
-        panel.fill_between(strengths, lows, highs, alpha=0.25, linewidth=0)
+        intervals = [point.mean_dice_interval for point in points if point.mean_dice_interval is not None]
+        if len(intervals) == len(points):
+            lows, highs = zip(*intervals, strict=True)
+            panel.fill_between(strengths, lows, highs, alpha=0.25, linewidth=0)
         panel.plot(strengths, [point.mean_dice for point in points], marker=".")
         panel.set(title=name.replace("_", " "), xlabel=CORRUPTIONS[name].meaning, ylim=(0, 1))
         panel.grid(alpha=0.3)

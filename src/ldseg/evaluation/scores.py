@@ -3,9 +3,10 @@
 `scores.json` is a promise to users and scripts (version 1):
 
     {"version": 1, "tolerance_mm": .., "classes": {CLASS: id},
-     "cases": {NAME: {CLASS: {"dice", "volume_error", "volume_difference_mm3", "hd95_mm", "assd_mm", "nsd"}}},
-     "mean": {CLASS: {..}}, "median": {CLASS: {..}}, "interval": {CLASS: {METRIC: [low, high]}},
-     "mean_dice": .., "mean_dice_interval": [low, high],
+     "cases": {NAME: {CLASS: {"dice", "volume_error", "volume_difference_mm3", "hd95_mm", "assd_mm", "nsd",
+                              "surface_dice"}}},
+     "mean": {CLASS: {..}}, "median": {CLASS: {..}}, "interval": {CLASS: {METRIC: [low, high] or null}},
+     "mean_dice": .., "mean_dice_interval": [low, high] or null,
      "subjects": {NAME: SUBJECT}, "failed": {NAME: why}}
 
 and for films (`cycle`), fractions and Dice may be null:
@@ -19,15 +20,16 @@ Where the images have no physical spacing all that is in mm, mm2 or mm3 above is
 its name ends in `_px`: "tolerance_px", "hd95_px", "assd_px", "volume_difference_px", "area_px". A file has
 one unit: cases of both are never scored together.
 
-The mean Dice is the mean over classes of the mean over cases. Intervals are 95 % bootstrap intervals of the
-means, by subjects where they are known. A record has "empty" ("prediction", "reference" or "both") where a
-mask has no voxel of the class. All numbers are finite.
+The mean Dice is the mean over classes of the mean over cases. Intervals are 95 % intervals of the means
+(Student's t), by subjects where they are known; null for a single subject. A record has "empty"
+("prediction", "reference" or "both") where a mask has no voxel of the class. All numbers are finite.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,12 +38,14 @@ import numpy as np
 
 from ldseg.data.faults import file_error
 from ldseg.data.units import LengthUnit, OneUnit, area_unit, length_unit
-from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.cycle import Cycle, have_equal_frames, sum_slices
+from ldseg.evaluation.intervals import Interval, mean_interval
 from ldseg.evaluation.metrics import ClassScores
 from ldseg.records import read_versioned, write_bytes_atomic, write_json_atomic
 
 VERSION = 1
+_SHARES = ("dice", "nsd", "surface_dice")
+"""Metrics that are at most 1."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,15 @@ class Scores:
         return float(np.mean(self.case_dice()))
 
     @property
+    def mean_dice_interval(self) -> Interval | None:
+        """95 % interval of the mean Dice, by subjects; None for a single subject."""
+        return mean_interval(self.case_dice(), self.groups, bounds=_bounds("dice"))
+
+    def interval(self, class_name: str, metric: str) -> Interval | None:
+        """95 % interval of the mean of one metric of one class, by subjects; None for a single subject."""
+        return mean_interval(self.values(class_name, metric), self.groups, bounds=_bounds(metric))
+
+    @property
     def metrics(self) -> dict[str, tuple[str, ...]]:
         """The names of the metrics of each class."""
         first = next(iter(self.cases.values()))
@@ -119,16 +132,14 @@ class Scores:
         return [self.subjects.get(name, name) for name in self.cases]
 
 
-def to_json(scores: Scores, seed: int = 0) -> dict[str, Any]:
-    """The content of `scores.json`; `seed` is that of the bootstrap."""
+def to_json(scores: Scores) -> dict[str, Any]:
+    """Return the content of `scores.json`."""
     summary: dict[str, dict[str, dict[str, Any]]] = {"mean": {}, "median": {}, "interval": {}}
     for class_name, metrics in scores.metrics.items():
         columns = {metric: scores.values(class_name, metric) for metric in metrics}
         summary["mean"][class_name] = {m: float(np.mean(column)) for m, column in columns.items()}
         summary["median"][class_name] = {m: float(np.median(column)) for m, column in columns.items()}
-        summary["interval"][class_name] = {
-            m: list(mean_interval(column, scores.groups, seed)) for m, column in columns.items()
-        }
+        summary["interval"][class_name] = {m: scores.interval(class_name, m) for m in metrics}
     return {
         "version": VERSION,
         f"tolerance_{scores.unit}": scores.tolerance,
@@ -139,11 +150,18 @@ def to_json(scores: Scores, seed: int = 0) -> dict[str, Any]:
         },
         **summary,
         "mean_dice": scores.mean_dice,
-        "mean_dice_interval": list(mean_interval(scores.case_dice(), scores.groups, seed)),
+        "mean_dice_interval": scores.mean_dice_interval,
         "subjects": scores.subjects,
         "failed": scores.failed,
         **_cycles_to_json(scores),
     }
+
+
+def _bounds(metric: str) -> Interval:
+    """Return the least and the largest possible mean of a metric."""
+    if metric.startswith("volume_difference"):
+        return -math.inf, math.inf
+    return 0.0, 1.0 if metric in _SHARES else math.inf
 
 
 def _cycles_to_json(scores: Scores) -> dict[str, Any]:
@@ -178,14 +196,14 @@ def check_scores_file(path: Path) -> None:
         raise file_error(path, "is a folder", "give a file")
 
 
-def write_scores(path: Path, scores: Scores, seed: int = 0) -> None:
+def write_scores(path: Path, scores: Scores) -> None:
     """Write `path` (ending .json) and the table beside it, each whole or not at all.
 
     Raises InputError when the ending is another or the disk refuses.
     """
     path = Path(path)
     check_scores_file(path)
-    write_json_atomic(path, to_json(scores, seed))
+    write_json_atomic(path, to_json(scores))
     write_bytes_atomic(path.with_suffix(".csv"), to_csv(scores).encode())
 
 

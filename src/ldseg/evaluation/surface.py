@@ -6,7 +6,9 @@ distance of a surface voxel p of the prediction to the nearest one of the refere
 
 hd95_mm = max(95th percentile of d(p, R), 95th percentile of d(r, P))  (Huttenlocher et al. 1993, robust)
 assd_mm = mean of all d(p, R) and d(r, P) together
-nsd     = share of all surface voxels with d <= tolerance              (Nikolov et al. 2018, by voxel counts)
+nsd     = share of all surface voxels with d <= tolerance              (Metrics Reloaded, by voxel counts)
+
+`ldseg.evaluation.surface_elements` has the surface Dice by area, which is usually higher than `nsd`.
 
 Without a physical spacing the names are `hd95_px` and `assd_px`, and the tolerance is in voxels (`units`).
 
@@ -57,7 +59,7 @@ def surface_points(mask: Mask, valid: Mask, spacing: tuple[float, ...]) -> NDArr
     """
     if not mask.any():
         return np.empty((0, mask.ndim))
-    box = _bounding_box(mask, margin=1)
+    box = bounding_box(mask, margin=1)
     inside = mask[box]
     outside = np.pad(valid[box] & ~inside, 1, constant_values=True)
     touches_outside = np.asarray(ndimage.binary_dilation(outside), dtype=bool)[(slice(1, -1),) * mask.ndim]
@@ -91,7 +93,7 @@ def _nearest(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArr
     return np.asarray(KDTree(targets).query(points)[0], dtype=np.float64)
 
 
-def _bounding_box(mask: Mask, margin: int) -> tuple[slice, ...]:
+def bounding_box(mask: Mask, margin: int) -> tuple[slice, ...]:
     """The smallest box around `mask` with a margin, within the grid."""
     sides: list[slice] = []
     for axis, size in enumerate(mask.shape):

@@ -7,11 +7,11 @@ from itertools import islice
 from math import sqrt
 
 from ldseg.data.units import pretty, size_unit
-from ldseg.evaluation.bootstrap import mean_interval
 from ldseg.evaluation.calibration import Reliability
 from ldseg.evaluation.calibration_report import CalibrationReport
 from ldseg.evaluation.corruptions import CORRUPTIONS
 from ldseg.evaluation.cycle import Cycle
+from ldseg.evaluation.intervals import in_words
 from ldseg.evaluation.robustness import Robustness
 from ldseg.evaluation.scores import Scores
 from ldseg.evaluation.selective import RiskPoint
@@ -27,7 +27,7 @@ _MOST_FILMS = 12
 _GUIDE = "var(--guide)"
 
 
-def dice_chart(scores: Scores, seed: int) -> str:
+def dice_chart(scores: Scores) -> str:
     """A row of dots per structure, a dot per case, with the mean and its interval."""
     names = list(scores.metrics)
     y = Axis("", 0, len(names))
@@ -47,11 +47,12 @@ def dice_chart(scores: Scores, seed: int) -> str:
         for number, (case, value) in enumerate(zip(scores.cases, values, strict=True)):
             spread = 0.11 * ((number % 5) - 2)  # so that equal values stay apart
             plot.dot((value, height + spread), colour, f"{case}: {value:.3f}", "faint")
-        low, high = mean_interval(values, scores.groups, seed)
+        interval = scores.interval(name, "dice")
         mean = sum(values) / len(values)
-        plot.line([(low, height), (high, height)], "var(--ink)", "interval")
-        plot.dot((mean, height), "var(--ink)", f"mean {mean:.3f} ({low:.3f} to {high:.3f})", radius=5)
-    caption = "A dot is a case; the large one is the mean, the bar its 95 % bootstrap interval."
+        if interval is not None:
+            plot.line([(end, height) for end in interval], "var(--ink)", "interval")
+        plot.dot((mean, height), "var(--ink)", f"mean {mean:.3f} ({in_words(interval, '.3f')})", radius=5)
+    caption = "A dot is a case; the large one is the mean, the bar its 95 % interval."
     return figure("Dice of each case", plot.svg("Dice of each case by structure"), caption, "chart wide")
 
 
@@ -160,8 +161,9 @@ def robustness_charts(found: Robustness) -> list[str]:
             height=230,
         )
         pairs = list(zip(strengths, points, strict=True))
-        lower, upper = ([(s, point.mean_dice_interval[end]) for s, point in pairs] for end in (0, 1))
-        plot.band(lower, upper, "var(--s1)")
+        ends = [(s, *point.mean_dice_interval) for s, point in pairs if point.mean_dice_interval is not None]
+        if ends:
+            plot.band([(s, low) for s, low, _ in ends], [(s, high) for s, _, high in ends], "var(--s1)")
         plot.line([(s, point.mean_dice) for s, point in pairs], "var(--s1)")
         for s, point in pairs:
             plot.dot((s, point.mean_dice), "var(--s1)", f"{s:g}: {point.mean_dice:.3f}", radius=3)

@@ -72,7 +72,7 @@ def robustness_section(report: Report) -> str:
     setup = found.setup
     how = sampling_words(report, setup.sampling)
     words = f"{len(setup.cases)} cases of {setup.data} ({setup.part}), {how}. "
-    words += "Bands are 95 % bootstrap intervals of the mean."
+    words += "Bands are 95 % intervals of the mean."
     charts = grid(robustness_charts(found), "charts small")
     return section("robustness", "Robustness", paragraph(text(words), kind="note"), charts)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ldseg.data.units import length_words, pretty, size_unit
-from ldseg.evaluation.bootstrap import mean_interval
+from ldseg.evaluation.intervals import Interval, in_words
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.reporting.charts import cycle_charts, dice_chart
 from ldseg.reporting.curves import loss_chart, validation_chart, warnings_of
@@ -19,6 +19,7 @@ from ldseg.workflow import describe_budget
 _METRICS = {
     "dice": ("Dice", 3),
     "nsd": ("NSD", 3),
+    "surface_dice": ("surface Dice", 3),
     "hd95_mm": ("HD95 ({unit})", 2),
     "hd95_px": ("HD95 ({unit})", 2),
     "assd_mm": ("ASSD ({unit})", 2),
@@ -50,10 +51,12 @@ def tiles(report: Report) -> str:
     """The figures that one looks for first."""
     measured, scores = report.measured, report.scores
     dice = scores.case_dice()
-    low, high = mean_interval(dice, scores.groups, measured.seed)
     worst = int(np.argmin(dice))
     shown = [
-        (f"{scores.mean_dice:.3f}", f"mean Dice, {low:.3f} to {high:.3f} (95 % interval)"),
+        (
+            f"{scores.mean_dice:.3f}",
+            f"mean Dice, {in_words(scores.mean_dice_interval, '.3f')} (95 % interval)",
+        ),
         (f"{dice[worst]:.3f}", f"worst case, {list(scores.cases)[worst]}"),
     ]
     near = measured.calibration.near
@@ -108,14 +111,14 @@ def scores_section(report: Report) -> str:
     """Each class with intervals, and each case."""
     scores = report.scores
     by_subject = any(scores.subjects.get(name, name) != name for name in scores.cases)
-    words = f"{_scored_cases(report)}. Below each mean is its 95 % bootstrap interval"
+    words = f"{_scored_cases(report)}. Below each mean is its 95 % interval"
     words += ", by subject." if by_subject else "."
     parts = [paragraph(text(words), kind="note")]
     if report.material.seen:
         parts.append(
             warning("the model was trained on some of these cases; the scores are better than on new ones.")
         )
-    parts += [_score_table(report), dice_chart(scores, report.measured.seed)]
+    parts += [_score_table(report), dice_chart(scores)]
     parts += [grid(charts, "charts small")] if (charts := cycle_charts(scores)) else []
     parts += [
         paragraph(text(f"No score for {name}: {why}"), kind="note") for name, why in scores.failed.items()
@@ -210,7 +213,7 @@ def _classes(report: Report) -> str:
 
 
 def _score_table(report: Report) -> str:
-    summary = to_json(report.scores, report.measured.seed)
+    summary = to_json(report.scores)
     shown = [name for name in _METRICS if all(name in metrics for metrics in summary["mean"].values())]
     rows: list[tuple[str, ...]] = []
     for name, means in summary["mean"].items():
@@ -220,8 +223,7 @@ def _score_table(report: Report) -> str:
         ]
         median = f"{summary['median'][name]['dice']:.3f}"
         rows.append((text(name), cells[0], median, *cells[1:]))
-    low, high = summary["mean_dice_interval"]
-    mean = _interval(report.scores.mean_dice, (low, high), 3)
+    mean = _interval(report.scores.mean_dice, report.scores.mean_dice_interval, 3)
     if len(rows) > 1:
         rows.append(("mean", mean, *("" for _ in range(len(shown)))))
     unit = length_words(report.plan.axes, report.scores.physical)
@@ -231,7 +233,10 @@ def _score_table(report: Report) -> str:
         "median Dice",
         *(_METRICS[metric][0].format(unit=unit) for metric in shown[1:]),
     )
-    tolerance = f"NSD: share of the surface within {report.scores.tolerance:g} {unit}."
+    tolerance = (
+        f"NSD: share of the border voxels within {report.scores.tolerance:g} {unit}; ASSD counts border "
+        "voxels too. Surface Dice: the same share of the surface's area, as other tools report it."
+    )
     return table(columns, rows) + paragraph(text(tolerance), kind="note")
 
 
@@ -250,9 +255,10 @@ def _case_table(scores: Scores) -> str:
     return f"<details>{heading}{table(('case', 'mean', *names), rows)}</details>"
 
 
-def _interval(mean: float, ends: tuple[float, float], digits: int) -> str:
-    low, high = ends
-    return f"{mean:.{digits}f}<small>{low:.{digits}f} to {high:.{digits}f}</small>"
+def _interval(mean: float, interval: Interval | None, digits: int) -> str:
+    """Return a table cell with the mean and, where there is one, its interval."""
+    beside = "" if interval is None else f"<small>{in_words(interval, f'.{digits}f')}</small>"
+    return f"{mean:.{digits}f}{beside}"
 
 
 def _times(values: object) -> str:
