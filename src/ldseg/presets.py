@@ -47,7 +47,7 @@ def default_preset(plan: Plan) -> RunSettings:
         preset="default",
         model=model,
         training=TrainingSettings(learning_rate=2e-3, weight_decay=0.01),
-        posterior=SamplingSettings("gaussian", steps=8, samples=8, mirror=True),
+        posterior=SamplingSettings("preconditioned_ddim", steps=8, samples=8, mirror=True),
     )
 
 

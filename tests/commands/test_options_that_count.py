@@ -228,6 +228,6 @@ def test_the_viewer_draws_as_several_samples_are_drawn(
     for words in ((), ("--samples", "1")):
         assert main(["view", "p.png", "-m", "RUN", "--no-browser", "--device", "cpu", *words]) == 0
     for session, samples in zip(shown, (posterior["samples"], 1), strict=True):
-        assert (session.sampling.sampler, session.sampling.steps) == ("gaussian", 8)
+        assert (session.sampling.sampler, session.sampling.steps) == ("preconditioned_ddim", 8)
         assert session.answer.samples == samples
-    assert "8 samples by gaussian in 8 steps" in capsys.readouterr().err
+    assert "8 samples by preconditioned_ddim in 8 steps" in capsys.readouterr().err

@@ -83,21 +83,21 @@ def test_second_order_needs_fewer_steps_than_first_order() -> None:
 
 
 @pytest.mark.parametrize("deviation", [0.25, 0.5, 1.0])
-def test_few_steps_of_the_gaussian_sampler_reach_more_of_the_spread(deviation: float) -> None:
+def test_few_steps_of_preconditioned_ddim_reach_more_of_the_spread(deviation: float) -> None:
     steps = 4
 
     def missing(name: str) -> float:
         return abs(1 - sample(name, steps, deviation=deviation).std().item() / deviation)
 
-    assert missing("gaussian") < 0.25
-    assert missing("gaussian") < 0.5 * missing("ddim")
+    assert missing("preconditioned_ddim") < 0.25
+    assert missing("preconditioned_ddim") < 0.5 * missing("ddim")
 
 
-def test_the_gaussian_sampler_is_exact_for_the_latent_that_nothing_is_known_of() -> None:
-    assert sample("gaussian", 2, deviation=1.0).std().item() == pytest.approx(1.0, rel=0.02)
+def test_preconditioned_ddim_is_exact_for_the_latent_that_nothing_is_known_of() -> None:
+    assert sample("preconditioned_ddim", 2, deviation=1.0).std().item() == pytest.approx(1.0, rel=0.02)
 
 
-def test_the_gaussian_sampler_reaches_both_of_two_answers_as_often_as_they_are() -> None:
+def test_preconditioned_ddim_reaches_both_of_two_answers_as_often_as_they_are() -> None:
     share, deviation = 0.3, 0.05
 
     def exact(z: Tensor, t: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ def test_the_gaussian_sampler_reaches_both_of_two_answers_as_often_as_they_are()
         return centre + a.sqrt() * deviation**2 / v * (z - a.sqrt() * centre)
 
     start = torch.randn(20_000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
-    found = find_sampler("gaussian")(exact, start, even_times(8), SIGNAL, lambda: start)
+    found = find_sampler("preconditioned_ddim")(exact, start, even_times(8), SIGNAL, lambda: start)
     assert (found > 0).float().mean().item() == pytest.approx(share, abs=0.02)
     assert (found.abs() - 1).abs().mean().item() < 0.1
 
@@ -117,3 +117,8 @@ def test_the_gaussian_sampler_reaches_both_of_two_answers_as_often_as_they_are()
 def test_an_unknown_sampler_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"'euler'; choose one of ddim"):
         find_sampler("euler")
+
+
+def test_the_former_name_of_a_sampler_leads_to_its_name_of_today() -> None:
+    with pytest.raises(ValueError, match=r"'gaussian', now called 'preconditioned_ddim'"):
+        find_sampler("gaussian")

@@ -100,6 +100,17 @@ def test_the_metadata_have_what_the_specification_requires(make_model: MakeModel
     assert answer["channel_def"] == {"0": "background", "1": "left", "2": "right"}
 
 
+def test_the_metadata_say_that_each_class_has_a_channel_of_probabilities(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    bundle = export_bundle(make_model("yx"), tmp_path / "bundle")
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    answer = metadata["network_data_format"]["outputs"]["pred"]
+    assert (answer["type"], answer["format"], answer["num_channels"]) == ("probabilities", "labels", 3)
+    assert answer["value_range"] == [0.0, 1.0]
+    assert metadata["pred_classes"].startswith("3 channels of probabilities")
+
+
 @pytest.mark.parametrize("axes, control", [("yx", "none"), ("zyx", "none"), ("yx", "unet")])
 def test_monai_verifies_the_network(make_model: MakeModel, tmp_path: Path, axes: str, control: str) -> None:
     bundle = export_bundle(make_model(axes, control), tmp_path / "bundle", steps=3, samples=2, sampler="ddpm")

@@ -216,7 +216,7 @@ def test_the_tiling_of_the_contract_is_that_of_the_code() -> None:
 @pytest.mark.parametrize("options", [{"steps": 3}, {"sampler": "ddpm"}])
 def test_a_graph_keeps_its_steps_and_sampler(make_export, options: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
     predictor = load_onnx_predictor(make_export("yx", "none", steps=2, samples=2).onnx)
-    assert predictor.sampling(samples=7) == SamplingSettings("gaussian", 2, 7, mirror=True)
+    assert predictor.sampling(samples=7) == SamplingSettings("preconditioned_ddim", 2, 7, mirror=True)
     with pytest.raises(InputError, match=rf"{next(iter(options))} is .*, the graph was made with"):
         predictor.sampling(**options)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="cannot be looked into"):

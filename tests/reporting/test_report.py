@@ -252,7 +252,7 @@ def test_stochastic_models_show_intervals(make_run: MakeRun) -> None:
     run = make_run()
     page = to_html(make_report(run))
     assert "volume intervals" in page
-    assert "2 samples of 1 step (gaussian)" in page
+    assert "2 samples of 1 step (preconditioned_ddim)" in page
 
 
 @pytest.mark.parametrize(("axes", "charts"), [("tyx", 3), ("zyx", 0)])

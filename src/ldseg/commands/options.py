@@ -40,7 +40,8 @@ def add_model(parser: Any) -> None:
 
 def add_sampler(parser: Any) -> None:
     """`--sampler` and `--mirror`; the names are written out, for the samplers themselves would load torch."""
-    parser.add_argument("--sampler", help="ddim, ddim_stochastic, ddpm, dpmpp_2m, gaussian or one_step")
+    names = "ddim, ddim_stochastic, ddpm, dpmpp_2m, preconditioned_ddim or one_step"
+    parser.add_argument("--sampler", help=names)
     parser.add_argument(
         "--mirror",
         type=bool | None,

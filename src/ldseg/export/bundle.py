@@ -92,6 +92,7 @@ def make_metadata(model: SavedModel) -> dict[str, Any]:
         "authors": "see docs/README.md",
         "copyright": "see docs/README.md",
         "data_source": "see docs/README.md",
+        "pred_classes": f"{len(plan.classes)} channels of probabilities, 0 to 1, that sum to 1 in each voxel",
         "intended_use": "Research. Not a medical device; not validated for clinical use.",
         "network_data_format": {
             "inputs": {"image": _image_format(plan)},
@@ -117,10 +118,14 @@ def _image_format(plan: Plan) -> dict[str, Any]:
 
 
 def _answer_format(plan: Plan) -> dict[str, Any]:
-    """What `network_def` gives."""
+    """Return the format of `network_def`'s output: a probability per class and voxel.
+
+    In the bundle specification "segmentation" is one channel of ids; "labels" is one channel per class, the
+    largest of which is the label.
+    """
     return {
         "type": "probabilities",
-        "format": "segmentation",
+        "format": "labels",
         "num_channels": len(plan.classes),
         "spatial_shape": list(plan.patch),
         "dtype": "float32",

@@ -7,8 +7,8 @@ from functools import partial
 from ldseg.diffusion.samplers.ddim import ddim
 from ldseg.diffusion.samplers.ddpm import ddpm
 from ldseg.diffusion.samplers.dpmpp_2m import dpmpp_2m
-from ldseg.diffusion.samplers.gaussian import gaussian
 from ldseg.diffusion.samplers.one_step import one_step
+from ldseg.diffusion.samplers.preconditioned_ddim import preconditioned_ddim
 from ldseg.diffusion.samplers.steps import Sampler
 
 SAMPLERS: dict[str, Sampler] = {
@@ -16,17 +16,26 @@ SAMPLERS: dict[str, Sampler] = {
     "ddim_stochastic": partial(ddim, eta=1.0),
     "ddpm": ddpm,
     "dpmpp_2m": dpmpp_2m,
-    "gaussian": gaussian,
+    "preconditioned_ddim": preconditioned_ddim,
     "one_step": one_step,
 }
 
 
+_RENAMED = {"gaussian": "preconditioned_ddim"}
+"""Names that stored settings may have, and today's."""
+
+
 def find_sampler(name: str) -> Sampler:
-    """The sampler of this name.
+    """Return the sampler of this name.
 
     Raises:
         ValueError: there is none.
     """
+    if name in _RENAMED:
+        now = _RENAMED[name]
+        raise ValueError(
+            f"sampler is {name!r}, now called {now!r}; write so, in the model's settings.json too"
+        )
     if name not in SAMPLERS:
         raise ValueError(f"sampler is {name!r}; choose one of {', '.join(SAMPLERS)}")
     return SAMPLERS[name]

@@ -24,7 +24,7 @@ from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, Times, ig
 from ldseg.diffusion.schedule import Schedule
 
 
-def gaussian(
+def preconditioned_ddim(
     denoise: Denoise,
     z: Tensor,
     times: Times,
