@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 
 from accuracy import autoencoder, mean_dice, score
+from ldseg.api import make_settings
 from ldseg.data.cases import Case
-from ldseg.data.datasets import DataSet, load_image, load_labels
+from ldseg.data.dataset import DataSet, load_image, load_labels
 from ldseg.data.splits import Splits
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import PlanSettings
-from ldseg.preparation import look_and_plan
 from ldseg.presets import PRESETS
-from ldseg.records import with_changes
-from ldseg.workflow import make_settings
+from ldseg.runs.run_setup import look_and_plan
+from ldseg.utils.serialization import with_changes
 from records import as_a_command, commit, write_result
 from sets import open_set
 from trainings import train_or_go_on

@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from ldseg.data.datasets import DataSet, load_image, load_labels
-from ldseg.data.volumes import Volume
-from ldseg.evaluation.intervals import mean_interval
-from ldseg.evaluation.metrics import evaluate_case
+from ldseg.data.dataset import DataSet, load_image, load_labels
+from ldseg.data.volume import Volume
 from ldseg.inference.predictor import Predictor
+from ldseg.metrics.case_metrics import evaluate_case
+from ldseg.metrics.intervals import mean_interval
 from ldseg.planning.plan import PlanSettings
-from ldseg.preparation import look_and_plan
-from ldseg.preprocessing.prepare import prepare_labels
+from ldseg.preprocessing.preprocess import prepare_labels
 from ldseg.presets import PRESETS
+from ldseg.runs.run_setup import look_and_plan
 from records import as_a_command, commit, peak_memory_gb, write_result
 from sets import open_set, set_aside
 from trainings import command_of, run_name, run_parser, train_or_go_on, with_model

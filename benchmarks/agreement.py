@@ -16,10 +16,10 @@ import numpy as np
 
 from accuracy import mean_dice
 from ldseg.data.cases import Case
-from ldseg.data.datasets import DataSet, load_image, load_labels
-from ldseg.evaluation.intervals import mean_interval
+from ldseg.data.dataset import DataSet, load_image, load_labels
 from ldseg.inference.predictor import Predictor
-from ldseg.preprocessing.prepare import labels_to_ids
+from ldseg.metrics.intervals import mean_interval
+from ldseg.preprocessing.preprocess import labels_to_ids
 from records import as_a_command, commit, write_result
 from sets import open_set, set_aside
 from trainings import command_of, set_parser, trained

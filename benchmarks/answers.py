@@ -17,8 +17,8 @@ import numpy as np
 
 from accuracy import score
 from ldseg.data.cases import Case
-from ldseg.data.datasets import DataSet
-from ldseg.evaluation.intervals import mean_interval, paired_difference
+from ldseg.data.dataset import DataSet
+from ldseg.metrics.intervals import mean_interval, paired_difference
 from records import as_a_command, commit, write_result
 from sets import length_unit_of, open_set, set_aside
 from trainings import command_of, set_parser, trained

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 
 from ldseg.data.cases import Case
-from ldseg.data.datasets import DataSet
-from ldseg.evaluation.answers import Answer, answers
+from ldseg.data.dataset import DataSet
 from ldseg.evaluation.calibration_fit import fit_recalibration
 from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
+from ldseg.evaluation.predictions import Answer, answers
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.recalibration import UNCHANGED, Recalibration
-from ldseg.records import to_json
+from ldseg.inference.temperature_scaling import UNCHANGED, Recalibration
+from ldseg.utils.serialization import to_json
 from records import as_a_command, commit, peak_memory_gb, write_result
 from sets import open_set, set_aside
 from trainings import command_of, run_name, run_parser

@@ -22,10 +22,10 @@ from matplotlib.figure import Figure
 from accuracy import score as film_scores
 from accuracy import score_by_steps
 from ldseg.data.cases import Case, DataSet
-from ldseg.data.datasets import load_image, load_labels
+from ldseg.data.dataset import load_image, load_labels
 from ldseg.data.formats import write_volume
-from ldseg.data.volumes import Volume
-from ldseg.evaluation.folders import EvaluationOptions, evaluate_folders
+from ldseg.data.volume import Volume
+from ldseg.evaluation.evaluate_folders import EvaluationOptions, evaluate_folders
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.inference.predictor import Predictor
 from ldseg.presets import PRESETS

@@ -22,11 +22,11 @@ import numpy as np
 import onnxruntime
 import torch
 
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.export.onnx import TOLERANCE, export_onnx
-from ldseg.inference.onnx_runtime import load_onnx_predictor
+from ldseg.inference.backends.onnx_backend import load_onnx_predictor
+from ldseg.inference.backends.torch_backend import TorchEngine
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.sampling import TorchEngine
 from records import as_a_command, commit, peak_memory_gb, write_result
 
 TIMES = {"torch_fp32": "in fp32", "torch": "as predict uses it", "onnxruntime": "the exported graph"}

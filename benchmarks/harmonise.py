@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 
 from ldseg.data.cases import Case
-from ldseg.data.datasets import DataSet
+from ldseg.data.dataset import DataSet
 from ldseg.data.loading import load_case
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
-from ldseg.evaluation.metrics import evaluate_case, mean_over_raters
-from ldseg.inference.answer import LABELS, InMemory
+from ldseg.inference.output import LABELS, InMemory
 from ldseg.inference.predictor import Predictor, load_predictor
-from ldseg.preprocessing import harmonise as harmonising
-from ldseg.preprocessing.prepare import Prepared, prepare_image
+from ldseg.metrics.case_metrics import evaluate_case, mean_over_raters
+from ldseg.preprocessing import harmonize as harmonising
+from ldseg.preprocessing.preprocess import Prepared, prepare_image
 from records import as_a_command, commit, write_result
 from sets import open_set, set_aside
 

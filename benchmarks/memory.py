@@ -30,7 +30,7 @@ import torch
 
 from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.presets import PRESETS
-from ldseg.saved_model import build_segmenter, save_model
+from ldseg.runs.saved_model import build_segmenter, save_model
 from records import commit, write_result
 
 SIZES = [(256, 256, 128), (256, 256, 256), (256, 256, 512), (512, 512, 512)]

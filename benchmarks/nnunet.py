@@ -23,9 +23,9 @@ import numpy as np
 
 from accuracy import score_predictions
 from ldseg.data.cases import Case
-from ldseg.data.datasets import DataSet, load_image, load_labels
+from ldseg.data.dataset import DataSet, load_image, load_labels
 from ldseg.data.formats import read_volume, write_volume
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from records import commit, write_result
 from sets import open_set, set_aside
 

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from ldseg.data.cases import Case
-from ldseg.data.datasets import DataOptions, DataSet, load_image, open_dataset
+from ldseg.data.dataset import DataOptions, DataSet, load_image, open_dataset
 from ldseg.data.formats import read_volume
 from ldseg.data.phantom import APPENDAGES, CLASSES, write_phantom_dataset
-from ldseg.evaluation.ambiguity import inclusion_frequency, measure_ambiguity
 from ldseg.inference.predictor import Predictor
-from ldseg.records import to_json
+from ldseg.metrics.ambiguity import inclusion_frequency, measure_ambiguity
+from ldseg.utils.serialization import to_json
 from records import as_a_command, commit, write_result
 from trainings import settings_for, train_without
 

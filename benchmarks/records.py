@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from ldseg.allocator import keep_freed_memory
-from ldseg.records import write_bytes_atomic
+from ldseg.utils.serialization import write_bytes_atomic
+from ldseg.utils.system import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldseg.data.cases import Case
-from ldseg.data.datasets import DataOptions, DataSet, open_dataset
+from ldseg.data.dataset import DataOptions, DataSet, open_dataset
 from ldseg.data.splits import Splits, make_splits
 from ldseg.data.units import LengthUnit, length_unit
 

@@ -25,23 +25,23 @@ import torch
 
 from bare import bare_seconds, convolutions_of, multiplications
 from export import noise_image
-from ldseg.data.datasets import open_dataset
+from ldseg.data.dataset import open_dataset
 from ldseg.data.phantom import write_phantom_dataset
-from ldseg.device import autocast, precision_of
-from ldseg.diffusion.timetable import Moment
+from ldseg.diffusion.timestep_cache import Moment
+from ldseg.inference.backends.torch_backend import TorchEngine
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.sampling import TorchEngine
 from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import ChannelPlan, Plan, PlanSettings, make_plan
-from ldseg.preprocessing.appearance import ENOUGH_IMAGES, measure_appearance
-from ldseg.preprocessing.prepare import prepare_image
+from ldseg.preprocessing.intensity_statistics import ENOUGH_IMAGES, measure_appearance
+from ldseg.preprocessing.preprocess import prepare_image
 from ldseg.presets import PRESETS
-from ldseg.saved_model import build_segmenter
+from ldseg.runs.saved_model import build_segmenter
 from ldseg.settings import RunSettings
 from ldseg.training.budget import make_budget
-from ldseg.training.compiling import compile_modules
+from ldseg.training.compile import compile_modules
 from ldseg.training.ema import copy_for_average
-from ldseg.training.loop import Learner, make_optimiser
+from ldseg.training.train_step import Learner, make_optimiser
+from ldseg.utils.device import autocast, precision_of
 from records import as_a_command, commit, peak_memory_gb, write_result
 
 CPU = torch.device("cpu")

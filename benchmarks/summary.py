@@ -22,7 +22,7 @@ from typing import Any
 from cost_tables import draw_costs
 from films import read_films
 from ldseg.evaluation.corruptions import CORRUPTIONS
-from ldseg.evaluation.intervals import mean_interval, paired_difference
+from ldseg.metrics.intervals import mean_interval, paired_difference
 from overview_tables import overview
 from plots import DRAWN, draw_plots
 from runs import METRICS, OWN, Run, by_seed, in_unit_of, pooled, read_run

@@ -11,15 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ldseg.data.datasets import DataSet
+from ldseg.data.dataset import DataSet
 from ldseg.data.splits import Fold, Splits
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan, PlanSettings
-from ldseg.preparation import look_and_plan
 from ldseg.presets import PRESETS
+from ldseg.runs.run_setup import look_and_plan
 from ldseg.settings import RunSettings
 from ldseg.training.checkpoint import STATE_FILE
-from ldseg.training.run import TrainingResult, train
+from ldseg.training.trainer import TrainingResult, train
 
 INTERRUPTED = 130
 MODELS = ("ldseg", "unet", "pixel_diffusion")

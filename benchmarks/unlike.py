@@ -24,14 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.data.cases import Case
-from ldseg.data.datasets import DataOptions, DataSet, open_dataset
+from ldseg.data.dataset import DataOptions, DataSet, open_dataset
 from ldseg.data.loading import load_image, load_input
 from ldseg.data.phantom import make_phantom
 from ldseg.data.splits import evenly, read_splits
-from ldseg.data.volumes import Axes, Volume
+from ldseg.data.volume import Axes, Volume
 from ldseg.errors import InputError
-from ldseg.inference.answer import LABELS
 from ldseg.inference.out_of_distribution import OTHER_KIND
+from ldseg.inference.output import LABELS
 from ldseg.inference.predictor import Predictor, load_predictor
 from records import as_a_command, commit, write_result
 from sets import SETS, open_set, set_aside

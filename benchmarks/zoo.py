@@ -22,18 +22,17 @@ import torch
 from accuracy import score
 from calibration import described
 from ldseg.data.cases import Case
-from ldseg.data.datasets import DataSet
+from ldseg.data.dataset import DataSet
 from ldseg.data.splits import Splits
-from ldseg.evaluation.answers import answers
 from ldseg.evaluation.calibration_fit import calibrate
 from ldseg.evaluation.calibration_report import CalibrationTally
 from ldseg.evaluation.out_of_distribution_fit import learn_training_images
+from ldseg.evaluation.predictions import answers
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import PlanSettings, read_plan, write_plan
-from ldseg.preparation import look_and_plan
 from ldseg.presets import PRESETS
-from ldseg.records import to_json, write_bytes_atomic, write_json_atomic
-from ldseg.saved_model import (
+from ldseg.runs.run_setup import look_and_plan
+from ldseg.runs.saved_model import (
     CARD_FILE,
     PLAN_FILE,
     SETTINGS_FILE,
@@ -42,6 +41,7 @@ from ldseg.saved_model import (
     save_model,
 )
 from ldseg.settings import RunSettings
+from ldseg.utils.serialization import to_json, write_bytes_atomic, write_json_atomic
 from ldseg.zoo.catalogue import ABOUT_FILE, ABOUT_VERSION, MODELS, About
 from records import RESULTS, as_a_command, commit, write_result
 from sets import open_set

@@ -19,7 +19,7 @@ from monai.transforms.utility.dictionary import EnsureChannelFirstd, ToTensord
 
 from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.schedule import even_times
-from ldseg.model.ldseg import LDSeg
+from ldseg.methods.latent_diffusion import LDSeg
 from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.presets import PRESETS
 

@@ -14,21 +14,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ldseg.evaluation.folders import evaluate_folders as evaluate
+    from ldseg.api import plan_run as plan
+    from ldseg.api import train_run as train
+    from ldseg.evaluation.evaluate_folders import evaluate_folders as evaluate
     from ldseg.inference.predictor import Predictor
     from ldseg.inference.predictor import load_predictor as load
-    from ldseg.workflow import plan_run as plan
-    from ldseg.workflow import train_run as train
 
 __version__ = "0.1.0"
 __all__ = ["Predictor", "__version__", "evaluate", "load", "plan", "train"]
 
 _PLACES = {
     "Predictor": ("ldseg.inference.predictor", "Predictor"),
-    "evaluate": ("ldseg.evaluation.folders", "evaluate_folders"),
+    "evaluate": ("ldseg.evaluation.evaluate_folders", "evaluate_folders"),
     "load": ("ldseg.inference.predictor", "load_predictor"),
-    "plan": ("ldseg.workflow", "plan_run"),
-    "train": ("ldseg.workflow", "train_run"),
+    "plan": ("ldseg.api", "plan_run"),
+    "train": ("ldseg.api", "train_run"),
 }
 
 

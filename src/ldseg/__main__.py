@@ -6,7 +6,7 @@ import os
 import sys
 from typing import NoReturn
 
-from ldseg.cli import main
+from ldseg.app.cli.main import main
 
 
 def leave(code: int) -> NoReturn:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from result_files import NAMES, PROSE, RELIABILITY, make, one, records, write
 
-from ldseg.evaluation.intervals import paired_difference
+from ldseg.metrics.intervals import paired_difference
 
 
 def test_no_results_give_an_empty_list_and_say_so(summary: ModuleType, folder: Path) -> None:

@@ -13,10 +13,10 @@ from volume_builders import rotation, saved, volume
 from ldseg.data.align import align_label_to_image
 from ldseg.data.cases import DataOptions
 from ldseg.data.checks import check
-from ldseg.data.datasets import load_case, open_dataset
+from ldseg.data.dataset import load_case, open_dataset
 from ldseg.data.formats import read_channels, read_volume
 from ldseg.data.geometry import affine
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.errors import InputError
 
 ENDINGS = (".nii.gz", ".mha", ".nrrd")

@@ -11,7 +11,7 @@ import pytest
 from test_nifti import ORIENTATIONS, labels_for
 
 from ldseg.data.cases import DataOptions
-from ldseg.data.datasets import load_case, open_dataset
+from ldseg.data.dataset import load_case, open_dataset
 from ldseg.data.formats import output_ending, read_volume, stem, write_volume
 from ldseg.data.geometry import affine
 from ldseg.errors import InputError

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from volume_builders import mask, picture, saved, volume
 
-from ldseg.data.datasets import find_inputs, load_input, open_dataset
+from ldseg.data.dataset import find_inputs, load_input, open_dataset
 from ldseg.errors import InputError
 
 

@@ -12,8 +12,8 @@ from volume_builders import mask, picture, saved, volume, write_json
 from ldseg.data import checks
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.checks import check
-from ldseg.data.datasets import DataOptions, open_dataset
-from ldseg.data.volumes import Volume
+from ldseg.data.dataset import DataOptions, open_dataset
+from ldseg.data.volume import Volume
 
 
 def flat_set(root: Path, ids: tuple[int, ...] = (0, 1), number: int = 5) -> Path:

@@ -18,7 +18,7 @@ from ldseg.data.formats import check_labels_of, read_volume, write_volume
 from ldseg.data.formats.dicom import with_segments
 from ldseg.data.formats.dicom.segments import Segment
 from ldseg.data.geometry import affine
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.errors import InputError
 
 TYPE_2 = (

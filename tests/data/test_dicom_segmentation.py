@@ -17,12 +17,12 @@ from dicom_builders import AXIAL, MR, a_film, a_picture, a_series, enhanced, uid
 from test_dicom import OBLIQUE, SHAPE, voxels
 from volume_builders import plain, volume, write_json
 
-from ldseg.data.datasets import load_case, open_dataset
+from ldseg.data.dataset import load_case, open_dataset
 from ldseg.data.formats import read_volume, write_volume
 from ldseg.data.formats.dicom import with_segments
 from ldseg.data.formats.dicom.segments import Code, Segment, read_codes, segments_of
 from ldseg.data.geometry import affine
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.errors import InputError
 
 SEGMENTS = (Segment(2, "left"), Segment(5, "right"))

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from ldseg.data.datasets import open_dataset
+from ldseg.data.dataset import open_dataset
 from ldseg.data.formats import is_colour, read_volume
 from ldseg.data.formats.displayed import stored_region, turned
 from ldseg.data.formats.tiff_regions import TiffRegions

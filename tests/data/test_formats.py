@@ -25,7 +25,7 @@ from ldseg.data.formats import (
     write_volume,
 )
 from ldseg.errors import InputError
-from ldseg.inference.run import PredictOptions
+from ldseg.inference.predict_cases import PredictOptions
 
 # DICOM holds label maps of DICOM images only, nothing is written as Analyze: they have tests of their own.
 OF_THEIR_OWN = ("DICOM", "Analyze or NIfTI")

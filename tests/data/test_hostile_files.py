@@ -18,9 +18,9 @@ from dicom_builders import a_series
 from PIL import Image
 from volume_builders import picture, plain, saved, volume, write_json
 
-from ldseg.data.datasets import open_dataset
+from ldseg.data.dataset import open_dataset
 from ldseg.data.formats import read_volume, write_volume
-from ldseg.data.formats.streams import inflated_size
+from ldseg.data.formats.decompress import inflated_size
 from ldseg.data.formats.tiff import is_colour, size_of_page
 from ldseg.data.formats.tiff_regions import TiffRegions
 from ldseg.data.inputs import find_inputs
@@ -63,7 +63,7 @@ def test_a_little_behind_the_voxels_is_no_fault_and_the_checksum_is_compared(tmp
 def test_a_shape_for_which_there_is_no_room_is_refused_unread(
     shape: tuple[int, ...], ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ldseg.data.room.free_bytes", lambda: 10**9)
+    monkeypatch.setattr("ldseg.utils.system.free_bytes", lambda: 10**9)
     path = tmp_path / f"a{ending}"
     path.write_bytes(gzip.compress(nifti(shape)) if ending == ".nii.gz" else nifti(shape))
     refused(path, r"promises \d+ voxels")
@@ -306,7 +306,7 @@ def test_a_description_of_another_form_is_one_line(content: str, tmp_path: Path)
     picture(tmp_path / "a.png")
     (tmp_path / "dataset.json").write_text(content)
     for layout in ("two_folders", "decathlon"):
-        words = [sys.executable, "-m", "ldseg.cli", "check", str(tmp_path), "--data.layout", layout]
+        words = [sys.executable, "-m", "ldseg.app.cli.main", "check", str(tmp_path), "--data.layout", layout]
         if layout == "two_folders" and content.startswith("{"):
             continue
         done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from volume_builders import mask, picture, saved, volume, write_json
 
-from ldseg.data.datasets import find_inputs, load_input
+from ldseg.data.dataset import find_inputs, load_input
 from ldseg.errors import InputError
 
 

@@ -12,7 +12,7 @@ from volume_builders import plain, write_json
 
 from ldseg.data.cases import DataOptions
 from ldseg.data.checks import check
-from ldseg.data.datasets import load_labels, open_dataset
+from ldseg.data.dataset import load_labels, open_dataset
 from ldseg.data.formats import ending, output_ending, read_volume, stem, write_volume
 from ldseg.errors import InputError
 from ldseg.planning.fingerprint import take_fingerprint

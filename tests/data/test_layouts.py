@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from volume_builders import mask, picture, saved, volume, write_json
 
-from ldseg.data.datasets import DataOptions, DataSet, open_dataset
+from ldseg.data.dataset import DataOptions, DataSet, open_dataset
 from ldseg.data.layouts import LAYOUTS, find_layout
 from ldseg.errors import InputError
 

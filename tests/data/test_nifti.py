@@ -14,7 +14,7 @@ from volume_builders import rotation
 
 from ldseg.data.formats import read_volume, write_volume
 from ldseg.data.geometry import affine
-from ldseg.data.volumes import Axes, Volume
+from ldseg.data.volume import Axes, Volume
 from ldseg.errors import InputError
 
 ORIENTATIONS = [

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from volume_builders import mask, picture, saved, volume, write_json
 
-from ldseg.data.datasets import find_inputs, load_image, open_dataset
+from ldseg.data.dataset import find_inputs, load_image, open_dataset
 from ldseg.data.splits import read_splits
 from ldseg.errors import InputError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ldseg.data.checks import check
-from ldseg.data.datasets import load_image, load_labels, open_dataset
+from ldseg.data.dataset import load_image, load_labels, open_dataset
 from ldseg.data.formats import read_volume
 from ldseg.data.phantom import (
     APPENDAGES,
@@ -19,7 +19,7 @@ from ldseg.data.phantom import (
     make_phantom,
     write_phantom_dataset,
 )
-from ldseg.data.volumes import Axes
+from ldseg.data.volume import Axes
 
 ALL: list[tuple[Axes, tuple[int, ...]]] = [("yx", (64, 80)), ("zyx", (20, 40, 44)), ("tyx", (8, 64, 56))]
 

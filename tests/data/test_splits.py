@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldseg.data.datasets import Case
+from ldseg.data.dataset import Case
 from ldseg.data.splits import Splits, make_splits, read_splits, write_splits
 from ldseg.errors import InputError
 

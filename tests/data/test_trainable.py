@@ -10,9 +10,9 @@ import pytest
 from volume_builders import picture, saved, volume, write_json
 
 from ldseg.data.checks import check
-from ldseg.data.datasets import open_dataset
+from ldseg.data.dataset import open_dataset
 from ldseg.errors import InputError
-from ldseg.preparation import prepare_run
+from ldseg.runs.run_setup import prepare_run
 
 
 def pictures(root: Path, count: int = 3, mask_id: int = 1, size: tuple[int, int] = (24, 32)) -> Path:

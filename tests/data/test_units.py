@@ -8,7 +8,7 @@ import pytest
 from volume_builders import mask, picture
 
 from ldseg.data.checks import check
-from ldseg.data.datasets import DataOptions, load_image, open_dataset
+from ldseg.data.dataset import DataOptions, load_image, open_dataset
 from ldseg.data.inputs import find_inputs
 from ldseg.data.loading import load_input
 from ldseg.data.units import (

@@ -8,10 +8,10 @@ import pytest
 from volume_builders import mask, picture, saved, volume
 
 from ldseg.data.checks import check
-from ldseg.data.datasets import find_inputs, open_dataset
+from ldseg.data.dataset import find_inputs, open_dataset
 from ldseg.data.unread import describe_unread, unread_in
 from ldseg.errors import InputError
-from ldseg.evaluation.folders import evaluate_folders
+from ldseg.evaluation.evaluate_folders import evaluate_folders
 
 
 def pairs(root: Path, count: int = 5) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ldseg.data.formats import write_volume
-from ldseg.data.volumes import Axes, Kind, Volume
+from ldseg.data.volume import Axes, Kind, Volume
 
 SHAPES: dict[Axes, tuple[int, ...]] = {"yx": (5, 7), "zyx": (4, 5, 7), "tyx": (3, 5, 7)}
 

@@ -18,8 +18,8 @@ from dicom_builders import a_series
 from documented import commands
 from tiny_models import make_tiny_model
 
-from ldseg.cli import main
-from ldseg.viewer.server import ViewerServer
+from ldseg.app.cli.main import main
+from ldseg.app.viewer.server import ViewerServer
 
 DATA, SET = "DATA", "Dataset004_Hippocampus"
 EXTRAS = {"dicom.md": "pydicom", "export.md": "onnxruntime"}

@@ -14,8 +14,8 @@ import pytest
 from documented import PAGES, ROOT, commands
 
 import ldseg
-from ldseg.cli import make_parser
-from ldseg.commands import COMMANDS
+from ldseg.app.cli import COMMANDS
+from ldseg.app.cli.main import make_parser
 
 
 @pytest.mark.parametrize(("page", "line"), commands())

@@ -9,15 +9,15 @@ import pytest
 from scipy.special import softmax
 
 from ldseg.errors import InputError
-from ldseg.evaluation.answers import Answer
 from ldseg.evaluation.calibration_fit import (
     NoStructureError,
     fit_recalibration,
     fit_temperature,
     fit_widening,
 )
+from ldseg.evaluation.predictions import Answer
 from ldseg.inference.posterior import VolumeEstimate
-from ldseg.inference.recalibration import (
+from ldseg.inference.temperature_scaling import (
     Recalibration,
     store_recalibration,
     stored_recalibration,

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ldseg.data.datasets import DataOptions, load_image, open_dataset
+from ldseg.data.dataset import DataOptions, load_image, open_dataset
 from ldseg.data.formats import write_volume
-from ldseg.data.volumes import Volume
-from ldseg.evaluation.answers import Answer, answers, class_indices
+from ldseg.data.volume import Volume
 from ldseg.evaluation.calibration_fit import calibrate
 from ldseg.evaluation.calibration_report import CalibrationTally, measure_calibration
+from ldseg.evaluation.predictions import Answer, answers, class_indices
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.recalibration import UNCHANGED, Recalibration, widened, with_temperature
-from ldseg.records import to_json
+from ldseg.inference.temperature_scaling import UNCHANGED, Recalibration, widened, with_temperature
+from ldseg.utils.serialization import to_json
 
 MakeModel = Callable[..., Path]
 

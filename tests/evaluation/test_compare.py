@@ -6,8 +6,8 @@ import pytest
 
 from ldseg.errors import InputError
 from ldseg.evaluation.compare import ALL_CLASSES, compare
-from ldseg.evaluation.metrics import ClassScores
 from ldseg.evaluation.scores import Scores
+from ldseg.metrics.case_metrics import ClassScores
 
 
 def scores(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt, relative_voxel, to_unit
 
 EVERY = pytest.mark.parametrize("name", CORRUPTIONS)

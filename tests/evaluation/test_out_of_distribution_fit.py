@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from ldseg.cli import main
-from ldseg.data.datasets import DataSet, open_dataset
+from ldseg.app.cli.main import main
+from ldseg.data.dataset import DataSet, open_dataset
 from ldseg.data.formats import read_volume
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.errors import InputError
 from ldseg.evaluation.out_of_distribution_fit import ChangedImages, fit_detector, learn_training_images
-from ldseg.inference import large
+from ldseg.inference import tiled_tiff as large
 from ldseg.inference.feature_statistics import Statistics
 from ldseg.inference.out_of_distribution import (
     FILE,

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldseg.cli import main
+from ldseg.app.cli.main import main
 from ldseg.data.cases import DataSet
-from ldseg.data.datasets import open_dataset
+from ldseg.data.dataset import open_dataset
 from ldseg.data.splits import Fold, Splits, write_splits
 from ldseg.errors import InputError
 from ldseg.evaluation.corruptions import CORRUPTIONS

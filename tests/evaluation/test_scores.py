@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.errors import InputError
-from ldseg.evaluation.metrics import evaluate_case
 from ldseg.evaluation.scores import Scores, read_scores, to_json, write_scores
+from ldseg.metrics.case_metrics import evaluate_case
 
 CLASSES = {"background": 0, "head": 1, "tail": 2}
 

@@ -16,9 +16,9 @@ from ldseg.errors import InputError
 from ldseg.evaluation.out_of_distribution_fit import fit_detector
 from ldseg.export.bundle import export_bundle
 from ldseg.inference.out_of_distribution import store_detector
+from ldseg.inference.predict_cases import PredictOptions, predict_cases
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.recalibration import Recalibration, store_recalibration
-from ldseg.inference.run import PredictOptions, predict_cases
+from ldseg.inference.temperature_scaling import Recalibration, store_recalibration
 
 MakeModel = Callable[..., Path]
 REQUIRED = {

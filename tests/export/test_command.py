@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldseg.cli import main
+from ldseg.app.cli.main import main
 
 MakeModel = Callable[..., Path]
 Output = pytest.CaptureFixture[str]

@@ -14,20 +14,20 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.diffusion.samplers import SAMPLERS
 from ldseg.errors import InputError
-from ldseg.export.chain import PatchChain, count_draws
+from ldseg.export.exportable_sampler import PatchChain, count_draws
+from ldseg.export.io_documentation import TILING
 from ldseg.export.onnx import TOLERANCE, export_onnx, make_contract
-from ldseg.export.rules import TILING
-from ldseg.inference.contract import Contract, read_contract, write_contract
-from ldseg.inference.onnx_runtime import OnnxEngine, load_onnx_predictor
+from ldseg.inference.backends.onnx_backend import OnnxEngine, load_onnx_predictor
+from ldseg.inference.backends.torch_backend import TorchEngine
+from ldseg.inference.onnx_spec import Contract, read_contract, write_contract
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.recalibration import Recalibration, store_recalibration
-from ldseg.inference.sampling import TorchEngine
+from ldseg.inference.temperature_scaling import Recalibration, store_recalibration
 from ldseg.planning.plan import read_plan, write_plan
 from ldseg.preprocessing.patches import gaussian_weights, tile_corners
-from ldseg.saved_model import load_model, read_settings
+from ldseg.runs.saved_model import load_model, read_settings
 from ldseg.settings import SamplingSettings
 
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ldseg.inference.backends.backend import TileBlock
 from ldseg.inference.posterior import Posterior, Slab
-from ldseg.inference.tiles import TileBlock
-from ldseg.inference.tiling import Tiling
+from ldseg.inference.sliding_window import Tiling
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from gathering import gather
 from torch import Tensor
 
 from ldseg.inference.posterior import case_confidence
-from ldseg.inference.tiling import Tiling, make_tiling
+from ldseg.inference.sliding_window import Tiling, make_tiling
 
 TILED = make_tiling((21, 30), (16, 16), (4, 4))
 ONE = make_tiling((11, 16), (16, 16), (4, 4))

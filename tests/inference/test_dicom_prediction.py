@@ -16,7 +16,7 @@ pytest.importorskip("highdicom", reason="the extra dicom is not installed")
 import pydicom
 from dicom_builders import MR, a_picture, a_series
 
-from ldseg.cli import main
+from ldseg.app.cli.main import main
 from ldseg.data.formats import read_volume, write_volume
 from ldseg.data.geometry import affine
 

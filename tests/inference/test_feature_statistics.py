@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
-from ldseg.inference.tiling import make_tiling
+from ldseg.inference.sliding_window import make_tiling
 
 
 def statistics_of(image: np.ndarray, patch: tuple[int, ...], factor: int = 1) -> Statistics:

@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from ldseg.cli import main
+from ldseg.app.cli.main import main
+from ldseg.app.viewer.session import Session
+from ldseg.app.viewer.state import describe
 from ldseg.data.formats import read_volume
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import read_plan, write_plan
-from ldseg.preprocessing.appearance import measure_appearance
-from ldseg.preprocessing.prepare import prepare_image
+from ldseg.preprocessing.intensity_statistics import measure_appearance
+from ldseg.preprocessing.preprocess import prepare_image
 from ldseg.settings import SamplingSettings
-from ldseg.viewer.session import Session
-from ldseg.viewer.state import describe
 
 MakeModel = Callable[..., Path]
 

@@ -11,9 +11,9 @@ from places import ENDINGS, ORIENTATIONS, place, write
 from volume_builders import rotation
 
 from ldseg.data.inputs import find_inputs
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
+from ldseg.inference.predict_cases import PredictOptions, predict_cases
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.run import PredictOptions, predict_cases
 
 MakeModel = Callable[..., Path]
 

@@ -8,9 +8,9 @@ import torch
 from gathering import gather
 from torch import Tensor
 
+from ldseg.inference.backends.backend import ANSWERS_WEIGHT
 from ldseg.inference.posterior import Posterior, entropy, estimate_volumes
-from ldseg.inference.tiles import ANSWERS_WEIGHT
-from ldseg.inference.tiling import Tiling, make_tiling
+from ldseg.inference.sliding_window import Tiling, make_tiling
 
 TILED = make_tiling((21, 30), (16, 16), (4, 4))
 DEEP = make_tiling((5, 20, 61), (8, 16, 16), (4, 4, 4))

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.diffusion.samplers import SAMPLERS
 from ldseg.errors import InputError
+from ldseg.inference.backends.backend import ANSWERS_WEIGHT
+from ldseg.inference.backends.torch_backend import Blocks, TorchEngine
 from ldseg.inference.predictor import Prediction, Predictor
-from ldseg.inference.sampling import Blocks, TorchEngine
-from ldseg.inference.tiles import ANSWERS_WEIGHT
 
 MakeModel = Callable[..., Path]
 

@@ -15,14 +15,14 @@ import pytest
 from PIL import Image
 
 import ldseg
-from ldseg.cli import main
+from ldseg.app.cli.main import main
 from ldseg.data.inputs import find_inputs
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.errors import InputError
-from ldseg.inference import run as run_module
+from ldseg.inference import predict_cases as run_module
+from ldseg.inference.predict_cases import PredictOptions, Summary, predict_cases
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.provenance import begin_case, read_records
-from ldseg.inference.run import PredictOptions, Summary, predict_cases
 
 MakeModel = Callable[..., Path]
 Output = pytest.CaptureFixture[str]

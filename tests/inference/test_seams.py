@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ldseg.inference.backends.torch_backend import TorchEngine
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.sampling import TorchEngine
 from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS
-from ldseg.saved_model import build_segmenter
+from ldseg.runs.saved_model import build_segmenter
 
 PATCH, STEPS = 32, 40
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldseg.cli import main
-from ldseg.data.volumes import Volume
+from ldseg.app.cli.main import main
+from ldseg.data.volume import Volume
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import read_plan, write_plan
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ldseg.data.datasets import DataSet
+from ldseg.data.dataset import DataSet
 from ldseg.planning.fingerprint import (
     CaseFingerprint,
     ChannelFingerprint,

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from planning_sets import write_pictures
 
-from ldseg.data.datasets import DataOptions, open_dataset
+from ldseg.data.dataset import DataOptions, open_dataset
 from ldseg.errors import InputError
 from ldseg.planning.fingerprint import read_fingerprint, take_fingerprint, write_fingerprint
 from ldseg.planning.plan import PlanSettings, make_plan

@@ -5,7 +5,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.planning.orientation import Orientation, orientation_of
 
 

@@ -11,9 +11,9 @@ from planning_sets import dataset, fingerprint
 
 from ldseg.errors import InputError
 from ldseg.planning.fingerprint import CaseFingerprint
+from ldseg.planning.heuristics import plan_mirror_axes
 from ldseg.planning.patch import check_patch
 from ldseg.planning.plan import Plan, PlanSettings, check_plan, make_plan, read_plan, write_plan
-from ldseg.planning.rules import plan_mirror_axes
 
 ROOMY = PlanSettings(cpu_memory_gb=14.0)
 

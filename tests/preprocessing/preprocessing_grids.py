@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.planning.plan import ChannelPlan, Plan
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from preprocessing_grids import plan
 
-from ldseg.data.datasets import DataSet, open_dataset
+from ldseg.data.dataset import DataSet, open_dataset
 from ldseg.errors import InputError
 from ldseg.preprocessing import cache as cache_module
 from ldseg.preprocessing.cache import build_cache

@@ -12,7 +12,7 @@ from ldseg.data.ranges import ChannelRange, ImageRange, channel_ranges, mixed_sc
 from ldseg.errors import InputError
 from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.preprocessing.number_scale import check_content
-from ldseg.preprocessing.prepare import prepare_image
+from ldseg.preprocessing.preprocess import prepare_image
 
 COLOURS = tuple(ChannelPlan(name, "range", 0.0, 255.0) for name in ("red", "green", "blue"))
 CT = ChannelPlan("CT", "foreground", -100.0, 300.0, 50.0, 80.0)

@@ -8,7 +8,7 @@ from preprocessing_grids import plan, volume
 
 from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import from_canonical, to_canonical
-from ldseg.preprocessing.prepare import grid_record, prepare_labels, restore_labels
+from ldseg.preprocessing.preprocess import grid_record, prepare_labels, restore_labels
 
 ALL_48 = [
     np.eye(3)[:, order] * signs for order in permutations(range(3)) for signs in product((1, -1), repeat=3)

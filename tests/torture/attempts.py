@@ -15,7 +15,7 @@ from typing import Any
 from hostile_folders import MARK
 from inputs import Input
 
-from ldseg.cli import main
+from ldseg.app.cli.main import main
 from ldseg.data.formats import read_volume
 
 CPU_SECONDS = 20.0

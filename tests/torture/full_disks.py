@@ -17,8 +17,8 @@ from kills import contents, differences, strange
 from pictures import TRAININGS, predict_words, write_sets
 from sittings import Sitting, sit
 
-import ldseg.inference.run
-import ldseg.training.run  # noqa: F401  imported before the forks
+import ldseg.inference.predict_cases
+import ldseg.training.trainer  # noqa: F401  imported before the forks
 from ldseg.training.checkpoint import STATE_FILE
 
 

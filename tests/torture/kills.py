@@ -20,10 +20,10 @@ from typing import Any
 from pictures import TRAININGS, predict_words, write_sets
 from sittings import Sitting, sit
 
-import ldseg.inference.run
-import ldseg.training.run  # noqa: F401  imported before the forks
+import ldseg.inference.predict_cases
+import ldseg.training.trainer  # noqa: F401  imported before the forks
 from ldseg.data.formats import read_volume
-from ldseg.training.logbook import read_records
+from ldseg.training.log_files import read_records
 
 _BIT_EQUAL = (
     "model.safetensors",
@@ -97,7 +97,7 @@ def _one_training(
 
 def by_command(command: Sequence[str], delay: float) -> Sitting:
     """As a user starts it; the imports take some of the delay, so it gets more."""
-    words = [sys.executable, "-m", "ldseg.cli", *command]
+    words = [sys.executable, "-m", "ldseg.app.cli.main", *command]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         said = process.communicate(timeout=delay + 4)[1]

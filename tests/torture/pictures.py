@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from volume_builders import picture, saved, volume
 
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 
 STEPS = 24
 _SHORT = (

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ldseg.cli import main
+from ldseg.app.cli.main import main
 
 
 @dataclass(frozen=True)

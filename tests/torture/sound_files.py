@@ -15,7 +15,7 @@ from PIL import Image
 from volume_builders import plain, volume
 
 from ldseg.data.formats import write_volume
-from ldseg.data.volumes import Axes
+from ldseg.data.volume import Axes
 
 SHAPE = (6, 16, 20)
 """Slices, rows, columns; pictures have the last two."""

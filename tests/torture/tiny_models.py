@@ -11,9 +11,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from ldseg.planning.plan import ChannelPlan, Plan, read_plan, write_plan
-from ldseg.preprocessing.appearance import measure_appearance
+from ldseg.preprocessing.intensity_statistics import measure_appearance
 from ldseg.presets import PRESETS
-from ldseg.saved_model import build_segmenter, save_model
+from ldseg.runs.saved_model import build_segmenter, save_model
 
 
 def tiny_plan(axes: str = "yx", channels: int = 1, patch: int = 16) -> Plan:

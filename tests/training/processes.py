@@ -14,8 +14,8 @@ from typing import Any
 from torch import multiprocessing
 
 from ldseg.__main__ import leave
-from ldseg.processes import Team, join
-from ldseg.training.loop import Learner
+from ldseg.training.train_step import Learner
+from ldseg.utils.distributed import Team, join
 
 Work = Callable[..., None]
 

@@ -13,14 +13,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from training_setup import Setup
 
+from ldseg.api import train_run
 from ldseg.errors import InputError
-from ldseg.records import write_bytes_atomic
-from ldseg.sole_use import sole_use
+from ldseg.runs.folder_lock import sole_use
 from ldseg.training.checkpoint import STATE_FILE
-from ldseg.training.logbook import append_record, draw_curves, read_records
-from ldseg.training.loop import Learner
-from ldseg.training.run import forget_unfinished
-from ldseg.workflow import train_run
+from ldseg.training.log_files import append_record, draw_curves, read_records
+from ldseg.training.train_step import Learner
+from ldseg.training.trainer import forget_unfinished
+from ldseg.utils.serialization import write_bytes_atomic
 
 if sys.platform != "win32":
     import resource
@@ -97,7 +97,7 @@ def test_the_names_of_half_written_files_are_recognised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("ldseg.records.os.fsync", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+        patch.setattr("ldseg.utils.serialization.os.fsync", lambda _: os.kill(os.getpid(), signal.SIGKILL))
         child = os.fork()
         if child == 0:
             write_bytes_atomic(tmp_path / f"{'long ' * 20}.json", b"x")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from training_setup import Setup, make_setup
 
-from ldseg.cli import main
+from ldseg.app.cli.main import main
 from ldseg.errors import InputError
-from ldseg.training.logbook import read_records
+from ldseg.training.log_files import read_records
 from ldseg.training.loggers import LOGGERS, check_loggers, make_loggers
 from ldseg.training.loggers.scalars import scalars
 
@@ -63,7 +63,7 @@ def test_a_logger_gets_what_the_log_has_and_is_closed(
 
     usual = make_loggers
     monkeypatch.setattr(
-        "ldseg.training.run.make_loggers",
+        "ldseg.training.trainer.make_loggers",
         lambda _, folder, step: (*usual((), folder, step), make(folder, step)),
     )
     setup.run(tmp_path / "run", steps=2, validations=1)

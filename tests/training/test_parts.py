@@ -11,14 +11,14 @@ from training_setup import Setup
 
 from ldseg.errors import InputError
 from ldseg.preprocessing.cache import build_cache
-from ldseg.processes import Team
 from ldseg.settings import TrainingSettings
 from ldseg.training.budget import make_budget
 from ldseg.training.ema import update_average, warm_decay
-from ldseg.training.logbook import append_record, forget_after, read_records
-from ldseg.training.loop import learning_rate
-from ldseg.training.validate import Validation
-from ldseg.training.visits import Visits, central_patch, workers_for
+from ldseg.training.log_files import append_record, forget_after, read_records
+from ldseg.training.patch_dataset import Visits, central_patch, workers_for
+from ldseg.training.train_step import learning_rate
+from ldseg.training.validation import Validation
+from ldseg.utils.distributed import Team
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_another_process_makes_the_same_visits(visits: Visits) -> None:
 
 
 def test_beside_a_gpu_other_processes_prepare_patches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ldseg.training.visits.usable_cores", lambda: 6)
+    monkeypatch.setattr("ldseg.training.patch_dataset.usable_cores", lambda: 6)
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert (workers_for(cpu, None), workers_for(gpu, None), workers_for(gpu, 2)) == (0, 5, 2)
     assert [workers_for(gpu, None, Team(0, size)) for size in (2, 8)] == [2, 0]

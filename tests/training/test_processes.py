@@ -15,16 +15,16 @@ from processes import meet, run_together, torchrun, train_until
 from safetensors.torch import load_file
 from training_setup import Setup
 
-from ldseg import cli
+from ldseg.app.cli import main as cli
 from ldseg.data.formats import read_volume
 from ldseg.errors import InputError
-from ldseg.processes import ALONE, Team
 from ldseg.settings import TrainingSettings
 from ldseg.training.budget import make_budget
 from ldseg.training.checkpoint import STATE_FILE
-from ldseg.training.logbook import read_records
-from ldseg.training.run import check_shares
-from ldseg.training.visits import VisitNumbers
+from ldseg.training.log_files import read_records
+from ldseg.training.patch_dataset import VisitNumbers
+from ldseg.training.trainer import check_shares
+from ldseg.utils.distributed import ALONE, Team
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 7, 12])

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ldseg.data.datasets import DataSet, open_dataset
+from ldseg.data.dataset import DataSet, open_dataset
 from ldseg.data.splits import Splits, make_splits
 from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import Plan, PlanSettings, make_plan
 from ldseg.presets import PRESETS
-from ldseg.processes import ALONE, Team
 from ldseg.settings import RunSettings
-from ldseg.training.run import OnEvent, TrainingResult, train
+from ldseg.training.trainer import OnEvent, TrainingResult, train
+from ldseg.utils.distributed import ALONE, Team
 
 
 def write_pictures(folder: Path, cases: int = 6, size: int = 32) -> None:

@@ -11,12 +11,12 @@ import torch
 from volume_builders import volume
 
 import ldseg
-from ldseg.cli import main
+from ldseg.app.cli.main import main
 from ldseg.data.formats import write_volume
 from ldseg.errors import InputError
 from ldseg.planning.plan import read_plan
-from ldseg.records import to_json, write_json_atomic
-from ldseg.saved_model import load_model
+from ldseg.runs.saved_model import load_model
+from ldseg.utils.serialization import to_json, write_json_atomic
 from ldseg.zoo import catalogue
 from ldseg.zoo.catalogue import ABOUT_FILE, ABOUT_VERSION, About, find_model, read_about, shipped
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.data.faults import FileError, file_error
 from ldseg.data.geometry import affine, largest_offset
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
+from ldseg.errors import FileError, file_error
 
 ROUNDING = 0.1
 """Voxels that two grids may lie apart at their farthest corner and still be the same but for rounding, for

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldseg.data.align import LARGEST_ROUNDING, ROUNDING
-from ldseg.data.faults import listed
-from ldseg.data.names import name_key
-from ldseg.data.volumes import Axes
-from ldseg.errors import InputError
+from ldseg.data.file_names import name_key
+from ldseg.data.volume import Axes
+from ldseg.errors import InputError, listed
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ldseg.data.file_names import Files, by_stem, complete_groups, counting_groups
 from ldseg.data.formats import format_of, is_colour, read_volume
-from ldseg.data.names import Files, by_stem, complete_groups, counting_groups
-from ldseg.data.volumes import Axes
+from ldseg.data.volume import Axes
 from ldseg.errors import InputError
 
 _NNUNET_FOLDERS = ("imagestr", "imagests", "imagesval")

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ldseg.data.cases import Case, DataSet
-from ldseg.data.faults import FileError, file_error, listed
 from ldseg.data.formats import ending, is_colour
 from ldseg.data.loading import label_ids, read_image, read_label, with_own_spacing
 from ldseg.data.ranges import ImageRange, image_range, mixed_scales
 from ldseg.data.splits import make_splits
 from ldseg.data.units import length_words
-from ldseg.errors import InputError
+from ldseg.errors import FileError, InputError, file_error, listed
 
 RGB_NAME = "rgb_to_0_1"
 """nnU-Net's name for a channel of a colour picture of 8 bits."""

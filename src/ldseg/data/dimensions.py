@@ -8,7 +8,7 @@ from pathlib import Path
 from ldseg.data.align import LARGEST_ROUNDING
 from ldseg.data.formats import format_of, read_channels, read_volume
 from ldseg.data.splits import evenly
-from ldseg.data.volumes import Axes, Kind, Volume
+from ldseg.data.volume import Axes, Kind, Volume
 from ldseg.errors import InputError
 
 _LOOKED_AT = 9

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.data.faults import file_error
-from ldseg.data.volumes import Axes, Volume
+from ldseg.data.volume import Axes, Volume
+from ldseg.errors import file_error
 
 _CROOKED = 0.01
 """Cosine of the angle between two axes, or error of a unit vector's square, up to which it is rounding."""

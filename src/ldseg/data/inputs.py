@@ -9,15 +9,14 @@ from pathlib import Path
 
 from ldseg.data.cases import Case
 from ldseg.data.channels import Grouping, group_inputs
-from ldseg.data.faults import file_error, listed
+from ldseg.data.file_names import Files, check_name, find_path, name_key, volumes_in
 from ldseg.data.formats import dicom, ending, format_of, is_volume, refuse_dangling
 from ldseg.data.formats.itk import SEGMENTATION_ENDING
 from ldseg.data.layouts import Layout, find_layout, two_folders
-from ldseg.data.names import Files, check_name, find_path, name_key, volumes_in
-from ldseg.data.spacings import expand, spacing_of_files
+from ldseg.data.sidecar_spacing import expand, spacing_of_files
 from ldseg.data.unread import OnRemark, Unread, describe_unread, header_of, ignore_remark, unread_in
-from ldseg.data.volumes import Axes
-from ldseg.errors import InputError
+from ldseg.data.volume import Axes
+from ldseg.errors import InputError, file_error, listed
 
 _SEGMENTATION = "a segmentation and no image"
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from ldseg.data.align import ROUNDING, align_label_to_image
 from ldseg.data.cases import Case, DataSet
-from ldseg.data.faults import FileError, file_error, listed
 from ldseg.data.formats import format_of, read_channels, read_volume
-from ldseg.data.formats.voxels import ids_in
+from ldseg.data.formats.dtypes import ids_in
 from ldseg.data.segment_names import by_name
-from ldseg.data.volumes import Axes, Volume
+from ldseg.data.volume import Axes, Volume
+from ldseg.errors import FileError, file_error, listed
 
 
 def load_input(case: Case, channels: int, axes: Axes | None, geometry_tolerance: float = ROUNDING) -> Volume:

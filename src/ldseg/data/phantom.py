@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ldseg.data.formats import write_volume
-from ldseg.data.volumes import Axes, Volume
-from ldseg.records import write_json_atomic
+from ldseg.data.volume import Axes, Volume
+from ldseg.utils.serialization import write_json_atomic
 
 CLASSES = {"background": 0, "wall": 1, "cavity": 2}
 SHAPES: dict[Axes, tuple[int, ...]] = {"yx": (96, 96), "zyx": (48, 64, 64), "tyx": (12, 64, 64)}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 
 WHITE_LEVELS = (255.0, 4095.0, 65535.0)
 """Of 8, 12 and 16 bits: numbers without a declared scale are of the smallest that holds them."""

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from ldseg.data.cases import DataSet
-from ldseg.data.faults import file_error, listed
+from ldseg.data.formats.dtypes import ids_in, smallest_type
 from ldseg.data.formats.itk import ItkHeader
-from ldseg.data.formats.voxels import ids_in, smallest_type
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
+from ldseg.errors import file_error, listed
 
 _REMEDY = "name the segments of all files alike, or give each structure the same id in every file"
 

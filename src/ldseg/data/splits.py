@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ldseg.data.cases import Case
-from ldseg.data.faults import file_error, listed
-from ldseg.data.names import name_key
-from ldseg.data.tables import read_json
-from ldseg.errors import InputError
-from ldseg.records import write_bytes_atomic
+from ldseg.data.file_names import name_key
+from ldseg.data.sidecar_metadata import read_json
+from ldseg.errors import InputError, file_error, listed
+from ldseg.utils.serialization import write_bytes_atomic
 
 Item = TypeVar("Item")
 

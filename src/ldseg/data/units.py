@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Literal
 
-from ldseg.data.volumes import Axes
+from ldseg.data.volume import Axes
 from ldseg.errors import InputError
 
 LengthUnit = Literal["mm", "px"]

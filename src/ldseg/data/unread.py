@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ldseg.data.faults import listed
 from ldseg.data.formats import all_endings, is_volume
+from ldseg.errors import listed
 
 _PNG, _NIFTI, _TIFF = "convert to PNG", "convert to .nii.gz", "convert to .tif"
 _ARRAY = "save the array as .nii.gz, .tif or .png"

@@ -16,11 +16,11 @@ from scipy.special import logsumexp
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.errors import InputError
-from ldseg.evaluation.answers import Answer, answers
 from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
+from ldseg.evaluation.predictions import Answer, answers
 from ldseg.inference.posterior import INTERVAL, VolumeEstimate
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.recalibration import FLOOR, Recalibration, store_recalibration
+from ldseg.inference.temperature_scaling import FLOOR, Recalibration, store_recalibration
 
 TEMPERATURES = (0.1, 10.0)
 _VOXELS = 2**14  # drawn per case

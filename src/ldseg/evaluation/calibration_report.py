@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ldseg.data.cases import Case, DataSet
-from ldseg.evaluation.answers import Answer, answers
-from ldseg.evaluation.calibration import MARGIN, Reliability, VoxelTally, near
-from ldseg.evaluation.selective import RiskPoint, area_under_risk, by_confidence, risk_curve
+from ldseg.evaluation.predictions import Answer, answers
 from ldseg.inference.posterior import case_confidence
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.recalibration import UNCHANGED, Recalibration, widened, with_temperature
+from ldseg.inference.temperature_scaling import UNCHANGED, Recalibration, widened, with_temperature
+from ldseg.metrics.calibration import MARGIN, Reliability, VoxelTally, near
+from ldseg.metrics.risk_coverage import RiskPoint, area_under_risk, by_confidence, risk_curve
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ldseg.data.faults import listed
-from ldseg.data.names import name_key
-from ldseg.errors import InputError
-from ldseg.evaluation.intervals import Interval, paired_difference
+from ldseg.data.file_names import name_key
+from ldseg.errors import InputError, listed
 from ldseg.evaluation.scores import Scores
+from ldseg.metrics.intervals import Interval, paired_difference
 
 ALL_CLASSES = "all classes"
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.preprocessing.resample import resample_image
 
 Image = NDArray[np.float32]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_image
+from ldseg.inference.backends.torch_backend import TorchEngine, encode
 from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
 from ldseg.inference.out_of_distribution import (
     FILE,
@@ -28,9 +29,8 @@ from ldseg.inference.out_of_distribution import (
     store_detector,
 )
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.sampling import TorchEngine, encode
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.prepare import Prepared, prepare_image
+from ldseg.preprocessing.preprocess import Prepared, prepare_image
 
 FEWEST = 10
 """Images; of fewer nothing can be said."""

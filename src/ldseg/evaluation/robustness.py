@@ -16,15 +16,15 @@ from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case, load_image
 from ldseg.data.splits import read_splits, spelt_as
 from ldseg.data.units import LengthUnit, length_unit
-from ldseg.data.volumes import Volume, notes_together
+from ldseg.data.volume import Volume, notes_together
 from ldseg.errors import InputError
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
-from ldseg.evaluation.intervals import Interval
-from ldseg.evaluation.metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.evaluation.scores import Scores
 from ldseg.inference.predictor import Predictor
+from ldseg.metrics.case_metrics import ClassScores, evaluate_case, mean_over_raters
+from ldseg.metrics.intervals import Interval
 from ldseg.planning.plan import Plan
-from ldseg.saved_model import WEIGHTS_FILE
+from ldseg.runs.saved_model import WEIGHTS_FILE
 from ldseg.settings import SamplingSettings
 
 CLEAN = "clean"

@@ -18,7 +18,13 @@ from matplotlib.figure import Figure
 from ldseg.errors import InputError
 from ldseg.evaluation.corruptions import CORRUPTIONS
 from ldseg.evaluation.robustness import Robustness, Setup
-from ldseg.records import from_json, read_versioned, to_json, write_bytes_atomic, write_json_atomic
+from ldseg.utils.serialization import (
+    from_json,
+    read_versioned,
+    to_json,
+    write_bytes_atomic,
+    write_json_atomic,
+)
 
 JSON_FILE, CSV_FILE, PLOT_FILE = "robustness.json", "robustness.csv", "robustness.png"
 VERSION = 2

@@ -36,12 +36,12 @@ from typing import Any
 
 import numpy as np
 
-from ldseg.data.faults import file_error
 from ldseg.data.units import LengthUnit, OneUnit, area_unit, length_unit
-from ldseg.evaluation.cycle import Cycle, have_equal_frames, sum_slices
-from ldseg.evaluation.intervals import Interval, mean_interval
-from ldseg.evaluation.metrics import ClassScores
-from ldseg.records import read_versioned, write_bytes_atomic, write_json_atomic
+from ldseg.errors import file_error
+from ldseg.metrics.case_metrics import ClassScores
+from ldseg.metrics.cine import Cycle, have_equal_frames, sum_slices
+from ldseg.metrics.intervals import Interval, mean_interval
+from ldseg.utils.serialization import read_versioned, write_bytes_atomic, write_json_atomic
 
 VERSION = 1
 _SHARES = ("dice", "nsd", "surface_dice")

@@ -17,13 +17,12 @@ from typing import Any
 import torch
 
 from ldseg import __version__
-from ldseg.export.folder import whole_folder
+from ldseg.export.atomic_directory import whole_folder
+from ldseg.inference.backends.torch_backend import check_sampling
 from ldseg.inference.out_of_distribution import FILE as DETECTOR_FILE
-from ldseg.inference.recalibration import FILE as CALIBRATION_FILE
-from ldseg.inference.sampling import check_sampling
+from ldseg.inference.temperature_scaling import FILE as CALIBRATION_FILE
 from ldseg.planning.plan import Plan, write_plan
-from ldseg.records import write_bytes_atomic, write_json_atomic
-from ldseg.saved_model import (
+from ldseg.runs.saved_model import (
     CARD_FILE,
     PLAN_FILE,
     SETTINGS_FILE,
@@ -32,6 +31,7 @@ from ldseg.saved_model import (
     load_model,
     write_settings,
 )
+from ldseg.utils.serialization import write_bytes_atomic, write_json_atomic
 
 SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -142,7 +142,7 @@ def make_config(samples: int) -> dict[str, Any]:
         "bundle_root": ".",
         "dataset_dir": "$@bundle_root + '/images'",
         "output_dir": "$@bundle_root + '/predictions'",
-        "device": {"_target_": "ldseg.device.choose_device"},
+        "device": {"_target_": "ldseg.utils.device.choose_device"},
         "samples": samples,
         "seed": 0,
         "save": ["labels"],

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from ldseg.data.cases import Case
 from ldseg.data.inputs import find_inputs
-from ldseg.export.chain import PatchChain, count_draws
-from ldseg.inference.noise import CaseNoise
+from ldseg.export.exportable_sampler import PatchChain, count_draws
+from ldseg.inference.backends.torch_backend import mirrored_axis
+from ldseg.inference.case_noise import CaseNoise
+from ldseg.inference.predict_cases import PredictOptions, Summary, predict_cases
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.run import PredictOptions, Summary, predict_cases
-from ldseg.inference.sampling import mirrored_axis
 
 _PATCH_NAME = "patch"  # stands for the case's name, which a network on its own does not know
 

@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ldseg import __version__
-from ldseg.export.chain import PatchChain, count_draws
-from ldseg.export.folder import whole_folder
-from ldseg.export.rules import RULES, TILING
-from ldseg.inference.contract import (
+from ldseg.export.atomic_directory import whole_folder
+from ldseg.export.exportable_sampler import PatchChain, count_draws
+from ldseg.export.io_documentation import RULES, TILING
+from ldseg.inference.backends.onnx_backend import open_session, require
+from ldseg.inference.backends.torch_backend import check_sampling, count_answers, mirrored_axis
+from ldseg.inference.onnx_spec import (
     CONTRACT_VERSION,
     FRESH_NOISE,
     IMAGE,
@@ -35,13 +37,11 @@ from ldseg.inference.contract import (
     TensorContract,
     write_contract,
 )
-from ldseg.inference.onnx_runtime import open_session, require
-from ldseg.inference.recalibration import Recalibration, stored_recalibration
-from ldseg.inference.sampling import check_sampling, count_answers, mirrored_axis
+from ldseg.inference.temperature_scaling import Recalibration, stored_recalibration
 from ldseg.planning.plan import write_plan
-from ldseg.records import write_bytes_atomic
-from ldseg.saved_model import CARD_FILE, PLAN_FILE, SETTINGS_FILE, SavedModel, load_model, write_settings
+from ldseg.runs.saved_model import CARD_FILE, PLAN_FILE, SETTINGS_FILE, SavedModel, load_model, write_settings
 from ldseg.settings import SamplingSettings
+from ldseg.utils.serialization import write_bytes_atomic
 
 GRAPH_FILE = "model.onnx"
 OPSET = 20

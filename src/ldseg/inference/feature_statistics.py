@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ldseg.inference.tiling import Tile, Tiling
+from ldseg.inference.sliding_window import Tile, Tiling
 
 Statistics = tuple[NDArray[np.float64], ...]
 """Of each level, finest first: (2 + D, C), mean, log deviation, and slopes in the order of the axes."""

@@ -27,8 +27,8 @@ from safetensors.numpy import save
 
 from ldseg.errors import InputError
 from ldseg.inference.feature_statistics import Statistics
-from ldseg.preprocessing.harmonise import UNLIKE, in_words
-from ldseg.records import from_json, to_json, write_bytes_atomic
+from ldseg.preprocessing.harmonize import UNLIKE, in_words
+from ldseg.utils.serialization import from_json, to_json, write_bytes_atomic
 
 FILE = "out_of_distribution.safetensors"
 """Its place in a model's folder."""

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ldseg.data.cases import Case
-from ldseg.data.faults import file_error
-from ldseg.errors import InputError
+from ldseg.errors import InputError, file_error
 from ldseg.inference.provenance import read_records
 from ldseg.planning.plan import Plan, read_plan
 

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ldseg.inference.tiles import ANSWERS_WEIGHT, TileBlock
-from ldseg.inference.tiling import Tile, Tiling
+from ldseg.inference.backends.backend import ANSWERS_WEIGHT, TileBlock
+from ldseg.inference.sliding_window import Tile, Tiling
 
 INTERVAL = (0.05, 0.95)
 """Quantiles over the samples that bound a volume."""

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import torch
 
-from ldseg.data.volumes import Volume
-from ldseg.device import choose_device, memory_format
+from ldseg.data.volume import Volume
 from ldseg.errors import InputError
-from ldseg.inference.answer import (
+from ldseg.inference.backends.backend import Engine, Tiles, ignore_features
+from ldseg.inference.backends.torch_backend import TorchEngine, check_sampling, mirrored_axis
+from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
+from ldseg.inference.out_of_distribution import Detector, stored_detector
+from ldseg.inference.output import (
     DISAGREEMENT,
     FREQUENCIES,
     LABELS,
@@ -28,22 +31,19 @@ from ldseg.inference.answer import (
     InMemory,
     Sink,
 )
-from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
-from ldseg.inference.out_of_distribution import Detector, stored_detector
 from ldseg.inference.posterior import Posterior, Slab, VolumeEstimate
 from ldseg.inference.provenance import UNKNOWN_MODEL, ModelIdentity, identify
-from ldseg.inference.recalibration import UNCHANGED, Recalibration, stored_recalibration
-from ldseg.inference.sampling import TorchEngine, check_sampling, mirrored_axis
-from ldseg.inference.steadiness import is_steadier
-from ldseg.inference.tiles import Engine, Tiles, ignore_features
-from ldseg.inference.tiling import Tiling, make_tiling
-from ldseg.model.segmenter import Segmenter
+from ldseg.inference.sliding_window import Tiling, make_tiling
+from ldseg.inference.temperature_scaling import UNCHANGED, Recalibration, stored_recalibration
+from ldseg.inference.view_agreement import is_steadier
+from ldseg.methods.base import Segmenter
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.harmonise import harmonise
+from ldseg.preprocessing.harmonize import harmonise
 from ldseg.preprocessing.number_scale import check_content
-from ldseg.preprocessing.prepare import GridRecord, Region, notes_of, prepare_image
-from ldseg.saved_model import load_model
+from ldseg.preprocessing.preprocess import GridRecord, Region, notes_of, prepare_image
+from ldseg.runs.saved_model import load_model
 from ldseg.settings import RunSettings, SamplingSettings
+from ldseg.utils.device import choose_device, memory_format
 from ldseg.zoo.catalogue import find_model
 
 HARMONISED = "it was brought nearer to the training images, for the answers to that agree better"

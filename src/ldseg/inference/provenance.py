@@ -22,12 +22,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from ldseg.data.cases import Case
-from ldseg.inference.recalibration import Recalibration
-from ldseg.inference.tiles import Computation
-from ldseg.records import from_json, read_versioned, to_json, write_bytes_atomic
-from ldseg.saved_model import WEIGHTS_FILE
+from ldseg.inference.backends.backend import Computation
+from ldseg.inference.temperature_scaling import Recalibration
+from ldseg.runs.folder_lock import sole_use
+from ldseg.runs.saved_model import WEIGHTS_FILE
 from ldseg.settings import SamplingSettings
-from ldseg.sole_use import sole_use
+from ldseg.utils.serialization import from_json, read_versioned, to_json, write_bytes_atomic
 
 FILE = "prediction.json"
 VERSION = 2

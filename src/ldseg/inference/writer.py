@@ -19,8 +19,8 @@ from pathlib import Path
 
 from ldseg.data.cases import Case
 from ldseg.data.formats import output_ending, stem, write_volume
-from ldseg.data.volumes import Axes
-from ldseg.inference.answer import (
+from ldseg.data.volume import Axes
+from ldseg.inference.output import (
     DISAGREEMENT,
     LABELS,
     PROBABILITIES,
@@ -29,8 +29,8 @@ from ldseg.inference.answer import (
     Findings,
     InMemory,
 )
-from ldseg.records import write_json_atomic
 from ldseg.settings import SamplingSettings
+from ldseg.utils.serialization import write_json_atomic
 
 OUTPUTS = ("labels", "probabilities", "uncertainty", "samples")
 """What can be saved."""

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.data.checks import no_structure
-from ldseg.data.datasets import Case, DataSet, load_case
-from ldseg.data.names import name_key
+from ldseg.data.dataset import Case, DataSet, load_case
+from ldseg.data.file_names import name_key
 from ldseg.data.ranges import ImageRange, image_range
 from ldseg.data.units import OneUnit, voxel_size
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.errors import InputError
 from ldseg.planning.components import component_widths
 from ldseg.planning.orientation import orientation_of
-from ldseg.records import from_json, read_versioned, write_json_atomic
+from ldseg.utils.serialization import from_json, read_versioned, write_json_atomic
 
 FINGERPRINT_VERSION = 1
 SAMPLED_VOXELS = 2_000_000

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 
 
 @dataclass(frozen=True)

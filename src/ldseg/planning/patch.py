@@ -7,8 +7,8 @@ from math import ceil, prod
 import numpy as np
 
 from ldseg.errors import InputError
+from ldseg.planning.architecture import Pyramid, plan_pyramid
 from ldseg.planning.memory import training_memory_gb
-from ldseg.planning.pyramid import Pyramid, plan_pyramid
 
 NEARLY_FITS = 1.4
 """The patch covers the largest image of a set when that is at most this many times the median."""

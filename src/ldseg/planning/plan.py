@@ -10,14 +10,12 @@ from math import prod
 from pathlib import Path
 from typing import Literal
 
-from ldseg.data.datasets import DataSet
+from ldseg.data.dataset import DataSet
 from ldseg.data.ranges import ChannelRange, channel_ranges
 from ldseg.errors import InputError
-from ldseg.planning.appearance import ChannelAppearance
+from ldseg.planning.architecture import plan_pyramid
 from ldseg.planning.fingerprint import Fingerprint
-from ldseg.planning.patch import check_patch, plan_batch, plan_patch, pyramid_memory
-from ldseg.planning.pyramid import plan_pyramid
-from ldseg.planning.rules import (
+from ldseg.planning.heuristics import (
     COLOUR_NAMES,
     ChannelPlan,
     plan_channels,
@@ -27,8 +25,10 @@ from ldseg.planning.rules import (
     resampled_shape,
     smallest_width,
 )
+from ldseg.planning.intensity_statistics import ChannelAppearance
+from ldseg.planning.patch import check_patch, plan_batch, plan_patch, pyramid_memory
 from ldseg.planning.settings import PlanSettings
-from ldseg.records import from_json, read_versioned, write_json_atomic
+from ldseg.utils.serialization import from_json, read_versioned, write_json_atomic
 
 __all__ = ["PLAN_VERSION", "ChannelPlan", "Plan", "PlanSettings", "make_plan", "read_plan", "write_plan"]
 

@@ -24,10 +24,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.data.datasets import Case, DataSet, load_case
+from ldseg.data.dataset import Case, DataSet, load_case
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.prepare import prepare_image, prepare_labels
+from ldseg.preprocessing.preprocess import prepare_image, prepare_labels
 
 CACHE_VERSION = 2
 FOREGROUND_SAMPLE = 2048

@@ -24,10 +24,10 @@ from ldseg.data.ranges import (
     white_level,
     white_of,
 )
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.normalise import FLAT, OWN_SCALE
+from ldseg.preprocessing.normalize import FLAT, OWN_SCALE
 
 _DIMMER = 4.0
 """An image of the training's own number type keeps its scale down to this fraction of their least maximum."""

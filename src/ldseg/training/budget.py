@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ldseg.errors import InputError
-from ldseg.processes import ALONE, Team
 from ldseg.settings import TrainingSettings
+from ldseg.utils.distributed import ALONE, Team
 
 
 @dataclass

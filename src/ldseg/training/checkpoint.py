@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ldseg.errors import InputError
-from ldseg.records import from_json, write_bytes_atomic
+from ldseg.utils.serialization import from_json, write_bytes_atomic
 
 STATE_FILE = Path("state") / "training.safetensors"
 _VERSION = 1

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from ldseg.model.segmenter import Segmenter
+from ldseg.methods.base import Segmenter
 
 
 def copy_for_average(model: Segmenter) -> Segmenter:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldseg.errors import InputError
-from ldseg.records import from_json, read_versioned
+from ldseg.utils.serialization import from_json, read_versioned
 
 MODELS = Path(__file__).parent / "models"
 ABOUT_FILE = "about.json"

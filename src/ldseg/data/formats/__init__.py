@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from ldseg.data.align import ROUNDING, align_to_whole_grid
-from ldseg.data.faults import FileError, decoding, file_error, first_line
 from ldseg.data.formats import analyze, dicom, itk, mgh, nifti, raster, tiff
+from ldseg.data.formats.dtypes import as_image, as_labels
 from ldseg.data.formats.format import Format
-from ldseg.data.formats.voxels import as_image, as_labels
-from ldseg.data.volumes import Axes, Kind, Volume
-from ldseg.records import staged_prefix
+from ldseg.data.volume import Axes, Kind, Volume
+from ldseg.errors import FileError, decoding, file_error, first_line
+from ldseg.utils.serialization import staged_prefix
 
 __all__ = [
     "FORMATS",

@@ -19,11 +19,11 @@ from nibabel.nifti1 import Nifti1Header, Nifti1Pair, Nifti1PairHeader
 from nibabel.nifti2 import Nifti2Header, Nifti2Pair, Nifti2PairHeader
 from numpy.typing import NDArray
 
-from ldseg.data.faults import decoding, file_error
+from ldseg.data.formats.decompress import read_to_end
 from ldseg.data.formats.format import Format
 from ldseg.data.formats.nifti import promised_bytes, to_placed_volume
-from ldseg.data.formats.streams import read_to_end
-from ldseg.data.volumes import Axes, Kind, Volume
+from ldseg.data.volume import Axes, Kind, Volume
+from ldseg.errors import decoding, file_error
 
 _HEADER_1, _HEADER_2 = 348, 540  # bytes
 _MAGIC_1, _MAGIC_2 = slice(344, 347), slice(4, 7)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.data.faults import FileError, file_error
-from ldseg.data.volumes import Kind
+from ldseg.data.volume import Kind
+from ldseg.errors import FileError, file_error
 
 ORIENTATION = 0x0112
 """The tag, in TIFF and in EXIF."""

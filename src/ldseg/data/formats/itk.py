@@ -15,11 +15,11 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ldseg.data.faults import decoding, file_error, muted
 from ldseg.data.formats import metaimage, nrrd, seg_nrrd
 from ldseg.data.formats.format import Format
 from ldseg.data.geometry import Grid, arrange, arrangement, choose, grid_of, refuse_crooked, to_volume
-from ldseg.data.volumes import Axes, Kind, Volume
+from ldseg.data.volume import Axes, Kind, Volume
+from ldseg.errors import decoding, file_error, muted
 
 SEGMENTATION_ENDING = ".seg.nrrd"
 """Of the label maps of 3D Slicer; an image `a.nrrd` has `a.seg.nrrd`."""

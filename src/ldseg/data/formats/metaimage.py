@@ -10,9 +10,9 @@ import os
 from math import prod
 from pathlib import Path
 
-from ldseg.data.faults import file_error
-from ldseg.data.formats.streams import inflated_size
-from ldseg.data.room import check_room
+from ldseg.data.formats.decompress import inflated_size
+from ldseg.errors import file_error
+from ldseg.utils.system import check_room
 
 _HEADER_LIMIT = 1 << 20
 _LONGEST_LINE = 1024  # ITK's own buffers have fixed sizes

@@ -17,12 +17,12 @@ import numpy as np
 from nibabel.freesurfer.mghformat import MGHHeader, MGHImage
 from numpy.typing import NDArray
 
-from ldseg.data.faults import decoding, file_error
+from ldseg.data.formats.decompress import read_to_end
 from ldseg.data.formats.format import Format
-from ldseg.data.formats.streams import read_to_end
 from ldseg.data.geometry import Grid, affine, arrange, arrangement, choose, grid_of, refuse_crooked, to_volume
-from ldseg.data.room import check_room
-from ldseg.data.volumes import Axes, Kind, Volume
+from ldseg.data.volume import Axes, Kind, Volume
+from ldseg.errors import decoding, file_error
+from ldseg.utils.system import check_room
 
 _HEADER = 284  # bytes
 _FLAG = slice(28, 30)  # whether the geometry is known

@@ -20,13 +20,13 @@ from nibabel.nifti1 import Nifti1Header, Nifti1Image
 from nibabel.nifti2 import Nifti2Header, Nifti2Image
 from numpy.typing import NDArray
 
-from ldseg.data.faults import decoding, file_error
+from ldseg.data.formats.decompress import read_to_end
 from ldseg.data.formats.format import Format
 from ldseg.data.formats.nifti_geometry import header_grid, refuse_misleading, remarks
-from ldseg.data.formats.streams import read_to_end
 from ldseg.data.geometry import affine, arrange, arrangement, choose, grid_of, refuse_crooked, to_volume
-from ldseg.data.room import check_room
-from ldseg.data.volumes import Axes, Kind, Volume
+from ldseg.data.volume import Axes, Kind, Volume
+from ldseg.errors import decoding, file_error
+from ldseg.utils.system import check_room
 
 _HEADER_1, _HEADER_2 = 348, 540  # bytes
 _FARTHEST = 2**24  # bytes of extensions before the voxels of a compressed file

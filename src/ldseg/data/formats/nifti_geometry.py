@@ -16,8 +16,8 @@ from nibabel.nifti1 import Nifti1Header
 from numpy.typing import NDArray
 
 from ldseg.data.align import ROUNDING
-from ldseg.data.faults import file_error
 from ldseg.data.geometry import Grid
+from ldseg.errors import file_error
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ldseg.data.faults import decoding, file_error, muted
 from ldseg.data.formats.displayed import (
     INKS,
     KNOWN_ORIENTATIONS,
@@ -33,9 +32,9 @@ from ldseg.data.formats.displayed import (
 )
 from ldseg.data.formats.format import Format
 from ldseg.data.geometry import Arrangement, plain_grid, to_volume
-from ldseg.data.room import check_room
-from ldseg.data.volumes import Axes, Kind, Volume
-from ldseg.errors import InputError
+from ldseg.data.volume import Axes, Kind, Volume
+from ldseg.errors import InputError, decoding, file_error, muted
+from ldseg.utils.system import check_room
 
 _FORMATS = ("PNG", "BMP", "DIB", "JPEG", "MPO")
 """By content, whatever the ending: others of Pillow's run programs (EPS) or are no pictures."""

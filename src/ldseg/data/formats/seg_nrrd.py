@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.data.faults import file_error
 from ldseg.data.formats import nrrd
-from ldseg.data.formats.voxels import smallest_type
+from ldseg.data.formats.dtypes import smallest_type
+from ldseg.errors import file_error
 
 _KEY = re.compile(r"Segment(\d+)_(Name|ID|LabelValue|Layer)")
 

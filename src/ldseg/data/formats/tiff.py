@@ -17,7 +17,6 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ldseg.data.faults import decoding, file_error, muted
 from ldseg.data.formats.displayed import orientation_note, swaps_axes, turned
 from ldseg.data.formats.format import Format
 from ldseg.data.formats.tiff_check import check_chain, check_codec, check_series
@@ -25,8 +24,8 @@ from ldseg.data.formats.tiff_colours import as_displayed, colour_notes, is_colou
 from ldseg.data.formats.tiff_pages import Chosen, choose
 from ldseg.data.formats.tiff_spacing import spacing_of
 from ldseg.data.geometry import Arrangement, Grid, plain_grid, to_volume
-from ldseg.data.volumes import Axes, Kind, Volume
-from ldseg.errors import InputError
+from ldseg.data.volume import Axes, Kind, Volume
+from ldseg.errors import InputError, decoding, file_error, muted
 
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:

@@ -12,10 +12,10 @@ from typing import Any
 
 import tifffile
 
-from ldseg.data.faults import file_error
-from ldseg.data.formats.streams import inflated_size
+from ldseg.data.formats.decompress import inflated_size
 from ldseg.data.formats.tiff_colours import check_colours
-from ldseg.data.room import check_room
+from ldseg.errors import file_error
+from ldseg.utils.system import check_room
 
 _SUSPECT = 2**26
 """Bytes that a segment might inflate to, from which on it is tried first."""

@@ -13,9 +13,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ldseg.data.faults import file_error
 from ldseg.data.formats.displayed import INKS, inverted, is_alpha, mixed_from_inks, without_alpha
-from ldseg.data.volumes import Kind
+from ldseg.data.volume import Kind
+from ldseg.errors import file_error
 
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
 _SAMPLES = {

@@ -13,8 +13,8 @@ from typing import Any
 
 import tifffile
 
-from ldseg.data.faults import file_error, listed
 from ldseg.data.formats.displayed import KNOWN_ORIENTATIONS, ORIENTATION, UPRIGHT
+from ldseg.errors import file_error, listed
 
 _SLIDES = ("svs", "ndpi", "scn", "bif", "philips", "qpi", "sis", "avs")
 """tifffile's kinds of series in files of slide scanners."""

@@ -15,15 +15,15 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ldseg.data.faults import decoding, file_error, muted
 from ldseg.data.formats.displayed import orientation_note, stored_region, swaps_axes, turned
+from ldseg.data.formats.dtypes import as_image
 from ldseg.data.formats.tiff import grid_of_tiff, open_tiff
 from ldseg.data.formats.tiff_check import check_chain, check_codec, check_page
 from ldseg.data.formats.tiff_colours import as_displayed, channel_counts, colour_notes
 from ldseg.data.formats.tiff_pages import choose
 from ldseg.data.formats.tiff_spacing import spacing_of
-from ldseg.data.formats.voxels import as_image
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
+from ldseg.errors import decoding, file_error, muted
 
 _KEPT = 2**27  # bytes of decoded segments
 _LARGEST = 2**28  # bytes of one segment; more is no reading by regions

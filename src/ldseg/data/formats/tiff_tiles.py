@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ldseg.data.formats import write_with
 from ldseg.data.formats.tiff import description
-from ldseg.data.volumes import Volume
+from ldseg.data.volume import Volume
 
 _TILE = 512
 _BUFFER = 2**24  # bytes of tiles that are compressed together

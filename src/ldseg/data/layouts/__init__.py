@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ldseg.data.faults import file_error
 from ldseg.data.layouts import case_folders, decathlon, glas, nnunet, pairs, two_folders
 from ldseg.data.layouts.layout import Layout, Listing
-from ldseg.errors import InputError
+from ldseg.errors import InputError, file_error
 
 __all__ = ["LAYOUTS", "Layout", "Listing", "find_layout", "layout_named"]
 

@@ -10,12 +10,12 @@ import re
 from pathlib import Path
 
 from ldseg.data.channels import group_inputs
-from ldseg.data.faults import file_error
+from ldseg.data.file_names import Files, volumes_in
 from ldseg.data.formats import stem
 from ldseg.data.layouts.layout import Layout, Listing
-from ldseg.data.names import Files, volumes_in
-from ldseg.data.tables import read_description
+from ldseg.data.sidecar_metadata import read_description
 from ldseg.data.unread import Unread, unread_in
+from ldseg.errors import file_error
 
 _IMAGE = re.compile(r"^image(_|$)", re.IGNORECASE)
 _LABEL = re.compile(r"^(?:label|mask)_?(\d*)_?$", re.IGNORECASE)

@@ -11,13 +11,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ldseg.data.faults import file_error
+from ldseg.data.file_names import Files, complete_groups, find_path, name_key, suffix_groups
 from ldseg.data.formats import ending, stem
 from ldseg.data.layouts.layout import Layout, Listing
-from ldseg.data.names import Files, complete_groups, find_path, name_key, suffix_groups
-from ldseg.data.tables import read_description
+from ldseg.data.sidecar_metadata import read_description
 from ldseg.data.unread import unread_in
-from ldseg.records import parse_json
+from ldseg.errors import file_error
+from ldseg.utils.serialization import parse_json
 
 
 def recognises(root: Path) -> bool:

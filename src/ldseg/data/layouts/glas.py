@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ldseg.data.file_names import by_stem, volumes_in
 from ldseg.data.formats import stem
 from ldseg.data.layouts.layout import Layout, Listing
-from ldseg.data.names import by_stem, volumes_in
-from ldseg.data.tables import read_description
+from ldseg.data.sidecar_metadata import read_description
 from ldseg.data.unread import unread_in
 
 _SUFFIX = "_anno"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ldseg.data.names import Files
-from ldseg.data.tables import Description
+from ldseg.data.file_names import Files
+from ldseg.data.sidecar_metadata import Description
 from ldseg.data.unread import Unread
 from ldseg.errors import InputError
 

@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ldseg.data.faults import file_error
-from ldseg.data.formats import all_endings, ending, is_volume, stem
-from ldseg.data.layouts.layout import Layout, Listing
-from ldseg.data.names import (
+from ldseg.data.file_names import (
     Files,
     by_stem,
     complete_groups,
@@ -23,10 +20,12 @@ from ldseg.data.names import (
     suffix_groups,
     volumes_in,
 )
-from ldseg.data.tables import Description, read_description
+from ldseg.data.formats import all_endings, ending, is_volume, stem
+from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.data.sidecar_metadata import Description, read_description
 from ldseg.data.unread import Unread, unread_in
-from ldseg.errors import InputError
-from ldseg.records import parse_json
+from ldseg.errors import InputError, file_error
+from ldseg.utils.serialization import parse_json
 
 _IMAGES, _LABELS, _TEST = "imagesTr", "labelsTr", "imagesTs"
 

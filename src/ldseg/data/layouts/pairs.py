@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ldseg.data.faults import file_error
+from ldseg.data.file_names import Files, find_path, name_key
 from ldseg.data.formats import is_volume, stem
 from ldseg.data.layouts.layout import Layout, Listing
-from ldseg.data.names import Files, find_path, name_key
-from ldseg.data.tables import parse_spacing, read_description, read_json, read_rows
+from ldseg.data.sidecar_metadata import parse_spacing, read_description, read_json, read_rows
+from ldseg.errors import file_error
 
 _NAMES = ("cases.csv", "cases.json", "pairs.csv", "pairs.json")
 _KEYS = re.compile(r"^(image\d*|label\d*|name|subject|spacing)$")

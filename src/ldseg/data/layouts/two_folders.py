@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ldseg.data.faults import file_error
-from ldseg.data.formats import is_colour, stem
-from ldseg.data.layouts.layout import Layout, Listing
-from ldseg.data.names import (
+from ldseg.data.file_names import (
     Files,
     by_stem,
     complete_groups,
@@ -20,8 +17,11 @@ from ldseg.data.names import (
     rater_groups,
     volumes_in,
 )
-from ldseg.data.tables import read_description
+from ldseg.data.formats import is_colour, stem
+from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.data.sidecar_metadata import read_description
 from ldseg.data.unread import unread_in
+from ldseg.errors import file_error
 
 _IMAGES = ("images", "image", "imgs")
 _LABELS = ("labels", "label", "masks", "mask", "annotations")

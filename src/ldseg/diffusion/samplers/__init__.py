@@ -9,7 +9,7 @@ from ldseg.diffusion.samplers.ddpm import ddpm
 from ldseg.diffusion.samplers.dpmpp_2m import dpmpp_2m
 from ldseg.diffusion.samplers.one_step import one_step
 from ldseg.diffusion.samplers.preconditioned_ddim import preconditioned_ddim
-from ldseg.diffusion.samplers.steps import Sampler
+from ldseg.diffusion.samplers.types import Sampler
 
 SAMPLERS: dict[str, Sampler] = {
     "ddim": ddim,

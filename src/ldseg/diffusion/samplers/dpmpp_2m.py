@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, Times, ignore
+from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, Times, ignore
 from ldseg.diffusion.schedule import Schedule
 
 

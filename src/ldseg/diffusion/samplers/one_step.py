@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, Times, ignore
+from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, Times, ignore
 from ldseg.diffusion.schedule import Schedule
 
 

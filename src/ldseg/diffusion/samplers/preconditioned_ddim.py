@@ -19,8 +19,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ldseg.diffusion.parameterisation import LEAST_NOISE
-from ldseg.diffusion.samplers.steps import Denoise, DrawNoise, OnStep, Times, ignore
+from ldseg.diffusion.parameterization import LEAST_NOISE
+from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, Times, ignore
 from ldseg.diffusion.schedule import Schedule
 
 

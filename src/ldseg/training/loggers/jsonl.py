@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ldseg.training.logbook import append_record
+from ldseg.training.log_files import append_record
 
 
 class JsonlLogger:

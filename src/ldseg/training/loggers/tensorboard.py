@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ldseg.records import refused
 from ldseg.training.loggers.scalars import scalars
+from ldseg.utils.serialization import refused
 
 FOLDER = "tensorboard"
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ldseg.data.faults import file_error
 from ldseg.data.formats.dicom.files import ENDINGS, dicom_files, is_dicom_file
 from ldseg.data.formats.dicom.frames import Header, read_header
 from ldseg.data.formats.dicom.pixels import read_pixels
@@ -28,8 +27,8 @@ from ldseg.data.formats.dicom.series import frames_at, images_below, images_of
 from ldseg.data.formats.dicom.stack import Stack, stack_of
 from ldseg.data.formats.format import Format
 from ldseg.data.geometry import choose
-from ldseg.data.volumes import Axes, Kind, Volume
-from ldseg.errors import InputError
+from ldseg.data.volume import Axes, Kind, Volume
+from ldseg.errors import InputError, file_error
 
 __all__ = [
     "DICOM",

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldseg.data.faults import file_error
-from ldseg.data.formats.dicom.library import library, read_dataset, reading
+from ldseg.data.formats.dicom.lazy_import import library, read_dataset, reading
+from ldseg.errors import file_error
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of segmentations: binary or fractional, and label maps."""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.data.faults import file_error, first_line
 from ldseg.data.formats.dicom.frames import Frame
-from ldseg.data.formats.dicom.library import library, read_dataset, reading
+from ldseg.data.formats.dicom.lazy_import import library, read_dataset, reading
+from ldseg.errors import file_error, first_line
 
 _DECODERS = dict.fromkeys(
     ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"),

@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg import __version__
-from ldseg.data.faults import decoding, file_error, first_line
 from ldseg.data.formats.dicom.frames import Frame, Header
-from ldseg.data.formats.dicom.library import library, read_dataset, reading
+from ldseg.data.formats.dicom.lazy_import import library, read_dataset, reading
 from ldseg.data.formats.dicom.segments import Code, Segment
 from ldseg.data.formats.dicom.sources import ELSEWHERE, Steps, source_images
 from ldseg.data.formats.dicom.stack import (
@@ -33,7 +32,8 @@ from ldseg.data.formats.dicom.stack import (
     normal,
     stack_grid,
 )
-from ldseg.data.volumes import Axes, Volume
+from ldseg.data.volume import Axes, Volume
+from ldseg.errors import decoding, file_error, first_line
 
 _TINY = 8  # columns
 _SERIES_NUMBER = 300  # scanners count their own series from 1

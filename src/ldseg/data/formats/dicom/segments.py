@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ldseg.data.formats.dicom.library import library
+from ldseg.data.formats.dicom.lazy_import import library
 from ldseg.errors import InputError
-from ldseg.records import from_json, read_versioned
+from ldseg.utils.serialization import from_json, read_versioned
 
 SEGMENTS_FILE = "segments.json"
 _VERSION = 1

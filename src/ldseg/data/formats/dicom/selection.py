@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from ldseg.data.faults import FileError, listed
 from ldseg.data.formats.dicom.frames import Frame, Header
 from ldseg.data.formats.dicom.stack import same_direction, stack_of
-from ldseg.data.volumes import Axes
+from ldseg.data.volume import Axes
+from ldseg.errors import FileError, listed
 
 Key = TypeVar("Key")
 Groups = dict[tuple[object, ...], list[Header]]

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ldseg.data.faults import FileError, file_error, listed
 from ldseg.data.formats.dicom.files import ENDINGS, dicom_files
 from ldseg.data.formats.dicom.frames import Frame, Header, OtherObject, read_header
 from ldseg.data.formats.dicom.selection import (
@@ -25,7 +24,8 @@ from ldseg.data.formats.dicom.selection import (
     without_localizer,
 )
 from ldseg.data.formats.dicom.stack import height, normal
-from ldseg.data.volumes import Axes
+from ldseg.data.volume import Axes
+from ldseg.errors import FileError, file_error, listed
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from ldseg.data.faults import file_error
 from ldseg.data.formats.dicom.frames import Frame
-from ldseg.data.formats.dicom.library import library, read_dataset
+from ldseg.data.formats.dicom.lazy_import import library, read_dataset
+from ldseg.errors import file_error
 
 ELSEWHERE = "choose another format, e.g. --format .nii.gz"
 """The remedy for an image that can have no segmentation in DICOM."""

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.data.faults import file_error
 from ldseg.data.formats.dicom.frames import Frame, Place
 from ldseg.data.geometry import Grid
-from ldseg.data.volumes import Axes
+from ldseg.data.volume import Axes
+from ldseg.errors import file_error
 
 _SAME_DIRECTION = 1e-3  # of cosines: headers round them to 3 to 6 digits
 _SAME_SPACING = 1e-3  # relative

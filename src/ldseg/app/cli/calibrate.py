@@ -1,0 +1,115 @@
+"""ldseg calibrate: fit what makes a trained model's confidence honest, on its validation cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ldseg.app.cli.options import MODEL_HELP, add_json
+from ldseg.app.cli.output import note, print_json, print_line, print_table, progress
+from ldseg.app.cli.sampling_options import tell_ignored
+
+if TYPE_CHECKING:
+    from ldseg.evaluation.calibration_report import CalibrationReport
+
+SUMMARY = "Fit a temperature and the width of volume intervals on validation cases."
+USAGE = "RUN [options]"
+EXAMPLE = "ldseg calibrate runs/hippocampus"
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help=MODEL_HELP)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="MODEL",
+        help="new folder for a calibrated copy of the model; the model itself is calibrated by default",
+    )
+    parser.add_argument("--data", type=Path | None, help="images and masks; where the run's were by default")
+    parser.add_argument(
+        "--samples", type=int | None, help="posterior samples of a case; the model's own number by default"
+    )
+    parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise and of the voxels drawn")
+    parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
+    add_json(parser)
+
+
+def run(arguments: Any) -> int:
+    """Fit on the validation fold and store the result beside the weights, or in a copy of the model."""
+    from ldseg.app.cli.destination import refuse_file_name
+    from ldseg.errors import InputError
+    from ldseg.export.atomic_directory import whole_folder
+    from ldseg.inference.out_of_distribution import FILE as IMAGES_FILE
+    from ldseg.runs.saved_model import copy_model
+    from ldseg.utils.system import keep_freed_memory
+    from ldseg.zoo.catalogue import find_model, is_shipped
+
+    keep_freed_memory()
+    source = find_model(arguments.run_folder)
+    if arguments.output is None:
+        if is_shipped(source):
+            finding = f"{arguments.run_folder}: came with ldseg and stays as it is"
+            remedy = "name a folder for a calibrated copy with -o, and images and masks with --data"
+            raise InputError(f"{finding}; {remedy}")
+        _calibrate(arguments, source, source, source)
+        return 0
+    refuse_file_name(arguments.output)
+    with whole_folder(arguments.output) as staged:
+        copy_model(source, staged, (IMAGES_FILE,))
+        _calibrate(arguments, source, staged, arguments.output)
+    return 0
+
+
+def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
+    """Fit the model of `source`, store the result in `folder`, which people know as `shown`, and say it."""
+    from ldseg.app.report.report_data import calibration_cases, cases_to_learn, open_run_data
+    from ldseg.evaluation.calibration_fit import calibrate
+    from ldseg.evaluation.out_of_distribution_fit import learn_training_images
+    from ldseg.inference.predictor import Predictor
+    from ldseg.inference.temperature_scaling import FILE
+    from ldseg.utils.serialization import to_json
+
+    predictor = Predictor.load(source, arguments.device, recalibrated=False)
+    own = predictor.settings.posterior.samples
+    samples = own if arguments.samples is None else arguments.samples
+    sampling = predictor.sampling(arguments.steps, samples)
+    dataset = open_run_data(source, arguments.data, predictor.plan)
+    cases, origin = calibration_cases(source, dataset, predictor.settings)
+    if origin == "unknown":
+        note(
+            f"{source.name} has no splits.json: all {len(cases)} cases are used; "
+            "the result is right only if the model was not trained on any of them"
+        )
+    tell_ignored(predictor.engine.stochastic, predictor.plan, arguments)
+    with progress("predicting") as bar:
+        fitted, before = calibrate(
+            folder, predictor, dataset, cases, sampling.samples, sampling.steps, arguments.seed, bar.show
+        )
+    if origin == "validation":
+        with progress("encoding") as bar:
+            learn_training_images(folder, predictor, dataset, cases_to_learn(source, dataset), bar.show)
+    if arguments.json:
+        found = {"fitted": to_json(fitted), "before": to_json(before)}
+        print_json({**found, "cases": len(cases), "folder": str(shown)})
+        return
+    _print(before)
+    print_line(
+        f"temperature {fitted.temperature:.3f}, intervals widened by {fitted.widening:+.3f} of the volume; "
+        f"fitted on {len(cases)} {'validation ' if origin == 'validation' else ''}cases"
+    )
+    note(f"stored in {shown / FILE}: ldseg predict uses it from now on; remove the file to undo it")
+
+
+def _print(before: CalibrationReport) -> None:
+    rows = [
+        (name, f"{one.ece:.4f}", f"{one.nll:.4f}", f"{one.brier:.4f}")
+        for name, one in (("all voxels", before.everywhere), ("near the structures", before.near))
+        if one is not None
+    ]
+    print_table(("before", "calibration error", "log-likelihood loss", "Brier"), rows)
+    volumes = [(name, one.cases, f"{one.covered:.0%}") for name, one in before.intervals.items()]
+    if volumes:
+        print_table(("before", "true volumes", "inside the 90 % interval"), volumes)

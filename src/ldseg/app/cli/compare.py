@@ -1,0 +1,48 @@
+"""ldseg compare: paired differences of two scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ldseg.app.cli.options import add_json
+from ldseg.app.cli.output import print_json, print_table
+
+SUMMARY = "Compare the scores of two methods on the same cases."
+USAGE = "SCORES_A SCORES_B [options]"
+EXAMPLE = "ldseg compare unet/scores.json ldseg/scores.json"
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("a", type=Path, metavar="SCORES_A", help="scores.json of the first method")
+    parser.add_argument("b", type=Path, metavar="SCORES_B", help="scores.json of the second")
+    add_json(parser)
+
+
+def run(arguments: Any) -> int:
+    """Print b against a."""
+    from ldseg.evaluation.compare import compare
+    from ldseg.evaluation.scores import read_scores
+    from ldseg.metrics.intervals import in_words
+
+    rows = compare(read_scores(arguments.a), read_scores(arguments.b))
+    if arguments.json:
+        print_json(rows)
+        return 0
+    columns = ("structure and metric", "a", "b", "b - a", "95 % interval", "p")
+    print_table(
+        columns,
+        [
+            (
+                f"{row.class_name} {row.metric}",
+                f"{row.a:.4f}",
+                f"{row.b:.4f}",
+                f"{row.difference:+.4f}",
+                in_words(row.interval, "+.4f"),
+                f"{row.p_value:.3g}",
+            )
+            for row in rows
+        ],
+    )
+    return 0

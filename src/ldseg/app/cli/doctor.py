@@ -1,0 +1,44 @@
+"""ldseg doctor: one page about this machine, to paste into a bug report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ldseg.app.cli.options import add_json
+from ldseg.app.cli.output import print_json, print_line
+
+SUMMARY = "Tell versions, device, speed, memory and known troubles of this machine."
+USAGE = "[--seconds 60] [--json]"
+EXAMPLE = "ldseg doctor > machine.txt"
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="limit of the measurements, which end sooner as a rule"
+    )
+    add_json(parser)
+
+
+def run(arguments: Any) -> int:
+    """Always 0: what is wrong with the machine is what was asked for."""
+    from ldseg.app.doctor.environment import collect
+    from ldseg.app.doctor.known_issues import remarks
+    from ldseg.app.doctor.probing import probe
+    from ldseg.errors import InputError
+
+    if not arguments.seconds >= 0:
+        raise InputError(f"--seconds is {arguments.seconds:g}; give 0 or more")
+    report = collect() | probe(arguments.seconds)
+    found = remarks(report)
+    if arguments.json:
+        print_json({**report, "remarks": found})
+        return 0
+    for section, facts in report.items():
+        print_line(section)
+        for name, value in facts.items():
+            print_line(f"  {name:<28}{'unknown' if value is None else value}")
+    print_line("remarks")
+    for line in found or ["nothing known to be bad was found"]:
+        print_line(f"  {line}")
+    return 0

@@ -1,0 +1,130 @@
+"""ldseg evaluate: score predictions against masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ldseg.app.cli.options import add_data_section, add_json, data_options
+from ldseg.app.cli.output import note, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from ldseg.evaluation.scores import Scores
+
+SUMMARY = "Score predictions against reference masks: Dice, distances, volume errors."
+USAGE = "PREDICTIONS LABELS -o scores.json [options]"
+EXAMPLE = "ldseg evaluate out Dataset004_Hippocampus -o scores.json --partial"
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "predictions", type=Path, metavar="PREDICTIONS", help="folder of predicted label files"
+    )
+    parser.add_argument("labels", type=Path, metavar="LABELS", help="folder of masks, or a data set")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="SCORES",
+        help="scores.json; a .csv goes beside it",
+    )
+    parser.add_argument(
+        "--tolerance-mm",
+        type=float | None,
+        help="of NSD (share of border voxels) and surface Dice (share of the surface's area), in mm; "
+        "1 by default",
+    )
+    parser.add_argument(
+        "--tolerance-px",
+        type=float | None,
+        help="the same in voxels or pixels, for masks without a physical spacing; 1 by default",
+    )
+    parser.add_argument("--partial", action="store_true", help="score only the cases that have a prediction")
+    parser.add_argument(
+        "--keep-going", action="store_true", help="score the other cases when one is at fault"
+    )
+    add_json(parser)
+    add_data_section(parser)
+
+
+def run(arguments: Any) -> int:
+    """0 when every case has scores; InputError when some failed with --keep-going."""
+    from ldseg.errors import InputError
+    from ldseg.evaluation.evaluate_folders import EvaluationOptions, evaluate_folders
+    from ldseg.evaluation.scores import check_scores_file, to_json, write_scores
+
+    check_scores_file(arguments.output)
+    options = EvaluationOptions(
+        arguments.tolerance_mm,
+        arguments.tolerance_px,
+        arguments.partial,
+        arguments.keep_going,
+        data_options(arguments),
+    )
+    scores = evaluate_folders(arguments.predictions, arguments.labels, options, on_remark=note)
+    write_scores(arguments.output, scores)
+    if arguments.json:
+        print_json(to_json(scores))
+    else:
+        _print(scores, to_json(scores))
+        note(f"written to {arguments.output} and {arguments.output.with_suffix('.csv')}")
+    if scores.failed:
+        raise InputError(f"{len(scores.failed)} cases have no score: {', '.join(scores.failed)}")
+    return 0
+
+
+def _print(scores: Scores, summary: dict[str, Any]) -> None:
+    from ldseg.metrics.intervals import in_words
+
+    rows = [
+        (
+            f"{name} {metric}",
+            f"{mean:.4f}",
+            f"{summary['median'][name][metric]:.4f}",
+            in_words(summary["interval"][name][metric]),
+        )
+        for name, metrics in summary["mean"].items()
+        for metric, mean in metrics.items()
+    ]
+    print_table(("structure and metric", "mean", "median", "95 % interval of the mean"), rows)
+    print_line(
+        f"within {scores.tolerance:g} {scores.unit}: nsd is the share of border voxels, "
+        "surface_dice that of the area"
+    )
+    print_line(
+        f"mean Dice {scores.mean_dice:.4f} (95 % interval {in_words(scores.mean_dice_interval)}) "
+        f"over {len(scores.cases)} cases"
+    )
+    _print_cycles(scores)
+    for problem in scores.failed.values():
+        print_line(f"failed: {problem}")
+
+
+def _print_cycles(scores: Scores) -> None:
+    """Films: each subject with several cases, or where there is none each case."""
+    columns = (
+        "film and structure",
+        "Dice of neighbouring frames",
+        "the reference's",
+        "ejection fraction",
+        "on labelled frames",
+        "the reference's",
+    )
+    rows = [
+        (
+            f"{film} {name}",
+            one.neighbour_dice,
+            one.reference_neighbour_dice,
+            *one.ejection_fractions().values(),
+        )
+        for film, by_class in scores.whole_cycles().items()
+        for name, one in by_class.items()
+    ]
+    if rows:
+        print_table(columns, [(words, *map(_shown, values)) for words, *values in rows])
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

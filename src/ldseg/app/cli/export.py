@@ -1,0 +1,111 @@
+"""ldseg export: a trained model for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ldseg.app.cli.options import MODEL_HELP, add_json, add_sampler
+from ldseg.app.cli.output import print_json, print_line
+from ldseg.app.cli.sampling_options import refuse_contradictions, tell_ignored
+
+SUMMARY = "Write a trained model for other programs: ONNX, or a MONAI bundle."
+USAGE = "RUN --format FORMAT -o OUT [options]"
+EXAMPLE = "ldseg export runs/hippocampus --format onnx -o hippocampus-onnx --steps 2 --samples 4"
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("run", type=Path, metavar="RUN", help=MODEL_HELP)
+    parser.add_argument(
+        "--format",
+        choices=("onnx", "monai-bundle"),
+        required=True,
+        help="onnx: a graph with a contract of how to feed it; monai-bundle: a folder for monai.bundle",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder to make for the result"
+    )
+    parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
+    parser.add_argument(
+        "--samples", type=int | None, help="posterior samples of one call; the model's own by default"
+    )
+    add_sampler(parser)
+    add_json(parser)
+
+
+def run(arguments: Any) -> int:
+    """Write the folder and say what is in it."""
+    from ldseg.app.cli.destination import refuse_file_name
+    from ldseg.zoo.catalogue import find_model
+
+    refuse_file_name(arguments.output)
+    refuse_contradictions(arguments)
+    arguments.run = find_model(arguments.run)
+    _tell_ignored(arguments)
+    if arguments.format == "onnx":
+        return _export_onnx(arguments)
+    return _export_bundle(arguments)
+
+
+def _tell_ignored(arguments: Any) -> None:
+    """Say which options of sampling the model cannot follow."""
+    import torch
+
+    from ldseg.runs.saved_model import load_model
+
+    model = load_model(arguments.run, torch.device("cpu"))
+    tell_ignored(model.segmenter.stochastic, model.plan, arguments)
+
+
+def _what(arguments: Any) -> tuple[Any, ...]:
+    """What both kinds of export are told, in their order."""
+    return (
+        arguments.run,
+        arguments.output,
+        arguments.steps,
+        arguments.samples,
+        arguments.sampler,
+        arguments.mirror,
+    )
+
+
+def _export_onnx(arguments: Any) -> int:
+    from ldseg.export.onnx import export_onnx
+
+    made = export_onnx(*_what(arguments))
+    contract = made.contract
+    if arguments.json:
+        print_json(
+            {
+                "format": "onnx",
+                "folder": str(made.folder),
+                "megabytes": round(made.megabytes, 3),
+                "difference": contract.difference,
+                "sampling": contract.sampling,
+            }
+        )
+        return 0
+    sampling = contract.sampling
+    how = f"{sampling.steps} steps of {sampling.sampler}, {sampling.samples} samples in one call, "
+    print_line(
+        f"{made.folder / contract.graph}: {made.megabytes:.1f} MB, {how if contract.stochastic else ''}"
+        f"probabilities within {contract.difference:.1g} of torch. contract.json says how to feed it; "
+        f"ldseg predict IMAGE -m {made.folder} --runtime onnx -o PREDICTIONS does so"
+    )
+    return 0
+
+
+def _export_bundle(arguments: Any) -> int:
+    from ldseg.export.bundle import export_bundle
+
+    folder = export_bundle(*_what(arguments))
+    if arguments.json:
+        print_json({"format": "monai-bundle", "folder": str(folder)})
+        return 0
+    print_line(
+        f"{folder}: a MONAI bundle; run it with python -m monai.bundle run --config_file "
+        f"{folder / 'configs' / 'inference.json'} --bundle_root {folder} --dataset_dir IMAGES "
+        "--output_dir PREDICTIONS"
+    )
+    return 0

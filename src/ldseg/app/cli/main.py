@@ -1,0 +1,106 @@
+"""The command line. Exit codes: 0 done; 2 the user's input is at fault; 1 our fault; 130 interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from io import TextIOWrapper
+from typing import Any
+
+from ldseg import __version__
+from ldseg.app.cli import COMMANDS
+from ldseg.app.cli.output import one_line
+from ldseg.errors import InputError, ToldElsewhere
+
+DONE, OUR_FAULT, INPUT_FAULT, INTERRUPTED = 0, 1, 2, 130
+_TORCH_OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory")
+_MORE_MEMORY = "close other programs, limit predict with --max-memory, or use a machine with more"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code; a fault of ours leaves with its traceback and code 1."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    _take_any_name()
+    if not words or words[0] not in COMMANDS:
+        return _without_command(words)
+    command = import_module(COMMANDS[words[0]])
+    parser = make_parser(words[0], command)
+    try:
+        arguments = parser.parse_args(words[1:])
+        return int(command.run(arguments))
+    except argparse.ArgumentError as error:
+        return _complain(f"{error}; see ldseg {words[0]} --help")
+    except ToldElsewhere:
+        return INPUT_FAULT
+    except InputError as error:
+        return _complain(str(error))
+    except MemoryError as error:
+        return _complain(f"there is not enough memory ({error}); {_MORE_MEMORY}")
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _TORCH_OUT_OF_MEMORY):
+            raise
+        return _complain(f"there is not enough memory ({str(error)[:160]}); {_MORE_MEMORY}")
+    except BrokenPipeError:
+        return _left_alone()
+    except OSError as error:  # the system refuses; where a remedy is known, an InputError came before
+        place = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{place}{error.strerror or error}; check the path, its rights and the disk")
+    except KeyboardInterrupt:
+        _complain("interrupted; what was finished is saved")
+        return INTERRUPTED
+
+
+def make_parser(name: str, command: Any) -> Any:
+    """The parser of one command's arguments."""
+    from ldseg.app.cli.parser import ArgumentParser
+
+    description = f"{command.SUMMARY}\n\nExample:\n  {command.EXAMPLE}"
+    parser = ArgumentParser(f"ldseg {name}", f"ldseg {name} {command.USAGE}", description)
+    command.add_arguments(parser)
+    return parser
+
+
+def _without_command(words: list[str]) -> int:
+    """Help, version, or an error."""
+    listing = "\n".join(f"  {name:<12}{import_module(place).SUMMARY}" for name, place in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="ldseg",
+        usage="ldseg COMMAND ...",
+        description="Latent diffusion for medical image segmentation: a segmentation, and how sure it is.",
+        epilog=f"commands:\n{listing}\n\nldseg COMMAND --help shows an example of each.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_on_error=False,
+    )
+    parser.add_argument("--version", action="version", version=f"ldseg {__version__}")
+    if not words:
+        parser.print_help()
+        return INPUT_FAULT
+    if words[0].startswith("-"):
+        parser.parse_known_args(words)
+    return _complain(f"there is no command {words[0]!r}; choose one of {', '.join(COMMANDS)}")
+
+
+def _complain(message: str) -> int:
+    """One line on stderr, whatever the message; names in it may hold anything."""
+    sys.stderr.write(f"ldseg: error: {one_line(' '.join(message.split()))}\n")
+    return INPUT_FAULT
+
+
+def _take_any_name() -> None:
+    """A file's name need not be of the terminal's encoding; what is not is written as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _left_alone() -> int:
+    """The reader of stdout is gone (`ldseg check DATA | head`), and what is still to be written with it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

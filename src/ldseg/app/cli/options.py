@@ -1,0 +1,153 @@
+"""Settings as arguments: every field of a dataclass is `--section.field`, with its docstring as help.
+
+Values are only read here; the dataclass and `ldseg.utils.serialization` judge them, for files and arguments
+alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+
+from ldseg.errors import InputError
+from ldseg.utils.serialization import describe_type, from_json
+
+DATA_ALIASES = {
+    "data.axes": "--axes",
+    "data.ignore_id": "--ignore-id",
+    "data.subject_pattern": "--subject-pattern",
+    "data.layout": "--layout",
+}
+MODEL_HELP = "folder that ldseg train wrote, or the name of a shipped model (see ldseg models)"
+
+
+def add_section(parser: Any, kind: type, section: str, aliases: Mapping[str, str] | None = None) -> None:
+    """Arguments for all fields of the dataclass `kind`; `aliases` gives short names by `section.field`."""
+    group = parser.add_argument_group(section)
+    _add_fields(group, kind, section, aliases or {})
+
+
+def add_model(parser: Any) -> None:
+    """`-m`, which `zoo.catalogue.find_model` turns into a folder."""
+    parser.add_argument("-m", "--model", type=Path, required=True, metavar="MODEL", help=MODEL_HELP)
+
+
+def add_sampler(parser: Any) -> None:
+    """`--sampler` and `--mirror`; the names are written out, for the samplers themselves would load torch."""
+    names = "ddim, ddim_stochastic, ddpm, dpmpp_2m, preconditioned_ddim or one_step"
+    parser.add_argument("--sampler", help=names)
+    parser.add_argument(
+        "--mirror",
+        type=bool | None,
+        metavar="true|false",
+        help="look at the mirrored image too: better, and twice the time; the model's own choice by default",
+    )
+
+
+def add_harmonise(parser: Any) -> None:
+    """`--harmonise`."""
+    parser.add_argument(
+        "--harmonise",
+        type=bool,
+        default=True,
+        metavar="true|false",
+        help="bring images that are noisier, more blurred or of another contrast than all of training nearer "
+        "to them; true by default",
+    )
+
+
+def add_data_section(parser: Any) -> None:
+    """How to read a data set: `--data.*`."""
+    from ldseg.data.cases import DataOptions
+
+    add_section(parser, DataOptions, "data", DATA_ALIASES)
+    parser.add_argument(
+        "--labels-above-zero", action="store_true", help="every id above zero is one class (instance masks)"
+    )
+
+
+def add_json(parser: Any) -> None:
+    """The switch for machine-readable output."""
+    parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+
+
+def given_section(arguments: Any, section: str) -> dict[str, Any]:
+    """What was given of a section, nested; empty when nothing was."""
+    found = getattr(arguments, section, None)
+    return {} if found is None else cast(dict[str, Any], found.as_dict())
+
+
+def data_options(arguments: Any) -> Any:
+    """The `DataOptions` that were given. Raises InputError for an illegal value."""
+    from ldseg.data.cases import DataOptions
+
+    given = given_section(arguments, "data")
+    if arguments.labels_above_zero:
+        if given.get("labels_above_zero") is False:
+            raise InputError("--labels-above-zero contradicts --data.labels_above_zero false; give one")
+        given["labels_above_zero"] = True
+    return from_json(DataOptions, given, "--data")
+
+
+def _add_fields(group: Any, kind: type, section: str, aliases: Mapping[str, str]) -> None:
+    hints, notes = get_type_hints(kind), field_notes(kind)
+    for field in fields(kind):
+        hint, path = hints[field.name], f"{section}.{field.name}"
+        if is_dataclass(hint):
+            _add_fields(group, cast(type, hint), path, aliases)
+            continue
+        names = [f"--{path}", *([aliases[path]] if path in aliases else [])]
+        note = f"{notes.get(field.name, '')} ({describe_type(hint)})".strip()
+        group.add_argument(*names, type=_reader(hint), default=argparse.SUPPRESS, metavar="VALUE", help=note)
+
+
+def field_notes(kind: type) -> dict[str, str]:
+    """The docstring of each field, on one line."""
+    (declaration,) = ast.parse(inspect.cleandoc(inspect.getsource(kind))).body
+    notes: dict[str, str] = {}
+    previous: ast.stmt | None = None
+    for statement in cast(ast.ClassDef, declaration).body:
+        told = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+        if told and isinstance(previous, ast.AnnAssign) and isinstance(previous.target, ast.Name):
+            text = cast(ast.Constant, cast(ast.Expr, statement).value).value
+            notes[previous.target.id] = " ".join(str(text).split())
+        previous = statement
+    return notes
+
+
+def _reader(hint: Any) -> Callable[[Any], Any]:
+    """What turns an argument's text into a value: JSON where it is some, else the text itself."""
+    kinds = {one for one in (get_args(hint) or (hint,)) if one is not NoneType}
+    is_list = any(get_origin(one) is tuple for one in (hint, *kinds))
+    holds_words = any(one is str or get_origin(one) is Literal for one in kinds)
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, str) or kinds == {str}:
+            return value
+        found = _parsed(value)
+        if is_list and found is not None and not isinstance(found, list):
+            wrapped = _parsed(f"[{value}]")  # 8,16 and [2,2],[1,2] do without the outer brackets
+            words = list(names_of(value)) if holds_words else value
+            return wrapped if isinstance(wrapped, list) else words
+        return found
+
+    return read
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """Return the names in a list that is separated by commas."""
+    return tuple(part.strip() for part in text.split(","))

@@ -1,0 +1,257 @@
+"""ldseg predict: segment images with a trained model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ldseg.app.cli.options import add_harmonise, add_json, add_model, add_sampler, names_of
+from ldseg.app.cli.output import Progress, grouped, note, print_json, print_line, progress
+from ldseg.app.cli.sampling_options import refuse_contradictions, tell_ignored
+
+if TYPE_CHECKING:
+    from ldseg.data.cases import Case
+    from ldseg.data.formats.dicom.segments import SegmentCodes
+    from ldseg.inference.predict_cases import Summary
+    from ldseg.inference.predictor import Predictor
+    from ldseg.utils.distributed import Team
+
+SUMMARY = "Segment images with a trained model."
+USAGE = "INPUT... -m MODEL [-o OUT] [options]"
+EXAMPLE = "ldseg predict scan.nii.gz -m runs/hippocampus -o out --samples 8 --save labels,uncertainty"
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="INPUT", help="image, folder of images, or data set"
+    )
+    add_model(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("predictions"),
+        metavar="OUT",
+        help="folder for the results; of one image also the file of its labels, e.g. labels.nii.gz",
+    )
+    parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
+    parser.add_argument("--samples", type=int | None, help="posterior samples; the model's own by default")
+    add_sampler(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    add_harmonise(parser)
+    parser.add_argument(
+        "--save",
+        default="labels",
+        help="any of labels,probabilities,uncertainty,samples, separated by commas",
+    )
+    parser.add_argument(
+        "--format", metavar="ENDING", help="of the results, e.g. .nii.gz; that of each input by default"
+    )
+    parser.add_argument(
+        "--segment-codes",
+        type=Path,
+        metavar="FILE",
+        help="codes of the classes in DICOM segmentations; segments.json of the model by default",
+    )
+    parser.add_argument(
+        "--part",
+        choices=("train", "validation", "test"),
+        help="only these cases of the training's splits.json, when INPUT is its data set",
+    )
+    parser.add_argument(
+        "--keep-going", action="store_true", help="predict the other cases when one is at fault"
+    )
+    parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
+    parser.add_argument(
+        "--runtime",
+        choices=("torch", "onnx"),
+        default="torch",
+        help="onnx: -m is a folder that ldseg export wrote, and onnxruntime computes",
+    )
+    parser.add_argument(
+        "--max-memory",
+        type=float,
+        metavar="GB",
+        help="stay below so much memory: fewer samples at once, then smaller tiles",
+    )
+    add_json(parser)
+
+
+def run(arguments: Any) -> int:
+    """0 when all were predicted; InputError when some failed with --keep-going."""
+    from ldseg.utils.distributed import join
+    from ldseg.utils.system import keep_freed_memory
+
+    if arguments.max_memory is None:
+        keep_freed_memory()
+    with join(arguments.device) as team:
+        return _predict(arguments, team)
+
+
+def _predict(arguments: Any, team: Team) -> int:
+    from ldseg.app.cli.destination import find_destination, image_ending
+    from ldseg.data.inputs import find_inputs
+    from ldseg.errors import InputError, ToldElsewhere
+    from ldseg.inference.predict_cases import CaseError, PredictOptions, predict_cases
+    from ldseg.zoo.catalogue import find_model
+
+    refuse_contradictions(arguments)
+    _check_memory(arguments.max_memory, arguments.runtime)
+    save = names_of(arguments.save)
+    options = PredictOptions(
+        arguments.steps,
+        arguments.samples,
+        arguments.sampler,
+        arguments.mirror,
+        arguments.seed,
+        save,
+        arguments.max_memory,
+        None if arguments.format is None else f".{arguments.format.lower().lstrip('.')}",
+        arguments.harmonise,
+    )
+    device = team.device_name(arguments.device)
+    remarks: list[str] = []
+
+    def look() -> tuple[Predictor, list[Case], PredictOptions, Path]:
+        model = find_model(arguments.model)
+        predictor = _load(model, device, arguments.runtime)
+        plan = predictor.plan
+        channels = len(plan.channels)
+        cases = find_inputs(
+            arguments.inputs, channels, plan.axes, plan.stored_in_channel_files, remarks.append
+        )
+        if arguments.part is not None:
+            cases = _part(cases, model, arguments.part, predictor.settings.training.fold)
+        place = find_destination(arguments.output, len(cases), save, options.format)
+        form = options.format if place.file is None else image_ending(place.path)
+        codes = _codes(arguments.segment_codes, model, predictor)
+        _refuse_unused_codes(arguments.segment_codes, cases, form)
+        return predictor, cases, replace(options, codes=codes, format=form, file=place.file), place.folder
+
+    predictor, cases, options, folder = team.checked(look)
+    if team.first:
+        tell_ignored(predictor.engine.stochastic, predictor.plan, arguments)
+        for remark in remarks:
+            note(remark)
+    with progress("predicting", shown=team.first) as bar:
+        teller = Teller(bar, len(team.share(cases)))
+        try:
+            summary = predict_cases(predictor, cases, folder, options, arguments.keep_going, teller, team)
+        except CaseError as problem:
+            if len(cases) == 1:
+                raise
+            raise InputError(f"{problem}, or add --keep-going to segment the other images") from problem
+    if team.first:
+        _tell(arguments, summary, remarks, len(cases), folder)
+    if summary.failed:
+        problem = f"{len(summary.failed)} of {len(cases)} images failed: {', '.join(summary.failed)}"
+        raise InputError(problem) if team.first else ToldElsewhere(problem)
+    return 0
+
+
+def _check_memory(limit_gb: float | None, runtime: str) -> None:
+    """Raise InputError for a limit of memory that nothing can keep."""
+    from ldseg.errors import InputError
+
+    if limit_gb is not None and not limit_gb > 0:
+        raise InputError(f"--max-memory is {limit_gb:g}; give GB above 0")
+    if limit_gb is not None and runtime == "onnx":
+        raise InputError("--max-memory needs a model as trained; leave out --runtime onnx, or the limit")
+
+
+def _tell(arguments: Any, summary: Summary, remarks: list[str], cases: int, folder: Path) -> None:
+    from ldseg.inference.out_of_distribution import describe_ways
+    from ldseg.inference.provenance import read_records
+
+    if arguments.json:
+        records = read_records(folder).cases
+        print_json(
+            {
+                "done": {name: [str(path) for path in paths] for name, paths in summary.done.items()},
+                "failed": summary.failed,
+                "unlike_training": summary.unlike,
+                "notes": summary.notes,
+                "remarks": remarks,
+                "removed": summary.removed,
+                "cases": {one.case: one for one in records.values() if one.case in summary.done},
+            }
+        )
+        return
+    print_line(f"{len(summary.done)} of {cases} images are segmented, in {arguments.output}")
+    for name, ways in summary.unlike.items():
+        print_line(f"{name}: {describe_ways(ways)}")
+    for line in grouped(summary.notes):
+        print_line(line)
+    removed = sum(map(len, summary.removed.values()))
+    if removed:
+        print_line(f"removed {removed} files of earlier predictions that did not belong to these results")
+    for name, problem in summary.failed.items():
+        stays = "; the files of its earlier prediction are still there" if name in summary.kept else ""
+        print_line(f"failed: {problem}{stays}")
+
+
+def _load(model: Path, device: str | None, runtime: str) -> Predictor:
+    if runtime == "onnx":
+        from ldseg.inference.backends.onnx_backend import load_onnx_predictor
+
+        return load_onnx_predictor(model, device)
+    from ldseg.errors import InputError
+    from ldseg.inference.predictor import load_predictor
+
+    if (model / "contract.json").is_file() and not (model / "model.safetensors").is_file():
+        raise InputError(f"{model}: is an exported model; add --runtime onnx")
+    return load_predictor(model, device)
+
+
+def _refuse_unused_codes(given: Path | None, cases: list[Case], form: str | None) -> None:
+    """Raise InputError for codes of segments where no result is a DICOM segmentation."""
+    from ldseg.data.formats import dicom, format_of
+    from ldseg.errors import InputError
+
+    if given is None or form in dicom.DICOM.endings:
+        return
+    if form is not None or not any(format_of(case.images[0]) is dicom.DICOM for case in cases):
+        raise InputError(
+            "--segment-codes: no result is a DICOM segmentation; leave it out, or predict a DICOM series"
+        )
+
+
+def _codes(given: Path | None, model: Path, predictor: Predictor) -> dict[str, SegmentCodes]:
+    """The codes in the file that was given, or in the one beside the model; none without a file."""
+    from ldseg.data.formats.dicom.segments import SEGMENTS_FILE, read_codes
+
+    file = given or model / SEGMENTS_FILE
+    if given is None and not file.is_file():
+        return {}
+    return read_codes(file, predictor.plan.classes)
+
+
+def _part(cases: list[Case], model: Path, part: str, fold: int | Literal["all"]) -> list[Case]:
+    """The cases of one part of the split that the model was trained with."""
+    from ldseg.data.splits import read_splits, spelt_as
+    from ldseg.errors import InputError
+
+    splits = spelt_as(read_splits(model / "splits.json"), cases)
+    wanted = set(splits.test if part == "test" else getattr(splits.part(fold), part))
+    found = [case for case in cases if case.name in wanted]
+    if not found:
+        raise InputError(
+            f"{model / 'splits.json'}: none of the images is in its part {part}; leave out --part"
+        )
+    return found
+
+
+class Teller:
+    """Counts the cases."""
+
+    def __init__(self, bar: Progress, total: int) -> None:
+        self.bar, self.total, self.done = bar, total, 0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Show one more case."""
+        self.done += 1
+        if event["event"] == "failed":
+            self.bar.tell(f"failed: {event['error']}")
+        self.bar.show(self.done / self.total, event["case"])

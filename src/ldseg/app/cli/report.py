@@ -1,0 +1,96 @@
+"""ldseg report: one page that shows a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ldseg.app.cli.options import MODEL_HELP, add_json
+from ldseg.app.cli.output import grouped, note, print_json, print_line, progress
+from ldseg.app.cli.sampling_options import tell_ignored
+
+SUMMARY = "Write one HTML page: data, curves, scores, cases in pictures, confidence, robustness."
+USAGE = "RUN [-o report.html] [options]"
+EXAMPLE = "ldseg report runs/hippocampus -o hippocampus.html"
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("run", type=Path, metavar="RUN", help=MODEL_HELP)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PAGE",
+        help="HTML file; report.html in RUN by default, NAME-report.html here for a shipped model",
+    )
+    parser.add_argument("--data", type=Path, help="images and masks, where not those of the training")
+    parser.add_argument(
+        "--part", choices=("test", "validation"), help="cases to measure; the test part by default, if any"
+    )
+    parser.add_argument(
+        "--cases",
+        help="names of the cases to show, separated by commas; the best, median and worst by default",
+    )
+    parser.add_argument("--limit", type=int | None, help="measure at most so many cases, evenly spaced")
+    parser.add_argument(
+        "--scores", type=Path, metavar="FILE", help="scores.json to show; scored here by default"
+    )
+    parser.add_argument(
+        "--robustness",
+        type=Path,
+        metavar="OUT",
+        help="folder that ldseg robustness wrote; RUN/robustness by default, if there is one",
+    )
+    parser.add_argument(
+        "--samples", type=int | None, help="posterior samples of a case; the model's own number by default"
+    )
+    parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
+    add_json(parser)
+
+
+def run(arguments: Any) -> int:
+    """Measure and write the page."""
+    from ldseg.app.report.collect import ReportOptions, gather
+    from ldseg.app.report.page import check_output, write_page
+    from ldseg.errors import InputError
+    from ldseg.zoo.catalogue import find_model
+
+    run = find_model(arguments.run)
+    page: Path = arguments.output or _own_page(run, arguments.run)
+    check_output(page)
+    if arguments.part is not None and arguments.scores is not None:
+        raise InputError("--scores says which cases are shown; leave out --part, or --scores")
+    options = ReportOptions(
+        data=arguments.data,
+        part=arguments.part,
+        cases=tuple(name.strip() for name in (arguments.cases or "").split(",") if name.strip()),
+        scores=arguments.scores,
+        robustness=arguments.robustness,
+        limit=arguments.limit,
+        samples=arguments.samples,
+        steps=arguments.steps,
+        seed=arguments.seed,
+    )
+    with progress("measuring") as bar:
+        report = gather(run, options, arguments.device, bar.show)
+    for line in grouped(report.measured.notes):
+        note(line)
+    tell_ignored(report.stochastic, report.plan, arguments)
+    write_page(page, report)
+    count, dice = len(report.scores.cases), report.scores.mean_dice
+    if arguments.json:
+        shown = {title: one.case for title, one in report.portraits.items()}
+        print_json({"page": str(page), "cases": count, "mean_dice": dice, "shown": shown})
+    else:
+        print_line(f"{page}: mean Dice {dice:.3f} over {count} cases; open it in a browser")
+    return 0
+
+
+def _own_page(run: Path, asked: Path) -> Path:
+    """Return where the page goes by default: into the run, but not into a model that came with ldseg."""
+    from ldseg.zoo.catalogue import is_shipped
+
+    return Path(f"{asked}-report.html") if is_shipped(run) else run / "report.html"

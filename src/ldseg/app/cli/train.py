@@ -1,0 +1,144 @@
+"""ldseg train: from a folder of images and masks to a model."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from ldseg.app.cli.options import add_data_section, add_json, add_section, data_options, given_section
+from ldseg.app.cli.output import Progress, note, print_json, print_line, progress
+from ldseg.app.cli.plan import add_run_arguments, plan_settings, split_options
+
+if TYPE_CHECKING:
+    from ldseg.utils.distributed import Team
+
+SUMMARY = "Train a model on a folder of images and masks."
+USAGE = "DATA -o RUN [options]"
+EXAMPLE = "ldseg train Dataset004_Hippocampus -o runs/hippocampus --minutes 30"
+SECTIONS = ("model", "loss", "augment", "training", "sampling")
+TRAINING_ALIASES = {
+    "training.steps": "--steps",
+    "training.minutes": "--minutes",
+    "training.cpu_minutes": "--cpu-minutes",
+    "training.epochs": "--epochs",
+    "training.fold": "--fold",
+    "training.seed": "--seed",
+}
+_INTERRUPTED = 130
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    from typing import get_type_hints
+
+    from ldseg.settings import RunSettings
+
+    add_run_arguments(parser)
+    parser.add_argument("--preset", help="default or paper (as published); default by default")
+    parser.add_argument("--control", help="train a control instead of the model: unet or pixel_diffusion")
+    parser.add_argument("--resume", action="store_true", help="continue the training in RUN")
+    parser.add_argument("--device", help="e.g. cpu, cuda, cuda:1, mps; the best one here by default")
+    parser.add_argument(
+        "--config", action="config", help="YAML file with any of these, e.g. training: {steps: 9}"
+    )
+    add_json(parser)
+    add_data_section(parser)
+    kinds = get_type_hints(RunSettings)
+    for section in SECTIONS:
+        add_section(parser, kinds[section], section, TRAINING_ALIASES)
+
+
+def run(arguments: Any) -> int:
+    """Train; 130 when interrupted."""
+    from ldseg.utils.distributed import join
+    from ldseg.utils.system import keep_freed_memory
+
+    keep_freed_memory()
+    with join(arguments.device) as team:
+        return _train(arguments, team)
+
+
+def _train(arguments: Any, team: Team) -> int:
+    from ldseg.api import train_run
+    from ldseg.app.cli.destination import refuse_file_name
+
+    team.checked(lambda: refuse_file_name(arguments.output))
+    changes = {section: given_section(arguments, section) for section in SECTIONS}
+    changes = {section: given for section, given in changes.items() if given}
+    if arguments.control is not None:
+        changes["control"] = arguments.control
+    if arguments.resume and arguments.preset is not None:
+        changes["preset"] = arguments.preset  # to be refused with the others
+    with progress("training", shown=team.first) as bar:
+        result = train_run(
+            arguments.dataset,
+            arguments.output,
+            arguments.preset or "default",
+            changes,
+            data_options(arguments),
+            plan_settings(arguments),
+            split_options(arguments),
+            arguments.resume,
+            arguments.device,
+            Teller(bar),
+            team,
+        )
+    if not team.first:
+        return _INTERRUPTED if result.interrupted else 0
+    if arguments.json:
+        print_json({**vars(result), "folder": str(result.folder)})
+    again = shlex.join(["ldseg", "train", str(arguments.dataset), "-o", str(arguments.output), "--resume"])
+    if result.interrupted:
+        note(f"interrupted after {result.steps} steps, saved in {result.folder}; continue: {again}")
+        return _INTERRUPTED
+    if not arguments.json:
+        dice = "no validation" if result.dice is None else f"validation Dice {result.dice:.3f}"
+        ended = f"{result.steps} steps, {dice}; the model is in {result.folder}"
+        if result.already:
+            print_line(f"this training has ended already, nothing was done: {ended}")
+            print_line("its budget is used up; to train longer, begin in another folder with -o")
+        else:
+            print_line(ended)
+        print_line(f"segment with it: ldseg predict IMAGE -m {shlex.quote(str(result.folder))} -o OUT")
+    return 0
+
+
+class Teller:
+    """Turns training's records into what people see."""
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar, self.prepared, self.losses = bar, 0, ""
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Show one record; kinds that say nothing to a person pass by."""
+        show = getattr(self, f"_{event['event']}", None)
+        if show is not None:
+            show(event)
+
+    def _settings(self, event: dict[str, Any]) -> None:
+        counts = ", ".join(f"{event[part]} to {part}" for part in ("train", "validation", "test"))
+        self.bar.tell(f"budget: {event['budget']}; cases: {counts}; into {event['run']}")
+
+    def _prepared(self, event: dict[str, Any]) -> None:
+        self.prepared += 1
+        self.bar.show(0.0, f"preparing {event['case']} ({self.prepared})")
+
+    def _losses(self, event: dict[str, Any]) -> None:
+        parts = "  ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
+        self.bar.show(event["progress"], f"step {event['step']}  {parts}")
+
+    def _validation(self, event: dict[str, Any]) -> None:
+        ceiling = event.get("ceiling")
+        beside = "" if ceiling is None else f" (autoencoder alone {ceiling:.3f})"
+        self.bar.tell(f"step {event['step']}: validation Dice {event['dice']:.3f}{beside}")
+        self._warning(event)
+
+    def _encoding(self, event: dict[str, Any]) -> None:
+        self.bar.show(event["progress"], f"learning what training images look like: {event['case']}")
+
+    def _calibrating(self, event: dict[str, Any]) -> None:
+        self.bar.show(event["progress"], f"calibrating on validation cases: {event['case']}")
+
+    def _warning(self, event: dict[str, Any]) -> None:
+        for warning in event.get("warnings", ()):
+            self.bar.tell(f"warning: {warning}")

@@ -1,0 +1,104 @@
+"""ldseg view: an image, the model's answer and its samples on a local page."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ldseg.app.cli.options import add_harmonise, add_model, add_sampler
+from ldseg.app.cli.output import grouped, note, print_line
+from ldseg.app.cli.sampling_options import refuse_contradictions, tell_ignored
+
+if TYPE_CHECKING:
+    from ldseg.app.viewer.session import Session
+    from ldseg.data.cases import Case
+    from ldseg.planning.plan import Plan
+
+SUMMARY = "Look at an image, the model's answer and its samples in a browser."
+USAGE = "IMAGE -m RUN [options]"
+EXAMPLE = "ldseg view scan.nii.gz -m runs/hippocampus"
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "image",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE",
+        help="an image; several files where channels are files",
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--samples",
+        type=int | None,
+        help="posterior samples to begin with; the model's own number by default",
+    )
+    parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
+    add_sampler(parser)
+    add_harmonise(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--port", type=int, default=0, help="of the page; a free one by default")
+    parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
+
+
+def run(arguments: Any) -> int:
+    """Serve the page until it is interrupted, which is how it ends."""
+    from ldseg.app.viewer.server import ViewerServer
+
+    refuse_contradictions(arguments)
+    with ViewerServer(arguments.port) as server:
+        session = _session(arguments)
+        print_line(server.address)
+        sys.stdout.flush()  # whoever reads it through a pipe waits for it
+        note("the page is there until Ctrl-C")
+        if not arguments.no_browser:
+            webbrowser.open(server.address)
+        try:
+            server.show(session)
+        except KeyboardInterrupt:
+            session.end()
+    return 0
+
+
+def _session(arguments: Any) -> Session:
+    """The image, segmented. Raises InputError: it or the model cannot be used."""
+    from ldseg.app.viewer.session import Session
+    from ldseg.data.loading import load_input
+    from ldseg.inference.predictor import load_predictor
+    from ldseg.preprocessing.preprocess import notes_of
+
+    predictor = load_predictor(arguments.model, arguments.device)
+    predictor = predictor if arguments.harmonise else predictor.as_they_are()
+    sampling = predictor.posterior_sampling(
+        arguments.steps, arguments.samples, arguments.sampler, arguments.mirror
+    )
+    tell_ignored(predictor.engine.stochastic, predictor.plan, arguments)
+    plan = predictor.plan
+    case = _only_case(arguments.image, plan)
+    image, source = load_input(case, len(plan.channels), plan.axes), str(case.images[0])
+    for remark in grouped({case.name: notes_of(image, plan)}):
+        note(remark)
+    how = f"{sampling.samples} samples by {sampling.sampler} in {sampling.steps} steps"
+    note(f"segmenting {case.name}, {how if predictor.engine.stochastic else 'one answer'}")
+    return Session(predictor, image, case.name, sampling, arguments.seed, source)
+
+
+def _only_case(paths: list[Path], plan: Plan) -> Case:
+    """The image at `paths`. Raises InputError where there are more, or it is too large to be held."""
+    from ldseg.data.inputs import find_inputs
+    from ldseg.errors import file_error
+    from ldseg.inference.tiled_tiff import is_large
+
+    cases = find_inputs(paths, len(plan.channels), plan.axes, plan.stored_in_channel_files, note)
+    if len(cases) > 1:
+        names = ", ".join(case.name for case in cases[:3]) + (" ..." if len(cases) > 3 else "")
+        finding = f"has {len(cases)} images ({names})"
+        raise file_error(paths[0], finding, "give one of them")
+    (case,) = cases
+    if is_large(case, plan.axes):
+        raise file_error(case.images[0], "is too large to be looked at whole", "cut a part out of it")
+    return case

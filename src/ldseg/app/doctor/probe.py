@@ -1,0 +1,130 @@
+"""What torch says and does here, measured; run as a process of its own (`python -m ldseg.app.doctor.probe`).
+
+A library that is broken, or an instruction that the processor does not have, ends a process without a word:
+then it is this one, and `probing` tells how far it came. Each step writes one line of JSON to stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ldseg.app.doctor.environment import Facts
+from ldseg.utils.device import choose_device, memory_format, precision_of
+
+_SECONDS = 0.25  # per measurement
+_CHANNELS = 32
+_GRIDS = {2: (128, 128), 3: (32, 32, 32)}  # not smaller: torch does without oneDNN where one case is tiny
+
+
+def device_facts() -> Facts:
+    """The device that ldseg takes, and what torch knows of it."""
+    device = choose_device()
+    found: Facts = {"chosen": str(device), "torch threads": torch.get_num_threads()}
+    capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)()
+    wanted = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon", "bf16")
+    found["instructions"] = " ".join(name for name in wanted if capabilities.get(name)) or "unknown"
+    found["ldseg computes in"] = precision_of(device)
+    found["CUDA build"] = torch.version.cuda
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        found["GPU"] = f"{properties.name} x {torch.cuda.device_count()}"
+        found["GPU memory GB"] = round(properties.total_memory / 1e9, 1)
+        found["GPU architecture"] = f"sm_{properties.major}{properties.minor}"
+        found["architectures of this torch"] = " ".join(torch.cuda.get_arch_list())
+    return found
+
+
+def convolution_facts() -> Facts:
+    """Throughput of a 3-wide convolution of 32 channels in 2D and 3D, GFLOP/s, and what bf16 gains."""
+    device = choose_device()
+    found: Facts = {}
+    for dimensions in (2, 3):
+        speeds = {
+            name: _throughput(dimensions, dtype, device)
+            for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
+        }
+        found |= {f"conv{dimensions}d {name} GFLOP/s": round(speed) for name, speed in speeds.items()}
+        found[f"conv{dimensions}d bf16 speed-up"] = round(speeds["bf16"] / speeds["fp32"], 2)
+    return found
+
+
+def compile_facts() -> Facts:
+    """What torch.compile gains on a small block, and the seconds that its first call takes."""
+    device = choose_device()
+    block = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.GroupNorm(4, 16), nn.SiLU()).to(device)
+    x = torch.randn(1, 16, 64, 64, device=device)
+    with torch.inference_mode():
+        eager = _seconds(lambda: block(x), device)
+        compiled: Any = torch.compile(block)
+        started = time.perf_counter()
+        compiled(x)
+        _wait(device)
+        first = time.perf_counter() - started
+        return {
+            "torch.compile speed-up": round(eager / _seconds(lambda: compiled(x), device), 2),
+            "torch.compile first call s": round(first, 1),
+        }
+
+
+STEPS: dict[str, Callable[[], Facts]] = {
+    "device": device_facts,
+    "convolution": convolution_facts,
+    "compile": compile_facts,
+}
+
+
+def main() -> None:
+    """Every step, a line each."""
+    for name, step in STEPS.items():
+        try:
+            found = step()
+        except Exception as problem:  # what fails is a finding here, and the next step may work
+            text = (str(problem).strip().splitlines() or [""])[0]
+            found = {"failed": f"{type(problem).__name__}: {text[:200]}"}
+        sys.stdout.write(json.dumps({"step": name, "facts": found}) + "\n")
+        sys.stdout.flush()
+
+
+def _throughput(dimensions: int, dtype: torch.dtype, device: torch.device) -> float:
+    """GFLOP/s of one convolution, in the memory format that ldseg uses."""
+    grid, layout = _GRIDS[dimensions], memory_format(dimensions)
+    kind = nn.Conv2d if dimensions == 2 else nn.Conv3d
+    layer: Any = kind(_CHANNELS, _CHANNELS, 3, padding=1).to(device, dtype)
+    layer = layer.to(memory_format=layout)
+    x = torch.randn(1, _CHANNELS, *grid, device=device).to(dtype).to(memory_format=layout)
+    operations = 2.0 * x[0, 0].numel() * _CHANNELS**2 * 3**dimensions
+    with torch.inference_mode():
+        return operations / _seconds(lambda: layer(x), device) / 1e9
+
+
+def _seconds(call: Callable[[], Tensor], device: torch.device) -> float:
+    """The quickest of the calls that fit into the time: other programs only ever make it slower."""
+    call()
+    _wait(device)
+    best, end = float("inf"), time.perf_counter() + _SECONDS
+    while True:
+        started = time.perf_counter()
+        call()
+        _wait(device)
+        best = min(best, time.perf_counter() - started)
+        if time.perf_counter() > end:
+            return best
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Runs `ldseg.app.doctor.probe` within a limit of time and reads what it wrote, however it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from ldseg.app.doctor.environment import Facts
+
+STEPS = ("device", "convolution", "compile")
+"""In their order; each becomes a section of the report."""
+
+
+def probe(seconds: float, module: str = "ldseg.app.doctor.probe") -> dict[str, Facts]:
+    """The sections of the steps, after at most about `seconds`; one that was not reached says why."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        # A cache of its own, so that compiling is measured and nothing stays behind.
+        environment = os.environ | {
+            "TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "inductor"),
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        }
+        ended = _run([sys.executable, "-m", module], environment, output, seconds)
+        output.seek(0)
+        found = _steps(output.read())
+    for step in STEPS:
+        found.setdefault(step, {"unknown": ended})
+    return {step: found[step] for step in STEPS}
+
+
+def _run(words: list[str], environment: dict[str, str], output: IO[str], seconds: float) -> str:
+    """How the process ended, in words."""
+    quiet = subprocess.DEVNULL
+    child = subprocess.Popen(
+        words, env=environment, stdout=output, stderr=quiet, stdin=quiet, start_new_session=True
+    )
+    try:
+        code = child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return f"not reached within {seconds:g} s; give more with --seconds"
+    finally:
+        _kill(child)
+    if code < 0:
+        return f"torch ended the process with signal {-code} ({_signal_name(-code)})"
+    return f"torch ended the process with exit code {code}"
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """The process with the compilers that it started."""
+    if sys.platform != "win32":
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return
+    child.kill()
+    child.wait()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _steps(text: str) -> dict[str, Facts]:
+    """The whole lines; one that was cut short is left out."""
+    found: dict[str, Facts] = {}
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+            found[entry["step"]] = entry["facts"]
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found

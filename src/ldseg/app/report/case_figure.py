@@ -1,0 +1,141 @@
+"""Pictures of one case: image, references, prediction and uncertainty on one slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldseg.app.report.figures import FILL, grey_or_colour, label_overlay, make_base, panel, thinned
+from ldseg.app.report.measurements import TOLERANCE
+from ldseg.app.report.palette import heat
+from ldseg.app.report.slice_selection import View, Window, choose_view, choose_window
+from ldseg.data.cases import Case, DataSet
+from ldseg.data.loading import load_case
+from ldseg.data.units import voxel_size
+from ldseg.data.volume import Volume
+from ldseg.evaluation.predictions import IGNORED, class_indices
+from ldseg.inference.predictor import Prediction, Predictor
+from ldseg.metrics.case_metrics import ClassScores, evaluate_case, mean_over_raters
+from ldseg.planning.orientation import orientation_of
+from ldseg.preprocessing.orient import to_canonical
+from ldseg.settings import SamplingSettings
+
+_COLOUR_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One case, predicted, scored and drawn."""
+
+    case: str
+    scores: dict[str, ClassScores]
+    """Of this very prediction; the mean over the raters."""
+    prediction: Prediction
+    image: Volume
+    volumes: dict[str, float]
+    """Of the reference per structure, in the unit of the prediction's, the mean over the raters; empty where
+    voxels are not labelled."""
+    where: str
+    """Which slice and part is shown, in words."""
+    html: str
+    """The panels."""
+
+
+def draw_portrait(
+    predictor: Predictor, dataset: DataSet, case: Case, sampling: SamplingSettings, seed: int, name: str
+) -> Portrait:
+    """Predict a case and draw it; `name` is that of its image within the page.
+
+    Raises:
+        InputError: the case cannot be read, or does not fit the model.
+    """
+    image, masks = load_case(dataset, case)
+    prediction = predictor(
+        image,
+        case.name,
+        steps=sampling.steps,
+        samples=sampling.samples,
+        sampler=sampling.sampler,
+        seed=seed,
+        source=str(case.images[0]),
+    )
+    classes, ignore_id = predictor.plan.classes, dataset.ignore_id
+    scores = mean_over_raters(
+        [evaluate_case(prediction.labels, mask, classes, ignore_id, TOLERANCE) for mask in masks]
+    )
+    references = [class_indices(canonical(mask)[0], classes, ignore_id) for mask in masks]
+    predicted = class_indices(canonical(prediction.labels)[0], classes, None)
+    drawing = _Drawing(image, references, predicted, canonical(prediction.uncertainty)[0], log(len(classes)))
+    html, where = drawing.panels(name)
+    return Portrait(case.name, scores, prediction, image, _volumes(image, references, classes), where, html)
+
+
+def canonical(volume: Volume) -> NDArray[Any]:
+    """The array (M, *S) in canonical order of axes."""
+    return to_canonical(volume.array, orientation_of(volume))
+
+
+def slice_of_interest(volume: Volume, references: list[NDArray[Any]], predicted: NDArray[Any]) -> View:
+    """Where the references (*S) are largest; without any, where the prediction is."""
+    structures = np.any([one > 0 for one in references], axis=0)
+    if not structures.any():
+        structures = predicted > 0
+    return choose_view(structures, orientation_of(volume).permuted(volume.spacing), volume.axes)
+
+
+def _volumes(image: Volume, references: list[NDArray[np.int16]], classes: dict[str, int]) -> dict[str, float]:
+    if any((one == IGNORED).any() for one in references):
+        return {}
+    voxel = voxel_size(image.axes, image.spacing)
+    counts = np.mean([np.bincount(one.ravel(), minlength=len(classes)) for one in references], axis=0)
+    return {name: float(counts[k] * voxel) for k, name in enumerate(classes) if k > 0}
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """Canonical arrays (*S): class indices of each rater and of the prediction, entropy in nats."""
+
+    image: Volume
+    references: list[NDArray[Any]]
+    predicted: NDArray[Any]
+    entropy: NDArray[Any]
+    most: float
+    """The largest possible entropy."""
+
+    def panels(self, name: str) -> tuple[str, str]:
+        """HTML, and which slice it is."""
+        view = slice_of_interest(self.image, self.references, self.predicted)
+        truths, answer = [view.cut(one) for one in self.references], view.cut(self.predicted)
+        window = choose_window(np.any([one > 0 for one in (*truths, answer)], 0), view.height, view.width)
+        pixels, stretch = self._pixels(view), view.height / view.width
+        whole = make_base(name, pixels, stretch)
+        base = whole if window is None else make_base(f"{name}-part", _part(pixels, window), stretch)
+        marks = [label_overlay(_part(one, window), FILL // len(truths)) for one in truths]
+        doubt = heat(thinned(_part(view.cut(self.entropy), window)) / self.most)
+        drawn = [
+            whole.definition,
+            base.definition if window else "",
+            panel(whole, "image", frame=window),
+            panel(base, f"references of {len(truths)} raters" if truths[1:] else "reference", tuple(marks)),
+            panel(base, "prediction", (label_overlay(_part(answer, window)),)),
+            panel(base, "uncertainty", (doubt,), dimmed=True),
+        ]
+        parts = [view.describe(), "the last three enlarged" if window else ""]
+        return "".join(drawn), ", ".join(part for part in parts if part)
+
+    def _pixels(self, view: View) -> NDArray[np.uint8]:
+        """The image's slice; in colour where it is a picture of three channels."""
+        array = canonical(self.image)
+        colour = len(array) == _COLOUR_CHANNELS and self.image.axes == "yx"
+        return grey_or_colour(np.stack([view.cut(one) for one in array]), colour)
+
+
+def _part(array: NDArray[Any], window: Window | None) -> NDArray[Any]:
+    if window is None:
+        return array
+    top, left, rows, columns = window
+    return array[top : top + rows, left : left + columns]

@@ -1,0 +1,186 @@
+"""Everything that a report shows, gathered from a run's folder, its data and its model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ldseg.app.report.case_figure import Portrait, draw_portrait
+from ldseg.app.report.measurements import Measured, measure
+from ldseg.app.report.report_data import Material, choose_cases, named_cases, open_run_data
+from ldseg.app.report.sampling_trajectory import STEPS, Film, shoot
+from ldseg.data.cases import Case
+from ldseg.errors import file_error
+from ldseg.evaluation.robustness import Robustness
+from ldseg.evaluation.robustness_files import JSON_FILE, read_robustness
+from ldseg.evaluation.scores import Scores, read_scores
+from ldseg.inference.backends.torch_backend import TorchEngine
+from ldseg.inference.predictor import Predictor
+from ldseg.planning.fingerprint import Fingerprint, read_fingerprint
+from ldseg.planning.plan import Plan
+from ldseg.runs.run_setup import FINGERPRINT_FILE
+from ldseg.runs.saved_model import WEIGHTS_FILE
+from ldseg.settings import RunSettings, SamplingSettings
+from ldseg.training.log_files import read_records
+
+ROBUSTNESS_FOLDER = "robustness"
+"""Where in a run a sweep is looked for."""
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What the report is made of; None takes what the run has."""
+
+    data: Path | None = None
+    """Images and masks, where not those of the training."""
+    part: Literal["test", "validation"] | None = None
+    """None: the test part, else the validation fold."""
+    cases: tuple[str, ...] = ()
+    """To be shown; none: the best, the median and the worst."""
+    scores: Path | None = None
+    """A scores.json to show instead of scores of the predictions made here."""
+    robustness: Path | None = None
+    """The folder of a sweep, or its robustness.json."""
+    limit: int | None = None
+    """Cases to measure, at most."""
+    samples: int | None = None
+    steps: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """The content of a page."""
+
+    name: str
+    """Of the run."""
+    weights: str
+    """SHA-256 of the weights."""
+    parameters: int
+    plan: Plan
+    settings: RunSettings
+    fingerprint: Fingerprint | None
+    records: Sequence[dict[str, Any]]
+    """Of the training's log; empty where there is none."""
+    material: Material
+    measured: Measured
+    scores: Scores
+    """Those of `measured`, or of a file."""
+    scores_file: str
+    """Its name; empty where they are of `measured`."""
+    portraits: dict[str, Portrait]
+    """By their title, e.g. "median"."""
+    film: Film | None
+    robustness: Robustness | None
+    recalibrated: bool
+    stochastic: bool
+    """Whether two samples of one image can differ."""
+
+
+OnCase = Callable[[float, str], None]
+
+
+def _silent(share: float, case: str) -> None:
+    del share, case
+
+
+def gather(run: Path, options: ReportOptions, device: str | None = None, on_case: OnCase = _silent) -> Report:
+    """Read, predict and measure; `on_case` hears which share of the measuring is done.
+
+    Raises:
+        InputError: the run, the data or another file cannot be used, or does not fit the others.
+    """
+    predictor = Predictor.load(run, device)
+    weights = sha256((run / WEIGHTS_FILE).read_bytes()).hexdigest()
+    robustness = _find_robustness(run, options.robustness, weights)
+    scored = None if options.scores is None else read_scores(options.scores)
+    sampling = predictor.sampling(options.steps, _samples(options, predictor))
+    dataset = open_run_data(run, options.data, predictor.plan)
+    shown = named_cases(dataset, options.cases)
+    material = choose_cases(
+        run,
+        dataset,
+        predictor.settings,
+        options.part,
+        None if scored is None else tuple(scored.cases),
+        options.limit,
+    )
+    measured = measure(predictor, dataset, material.cases, sampling, options.seed, on_case)
+    scores = scored or measured.scores
+    portraits = {
+        title: draw_portrait(predictor, dataset, case, sampling, options.seed, f"case-{number}")
+        for number, (title, case) in enumerate(_to_show(shown, material, scores).items())
+    }
+    first = next(iter(portraits.values()))
+    return Report(
+        name=run.resolve().name,
+        weights=weights,
+        parameters=_parameters(predictor),
+        plan=predictor.plan,
+        settings=predictor.settings,
+        fingerprint=_fingerprint(run),
+        records=read_records(run),
+        material=material,
+        measured=measured,
+        scores=scores,
+        scores_file="" if options.scores is None else options.scores.name,
+        portraits=portraits,
+        film=_film(predictor, portraits.get("median", first), sampling, options.seed),
+        robustness=robustness,
+        recalibrated=predictor.recalibration != predictor.uncalibrated().recalibration,
+        stochastic=predictor.engine.stochastic,
+    )
+
+
+def extremes(scores: Scores, names: Sequence[str]) -> dict[str, str]:
+    """Title to case: best, median and worst by mean Dice among `names`; fewer where these are fewer."""
+    dice = dict(zip(scores.cases, scores.case_dice(), strict=True))
+    order = sorted((name for name in names if name in dice), key=lambda name: (-dice[name], name))
+    if len(order) < 3:
+        return dict(zip(("best", "worst") if len(order) == 2 else ("only case",), order, strict=True))
+    return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+
+
+def _to_show(shown: tuple[Case, ...], material: Material, scores: Scores) -> dict[str, Case]:
+    if shown:
+        return {case.name: case for case in shown}
+    by_name = {case.name: case for case in material.cases}
+    return {title: by_name[name] for title, name in extremes(scores, list(by_name)).items()}
+
+
+def _samples(options: ReportOptions, predictor: Predictor) -> int:
+    return predictor.settings.posterior.samples if options.samples is None else options.samples
+
+
+def _film(predictor: Predictor, portrait: Portrait, sampling: SamplingSettings, seed: int) -> Film | None:
+    slow = SamplingSettings(sampling.sampler, STEPS, 1)
+    return shoot(predictor, portrait.image, portrait.prediction.labels, portrait.case, slow, seed)
+
+
+def _find_robustness(run: Path, given: Path | None, weights: str) -> Robustness | None:
+    """The sweep that was named or is in the run. Raises InputError when it is of another model."""
+    place = given or run / ROBUSTNESS_FOLDER
+    path = place if place.suffix == ".json" else place / JSON_FILE
+    if given is None and not path.is_file():
+        return None
+    found = read_robustness(path)
+    if found.setup.weights != weights:
+        raise file_error(path, f"was measured on other weights than {run} has now", "measure it again")
+    return found
+
+
+def _fingerprint(run: Path) -> Fingerprint | None:
+    path = run / FINGERPRINT_FILE
+    return read_fingerprint(path) if path.is_file() else None
+
+
+def _parameters(predictor: Predictor) -> int:
+    engine = predictor.engine
+    if not isinstance(engine, TorchEngine):
+        return 0
+    return int(np.sum([parameter.numel() for parameter in engine.segmenter.parameters()]))

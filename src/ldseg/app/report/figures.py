@@ -1,0 +1,131 @@
+"""Slices as pictures: the image once, and overlays that are laid over it in as many panels as needed."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from io import BytesIO
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from ldseg.app.report.html import text
+from ldseg.app.report.palette import class_colour
+from ldseg.app.report.slice_selection import Window
+
+Pixels = NDArray[np.uint8]
+
+_LARGEST = 1024  # pixels along the longer side of a picture
+_GOOD_SIZE = 480  # pixels along the longer side of an overlay, for outlines of even width
+_OUTLINE = 200  # an outline is the longer side over this
+FILL, _OPAQUE = 72, 255  # of an overlay's areas and outlines
+_IGNORED: tuple[int, int, int] = (128, 128, 128)
+
+
+@dataclass(frozen=True)
+class Base:
+    """An image that stands once in the page and is referred to by `name`."""
+
+    name: str
+    rows: int
+    columns: int
+    stretch: float
+    """Height of a pixel over its width."""
+    definition: str
+    """The HTML that holds it; to be put before the panels."""
+
+
+def grey_or_colour(image: NDArray[Any], is_colour: bool) -> Pixels:
+    """(M, rows, columns) as (rows, columns) grey of the first channel, or (rows, columns, 3)."""
+    chosen = np.asarray(image if is_colour else image[:1], dtype=np.float64)
+    if is_colour and chosen.min() >= 0 and 1 < chosen.max() <= 255:
+        low, high = 0.0, 255.0
+    else:
+        low, high = (float(q) for q in np.percentile(chosen, [0.5, 99.5]))
+    unit = np.clip((chosen - low) / (high - low if high > low else 1.0), 0, 1)
+    pixels = np.rint(255 * unit).astype(np.uint8)
+    return np.moveaxis(pixels, 0, -1) if is_colour else pixels[0]
+
+
+def make_base(name: str, pixels: Pixels, stretch: float) -> Base:
+    """Keep a picture for `panel`, made smaller where it is larger than anyone sees on a page."""
+    rows, columns = pixels.shape[:2]
+    small = Image.fromarray(pixels)
+    if max(rows, columns) > _LARGEST:
+        shrink = _LARGEST / max(rows, columns)
+        size = max(1, round(columns * shrink)), max(1, round(rows * shrink))
+        small = small.resize(size, Image.Resampling.BOX)
+    definition = (
+        f'<svg class="base" aria-hidden="true"><defs><image id="{text(name)}" width="{columns}" '
+        f'height="{rows * stretch:.3f}" preserveAspectRatio="none" href="{data_uri(np.asarray(small))}"/>'
+        "</defs></svg>"
+    )
+    return Base(name, rows, columns, stretch, definition)
+
+
+def panel(
+    base: Base,
+    title: str,
+    overlays: tuple[Pixels, ...] = (),
+    frame: Window | None = None,
+    dimmed: bool = False,
+) -> str:
+    """The base under overlays (..., 4) of any size that cover it, with a `frame` in the base's pixels."""
+    size = f'width="{base.columns}" height="{base.rows * base.stretch:.3f}"'
+    layers = [f'<use class="{"dimmed" if dimmed else "image"}" href="#{text(base.name)}"/>']
+    layers += [f'<image {size} preserveAspectRatio="none" href="{data_uri(one)}"/>' for one in overlays]
+    if frame is not None:
+        top, left, rows, columns = frame
+        layers.append(
+            f'<rect class="frame" x="{left}" y="{top * base.stretch:.3f}" width="{columns}" '
+            f'height="{rows * base.stretch:.3f}"/>'
+        )
+    return (
+        f'<figure class="panel"><svg viewBox="0 0 {base.columns} {base.rows * base.stretch:.3f}" role="img" '
+        f'aria-label="{text(title)}">{"".join(layers)}</svg><figcaption>{text(title)}</figcaption></figure>'
+    )
+
+
+def plain_panel(pixels: Pixels, title: str, stretch: float) -> str:
+    """A picture that is shown once, its pixels as large squares."""
+    rows, columns = pixels.shape[:2]
+    size = f'width="{columns}" height="{rows * stretch:.3f}"'
+    image = f'<image {size} preserveAspectRatio="none" href="{data_uri(pixels)}"/>'
+    return (
+        f'<figure class="panel pixels"><svg viewBox="0 0 {columns} {rows * stretch:.3f}" role="img" '
+        f'aria-label="{text(title)}">{image}</svg><figcaption>{text(title)}</figcaption></figure>'
+    )
+
+
+def label_overlay(indices: NDArray[np.integer], fill: int = FILL) -> Pixels:
+    """Class indices (rows, columns), 0 background, -1 ignored: structures tinted, with an outline."""
+    indices = thinned(indices)
+    scale = max(1, ceil(_GOOD_SIZE / max(indices.shape)))
+    large = np.repeat(np.repeat(indices, scale, 0), scale, 1)
+    width = max(1, round(max(large.shape) / _OUTLINE))
+    overlay = np.zeros((*large.shape, 4), np.uint8)
+    overlay[large < 0] = (*_IGNORED, FILL)
+    for index in range(1, int(indices.max(initial=0)) + 1):
+        mask = large == index
+        if mask.any():
+            overlay[mask] = (*class_colour(index - 1), fill)
+            inner = np.asarray(ndimage.binary_erosion(mask, iterations=width, border_value=1), dtype=bool)
+            overlay[mask & ~inner] = (*class_colour(index - 1), _OPAQUE)
+    return overlay
+
+
+def thinned(array: NDArray[Any]) -> NDArray[Any]:
+    """A slice (rows, columns) with every n-th voxel only, where it is larger than anyone sees on a page."""
+    step = ceil(max(array.shape) / _LARGEST)
+    return array[::step, ::step]
+
+
+def data_uri(pixels: Pixels) -> str:
+    """A PNG within the page."""
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + b64encode(file.getvalue()).decode()

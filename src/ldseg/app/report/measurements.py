@@ -1,0 +1,115 @@
+"""One pass over the cases: scores, calibration and volumes from the same predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ldseg.data.cases import Case, DataSet
+from ldseg.data.loading import load_case
+from ldseg.data.units import OneUnit, size_unit
+from ldseg.data.volume import Volume, notes_together
+from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
+from ldseg.evaluation.predictions import Answer, answers
+from ldseg.evaluation.scores import Scores
+from ldseg.inference.posterior import VolumeEstimate
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.temperature_scaling import widened
+from ldseg.metrics.case_metrics import ClassScores, evaluate_case, mean_over_raters
+from ldseg.metrics.cine import Cycle, measure_cycle
+from ldseg.preprocessing.preprocess import labels_to_ids
+from ldseg.settings import SamplingSettings
+
+TOLERANCE = 1.0
+"""Of the surface Dice, in mm, or in voxels without a physical spacing."""
+OnCase = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class VolumePoint:
+    """One structure of one case (and rater)."""
+
+    case: str
+    estimate: VolumeEstimate
+    reference: float
+    """In the unit of the estimate."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model on a set of cases."""
+
+    scores: Scores
+    calibration: CalibrationReport
+    volumes: dict[str, tuple[VolumePoint, ...]]
+    """Per structure, in `volume_unit`; without cases that are not labelled throughout."""
+    volume_unit: str
+    """See `data.units.size_unit`."""
+    sampling: SamplingSettings
+    seed: int
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Case to what was assumed or changed when its files were read; the others were read as they are."""
+
+
+def measure(
+    predictor: Predictor,
+    dataset: DataSet,
+    cases: Sequence[Case],
+    sampling: SamplingSettings,
+    seed: int,
+    on_case: OnCase,
+) -> Measured:
+    """Predict and measure `cases`, one in memory at a time; `on_case` hears the share that is done.
+
+    Raises:
+        InputError: a case cannot be read, or does not fit the model.
+    """
+    tally = CalibrationTally(len(predictor.plan.classes))
+    scores: dict[str, dict[str, ClassScores]] = {}
+    cycles: dict[str, dict[str, Cycle]] = {}
+    volumes: dict[str, list[VolumePoint]] = {}
+    notes: dict[str, tuple[str, ...]] = {}
+    units, physical = OneUnit(), True
+    for number, case in enumerate(cases):
+        image, masks = load_case(dataset, case)
+        if said := notes_together(image, *masks):
+            notes[case.name] = said
+        units.add(str(case.images[0]), image.physical)
+        physical = image.physical
+        by_rater: list[dict[str, ClassScores]] = []
+        found = answers(predictor, dataset, [case], sampling.samples, sampling.steps, seed)
+        for answer, mask in zip(found, masks, strict=True):
+            tally.add(answer, predictor.recalibration)
+            labels = _decided(answer, image, predictor)
+            by_rater.append(evaluate_case(labels, mask, predictor.plan.classes, dataset.ignore_id, TOLERANCE))
+            if dataset.axes == "tyx" and case.name not in cycles:  # the first rater's
+                classes = predictor.plan.classes
+                cycles[case.name] = measure_cycle(labels, mask, classes, dataset.ignore_id)
+            for name, point in _volume_points(answer, predictor).items():
+                volumes.setdefault(name, []).append(point)
+        scores[case.name] = mean_over_raters(by_rater)
+        on_case((number + 1) / len(cases), case.name)
+    subjects = {case.name: case.subject for case in cases}
+    return Measured(
+        Scores(scores, predictor.plan.classes, TOLERANCE, subjects, cycles=cycles),
+        tally.report(),
+        {name: tuple(points) for name, points in volumes.items()},
+        size_unit(dataset.axes, physical),
+        sampling,
+        seed,
+        notes,
+    )
+
+
+def _decided(answer: Answer, image: Volume, predictor: Predictor) -> Volume:
+    """The likeliest labels, which recalibration does not change."""
+    return image.with_array(labels_to_ids(answer.probabilities.argmax(0)[None], predictor.plan), "labels")
+
+
+def _volume_points(answer: Answer, predictor: Predictor) -> dict[str, VolumePoint]:
+    return {
+        name: VolumePoint(
+            answer.case, widened(answer.volumes[name], predictor.recalibration.widening), reference
+        )
+        for name, reference in answer.true_volumes.items()
+    }

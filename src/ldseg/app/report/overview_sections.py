@@ -1,0 +1,265 @@
+"""The first parts of the page: key figures, data and plan, training, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ldseg.api import describe_budget
+from ldseg.app.report.charts import cycle_charts, dice_chart
+from ldseg.app.report.collect import Report
+from ldseg.app.report.curves import loss_chart, validation_chart, warnings_of
+from ldseg.app.report.html import facts, grid, paragraph, section, table, text, warning
+from ldseg.data.units import length_words, pretty, size_unit
+from ldseg.evaluation.scores import Scores, to_json
+from ldseg.metrics.intervals import Interval, in_words
+from ldseg.settings import SamplingSettings
+
+_METRICS = {
+    "dice": ("Dice", 3),
+    "nsd": ("NSD", 3),
+    "surface_dice": ("surface Dice", 3),
+    "hd95_mm": ("HD95 ({unit})", 2),
+    "hd95_px": ("HD95 ({unit})", 2),
+    "assd_mm": ("ASSD ({unit})", 2),
+    "assd_px": ("ASSD ({unit})", 2),
+    "volume_error": ("volume error", 3),
+}
+_PARTS = {
+    "test": "the test part, which neither trained nor chose anything",
+    "validation": "the validation fold, which was watched during training (the run has no test part)",
+    "all": "all cases with masks",
+    "scored": "the cases of the scores that were given",
+}
+
+
+def model_name(report: Report) -> str:
+    """Which method it is, in words."""
+    settings = report.settings
+    if settings.control == "none":
+        return f"latent diffusion (LDSeg), preset {settings.preset}"
+    return f"control {settings.control}, preset {settings.preset}"
+
+
+def structures(report: Report) -> list[str]:
+    """The classes without the background."""
+    return list(report.plan.classes)[1:]
+
+
+def tiles(report: Report) -> str:
+    """The figures that one looks for first."""
+    measured, scores = report.measured, report.scores
+    dice = scores.case_dice()
+    worst = int(np.argmin(dice))
+    shown = [
+        (
+            f"{scores.mean_dice:.3f}",
+            f"mean Dice, {in_words(scores.mean_dice_interval, '.3f')} (95 % interval)",
+        ),
+        (f"{dice[worst]:.3f}", f"worst case, {list(scores.cases)[worst]}"),
+    ]
+    near = measured.calibration.near
+    if near is not None:
+        shown.append((f"{near.ece:.3f}", "calibration error (ECE) near the structures"))
+    shown.append((_count(report), f"cases measured; {sampling_words(report, measured.sampling)}"))
+    return (
+        '<div class="tiles">'
+        + "".join(
+            f'<div class="tile"><b>{text(big)}</b><span>{text(small)}</span></div>' for big, small in shown
+        )
+        + "</div>"
+    )
+
+
+def sampling_words(report: Report, sampling: SamplingSettings) -> str:
+    """How predictions were drawn."""
+    if not is_stochastic(report):
+        return "one answer, no sampling"
+    samples = "1 sample" if sampling.samples == 1 else f"{sampling.samples} samples"
+    steps = "1 step" if sampling.steps == 1 else f"{sampling.steps} steps"
+    return f"{samples} of {steps} ({sampling.sampler})"
+
+
+def is_stochastic(report: Report) -> bool:
+    """Whether two samples of the model can differ."""
+    return report.film is not None
+
+
+def data_section(report: Report) -> str:
+    """What it saw, and how it was set up."""
+    boxes = [
+        facts("Data", _data_facts(report)),
+        facts("Plan", _plan_facts(report)),
+        facts("Model and training", _training_facts(report)),
+    ]
+    return section(
+        "data", "Data and plan", f'<div class="facts-row">{"".join(boxes)}</div>', _classes(report)
+    )
+
+
+def training_section(report: Report) -> str:
+    """Curves, and what the trainer warned of."""
+    charts = [loss_chart(report.records), validation_chart(report.records, structures(report))]
+    drawn = [chart for chart in charts if chart]
+    notes = "".join(warning(line) for line in warnings_of(report.records))
+    body = grid(drawn) if drawn else paragraph("The run has no log of its training.", kind="note")
+    return section("training", "Training", notes, body)
+
+
+def scores_section(report: Report) -> str:
+    """Each class with intervals, and each case."""
+    scores = report.scores
+    by_subject = any(scores.subjects.get(name, name) != name for name in scores.cases)
+    words = f"{_scored_cases(report)}. Below each mean is its 95 % interval"
+    words += ", by subject." if by_subject else "."
+    parts = [paragraph(text(words), kind="note")]
+    if report.material.seen:
+        parts.append(
+            warning("the model was trained on some of these cases; the scores are better than on new ones.")
+        )
+    parts += [_score_table(report), dice_chart(scores)]
+    parts += [grid(charts, "charts small")] if (charts := cycle_charts(scores)) else []
+    parts += [
+        paragraph(text(f"No score for {name}: {why}"), kind="note") for name, why in scores.failed.items()
+    ]
+    return section("scores", "Scores", *parts, _case_table(scores))
+
+
+def _data_facts(report: Report) -> Iterator[tuple[str, object]]:
+    dataset, plan = report.material.dataset, report.plan
+    yield "data set", dataset.root.resolve().name
+    yield "cases with masks", sum(1 for case in dataset.cases if case.labels)
+    yield "measured here", f"{_count(report)}: {_PARTS[report.material.part]}"
+    yield "axes", {"yx": "2D (y, x)", "zyx": "3D (z, y, x)", "tyx": "2D + time (t, y, x)"}[plan.axes]
+    yield "channels", ", ".join(channel.name for channel in plan.channels)
+    fingerprint = report.fingerprint
+    if fingerprint is not None:
+        shapes = np.asarray([case.shape for case in fingerprint.cases])
+        spacings = np.asarray([case.spacing for case in fingerprint.cases])
+        yield "median shape", _times(np.median(shapes, axis=0))
+        median = f"{_times(np.median(spacings, axis=0))} mm"
+        yield "median spacing", median if _recorded(fingerprint.physical, report) else "none"
+
+
+def _recorded(physical: bool | None, report: Report) -> bool:
+    """Return whether training images had a physical spacing; where that is unknown, whether these have."""
+    return report.scores.physical if physical is None else physical
+
+
+def _scored_cases(report: Report) -> str:
+    if report.scores_file:
+        return f"{len(report.scores.cases)} cases of {report.scores_file}"
+    return (
+        f"{_count(report)} case{'s' if report.material.available > 1 else ''}: {_PARTS[report.material.part]}"
+    )
+
+
+def _count(report: Report) -> str:
+    """How many cases were measured, of how many."""
+    count, available = len(report.material.cases), report.material.available
+    return str(count) if count == available else f"{count} of {available}"
+
+
+def _plan_facts(report: Report) -> Iterator[tuple[str, object]]:
+    plan = report.plan
+    unit = length_words(plan.axes, _recorded(plan.had_spacing, report))
+    yield "spacing", f"{_times(plan.spacing)} {unit}" if plan.resample else "each image's own"
+    yield "patch", _times(plan.patch) + (", in tiles" if plan.tiled else "")
+    yield "latent grid", " × ".join(f"1/{factor}" for factor in plan.latent_factor)
+    yield "latent channels", plan.latent_channels
+    yield "normalisation", ", ".join(dict.fromkeys(channel.scheme for channel in plan.channels))
+    yield "mirrored axes", ", ".join(plan.axes[axis] for axis in plan.mirror_axes) or "none"
+
+
+def _training_facts(report: Report) -> Iterator[tuple[str, object]]:
+    training = report.settings.training
+    yield "model", model_name(report)
+    yield "parameters", f"{report.parameters / 1e6:.2f} million"
+    yield "budget", describe_budget(report.settings)
+    steps = [record["step"] for record in report.records if "step" in record]
+    if steps:
+        yield "steps done", f"{max(steps)} of batch {training.batch or report.plan.batch}"
+    yield "fold, seed", f"{training.fold}, {training.seed}"
+    yield "recalibrated", "yes, on validation cases" if report.recalibrated else "no"
+    yield "weights", f"SHA-256 {report.weights[:12]}…"
+
+
+def _classes(report: Report) -> str:
+    fingerprint = report.fingerprint
+    if fingerprint is None:
+        return paragraph("Structures: ", text(", ".join(structures(report))))
+    unit = pretty(size_unit(report.plan.axes, _recorded(fingerprint.physical, report)))
+    rows = [
+        (
+            text(one.name),
+            str(report.plan.classes.get(one.name, "")),
+            f"{one.cases} of {len(fingerprint.cases)}",
+            f"{one.frequency:.2%}",
+            f"{one.volume_median:,.4g}",
+            f"{one.volume_smallest:,.4g}",
+        )
+        for one in fingerprint.classes
+    ]
+    columns = (
+        "structure",
+        "id",
+        "cases that have it",
+        "of all voxels",
+        f"median size ({unit})",
+        f"smallest ({unit})",
+    )
+    return table(columns, rows)
+
+
+def _score_table(report: Report) -> str:
+    summary = to_json(report.scores)
+    shown = [name for name in _METRICS if all(name in metrics for metrics in summary["mean"].values())]
+    rows: list[tuple[str, ...]] = []
+    for name, means in summary["mean"].items():
+        cells = [
+            _interval(means[metric], summary["interval"][name][metric], _METRICS[metric][1])
+            for metric in shown
+        ]
+        median = f"{summary['median'][name]['dice']:.3f}"
+        rows.append((text(name), cells[0], median, *cells[1:]))
+    mean = _interval(report.scores.mean_dice, report.scores.mean_dice_interval, 3)
+    if len(rows) > 1:
+        rows.append(("mean", mean, *("" for _ in range(len(shown)))))
+    unit = length_words(report.plan.axes, report.scores.physical)
+    columns = (
+        "structure",
+        "Dice",
+        "median Dice",
+        *(_METRICS[metric][0].format(unit=unit) for metric in shown[1:]),
+    )
+    tolerance = (
+        f"NSD: share of the border voxels within {report.scores.tolerance:g} {unit}; ASSD counts border "
+        "voxels too. Surface Dice: the same share of the surface's area, as other tools report it."
+    )
+    return table(columns, rows) + paragraph(text(tolerance), kind="note")
+
+
+def _case_table(scores: Scores) -> str:
+    names = list(scores.metrics)
+    dice = dict(zip(scores.cases, scores.case_dice(), strict=True))
+    rows = [
+        (
+            text(case),
+            f"{dice[case]:.3f}",
+            *(f"{scores.cases[case][name].metrics['dice']:.3f}" for name in names),
+        )
+        for case in sorted(scores.cases, key=lambda case: dice[case])
+    ]
+    heading = f"<summary>Dice of all {len(rows)} cases, the worst first</summary>"
+    return f"<details>{heading}{table(('case', 'mean', *names), rows)}</details>"
+
+
+def _interval(mean: float, interval: Interval | None, digits: int) -> str:
+    """Return a table cell with the mean and, where there is one, its interval."""
+    beside = "" if interval is None else f"<small>{in_words(interval, f'.{digits}f')}</small>"
+    return f"{mean:.{digits}f}{beside}"
+
+
+def _times(values: object) -> str:
+    return " × ".join(f"{float(value):.4g}" for value in np.asarray(values).tolist())

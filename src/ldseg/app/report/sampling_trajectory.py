@@ -1,0 +1,157 @@
+"""Reverse diffusion of one case, frame by frame: the latent on its way, and what the model makes of it.
+
+At each time t of the sampler the model sees the noisy latent z_t and estimates the clean one, z0^; the frame
+has both, z0^ decoded. C latent channels, f latent factor, *S the patch on the network's grid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ldseg.data.volume import Volume
+from ldseg.diffusion.samplers import find_sampler
+from ldseg.diffusion.schedule import even_times
+from ldseg.inference.backends.torch_backend import CaseNoise, TorchEngine
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.sliding_window import make_tiling
+from ldseg.preprocessing.harmonize import harmonise
+from ldseg.preprocessing.patches import pad_to
+from ldseg.preprocessing.preprocess import prepare_image, prepare_labels
+from ldseg.settings import SamplingSettings
+from ldseg.utils.device import autocast, memory_format
+
+STEPS = 6
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One time of the sampler; arrays (*S) cut to the image."""
+
+    time: float
+    """t, 1 for pure noise down to 0."""
+    latent: NDArray[np.float32]
+    """(C, *S): z_t, each cell as large as the voxels that it stands for."""
+    labels: NDArray[np.int64]
+    """Class indices of the decoded clean estimate."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """All frames of one sample in one patch."""
+
+    frames: tuple[Frame, ...]
+    image: NDArray[np.float32]
+    """(M, *S), as the network sees it."""
+    spacing: tuple[float, ...]
+    sampler: str
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A patch of a case, and its corner on the network's grid."""
+
+    x: Tensor
+    corner: tuple[int, ...]
+    inside: tuple[int, ...]
+    """Voxels of the patch that are image, not padding, from its corner on."""
+    spacing: tuple[float, ...]
+
+
+@torch.inference_mode()
+def shoot(
+    predictor: Predictor, image: Volume, labels: Volume, name: str, sampling: SamplingSettings, seed: int
+) -> Film | None:
+    """The film of the patch with most structures in `labels` (the prediction for `image`); None for a model
+    that has nothing to diffuse. The noise is that of the case's first sample."""
+    engine = predictor.engine
+    if not isinstance(engine, TorchEngine) or not engine.segmenter.stochastic:
+        return None
+    scene = _find_scene(predictor, engine, image, labels)
+    frames = _Camera(engine, scene, name, sampling, seed).run()
+    cut = tuple(slice(0, n) for n in scene.inside)
+    frames = tuple(
+        replace(one, latent=one.latent[(slice(None), *cut)], labels=one.labels[cut]) for one in frames
+    )
+    return Film(frames, scene.x[(slice(None), *cut)].numpy(), scene.spacing, sampling.sampler)
+
+
+def _find_scene(predictor: Predictor, engine: TorchEngine, image: Volume, labels: Volume) -> _Scene:
+    plan = predictor.plan
+    prepared = harmonise(prepare_image(image, plan), plan).prepared
+    found = prepare_labels(labels, plan) > 0
+    tiling = make_tiling(prepared.record.shape, plan.patch, engine.latent_factor)
+    padded = pad_to(prepared.array, tiling.covered, 0.0)
+    tile = max(tiling.tiles(), key=lambda one: int(found[one.region].sum()))
+    inside = tuple(min(p, n - c) for p, n, c in zip(tiling.patch, tiling.shape, tile.corner, strict=True))
+    x = torch.from_numpy(np.ascontiguousarray(padded[(slice(None), *tile.region)]))
+    return _Scene(x, tile.corner, inside, prepared.record.spacing)
+
+
+@dataclass
+class _Camera:
+    """Runs the sampler and keeps what passes by."""
+
+    engine: TorchEngine
+    scene: _Scene
+    name: str
+    sampling: SamplingSettings
+    seed: int
+
+    def run(self) -> tuple[Frame, ...]:
+        """Sample once; a frame for each time."""
+        model, device, patch = self.engine.segmenter, self.engine.device, self.scene.x.shape[1:]
+        field = CaseNoise(self.seed, self.name, model.latent_channels, model.latent_factor)
+        drawn = iter(range(10**9))
+
+        def noise() -> Tensor:
+            return field.read(next(drawn), self.scene.corner, patch, range(1)).to(device)
+
+        batch = self.scene.x[None].to(device).contiguous(memory_format=memory_format(len(patch)))
+        times = even_times(self.sampling.steps)
+        with autocast(device, self.engine.precision):
+            conditioning = model.condition(batch)
+            latent, time = noise(), float(times[0])
+            frames: list[Frame] = []
+
+            def on_step(following: Tensor, z: Tensor, clean: Tensor) -> None:
+                nonlocal latent, time
+                frames.append(self._frame(time, latent, model.decode(clean, conditioning)))
+                latent, time = z, float(following)
+
+            sampler = find_sampler(self.sampling.sampler)
+            last = model.draw(conditioning, latent, times, sampler, noise, on_step)
+            frames.append(self._frame(0.0, last, model.decode(last, conditioning)))
+        return tuple(frames)
+
+    def _frame(self, time: float, z: Tensor, logits: Tensor) -> Frame:
+        large: NDArray[Any] = z[0].float().cpu().numpy()
+        for axis, factor in enumerate(self.engine.segmenter.latent_factor):
+            large = np.repeat(large, factor, axis + 1)
+        return Frame(time, large, logits[0].argmax(0).cpu().numpy())
+
+
+def latent_colours(frames: tuple[NDArray[np.float32], ...]) -> list[NDArray[np.uint8]]:
+    """Latent slices (C, rows, columns), the clean one last, as colours (rows, columns, 3).
+
+    Red, green and blue are the three main components of the clean latent (grey for fewer channels), at three
+    standard deviations of each.
+    """
+    channels, *size = frames[-1].shape
+    clean = frames[-1].reshape(channels, -1)
+    middle = clean.mean(1, keepdims=True)
+    directions = np.linalg.svd(clean - middle, full_matrices=False)[0][:, : min(3, channels)]
+    spread = np.maximum((directions.T @ (clean - middle)).std(1, keepdims=True), 1e-6)
+    pictures: list[NDArray[np.uint8]] = []
+    for frame in frames:
+        components = directions.T @ (frame.reshape(channels, -1) - middle) / (3 * spread)
+        unit = np.clip((components + 1) / 2, 0, 1)
+        if len(unit) < 3:
+            unit = np.repeat(unit[:1], 3, axis=0)
+        pictures.append(np.rint(255 * unit.T).astype(np.uint8).reshape(*size, 3))
+    return pictures

@@ -1,0 +1,77 @@
+"""An array on the image's own grid as the bytes of a NIfTI file, which is what the browser's viewer reads.
+
+Volumes keep their place in the patient. Pictures and films have none: their rows and columns are laid as in a
+transverse slice, so that they appear as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from nibabel.nifti1 import Nifti1Image
+from numpy.typing import NDArray
+
+from ldseg.data.geometry import affine
+from ldseg.data.volume import Axes, Volume
+
+LONGEST = 2048
+"""Voxels along an axis that the graphics of any browser can hold."""
+MOST = 2**26
+"""Voxels of a layer; more than this, browsers run out of memory."""
+_COLOUR = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+_INTEGERS = (np.uint8, np.int16)
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def thinning(shape: Sequence[int], axes: Axes) -> tuple[int, ...]:
+    """Every how manieth voxel along each axis is shown; all frames of a film are."""
+    step = 1
+    while True:
+        steps = tuple(1 if axis == "t" else step for axis in axes)
+        left = [-(-n // s) for n, s in zip(shape, steps, strict=True)]
+        spatial = [n for n, axis in zip(left, axes, strict=True) if axis != "t"]
+        if max(spatial) <= LONGEST and (prod(left) <= MOST or max(spatial) == 1):
+            return steps
+        step += 1
+
+
+def thinned(array: NDArray[Any], steps: Sequence[int]) -> NDArray[Any]:
+    """Every `steps`-th voxel of (*S) or (*S, 3)."""
+    return array[tuple(slice(None, None, step) for step in steps)]
+
+
+def to_nifti(array: NDArray[Any], grid: Volume, steps: Sequence[int]) -> bytes:
+    """`array` (*S), or (*S, 3) colours, on the grid of `grid`, with every `steps`-th voxel."""
+    kept = thinned(array, steps)
+    if kept.ndim > len(steps):
+        kept = np.ascontiguousarray(kept).view(_COLOUR)[..., 0]
+    flipped = kept.T if grid.axes == "zyx" else kept.T[:, :, None]  # (X, Y, Z) or (X, Y, 1[, T])
+    image = Nifti1Image(compact(flipped), _ras(grid, steps))
+    image.header.set_xyzt_units("mm" if grid.physical else "unknown", "sec")
+    if grid.axes == "tyx":
+        image.header["pixdim"][4] = grid.spacing[0]
+    return image.to_bytes()
+
+
+def compact(array: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers in the smallest type that browsers read: bytes, short integers, single floats."""
+    if array.dtype.names is not None or array.dtype == np.uint8:
+        return array
+    for kind in _INTEGERS:
+        limits = np.iinfo(kind)
+        inside = array.min(initial=0) >= limits.min and array.max(initial=0) <= limits.max
+        if inside and np.array_equal(array, array.astype(kind)):
+            return array.astype(kind)
+    return array.astype(np.float32)
+
+
+def _ras(grid: Volume, steps: Sequence[int]) -> NDArray[np.float64]:
+    """Index (x, y, z) of every `steps`-th voxel to millimetres, right-anterior-superior, (4, 4)."""
+    if grid.axes == "zyx":
+        lps, apart = affine(grid), (*reversed(steps), 1)
+    else:
+        lps, apart = np.diag([grid.spacing[-1], grid.spacing[-2], 1.0, 1.0]), (steps[-1], steps[-2], 1, 1)
+    return _LPS_TO_RAS @ lps @ np.diag(apart)

@@ -1,0 +1,243 @@
+"""From a folder to a `DataSet`, and from its cases to volumes.
+
+Classes that no dataset.json declares are the ids in the masks; axes that it does not declare are those of
+most images, channels those of the first of these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from ldseg.data.cases import Case, DataOptions, DataSet, cases_named
+from ldseg.data.dimensions import first_of_set
+from ldseg.data.file_names import Files, check_name, name_key
+from ldseg.data.formats import ending, format_of, is_colour, read_volume, stem
+from ldseg.data.inputs import find_inputs
+from ldseg.data.layouts import Layout, Listing, case_folders, layout_named
+from ldseg.data.loading import label_ids, load_case, load_image, load_input, load_labels
+from ldseg.data.segment_names import LabelScan
+from ldseg.data.sidecar_spacing import expand, refuse_other_spacing, spacing_of_files
+from ldseg.data.unread import describe_unread
+from ldseg.data.volume import Axes, Volume
+from ldseg.errors import InputError, file_error
+
+__all__ = [
+    "Case",
+    "DataOptions",
+    "DataSet",
+    "cases_named",
+    "find_inputs",
+    "label_ids",
+    "load_case",
+    "load_image",
+    "load_input",
+    "load_labels",
+    "open_dataset",
+]
+
+_MOST_IDS = 64
+_MOST_JPEG_IDS = 2
+
+
+def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
+    """List a folder's cases and find out what they have in common.
+
+    Reads masks only where nothing declares the classes. A damaged file is no fault here, as long as others
+    are readable: `check` and the loaders report it. Raises InputError for an image without mask, a mask
+    without image, an empty or unknown folder. Images to predict need no masks: see `find_inputs`.
+    """
+    root = Path(root)
+    options = options or DataOptions()
+    layout = layout_named(options.layout, root)
+    listing = _paired(layout.read(root))
+    _refuse_lonely(root, listing, layout)
+    folder = root if root.is_dir() else root.parent
+    description = listing.description
+    first = first_of_set(
+        [listing.images[name] for name in sorted(listing.images)],
+        options.axes or description.axes,
+    )
+    axes = first.axes
+    cases = tuple(_case(name, folder, listing, options, axes) for name in sorted(listing.images))
+    channels = description.channel_names or _channel_names(cases, first)
+    ignore_id = options.ignore_id if options.ignore_id is not None else description.ignore_id
+    classes, declared = _classes(root, cases, options, description.classes, ignore_id, axes)
+    return DataSet(
+        root=root,
+        cases=cases,
+        channel_names=channels,
+        classes=classes,
+        ignore_id=ignore_id,
+        axes=axes,
+        file_ending=_file_ending(cases),
+        labels_above_zero=options.labels_above_zero,
+        label_threshold=options.label_threshold,
+        geometry_tolerance=options.geometry_tolerance,
+        layout=layout.name,
+        declared=declared,
+        channel_files=any(_named_as_channels(case) for case in cases),
+        remarks=_remarks(listing),
+    )
+
+
+def _paired(listing: Listing) -> Listing:
+    """Everything by the names of the images; masks may spell them otherwise in Unicode."""
+    spelling = {name_key(name): name for name in listing.images}
+    labels = {spelling.get(name_key(name), name): files for name, files in listing.labels.items()}
+    return replace(listing, labels=labels)
+
+
+def _named_as_channels(case: Case) -> bool:
+    """Whether the case's images are several files, or one that ends in the number of a channel."""
+    first, *others = case.images
+    return bool(others) or name_key(stem(first)) == f"{name_key(case.name)}_0000"
+
+
+def _remarks(listing: Listing) -> tuple[str, ...]:
+    """What was passed over, and what is odd about the names."""
+    found = [*describe_unread(listing.unread), *listing.remarks]
+    if listing.unlabelled_fault is not None:
+        found.append(f"images without masks are passed over: {listing.unlabelled_fault}")
+    folded: dict[str, list[str]] = defaultdict(list)
+    for name in listing.images:
+        folded[name_key(name).casefold()].append(name)
+    for names in folded.values():
+        if len(names) > 1:
+            found.append(
+                f"{' and '.join(names)} differ in upper and lower case only, which some systems ignore"
+            )
+    return tuple(found)
+
+
+def _refuse_lonely(root: Path, listing: Listing, layout: Layout) -> None:
+    """Every image needs a mask and every mask an image."""
+    if not listing.images:
+        other = "".join(f"; {remark}" for remark in describe_unread(listing.unread))
+        finding = f"has no images in the layout {layout.name} ({layout.looks_like}){other}"
+        raise file_error(root, finding, "check the path, or name the layout with --data.layout")
+    for own, partner, others in (("images", "mask", "labels"), ("labels", "image", "images")):
+        files: Files = getattr(listing, own)
+        partners: Files = getattr(listing, others)
+        lonely = [name for name in sorted(files) if name not in partners]
+        if lonely:
+            count = f" ({len(lonely)} in all)" if len(lonely) > 1 else ""
+            file = files[lonely[0]][0]
+            one_folder = layout is case_folders.LAYOUT
+            why = _unread_partner(lonely[0], file, listing, one_folder) or _namesake(lonely[0], partners)
+            finding, remedy = why or ("", f"add the {partner} or remove it")
+            raise file_error(file, f"has no {partner} of its name{count}{finding}", remedy)
+
+
+def _unread_partner(name: str, file: Path, listing: Listing, one_folder: bool) -> tuple[str, str] | None:
+    """Finding and remedy where the partner of `file` is there in a format that is not read.
+
+    With `one_folder` each case has a folder, else all files of a case begin with its name.
+    """
+    key = name_key(name)
+    for unread in listing.unread:
+        beside = unread.path.parent == file.parent
+        starts = (f"{key}_",) if beside else (f"{key}_", f"{key}.")
+        if beside if one_folder else name_key(unread.path.name).startswith(starts):
+            return f": {unread.sentence()}", unread.remedy
+    return None
+
+
+def _namesake(name: str, partners: Files) -> tuple[str, str] | None:
+    """Finding and remedy where a partner's name has other upper and lower case letters."""
+    folded = name_key(name).casefold()
+    for other, files in partners.items():
+        if name_key(other).casefold() == folded:
+            return f"; {files[0].name} has other upper and lower case letters", "rename one of the two"
+    return None
+
+
+def _case(name: str, folder: Path, listing: Listing, options: DataOptions, axes: Axes) -> Case:
+    """Put together what is known of one case."""
+    images = listing.images[name]
+    check_name(name, images[0])
+    labels = listing.labels.get(name, ())
+    steps = options.spacing or listing.spacings.get(name)
+    if steps is None:
+        steps = spacing_of_files(images, folder)
+        refuse_other_spacing(images[0], steps, labels)
+    subject = name_key(subject_by_pattern(name, images[0], options) or listing.subjects.get(name, name))
+    return Case(
+        name=name,
+        images=images,
+        labels=labels,
+        subject=name if subject == name_key(name) else subject,
+        spacing=None if steps is None else expand(steps, axes, images[0]),
+    )
+
+
+def subject_by_pattern(name: str, file: Path, options: DataOptions) -> str | None:
+    """The part of a case's name that `subject_pattern` finds; None without a pattern. Raises InputError, for
+    `file` of the case, where it finds nothing."""
+    if options.subject_pattern is None:
+        return None
+    match = re.search(options.subject_pattern, name)
+    if match is None or not match[1]:
+        finding = f"case {name} does not match data.subject_pattern {options.subject_pattern!r}"
+        raise file_error(file, finding, "correct the pattern")
+    return match[1]
+
+
+def _channel_names(cases: tuple[Case, ...], first: Volume) -> tuple[str, ...]:
+    """Names for channels that nobody named. One colour picture makes a set of pictures a colour set."""
+    pictures = all(len(case.images) == 1 and not format_of(case.images[0]).has_geometry for case in cases)
+    number = len(first.array)
+    if pictures and (number == 3 or (number == 1 and any(is_colour(case.images[0]) for case in cases))):
+        return ("red", "green", "blue")
+    return ("image",) if number == 1 else tuple(f"channel_{n}" for n in range(number))
+
+
+def _classes(
+    root: Path,
+    cases: tuple[Case, ...],
+    options: DataOptions,
+    declared: dict[str, int] | None,
+    ignore_id: int | None,
+    axes: Axes,
+) -> tuple[dict[str, int], bool]:
+    """Declared classes, else the one class of a binary reading, else those in the masks; and whether a file
+    names them."""
+    if options.labels_above_zero or options.label_threshold is not None:
+        names = [name for name, number in (declared or {}).items() if number not in (0, ignore_id)]
+        return {"background": 0, names[0] if len(names) == 1 else "class_1": 1}, declared is not None
+    if declared is not None:
+        return {name: number for name, number in declared.items() if number != ignore_id}, True
+    scan = _scan(cases, axes)
+    return scan.classes(root, ignore_id), bool(scan.named)
+
+
+def _scan(cases: Iterable[Case], axes: Axes) -> LabelScan:
+    """All ids in all readable masks. Raises InputError when there are too many to be classes."""
+    scan = LabelScan()
+    paths = [path for case in cases for path in case.labels]
+    first: InputError | None = None
+    readable = 0
+    for path in paths:
+        try:
+            scan.add(read_volume(path, "labels", axes))
+        except InputError as problem:
+            first = first or problem
+            continue
+        readable += 1
+        jpeg = ending(path) in (".jpg", ".jpeg")
+        found = len(scan.ids) + 1  # with the background
+        if found > (_MOST_JPEG_IDS if jpeg else _MOST_IDS):
+            remedy = "choose --data.label_threshold, e.g. 127" if jpeg else "choose --data.labels_above_zero"
+            kind = "as lossy JPEG masks have" if jpeg else "more than classes: instances?"
+            raise file_error(path, f"{found} different ids up to this mask, {kind}", remedy)
+    if first is not None and readable == 0:
+        raise first
+    return scan
+
+
+def _file_ending(cases: tuple[Case, ...]) -> str:
+    """The commonest ending of the masks."""
+    return Counter(ending(path) for case in cases for path in case.labels).most_common(1)[0][0]

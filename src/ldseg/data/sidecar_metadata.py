@@ -1,0 +1,170 @@
+"""Small files beside the images: `dataset.json` and tables of spacings."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ldseg.data.volume import Axes
+from ldseg.errors import file_error
+from ldseg.utils.serialization import parse_json
+
+SPACING_TABLES = ("spacing.csv", "pixel_size_mm.csv")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a dataset.json says; None where it says nothing."""
+
+    channel_names: tuple[str, ...] | None = None
+    classes: dict[str, int] | None = None
+    ignore_id: int | None = None
+    axes: Axes | None = None
+    content: dict[str, Any] = field(default_factory=dict[str, Any])
+    """The whole file."""
+
+
+def read_description(path: Path) -> Description:
+    """Read a dataset.json of nnU-Net, the Decathlon or our own; an empty description when there is none.
+
+    Raises InputError when it is damaged or its entries have another form.
+    """
+    if not path.is_file():
+        return Description()
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise file_error(path, "is not a JSON object", 'write {"labels": {"background": 0, "liver": 1}}')
+    channels = content.get("channel_names", content.get("modality"))
+    classes, ignored = _classes(content["labels"], path) if "labels" in content else (None, None)
+    axes = content.get("axes")
+    if axes not in (None, "yx", "zyx", "tyx"):
+        raise file_error(path, f'"axes" is {axes!r}', "choose yx, zyx or tyx")
+    return Description(
+        channel_names=None if channels is None else _channel_names(channels, path),
+        classes=classes,
+        ignore_id=_ignore_id(content, ignored, path),
+        axes=axes,
+        content=content,
+    )
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises InputError with the line of the damage."""
+    try:
+        return parse_json(path)
+    except (OSError, ValueError, RecursionError) as problem:
+        raise file_error(path, f"is not readable as JSON ({problem})", "correct or remove it") from problem
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table with a header, separated by comma, semicolon or tab; column names in lower case."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise file_error(path, f"is not readable as text ({problem})", "save it as CSV in UTF-8") from problem
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) < 2:
+        raise file_error(path, "has no rows below a header", "add a row per case")
+    separator = max(",;\t", key=lines[0].count)
+    rows = list(csv.reader(lines, delimiter=separator))
+    header = [column.strip().lower() for column in rows[0]]
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) > len(header):
+            raise file_error(
+                path, f"row {number} has {len(row)} cells below {len(header)} columns", "correct it"
+            )
+    return [dict(zip(header, [cell.strip() for cell in row], strict=False)) for row in rows[1:]]
+
+
+def read_spacings(folder: Path) -> dict[str, tuple[float, ...]]:
+    """File name to spacing in mm from the table in `folder`; empty when there is none.
+
+    The first column is the file's name, the others one number for all axes or one per axis in their order.
+    Raises InputError when the table is damaged.
+    """
+    tables = [folder / name for name in SPACING_TABLES if (folder / name).is_file()]
+    if not tables:
+        return {}
+    found: dict[str, tuple[float, ...]] = {}
+    for row in read_rows(tables[0]):
+        name, *cells = row.values()
+        found[name] = parse_spacing(" ".join(cells), tables[0])
+    return found
+
+
+def parse_spacing(text: str, path: Path) -> tuple[float, ...]:
+    """Numbers above zero, separated by blanks, "x" or commas. Raises InputError naming `path` otherwise."""
+    cells = text.replace("x", " ").replace(",", " ").split()
+    try:
+        steps = tuple(float(cell) for cell in cells)
+    except ValueError:
+        steps = ()
+    if not steps or not all(math.isfinite(step) and step > 0 for step in steps):
+        raise file_error(
+            path, f"spacing {text!r} is not a list of numbers above 0", "give mm, e.g. 0.5 or 3 0.7 0.7"
+        )
+    return steps
+
+
+def _channel_names(entry: Any, path: Path) -> tuple[str, ...]:
+    """A list of names, or an object of number to name."""
+    if isinstance(entry, list) and entry:
+        return tuple(str(name) for name in entry)
+    if isinstance(entry, dict) and entry and all(str(key).isdigit() for key in entry):
+        return tuple(str(entry[key]) for key in sorted(entry, key=int))
+    raise file_error(
+        path, "its channel names are neither a list nor numbered", 'write {"0": "T1", "1": "T2"}'
+    )
+
+
+def _classes(entry: Any, path: Path) -> tuple[dict[str, int], int | None]:
+    """Class names to ids, and the id of "ignore". Both {"liver": 1} and {"1": "liver"} are in use."""
+    if not isinstance(entry, dict) or not entry:
+        raise file_error(path, '"labels" is not an object', 'write {"background": 0, "liver": 1}')
+    pairs: list[tuple[str, int]] = []
+    for key, value in entry.items():
+        if isinstance(value, list):
+            if len(value) != 1:
+                _refuse_region(str(key), value, path)
+            value = value[0]
+        if isinstance(value, int) and not isinstance(value, bool):
+            pairs.append((str(key), value))
+        elif str(key).lstrip("-").isdigit():
+            pairs.append((str(value), int(key)))
+        else:
+            raise file_error(
+                path, f'"labels" has no whole number in {key!r}: {value!r}', "give each class an id"
+            )
+    ignored = [number for name, number in pairs if name.lower() == "ignore"]
+    pairs = [(name, number) for name, number in pairs if name.lower() != "ignore"]
+    names, numbers = [name for name, _ in pairs], [number for _, number in pairs]
+    if min(numbers, default=0) < 0:
+        remedy = 'give classes ids above 0, and call what nobody labelled "ignore"'
+        raise file_error(path, f'"labels" has a negative id ({min(numbers)})', remedy)
+    if len(set(names)) < len(names) or len(set(numbers)) < len(numbers):
+        raise file_error(
+            path, '"labels" has a name or an id twice', "give each class a name and an id of its own"
+        )
+    if 0 not in numbers:
+        if "background" in names:
+            raise file_error(path, '"background" has another id than 0', "give the background id 0")
+        pairs.append(("background", 0))
+    return dict(sorted(pairs, key=lambda pair: (pair[1] != 0, pair[1]))), ignored[0] if ignored else None
+
+
+def _refuse_region(name: str, ids: list[Any], path: Path) -> NoReturn:
+    """Raise InputError for a class of several ids: classes exclude each other here."""
+    finding = f'"labels" has the region {name!r} of the ids {ids}; regions that overlap are not supported'
+    remedy = "list every id once as a class of its own, and join predicted ids afterwards"
+    raise file_error(path, finding, remedy)
+
+
+def _ignore_id(content: dict[str, Any], ignored: int | None, path: Path) -> int | None:
+    """The ignore id: "ignore" among the labels, or "ignore_id" of its own."""
+    own = content.get("ignore_id", ignored)
+    if own is not None and (not isinstance(own, int) or isinstance(own, bool)):
+        raise file_error(path, f'"ignore_id" is {own!r}', "write a whole number, e.g. 255")
+    return own

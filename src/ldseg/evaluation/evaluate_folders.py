@@ -1,0 +1,181 @@
+"""A folder of predictions against a folder or data set of masks, matched by the cases' names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+from ldseg.data.align import align_label_to_image, align_to_whole_grid
+from ldseg.data.cases import Case, DataOptions, DataSet
+from ldseg.data.file_names import by_stem, name_key, volumes_in
+from ldseg.data.formats import format_of, read_volume
+from ldseg.data.loading import with_own_spacing
+from ldseg.data.segment_names import by_name
+from ldseg.data.units import OneUnit
+from ldseg.data.unread import OnRemark, describe_unread, ignore_remark, unread_in
+from ldseg.data.volume import Volume
+from ldseg.errors import InputError, file_error, listed
+from ldseg.evaluation.ground_truth import open_references, read_references
+from ldseg.evaluation.scores import Scores
+from ldseg.metrics.case_metrics import ClassScores, evaluate_case, mean_over_raters
+from ldseg.metrics.cine import Cycle, measure_cycle
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How predictions are measured."""
+
+    tolerance_mm: float | None = None
+    """Distance up to which surfaces are equal (NSD), >= 0, in mm; None: 1. For masks with a physical
+    spacing."""
+    tolerance_px: float | None = None
+    """The same in voxels, or in pixels in 2D; None: 1. For masks without a physical spacing."""
+    partial: bool = False
+    """Score only the cases that have a prediction, e.g. a test split against all masks of a data set."""
+    keep_going: bool = False
+    """Score the other cases when one cannot be scored, and list it as failed."""
+    data: DataOptions = field(default_factory=DataOptions)
+    """How to read the masks."""
+
+    def __post_init__(self) -> None:
+        for name in ("tolerance_mm", "tolerance_px"):
+            length = getattr(self, name)
+            if length is not None and not length >= 0:
+                raise InputError(f"{name} is {length}; choose a length of at least 0, e.g. 1")
+
+    def tolerance(self, mask: Volume, path: Path) -> float:
+        """Return the tolerance in the unit of `mask`, read from `path`.
+
+        Raises InputError where one in the other unit was given.
+        """
+        given, other = (self.tolerance_mm, self.tolerance_px)[:: 1 if mask.physical else -1]
+        if other is not None:
+            wrong, right = ("px", "mm") if mask.physical else ("mm", "px")
+            finding = (
+                f"has {'a' if mask.physical else 'no'} physical spacing, which --tolerance-{wrong} is not for"
+            )
+            raise file_error(path, finding, f"use --tolerance-{right}")
+        return 1.0 if given is None else given
+
+
+def evaluate_folders(
+    predictions: Path,
+    labels: Path,
+    options: EvaluationOptions | None = None,
+    on_case: Callable[[str], None] | None = None,
+    on_remark: OnRemark = ignore_remark,
+) -> Scores:
+    """Score every case; `on_case` is called with its name after each, for a progress bar.
+
+    `on_remark` gets a sentence for what was passed over.
+
+    `predictions` is a folder of label files with the cases' names; files named CASE_something are taken for
+    other results of the case. Raises InputError for a missing prediction, a file without a mask, a prediction
+    on another grid or with undeclared ids; with `keep_going` only where nothing at all can be scored.
+    """
+    options = options or EvaluationOptions()
+    predictions = Path(predictions)
+    if not predictions.is_dir():
+        raise file_error(predictions, "there is no such folder", "give the folder of predicted label files")
+    references = open_references(Path(labels), predictions, options.data)
+    for remark in (*references.remarks, *describe_unread(unread_in(predictions, folders=False))):
+        on_remark(remark)
+    files = _files_of(references, predictions)
+    cases = [case for case in references.cases if case.name in files or not options.partial]
+    failed = _partners_missing(predictions, references, cases, files)
+    if failed and not options.keep_going:
+        raise InputError(next(iter(failed.values())))
+    scored: dict[str, dict[str, ClassScores]] = {}
+    cycles: dict[str, dict[str, Cycle]] = {}
+    units, tolerance = OneUnit(), 1.0
+    for case in (case for case in cases if case.name in files):
+        try:
+            scored[case.name], cycle, tolerance = _evaluate(
+                references, case, files[case.name], options, units
+            )
+            if cycle:
+                cycles[case.name] = cycle
+        except InputError as problem:
+            if not options.keep_going:
+                raise
+            failed[case.name] = str(problem)
+        if on_case is not None:
+            on_case(case.name)
+    if not scored:
+        reason = next(iter(failed.values()), f"{predictions}: no file has the name of a case")
+        raise InputError(f"nothing could be scored; {reason}")
+    return Scores(scored, references.classes, tolerance, _subjects(cases, scored), failed, cycles)
+
+
+def _files_of(references: DataSet, predictions: Path) -> dict[str, Path]:
+    """Predictions by name, spelt as the cases are."""
+    spelling = {name_key(case.name): case.name for case in references.cases}
+    found = by_stem(volumes_in(predictions)).items()
+    return {spelling.get(name_key(name), name): paths[0] for name, paths in found}
+
+
+def _subjects(cases: Sequence[Case], scored: Container[str]) -> dict[str, str]:
+    """Case to subject; empty when every case is its own."""
+    subjects = {case.name: case.subject for case in cases if case.name in scored}
+    return subjects if any(name != subject for name, subject in subjects.items()) else {}
+
+
+def _partners_missing(
+    predictions: Path, references: DataSet, cases: Sequence[Case], files: dict[str, Path]
+) -> dict[str, str]:
+    """Case or file name to what is wrong: masks without prediction, predictions without mask."""
+    missing = [case.name for case in cases if case.name not in files]
+    names = {case.name for case in references.cases}
+    others = tuple(f"{name_key(name)}_" for name in names)
+    extra = [name for name in files if name not in names and not name_key(name).startswith(others)]
+    because = f"has no prediction for {listed(missing)}"
+    remedy = "predict all of them, or score those that are there with --partial"
+    found = dict.fromkeys(missing, f"{predictions}: {because}; {remedy}")
+    because = f"has no mask for {listed([files[name].name for name in extra])}"
+    remedy = "remove them, or give the masks of these cases"
+    return found | dict.fromkeys(extra, f"{references.root}: {because}; {remedy}")
+
+
+def _evaluate(
+    references: DataSet, case: Case, file: Path, options: EvaluationOptions, units: OneUnit
+) -> tuple[dict[str, ClassScores], dict[str, Cycle], float]:
+    """Return one case's scores, for a film its cycle, and the tolerance.
+
+    With several raters each metric is the mean over them; over time the first is the reference.
+    """
+    prediction = by_name(read_volume(file, "labels", references.axes), references, file)
+    masks = read_references(references, case)
+    pairs = [_on_one_grid(references, case, file, prediction, mask) for mask in masks]
+    for path, (_, mask) in zip(case.labels, pairs, strict=True):
+        units.add(str(path), mask.physical)
+    tolerance = options.tolerance(pairs[0][1], case.labels[0])
+    scores: list[dict[str, ClassScores]] = []
+    for predicted, mask in pairs:
+        try:
+            scores.append(evaluate_case(predicted, mask, references.classes, references.ignore_id, tolerance))
+        except InputError as problem:
+            raise InputError(f"{file}: {problem}") from problem
+    if references.axes != "tyx":
+        return mean_over_raters(scores), {}, tolerance
+    cycle = measure_cycle(*pairs[0], references.classes, references.ignore_id)
+    return mean_over_raters(scores), cycle, tolerance
+
+
+def _on_one_grid(
+    references: DataSet, case: Case, file: Path, prediction: Volume, mask: Volume
+) -> tuple[Volume, Volume]:
+    """Prediction and mask voxel by voxel, by their geometry.
+
+    A mask of no known image may be cut to its segments: it is 0 in what else the prediction covers. Raises
+    InputError where the two do not lie on the same voxels.
+    """
+    source = (case.images or case.labels)[0]
+    if format_of(file).has_geometry and format_of(source).has_geometry:
+        tolerance = references.geometry_tolerance
+        if not case.images and prod(mask.shape) < prod(prediction.shape):
+            mask = align_label_to_image(mask, prediction, source, file, tolerance)
+        else:
+            prediction = align_to_whole_grid(prediction, mask, file, source, "its reference", tolerance)
+    return with_own_spacing(case, prediction), with_own_spacing(case, mask)

@@ -1,0 +1,121 @@
+"""The masks to measure against: a data set of any layout, or a plain folder of label files.
+
+Both become a `DataSet`; the cases of a plain folder have masks and no images.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from ldseg.data.cases import Case, DataOptions, DataSet
+from ldseg.data.dataset import open_dataset, subject_by_pattern
+from ldseg.data.dimensions import first_of_set
+from ldseg.data.file_names import by_stem, name_key, rater_groups, volumes_in
+from ldseg.data.formats import ending, read_volume, stem
+from ldseg.data.layouts import find_layout
+from ldseg.data.loading import mapped_ids, read_image, read_label
+from ldseg.data.segment_names import LabelScan, by_name
+from ldseg.data.sidecar_metadata import Description, read_description
+from ldseg.data.sidecar_spacing import expand, spacing_of
+from ldseg.data.unread import describe_unread, unread_in
+from ldseg.data.volume import Volume
+from ldseg.errors import InputError, file_error
+from ldseg.planning.plan import read_plan
+
+_MOST_IDS = 64
+
+
+def open_references(labels: Path, predictions: Path, options: DataOptions) -> DataSet:
+    """The labelled cases at `labels`, and the classes to score.
+
+    Classes are those of the dataset.json (in the folder of labels or the one above), else those of a
+    plan.json beside the predictions, else the ids found in the masks and the predictions. Raises InputError
+    when there are no masks, or what describes them is damaged.
+    """
+    labels = Path(labels)
+    if not labels.exists():
+        raise file_error(labels, "there is no such file or folder", "give the folder of reference masks")
+    if options.layout is not None or labels.is_file() or find_layout(labels) is not None:
+        found = open_dataset(labels, options)
+        found = replace(found, cases=tuple(case for case in found.cases if case.labels))
+    else:
+        found = _plain_folder(labels, predictions, options)
+    if not found.cases:
+        raise file_error(labels, "has no masks", "give the folder of reference masks")
+    binary = found.labels_above_zero or found.label_threshold is not None
+    return found if found.declared or binary else replace(found, classes=_classes(found, predictions))
+
+
+def read_references(references: DataSet, case: Case) -> tuple[Volume, ...]:
+    """One mask (1, *S) per rater, with the geometry of the files and of the image where there is one.
+
+    Raises InputError when one is unreadable or does not fit its image.
+    """
+    if case.images:
+        image = read_image(references, case)
+        return tuple(read_label(references, case, path, image) for path in case.labels)
+    named = [by_name(read_volume(path, "labels", references.axes), references, path) for path in case.labels]
+    return tuple(mapped_ids(mask, references, path) for mask, path in zip(named, case.labels, strict=True))
+
+
+def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> DataSet:
+    """A folder with masks and nothing else, such as labelsTs."""
+    files, unread = volumes_in(labels), unread_in(labels)
+    if not files:
+        other = "".join(f" ({remark})" for remark in describe_unread(unread))
+        raise file_error(labels, f"has no masks directly in it{other}", "give the folder of reference masks")
+    says = _description(labels)
+    axes = first_of_set([(path,) for path in files], options.axes or says.axes, "labels").axes
+    binary = options.labels_above_zero or options.label_threshold is not None
+    named = list(by_stem(volumes_in(predictions))) if predictions.is_dir() else []
+    cases = [
+        Case(
+            name,
+            (),
+            paths,
+            subject_by_pattern(name, paths[0], options) or name,
+            None if steps is None else expand(steps, axes, paths[0]),
+        )
+        for name, paths in sorted(rater_groups(files, named).items())
+        for steps in [options.spacing or spacing_of(paths[0])]
+    ]
+    return DataSet(
+        root=labels,
+        cases=tuple(cases),
+        channel_names=(),
+        classes={"background": 0, "class_1": 1} if binary else says.classes or {"background": 0},
+        ignore_id=options.ignore_id if options.ignore_id is not None else says.ignore_id,
+        axes=axes,
+        file_ending=ending(files[0]),
+        labels_above_zero=options.labels_above_zero,
+        label_threshold=options.label_threshold,
+        geometry_tolerance=options.geometry_tolerance,
+        declared=says.classes is not None,
+        remarks=describe_unread(unread),
+    )
+
+
+def _description(labels: Path) -> Description:
+    beside = read_description(labels / "dataset.json")
+    return beside if beside.content else read_description(labels.parent / "dataset.json")
+
+
+def _classes(references: DataSet, predictions: Path) -> dict[str, int]:
+    """Classes that no data set declares. What is unreadable has no ids here; scoring it reports it."""
+    plan = predictions / "plan.json"
+    if plan.is_file():
+        return read_plan(plan).classes
+    names = {name_key(case.name) for case in references.cases}
+    files = [path for case in references.cases for path in case.labels]
+    files += [path for path in volumes_in(predictions) if name_key(stem(path)) in names]
+    scan = LabelScan()
+    for path in files:
+        with suppress(InputError):
+            scan.add(read_volume(path, "labels", references.axes))
+        if len(scan.ids) >= _MOST_IDS:
+            found = len(scan.ids) + 1  # with the background
+            finding = f"{found} different ids up to this mask, more than classes: instances?"
+            raise file_error(path, finding, "choose --data.labels_above_zero")
+    return scan.classes(references.root, references.ignore_id)

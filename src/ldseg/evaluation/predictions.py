@@ -1,0 +1,93 @@
+"""A model's answers beside the truth, one case after the other: what calibration is measured on.
+
+K classes in the plan's order; *S the image's own grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldseg.data.cases import Case, DataSet
+from ldseg.data.loading import load_case
+from ldseg.data.units import OneUnit, voxel_size
+from ldseg.data.volume import Axes, Volume
+from ldseg.inference.posterior import VolumeEstimate
+from ldseg.inference.predictor import Predictor
+
+IGNORED = -1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of a case, and what one rater says."""
+
+    case: str
+    axes: Axes
+    probabilities: NDArray[np.float32]
+    """(K, *S), not recalibrated."""
+    truth: NDArray[np.int16]
+    """(*S) classes 0..K-1, -1 where nobody labelled."""
+    volumes: dict[str, VolumeEstimate]
+    """Per structure."""
+    true_volumes: dict[str, float]
+    """Per structure, in the unit of `volumes`; empty where voxels are not labelled, for then nobody knows."""
+
+
+def answers(
+    predictor: Predictor,
+    dataset: DataSet,
+    cases: Iterable[Case],
+    samples: int | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+) -> Iterator[Answer]:
+    """One answer for each case and rater, a case in memory at a time. None takes the model's own sampling.
+
+    Raises:
+        InputError: a case cannot be read, does not fit the model, or has another unit than the others.
+    """
+    classes, raw, units = predictor.plan.classes, predictor.uncalibrated(), OneUnit()
+    for case in cases:
+        image, masks = load_case(dataset, case)
+        units.add(str(case.images[0]), image.physical)
+        said = raw(image, case.name, steps, samples, seed=seed, source=str(case.images[0]))
+        for mask in masks:
+            truth = class_indices(mask.array[0], classes, dataset.ignore_id)
+            complete = not bool((truth == IGNORED).any())
+            yield Answer(
+                case=case.name,
+                axes=image.axes,
+                probabilities=said.probabilities.array,
+                truth=truth,
+                volumes=said.volumes,
+                true_volumes=_volumes(truth, mask, classes) if complete else {},
+            )
+
+
+def class_indices(
+    ids: NDArray[np.integer], classes: dict[str, int], ignore_id: int | None
+) -> NDArray[np.int16]:
+    """The files' ids as the place of their class in `classes`, -1 for the ignore id.
+
+    Raises ValueError for an id that is neither.
+    """
+    indices = np.full(ids.shape, IGNORED, dtype=np.int16)
+    known = np.zeros(ids.shape, dtype=bool) if ignore_id is None else ids == ignore_id
+    for index, label in enumerate(classes.values()):
+        found = (ids == label) & ~known
+        indices[found] = index
+        known |= found
+    if not known.all():
+        raise ValueError(f"label id {int(ids[~known][0])} is no class of the model ({classes})")
+    return indices
+
+
+def _volumes(truth: NDArray[np.int16], mask: Volume, classes: dict[str, int]) -> dict[str, float]:
+    """Sizes in the unit of the model's own (`data.units.size_unit`)."""
+    voxel = voxel_size(mask.axes, mask.spacing)
+    counts = np.bincount(truth.ravel(), minlength=len(classes))
+    return {name: float(counts[k] * voxel) for k, name in enumerate(classes) if k > 0}

@@ -1,0 +1,1 @@
+"""What computes a tile: PyTorch or ONNX Runtime."""

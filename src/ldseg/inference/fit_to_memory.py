@@ -1,0 +1,157 @@
+"""The largest tiles and blocks of samples with which a prediction stays below a limit of memory.
+
+    peak = process as it is + image prepared + maps asked for + window of statistics + one tile at work
+
+Blocks of samples do not change the answer; smaller tiles do, for they show the network less of the image at
+once, so they come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+
+from ldseg.errors import InputError
+from ldseg.inference.backends.torch_backend import Blocks, TorchEngine
+from ldseg.inference.output import DISAGREEMENT, FREQUENCIES, LABELS, PROBABILITIES, SAMPLES, UNCERTAINTY
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.sliding_window import make_tiling
+from ldseg.planning.plan import Plan
+from ldseg.preprocessing.preprocess import GridRecord
+from ldseg.settings import PyramidSettings, SamplingSettings
+
+_FEWER = (Blocks(), Blocks(2**16, 2**20), Blocks(1, 1))
+"""Blocks to try, largest first; the last is one sample at a time."""
+_MAPS, _FULL_SIZE_MAPS, _MARGIN = 6, 8, 1.25
+"""Fitted to the peaks of the default preset on a CPU, 2D and 3D, 1 to 8 samples: none of them is above."""
+_LOADED_LATER = 5 * 10**7
+"""What the process takes besides, once it computes: libraries' own buffers."""
+_UNKNOWN = 10**9
+"""Taken for the process as it is where the system does not tell."""
+
+
+@dataclass(frozen=True)
+class ImageCost:
+    """What an image and its maps take besides tiles."""
+
+    record: GridRecord
+    wanted: tuple[str, ...]
+    """Of `answer.MAPS`."""
+    held: float
+    """Bytes that the prepared image and the maps take; 0 where both stay on the disk."""
+
+
+def cost_in_memory(record: GridRecord, plan: Plan, samples: int, wanted: Sequence[str]) -> ImageCost:
+    """Of an image whose prepared voxels and maps are held as arrays."""
+    classes, same = len(plan.classes), record.shape == record.canonical_shape
+    sizes = {LABELS: 1, PROBABILITIES: 4 * classes, UNCERTAINTY: 4, DISAGREEMENT: 4}
+    sizes |= {FREQUENCIES: 4 * classes, SAMPLES: samples}
+    maps = prod(record.canonical_shape) * sum(sizes[name] for name in wanted)
+    copies = 3 if plan.appearance or not same else 1  # harmonising and resampling take some
+    prepared = 4 * len(plan.channels) * prod(record.shape) * copies
+    return ImageCost(record, tuple(wanted), prepared + maps)
+
+
+def within(predictor: Predictor, cost: ImageCost, sampling: SamplingSettings, limit_gb: float) -> Predictor:
+    """The predictor with the largest tiles and blocks that keep the process below `limit_gb` GB.
+
+    Raises:
+        InputError: no tile is small enough, or the model was exported and its tile is fixed.
+    """
+    engine = predictor.engine
+    if not isinstance(engine, TorchEngine):
+        raise InputError("--max-memory needs a model as trained; an exported graph has its tile built in")
+    taken = taken_bytes()
+    room = limit_gb * 1e9 - taken
+    least = 0.0
+    for patch in _patches(predictor.plan.patch, engine.segmenter.image_factor):
+        around = cost.held + _window_bytes(predictor, cost, sampling, patch)
+        for blocks in _FEWER:
+            least = around + tile_bytes(predictor, sampling.samples, patch, blocks)
+            if least <= room:
+                chosen = replace(engine, limits=blocks)
+                plan = replace(predictor.plan, patch=patch)
+                return Predictor(
+                    plan,
+                    predictor.settings,
+                    chosen,
+                    predictor.recalibration,
+                    predictor.identity,
+                    predictor.detector,
+                )
+    needed = (least + taken) / 1e9
+    raise InputError(
+        f"--max-memory is {limit_gb:g}: this image needs about {needed:.1f} GB even in the smallest tiles; "
+        "raise it, or ask for fewer samples or maps"
+    )
+
+
+def taken_bytes() -> int:
+    """What this process takes before the first tile."""
+    return resident_bytes() + _LOADED_LATER
+
+
+def resident_bytes() -> int:
+    """Memory of this process now."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        import resource
+
+        return pages * resource.getpagesize()
+    except (OSError, ImportError):
+        return _UNKNOWN
+
+
+def _patches(patch: tuple[int, ...], factor: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The plan's patch and ever smaller ones: the longest axis is halved, as far as the model divides."""
+    while True:
+        yield patch
+        halves = [max(f, n // 2 // f * f) for n, f in zip(patch, factor, strict=True)]
+        axis = max(range(len(patch)), key=lambda a: (halves[a] < patch[a], patch[a]))
+        if halves[axis] == patch[axis]:
+            return
+        patch = (*patch[:axis], halves[axis], *patch[axis + 1 :])
+
+
+def _window_bytes(
+    predictor: Predictor, cost: ImageCost, sampling: SamplingSettings, patch: tuple[int, ...]
+) -> float:
+    """Of the statistics, and of a slab of them on its way to the maps."""
+    classes = len(predictor.plan.classes)
+    tiling = make_tiling(cost.record.shape, patch, predictor.engine.latent_factor)
+    window = list(tiling.covered)
+    window[tiling.axis] = patch[tiling.axis]
+    kept = sampling.samples * (classes - 1) if SAMPLES in cost.wanted else 0
+    sums = 4 * prod(window) * (2 * classes + kept)
+    slab = 4 * prod(window) * (4 * classes + 4 + 2 * kept)
+    return sums + slab * (0.5 if len(tiling.starts[tiling.axis]) > 1 else 1.0)
+
+
+def tile_bytes(predictor: Predictor, samples: int, patch: tuple[int, ...], blocks: Blocks) -> float:
+    """Of one tile at work, from the image to the statistics of a block of samples.
+
+    The image's features stay; beside them the widest level of whichever network is at work, in so many maps,
+    and full-size maps of logits, probabilities and statistics.
+    """
+    model, voxels = predictor.settings.model, prod(patch)
+    factor = predictor.engine.latent_factor
+    cells = voxels // prod(factor)
+    features = _level_sizes(model.image_encoder.pyramid, voxels)
+    drawn = min(samples, max(1, blocks.latent_cells // cells))
+    decoded = min(drawn, max(1, blocks.decoded_voxels // voxels))
+    encoding = _MAPS * max(features)
+    drawing = drawn * _MAPS * max(_level_sizes(model.denoiser.pyramid, cells))
+    decoding = decoded * _MAPS * max(_level_sizes(model.decoder.pyramid, voxels))
+    full = decoded * voxels * (_FULL_SIZE_MAPS * model.classes + _FULL_SIZE_MAPS)
+    return 4 * _MARGIN * (sum(features) + max(encoding, drawing, decoding + full))
+
+
+def _level_sizes(pyramid: PyramidSettings, cells: int) -> list[int]:
+    """Numbers in one map of each level of a network on a grid of `cells`."""
+    sizes: list[int] = []
+    for width, stride in zip(pyramid.widths, pyramid.strides, strict=True):
+        cells //= prod(stride)
+        sizes.append(cells * width)
+    return sizes

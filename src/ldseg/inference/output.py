@@ -1,0 +1,183 @@
+"""From finished slabs to maps of the whole image on its own grid: labels, probabilities, how sure.
+
+A map goes to a `Sink` plane by plane, so that what is held of it is the sink's choice. K classes; *S the
+image's own grid; *R that of some of its planes, in canonical order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ldseg.data.units import size_unit, voxel_size
+from ldseg.data.volume import Volume
+from ldseg.inference.posterior import (
+    Confidence,
+    Posterior,
+    Slab,
+    VolumeEstimate,
+    entropy,
+    estimate_volumes,
+    likeliest,
+)
+from ldseg.inference.temperature_scaling import Recalibration, widened, with_temperature
+from ldseg.planning.plan import Plan
+from ldseg.preprocessing.orient import to_canonical
+from ldseg.preprocessing.preprocess import GridRecord, labels_to_ids
+from ldseg.preprocessing.resample import GrowingResample
+
+LABELS, PROBABILITIES, UNCERTAINTY = "labels", "probabilities", "uncertainty"
+DISAGREEMENT, FREQUENCIES, SAMPLES = "disagreement", "frequencies", "samples"
+MAPS = (LABELS, PROBABILITIES, UNCERTAINTY, DISAGREEMENT, FREQUENCIES, SAMPLES)
+"""What can be asked for."""
+
+
+class Sink(Protocol):
+    """Takes maps as they are made."""
+
+    def put(self, name: str, start: int, planes: NDArray[Any]) -> None:
+        """The planes (channels, *R) of the map `name` from `start` on, each plane once, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is said of an image as a whole."""
+
+    volumes: dict[str, VolumeEstimate]
+    """Per structure, in `volume_unit`, counted on the network's grid."""
+    pairwise_dice: dict[str, float]
+    """Per structure, the Dice between two samples, over all pairs; empty where there is one sample."""
+    confidence: float
+    """0 to 1, the Dice to expect (see `posterior.Confidence`)."""
+    volume_unit: str
+    """See `data.units.size_unit`."""
+    unlike: tuple[str, ...] = ()
+    """In which ways the image differs from the training images (see `Prediction`)."""
+    notes: tuple[str, ...] = ()
+    """What was assumed or changed when the image was read and preprocessed, one sentence each."""
+    distance: float | None = None
+    """From the training images, in units of the farthest of them; None where that is not known."""
+    harmonised: bool = False
+    """Whether it was brought nearer to the training images before it was segmented."""
+
+
+class Answer:
+    """Turns slabs into maps."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        record: GridRecord,
+        axis: int,
+        recalibration: Recalibration,
+        samples: int,
+        wanted: Sequence[str],
+        sink: Sink,
+    ) -> None:
+        """`wanted` of `MAPS` go to `sink`; slabs come along `axis` of the network's grid."""
+        self._plan, self._recalibration, self._samples, self._sink = plan, recalibration, samples, sink
+        self._wanted, self._axis, self._plane = frozenset(wanted), axis, 0
+        self._confidence = Confidence(len(plan.classes))
+        grids = (record.shape, record.canonical_shape, axis)
+        self._resamplers = {part: GrowingResample(*grids) for part in ("mean", *self._needed())}
+
+    def add(self, slab: Slab) -> None:
+        """Take the next slab, and put the planes that it completes."""
+        parts: dict[str, NDArray[np.float32]] = {}
+        for part, resampler in self._resamplers.items():
+            values = getattr(slab, part).numpy()
+            grown = resampler.add(values.reshape(-1, *slab.mean.shape[1:]))
+            parts[part] = grown.reshape(*values.shape[: values.ndim - slab.mean.ndim + 1], *grown.shape[1:])
+        for name, planes in self._maps(parts).items():
+            if name in self._wanted:
+                self._sink.put(name, self._plane, planes)
+        self._plane += parts["mean"].shape[self._axis + 1]
+
+    def findings(self, posterior: Posterior, record: GridRecord) -> Findings:
+        """After the last slab."""
+        names = list(self._plan.classes)
+        counts = posterior.counts()
+        axes = self._plan.axes
+        volumes = estimate_volumes(counts, names, voxel_size(axes, record.spacing))
+        dice = posterior.pairwise_dice().tolist() if len(counts) > 1 else []
+        return Findings(
+            {name: widened(one, self._recalibration.widening) for name, one in volumes.items()},
+            dict(zip(names[1:], dice, strict=False)),
+            self._confidence.value(),
+            size_unit(axes, record.physical),
+        )
+
+    def _needed(self) -> list[str]:
+        """Parts of a slab besides the mean that the wanted maps are made of."""
+        sources = {DISAGREEMENT: "entropy", FREQUENCIES: "frequencies", SAMPLES: "samples"}
+        return [part for name, part in sources.items() if name in self._wanted]
+
+    def _maps(self, parts: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+        """Planes of all maps that the parts allow."""
+        raw = parts["mean"]
+        probabilities = with_temperature(raw, self._recalibration.temperature)
+        classes = _likeliest(probabilities)
+        self._confidence.add(probabilities, classes)
+        maps: dict[str, NDArray[Any]] = {
+            LABELS: labels_to_ids(classes[None], self._plan),
+            PROBABILITIES: probabilities,
+        }
+        if UNCERTAINTY in self._wanted:
+            maps[UNCERTAINTY] = _entropy(probabilities)
+        if DISAGREEMENT in self._wanted:  # where tiles differ, one sample would seem to disagree with itself
+            several = self._samples > 1
+            nothing = np.zeros_like(parts["entropy"])
+            maps[DISAGREEMENT] = np.maximum(_entropy(raw) - parts["entropy"], 0) if several else nothing
+        if "frequencies" in parts:
+            background = 1 - parts["frequencies"].sum(0, keepdims=True)
+            maps[FREQUENCIES] = np.concatenate([background, parts["frequencies"]]).clip(0, 1)
+        if "samples" in parts:
+            maps[SAMPLES] = np.stack([self._decide(one) for one in parts["samples"]])
+        return maps
+
+    def _decide(self, structures: NDArray[np.float32]) -> NDArray[Any]:
+        """Ids (*R) of one sample from the probabilities of its structures (K - 1, *R)."""
+        background = 1 - structures.sum(0, keepdims=True)
+        return labels_to_ids(_likeliest(np.concatenate([background, structures])), self._plan)
+
+
+def _likeliest(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Classes (*R) of probabilities (K, *R)."""
+    return likeliest(torch.from_numpy(probabilities), 0).numpy()
+
+
+def _entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(1, *R) in nats, of probabilities (K, *R)."""
+    return entropy(torch.from_numpy(probabilities), 0)[None].numpy()
+
+
+class InMemory:
+    """A sink that holds maps as arrays (channels, *S) on the image's own grid."""
+
+    def __init__(self, volume: Volume, record: GridRecord, axis: int) -> None:
+        self._volume, self._record, self._axis = volume, record, axis
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def put(self, name: str, start: int, planes: NDArray[Any]) -> None:
+        """See `Sink`."""
+        if name not in self._arrays:
+            self._arrays[name] = np.empty((len(planes), *self._volume.shape), planes.dtype)
+        target = to_canonical(self._arrays[name], self._record.orientation)
+        region = [slice(None)] * target.ndim
+        region[self._axis + 1] = slice(start, start + planes.shape[self._axis + 1])
+        target[tuple(region)] = planes
+
+    def volume(self, name: str) -> Volume:
+        """A whole map."""
+        kind = "labels" if name == LABELS else "image"
+        return self._volume.with_array(self._arrays[name], kind)
+
+    def samples(self) -> tuple[Volume, ...]:
+        """The labels of each sample."""
+        return tuple(self._volume.with_array(one[None], "labels") for one in self._arrays.get(SAMPLES, ()))

@@ -1,0 +1,290 @@
+"""Many cases one after the other: read, segment, write. Several processes share them out.
+
+OUT/NAME.ext ...       results (see writer.py)
+    plan.json          of the model: classes and their ids
+    prediction.json    what made them (see provenance.py)
+
+Where the result is one file, there is no plan.json: the folder is the user's own.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ldseg import __version__
+from ldseg.data.cases import Case
+from ldseg.data.formats import TIFF_ENDINGS, check_labels_of, dicom, is_ending, writable_endings
+from ldseg.data.formats.dicom.segments import SegmentCodes
+from ldseg.data.loading import load_input
+from ldseg.errors import InputError
+from ldseg.inference.fit_to_memory import cost_in_memory, within
+from ldseg.inference.output import Findings
+from ldseg.inference.output_folder import prepare_folder, refuse_other_classes
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.provenance import (
+    CaseRecord,
+    Method,
+    begin_case,
+    describe_inputs,
+    fail_case,
+    now,
+)
+from ldseg.inference.tiled_tiff import BeforeWriting, LargeOptions, is_large, predict_large
+from ldseg.inference.writer import (
+    OUTPUTS,
+    FileForm,
+    output_paths,
+    summary_path,
+    wanted_maps,
+    write_prediction,
+    write_summary,
+)
+from ldseg.planning.plan import Plan, write_plan
+from ldseg.preprocessing.preprocess import grid_record
+from ldseg.settings import SamplingSettings
+from ldseg.utils.distributed import ALONE, Team
+from ldseg.utils.serialization import from_json, to_json
+
+Event = dict[str, Any]
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How to predict; None takes what the model was trained to do."""
+
+    steps: int | None = None
+    samples: int | None = None
+    sampler: str | None = None
+    mirror: bool | None = None
+    seed: int = 0
+    save: tuple[str, ...] = ("labels",)
+    """Any of `writer.OUTPUTS`."""
+    max_memory: float | None = None
+    """GB that the process may take in all; None: as much as the plan's patch needs."""
+    format: str | None = None
+    """Ending of the results, e.g. ".nii.gz"; None: that of the input."""
+    harmonise: bool = True
+    """Whether images that are unlike those of training are brought nearer to them."""
+    file: str | None = None
+    """Name of the labels' file of the only case; None: the case's name with the ending of the results."""
+    codes: dict[str, SegmentCodes] = field(default_factory=dict[str, SegmentCodes])
+    """Class name to its codes in DICOM segmentations; the others take default ones."""
+
+    def __post_init__(self) -> None:
+        if self.format is not None and not is_ending(self.format):
+            raise InputError(f"format is {self.format!r}; choose one of {' '.join(writable_endings())}")
+        strange = [name for name in self.save if name not in OUTPUTS]
+        if strange or not self.save:
+            found = strange[0] if strange else ""
+            raise InputError(f"save is {found!r}; choose any of {', '.join(OUTPUTS)}, separated by commas")
+        if len(set(self.save)) < len(self.save):
+            raise InputError(f"save is {','.join(self.save)}; name each once")
+
+
+class CaseError(InputError):
+    """A case that cannot be predicted, where the others could."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of each case."""
+
+    done: dict[str, tuple[Path, ...]] = field(default_factory=dict[str, tuple[Path, ...]])
+    """Case to the files written."""
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+    """Case to what is wrong with it."""
+    unlike: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Case to the ways in which it is unlike the training images; the others are like them."""
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Case to what was assumed or changed when its image was read; the others were read as they are."""
+    removed: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Case to the files of an earlier prediction that were removed, for they belong to other results."""
+    kept: tuple[str, ...] = ()
+    """The cases that failed and of which files of an earlier prediction remain."""
+
+
+def predict_cases(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    out: Path,
+    options: PredictOptions,
+    keep_going: bool = False,
+    on_event: OnEvent = lambda _: None,
+    team: Team = ALONE,
+) -> Summary:
+    """Predict `cases` into the folder `out`; the processes of a `team` predict a share each.
+
+    `on_event` gets {"event": "predicted", "case", "seconds", "files"} or {"event": "failed", "case",
+    "error"} for each case of this process. The summary is of all.
+
+    Raises:
+        InputError: illegal options, a folder that cannot be used, or (a `CaseError`, unless
+            `keep_going`) a bad case; the cases before it stay written.
+    """
+    predictor = predictor if options.harmonise else predictor.as_they_are()
+    sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.mirror)
+    run = _Run(predictor, out, options, sampling, _form(options, predictor.plan))
+    team.first_does(lambda: run.begin(cases))
+    return _joined(team.checked(lambda: run.predict_all(team.share(cases), keep_going, on_event)), team)
+
+
+def _joined(summary: Summary, team: Team) -> Summary:
+    """The summaries of all processes as one."""
+    parts = [
+        from_json(_Told, json.loads(text), "") for text in team.texts(json.dumps(to_json(_told(summary))))
+    ]
+    return Summary(
+        {name: tuple(map(Path, files)) for part in parts for name, files in part.done.items()},
+        {name: why for part in parts for name, why in part.failed.items()},
+        {name: ways for part in parts for name, ways in part.unlike.items()},
+        {name: notes for part in parts for name, notes in part.notes.items()},
+        {name: files for part in parts for name, files in part.removed.items()},
+        tuple(name for part in parts for name in part.kept),
+    )
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A summary in the words that travel between processes."""
+
+    done: dict[str, tuple[str, ...]]
+    failed: dict[str, str]
+    unlike: dict[str, tuple[str, ...]]
+    notes: dict[str, tuple[str, ...]]
+    removed: dict[str, tuple[str, ...]]
+    kept: tuple[str, ...]
+
+
+def _told(summary: Summary) -> _Told:
+    done = {name: tuple(map(str, files)) for name, files in summary.done.items()}
+    return _Told(done, summary.failed, summary.unlike, summary.notes, summary.removed, summary.kept)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One call: a model, a folder and how."""
+
+    predictor: Predictor
+    out: Path
+    options: PredictOptions
+    sampling: SamplingSettings
+    form: FileForm
+
+    def begin(self, cases: Sequence[Case]) -> None:
+        """Make the folder, and put in it what is said once for all cases."""
+        files = {self.name(case): self.files(case) for case in cases}
+        prepare_folder(self.out, cases, files)
+        if self.form.file is None:
+            refuse_other_classes(self.out, self.predictor.plan, files)
+            write_plan(self.out / "plan.json", self.predictor.plan)
+
+    def name(self, case: Case) -> str:
+        """Return how the names of the case's files begin."""
+        return self.form.stem(case)
+
+    def files(self, case: Case) -> tuple[Path, ...]:
+        """Return the files to be written for the case, the summary first and the labels last."""
+        options, samples = self.options, self.sampling.samples
+        summary = summary_path(self.out, case, options.save, self.form)
+        maps = output_paths(self.out, case, options.save, samples, self.form).values()
+        return (*(() if summary is None else (summary,)), *maps)
+
+    def predict_all(self, cases: Sequence[Case], keep_going: bool, on_event: OnEvent) -> Summary:
+        """Predict one case after the other, in this process."""
+        found = Summary()
+        kept: list[str] = []
+        for case in cases:
+            started, name = time.monotonic(), self.name(case)
+            begun: list[str] = []
+            try:
+                self._predict(case, found, begun)
+            except InputError as problem:
+                if fail_case(self.out, name, str(problem), begun):
+                    kept.append(case.name)
+                if not keep_going:
+                    raise CaseError(str(problem)) from problem
+                found.failed[case.name] = str(problem)
+                on_event({"event": "failed", "case": case.name, "error": str(problem)})
+                continue
+            files = [str(path) for path in found.done[case.name]]
+            seconds = round(time.monotonic() - started, 3)
+            on_event({"event": "predicted", "case": case.name, "seconds": seconds, "files": files})
+        return replace(found, kept=tuple(kept))
+
+    def _predict(self, case: Case, found: Summary, begun: list[str]) -> None:
+        """Write the case's files, and put into `found` what came of it. `begun` gets the files' names as soon
+        as the first is written."""
+        files = self.files(case)
+
+        def before_writing(findings: Findings) -> None:
+            removed = begin_case(self.out, self.name(case), self._record(case, findings))
+            begun.extend(path.name for path in files)
+            for told, of_case in (
+                (found.unlike, findings.unlike),
+                (found.notes, findings.notes),
+                (found.removed, removed),
+            ):
+                if of_case:
+                    told[case.name] = of_case
+            summary = summary_path(self.out, case, self.options.save, self.form)
+            if summary is not None:
+                write_summary(summary, case, findings, self.sampling, self.options.seed)
+
+        as_its_own = self.options.format is None or self.options.format in TIFF_ENDINGS
+        if as_its_own and is_large(case, self.predictor.plan.axes):
+            how = self.options
+            large = LargeOptions(how.save, self.sampling, how.seed, how.max_memory, self.form)
+            predict_large(self.predictor, case, self.out, large, before_writing)
+        else:
+            self._predict_in_memory(case, before_writing)
+        found.done[case.name] = files
+
+    def _predict_in_memory(self, case: Case, before_writing: BeforeWriting) -> None:
+        predictor, plan, options, sampling = self.predictor, self.predictor.plan, self.options, self.sampling
+        image = load_input(case, len(plan.channels), plan.axes)
+        image = dicom.described(image, plan.classes, options.codes)
+        if "labels" in options.save or "samples" in options.save:
+            check_labels_of(image, case.images[0], self.form.endings(case.images[0])[0])
+        wanted, source = wanted_maps(options.save, sampling.samples), str(case.images[0])
+        if options.max_memory is not None:
+            cost = cost_in_memory(grid_record(image, plan, source), plan, sampling.samples, wanted)
+            predictor = within(predictor, cost, sampling, options.max_memory)
+        maps, findings = predictor.maps(image, case.name, sampling, options.seed, wanted, source)
+        before_writing(findings)
+        write_prediction(self.out, case, maps, options.save, sampling.samples, self.form)
+
+    def _record(self, case: Case, findings: Findings) -> CaseRecord:
+        """Return what prediction.json says of the case."""
+        predictor, options = self.predictor, self.options
+        method = Method(
+            self.sampling,
+            options.seed,
+            options.harmonise,
+            predictor.recalibration,
+            predictor.engine.computation,
+            options.max_memory,
+        )
+        return CaseRecord(
+            case.name,
+            *describe_inputs(case),
+            tuple(path.name for path in self.files(case)),
+            findings.notes,
+            findings.unlike,
+            predictor.identity,
+            method,
+            __version__,
+            now(),
+        )
+
+
+def _form(options: PredictOptions, plan: Plan) -> FileForm:
+    """The format of the results. Raises InputError for one that cannot hold them."""
+    if options.format in dicom.DICOM.endings and plan.axes == "tyx":
+        raise InputError(f"format is {options.format!r}; films have no DICOM segmentation, choose .nii.gz")
+    return FileForm(options.format, plan.axes, options.file)

@@ -1,0 +1,99 @@
+"""What turns a model's probabilities and volume intervals into honest ones, fitted on validation cases.
+
+Temperature T: p_k^(1/T) / sum_j p_j^(1/T), softer for T > 1 (Guo et al. 2017, on log-probabilities in place
+of logits, since mean probabilities of several samples have no logits). The likeliest class stays.
+
+Widening w: [low - w mean, high + w mean], w in units of the mean volume (see
+`evaluation.calibration_fit.fit_widening`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldseg.errors import InputError
+from ldseg.inference.posterior import VolumeEstimate
+from ldseg.runs.saved_model import WEIGHTS_FILE
+from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
+
+FILE = "calibration.json"
+"""Its place in a model's folder."""
+VERSION = 1
+FLOOR = 1e-7
+"""Least probability of which a logarithm is taken: the resolution of float32 next to 1."""
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """Two numbers for a model; the defaults change nothing."""
+
+    temperature: float = 1.0
+    """T > 0."""
+    widening: float = 0.0
+    """w; below 0 where intervals are too wide."""
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature is {self.temperature}; choose a value above 0, 1 changes nothing")
+
+
+UNCHANGED = Recalibration()
+
+
+def with_temperature(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """`probabilities` (K, *S) at another temperature, float32."""
+    if temperature == 1:
+        return probabilities
+    powers = np.maximum(probabilities, FLOOR)  # from here on in place, for memory
+    np.log(powers, out=powers)
+    powers -= powers.max(0)
+    powers /= temperature
+    np.exp(powers, out=powers)
+    powers /= powers.sum(0)
+    return powers
+
+
+def widened(estimate: VolumeEstimate, widening: float) -> VolumeEstimate:
+    """The same estimate with its interval widened, not below 0; narrowed at most to its middle."""
+    middle, step = (estimate.low + estimate.high) / 2, widening * estimate.mean
+    low, high = min(estimate.low - step, middle), max(estimate.high + step, middle)
+    return VolumeEstimate(estimate.mean, max(0.0, low), high)
+
+
+def store_recalibration(folder: Path, recalibration: Recalibration) -> None:
+    """Write calibration.json into a model's folder. Raises InputError when the disk refuses."""
+    stored = _Stored(recalibration, _weights(folder))
+    write_json_atomic(folder / FILE, {"version": VERSION, **to_json(stored)})
+
+
+def stored_recalibration(folder: Path) -> Recalibration:
+    """What is stored in a model's folder, UNCHANGED where nothing is.
+
+    Raises:
+        InputError: the file is damaged, newer, or was fitted on other weights than are there now.
+    """
+    path, remedy = folder / FILE, "remove it, or run `ldseg calibrate` again"
+    if not path.exists():
+        return UNCHANGED
+    stored = from_json(_Stored, read_versioned(path, VERSION, remedy), str(path))
+    if stored.weights != _weights(folder):
+        raise InputError(f"{path}: was fitted on other weights than {WEIGHTS_FILE} has now; {remedy}")
+    return stored.recalibration
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The content of calibration.json."""
+
+    recalibration: Recalibration
+    weights: str
+    """SHA-256 of the weights that it was fitted on: trained on, a model needs another."""
+
+
+def _weights(folder: Path) -> str:
+    return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()

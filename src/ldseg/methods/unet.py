@@ -1,0 +1,70 @@
+"""A deterministic U-Net: the image encoder and the label decoder of the model, with nothing between them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, Times, ignore
+from ldseg.methods.base import Losses, Segmenter
+from ldseg.methods.losses import segmentation_loss
+from ldseg.networks.image_encoder import Conditioning, ImageEncoder
+from ldseg.networks.label_decoder import LabelDecoder
+from ldseg.settings import LossSettings, ModelSettings
+
+
+class UNet(Segmenter):
+    """Same widths, levels and blocks as the latent diffusion model of the same settings."""
+
+    stochastic = False
+    latent_channels = 0
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        image = settings.image_encoder
+        self.settings = settings
+        self.classes = settings.classes
+        self.latent_factor = settings.label_encoder.factor
+        self.image_factor = image.pyramid.factor
+        self.image_encoder = ImageEncoder(settings.dimensions, settings.image_channels, image)
+        reached = image.pyramid.widths[: len(image.pyramid.widths) - image.context]
+        self.decoder = LabelDecoder(
+            settings.dimensions,
+            settings.classes,
+            image.embedding,
+            reached,
+            replace(settings.decoder, sharpened=False),  # nothing bounds the embedding
+            settings.linear_shortcut,
+        )
+
+    def loss(
+        self, x: Tensor, y: Tensor, settings: LossSettings, generator: torch.Generator | None = None
+    ) -> Losses:
+        del generator
+        conditioning = self.condition(x)
+        total = segmentation_loss(
+            self.decoder(conditioning.embedding, conditioning.features), y, settings.dice
+        )
+        return Losses(total, {"segmentation": total.detach()})
+
+    def condition(self, x: Tensor) -> Conditioning:
+        return self.image_encoder(x)
+
+    def draw(
+        self,
+        conditioning: Conditioning,
+        start: Tensor,
+        times: Times,
+        sampler: Sampler,
+        noise: DrawNoise,
+        on_step: OnStep = ignore,
+    ) -> Tensor:
+        """Nothing is drawn: `start` has no channels and comes back as it is."""
+        del conditioning, times, sampler, noise, on_step
+        return start
+
+    def decode(self, z: Tensor, conditioning: Conditioning) -> Tensor:
+        del z
+        return self.decoder(conditioning.embedding, conditioning.features)

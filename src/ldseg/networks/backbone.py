@@ -1,0 +1,71 @@
+"""The way down: a stack of levels that every encoder is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+from ldseg.networks.blocks import ResidualBlock, SelfAttention, convolution, pooling, space_to_depth
+from ldseg.settings import PyramidSettings
+
+
+class Level(nn.Module):
+    """Residual blocks at one resolution, with self-attention at the end if asked for."""
+
+    def __init__(
+        self,
+        dimensions: int,
+        inputs: int,
+        settings: PyramidSettings,
+        level: int,
+        time: int = 0,
+    ) -> None:
+        super().__init__()
+        width = settings.widths[level]
+        widths = [inputs] + [width] * settings.blocks
+        self.blocks = nn.ModuleList(
+            ResidualBlock(dimensions, before, after, settings.norm, settings.dropout, time)
+            for before, after in pairwise(widths)
+        )
+        attends = level in settings.attention
+        self.attention = SelfAttention(width, settings.norm, dimensions) if attends else nn.Identity()
+
+    def shifts(self, time: Tensor) -> list[Tensor]:
+        """See `ResidualBlock.shift`; of each block."""
+        return [block.shift(time) for block in self.blocks]  # pyright: ignore[reportCallIssue]
+
+    def forward(self, h: Tensor, shifts: Sequence[Tensor | None] | None = None) -> Tensor:
+        for block, shift in zip(self.blocks, shifts or [None] * len(self.blocks), strict=True):
+            h = block(h, shift)
+        return self.attention(h)
+
+
+class Pyramid(nn.Module):
+    """x (B, M, *S) to the features of each level, finest first: (B, width, *S / factor)."""
+
+    def __init__(self, dimensions: int, inputs: int, settings: PyramidSettings) -> None:
+        super().__init__()
+        self.stem_stride = settings.strides[0]
+        self.stem = convolution(
+            dimensions, inputs * prod(self.stem_stride), settings.widths[0], settings.stem_width
+        )
+        widths, pools = settings.widths, settings.down == "pool"
+        inputs_of = (widths[0], *(widths[:-1] if pools else widths[1:]))
+        self.levels = nn.ModuleList(
+            Level(dimensions, before, settings, level) for level, before in enumerate(inputs_of)
+        )
+        self.downs = nn.ModuleList(
+            pooling(dimensions, stride) if pools else convolution(dimensions, before, after, 3, stride)
+            for (before, after), stride in zip(pairwise(widths), settings.strides[1:], strict=True)
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        h = self.levels[0](self.stem(space_to_depth(x, self.stem_stride)))
+        features = [h]
+        for down, level in zip(self.downs, list(self.levels)[1:], strict=True):
+            h = level(down(h))
+            features.append(h)
+        return features

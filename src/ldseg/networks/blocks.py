@@ -1,0 +1,174 @@
+"""Building blocks of all modules, for `dimensions` 2 or 3.
+
+Shapes: h is (B, C, *S). Nothing here creates a tensor on a device of its own choice.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ldseg.networks.normalization import GroupNorm
+from ldseg.settings import Norm
+
+
+def _at_each_place(convolution: nn.Conv2d | nn.Conv3d, h: Tensor) -> Tensor:
+    """A convolution of width 1 as the matrix product that it is: PyTorch's own is up to ten times slower with
+    one thread on the CPU, and returns the channels first in memory."""
+    weight = convolution.weight.flatten(1)
+    return functional.linear(h.movedim(1, -1), weight, convolution.bias).movedim(-1, 1)
+
+
+class _Pointwise2d(nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:
+        return _at_each_place(self, input)
+
+
+class _Pointwise3d(nn.Conv3d):
+    def forward(self, input: Tensor) -> Tensor:
+        return _at_each_place(self, input)
+
+
+_POINTWISE: dict[int, type[_Pointwise2d] | type[_Pointwise3d]] = {2: _Pointwise2d, 3: _Pointwise3d}
+_CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+_BATCH_NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+def convolution(
+    dimensions: int, inputs: int, outputs: int, width: int = 3, stride: tuple[int, ...] | int = 1
+) -> nn.Module:
+    """A convolution that keeps the grid, or divides it by `stride`."""
+    if width == 1 and stride == 1:
+        return _POINTWISE[dimensions](inputs, outputs, 1)
+    return _CONVOLUTIONS[dimensions](inputs, outputs, width, stride, padding=width // 2)  # pyright: ignore[reportArgumentType]
+
+
+def pooling(dimensions: int, stride: tuple[int, ...]) -> nn.Module:
+    """The largest value of each block of `stride` voxels."""
+    return nn.MaxPool2d(stride) if dimensions == 2 else nn.MaxPool3d(stride)  # type: ignore[arg-type]
+
+
+def normalisation(dimensions: int, channels: int, norm: Norm) -> nn.Module:
+    """Batch norm, or group norm with at most eight groups of at least four channels."""
+    if norm == "batch":
+        return _BATCH_NORMS[dimensions](channels)
+    groups = math.gcd(channels, min(8, max(1, channels // 4)))
+    return GroupNorm(groups, channels)
+
+
+def zeroed(module: nn.Module) -> nn.Module:
+    """Start at zero, so that a residual branch starts as the identity."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+class ResidualBlock(nn.Module):
+    """Norm, swish, convolution, twice, beside a shortcut; what the time says may be added between."""
+
+    def __init__(
+        self, dimensions: int, inputs: int, outputs: int, norm: Norm, dropout: float, time: int = 0
+    ) -> None:
+        super().__init__()
+        self.norm1 = normalisation(dimensions, inputs, norm)
+        self.conv1 = convolution(dimensions, inputs, outputs)
+        self.norm2 = normalisation(dimensions, outputs, norm)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.conv2 = zeroed(convolution(dimensions, outputs, outputs))
+        self.shortcut = convolution(dimensions, inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.time = nn.Linear(time, outputs) if time else None
+
+    def shift(self, time: Tensor) -> Tensor:
+        """What the embedding (B, T) of the diffusion time adds to all places: (B, outputs)."""
+        if self.time is None:
+            raise ValueError("a block without time has no shift")
+        return self.time(time)
+
+    def forward(self, h: Tensor, shift: Tensor | None = None) -> Tensor:
+        branch = self.conv1(functional.silu(self.norm1(h)))
+        if shift is not None:
+            branch = branch + shift.reshape(*shift.shape, *([1] * (h.ndim - 2)))
+        branch = self.conv2(self.dropout(functional.silu(self.norm2(branch))))
+        return self.shortcut(h) + branch
+
+
+class Readout(nn.Module):
+    """Norm, swish and a map at each place of features (B, inputs, *S) to (B, outputs, *S), zero at first."""
+
+    def __init__(self, dimensions: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.norm = normalisation(dimensions, inputs, "group")
+        self.head = zeroed(convolution(dimensions, inputs, outputs, 1))
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.head(functional.silu(self.norm(h)))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over all positions of a small grid."""
+
+    def __init__(self, channels: int, norm: Norm, dimensions: int, head_width: int = 32) -> None:
+        super().__init__()
+        self.heads = max(1, channels // head_width)
+        self.norm = normalisation(dimensions, channels, norm)
+        self.inward = nn.Linear(channels, 3 * channels)
+        self.outward = zeroed(nn.Linear(channels, channels))
+
+    def forward(self, h: Tensor) -> Tensor:
+        tokens = self.norm(h).flatten(2).transpose(1, 2)
+        query, key, value = rearrange(
+            self.inward(tokens), "b n (three heads c) -> three b heads n c", three=3, heads=self.heads
+        )
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        mixed = self.outward(rearrange(mixed, "b heads n c -> b n (heads c)"))
+        return h + mixed.transpose(1, 2).reshape(h.shape)
+
+
+def time_embedding(t: Tensor, features: int) -> Tensor:
+    """Sinusoids of t in [0, 1], (B,) to (B, features); frequencies as for 1000 steps (Ho et al. 2020)."""
+    exponents = torch.arange(features // 2, device=t.device, dtype=torch.float32) / (features // 2)
+    angles = 1000.0 * t.float()[:, None] * torch.exp(-math.log(10000.0) * exponents)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+_FOLD = {
+    2: "b c (y sy) (x sx) -> b y x (c sy sx)",
+    3: "b c (z sz) (y sy) (x sx) -> b z y x (c sz sy sx)",
+}
+_UNFOLD = {
+    2: "b (c sy sx) y x -> b c (y sy) (x sx)",
+    3: "b (c sz sy sx) z y x -> b c (z sz) (y sy) (x sx)",
+}
+
+
+def _factors(stride: tuple[int, ...]) -> dict[str, int]:
+    return dict(zip(("sz", "sy", "sx")[-len(stride) :], stride, strict=True))
+
+
+def space_to_depth(h: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """(B, C, *S) to (B, C * prod(stride), *S / stride): the grid becomes coarser and nothing is lost.
+
+    In memory the channels are last, as convolutions want them."""
+    return rearrange(h, _FOLD[len(stride)], **_factors(stride)).movedim(-1, 1)
+
+
+def depth_to_space(h: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """The inverse of `space_to_depth`, but for the memory: each channel by itself, as what works on logits is
+    quickest."""
+    return rearrange(h, _UNFOLD[len(stride)], **_factors(stride))
+
+
+def enlarge(h: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """Repeat each voxel `stride` times along each axis."""
+    if all(s == 1 for s in stride):
+        return h
+    return functional.interpolate(h, scale_factor=[float(s) for s in stride], mode="nearest")
+
+
+def once(shared: Tensor) -> Tensor:
+    """One case of what all cases share without a copy, as the samples of one image do."""
+    return shared[:1] if shared.stride(0) == 0 else shared

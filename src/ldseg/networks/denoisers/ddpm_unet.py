@@ -1,0 +1,117 @@
+"""The denoiser as published: the U-Net of DDPM (Ho et al. 2020, appendix B) on the latent grid.
+
+Each block of the way down passes a skip to one of the way up, which has one block more a level; two blocks
+with self-attention between them stand in the middle.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ldseg.networks.blocks import (
+    ResidualBlock,
+    SelfAttention,
+    convolution,
+    enlarge,
+    normalisation,
+    time_embedding,
+)
+from ldseg.settings import DenoiserSettings
+
+
+class _Step(nn.Module):
+    """A residual block, followed by self-attention on the levels that have it."""
+
+    def __init__(
+        self, dimensions: int, inputs: int, width: int, settings: DenoiserSettings, attends: bool
+    ) -> None:
+        super().__init__()
+        pyramid = settings.pyramid
+        time = settings.time_features
+        self.block = ResidualBlock(dimensions, inputs, width, pyramid.norm, pyramid.dropout, time)
+        self.attention = SelfAttention(width, pyramid.norm, dimensions) if attends else nn.Identity()
+
+    def forward(self, h: Tensor, time: Tensor) -> Tensor:
+        return self.attention(self.block(h, self.block.shift(time)))
+
+
+class FullDenoiser(nn.Module):
+    """z (B, C, *s), embedding (B, E, *s) and what `embed` made of t (B,) to a prediction (B, C, *s)."""
+
+    def __init__(
+        self, dimensions: int, latent_channels: int, embedding: int, settings: DenoiserSettings
+    ) -> None:
+        super().__init__()
+        pyramid = settings.pyramid
+        widths, self.strides = pyramid.widths, pyramid.strides[1:]
+        features = settings.time_features
+        self.time_features = features
+        self.time = nn.Sequential(
+            nn.Linear(features, features), nn.SiLU(), nn.Linear(features, features), nn.SiLU()
+        )
+        self.stem = convolution(dimensions, latent_channels + embedding, widths[0])
+        self.downs = nn.ModuleList(
+            convolution(dimensions, before, before, 3, stride)
+            for before, stride in zip(widths, self.strides, strict=False)
+        )
+        passed, h = [widths[0]], widths[0]
+        self.down_levels, self.up_levels = nn.ModuleList(), nn.ModuleList()
+        for level, width in enumerate(widths):
+            attends = level in pyramid.attention
+            inputs = [h] + [width] * (pyramid.blocks - 1)
+            self.down_levels.append(
+                nn.ModuleList(_Step(dimensions, before, width, settings, attends) for before in inputs)
+            )
+            h = width
+            passed += [width] * pyramid.blocks + ([width] if level + 1 < len(widths) else [])
+        self.middle = nn.ModuleList(_Step(dimensions, h, h, settings, attends) for attends in (True, False))
+        for level, width in reversed(list(enumerate(widths))):
+            steps = nn.ModuleList()
+            for _ in range(pyramid.blocks + 1):
+                steps.append(_Step(dimensions, h + passed.pop(), width, settings, level in pyramid.attention))
+                h = width
+            self.up_levels.append(steps)
+        self.raises = nn.ModuleList(convolution(dimensions, after, after) for _, after in pairwise(widths))
+        self.norm = normalisation(dimensions, h, pyramid.norm)
+        self.head = convolution(dimensions, h, latent_channels)
+
+    def fold(self, z: Tensor) -> Tensor:
+        """See `Denoiser.fold`; this one works on the latent as it is."""
+        return z
+
+    def unfold(self, z: Tensor) -> Tensor:
+        """See `fold`."""
+        return z
+
+    def prepare(self, embedding: Tensor) -> Tensor:
+        """See `Denoiser.prepare`; here every step takes the embedding as it is."""
+        return embedding
+
+    def embed(self, t: Tensor) -> Tensor:
+        """See `Denoiser.embed`."""
+        return self.time(time_embedding(t, self.time_features))
+
+    def forward(self, z: Tensor, embedding: Tensor, signal: Tensor, time: Tensor) -> Tensor:
+        """`signal` is what the other form of the denoiser takes; this one does without."""
+        del signal
+        h = self.stem(torch.cat([z.to(embedding.dtype), embedding], 1))
+        passed = [h]
+        for level, steps in enumerate(self.down_levels):
+            for step in steps:  # pyright: ignore[reportGeneralTypeIssues]
+                h = step(h, time)
+                passed.append(h)
+            if level < len(self.downs):
+                h = self.downs[level](h)
+                passed.append(h)
+        for step in self.middle:
+            h = step(h, time)
+        for level, steps in zip(reversed(range(len(self.down_levels))), self.up_levels, strict=True):
+            for step in steps:  # pyright: ignore[reportGeneralTypeIssues]
+                h = step(torch.cat([h, passed.pop()], 1), time)
+            if level > 0:
+                h = self.raises[level - 1](enlarge(h, self.strides[level - 1]))
+        return self.head(functional.silu(self.norm(h))).float()

@@ -1,0 +1,149 @@
+"""The denoiser: a small U-Net on the latent grid (Zaman et al. 2026, the conditional denoiser).
+
+It is the only module that every step calls, so it is small. What the image says is made ready once, as three
+parts of the embedding: a guess m of the clean latent, how far it may be off (variance s at each place and
+channel), and features for the U-Net. Were the latent Gaussian around the guess, its mean given z_t would be
+
+    m + g (z_t - sqrt(a) m),    g = sqrt(a) s / v,    v = a s + 1 - a
+
+which is where the U-Net F starts from; it sees what is left, at unit size, and its output is scaled to the
+error that the Gaussian answer has (Karras et al. 2022, table 1, with the guess as the data's mean):
+
+    z0^ = m + g (z_t - sqrt(a) m) + sqrt(s (1 - a) / v) F((z_t - sqrt(a) m) / sqrt(v), features, t)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ldseg.diffusion.schedule import expand_to
+from ldseg.networks.backbone import Level
+from ldseg.networks.blocks import (
+    convolution,
+    depth_to_space,
+    enlarge,
+    normalisation,
+    once,
+    space_to_depth,
+    time_embedding,
+)
+from ldseg.settings import DenoiserSettings
+from ldseg.utils.device import memory_format
+
+_FIRST_SPREAD = -3.0  # logit of the variance before anything is learnt
+
+
+class Denoiser(nn.Module):
+    """z as `fold` made it of (B, C, *s), what `prepare` made of the embedding (B, E, *s), the signal power
+    a(t) (B,) and what `embed` made of t (B,) to the clean estimate in the form of z. Time and embedding may
+    be one for all cases.
+
+    Raises:
+        ValueError: the embedding does not fit.
+    """
+
+    def __init__(
+        self,
+        dimensions: int,
+        latent_channels: int,
+        embedding: int,
+        settings: DenoiserSettings,
+    ) -> None:
+        super().__init__()
+        wanted = settings.embedding(latent_channels)
+        if embedding != wanted:
+            raise ValueError(f"image_encoder.embedding is {embedding}; the denoiser takes {wanted}")
+        pyramid, time = settings.pyramid, 4 * settings.time_features
+        self.latent_channels = latent_channels
+        self.stem_stride = pyramid.strides[0]
+        folded = latent_channels * prod(self.stem_stride)
+        widths, self.strides = pyramid.widths, pyramid.strides[1:]
+        self.widths, self.blocks = widths, pyramid.blocks
+        self.time_features = settings.time_features
+        self.time = nn.Sequential(
+            nn.Linear(settings.time_features, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU()
+        )
+        self.stem = convolution(dimensions, folded, widths[0], pyramid.stem_width)
+        self.down_levels = nn.ModuleList(
+            Level(dimensions, width, pyramid, level, time) for level, width in enumerate(widths)
+        )
+        self.downs = nn.ModuleList(
+            convolution(dimensions, before, after, 3, stride)
+            for before, after, stride in zip(widths, widths[1:], self.strides, strict=False)
+        )
+        above = list(reversed(range(len(widths) - 1)))
+        self.raises = nn.ModuleList(
+            convolution(dimensions, widths[level + 1], widths[level], 1) for level in above
+        )
+        self.up_levels = nn.ModuleList(
+            Level(dimensions, widths[level], pyramid, level, time) for level in above
+        )
+        self.norm = normalisation(dimensions, widths[0], pyramid.norm)
+        self.head = convolution(dimensions, widths[0], folded, pyramid.stem_width)
+
+    def forward(self, z: Tensor, prepared: Tensor, signal: Tensor, time: Tensor) -> Tensor:
+        guess, weight, pulled, left = self._terms(z, prepared, signal, time)
+        return torch.addcmul(guess, weight, pulled + left)
+
+    def parts(self, z: Tensor, prepared: Tensor, signal: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """The Gaussian answer and the U-Net's correction; their sum is the clean estimate."""
+        guess, weight, pulled, left = self._terms(z, prepared, signal, time)
+        return torch.addcmul(guess, weight, pulled), weight * left
+
+    def fold(self, z: Tensor) -> Tensor:
+        """A latent (B, C, *s) as the cells that the denoiser works on, channels last in memory."""
+        layout = memory_format(z.ndim - 2)
+        return space_to_depth(z, self.stem_stride).contiguous(memory_format=layout)
+
+    def unfold(self, z: Tensor) -> Tensor:
+        """The inverse of `fold`."""
+        return depth_to_space(z, self.stem_stride)
+
+    def embed(self, t: Tensor) -> Tensor:
+        """What the times t (n,) add in each block, one behind the other: (n, T)."""
+        time = self.time(time_embedding(t, self.time_features))
+        levels = [*self.down_levels, *self.up_levels]
+        return torch.cat([shift for level in levels for shift in level.shifts(time)], 1)  # pyright: ignore[reportCallIssue]
+
+    def prepare(self, embedding: Tensor) -> Tensor:
+        """What no step changes: guess, deviation and features, folded."""
+        c = self.latent_channels
+        guess, spread, said = embedding.tensor_split([c, 2 * c], 1)
+        deviation = torch.sigmoid(spread.float() + _FIRST_SPREAD).sqrt().to(embedding.dtype)
+        return torch.cat([self.fold(part) for part in (guess, deviation, said)], 1)
+
+    def _terms(
+        self, z: Tensor, prepared: Tensor, signal: Tensor, time: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The guess m, the factor sqrt(s / v) of what follows, how z_t pulls and the U-Net corrects it."""
+        c, prepared = z.shape[1], once(prepared)
+        guess, deviation, said = prepared[:, :c].float(), prepared[:, c : 2 * c].float(), prepared[:, 2 * c :]
+        a = expand_to(signal, z)
+        reached = a.sqrt() * deviation
+        one = torch.addcmul(1 - a, reached, reached).rsqrt()  # 1 / sqrt(v)
+        off = torch.addcmul(z, -a.sqrt(), guess) * one
+        left = self._network(off.to(said.dtype), said, time)
+        return guess, one * deviation, reached * off, (1 - a).sqrt() * left.float()
+
+    def _network(self, z: Tensor, said: Tensor, time: Tensor) -> Tensor:
+        shifts = self._by_level(time)
+        h = self.down_levels[0](self.stem(z) + said, next(shifts))
+        passed: list[Tensor] = []
+        for down, level in zip(self.downs, list(self.down_levels)[1:], strict=True):
+            passed.append(h)
+            h = level(down(h), next(shifts))
+        ups = zip(self.raises, reversed(self.strides), self.up_levels, strict=True)
+        for raise_channels, stride, level in ups:
+            h = level(passed.pop() + enlarge(raise_channels(h), stride), next(shifts))
+        return self.head(functional.silu(self.norm(h)))
+
+    def _by_level(self, time: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """What `embed` made, apart again: for each level, down and up, the shifts of its blocks."""
+        widths = [*self.widths, *reversed(self.widths[:-1])]
+        levels = time.split([self.blocks * width for width in widths], 1)
+        return (shifts.split(width, 1) for shifts, width in zip(levels, widths, strict=True))

@@ -1,0 +1,100 @@
+"""Clean latent to logits (Zaman et al. 2026, the label decoder).
+
+The image's features may be added at each level on the way up. They are dropped for some cases in training, so
+that the latent can carry the label by itself. A linear shortcut reads a first guess of the logits off the
+bare latent, which the levels correct: the latent learns to carry the label in far fewer steps. The image may
+also say how sharp the answer is at each cell of the latent grid.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ldseg.diffusion.schedule import expand_to
+from ldseg.networks.blocks import (
+    Readout,
+    ResidualBlock,
+    convolution,
+    depth_to_space,
+    enlarge,
+    normalisation,
+    once,
+)
+from ldseg.settings import DecoderSettings
+
+_ONE = 0.541324854612918  # softplus of it is 1
+
+
+class LabelDecoder(nn.Module):
+    """z (B, C, *S / f) and, if it takes them, image features of each level, to logits (B, K, *S)."""
+
+    def __init__(
+        self,
+        dimensions: int,
+        classes: int,
+        latent_channels: int,
+        image_widths: tuple[int, ...],
+        settings: DecoderSettings,
+        linear_shortcut: bool = False,
+    ) -> None:
+        super().__init__()
+        pyramid = settings.pyramid
+        widths, self.strides = pyramid.widths[::-1], pyramid.strides[::-1]
+        self.stem = convolution(dimensions, latent_channels, widths[0])
+        self.raises = nn.ModuleList(
+            convolution(dimensions, before, after, settings.raise_width) for before, after in pairwise(widths)
+        )
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(
+                ResidualBlock(dimensions, width, width, pyramid.norm, pyramid.dropout)
+                for _ in range(pyramid.blocks)
+            )
+            for width in widths
+        )
+        self.image = nn.ModuleList(
+            convolution(dimensions, inputs, width, 1)
+            for inputs, width in zip(image_widths[::-1], widths, strict=True)
+            if settings.image_features
+        )
+        self.norm = normalisation(dimensions, widths[-1], pyramid.norm)
+        self.head = convolution(dimensions, widths[-1], classes * prod(self.strides[-1]), 1)
+        self.factor = pyramid.factor
+        cell = classes * prod(self.factor)
+        self.shortcut = convolution(dimensions, latent_channels, cell, 1) if linear_shortcut else None
+        self.sharpness = Readout(dimensions, image_widths[-1], 1) if settings.sharpened else None
+
+    def forward(
+        self, z: Tensor, features: tuple[Tensor, ...] | None = None, keep: Tensor | None = None
+    ) -> Tensor:
+        """`features` is None where the latent must do alone. `keep` is 0 for the cases where it must; it and
+        `features` may speak of the first cases only, then the others must as well."""
+        h = self.stem(z)
+        for level, blocks in enumerate(self.blocks):
+            if level > 0:
+                h = enlarge(self.raises[level - 1](h), self.strides[level - 1])
+            if features is not None and len(self.image) > 0:
+                said = self.image[level](once(features[-1 - level]))
+                h = h + (said if keep is None else _kept(said, keep, h.shape[0]))
+            for block in blocks:  # pyright: ignore[reportGeneralTypeIssues]
+                h = block(h)
+        logits = depth_to_space(self.head(functional.silu(self.norm(h))), self.strides[-1]).float()
+        if self.shortcut is not None:
+            logits = logits + depth_to_space(self.shortcut(z), self.factor).float()
+        if features is None or self.sharpness is None:
+            return logits
+        # A normalised latent bounds the logits: background far from any structure would be no surer than a
+        # wrong voxel at an edge. The factor is 1 at first and above 0, so that labels stay as they are.
+        said = functional.softplus(self.sharpness(once(features[-1])).float() + _ONE)
+        if keep is not None:  # 1 where there are no features
+            said = 1 + _kept(said - 1, keep, logits.shape[0])
+        return logits * enlarge(said, self.factor)
+
+
+def _kept(said: Tensor, keep: Tensor, cases: int) -> Tensor:
+    """Features of the cases to keep, zero for the others of a batch of `cases`."""
+    kept = said * expand_to(keep.to(said.dtype), said)
+    return functional.pad(kept, (0, 0) * (said.ndim - 1) + (0, cases - said.shape[0]))

@@ -1,0 +1,221 @@
+"""A volume to the network's grid (orient, resample, normalise) and exactly back.
+
+K classes; *S the file's grid; *S' the grid of the plan's spacing. Nothing is padded or cropped here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldseg.data.units import length_words, mismatch_note
+from ldseg.data.volume import Volume
+from ldseg.errors import InputError
+from ldseg.planning.heuristics import ANISOTROPIC, resampled_shape
+from ldseg.planning.orientation import Orientation, orientation_of
+from ldseg.planning.plan import Plan
+from ldseg.preprocessing.normalize import normalise
+from ldseg.preprocessing.number_scale import converted
+from ldseg.preprocessing.orient import from_canonical, to_canonical
+from ldseg.preprocessing.patches import crop
+from ldseg.preprocessing.resample import resample_image, resample_labels, resample_probabilities
+from ldseg.utils.system import check_room
+
+IGNORE_INDEX = -1
+_LARGEST_GROWTH, _ALONG_AN_AXIS = 2**10, 2**6
+"""Times the image's own voxels that the network's grid may have, in all and along an axis; more comes of a
+wrong spacing in a header."""
+_LARGEST_SHRINKAGE = 2**9
+"""The image's own voxels that may make one of the network's: 8 along each axis of a volume, 22 of a picture,
+which a slide at full magnification may need."""
+_COPIES = 3
+"""Of the prepared image that resampling takes."""
+
+
+@dataclass(frozen=True)
+class GridRecord:
+    """What is needed to go back from the network's grid to the file's."""
+
+    orientation: Orientation
+    canonical_shape: tuple[int, ...]
+    """The file's grid in canonical order of axes."""
+    shape: tuple[int, ...]
+    """*S', the network's grid."""
+    spacing: tuple[float, ...]
+    """Size of a voxel of *S', in its order: in mm, or in voxels of the file where it is not `physical`."""
+    physical: bool = True
+    """Whether the file has a physical spacing."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image as the network takes it."""
+
+    array: NDArray[np.float32]
+    """(M, *S')."""
+    record: GridRecord
+    notes: tuple[str, ...] = ()
+    """What was assumed about its numbers, one sentence each."""
+
+    def read(self, corner: Sequence[int], patch: Sequence[int]) -> NDArray[np.float32]:
+        """See `Region`."""
+        return crop(self.array, corner, patch, 0.0)
+
+
+class Region(Protocol):
+    """An image as the network takes it, of which patches are read."""
+
+    @property
+    def record(self) -> GridRecord:
+        """Its grid."""
+        ...
+
+    def read(self, corner: Sequence[int], patch: Sequence[int]) -> NDArray[np.float32]:
+        """The patch (M, *patch) at `corner`; outside of the image 0, as training fills it."""
+        ...
+
+
+def prepare_image(volume: Volume, plan: Plan, name: str = "image") -> Prepared:
+    """Bring an image to the network's grid and intensities; `name` is for messages.
+
+    Raises InputError for other axes or channels than the plan's, for voxels that are not finite, and for
+    numbers that are on no scale that the plan knows (see `number_scale`).
+    """
+    if len(volume.array) != len(plan.channels):
+        wanted = ", ".join(channel.name for channel in plan.channels)
+        raise InputError(
+            f"{name}: has {len(volume.array)} channels, the plan has {len(plan.channels)} ({wanted}); "
+            "give an image of the same channels"
+        )
+    record = grid_record(volume, plan, name)
+    check_room(Path(name), len(volume.array) * prod(record.shape), 4 * (_COPIES - 1))
+    if not np.isfinite(volume.array).all():
+        raise InputError(
+            f"{name}: has voxels that are nan or infinite; replace them, e.g. by the lowest value"
+        )
+    values, notes = converted(volume, plan, name)
+    array = to_canonical(values, record.orientation)
+    thick = thick_axes(volume, record, plan)
+    resampled = resample_image(array, record.shape, thick)
+    return Prepared(normalise(resampled, plan.channels), record, notes)
+
+
+def thick_axes(volume: Volume, record: GridRecord, plan: Plan) -> list[int]:
+    """Axes of the network's grid along which `volume` has thick slices; time has none."""
+    finest = min(volume.spacing[-2:]) if volume.axes != "zyx" else min(volume.spacing)
+    return [
+        axis
+        for axis, step in enumerate(record.orientation.permuted(volume.spacing))
+        if plan.axes[axis] != "t" and step > ANISOTROPIC * finest
+    ]
+
+
+def grid_record(volume: Volume, plan: Plan, name: str = "image") -> GridRecord:
+    """Return the way from the grid of `volume` to the network's; InputError for axes unlike the plan's."""
+    if volume.axes != plan.axes:
+        raise InputError(
+            f"{name}: has axes {volume.axes}, the plan was made for {plan.axes}; give an image of that kind"
+        )
+    orientation = orientation_of(volume)
+    canonical = orientation.permuted(volume.shape)
+    spacing = orientation.permuted(volume.spacing)
+    # mm and voxels cannot be compared: such an image is taken as it is, and the user is told (`notes_of`).
+    comparable = plan.had_spacing in (None, volume.physical)
+    resample = plan.resample and comparable
+    shape = resampled_shape(plan.axes, canonical, spacing, plan.spacing) if resample else canonical
+    growth = [new / n for new, n in zip(shape, canonical, strict=True)]
+    shrinkage = _shrinkage(plan, canonical, spacing) if resample else [1.0]
+    too_large = prod(growth) > _LARGEST_GROWTH or max(growth) > _ALONG_AN_AXIS
+    too_small = prod(shrinkage) > _LARGEST_SHRINKAGE or max(shrinkage) > _ALONG_AN_AXIS
+    if too_large or too_small:
+        unit = length_words(plan.axes, volume.physical)
+        raise InputError(
+            f"{name}: has a spacing of {spacing} {unit} where the model was trained at {plan.spacing}, and "
+            f"would become {' x '.join(map(str, shape))} voxels; correct its spacing"
+        )
+    size = tuple(n * step / new for n, step, new in zip(canonical, spacing, shape, strict=True))
+    return GridRecord(orientation, canonical, shape, size, volume.physical)
+
+
+def notes_of(volume: Volume, plan: Plan) -> tuple[str, ...]:
+    """Return what the user is to be told of how the image was read and how the model takes it."""
+    note = mismatch_note(volume.axes, volume.physical, plan.had_spacing)
+    return volume.notes if note is None else (*volume.notes, note)
+
+
+def _shrinkage(plan: Plan, shape: tuple[int, ...], spacing: tuple[float, ...]) -> list[float]:
+    """How many of the image's voxels make one of the network's, along each axis of space."""
+    steps = zip(plan.axes, shape, spacing, plan.spacing, strict=True)
+    return [wanted / step if n > 1 else 1.0 for axis, n, step, wanted in steps if axis != "t"]
+
+
+def prepare_labels(volume: Volume, plan: Plan, name: str = "labels") -> NDArray[np.int16]:
+    """Return class indices 0..K-1 (*S') of a label volume, -1 where the plan's ignore id is.
+
+    Raises InputError for an id that the plan does not know, and for other axes.
+    """
+    record = grid_record(volume, plan, name)
+    indices = _indices(volume.array[0], plan, name)
+    return resample_labels(to_canonical(indices[None], record.orientation)[0], record.shape)
+
+
+def restore_probabilities(probabilities: NDArray[np.float32], record: GridRecord) -> NDArray[np.float32]:
+    """Return `probabilities` (K, *S') on the file's own grid (K, *S)."""
+    _check_grid(probabilities.shape[1:], record)
+    resampled = resample_probabilities(probabilities, record.canonical_shape)
+    return np.ascontiguousarray(from_canonical(resampled, record.orientation))
+
+
+def restore_labels(indices: NDArray[Any], record: GridRecord, plan: Plan) -> NDArray[Any]:
+    """Return class indices (*S') as file ids (1, *S) on the file's own grid, in the smallest integer type.
+
+    Exact where the grids are equal. Where they are not, resampling probabilities before the decision for a
+    class (`restore_probabilities`) is smoother.
+    """
+    _check_grid(indices.shape, record)
+    resampled = resample_labels(indices.astype(np.int16), record.canonical_shape)
+    own = from_canonical(resampled[None], record.orientation)
+    return np.ascontiguousarray(labels_to_ids(own, plan))
+
+
+def labels_to_ids(indices: NDArray[Any], plan: Plan) -> NDArray[Any]:
+    """Return class indices of any shape as the ids of the files, in the smallest type that holds them."""
+    ids = list(plan.classes.values())
+    if plan.ignore_id is not None:
+        ids.append(plan.ignore_id)  # index -1 reads the last entry
+    elif indices.size and indices.min() < 0:
+        raise ValueError("index -1 (ignore) in a plan without an ignore id")
+    smallest = np.result_type(*(np.min_scalar_type(i) for i in ids))
+    return np.array(ids, dtype=smallest)[indices]
+
+
+def _indices(ids: NDArray[Any], plan: Plan, name: str) -> NDArray[np.int16]:
+    """Return class indices of the file's ids (*S)."""
+    indices = np.zeros(ids.shape, dtype=np.int16)
+    known = np.zeros(ids.shape, dtype=bool)
+    for k, class_id in enumerate(plan.classes.values()):
+        mask = ids > 0 if plan.labels_above_zero and k == 1 else ids == class_id
+        indices[mask] = k
+        known |= mask
+    if plan.ignore_id is not None:
+        ignored = ids == plan.ignore_id
+        indices[ignored] = IGNORE_INDEX
+        known |= ignored
+    if not known.all():
+        found = sorted({int(i) for i in np.unique(ids[~known])})
+        raise InputError(
+            f"{name}: label ids {found[:5]} are not among {sorted(plan.classes.values())}; "
+            "correct the mask or declare the ids"
+        )
+    return indices
+
+
+def _check_grid(shape: tuple[int, ...], record: GridRecord) -> None:
+    if tuple(shape) != record.shape:
+        raise ValueError(f"grid {tuple(shape)} is not the prepared one, {record.shape}")

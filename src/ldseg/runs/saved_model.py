@@ -1,0 +1,211 @@
+"""A trained model's folder: weights, plan, settings and card, written and read in this one place.
+
+    model.safetensors   the weights that predict (moving average)
+    plan.json           how images are brought to the network's grid
+    settings.json       everything the model is built from, and how it was trained
+    card.md             for people
+
+Sits above `model` and `controls`, whose registry is here, and below training and inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from ldseg.errors import InputError
+from ldseg.methods.base import Segmenter
+from ldseg.methods.latent_diffusion import LDSeg
+from ldseg.methods.pixel_diffusion import PixelDiffusion
+from ldseg.methods.unet import UNet
+from ldseg.planning.plan import Plan, read_plan, write_plan
+from ldseg.settings import ModelSettings, RunSettings
+from ldseg.utils.serialization import (
+    from_json,
+    read_versioned,
+    to_json,
+    write_bytes_atomic,
+    write_json_atomic,
+)
+
+WEIGHTS_FILE = "model.safetensors"
+PLAN_FILE = "plan.json"
+SETTINGS_FILE = "settings.json"
+CARD_FILE = "card.md"
+SETTINGS_VERSION = 1
+_LARGEST, _MOST_BLOCKS, _MOST_LEVELS = 2**16, 64, 64
+"""Any number in a model's settings, blocks of a level, entries of a list: far more than a model has."""
+_LARGEST_ID = 2**31 - 1
+_LONGEST_FINDING = 160
+_ILLEGAL = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+"""What torch raises for sizes that it cannot build."""
+
+Shape = tuple[int, ...]
+
+SEGMENTERS: dict[str, Callable[[ModelSettings], Segmenter]] = {
+    "none": LDSeg,
+    "unet": UNet,
+    "pixel_diffusion": PixelDiffusion,
+}
+"""By `RunSettings.control`."""
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a model's folder holds."""
+
+    segmenter: Segmenter
+    """In evaluation mode, on the device asked for."""
+    plan: Plan
+    settings: RunSettings
+
+
+def build_segmenter(settings: RunSettings) -> Segmenter:
+    """A new model with fresh weights.
+
+    Raises:
+        InputError: there is no such control, or the settings contradict each other.
+    """
+    if settings.control not in SEGMENTERS:
+        known = ", ".join(SEGMENTERS)
+        raise InputError(f"control is {settings.control!r}; choose one of {known}")
+    try:
+        return SEGMENTERS[settings.control](settings.model)
+    except _ILLEGAL as error:
+        finding = " ".join(str(error).split())[:_LONGEST_FINDING]
+        raise InputError(f"settings: the model cannot be built ({finding}); correct model.*") from error
+
+
+def save_model(folder: Path, segmenter: Segmenter, plan: Plan, settings: RunSettings, card: str) -> None:
+    """Write the four files, each whole or not at all, the weights last.
+
+    Raises:
+        InputError: the disk refuses.
+    """
+    weights = {name: value.detach().cpu().contiguous() for name, value in segmenter.state_dict().items()}
+    write_plan(folder / PLAN_FILE, plan)
+    write_settings(folder / SETTINGS_FILE, settings)
+    write_bytes_atomic(folder / CARD_FILE, card.encode())
+    write_bytes_atomic(folder / WEIGHTS_FILE, save(weights))
+
+
+def copy_model(source: Path, target: Path, further: Sequence[str] = ()) -> None:
+    """Copy the files that predict, and those of the names `further`, the weights last. Raises InputError when
+    the disk refuses."""
+    for name in (*further, PLAN_FILE, SETTINGS_FILE, CARD_FILE, WEIGHTS_FILE):
+        if (source / name).is_file():
+            write_bytes_atomic(target / name, (source / name).read_bytes())
+
+
+def load_model(folder: Path, device: torch.device) -> SavedModel:
+    """Read a model's folder.
+
+    Raises:
+        InputError: there is no such folder, or a file is missing, damaged, of a newer version, unlike the
+            others, or asks for what no model needs. Nothing in a folder is ever run.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; give the folder that `ldseg train` wrote")
+    settings = read_settings(folder / SETTINGS_FILE)
+    plan = read_plan(folder / PLAN_FILE)
+    check_sizes(settings, plan, folder)
+    with torch.device("meta"):  # without memory: only the file's size says how large a model may be
+        outline = build_segmenter(settings)
+    check_fit(plan, settings, outline, folder / PLAN_FILE)
+    weights = _read_weights(folder / WEIGHTS_FILE, outline.state_dict())
+    segmenter = build_segmenter(settings)
+    segmenter.load_state_dict(weights)
+    return SavedModel(segmenter.to(device).eval().requires_grad_(False), plan, settings)
+
+
+def write_settings(path: Path, settings: RunSettings) -> None:
+    """Write all settings of a run. Raises InputError when the disk refuses."""
+    write_json_atomic(path, {"version": SETTINGS_VERSION, **to_json(settings)})
+
+
+def read_settings(path: Path) -> RunSettings:
+    """Read what `write_settings` wrote. Raises InputError: missing, damaged, newer, illegal values."""
+    data = read_versioned(path, SETTINGS_VERSION, "copy it from the training again, or train anew")
+    return from_json(RunSettings, data, str(path))
+
+
+def check_fit(plan: Plan, settings: RunSettings, segmenter: Segmenter, path: Path) -> None:
+    """Raise InputError when the plan at `path` is not one that the model can work with."""
+    model = settings.model
+    pairs = {
+        "axes": (len(plan.axes), model.dimensions, "dimensions"),
+        "channels": (len(plan.channels), model.image_channels, "image channels"),
+        "classes": (len(plan.classes), model.classes, "classes"),
+    }
+    for name, (found, wanted, what) in pairs.items():
+        if found != wanted:
+            raise InputError(f"{path}: {name} has {found} entries, the model has {wanted} {what}; correct it")
+    if any(size % factor for size, factor in zip(plan.patch, segmenter.image_factor, strict=True)):
+        raise InputError(
+            f"{path}: patch is {plan.patch}; each axis must be a multiple of {segmenter.image_factor}"
+        )
+
+
+def check_sizes(settings: RunSettings, plan: Plan, folder: Path) -> None:
+    """Raise InputError for numbers far beyond any model: with them, building one would never end."""
+    small = {name: to_json(getattr(settings, name)) for name in ("model", "sampling", "posterior")}
+    planned = {"patch": plan.patch, "strides": plan.strides, "latent_channels": plan.latent_channels}
+    if any(abs(number) > _LARGEST_ID for number in plan.classes.values()):
+        raise InputError(f"{folder / PLAN_FILE}: classes has ids beyond {_LARGEST_ID}; correct it")
+    for path, found in ((folder / SETTINGS_FILE, small), (folder / PLAN_FILE, planned)):
+        for name, value in _numbers(found, ""):
+            largest = _MOST_BLOCKS if name.endswith(".blocks") else _LARGEST
+            if not 0 <= value <= largest:
+                raise InputError(f"{path}: {name} is {str(value)[:24]}; it must be 0 to {largest}")
+
+
+def _numbers(found: Any, name: str) -> Iterator[tuple[str, float]]:
+    """Every number in dicts and lists, with its place; also the length of each list."""
+    if isinstance(found, dict):
+        for key, value in cast(dict[str, Any], found).items():
+            yield from _numbers(value, f"{name}.{key}" if name else key)
+    elif isinstance(found, (list, tuple)):
+        items = cast("list[Any]", found)
+        if len(items) > _MOST_LEVELS:
+            yield f"the length of {name}", _LARGEST + 1
+        for index, value in enumerate(items):
+            yield from _numbers(value, f"{name}[{index}]")
+    elif isinstance(found, (int, float)):
+        yield name, found
+
+
+def _read_weights(path: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights, which must have the names and shapes of `wanted`; read when that is known."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; finish the training, or copy the whole folder")
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        _check_shapes(path, {name: tuple(value.shape) for name, value in wanted.items()}, shapes)
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: the weights are damaged ({error}); copy the file again") from error
+    for name, value in weights.items():
+        if value.is_complex() or not bool(torch.isfinite(value.float()).all()):
+            raise InputError(f"{path}: {name} has numbers that are none; the training diverged, train anew")
+    return weights
+
+
+def _check_shapes(path: Path, wanted: dict[str, Shape], found: dict[str, Shape]) -> None:
+    """Name the first tensor that does not fit, instead of torch's list of all."""
+    misfits = sorted(wanted.keys() ^ found.keys()) or [
+        name for name, shape in wanted.items() if shape != found[name]
+    ]
+    if misfits:
+        raise InputError(
+            f"{path}: the weights do not fit settings.json (first of {len(misfits)}: {misfits[0][:80]}); "
+            "use the two files of one training"
+        )

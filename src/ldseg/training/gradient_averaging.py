@@ -1,0 +1,49 @@
+"""One model trained by several processes, which stay equal because they start equal and take equal steps.
+
+Of the N cases of a step, process r has n_r and computes the gradient g_r of their loss; all step along
+sum_r n_r / N g_r. That is the gradient of the whole batch for every loss that is a mean over cases. Sums
+over a batch are taken per process: of soft Dice, of the labelled voxels that cross-entropy averages over, and
+of batch norm. Noise, times and dropout are drawn per process.
+
+Gradients are few (a model here has a few million parameters), so they travel together in one call.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ldseg.utils.distributed import Team
+
+
+def start_equal(model: nn.Module, team: Team) -> None:
+    """Give all processes the weights of the first."""
+    for value in model.state_dict().values():
+        team.take_from_first(value)
+
+
+@torch.no_grad()
+def average_gradients(model: nn.Module, weight: float, team: Team) -> None:
+    """Replace gradients, and the running statistics of batch norm, by their mean over the processes.
+
+    `weight` is n_r / N, this process's share of the step's cases.
+    """
+    if team.size == 1:
+        return
+    tensors = [_gradient(parameter) for parameter in model.parameters()]
+    tensors += [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    together = weight * torch.cat([tensor.flatten() for tensor in tensors])
+    team.sum_tensor(together)
+    _scatter(together, tensors)
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    """Zero where the loss of this process had no use for the parameter: another's may have."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
+
+
+def _scatter(together: Tensor, tensors: list[Tensor]) -> None:
+    for tensor, part in zip(tensors, together.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))

@@ -1,0 +1,73 @@
+"""The step: one optimiser, one loss, an average of the weights. No files here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ldseg.methods.base import Losses, Segmenter
+from ldseg.settings import RunSettings, TrainingSettings
+from ldseg.training.budget import Budget
+from ldseg.training.ema import follow, warm_decay
+from ldseg.training.gradient_averaging import average_gradients
+from ldseg.training.optim.muon import Muon
+from ldseg.utils.device import autocast, memory_format
+from ldseg.utils.distributed import ALONE, Team
+
+_LOWEST_RATE = 0.01  # share of the learning rate that the cosine ends with
+_RANK_APART = 2**48  # between the seeds of two processes; more than all steps of a training
+
+
+def make_optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Muon, AdamW, or Adam as in the paper."""
+    kinds = {"muon": Muon, "adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    kind = kinds[settings.optimiser]
+    return kind(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def learning_rate(settings: TrainingSettings, step: int, progress: float) -> float:
+    """Linear warm-up over the first steps, then half a cosine over the budget, or constant."""
+    warm = min(1.0, (step + 1) / max(1, settings.warmup))
+    if settings.decay == "none":
+        return settings.learning_rate * warm
+    return settings.learning_rate * warm * max(_LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+@dataclass
+class Learner:
+    """The model in training, its average and its optimiser, on one device."""
+
+    model: Segmenter
+    average: Segmenter
+    optimiser: torch.optim.Optimizer
+    settings: RunSettings
+    device: torch.device
+    team: Team = ALONE
+
+    def step(self, x: Tensor, y: Tensor, budget: Budget) -> Losses:
+        """One update by this process's cases x, y of the step.
+
+        All its randomness comes from (seed, step, rank), so that a resumed run repeats it.
+        """
+        training = self.settings.training
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(training, budget.step, budget.progress())
+        x = x.to(self.device).contiguous(memory_format=memory_format(self.settings.model.dimensions))
+        with autocast(self.device, training.precision):
+            losses = self.model.loss(x, y.to(self.device), self.settings.loss, self._generator(budget.step))
+        self.optimiser.zero_grad(set_to_none=True)
+        losses.total.backward()
+        average_gradients(self.model, len(x) / (training.batch or len(x)), self.team)
+        nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
+        self.optimiser.step()
+        follow(self.average, self.model, warm_decay(training.ema, budget.step), training.ema_modules)
+        return losses
+
+    def _generator(self, step: int) -> torch.Generator:
+        """Times and noise of this step; dropout, which takes no generator, is seeded beside it."""
+        seed = (self.settings.training.seed * 1_000_003 + step + self.team.rank * _RANK_APART) % 2**63
+        torch.manual_seed(seed)
+        return torch.Generator(self.device).manual_seed(seed)

@@ -1,0 +1,313 @@
+"""A whole training in a folder: cache, loop, validation, checkpoints, the model at the end.
+
+RUN/model.safetensors plan.json settings.json card.md     the model (average of the weights), newest
+    best/                                                 the same, at the best validation
+    log.jsonl curves.png splits.json                      what happened (tensorboard/ where asked for)
+    state/ cache/                                         for resuming; may be deleted afterwards
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ldseg.data.cases import Case
+from ldseg.data.dataset import DataSet
+from ldseg.data.splits import Splits, write_splits
+from ldseg.errors import InputError, listed
+from ldseg.planning.plan import Plan
+from ldseg.preprocessing.cache import Cache, build_cache, changed_cases, forget_parts
+from ldseg.runs.saved_model import SETTINGS_FILE, WEIGHTS_FILE, build_segmenter, save_model, write_settings
+from ldseg.settings import RunSettings
+from ldseg.training.activation_checkpointing import recompute_blocks
+from ldseg.training.budget import Budget, make_budget
+from ldseg.training.checkpoint import STATE_FILE, Counters, load_state, read_counters, save_state
+from ldseg.training.compile import compile_modules
+from ldseg.training.ema import copy_for_average
+from ldseg.training.gradient_averaging import start_equal
+from ldseg.training.log_files import Record, draw_curves, forget_after, last_dice, read_records
+from ldseg.training.loggers import Logger, check_loggers, make_loggers
+from ldseg.training.model_card import write_card
+from ldseg.training.patch_dataset import Visits, batches, central_patch, workers_for
+from ldseg.training.signals import listen_for_stop
+from ldseg.training.train_step import Learner, make_optimiser
+from ldseg.training.validation import Validation, validate
+from ldseg.utils.device import choose_device, memory_format
+from ldseg.utils.distributed import ALONE, Team
+from ldseg.utils.serialization import forget_staged
+
+CACHE_FOLDER = "cache"
+_LOG_EVERY = 10  # steps per line of losses
+OnEvent = Callable[[Record], None]
+
+
+def _silent(record: Record) -> None:
+    del record
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training ended."""
+
+    folder: Path
+    steps: int
+    dice: float | None
+    """Dice of the last validation, on the network's grid; None when there was none."""
+    interrupted: bool
+    already: bool = False
+    """Whether it had ended before, so that nothing was trained."""
+
+
+def train(
+    dataset: DataSet,
+    plan: Plan,
+    splits: Splits,
+    settings: RunSettings,
+    run_folder: Path,
+    resume: bool = False,
+    on_event: OnEvent = _silent,
+    device_name: str | None = None,
+    team: Team = ALONE,
+) -> TrainingResult:
+    """Train `settings.control` or the model on one fold of `dataset`, into `run_folder`.
+
+    The processes of a `team` share out each step's batch and the preparation of the cases; the first writes
+    and reports all else.
+
+    An interrupted run continues with `resume` as if it had not been interrupted (bit-equal on a CPU when the
+    budget is steps or epochs).
+
+    Raises:
+        InputError: nothing to train on, no room, a case that cannot be prepared, no state to resume, fewer
+            cases in a batch than processes.
+    """
+    team.checked(lambda: check_loggers(settings.training.loggers))
+    finished = team.checked(lambda: finished_training(run_folder)) if resume else None
+    if finished is not None:
+        return finished
+    part = splits.part(settings.training.fold)
+    batch = settings.training.batch or plan.batch
+    team.checked(lambda: check_shares(part.train, batch, team.size, dataset.root))
+    settings = replace(settings, training=replace(settings.training, batch=batch))
+    team.first_does(lambda: _write_splits(run_folder, splits))
+    wanted = set(part.train) | set(part.validation)
+    cases = [case for case in dataset.cases if case.name in wanted]
+    if resume:
+        _tell_changed(cases, plan, run_folder / CACHE_FOLDER, on_event)
+    cache = _build_cache(dataset, cases, plan, run_folder / CACHE_FOLDER, on_event, team)
+    device = team.checked(lambda: choose_device(team.device_name(device_name)))
+    learner = _learner(settings, device, team)
+    if settings.training.recompute:
+        recompute_blocks(learner.model)
+    if settings.training.compile and (problem := compile_modules(learner.model, device)):
+        on_event({"event": "warning", "warnings": [problem]})
+    run = _Run(plan, settings, run_folder, cache, learner, on_event)
+    return run.train(part.train, part.validation, resume, str(dataset.root.name))
+
+
+def check_shares(names: Sequence[str], batch: int, processes: int, root: Path) -> None:
+    """Raise InputError when there is nothing to train on, or a process would have no case of a step."""
+    if not names:
+        raise InputError(f"{root}: no case to train on; check splits.json")
+    if batch < processes:
+        raise InputError(
+            f"training.batch is {batch}, for {processes} processes to share; start at most {batch} of them, "
+            f"or choose --training.batch {processes} or more"
+        )
+
+
+def _write_splits(run_folder: Path, splits: Splits) -> None:
+    run_folder.mkdir(parents=True, exist_ok=True)
+    write_splits(run_folder / "splits.json", splits)
+
+
+def finished_training(run_folder: Path) -> TrainingResult | None:
+    """Return how the training in `run_folder` ended; None where nothing says that it did."""
+    counters = read_counters(run_folder)
+    records = read_records(run_folder)
+    if counters is None and (run_folder / STATE_FILE).exists():
+        return None  # it is damaged, which is said where it is loaded
+    if counters is None:  # state/ may be deleted when training has ended
+        last = next((record for record in reversed(records) if record["event"] == "losses"), None)
+        if last is None or last["progress"] < 1 or not (run_folder / WEIGHTS_FILE).is_file():
+            return None
+        step = int(last["step"])
+    elif counters.finished:
+        step = counters.step
+    else:
+        return None
+    return TrainingResult(run_folder, step, last_dice(records), False, already=True)
+
+
+def _tell_changed(cases: Sequence[Case], plan: Plan, folder: Path, on_event: OnEvent) -> None:
+    """Say which cases are no longer as they were when the training prepared them."""
+    changed = changed_cases(cases, plan, folder)
+    if changed:
+        text = f"{len(changed)} cases have changed since the training began, it goes on with them as they are"
+        on_event({"event": "warning", "warnings": [f"{text}: {listed(changed)}"]})
+
+
+def _build_cache(
+    dataset: DataSet, cases: Sequence[Case], plan: Plan, folder: Path, on_event: OnEvent, team: Team
+) -> Cache:
+    """All cases prepared, by each process its share."""
+
+    def report(name: str) -> None:
+        on_event({"event": "prepared", "case": name})
+
+    team.checked(lambda: build_cache(dataset, team.share(cases), plan, folder, report))
+    return Cache(folder, tuple(case.name for case in cases))
+
+
+def _learner(settings: RunSettings, device: torch.device, team: Team) -> Learner:
+    torch.manual_seed(settings.training.seed)
+    model = build_segmenter(settings).to(device)
+    model.to(memory_format=memory_format(settings.model.dimensions))  # pyright: ignore[reportCallIssue]
+    start_equal(model, team)
+    average = copy_for_average(model)
+    return Learner(model, average, make_optimiser(model, settings.training), settings, device, team)
+
+
+def forget_unfinished(run_folder: Path) -> None:
+    """Remove what a killed training left half-written; nobody else may be at work in the folder."""
+    for folder in (run_folder, run_folder / "best", (run_folder / STATE_FILE).parent):
+        forget_staged(folder)
+    forget_parts(run_folder / CACHE_FOLDER)
+
+
+class _Run:
+    """One training in one folder."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: RunSettings,
+        folder: Path,
+        cache: Cache,
+        learner: Learner,
+        on_event: OnEvent,
+    ) -> None:
+        self.plan, self.settings, self.folder = plan, settings, folder
+        self.cache, self.learner, self.on_event, self.team = cache, learner, on_event, learner.team
+        self.counters = Counters()
+        self.dice: float | None = None
+        self.loggers: tuple[Logger, ...] = ()
+
+    def train(
+        self, train_names: Sequence[str], validation_names: Sequence[str], resume: bool, data_name: str
+    ) -> TrainingResult:
+        training = self.settings.training
+        batch = training.batch or self.plan.batch
+        budget = make_budget(training, -(-len(train_names) // batch), self.team)
+        if resume:
+            self.counters = self.team.checked(self._load)
+            budget.step, budget.spent = self.counters.step, self.counters.spent
+            self.dice = last_dice(read_records(self.folder))
+        else:
+            self.team.first_does(lambda: write_settings(self.folder / SETTINGS_FILE, self.settings))
+        self.card = write_card(self.plan, self.settings, data_name, train_names)
+        watched = [
+            central_patch(self.cache, name, self.plan)
+            for name in sorted(validation_names)[: training.validation_cases]
+        ]
+        visits = Visits(self.cache, train_names, self.plan, self.settings.augment, training.seed)
+        with listen_for_stop(launched=self.team.size > 1) as stop, self._logging(budget.step):
+            saved = time.monotonic()
+            stopped = 0.0
+            workers = workers_for(self.learner.device, training.workers, self.team)
+            stream = batches(visits, batch, budget.step, workers, self.team)
+            while budget.progress() < 1 and not stopped:
+                self._step(stream, budget)
+                if budget.progress() * training.validations >= self.counters.validations + 1:
+                    self.team.checked(lambda: self._validate(watched, budget))
+                late = self.team.first and time.monotonic() - saved > 60 * training.save_minutes
+                due, stopped = self.team.sums(late, stop.wanted)
+                if due:
+                    self.team.checked(lambda: self._save(budget))
+                    saved = time.monotonic()
+            self.counters.finished = not stopped
+            self.team.checked(lambda: self._save(budget))
+        return TrainingResult(self.folder, budget.step, self.dice, bool(stopped))
+
+    @contextmanager
+    def _logging(self, step: int) -> Generator[None]:
+        """Have the loggers open in the first process."""
+        if self.team.first:
+            self.loggers = make_loggers(self.settings.training.loggers, self.folder, step)
+        try:
+            yield
+        finally:
+            for logger in self.loggers:
+                logger.close()
+
+    def _step(self, stream: object, budget: Budget) -> None:
+        budget.start_step()
+        x, y = next(stream)  # type: ignore[call-overload]
+        losses = self.learner.step(x, y, budget)
+        budget.end_step()
+        if budget.step % _LOG_EVERY == 0 or budget.progress() >= 1:
+            parts = {name: round(float(part), 5) for name, part in losses.parts.items()}
+            self._log(
+                {
+                    "event": "losses",
+                    "step": budget.step,
+                    "progress": round(budget.progress(), 4),
+                    "seconds": round(budget.spent, 2),
+                    "losses": parts,
+                }
+            )
+
+    def _validate(self, watched: list[tuple[Tensor, Tensor]], budget: Budget) -> None:
+        self.counters.validations += 1
+        if not watched or not self.team.first:
+            return
+        found: Validation = validate(self.learner.average, watched, self.settings, self.learner.device)
+        self.dice = found.dice
+        self._log(
+            {
+                "event": "validation",
+                "step": budget.step,
+                "progress": round(budget.progress(), 4),
+                **asdict(found),
+                "warnings": found.warnings(),
+            }
+        )
+        if found.dice > self.counters.best:
+            self.counters.best = found.dice
+            save_model(self.folder / "best", self.learner.average, self.plan, self.settings, self.card)
+
+    def _save(self, budget: Budget) -> None:
+        if not self.team.first:
+            return
+        self.counters.step, self.counters.spent = budget.step, budget.spent
+        learner = self.learner
+        save_model(self.folder, learner.average, self.plan, self.settings, self.card)
+        save_state(self.folder, learner.model, learner.average, learner.optimiser, self.counters)
+        draw_curves(self.folder)
+        self.on_event({"event": "saved", "step": budget.step, "folder": str(self.folder)})
+
+    def _load(self) -> Counters:
+        learner = self.learner
+        begun, saved = ((self.folder / file).is_file() for file in (SETTINGS_FILE, STATE_FILE))
+        if begun and not saved:  # it was killed before its first checkpoint
+            counters = Counters()
+            text = f"{self.folder / STATE_FILE} is not there: the training begins again with its first step"
+            self.on_event({"event": "warning", "warnings": [text]})
+        else:
+            counters = load_state(self.folder, learner.model, learner.average, learner.optimiser)
+        if self.team.first:
+            forget_after(self.folder, counters.step)
+        return counters
+
+    def _log(self, record: Record) -> None:
+        if not self.team.first:
+            return
+        for logger in self.loggers:
+            logger.log(record)
+        self.on_event(record)

@@ -1,0 +1,126 @@
+"""Validation by sampling, and beside it what shows a model that went wrong quietly.
+
+The ceiling is the Dice of decode(encode(y)) without the image. The shuffled Dice is that of predictions made
+for another case's image: near the real one, the image is being ignored. The spread is the variance of the
+clean latent over positions and cases, as a share of its power: near zero, the latent is a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ldseg.diffusion.samplers import find_sampler
+from ldseg.diffusion.schedule import even_times
+from ldseg.methods.base import Segmenter
+from ldseg.methods.latent_diffusion import LDSeg
+from ldseg.settings import RunSettings
+from ldseg.utils.device import autocast, memory_format
+
+COLLAPSED = 0.02
+IGNORES_IMAGE = 0.9
+_NEAR_EMPTY = 0.05
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Mean Dice over foreground classes present in the reference; None where it has no meaning."""
+
+    dice: float
+    class_dice: tuple[float, ...]
+    shuffled_dice: float | None
+    ceiling: float | None
+    latent_spread: float | None
+
+    def warnings(self) -> list[str]:
+        """What a person should know, in plain words."""
+        found: list[str] = []
+        if self.latent_spread is not None and self.latent_spread < COLLAPSED:
+            found.append(
+                f"the latent has collapsed (spread {self.latent_spread:.3f}): it carries no label; "
+                "raise loss.reconstruction or keep loss.stop_latent_gradient on"
+            )
+        shuffled = self.shuffled_dice
+        if shuffled is not None and self.dice > _NEAR_EMPTY and shuffled > IGNORES_IMAGE * self.dice:
+            found.append(
+                f"the image is hardly used (Dice {self.dice:.3f}, with another case's image {shuffled:.3f}): "
+                "normal at the start and where all cases look alike, else raise noise.pure_noise_share"
+            )
+        return found
+
+
+@torch.inference_mode()
+def validate(
+    model: Segmenter,
+    cases: Sequence[tuple[Tensor, Tensor]],
+    settings: RunSettings,
+    device: torch.device,
+) -> Validation:
+    """Score `model` on patches (x (M, *patch), y (*patch))."""
+    tally = _Tally(model.classes)
+    shuffled = _Tally(model.classes)
+    ceiling = _Tally(model.classes)
+    latents: list[Tensor] = []
+    for index, (x, y) in enumerate(cases):
+        other = cases[(index + 1) % len(cases)][0]
+        y = y[None].to(device)
+        tally.add(_segment(model, x, settings, device, index), y)
+        shuffled.add(_segment(model, other, settings, device, index), y)
+        if isinstance(model, LDSeg):
+            with autocast(device, settings.training.precision):
+                latents.append(model.label_encoder(y))
+                ceiling.add(model.reconstruct(y), y)
+    return Validation(
+        dice=tally.mean(),
+        class_dice=tally.per_class(),
+        shuffled_dice=shuffled.mean() if len(cases) > 1 else None,
+        ceiling=ceiling.mean() if latents else None,
+        latent_spread=_spread(torch.cat(latents)) if latents else None,
+    )
+
+
+def _segment(model: Segmenter, x: Tensor, settings: RunSettings, device: torch.device, index: int) -> Tensor:
+    x = x[None].to(device).contiguous(memory_format=memory_format(settings.model.dimensions))
+    generator = torch.Generator().manual_seed(index)
+    shape = (1, *model.start_shape(tuple(x.shape[2:])))
+
+    def noise() -> Tensor:
+        return torch.randn(shape, generator=generator).to(device)
+
+    sampling = settings.sampling
+    with autocast(device, settings.training.precision):
+        conditioning = model.condition(x)
+        z = model.draw(
+            conditioning, noise(), even_times(sampling.steps), find_sampler(sampling.sampler), noise
+        )
+        return model.decode(z, conditioning)
+
+
+def _spread(z: Tensor) -> float:
+    axes = (0, *range(2, z.ndim))
+    return float((z.var(axes, correction=0).mean() / z.square().mean().clamp_min(1e-12)).item())
+
+
+class _Tally:
+    """Dice per case and class, kept where the reference has the class or the prediction claims it."""
+
+    def __init__(self, classes: int) -> None:
+        self.scores: list[list[float]] = [[] for _ in range(classes - 1)]
+
+    def add(self, logits: Tensor, y: Tensor) -> None:
+        predicted = logits.argmax(1)
+        labelled = y >= 0
+        for index, scores in enumerate(self.scores, start=1):
+            a, b = (predicted == index) & labelled, y == index
+            size = int((a.sum() + b.sum()).item())
+            if size > 0:
+                scores.append(2 * int((a & b).sum().item()) / size)
+
+    def per_class(self) -> tuple[float, ...]:
+        return tuple(sum(s) / len(s) if s else 1.0 for s in self.scores)
+
+    def mean(self) -> float:
+        return sum(self.per_class()) / len(self.scores)

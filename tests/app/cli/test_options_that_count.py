@@ -1,0 +1,233 @@
+"""No option is taken without effect in silence: each acts, is said to change nothing, or is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_models import make_tiny_model
+
+from ldseg.app.cli.main import main
+from ldseg.utils.serialization import to_json, write_json_atomic
+from ldseg.zoo import catalogue
+from ldseg.zoo.catalogue import ABOUT_FILE, ABOUT_VERSION, About
+
+Output = pytest.CaptureFixture[str]
+ABOUT = About("A test", "noise", ("blob",), "nothing", 0.5, 3, "CC0-1.0")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set, a picture, a model, a deterministic one, a shipped one and a run."""
+    root = tmp_path_factory.mktemp("world")
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (root / "DATA" / part).mkdir(parents=True)
+    for number in range(6):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[4 + number : 16 + number, 8:20] = 1
+        grey = (120 * mask + rng.integers(0, 60, mask.shape)).astype(np.uint8)
+        Image.fromarray(grey).save(root / "DATA" / "images" / f"p{number}.png")
+        Image.fromarray(mask).save(root / "DATA" / "masks" / f"p{number}.png")
+    shutil.copy(root / "DATA" / "images" / "p0.png", root / "p.png")
+    (root / "a.yaml").write_text("{}")
+    make_tiny_model(root).rename(root / "MODEL")
+    make_tiny_model(root, control="unet").rename(root / "UNET")
+    words = ("train", root / "DATA", "-o", root / "RUN", "--steps", 2, "--training.validations", 1)
+    assert main([*map(str, words), "--device", "cpu", "--training.calibrate", "false"]) == 0
+    folder = root / "zoo" / "blob"
+    shutil.copytree(
+        root / "RUN", folder, ignore=shutil.ignore_patterns("state", "cache", "best", "data.json")
+    )
+    (folder / "splits.json").unlink()
+    write_json_atomic(folder / ABOUT_FILE, {"version": ABOUT_VERSION, **to_json(ABOUT)})
+    return root
+
+
+@pytest.fixture
+def here(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    copy = tmp_path / "here"
+    shutil.copytree(world, copy)
+    monkeypatch.chdir(copy)
+    monkeypatch.setattr(catalogue, "MODELS", copy / "zoo")
+    return copy
+
+
+PREDICT = ("predict", "p.png", "-m", "MODEL", "-o", "OUT")
+TRAIN = ("train", "DATA", "-o", "NEW", "--steps", "1")
+VIEW = ("view", "p.png", "-m", "MODEL")
+REFUSED: list[tuple[tuple[str, ...], str]] = [
+    # given twice
+    ((*PREDICT, "-m", "UNET"), "argument -m/--model: given twice (MODEL and UNET); give it once"),
+    ((*PREDICT, "--model=UNET"), "-m/--model: given twice"),
+    ((*PREDICT, "-mUNET"), "-m/--model: given twice"),
+    ((*PREDICT, "--samples", "2", "--samples=3"), "--samples: given twice (2 and 3)"),
+    ((*PREDICT, "--harmonise", "true", "--harmonise", "false"), "--harmonise: given twice"),
+    ((*PREDICT, "--save", "labels", "--save", "samples"), "--save: given twice"),
+    (("check", "DATA", "--axes", "yx", "--data.axes", "zyx"), "--data.axes/--axes: given twice"),
+    ((*TRAIN, "--training.steps", "2"), "--training.steps/--steps: given twice"),
+    ((*TRAIN, "--config", "a.yaml", "--config", "a.yaml"), "--config: given twice"),
+    ((*TRAIN, "-o", "OTHER"), "-o/--output: given twice"),
+    (("evaluate", "a", "b", "-o", "s.json", "-o", "t.json"), "-o/--output: given twice"),
+    (("compare", "a", "b", "--seed", "1", "--seed", "1"), "--seed: given twice"),
+    (("report", "RUN", "--part", "test", "--part", "validation"), "--part: given twice"),
+    (("export", "RUN", "-o", "x", "--format", "onnx", "--format", "monai-bundle"), "--format: given twice"),
+    (("view", "p.png", "-m", "MODEL", "-m", "UNET"), "-m/--model: given twice"),
+    (("doctor", "--seconds", "1", "--seconds", "2"), "--seconds: given twice"),
+    (("calibrate", "RUN", "--steps", "1", "--steps", "2"), "--steps: given twice"),
+    (("robustness", "DATA", "-m", "a", "-m", "b", "-o", "c"), "-m/--model: given twice"),
+    (("demo", "-o", "a", "--output", "b"), "-o/--output: given twice"),
+    (("plan", "DATA", "-o", "a", "--cpu-memory", "1", "--planning.cpu_memory_gb", "2"), "given twice"),
+    # names in short
+    ((*PREDICT, "--sample", "2"), "unrecognized arguments: --sample 2"),
+    # contradictions
+    (("check", "DATA", "--labels-above-zero", "--data.labels_above_zero", "false"), "contradicts"),
+    ((*PREDICT, "--sampler", "one_step", "--steps", "4"), "one_step makes one step, --steps is 4"),
+    ((*VIEW, "--sampler", "one_step", "--steps", "4"), "one_step makes one step, --steps is 4"),
+    ((*TRAIN, "--minutes", "1"), "give exactly one"),
+    ((*TRAIN, "--splits", "RUN/splits.json", "--test-fraction", "0.2"), "--splits says how cases are split"),
+    ((*TRAIN, "--splits", "RUN/splits.json", "--split-seed", "3"), "--splits says how cases are split"),
+    (("train", "DATA", "-o", "RUN", "--resume", "--preset", "paper"), "leave out what sets preset"),
+    (("train", "DATA", "-o", "RUN", "--resume", "--control", "unet"), "leave out what sets control"),
+    (("train", "DATA", "-o", "RUN", "--resume", "--steps", "9"), "leave out what sets training"),
+    (("report", "RUN", "--part", "test", "--scores", "s.json"), "leave out --part, or --scores"),
+    # numbers that mean nothing
+    ((*PREDICT, "--samples", "0"), "samples is 0"),
+    ((*PREDICT, "--steps", "-1"), "steps is -1"),
+    ((*PREDICT, "--max-memory", "0"), "--max-memory is 0; give GB above 0"),
+    ((*PREDICT, "--max-memory", "nan"), "Got value: nan"),
+    ((*VIEW, "--samples", "0"), "samples is 0"),
+    (("train", "DATA", "-o", "NEW", "--minutes", "0"), "training.minutes is 0"),
+    (("train", "DATA", "-o", "NEW", "--minutes", "-1"), "training.minutes is -1"),
+    (("train", "DATA", "-o", "NEW", "--minutes", "nan"), "minutes is 'nan'"),
+    ((*TRAIN, "--training.batch", "0"), "training.batch is 0"),
+    ((*TRAIN, "--training.validations", "-1"), "training.validations is -1"),
+    ((*TRAIN, "--training.learning_rate", "-1"), "training.learning_rate is -1"),
+    ((*TRAIN, "--training.validation_cases", "-1"), "training.validation_cases is -1"),
+    (("demo", "-o", "NEW", "--minutes", "0"), "--minutes is 0"),
+    (("doctor", "--seconds", "-1"), "--seconds is -1"),
+    (("report", "RUN", "--limit", "0"), "limit is 0"),
+    # names that nothing has
+    ((*PREDICT, "--save", "labels,mask"), "save is 'mask'"),
+    ((*PREDICT, "--save", ""), "save is ''"),
+    ((*PREDICT, "--save", "labels,labels"), "name each once"),
+    ((*PREDICT, "--format", "jpg"), "format is '.jpg'; choose one of"),
+    ((*PREDICT, "--sampler", "dddim"), "dddim"),
+    ((*PREDICT, "--device", "cuda:99"), "device 'cuda:99' cannot be used here"),
+    ((*PREDICT, "--part", "test"), "splits.json"),
+    ((*PREDICT, "--segment-codes", "codes.json"), "codes.json"),
+    ((*PREDICT, "--runtime", "onnx", "--max-memory", "1"), "--max-memory needs a model as trained"),
+    ((*TRAIN, "--preset", "best"), "preset is 'best'"),
+    (("report", "RUN", "--cases", "p99"), "has no case p99"),
+    (("robustness", "DATA", "-m", "RUN", "-o", "OUT", "--corruptions", ""), "corruptions is ''"),
+    (("models", "blub"), "there is no such model"),
+    # shipped models stay as they are
+    (("calibrate", "blob"), "came with ldseg and stays as it is"),
+    (("calibrate", "blob", "-o", "RUN"), "RUN: is there already"),
+    (("report", "blob"), "--data"),
+]
+
+
+@pytest.mark.parametrize("words, finding", REFUSED, ids=[" ".join(words) for words, _ in REFUSED])
+def test_what_cannot_be_done_is_refused_in_one_line_and_leaves_nothing(
+    here: Path, capsys: Output, words: tuple[str, ...], finding: str
+) -> None:
+    before = sorted(path.name for path in here.iterdir())
+    assert main([*words]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("ldseg: error: ")
+    assert finding in lines[-1]
+    assert sorted(path.name for path in here.iterdir()) == before
+
+
+SAID: list[tuple[tuple[str, ...], str]] = [
+    (
+        ("predict", "p.png", "-m", "UNET", "-o", "OUT", "--samples", "4"),
+        "gives one answer: --samples changes",
+    ),
+    (
+        (
+            "predict",
+            "p.png",
+            "-m",
+            "UNET",
+            "-o",
+            "OUT",
+            "--samples",
+            "4",
+            "--steps",
+            "3",
+            "--sampler",
+            "ddpm",
+        ),
+        "gives one answer: --steps, --samples, --sampler change nothing",
+    ),
+    (("predict", "p.png", "-m", "MODEL", "-o", "OUT", "--mirror", "true"), "--mirror true changes nothing"),
+]
+
+
+@pytest.mark.parametrize("words, sentence", SAID)
+def test_what_changes_nothing_is_said(
+    here: Path, capsys: Output, words: tuple[str, ...], sentence: str
+) -> None:
+    plan = json.loads((here / "MODEL" / "plan.json").read_text())
+    (here / "MODEL" / "plan.json").write_text(json.dumps({**plan, "mirror_axes": []}))
+    assert main([*words, "--device", "cpu"]) == 0
+    assert sentence in capsys.readouterr().err
+
+
+def test_switches_may_be_repeated(here: Path, capsys: Output) -> None:
+    del here
+    assert main([*PREDICT, "--device", "cpu", "--json", "--json", "--keep-going", "--keep-going"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["done"]) == ["p"]
+
+
+def test_a_key_that_stands_twice_in_a_file_is_an_error(here: Path, capsys: Output) -> None:
+    (here / "c.yaml").write_text("training:\n  steps: 1\n  batch: 2\n  steps: 2\n")
+    assert main(["train", "DATA", "-o", "NEW", "--config", "c.yaml"]) == 2
+    assert "c.yaml: training.steps is given twice; give it once" in capsys.readouterr().err
+    assert not (here / "NEW").exists()
+
+
+def test_a_shipped_model_is_calibrated_in_a_copy(here: Path, capsys: Output) -> None:
+    before = {path.name: path.read_bytes() for path in (here / "zoo" / "blob").iterdir() if path.is_file()}
+    words = ("calibrate", "blob", "-o", "mine", "--data", "DATA", "--samples", "2", "--device", "cpu")
+    assert main([*words]) == 0
+    assert "blob has no splits.json: all 6 cases are used" in capsys.readouterr().err
+    after = {path.name: path.read_bytes() for path in (here / "zoo" / "blob").iterdir() if path.is_file()}
+    assert before == after
+    assert (here / "mine" / "calibration.json").is_file()
+    assert main(["predict", "p.png", "-m", "mine", "-o", "OUT", "--device", "cpu"]) == 0
+
+
+def test_a_shipped_model_is_reported_here(here: Path) -> None:
+    words = ("report", "blob", "--data", "DATA", "--limit", "1", "--samples", "2", "--device", "cpu")
+    assert main([*words]) == 0
+    assert (here / "blob-report.html").is_file()
+    assert not (here / "zoo" / "blob" / "report.html").exists()
+
+
+def test_the_viewer_draws_as_several_samples_are_drawn(
+    here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ldseg.app.viewer.server import ViewerServer
+    from ldseg.app.viewer.session import Session
+
+    shown: list[Session] = []
+
+    def show(_: ViewerServer, session: Session) -> None:
+        shown.append(session)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ViewerServer, "show", show)
+    posterior = json.loads((here / "RUN" / "settings.json").read_text())["posterior"]
+    for words in ((), ("--samples", "1")):
+        assert main(["view", "p.png", "-m", "RUN", "--no-browser", "--device", "cpu", *words]) == 0
+    for session, samples in zip(shown, (posterior["samples"], 1), strict=True):
+        assert (session.sampling.sampler, session.sampling.steps) == ("preconditioned_ddim", 8)
+        assert session.answer.samples == samples
+    assert "8 samples by preconditioned_ddim in 8 steps" in capsys.readouterr().err

@@ -1,0 +1,367 @@
+"""Whole pages: what they hold, that they need nothing else, and what is complained of."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import know_soft_pictures
+
+from ldseg.app.cli.main import main
+from ldseg.app.report.collect import Report, ReportOptions, extremes, gather
+from ldseg.app.report.page import to_html
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.temperature_scaling import Recalibration, store_recalibration
+from ldseg.planning.plan import Plan
+from ldseg.preprocessing.preprocess import prepare_image
+from ldseg.presets import PRESETS
+from ldseg.runs.saved_model import build_segmenter, read_settings, save_model
+
+MakeRun = Callable[..., Path]
+MakeData = Callable[..., Path]
+Output = pytest.CaptureFixture[str]
+FAST = ("--device", "cpu", "--samples", 2, "--steps", 1)
+
+
+def run_command(*words: object) -> int:
+    return main([str(word) for word in ("report", *words, *FAST)])
+
+
+def complaint(output: Output) -> str:
+    """The only line on stderr."""
+    (line,) = output.readouterr().err.strip().splitlines()
+    assert line.startswith("ldseg: error: ")
+    return line
+
+
+def make_report(run: Path, options: ReportOptions | None = None) -> Report:
+    return gather(run, options or ReportOptions(samples=2, steps=1), "cpu")
+
+
+def anchors(page: str) -> set[str]:
+    return set(re.findall(r'<section id="(\w+)">', page))
+
+
+def titles(page: str) -> list[str]:
+    return re.findall(r"<h3>([^<]*)", page)
+
+
+EVERYTHING = {"data", "training", "scores", "cases", "confidence", "robustness", "film"}
+
+
+@pytest.mark.parametrize(
+    ("axes", "control", "channels"),
+    [("yx", "none", 1), ("yx", "unet", 3), ("zyx", "none", 1), ("tyx", "pixel_diffusion", 2)],
+)
+def test_a_page_has_all_parts_and_needs_nothing_else(
+    make_run: MakeRun, axes: str, control: str, channels: int
+) -> None:
+    run = make_run(axes, control, channels)
+    page = to_html(make_report(run))
+    assert anchors(page) == EVERYTHING - ({"film"} if control == "unet" else set())
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "<script" not in page
+    assert " src=" not in page
+    assert "url(" not in page
+    assert "@import" not in page
+    links = re.findall(r'href="([^"]*)"', page)
+    assert links
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
+    names = re.findall(r' id="([^"]*)"', page)
+    assert len(names) == len(set(names))
+    assert {link[1:] for link in links if link.startswith("#")} <= set(names)
+    for shown in ("left", "right", "best: ", "median: ", "worst: ", "the image is hardly used"):
+        assert shown in page
+
+
+def test_the_command_measures_the_test_part_and_writes_the_page(
+    make_run: MakeRun, tmp_path: Path, capsys: Output
+) -> None:
+    run, page = make_run(), tmp_path / "out" / "page.html"
+    assert run_command(run, "-o", page, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["page"] == str(page)
+    assert said["cases"] == 3
+    assert set(said["shown"]) == {"best", "median", "worst"}
+    assert set(said["shown"].values()) == {"a", "b", "c"}
+    assert 0 <= said["mean_dice"] <= 1
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_the_page_goes_into_the_run_unless_named(make_run: MakeRun, capsys: Output) -> None:
+    run = make_run()
+    assert run_command(run, "--part", "validation") == 0
+    assert "over 1 cases" in capsys.readouterr().out
+    assert "only case: d" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_cases_can_be_named(make_run: MakeRun) -> None:
+    run = make_run()
+    report = make_report(run, ReportOptions(cases=("f", "a"), samples=2, steps=1))
+    assert list(report.portraits) == ["f", "a"]
+    assert set(report.scores.cases) == {"a", "b", "c"}
+    shown = [title for title in titles(to_html(report)) if title.strip() in ("f", "a")]
+    assert len(shown) == 2
+
+
+def test_the_fold_is_measured_where_there_is_no_test_part(make_run: MakeRun) -> None:
+    run = make_run()
+    content = json.loads((run / "splits.json").read_text())
+    (run / "splits.json").write_text(json.dumps({**content, "test": []}))
+    report = make_report(run)
+    assert (report.material.part, list(report.scores.cases)) == ("validation", ["d"])
+    assert not report.material.seen
+
+
+def test_cases_that_were_trained_on_are_pointed_out(make_run: MakeRun) -> None:
+    run = make_run()
+    content = json.loads((run / "splits.json").read_text())
+    folds = [{"train": ["x"], "validation": ["y"]}]
+    (run / "splits.json").write_text(json.dumps({**content, "test": [], "folds": folds}))
+    assert make_report(run).material.part == "all"
+    folds = [{"train": ["a", "b", "c", "d", "e", "f"], "validation": []}]
+    (run / "splits.json").write_text(json.dumps({**content, "test": [], "folds": folds}))
+    report = make_report(run)
+    assert report.material.seen
+    assert "trained on some of these cases" in to_html(report)
+
+
+def test_a_run_without_log_fingerprint_and_splits_still_has_a_page(make_run: MakeRun) -> None:
+    run = make_run()
+    for name in ("log.jsonl", "splits.json"):
+        (run / name).unlink()
+    page = to_html(make_report(run))
+    assert anchors(page) == EVERYTHING
+    assert "no log of its training" in page
+
+
+def test_data_may_have_moved(make_run: MakeRun, tmp_path: Path, capsys: Output) -> None:
+    run = make_run()
+    shutil.move(tmp_path / "data", tmp_path / "elsewhere")
+    assert run_command(run) == 2
+    line = complaint(capsys)
+    assert "the data of" in line
+    assert "no longer there; say where they are with --data" in line
+    assert not (run / "report.html").exists()
+    assert run_command(run, "--data", tmp_path / "elsewhere") == 0
+
+
+def test_a_run_that_does_not_know_its_data_says_so(make_run: MakeRun, tmp_path: Path, capsys: Output) -> None:
+    run = make_run()
+    (run / "data.json").unlink()
+    assert run_command(run) == 2
+    assert "say where the images and masks are with --data" in complaint(capsys)
+    assert run_command(run, "--data", tmp_path / "data") == 0
+
+
+def test_what_is_no_run_is_refused_in_one_line(make_run: MakeRun, tmp_path: Path, capsys: Output) -> None:
+    assert run_command(tmp_path / "nothing") == 2
+    assert "there is no such folder" in complaint(capsys)
+    run = make_run()
+    (run / "model.safetensors").write_bytes(b"not weights")
+    assert run_command(run) == 2
+    assert "weights are damaged" in complaint(capsys)
+
+
+def test_what_cannot_be_done_is_refused_in_one_line(
+    make_run: MakeRun, tmp_path: Path, capsys: Output
+) -> None:
+    run = make_run()
+    refusals = {
+        ("--cases", "a,nobody"): "has no case nobody",
+        ("--limit", "0"): "limit is 0",
+        ("-o", str(tmp_path / "page.pdf")): "ends with .html",
+        ("--scores", str(tmp_path / "none.json")): "there is no such file",
+        ("--robustness", str(tmp_path)): "there is no such file",
+    }
+    for words, reason in refusals.items():
+        assert run_command(run, *words) == 2
+        assert reason in complaint(capsys)
+
+
+def test_masks_of_another_set_are_refused(make_run: MakeRun, capsys: Output) -> None:
+    run = make_run()
+    plan = (run / "plan.json").read_text().replace('"right": 5', '"right": 7')
+    (run / "plan.json").write_text(plan)
+    assert run_command(run) == 2
+    assert "its masks have the id 5, the model knows background: 0, left: 2, right: 7" in complaint(capsys)
+
+
+def test_scores_of_an_evaluation_are_shown_as_they_are(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    out, file = tmp_path / "predictions", tmp_path / "mine.json"
+    predict = ("predict", tmp_path / "data" / "images", "-m", run, "-o", out, "--device", "cpu")
+    assert main([str(word) for word in predict]) == 0
+    evaluate = ("evaluate", out, tmp_path / "data" / "labels", "-o", file, "--tolerance-px", "3")
+    assert main([str(word) for word in evaluate]) == 0
+    stored = json.loads(file.read_text())
+    del stored["cases"]["f"]
+    file.write_text(json.dumps(stored))
+    report = make_report(run, ReportOptions(scores=file, samples=2, steps=1))
+    assert set(report.scores.cases) == {"a", "b", "c", "d", "e"} == set(report.measured.scores.cases)
+    page = to_html(report)
+    assert "5 cases of mine.json" in page
+    assert "within 3 pixels" in page
+    assert "trained on some of these cases" in page
+
+
+def test_a_sweep_is_shown_when_it_is_of_this_model(make_run: MakeRun, tmp_path: Path, capsys: Output) -> None:
+    run = make_run()
+    assert "Not measured yet" in to_html(make_report(run))
+    words = ("robustness", tmp_path / "data", "-m", run, "-o", run / "robustness", "--corruptions", "blur")
+    assert main([str(word) for word in (*words, "--device", "cpu", "--steps", "1")]) == 0
+    page = to_html(make_report(run))
+    assert "mean Dice under blur" in page
+    assert "Not measured yet" not in page
+    found = json.loads((run / "robustness" / "robustness.json").read_text())
+    found["setup"]["weights"] = "0" * 64
+    (run / "robustness" / "robustness.json").write_text(json.dumps(found))
+    capsys.readouterr()
+    assert run_command(run) == 2
+    assert "was measured on other weights" in complaint(capsys)
+
+
+def test_names_from_files_are_text_in_the_page(make_run: MakeRun) -> None:
+    run = make_run()
+    for file in ("plan.json",):
+        (run / file).write_text((run / file).read_text().replace('"right"', '"<img src=x>&\'"'))
+    page = to_html(make_report(run))
+    assert "<img" not in page
+    assert "&lt;img src=x&gt;&amp;&#x27;" in page
+
+
+def test_a_deterministic_model_has_no_film_and_no_volume_intervals(make_run: MakeRun) -> None:
+    run = make_run(control="unet")
+    report = make_report(run)
+    page = to_html(report)
+    assert report.film is None
+    assert report.measured.sampling.samples == 1
+    assert "This model is deterministic" in page
+    assert "volume intervals" not in page
+
+
+def test_stochastic_models_show_intervals(make_run: MakeRun) -> None:
+    run = make_run()
+    page = to_html(make_report(run))
+    assert "volume intervals" in page
+    assert "2 samples of 1 step (preconditioned_ddim)" in page
+
+
+@pytest.mark.parametrize(("axes", "charts"), [("tyx", 3), ("zyx", 0)])
+def test_films_show_their_areas_over_time(make_run: MakeRun, axes: str, charts: int) -> None:
+    assert to_html(make_report(make_run(axes))).count("area over the frames of") == charts
+
+
+def test_a_stored_recalibration_is_used_and_said(make_run: MakeRun) -> None:
+    run = make_run()
+    plain = make_report(run)
+    store_recalibration(run, Recalibration(temperature=3.0))
+    soft = make_report(run)
+    assert "<dt>recalibrated</dt><dd>no</dd>" in to_html(plain)
+    assert "<dt>recalibrated</dt><dd>yes" in to_html(soft)
+    assert plain.measured.calibration.everywhere is not None
+    assert soft.measured.calibration.everywhere is not None
+    assert soft.measured.calibration.everywhere.confidence < plain.measured.calibration.everywhere.confidence
+    assert plain.scores.case_dice() == soft.scores.case_dice()
+
+
+def test_the_limit_takes_cases_evenly(make_run: MakeRun) -> None:
+    report = make_report(make_run(), ReportOptions(limit=2, samples=2, steps=1))
+    assert list(report.scores.cases) == ["a", "b"]
+    assert "2 of 3 cases" in to_html(report)
+
+
+def test_the_extremes_are_the_extremes(make_run: MakeRun) -> None:
+    report = make_report(make_run())
+    dice = dict(zip(report.scores.cases, report.scores.case_dice(), strict=True))
+    chosen = extremes(report.scores, list(dice))
+    assert dice[chosen["best"]] == max(dice.values())
+    assert dice[chosen["worst"]] == min(dice.values())
+    assert dice[chosen["best"]] >= dice[chosen["median"]] >= dice[chosen["worst"]]
+    assert extremes(report.scores, ["a", "nobody"]) == {"only case": "a"}
+    assert set(extremes(report.scores, ["a", "b"])) == {"best", "worst"}
+
+
+def test_the_page_is_the_same_for_the_same_run(make_run: MakeRun) -> None:
+    run = make_run()
+    first, second = make_report(run), make_report(run)
+    assert first.scores == second.scores
+    assert {t: p.html for t, p in first.portraits.items()} == {t: p.html for t, p in second.portraits.items()}
+
+
+def test_a_report_leaves_the_run_as_it_is(make_run: MakeRun) -> None:
+    run = make_run()
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    make_report(run)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert read_settings(run / "settings.json") == Predictor.load(run, "cpu").settings
+
+
+def test_all_raters_are_shown_and_counted(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    labels = tmp_path / "data" / "labels"
+    for file in list(labels.iterdir()):
+        shutil.copy(file, labels / f"{file.stem}_rater2.png")
+        file.rename(labels / f"{file.stem}_rater1.png")
+    report = make_report(run)
+    page = to_html(report)
+    assert set(report.scores.cases) == {"a", "b", "c"}
+    assert len(report.measured.calibration.cases) == 6
+    assert page.count("references of 2 raters") == 2 * len(report.portraits)
+
+
+def test_voxels_that_nobody_labelled_do_not_count(make_run: MakeRun) -> None:
+    run = make_run()
+    before = make_report(run)
+    for name, text in (("data.json", '"axes": "yx"'), ("plan.json", '"ignore_id": null')):
+        stored = (run / name).read_text()
+        assert text in stored
+        changed = f'{text}, "ignore_id": 2' if name == "data.json" else '"ignore_id": 2'
+        (run / name).write_text(stored.replace(text, changed))
+    plan = (run / "plan.json").read_text().replace('"left": 2', '"left": 1')
+    (run / "plan.json").write_text(plan)
+    after = make_report(run)
+    assert after.measured.volumes.keys() <= before.measured.volumes.keys()
+    assert sum(map(len, after.measured.volumes.values())) == 2  # the case without structures
+    page = to_html(after)
+    assert "not labelled throughout" in page
+
+
+def test_a_page_has_room_for_many_structures(tmp_path: Path, a_plan: Plan, make_data: MakeData) -> None:
+    classes = {"background": 0} | {f"structure {number}": number for number in range(1, 31)}
+    plan = replace(a_plan, classes=classes)
+    run = tmp_path / "run"
+    settings = PRESETS["default"](plan)
+    torch.manual_seed(0)
+    save_model(run, build_segmenter(settings), plan, settings, "card")
+    make_data("yx")
+    options = ReportOptions(data=tmp_path / "data", limit=2, samples=2, steps=1)
+    page = to_html(make_report(run, options))
+    assert anchors(page) == EVERYTHING
+    (scores,) = re.findall(r'<section id="scores">.*?</table>', page, re.DOTALL)
+    assert scores.count('<th scope="row">structure ') == 30
+
+
+def test_a_case_that_was_brought_nearer_to_the_training_images_is_named(make_run: MakeRun) -> None:
+    run = make_run()
+    plan = know_soft_pictures(run, (20, 16))
+    report = make_report(run, ReportOptions(samples=2, steps=1, cases=("a",)))
+    assert re.search(r"the image is noisier[^;]* than the training images; it was brought", to_html(report))
+    assert report.film is not None
+    image = next(iter(report.portraits.values())).image
+    assert not np.array_equal(report.film.image, prepare_image(image, plan).array)
+
+
+def test_a_report_of_pictures_without_a_spacing_has_nothing_in_mm(make_run: MakeRun) -> None:
+    page = to_html(make_report(make_run()))
+    assert "HD95 (pixels)" in page
+    assert "volume (pixels)" in page
+    assert not re.search(r"\bmm\b|mm[²³]", page)

@@ -1,0 +1,79 @@
+"""Of an image and its harmonised version, the one whose answers agree better is segmented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ldseg.inference.backends.backend import Engine, TileBlock, Tiles
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.sliding_window import make_tiling
+from ldseg.inference.view_agreement import agreement, is_steadier
+from ldseg.planning.plan import Plan
+from ldseg.preprocessing.preprocess import GridRecord, Prepared
+from ldseg.settings import SamplingSettings
+
+MakeModel = Callable[..., Path]
+SHAPE = (16, 16)
+
+
+@dataclass(frozen=True)
+class Looking:
+    """An engine whose structure is wherever the image is above 0, and on the left side where all is 5."""
+
+    latent_factor: tuple[int, ...] = (4, 4)
+    stochastic: bool = True
+    classes: int = 2
+    answers: int = 0
+
+    def possible(self, sampling: SamplingSettings) -> SamplingSettings:
+        return sampling
+
+    def tiles(self, sampling: SamplingSettings, seed: int, name: str, mirrored: int | None) -> Tiles:
+        del sampling, seed, name, mirrored
+        return self
+
+    def blocks(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[TileBlock]:
+        del corner
+        left = torch.zeros_like(x[0])
+        left[:, : x.shape[-1] // 2] = 1
+        lost = bool((x[0] == 5).all())
+        structure = left if lost else (x[0] > 0).float()
+        for number in samples:
+            yield TileBlock(torch.stack([1 - structure, structure])[None], range(number, number + 1))
+
+
+def image(values: np.ndarray) -> Prepared:
+    return Prepared(values[None].astype(np.float32), GridRecord(None, SHAPE, SHAPE, (1.0, 1.0)))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def plan(make_model: MakeModel) -> Plan:
+    found = Predictor.load(make_model(), "cpu").plan
+    return replace(found, classes={"background": 0, "object": 1}, mirror_axes=(1,), patch=SHAPE)
+
+
+def test_answers_that_follow_the_image_agree_wholly_and_others_do_not(plan: Plan) -> None:
+    engine: Engine = Looking()
+    tiling = make_tiling(SHAPE, SHAPE, (4, 4))
+    seen = image(np.random.default_rng(0).standard_normal(SHAPE))
+    lost = image(np.full(SHAPE, 5.0))
+    asked = (engine, plan, tiling, SamplingSettings(), "case")
+    assert agreement(seen, *asked) == pytest.approx(1)
+    assert agreement(lost, *asked) < 0.1
+    assert is_steadier(seen, lost, *asked)
+    assert not is_steadier(lost, seen, *asked)
+    assert not is_steadier(seen, seen, *asked)
+
+
+def test_a_model_that_was_not_mirrored_is_judged_by_two_samples(plan: Plan) -> None:
+    plan = replace(plan, mirror_axes=())
+    tiling = make_tiling(SHAPE, SHAPE, (4, 4))
+    lost = image(np.full(SHAPE, 5.0))
+    assert agreement(lost, Looking(), plan, tiling, SamplingSettings(), "case") == pytest.approx(1)

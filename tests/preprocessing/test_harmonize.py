@@ -1,0 +1,216 @@
+"""Images unlike those of training are brought nearer to them, all others are left as they are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from preprocessing_grids import plan
+from scipy import ndimage
+
+from ldseg.errors import InputError
+from ldseg.planning.intensity_statistics import Usual
+from ldseg.planning.plan import ChannelPlan, Plan, read_plan, write_plan
+from ldseg.preprocessing import harmonize as module
+from ldseg.preprocessing.harmonize import BLURRED, CONTRAST, NOISY, Harmonised, harmonise
+from ldseg.preprocessing.intensity_statistics import ENOUGH_IMAGES, band_widths, bands, measure_appearance
+from ldseg.preprocessing.normalize import normalise
+from ldseg.preprocessing.preprocess import GridRecord, Prepared
+
+SHAPES = {"yx": (96, 80), "zyx": (24, 30, 28), "tyx": (6, 48, 44)}
+CT = ChannelPlan("CT", "foreground", low=-1000, high=1000, mean=0, deviation=1)
+COLOUR = ChannelPlan("red", "range", low=0, high=255)
+
+
+def scene(axes: str, seed: int) -> np.ndarray:
+    """(*S) in 0..1: a soft texture and a brighter ball, a little different for each seed."""
+    random = np.random.default_rng(seed)
+    shape = SHAPES[axes]
+    soft = [0.0 if axis == "t" else 1.5 for axis in axes]
+    texture = ndimage.gaussian_filter(random.standard_normal(shape), soft)
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    ball = sum(g**2 for g in grid[-2:]) < random.uniform(0.2, 0.3)
+    return np.clip(0.25 + 0.05 * texture / texture.std() + 0.4 * ball, 0, 1)
+
+
+def prepared(unit: np.ndarray, made: Plan) -> Prepared:
+    """As `prepare_image` makes it of an image whose intensities are 0 to 255 times `unit`."""
+    array = normalise(255 * unit[None].astype(np.float32), made.channels)
+    return Prepared(array, GridRecord(None, unit.shape, unit.shape, made.spacing))  # type: ignore[arg-type]
+
+
+def trained(axes: str, channel: ChannelPlan | None = None) -> Plan:
+    """A plan that knows twenty scenes."""
+    made = plan(axes) if channel is None else plan(axes, channels=(channel,))
+    seen = (prepared(scene(axes, seed), made).array for seed in range(20))
+    return replace(made, appearance=measure_appearance(seen, made))
+
+
+def error(found: Harmonised | Prepared, wanted: Prepared) -> float:
+    array = found.prepared.array if isinstance(found, Harmonised) else found.array
+    return float(np.sqrt(np.square(array - wanted.array).mean()))
+
+
+@pytest.mark.parametrize("axes", SHAPES)
+def test_an_image_like_those_of_training_stays_as_it_is(axes: str) -> None:
+    made = trained(axes)
+    image = prepared(scene(axes, 99), made)
+    found = harmonise(image, made)
+    assert found.prepared is image
+    assert found.unlike == ()
+
+
+@pytest.mark.parametrize("channel", [None, COLOUR, CT])
+@pytest.mark.parametrize("axes", SHAPES)
+def test_noise_is_found_and_most_of_it_taken(axes: str, channel: ChannelPlan | None) -> None:
+    made, clean = trained(axes, channel), scene(axes, 99)
+    noise = 0.2 * np.random.default_rng(0).standard_normal(clean.shape)
+    image, wanted = prepared(clean + noise, made), prepared(clean, made)
+    found = harmonise(image, made)
+    assert NOISY in found.unlike
+    assert error(found, wanted) < 0.6 * error(image, wanted)
+
+
+@pytest.mark.parametrize("axes", SHAPES)
+def test_blur_is_found_and_some_of_it_taken(axes: str) -> None:
+    made, clean = trained(axes), scene(axes, 99)
+    soft = ndimage.gaussian_filter(clean, [0 if axis == "t" else 2 for axis in axes])
+    image, wanted = prepared(soft, made), prepared(clean, made)
+    found = harmonise(image, made)
+    assert BLURRED in found.unlike
+    assert error(found, wanted) < 0.9 * error(image, wanted)
+
+
+@pytest.mark.parametrize("power", [0.5, 2.0, 3.0])
+def test_another_contrast_is_found_and_most_of_it_taken(power: float) -> None:
+    made, clean = trained("yx"), scene("yx", 99)
+    image, wanted = prepared(clean**power, made), prepared(clean, made)
+    found = harmonise(image, made)
+    assert found.unlike == (CONTRAST,)
+    assert error(found, wanted) < 0.2 * error(image, wanted)
+
+
+def test_the_numbers_of_ct_keep_their_meaning() -> None:
+    """Noise is taken from it, but brightness and contrast are as they were."""
+    made, clean = trained("zyx", CT), scene("zyx", 99)
+    darker = clean - 0.02
+    noise = 0.1 * np.random.default_rng(0).standard_normal(clean.shape)
+    found = harmonise(prepared(darker + noise, made), made)
+    assert found.unlike == (NOISY,)
+    assert found.prepared.array.mean() == pytest.approx(255 * (darker + noise).mean(), abs=0.5)
+
+
+def test_brightness_that_noise_took_from_a_picture_in_colour_comes_back() -> None:
+    made, clean = trained("yx", COLOUR), scene("yx", 99)
+    noise = 0.2 * np.random.default_rng(0).standard_normal(clean.shape)
+    faint = 0.3 + 0.4 * (clean + noise)
+    found = harmonise(prepared(faint, made), made)
+    assert error(found, prepared(clean, made)) < 0.4 * error(prepared(faint, made), prepared(clean, made))
+
+
+@pytest.mark.parametrize("axes", ["zyx", "tyx"])
+def test_filtering_slab_by_slab_is_filtering_the_whole(axes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, clean = trained(axes), scene(axes, 99)
+    image = prepared(clean + 0.2 * np.random.default_rng(0).standard_normal(clean.shape), made)
+    whole = harmonise(image, made).prepared.array
+    monkeypatch.setattr(module, "_SLAB", 5)
+    np.testing.assert_allclose(harmonise(image, made).prepared.array, whole, atol=1e-5)
+
+
+def test_only_the_channel_that_is_unlike_changes() -> None:
+    one = plan("yx", channels=(ChannelPlan("a", "zscore"), ChannelPlan("b", "zscore")))
+    seen = [
+        np.concatenate(
+            [prepared(scene("yx", n), plan("yx")).array, prepared(scene("yx", 50 + n), plan("yx")).array]
+        )
+        for n in range(20)
+    ]
+    made = replace(one, appearance=measure_appearance(seen, one))
+    noise = np.random.default_rng(0).standard_normal(SHAPES["yx"]).astype(np.float32)
+    image = replace(prepared(scene("yx", 99), plan("yx")), array=np.stack([seen[3][0], seen[3][1] + noise]))
+    found = harmonise(image, made).prepared.array
+    assert np.array_equal(found[0], image.array[0])
+    assert not np.array_equal(found[1], image.array[1])
+
+
+def test_a_picture_keeps_its_hue_where_one_colour_alone_is_noisy() -> None:
+    single, both = trained("yx", COLOUR), plan("yx", channels=(COLOUR, replace(COLOUR, name="green")))
+    seen = [np.repeat(prepared(scene("yx", n), single).array, 2, axis=0) for n in range(20)]
+    made = replace(both, appearance=measure_appearance(seen, both))
+    faint = prepared(0.3 + 0.4 * scene("yx", 99), single)
+    noise = 0.05 * np.random.default_rng(0).standard_normal(SHAPES["yx"]).astype(np.float32)
+    image = replace(faint, array=np.concatenate([faint.array + noise, faint.array]))
+    found = harmonise(image, made)
+    assert found.unlike == (NOISY, CONTRAST)
+    red, green = found.prepared.array
+    assert abs(red.mean() - green.mean()) < 0.1 * abs(green.mean() - faint.array.mean())
+
+
+def test_a_constant_channel_stays_as_it_is() -> None:
+    made = trained("yx")
+    image = prepared(np.full(SHAPES["yx"], 0.5), made)
+    assert harmonise(image, made).prepared is image
+
+
+def test_a_plan_that_does_not_know_the_images_changes_none() -> None:
+    made = plan("yx")
+    image = prepared(np.random.default_rng(0).random(SHAPES["yx"]), made)
+    assert harmonise(image, made).prepared is image
+
+
+def test_a_few_images_say_nothing_of_what_is_usual() -> None:
+    made = plan("yx")
+    seen = [prepared(scene("yx", seed), made).array for seed in range(ENOUGH_IMAGES)]
+    assert measure_appearance(seen[1:], made) == ()
+    assert len(measure_appearance(seen, made)) == 1
+
+
+def test_a_large_image_is_looked_at_like_a_small_one() -> None:
+    """Of the same texture, in blocks."""
+    made = plan("yx")
+    random = np.random.default_rng(0)
+    texture = ndimage.gaussian_filter(random.standard_normal((900, 900)), 1.5)[None].astype(np.float32)
+    large, small = (measure_appearance([part] * 10, made)[0] for part in (texture, texture[:, :250, :250]))
+    np.testing.assert_allclose(large.detail.mean, small.detail.mean, atol=0.3)
+    np.testing.assert_allclose(large.intensities.mean, small.intensities.mean, atol=0.1)
+
+
+def test_faint_noise_where_there_is_nothing_else_does_not_make_an_image_noisy() -> None:
+    made = plan("yx")
+    whole = [np.tile(scene("yx", seed), (7, 8))[:600, :600] for seed in range(12)]
+    made = replace(made, appearance=measure_appearance((prepared(one, made).array for one in whole), made))
+    random = np.random.default_rng(0)
+    nearly_empty = np.full((600, 600), 0.25) + 0.002 * random.standard_normal((600, 600))
+    nearly_empty[:, 220:380] = whole[3][:, 220:380]
+    assert NOISY not in harmonise(prepared(nearly_empty, made), made).unlike
+    noisy = whole[3] + 0.2 * random.standard_normal((600, 600))
+    assert NOISY in harmonise(prepared(noisy, made), made).unlike
+
+
+def test_bands_sum_to_the_image_and_are_as_wide_in_mm_along_all_axes() -> None:
+    made = plan("tyx", spacing=(30.0, 1.0, 2.0))
+    widths = band_widths(made)
+    assert widths[2] == (0.0, 2.0, 1.0)
+    values = scene("tyx", 0).astype(np.float32)
+    np.testing.assert_allclose(sum(bands(values, widths)), values, atol=1e-6)
+
+
+def test_a_tolerance_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="tolerance"):
+        Usual((1.0, 2.0), (0.5, 0.0))
+
+
+def test_an_appearance_that_was_edited_to_other_lengths_is_refused(tmp_path: Path) -> None:
+    made, path = trained("yx"), tmp_path / "plan.json"
+    write_plan(path, made)
+    assert read_plan(path) == made
+    stored = json.loads(path.read_text())
+    stored["appearance"][0]["follows"].pop()
+    path.write_text(json.dumps(stored))
+    with pytest.raises(InputError, match="follows has 3 numbers; give 4"):
+        read_plan(path)
+    with pytest.raises(InputError, match="appearance is of 2 channels; give 1 or none"):
+        write_plan(path, replace(made, appearance=2 * made.appearance))

@@ -1,0 +1,102 @@
+"""An image read by regions is harmonised as the whole is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from preprocessing_grids import plan
+from scipy import ndimage
+
+from ldseg.planning.plan import ChannelPlan, Plan
+from ldseg.preprocessing import harmonize_regions as module
+from ldseg.preprocessing.harmonize import BLURRED, CONTRAST, NOISY, harmonise
+from ldseg.preprocessing.harmonize_regions import LazilyHarmonised, harmonise_lazily
+from ldseg.preprocessing.intensity_statistics import measure_appearance
+from ldseg.preprocessing.normalize import normalise
+from ldseg.preprocessing.preprocess import GridRecord, Prepared
+
+SHAPE = (300, 270)
+RANGE, ZSCORE = ChannelPlan("red", "range", low=0, high=255), ChannelPlan("a", "zscore")
+CT = ChannelPlan("CT", "foreground", low=0, high=255, mean=100, deviation=40)
+Picture = NDArray[np.float64]
+
+
+def picture(seed: int) -> Picture:
+    """(2, *SHAPE) in 0..1."""
+    random = np.random.default_rng(seed)
+    soft = ndimage.gaussian_filter(random.standard_normal((2, *SHAPE)), (0, 2, 2))
+    return 0.5 + 0.1 * soft / soft.std()
+
+
+def prepared(unit: Picture, made: Plan) -> Prepared:
+    array = normalise(255 * unit.astype(np.float32), made.channels)
+    return Prepared(array, GridRecord(None, SHAPE, SHAPE, made.spacing))  # type: ignore[arg-type]
+
+
+def trained(channel: ChannelPlan) -> Plan:
+    made = plan("yx", channels=(channel, replace(channel, name="b")))
+    seen = (prepared(picture(seed), made).array for seed in range(12))
+    return replace(made, appearance=measure_appearance(seen, made))
+
+
+def noisy(clean: Picture) -> Picture:
+    return clean + 0.05 * np.random.default_rng(0).standard_normal(clean.shape)
+
+
+def noisy_in_one(clean: Picture) -> Picture:
+    return np.stack([noisy(clean)[0], clean[1]])
+
+
+def blurred(clean: Picture) -> Picture:
+    return ndimage.gaussian_filter(clean, (0, 2, 2))
+
+
+def darkened(clean: Picture) -> Picture:
+    return clean.clip(0, 1) ** 4
+
+
+def constant_beside_noise(clean: Picture) -> Picture:
+    return np.stack([np.full(SHAPE, 0.3), noisy(clean)[1]])
+
+
+@pytest.mark.parametrize("channel", [RANGE, ZSCORE, CT], ids=lambda channel: channel.scheme)
+@pytest.mark.parametrize(
+    ("worsen", "way"),
+    [
+        (noisy, NOISY),
+        (noisy_in_one, NOISY),
+        (blurred, BLURRED),
+        (darkened, CONTRAST),
+        (constant_beside_noise, NOISY),
+    ],
+)
+def test_regions_are_those_of_the_whole(
+    channel: ChannelPlan, worsen: Callable[[Picture], Picture], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TILE", 70)
+    made = trained(channel)
+    image = prepared(worsen(picture(99)), made)
+    whole, found = harmonise(image, made), harmonise_lazily(image, made)
+    lazy, unlike = found.image, found.unlike
+    assert (unlike, found.certain) == (whole.unlike, whole.certain)
+    assert way in unlike or (way == CONTRAST and channel.scheme != "zscore")
+    for corner, patch in (((0, 0), SHAPE), ((40, 100), (64, 32)), ((280, 250), (64, 64))):
+        np.testing.assert_allclose(
+            lazy.read(corner, patch), whole.prepared.read(corner, patch), atol=2e-4, rtol=1e-4
+        )
+
+
+def test_an_image_like_those_of_training_is_read_as_it_is() -> None:
+    made = trained(RANGE)
+    image = prepared(picture(99), made)
+    assert harmonise_lazily(image, made) == LazilyHarmonised(image, (), ())
+
+
+def test_a_plan_that_does_not_know_the_images_changes_none() -> None:
+    made = plan("yx", channels=(RANGE, replace(RANGE, name="b")))
+    image = prepared(noisy(picture(99)), made)
+    assert harmonise_lazily(image, made) == LazilyHarmonised(image, (), ())

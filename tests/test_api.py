@@ -1,0 +1,201 @@
+"""A run's folder before training: what is there is used, what does not fit is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ldseg.api import describe_budget, make_settings, plan_run, train_run
+from ldseg.data.cases import DataOptions
+from ldseg.data.splits import read_splits
+from ldseg.errors import InputError
+from ldseg.evaluation.calibration_fit import NoStructureError
+from ldseg.inference.temperature_scaling import UNCHANGED, stored_recalibration
+from ldseg.planning.plan import PlanSettings, read_plan, write_plan
+from ldseg.runs.run_setup import SplitOptions, prepare_run
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Ten grey pictures with a square each."""
+    root = tmp_path / "data"
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for number in range(10):
+        rng = np.random.default_rng(number)
+        mask = np.zeros((32, 32), np.uint8)
+        top, left = rng.integers(4, 16, 2)
+        mask[top : top + 10, left : left + 10] = 1
+        Image.fromarray((100 * mask + rng.integers(0, 60, mask.shape)).astype(np.uint8)).save(
+            root / "images" / f"p{number}.png"
+        )
+        Image.fromarray(mask).save(root / "masks" / f"p{number}.png")
+    return root
+
+
+def test_planning_writes_files_that_training_then_uses(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    plan = plan_run(data, run, split=SplitOptions(test_fraction=0.2))
+    assert {path.name for path in run.iterdir()} == {
+        "data.json",
+        "fingerprint.json",
+        "plan.json",
+        "splits.json",
+    }
+    assert len(read_splits(run / "splits.json").test) == 2
+    write_plan(run / "plan.json", replace(plan, batch=3))
+    prepared = prepare_run(data, run)
+    assert prepared.plan.batch == 3
+    assert prepared.splits == read_splits(run / "splits.json")
+
+
+def test_the_test_part_does_not_shape_the_plan(data: Path, tmp_path: Path) -> None:
+    plan_run(data, tmp_path / "run", split=SplitOptions(test_fraction=0.3))
+    fingerprint = json.loads((tmp_path / "run" / "fingerprint.json").read_text())
+    tested = set(read_splits(tmp_path / "run" / "splits.json").test)
+    assert len(tested) == 3
+    assert not tested & {case["name"] for case in fingerprint["cases"]}
+
+
+def test_the_plan_knows_what_training_images_look_like(data: Path, tmp_path: Path) -> None:
+    """All but those of the test part."""
+    plan = plan_run(data, tmp_path / "a")
+    assert len(plan.appearance) == len(plan.channels)
+    assert read_plan(tmp_path / "a" / "plan.json") == plan
+    assert plan_run(data, tmp_path / "b", split=SplitOptions(test_fraction=0.1)).appearance == ()
+
+
+def test_how_data_are_read_is_kept_with_the_run(data: Path, tmp_path: Path) -> None:
+    run, options = tmp_path / "run", DataOptions(labels_above_zero=True)
+    plan_run(data, run, options)
+    assert prepare_run(data, run).dataset.labels_above_zero
+    assert prepare_run(data, run, options).plan == read_plan(run / "plan.json")
+    with pytest.raises(InputError, match=r"data\.json: this run reads its data in another way"):
+        prepare_run(data, run, DataOptions(ignore_id=7))
+
+
+def test_a_second_plan_is_refused(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    plan_run(data, run)
+    with pytest.raises(InputError, match=r"plan\.json: there is a plan already"):
+        plan_run(data, run)
+    with pytest.raises(InputError, match="remove it to plan anew with other limits"):
+        prepare_run(data, run, limits=PlanSettings(batch=1))
+    with pytest.raises(InputError, match="this run has its splits"):
+        prepare_run(data, run, split=SplitOptions(seed=3))
+
+
+def test_a_command_that_was_killed_may_be_given_again_as_it_was(data: Path, tmp_path: Path) -> None:
+    run, limits, split = tmp_path / "run", PlanSettings(batch=1), SplitOptions(test_fraction=0.2, seed=5)
+    plan_run(data, run, limits=limits, split=split)
+    first = (run / "splits.json").read_bytes()
+    (run / "data.json").unlink()
+    assert prepare_run(data, run, limits=limits, split=split).plan.batch == 1
+    assert (run / "splits.json").read_bytes() == first
+    assert prepare_run(data, run, split=SplitOptions(file=run / "splits.json")).plan.batch == 1
+    write_plan(run / "plan.json", replace(read_plan(run / "plan.json"), batch=2))
+    with pytest.raises(InputError, match="remove it to plan anew with other limits"):
+        prepare_run(data, run, limits=limits)
+
+
+def test_splits_of_another_run_are_copied(data: Path, tmp_path: Path) -> None:
+    plan_run(data, tmp_path / "a", split=SplitOptions(test_fraction=0.2, seed=5))
+    file = tmp_path / "a" / "splits.json"
+    plan_run(data, tmp_path / "b", split=SplitOptions(file=file))
+    assert (tmp_path / "b" / "splits.json").read_text() == file.read_text()
+
+
+def test_splits_or_plans_of_other_data_are_refused(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    plan = plan_run(data, run)
+    write_plan(run / "plan.json", replace(plan, classes={"background": 0, "other": 4}))
+    with pytest.raises(InputError, match=r"plan\.json: classes is .*'other': 4.*the data have"):
+        prepare_run(data, run)
+    (data / "images" / "p3.png").unlink()
+    (data / "masks" / "p3.png").unlink()
+    with pytest.raises(InputError, match=r"splits\.json: p3: no such case in"):
+        prepare_run(data, run)
+
+
+def test_settings_are_the_presets_with_changes(data: Path, tmp_path: Path) -> None:
+    plan = plan_run(data, tmp_path / "run")
+    changes = {
+        "training": {"steps": 5},
+        "model": {"noise": {"parameterisation": "velocity"}},
+        "control": "unet",
+    }
+    settings = make_settings(plan, "default", changes, Path("plan.json"))
+    assert settings.model.noise.parameterisation == "velocity"
+    assert (settings.control, settings.training.minutes) == ("unet", None)
+    assert describe_budget(settings) == "5 steps"
+    assert describe_budget(make_settings(plan, "paper", {}, Path("plan.json"))) == "60 minutes"
+
+
+@pytest.mark.parametrize(
+    "preset, changes, message",
+    [
+        ("best", {}, "preset is 'best'; choose one of default, paper"),
+        ("default", {"training": {"steps": 5, "minutes": 1}}, "found steps, minutes; give exactly one"),
+        ("default", {"training": {"steps": 0}}, "training.steps is 0; give a number above 0"),
+        ("default", {"model": {"noise": {"schedule": "sine"}}}, r"model\.noise\.schedule is 'sine'"),
+        ("default", {"model": {"noise": {"min_signal": 7}}}, r"noise\.min_signal is 7\.0"),
+        ("default", {"model": {"latent": 7}}, r"model\.latent is not a field"),
+        ("default", {"model": {"image_channels": 9}}, "the model has 9 image channels"),
+        ("default", {"control": "voxels"}, "control is .voxels.; expected .none. or .unet."),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_training(
+    data: Path, tmp_path: Path, preset: str, changes: dict[str, object], message: str
+) -> None:
+    plan = plan_run(data, tmp_path / "run")
+    with pytest.raises(InputError, match=message):
+        make_settings(plan, preset, changes, Path("plan.json"))
+
+
+@pytest.mark.parametrize(
+    "changed, calibrated", [({}, True), ({"calibrate": False}, False), ({"fold": "all"}, False)]
+)
+def test_a_training_ends_calibrated_where_cases_were_held_out(
+    data: Path, tmp_path: Path, changed: dict[str, object], calibrated: bool
+) -> None:
+    events: list[dict[str, Any]] = []
+    changes = {"training": {"steps": 1, "validations": 1, **changed}}
+    train_run(data, tmp_path / "run", changes=changes, device="cpu", on_event=events.append)
+    assert (stored_recalibration(tmp_path / "run") != UNCHANGED) == calibrated
+    told = {event["case"] for event in events if event["event"] == "calibrating"}
+    assert told == (
+        set(read_splits(tmp_path / "run" / "splits.json").part(0).validation) if calibrated else set()
+    )
+
+
+def test_a_training_whose_cases_show_no_structure_ends_with_a_warning(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise NoStructureError("no case has a structure")
+
+    monkeypatch.setattr("ldseg.evaluation.calibration_fit.calibrate", none)
+    events: list[dict[str, Any]] = []
+    changes = {"training": {"steps": 1, "validations": 1}}
+    result = train_run(data, tmp_path / "run", changes=changes, device="cpu", on_event=events.append)
+    assert result.steps == 1
+    assert ["not calibrated: no case has a structure"] in [event.get("warnings") for event in events]
+
+
+def test_a_training_is_neither_started_over_nor_resumed_from_nothing(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(InputError, match="holds no training to resume"):
+        train_run(data, run, resume=True)
+    assert not run.exists()
+    run.mkdir()
+    (run / "settings.json").write_text("{}")
+    with pytest.raises(InputError, match="holds a training already; continue it with --resume"):
+        train_run(data, run)
+    with pytest.raises(InputError, match="keeps its settings; leave out what sets training"):
+        train_run(data, run, resume=True, changes={"training": {"steps": 1}})
