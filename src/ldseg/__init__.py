@@ -2,7 +2,7 @@
 
     ldseg.plan(data, run)             what a training on a folder would look like
     ldseg.train(data, run)            train on it
-    ldseg.load(run)(volume)           segment an image
+    ldseg.load(run)(path)             segment an image
     ldseg.evaluate(predictions, masks)
 
 Names are imported when first used, so that importing the package costs nothing.

@@ -132,7 +132,7 @@ def test_several_pages_for_a_model_of_single_images_name_a_remedy_that_every_com
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.stack([FULL] * 3), photometric="rgb")
     with pytest.raises(
-        InputError, match=r"has 3 pages but 2D was asked for; save each page as a file"
+        InputError, match=r"has 3 pages where a 2D image is expected; save each page as a file"
     ) as error:
         read_volume(tmp_path / "a.tif", "image", "yx")
     assert "--data" not in str(error.value)

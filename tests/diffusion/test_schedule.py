@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ldseg.diffusion.schedule import SCHEDULES, add_noise, even_times, make_schedule
+from ldseg.diffusion.schedule import SCHEDULES, add_noise, clamped_from, even_times, make_schedule
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -61,3 +61,25 @@ def test_a_stretch_is_a_power_of_the_ratio_of_signal_to_noise() -> None:
     plain, stretched = (make_schedule("cosine", 1e-6, 2.0, stretch)(t) for stretch in (1.0, 2.0))
     ratio = 4 * plain / (1 - plain)  # before the shift
     torch.testing.assert_close(stretched / (1 - stretched), ratio**2 / 4)
+
+
+def test_a_clamped_schedule_is_clamped_from_the_time_that_is_found() -> None:
+    signal = make_schedule("cosine", 1e-4, shift=4.0, stretch=2.0)
+    start = clamped_from(signal, 1e-4)
+    assert 0.8 < start < 0.9
+    before, after = signal(torch.tensor([start - 1e-3, start + 1e-3]))
+    assert before > 1e-4
+    assert after == pytest.approx(1e-4)
+
+
+def test_a_schedule_without_a_clamp_keeps_its_even_times() -> None:
+    start = clamped_from(make_schedule("linear", 1e-6), 1e-6)
+    assert start == 1
+    assert torch.equal(even_times(8, start), torch.linspace(1, 0, 9))
+
+
+def test_each_call_after_the_first_has_a_signal_above_its_floor() -> None:
+    signal = make_schedule("cosine", 1e-4, shift=4.0, stretch=2.0)
+    times = even_times(16, clamped_from(signal, 1e-4))
+    assert times[0] == 1
+    assert (signal(times).diff() > 0).all()

@@ -230,7 +230,8 @@ def _scan(cases: Iterable[Case], axes: Axes) -> LabelScan:
         jpeg = ending(path) in (".jpg", ".jpeg")
         found = len(scan.ids) + 1  # with the background
         if found > (_MOST_JPEG_IDS if jpeg else _MOST_IDS):
-            remedy = "choose --data.label_threshold, e.g. 127" if jpeg else "choose --data.labels_above_zero"
+            option = "--data.label_threshold 127" if jpeg else "--data.labels_above_zero"
+            remedy = f"correct the masks, or give {option} to `ldseg train`, `check` and `evaluate`"
             kind = "as lossy JPEG masks have" if jpeg else "more than classes: instances?"
             raise file_error(path, f"{found} different ids up to this mask, {kind}", remedy)
     if first is not None and readable == 0:

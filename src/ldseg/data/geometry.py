@@ -151,7 +151,7 @@ def arrangement(shape: tuple[int, ...], axes: Axes | None, path: Path) -> Arrang
         )
     if axes == "yx" and slices > 1:
         raise file_error(
-            path, f"has {slices} slices but 2D was asked for", "save each slice as a file of its own"
+            path, f"has {slices} slices where a 2D image is expected", "save each slice as a file of its own"
         )
     return Arrangement(axes, (0, 1) if axes == "yx" else (0, 1, 2))
 

@@ -74,7 +74,8 @@ def read_label(dataset: DataSet, case: Case, path: Path, image: Volume) -> Volum
         found = listed([f"{number} ({count} voxels)" for number, count in strange.items()])
         declared = listed([f"{name}: {number}" for name, number in dataset.classes.items()], 10)
         remedy = (
-            "declare them in dataset.json, or use --data.ignore_id, --data.labels_above_zero or a threshold"
+            "correct the mask, declare the ids in dataset.json, or read them otherwise by --data.ignore_id, "
+            "--data.labels_above_zero or --data.label_threshold (of `ldseg train`, `check` and `evaluate`)"
         )
         raise file_error(path, f"has label ids outside the declared ones ({declared}): {found}", remedy)
     return replace(image, array=mapped.array, kind="labels", stored=label.stored, notes=label.notes)
@@ -97,17 +98,23 @@ def _read_input(case: Case, channels: int, axes: Axes | None, geometry_tolerance
     path = case.images[0]
     volume = read_channels(case.images, axes, geometry_tolerance)
     volume = replace(volume, notes=(*case.notes, *volume.notes))
-    found = len(volume.array)
-    if found == channels:
-        return volume
     is_picture = len(case.images) == 1 and format_of(path).is_colour is not None
-    array = volume.array
-    if is_picture and (found, channels) == (1, 3):
-        return volume.with_array(np.repeat(array, 3, axis=0), "image")
-    if is_picture and (found, channels) == (3, 1) and bool((array == array[:1]).all()):
-        return volume.with_array(array[:1], "image")
-    finding = f"has {found} channels where {channels} are expected"
-    raise file_error(path, finding, "convert it or remove it")
+    fitting = with_channels(volume, channels) if is_picture else volume
+    if len(fitting.array) != channels:
+        finding = f"has {len(volume.array)} channels where {channels} are expected"
+        raise file_error(path, finding, "convert it or remove it")
+    return fitting
+
+
+def with_channels(image: Volume, channels: int) -> Volume:
+    """Return a grey image as three equal channels where colour is wanted, and a colour image whose channels
+    are equal as one where grey is wanted; any other image as it is."""
+    found, array = len(image.array), image.array
+    if (found, channels) == (1, 3):
+        return image.with_array(np.repeat(array, 3, axis=0), "image")
+    if (found, channels) == (3, 1) and bool((array == array[:1]).all()):
+        return image.with_array(array[:1], "image")
+    return image
 
 
 def label_ids(label: Volume) -> dict[int, int]:
@@ -144,7 +151,10 @@ def _refuse_negative(array: NDArray[Any], ignore_id: int | None, path: Path) -> 
     if negative.size:
         found = np.unique(negative).tolist()
         finding = f"has negative label ids: {listed(found)} ({negative.size} voxels)"
-        remedy = f"use --ignore-id {found[0]} if nobody labelled these voxels, else give them ids above 0"
+        remedy = (
+            f"give them ids above 0, or --ignore-id {found[0]} to `ldseg train`, `check` and `evaluate` if "
+            "nobody labelled these voxels"
+        )
         if len(found) > 1 or ignore_id is not None:
             remedy = "save one ignore id for all voxels that nobody labelled, and give the others ids from 0"
         raise file_error(path, finding, remedy)

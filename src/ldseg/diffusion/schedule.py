@@ -17,6 +17,8 @@ Schedule = Callable[[Tensor], Tensor]
 
 _BETA_START, _BETA_END = 0.1, 20.0  # noise rates per unit of time: 1e-4 and 0.02 per step at T = 1000
 _COSINE_OFFSET = 0.008
+_BISECTIONS = 40
+"""Halvings of an interval of times: far below the spacing of float32."""
 
 
 def cosine(t: Tensor) -> Tensor:
@@ -82,12 +84,34 @@ def draw_times(
     return torch.where(choice < pure_noise_share, torch.ones_like(uniform), uniform)
 
 
-def even_times(steps: int) -> Tensor:
-    """Times 1 = t_0 > ... > t_steps = 0, evenly spaced: sampling always starts from pure noise ("trailing").
+def clamped_from(signal: Schedule, min_signal: float) -> float:
+    """Return the time from which on the signal power stays at `min_signal`; 1 where it never falls so low."""
+
+    def is_clamped(time: float) -> bool:
+        with torch.device("cpu"):  # also where a model is built on the meta device, which has no values
+            return signal(torch.tensor([time], dtype=torch.float64)).item() <= min_signal
+
+    low, high = 0.0, 1.0
+    if not is_clamped(high):
+        return high
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_clamped(middle) else (middle, high)
+    return high
+
+
+def even_times(steps: int, clamped: float = 1.0) -> Tensor:
+    """Return times 1 = t_0 > ... > t_steps = 0 of the calls of a sampling, which starts from pure noise.
+
+    They are evenly spaced between 0 and `clamped` (see `clamped_from`), except that the first is always 1:
+    the noise is the same there, and 1 is what the deterministic prediction learns. A call between both would
+    change nothing.
 
     Raises:
         ValueError: fewer than one step.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; at least one step is needed")
-    return torch.linspace(1.0, 0.0, steps + 1)
+    times = torch.linspace(clamped, 0.0, steps + 1)
+    times[0] = 1.0
+    return times

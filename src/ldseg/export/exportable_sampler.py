@@ -35,7 +35,7 @@ class PatchChain(nn.Module):
         self.samples = sampling.samples
         self.views = views(mirrored)
         self.answers = count_answers(segmenter, sampling, mirrored)
-        self.times: list[float] = even_times(sampling.steps).tolist()
+        self.times: list[float] = segmenter.sampling_times(sampling.steps).tolist()
         self.sampler = find_sampler(sampling.sampler)
 
     def forward(

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import torch
 
+from ldseg.data.cases import Case
+from ldseg.data.inputs import find_inputs
+from ldseg.data.loading import load_input, with_channels
 from ldseg.data.volume import Volume
-from ldseg.errors import InputError
+from ldseg.errors import InputError, file_error
 from ldseg.inference.backends.backend import Engine, Tiles, ignore_features
 from ldseg.inference.backends.torch_backend import TorchEngine, check_sampling, mirrored_axis
 from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
@@ -200,8 +203,8 @@ class Predictor:
 
     def __call__(
         self,
-        volume: Volume,
-        name: str = "image",
+        image: Volume | Path | str,
+        name: str | None = None,
         steps: int | None = None,
         samples: int | None = None,
         sampler: str | None = None,
@@ -210,14 +213,21 @@ class Predictor:
         source: str | None = None,
         mirror: bool | None = None,
     ) -> Prediction:
-        """Segment an image.
+        """Segment an image: one that was read, or the path of its file or DICOM folder.
 
         The result depends on the image, the model, `seed` and `name`, which the noise is drawn from, and on
-        nothing else. `source` is what messages call the image (default `name`).
+        nothing else. The default `name` is that of the file, as with `ldseg predict`, or "image". `source` is
+        what messages call the image (default: its path, or `name`).
 
         Raises:
-            InputError: the image has other axes or channels than the model takes, or voxels without a value.
+            InputError: the image cannot be read, has other axes or channels than the model takes, or voxels
+                without a value.
         """
+        if isinstance(image, Volume):
+            volume, name = image, name or "image"
+        else:
+            volume, case = self._read(Path(image))
+            name, source = name or case.name, source or str(case.images[0])
         wanted = MAPS if keep_samples else tuple(one for one in MAPS if one != SAMPLES)
         sampling = self.sampling(steps, samples, sampler, mirror)
         maps, findings = self.maps(volume, name, sampling, seed, wanted, source)
@@ -237,6 +247,16 @@ class Predictor:
             findings.distance,
             findings.harmonised,
         )
+
+    def _read(self, path: Path) -> tuple[Volume, Case]:
+        """Return the one image at `path`, read as `ldseg predict` reads it. Raises InputError."""
+        plan, remarks = self.plan, list[str]()
+        channels = len(plan.channels)
+        cases = find_inputs([path], channels, plan.axes, plan.stored_in_channel_files, remarks.append)
+        if len(cases) != 1:
+            raise file_error(path, f"holds {len(cases)} images", "give the path of one of them")
+        volume = load_input(cases[0], channels, plan.axes)
+        return replace(volume, notes=(*remarks, *volume.notes)), cases[0]
 
     def maps(
         self,
@@ -265,6 +285,8 @@ class Predictor:
         Raises:
             InputError: as when it is called.
         """
+        if self.plan.is_colour or len(self.plan.channels) == 1:
+            volume = with_channels(volume, len(self.plan.channels))
         prepared = prepare_image(volume, self.plan, source or name)
         content = check_content(volume, self.plan, source or name)
         found = harmonise(prepared, self.plan)

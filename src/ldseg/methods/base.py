@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, Times, ignore
+from ldseg.diffusion.schedule import even_times
 from ldseg.networks.image_encoder import Conditioning
 from ldseg.settings import LossSettings
 
@@ -37,6 +38,8 @@ class Segmenter(nn.Module, ABC):
     """Each axis of an image must be a multiple of this."""
     latent_factor: tuple[int, ...]
     latent_channels: int
+    clamped_from = 1.0
+    """Time from which on, up to 1, a latent is noised as much as ever (see `diffusion.schedule`)."""
 
     @abstractmethod
     def loss(
@@ -64,6 +67,14 @@ class Segmenter(nn.Module, ABC):
     @abstractmethod
     def decode(self, z: Tensor, conditioning: Conditioning) -> Tensor:
         """Clean latents to logits (B, K, *S), float32."""
+
+    def sampling_times(self, steps: int) -> Tensor:
+        """Return the times of `steps` calls, 1 = t_0 > ... > t_steps = 0, none of which changes nothing.
+
+        Raises:
+            ValueError: fewer than one step.
+        """
+        return even_times(steps, self.clamped_from)
 
     def start_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape (C, *S / f) of one case's starting noise for an image grid `shape`.

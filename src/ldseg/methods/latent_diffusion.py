@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ldseg.diffusion.parameterization import PARAMETERISATIONS, implied_noise
 from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, Times, ignore
-from ldseg.diffusion.schedule import add_noise, draw_times, expand_to, make_schedule
+from ldseg.diffusion.schedule import add_noise, clamped_from, draw_times, expand_to, make_schedule
 from ldseg.diffusion.timestep_cache import Moment, Timetable
 from ldseg.methods.base import Losses, Segmenter
 from ldseg.methods.losses import segmentation_loss
@@ -41,6 +41,7 @@ class LDSeg(Segmenter):
         self.latent_factor = settings.label_encoder.factor
         self.image_factor = _common_factor(settings)
         self.signal = make_schedule(noise.schedule, noise.min_signal, noise.shift, noise.stretch)
+        self.clamped_from = clamped_from(self.signal, noise.min_signal)
         light = settings.denoiser.form == "light"
         self.reading = PARAMETERISATIONS["clean" if light else noise.parameterisation]
         self.label_encoder = LabelEncoder(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ldseg.diffusion.parameterization import PARAMETERISATIONS
 from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, Times, ignore
-from ldseg.diffusion.schedule import add_noise, draw_times, expand_to, make_schedule
+from ldseg.diffusion.schedule import add_noise, clamped_from, draw_times, expand_to, make_schedule
 from ldseg.diffusion.timestep_cache import Moment, Timetable
 from ldseg.methods.base import Losses, Segmenter
 from ldseg.methods.losses import segmentation_loss
@@ -45,6 +45,7 @@ class PixelDiffusion(Segmenter):
         self.latent_factor = (1,) * settings.dimensions
         self.image_factor = pyramid.factor
         self.signal = make_schedule(noise.schedule, noise.min_signal, noise.shift, noise.stretch)
+        self.clamped_from = clamped_from(self.signal, noise.min_signal)
         self.reading = PARAMETERISATIONS["clean"]
         self.stem_stride = pyramid.strides[0]
         folded = DenoiserSettings(

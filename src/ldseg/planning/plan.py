@@ -87,6 +87,13 @@ class Plan:
     that is not known. Prediction takes such names for channels accordingly (`data.channels`)."""
 
     @property
+    def is_colour(self) -> bool:
+        """Whether the channels are those of colour images: by their names, or by a fixed range of each."""
+        names = tuple(channel.name.casefold() for channel in self.channels)
+        ranges = all(channel.scheme == "range" for channel in self.channels)
+        return names in COLOUR_NAMES or (len(names) == len(COLOUR_NAMES[0]) and ranges)
+
+    @property
     def stored_in_channel_files(self) -> bool | None:
         """`channel_files`; where it is not known, False for colours, which are one file."""
         names = tuple(channel.name.casefold() for channel in self.channels)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ldseg.diffusion.samplers import find_sampler
-from ldseg.diffusion.schedule import even_times
 from ldseg.methods.base import Segmenter
 from ldseg.methods.latent_diffusion import LDSeg
 from ldseg.settings import RunSettings
@@ -94,7 +93,7 @@ def _segment(model: Segmenter, x: Tensor, settings: RunSettings, device: torch.d
     with autocast(device, settings.training.precision):
         conditioning = model.condition(x)
         z = model.draw(
-            conditioning, noise(), even_times(sampling.steps), find_sampler(sampling.sampler), noise
+            conditioning, noise(), model.sampling_times(sampling.steps), find_sampler(sampling.sampler), noise
         )
         return model.decode(z, conditioning)
 

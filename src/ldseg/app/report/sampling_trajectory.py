@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ldseg.data.volume import Volume
 from ldseg.diffusion.samplers import find_sampler
-from ldseg.diffusion.schedule import even_times
 from ldseg.inference.backends.torch_backend import CaseNoise, TorchEngine
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
@@ -113,7 +112,7 @@ class _Camera:
             return field.read(next(drawn), self.scene.corner, patch, range(1)).to(device)
 
         batch = self.scene.x[None].to(device).contiguous(memory_format=memory_format(len(patch)))
-        times = even_times(self.sampling.steps)
+        times = model.sampling_times(self.sampling.steps)
         with autocast(device, self.engine.precision):
             conditioning = model.condition(batch)
             latent, time = noise(), float(times[0])

@@ -84,7 +84,7 @@ def whole_numbers(label: NDArray[Any], path: Path) -> tuple[NDArray[Any], tuple[
     lost = int(label.size - np.count_nonzero(np.isfinite(label)))
     if lost:
         finding = f"is a mask with {lost} voxels that are NaN or infinite"
-        raise file_error(path, finding, "replace them by the background, or by one id for --ignore-id")
+        raise file_error(path, finding, "replace them by the background, or by the ignore id")
     rounded = np.rint(label)
     distance = np.abs(label - rounded)
     bad = int(np.count_nonzero(distance > _NEARLY_WHOLE))

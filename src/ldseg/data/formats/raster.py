@@ -51,7 +51,7 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
     if axes not in (None, "yx"):
         remedy = "stack the slices or frames in one file, e.g. .nii.gz or .tif"
-        raise file_error(path, f"is a 2D format but axes {axes} were asked for", remedy)
+        raise file_error(path, f"is a 2D image where axes {axes} are expected", remedy)
     with decoding(path, "PNG, BMP or JPEG"), _opened(path) as image:
         array, notes = _decode(path, image, kind)
         orientation = _orientation(image)

@@ -135,7 +135,7 @@ def _axes(shape: tuple[int, ...], stack: str, asked: Axes | None, path: Path) ->
     """What the pages (M, N, Y, X) are."""
     if asked == "yx" and shape[1] > 1:
         raise file_error(
-            path, f"has {shape[1]} pages but 2D was asked for", "save each page as a file of its own"
+            path, f"has {shape[1]} pages where a 2D image is expected", "save each page as a file of its own"
         )
     if asked is not None:
         return asked

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ldseg.diffusion.samplers import find_sampler
-from ldseg.diffusion.schedule import even_times
 from ldseg.errors import InputError
 from ldseg.inference.backends.backend import Computation, OnFeatures, TileBlock, ignore_features
 from ldseg.inference.case_noise import CaseNoise
@@ -165,7 +164,7 @@ class _View:
             return self.of.segmenter.draw(
                 _shared(self.conditioning, len(samples)),
                 noise(),
-                even_times(steps),
+                self.of.segmenter.sampling_times(steps),
                 find_sampler(self.of.sampling.sampler),
                 noise,
             )
