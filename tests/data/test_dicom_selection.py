@@ -77,6 +77,15 @@ def test_a_study_is_its_volume_alone(mixed: bool, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(case.images[0], "image", "zyx").array[0], voxels())
 
 
+def test_a_folder_that_is_one_image_says_what_it_passes_over(tmp_path: Path) -> None:
+    study = a_series(tmp_path / "study", voxels())
+    a_localizer(study)
+    other_objects(study)
+    notes = "\n".join(read_volume(study, "image", "zyx").notes)
+    assert "passed over: 3 files, localizer (slices in several planes)" in notes
+    assert "RT Dose" in notes
+
+
 def test_two_series_of_one_study_have_names_of_their_own(tmp_path: Path) -> None:
     a_series(tmp_path / "study", voxels(), name=lambda n: f"a{n}")
     a_series(tmp_path / "study", voxels(seed=1), series="second", name=lambda n: f"b{n}")

@@ -271,3 +271,16 @@ def test_a_folder_that_is_not_there_is_named(folders: tuple[Path, Path], which: 
     given[which] = folders[which].parent / "nowhere"
     with pytest.raises(InputError, match="nowhere: there is no such"):
         evaluate_folders(*given)
+
+
+def test_what_aligning_a_file_changed_is_told_once_for_all_files(folders: tuple[Path, Path]) -> None:
+    for seed in range(3):
+        turned = volume(np.ascontiguousarray(mask(seed)[:, :, ::-1]))
+        direction = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+        origin = (turned.origin[0] + 0.5 * (SHAPE[2] - 1), *turned.origin[1:])
+        write_volume(folders[0] / f"case{seed}.nii.gz", replace(turned, direction=direction, origin=origin))
+    told: list[str] = []
+    assert evaluate_folders(*folders, on_remark=told.append).mean_dice == 1
+    assert len(told) == 1
+    assert told[0].startswith("3 predictions, e.g. ")
+    assert "is stored in another orientation than its reference; reoriented by its geometry" in told[0]

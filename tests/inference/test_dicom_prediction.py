@@ -19,6 +19,7 @@ from dicom_builders import MR, a_picture, a_series
 from ldseg.app.cli.main import main
 from ldseg.data.formats import read_volume, write_volume
 from ldseg.data.geometry import affine
+from ldseg.inference.provenance import read_records
 
 MakeModel = Callable[..., Path]
 Output = pytest.CaptureFixture[str]
@@ -181,4 +182,6 @@ def test_a_study_is_segmented_beside_its_localizer(
         words = ("predict", study, "-m", make_model("zyx"), "-o", out, "--format", form)
         assert run(*words) == 0
         assert "passed over: 3 files, localizer" in capsys.readouterr().err
+        (said,) = read_records(out).passed_over
+        assert said.startswith("passed over: 3 files, localizer")
         assert [path.name for path in out.glob(f"*.{form}")] == [f"volume.{form}"]

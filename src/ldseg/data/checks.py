@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -182,7 +182,7 @@ def _hints(dataset: DataSet, notes: _Notes) -> list[str]:
     ids = {number for row in notes.rows for number, count in row.ids.items() if count}
     hints = [*dataset.remarks, *_id_hints(dataset, ids), *_case_hints(dataset, notes)]
     hints += mixed_scales(notes.numbers, _in_colour(dataset))
-    hints += [*_grouped("image", notes.images), *_grouped("mask", notes.masks)]
+    hints += [*group_notes("image", notes.images), *group_notes("mask", notes.masks)]
     if notes.rows and not any(row.physical for row in notes.rows):
         words = length_words(dataset.axes, physical=False)
         hints.append(
@@ -192,8 +192,8 @@ def _hints(dataset: DataSet, notes: _Notes) -> list[str]:
     return hints
 
 
-def _grouped(kind: str, notes: list[tuple[str, str]]) -> list[str]:
-    """What readers say, once for all files of which they say the same but for its numbers."""
+def group_notes(kind: str, notes: Sequence[tuple[str, str]]) -> list[str]:
+    """Return what readers say, once for all files of which they say the same but for its numbers."""
     groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for file, text in notes:
         groups[re.sub(r"\d+(\.\d+)?", "0", text.replace(file, ""))].append((file, text))

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from ldseg.data.align import align_label_to_image, align_to_whole_grid
 from ldseg.data.cases import Case, DataOptions, DataSet
+from ldseg.data.checks import group_notes
 from ldseg.data.file_names import by_stem, name_key, volumes_in
 from ldseg.data.formats import format_of, read_volume
 from ldseg.data.loading import with_own_spacing
 from ldseg.data.segment_names import by_name
 from ldseg.data.units import OneUnit
 from ldseg.data.unread import OnRemark, describe_unread, ignore_remark, unread_in
-from ldseg.data.volume import Volume
+from ldseg.data.volume import Volume, notes_together
 from ldseg.errors import InputError, file_error, listed
 from ldseg.evaluation.ground_truth import open_references, read_references
 from ldseg.evaluation.scores import Scores
@@ -69,7 +70,7 @@ def evaluate_folders(
 ) -> Scores:
     """Score every case; `on_case` is called with its name after each, for a progress bar.
 
-    `on_remark` gets a sentence for what was passed over.
+    `on_remark` gets a sentence for what was passed over, and for what was assumed or changed on reading.
 
     `predictions` is a folder of label files with the cases' names; files named CASE_something are taken for
     other results of the case. Raises InputError for a missing prediction, a file without a mask, a prediction
@@ -89,11 +90,11 @@ def evaluate_folders(
         raise InputError(next(iter(failed.values())))
     scored: dict[str, dict[str, ClassScores]] = {}
     cycles: dict[str, dict[str, Cycle]] = {}
-    units, tolerance = OneUnit(), 1.0
+    units, tolerance, notes = OneUnit(), 1.0, _Notes()
     for case in (case for case in cases if case.name in files):
         try:
             scored[case.name], cycle, tolerance = _evaluate(
-                references, case, files[case.name], options, units
+                references, case, files[case.name], options, units, notes
             )
             if cycle:
                 cycles[case.name] = cycle
@@ -103,10 +104,20 @@ def evaluate_folders(
             failed[case.name] = str(problem)
         if on_case is not None:
             on_case(case.name)
+    for remark in (*group_notes("mask", notes.masks), *group_notes("prediction", notes.predictions)):
+        on_remark(remark)
     if not scored:
         reason = next(iter(failed.values()), f"{predictions}: no file has the name of a case")
         raise InputError(f"nothing could be scored; {reason}")
     return Scores(scored, references.classes, tolerance, _subjects(cases, scored), failed, cycles)
+
+
+@dataclass
+class _Notes:
+    """What was assumed or changed when the files were read: path and sentence."""
+
+    masks: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    predictions: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
 
 def _files_of(references: DataSet, predictions: Path) -> dict[str, Path]:
@@ -139,7 +150,7 @@ def _partners_missing(
 
 
 def _evaluate(
-    references: DataSet, case: Case, file: Path, options: EvaluationOptions, units: OneUnit
+    references: DataSet, case: Case, file: Path, options: EvaluationOptions, units: OneUnit, notes: _Notes
 ) -> tuple[dict[str, ClassScores], dict[str, Cycle], float]:
     """Return one case's scores, for a film its cycle, and the tolerance.
 
@@ -148,8 +159,10 @@ def _evaluate(
     prediction = by_name(read_volume(file, "labels", references.axes), references, file)
     masks = read_references(references, case)
     pairs = [_on_one_grid(references, case, file, prediction, mask) for mask in masks]
-    for path, (_, mask) in zip(case.labels, pairs, strict=True):
+    for path, read, (_, mask) in zip(case.labels, masks, pairs, strict=True):
         units.add(str(path), mask.physical)
+        notes.masks += [(str(path), text) for text in notes_together(read, mask)]
+    notes.predictions += [(str(file), text) for text in notes_together(pairs[0][0])]
     tolerance = options.tolerance(pairs[0][1], case.labels[0])
     scores: list[dict[str, ClassScores]] = []
     for predicted, mask in pairs:

@@ -2,7 +2,8 @@
 
     {"version": 2,
      "cases": {NAME: {"files", "inputs", "notes", "unlike_training", "model", "settings", "ldseg", "time"}},
-     "failed": {NAME: "what was wrong with it"}}
+     "failed": {NAME: "what was wrong with it"},
+     "passed_over": ["what the last command did not take for an image"]}
 
 NAME is the stem of the case's files. Each case has its own model and settings, because several commands, and
 several processes of one command, may write into one folder. Each takes the folder's lock while it updates
@@ -103,6 +104,8 @@ class Records:
 
     cases: dict[str, CaseRecord] = field(default_factory=dict[str, CaseRecord])
     failed: dict[str, str] = field(default_factory=dict[str, str])
+    passed_over: tuple[str, ...] = ()
+    """What the last command found among its inputs and did not predict, a sentence each."""
 
 
 def describe_inputs(case: Case) -> tuple[tuple[str, ...], int, str]:
@@ -128,7 +131,7 @@ def read_records(folder: Path) -> Records:
     if not path.exists():
         return Records()
     content = read_versioned(path, VERSION, _REMEDY)
-    known = {name: content[name] for name in ("cases", "failed") if name in content}
+    known = {name: content[name] for name in ("cases", "failed", "passed_over") if name in content}
     return from_json(Records, known, str(path))
 
 
@@ -156,8 +159,14 @@ def begin_case(folder: Path, name: str, record: CaseRecord) -> tuple[str, ...]:
             stale = tuple(file for file in earlier.files if file not in record.files)
         removed = _remove(folder, stale)
         failed = {one: why for one, why in records.failed.items() if one != name}
-        held["records"] = Records({**records.cases, name: record}, failed)
+        held["records"] = replace(records, cases={**records.cases, name: record}, failed=failed)
     return removed
+
+
+def record_passed_over(folder: Path, remarks: Sequence[str]) -> None:
+    """Record what a command found among its inputs and does not predict."""
+    with changing(folder) as held:
+        held["records"] = replace(held["records"], passed_over=tuple(remarks))
 
 
 def fail_case(folder: Path, name: str, problem: str, begun: Sequence[str]) -> bool:
@@ -172,7 +181,7 @@ def fail_case(folder: Path, name: str, problem: str, begun: Sequence[str]) -> bo
             cases[name] = replace(cases[name], files=kept)
             if not kept:
                 del cases[name]
-        held["records"] = Records(cases, {**records.failed, name: problem})
+        held["records"] = replace(records, cases=cases, failed={**records.failed, name: problem})
     return name in cases
 
 
@@ -190,6 +199,7 @@ def _write(path: Path, records: Records) -> None:
     """Write one line per case, which is fast: the whole file is written again for each case."""
     parts = {"cases": _lines(to_json(records.cases)), "failed": _lines(records.failed)}
     body = [f' "{part}": {{{lines}}}' for part, lines in parts.items()]
+    body.append(f' "passed_over": {json.dumps(records.passed_over)}')
     text = "{\n" + ",\n".join([f' "version": {VERSION}', *body]) + "\n}\n"
     write_bytes_atomic(path, text.encode())
 

@@ -95,6 +95,7 @@ def _predict(arguments: Any, team: Team) -> int:
     from ldseg.data.inputs import find_inputs
     from ldseg.errors import InputError, ToldElsewhere
     from ldseg.inference.predict_cases import CaseError, PredictOptions, predict_cases
+    from ldseg.inference.provenance import record_passed_over
     from ldseg.zoo.catalogue import find_model
 
     refuse_contradictions(arguments)
@@ -144,6 +145,7 @@ def _predict(arguments: Any, team: Team) -> int:
                 raise
             raise InputError(f"{problem}, or add --keep-going to segment the other images") from problem
     if team.first:
+        record_passed_over(folder, remarks)
         _tell(arguments, summary, remarks, len(cases), folder)
     if summary.failed:
         problem = f"{len(summary.failed)} of {len(cases)} images failed: {', '.join(summary.failed)}"
@@ -173,7 +175,7 @@ def _tell(arguments: Any, summary: Summary, remarks: list[str], cases: int, fold
                 "failed": summary.failed,
                 "unlike_training": summary.unlike,
                 "notes": summary.notes,
-                "remarks": remarks,
+                "passed_over": remarks,
                 "removed": summary.removed,
                 "cases": {one.case: one for one in records.values() if one.case in summary.done},
             }

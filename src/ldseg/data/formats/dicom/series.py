@@ -20,6 +20,7 @@ from ldseg.data.formats.dicom.selection import (
     PassedOver,
     doubt,
     grouped,
+    in_words,
     meant,
     without_localizer,
 )
@@ -78,7 +79,9 @@ def frames_at(path: Path, axes: Axes | None) -> tuple[Header, list[Frame], tuple
     Raises InputError when there is none, when a folder holds several, or when files of one image differ.
     """
     if path.is_dir():
-        return _joined(_only_group(path, axes), path, axes)
+        group, passed = _only_group(path, axes)
+        header, frames, notes = _joined(group, path, axes)
+        return header, frames, (*in_words(passed), *notes)
     header = read_header(path)
     if isinstance(header, OtherObject):
         raise file_error(
@@ -97,13 +100,16 @@ def frames_at(path: Path, axes: Axes | None) -> tuple[Header, list[Frame], tuple
     return _joined(group, path, axes)
 
 
-def _only_group(folder: Path, axes: Axes | None) -> list[Header]:
-    """The files of the one image in a folder. Raises InputError where it holds none or several."""
+def _only_group(folder: Path, axes: Axes | None) -> tuple[list[Header], list[PassedOver]]:
+    """Return the files of the one image in a folder, and what is passed over beside them.
+
+    Raises InputError where it holds none or several.
+    """
     found = scan(folder)
     if found.damaged:
         raise found.damaged[0]
     groups = grouped(found.headers, axes)
-    kept, _ = meant(groups, axes)
+    kept, doubtful = meant(groups, axes)
     if not kept:
         others = sorted({other.what for other in found.others})
         finding = f"holds no DICOM image, only {listed(others)}" if others else "holds no DICOM image"
@@ -112,7 +118,8 @@ def _only_group(folder: Path, axes: Axes | None) -> list[Header]:
         firsts = listed([groups[key][0].file.name for key in kept], 3)
         finding = f"holds {len(kept)} DICOM images"
         raise file_error(folder, finding, f"name a file of the one that is meant ({firsts})")
-    return groups[kept[0]]
+    passed = [PassedOver(groups[key][0].file, len(groups[key]), why) for key, why in doubtful.items()]
+    return groups[kept[0]], [*passed, *_other_objects(found)]
 
 
 def _joined(
