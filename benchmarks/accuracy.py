@@ -25,7 +25,7 @@ from ldseg.inference.predictor import Predictor
 from ldseg.metrics.case_metrics import evaluate_case
 from ldseg.metrics.intervals import mean_interval
 from ldseg.planning.plan import PlanSettings
-from ldseg.preprocessing.preprocess import prepare_labels
+from ldseg.preprocessing.preprocess import preprocess_labels
 from ldseg.presets import PRESETS
 from ldseg.runs.run_setup import look_and_plan
 from records import as_a_command, commit, peak_memory_gb, write_result
@@ -153,7 +153,7 @@ def autoencoder(predictor: Predictor, dataset: DataSet, cases: Any) -> dict[str,
     plan = predictor.plan
     dice: list[float] = []
     for case in cases:
-        truth = prepare_labels(load_labels(dataset, case)[0], plan, case.name)
+        truth = preprocess_labels(load_labels(dataset, case)[0], plan, case.name)
         whole = pad_to_factor(torch.from_numpy(truth.astype(np.int64)), predictor.segmenter.image_factor)
         found = predictor.segmenter.reconstruct(whole[None]).argmax(1)[0]
         dice += [overlap(found, whole, k) for k in range(1, len(plan.classes)) if (whole == k).any()]

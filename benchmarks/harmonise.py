@@ -27,7 +27,7 @@ from ldseg.inference.output import LABELS, InMemory
 from ldseg.inference.predictor import Predictor, load_predictor
 from ldseg.metrics.case_metrics import evaluate_case, mean_over_raters
 from ldseg.preprocessing import harmonize as harmonising
-from ldseg.preprocessing.preprocess import Prepared, prepare_image
+from ldseg.preprocessing.preprocess import PreprocessedImage, preprocess_image
 from records import as_a_command, commit, write_result
 from sets import open_set, set_aside
 
@@ -101,7 +101,7 @@ def measure(
     """One case, as it is or corrupted, by all ways."""
     image, masks = load_case(dataset, case)
     image = image if corruption is None else corrupt(image, corruption, strength, 0, case.name)
-    prepared = prepare_image(image, predictor.plan, case.name)
+    prepared = preprocess_image(image, predictor.plan, case.name)
     always = beyond_one_tolerance(prepared, predictor)
     seen = predictor.prepare(image, case.name)
     ways = Ways(unlike=seen.unlike, harmonised=seen.harmonised)
@@ -115,7 +115,7 @@ def measure(
     return ways
 
 
-def beyond_one_tolerance(prepared: Prepared, predictor: Predictor) -> Prepared:
+def beyond_one_tolerance(prepared: PreprocessedImage, predictor: Predictor) -> PreprocessedImage:
     """The image harmonised from one tolerance on."""
     usual, harmonising.BEYOND = harmonising.BEYOND, 1.0
     try:
@@ -130,11 +130,11 @@ def score(
     case: Case,
     image: Volume,
     masks: Sequence[Volume],
-    prepared: Prepared,
+    prepared: PreprocessedImage,
 ) -> float:
     """Mean Dice over structures and raters."""
-    tiling = predictor.tiling(prepared.record)
-    sink = InMemory(image, prepared.record, tiling.axis)
+    tiling = predictor.tiling(prepared.grid)
+    sink = InMemory(image, prepared.grid, tiling.axis)
     predictor.stream(prepared, tiling, case.name, predictor.sampling(), 0, (LABELS,), sink)
     classes = predictor.plan.classes
     scores = [evaluate_case(sink.volume(LABELS), mask, classes, dataset.ignore_id, 1.0) for mask in masks]

@@ -32,8 +32,8 @@ from ldseg.inference.backends.torch_backend import TorchEngine
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import ChannelPlan, Plan, PlanSettings, make_plan
-from ldseg.preprocessing.intensity_statistics import ENOUGH_IMAGES, measure_appearance
-from ldseg.preprocessing.preprocess import prepare_image
+from ldseg.preprocessing.intensity_statistics import ENOUGH_IMAGES, measure_intensity_statistics
+from ldseg.preprocessing.preprocess import preprocess_image
 from ldseg.presets import PRESETS
 from ldseg.runs.saved_model import build_segmenter
 from ldseg.settings import RunSettings
@@ -135,8 +135,8 @@ def plan_of(size: Size, patch: str | None) -> Plan:
     channels = tuple(ChannelPlan(f"channel {n}", "zscore") for n in range(size.channels))
     plan = replace(plan, channels=channels, resample=False)
     # A plan of real images knows what they look like, and each new one is compared with them.
-    usual = prepare_image(noise_image(size.axes, size.channels, size.shape), plan).array
-    return replace(plan, appearance=measure_appearance([usual] * ENOUGH_IMAGES, plan))
+    usual = preprocess_image(noise_image(size.axes, size.channels, size.shape), plan).array
+    return replace(plan, appearance=measure_intensity_statistics([usual] * ENOUGH_IMAGES, plan))
 
 
 def settings_of(plan: Plan, control: Any, precision: Any) -> RunSettings:

@@ -18,7 +18,7 @@ from ldseg.inference.backends.torch_backend import Blocks, TorchEngine
 from ldseg.inference.fit_to_memory import cost_in_memory, tile_bytes, within
 from ldseg.inference.output import LABELS, SAMPLES
 from ldseg.inference.predictor import Predictor
-from ldseg.preprocessing.preprocess import grid_record
+from ldseg.preprocessing.preprocess import grid_transform
 
 MakeModel = Callable[..., Path]
 
@@ -40,7 +40,7 @@ def limited(
 ) -> Predictor:
     """With so much room in bytes beyond the process as it is."""
     sampling = predictor.sampling(samples=64)
-    cost = cost_in_memory(grid_record(scan(size), predictor.plan), predictor.plan, 64, wanted)
+    cost = cost_in_memory(grid_transform(scan(size), predictor.plan), predictor.plan, 64, wanted)
     return within(predictor, cost, sampling, room / 1e9)
 
 
@@ -76,10 +76,10 @@ def test_a_limit_that_no_tile_keeps_is_refused(predictor: Predictor, monkeypatch
 
 
 def test_kept_samples_and_larger_images_cost_more(predictor: Predictor) -> None:
-    plan, record = predictor.plan, grid_record(scan(), predictor.plan)
+    plan, record = predictor.plan, grid_transform(scan(), predictor.plan)
     plain = cost_in_memory(record, plan, 8, (LABELS,)).held
     assert cost_in_memory(record, plan, 8, (LABELS, SAMPLES)).held == plain + 8 * 300 * 200
-    assert cost_in_memory(grid_record(scan(600), plan), plan, 8, (LABELS,)).held == 2 * plain
+    assert cost_in_memory(grid_transform(scan(600), plan), plan, 8, (LABELS,)).held == 2 * plain
     assert tile_bytes(predictor, 8, (64, 64), Blocks()) > 2 * tile_bytes(predictor, 8, (32, 32), Blocks())
 
 

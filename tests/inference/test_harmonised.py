@@ -18,8 +18,8 @@ from ldseg.app.viewer.state import describe
 from ldseg.data.formats import read_volume
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import read_plan, write_plan
-from ldseg.preprocessing.intensity_statistics import measure_appearance
-from ldseg.preprocessing.preprocess import prepare_image
+from ldseg.preprocessing.intensity_statistics import measure_intensity_statistics
+from ldseg.preprocessing.preprocess import preprocess_image
 from ldseg.settings import SamplingSettings
 
 MakeModel = Callable[..., Path]
@@ -39,8 +39,8 @@ def model(make_model: MakeModel, tmp_path: Path) -> Path:
     folder = make_model()
     plan = read_plan(folder / "plan.json")
     paths = (write_picture(tmp_path / f"t{seed}.png", seed) for seed in range(20))
-    seen = (prepare_image(read_volume(path, "image"), plan).array for path in paths)
-    write_plan(folder / "plan.json", replace(plan, appearance=measure_appearance(seen, plan)))
+    seen = (preprocess_image(read_volume(path, "image"), plan).array for path in paths)
+    write_plan(folder / "plan.json", replace(plan, appearance=measure_intensity_statistics(seen, plan)))
     return folder
 
 

@@ -21,7 +21,7 @@ from ldseg.inference.predict_cases import PredictOptions, predict_cases
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.lazy_image import LazyImage
-from ldseg.preprocessing.preprocess import prepare_image
+from ldseg.preprocessing.preprocess import preprocess_image
 
 MakeModel = Callable[..., Path]
 SAVE = ("labels", "probabilities", "uncertainty", "samples")
@@ -115,9 +115,9 @@ def test_regions_are_prepared_as_the_whole_is(
     path = write_colour(tmp_path / "a.tif", (90, 61))
     channels = tuple(replace(a_plan.channels[0], name=n, scheme=scheme, high=255.0) for n in "rgb")
     plan = replace(a_plan, channels=channels)
-    whole = prepare_image(replace(read_volume(path, "image"), spacing=spacing, physical=True), plan)
+    whole = preprocess_image(replace(read_volume(path, "image"), spacing=spacing, physical=True), plan)
     lazy = LazyImage(TiffRegions(path, 3, spacing), plan, "a.tif")
-    assert lazy.record == whole.record
+    assert lazy.grid == whole.grid
     for corner in ((0, 0), (8, 16), (40, 12), (60, 4)):
         np.testing.assert_allclose(lazy.read(corner, (16, 16)), whole.read(corner, (16, 16)), atol=1e-4)
 

@@ -16,7 +16,7 @@ from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
 from ldseg.inference.view_agreement import agreement, is_steadier
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.preprocess import GridRecord, Prepared
+from ldseg.preprocessing.preprocess import GridTransform, PreprocessedImage
 from ldseg.settings import SamplingSettings
 
 MakeModel = Callable[..., Path]
@@ -49,8 +49,8 @@ class Looking:
             yield TileBlock(torch.stack([1 - structure, structure])[None], range(number, number + 1))
 
 
-def image(values: np.ndarray) -> Prepared:
-    return Prepared(values[None].astype(np.float32), GridRecord(None, SHAPE, SHAPE, (1.0, 1.0)))  # type: ignore[arg-type]
+def image(values: np.ndarray) -> PreprocessedImage:
+    return PreprocessedImage(values[None].astype(np.float32), GridTransform(None, SHAPE, SHAPE, (1.0, 1.0)))  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -34,13 +34,13 @@ def pictures(tmp_path: Path) -> DataSet:
 
 def _count_builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     built: list[str] = []
-    original = cache_module.prepare_image
+    original = cache_module.preprocess_image
 
     def counting(volume, plan, name):  # type: ignore[no-untyped-def]
         built.append(name)
         return original(volume, plan, name)
 
-    monkeypatch.setattr(cache_module, "prepare_image", counting)
+    monkeypatch.setattr(cache_module, "preprocess_image", counting)
     return built
 
 

@@ -12,13 +12,18 @@ from preprocessing_grids import plan
 from scipy import ndimage
 
 from ldseg.errors import InputError
-from ldseg.planning.intensity_statistics import Usual
+from ldseg.planning.intensity_statistics import ReferenceRange
 from ldseg.planning.plan import ChannelPlan, Plan, read_plan, write_plan
 from ldseg.preprocessing import harmonize as module
 from ldseg.preprocessing.harmonize import BLURRED, CONTRAST, NOISY, Harmonised, harmonise
-from ldseg.preprocessing.intensity_statistics import ENOUGH_IMAGES, band_widths, bands, measure_appearance
-from ldseg.preprocessing.normalize import normalise
-from ldseg.preprocessing.preprocess import GridRecord, Prepared
+from ldseg.preprocessing.intensity_statistics import (
+    ENOUGH_IMAGES,
+    band_widths,
+    bands,
+    measure_intensity_statistics,
+)
+from ldseg.preprocessing.normalize import normalize
+from ldseg.preprocessing.preprocess import GridTransform, PreprocessedImage
 
 SHAPES = {"yx": (96, 80), "zyx": (24, 30, 28), "tyx": (6, 48, 44)}
 CT = ChannelPlan("CT", "foreground", low=-1000, high=1000, mean=0, deviation=1)
@@ -36,20 +41,20 @@ def scene(axes: str, seed: int) -> np.ndarray:
     return np.clip(0.25 + 0.05 * texture / texture.std() + 0.4 * ball, 0, 1)
 
 
-def prepared(unit: np.ndarray, made: Plan) -> Prepared:
-    """As `prepare_image` makes it of an image whose intensities are 0 to 255 times `unit`."""
-    array = normalise(255 * unit[None].astype(np.float32), made.channels)
-    return Prepared(array, GridRecord(None, unit.shape, unit.shape, made.spacing))  # type: ignore[arg-type]
+def prepared(unit: np.ndarray, made: Plan) -> PreprocessedImage:
+    """As `preprocess_image` makes it of an image whose intensities are 0 to 255 times `unit`."""
+    array = normalize(255 * unit[None].astype(np.float32), made.channels)
+    return PreprocessedImage(array, GridTransform(None, unit.shape, unit.shape, made.spacing))  # type: ignore[arg-type]
 
 
 def trained(axes: str, channel: ChannelPlan | None = None) -> Plan:
     """A plan that knows twenty scenes."""
     made = plan(axes) if channel is None else plan(axes, channels=(channel,))
     seen = (prepared(scene(axes, seed), made).array for seed in range(20))
-    return replace(made, appearance=measure_appearance(seen, made))
+    return replace(made, appearance=measure_intensity_statistics(seen, made))
 
 
-def error(found: Harmonised | Prepared, wanted: Prepared) -> float:
+def error(found: Harmonised | PreprocessedImage, wanted: PreprocessedImage) -> float:
     array = found.prepared.array if isinstance(found, Harmonised) else found.array
     return float(np.sqrt(np.square(array - wanted.array).mean()))
 
@@ -128,7 +133,7 @@ def test_only_the_channel_that_is_unlike_changes() -> None:
         )
         for n in range(20)
     ]
-    made = replace(one, appearance=measure_appearance(seen, one))
+    made = replace(one, appearance=measure_intensity_statistics(seen, one))
     noise = np.random.default_rng(0).standard_normal(SHAPES["yx"]).astype(np.float32)
     image = replace(prepared(scene("yx", 99), plan("yx")), array=np.stack([seen[3][0], seen[3][1] + noise]))
     found = harmonise(image, made).prepared.array
@@ -139,7 +144,7 @@ def test_only_the_channel_that_is_unlike_changes() -> None:
 def test_a_picture_keeps_its_hue_where_one_colour_alone_is_noisy() -> None:
     single, both = trained("yx", COLOUR), plan("yx", channels=(COLOUR, replace(COLOUR, name="green")))
     seen = [np.repeat(prepared(scene("yx", n), single).array, 2, axis=0) for n in range(20)]
-    made = replace(both, appearance=measure_appearance(seen, both))
+    made = replace(both, appearance=measure_intensity_statistics(seen, both))
     faint = prepared(0.3 + 0.4 * scene("yx", 99), single)
     noise = 0.05 * np.random.default_rng(0).standard_normal(SHAPES["yx"]).astype(np.float32)
     image = replace(faint, array=np.concatenate([faint.array + noise, faint.array]))
@@ -164,8 +169,8 @@ def test_a_plan_that_does_not_know_the_images_changes_none() -> None:
 def test_a_few_images_say_nothing_of_what_is_usual() -> None:
     made = plan("yx")
     seen = [prepared(scene("yx", seed), made).array for seed in range(ENOUGH_IMAGES)]
-    assert measure_appearance(seen[1:], made) == ()
-    assert len(measure_appearance(seen, made)) == 1
+    assert measure_intensity_statistics(seen[1:], made) == ()
+    assert len(measure_intensity_statistics(seen, made)) == 1
 
 
 def test_a_large_image_is_looked_at_like_a_small_one() -> None:
@@ -173,7 +178,9 @@ def test_a_large_image_is_looked_at_like_a_small_one() -> None:
     made = plan("yx")
     random = np.random.default_rng(0)
     texture = ndimage.gaussian_filter(random.standard_normal((900, 900)), 1.5)[None].astype(np.float32)
-    large, small = (measure_appearance([part] * 10, made)[0] for part in (texture, texture[:, :250, :250]))
+    large, small = (
+        measure_intensity_statistics([part] * 10, made)[0] for part in (texture, texture[:, :250, :250])
+    )
     np.testing.assert_allclose(large.detail.mean, small.detail.mean, atol=0.3)
     np.testing.assert_allclose(large.intensities.mean, small.intensities.mean, atol=0.1)
 
@@ -181,7 +188,9 @@ def test_a_large_image_is_looked_at_like_a_small_one() -> None:
 def test_faint_noise_where_there_is_nothing_else_does_not_make_an_image_noisy() -> None:
     made = plan("yx")
     whole = [np.tile(scene("yx", seed), (7, 8))[:600, :600] for seed in range(12)]
-    made = replace(made, appearance=measure_appearance((prepared(one, made).array for one in whole), made))
+    made = replace(
+        made, appearance=measure_intensity_statistics((prepared(one, made).array for one in whole), made)
+    )
     random = np.random.default_rng(0)
     nearly_empty = np.full((600, 600), 0.25) + 0.002 * random.standard_normal((600, 600))
     nearly_empty[:, 220:380] = whole[3][:, 220:380]
@@ -200,7 +209,7 @@ def test_bands_sum_to_the_image_and_are_as_wide_in_mm_along_all_axes() -> None:
 
 def test_a_tolerance_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="tolerance"):
-        Usual((1.0, 2.0), (0.5, 0.0))
+        ReferenceRange((1.0, 2.0), (0.5, 0.0))
 
 
 def test_an_appearance_that_was_edited_to_other_lengths_is_refused(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.preprocessing import harmonize_regions as module
 from ldseg.preprocessing.harmonize import BLURRED, CONTRAST, NOISY, harmonise
 from ldseg.preprocessing.harmonize_regions import LazilyHarmonised, harmonise_lazily
-from ldseg.preprocessing.intensity_statistics import measure_appearance
-from ldseg.preprocessing.normalize import normalise
-from ldseg.preprocessing.preprocess import GridRecord, Prepared
+from ldseg.preprocessing.intensity_statistics import measure_intensity_statistics
+from ldseg.preprocessing.normalize import normalize
+from ldseg.preprocessing.preprocess import GridTransform, PreprocessedImage
 
 SHAPE = (300, 270)
 RANGE, ZSCORE = ChannelPlan("red", "range", low=0, high=255), ChannelPlan("a", "zscore")
@@ -32,15 +32,15 @@ def picture(seed: int) -> Picture:
     return 0.5 + 0.1 * soft / soft.std()
 
 
-def prepared(unit: Picture, made: Plan) -> Prepared:
-    array = normalise(255 * unit.astype(np.float32), made.channels)
-    return Prepared(array, GridRecord(None, SHAPE, SHAPE, made.spacing))  # type: ignore[arg-type]
+def prepared(unit: Picture, made: Plan) -> PreprocessedImage:
+    array = normalize(255 * unit.astype(np.float32), made.channels)
+    return PreprocessedImage(array, GridTransform(None, SHAPE, SHAPE, made.spacing))  # type: ignore[arg-type]
 
 
 def trained(channel: ChannelPlan) -> Plan:
     made = plan("yx", channels=(channel, replace(channel, name="b")))
     seen = (prepared(picture(seed), made).array for seed in range(12))
-    return replace(made, appearance=measure_appearance(seen, made))
+    return replace(made, appearance=measure_intensity_statistics(seen, made))
 
 
 def noisy(clean: Picture) -> Picture:

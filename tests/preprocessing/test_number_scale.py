@@ -12,7 +12,7 @@ from ldseg.data.ranges import ChannelRange, ImageRange, channel_ranges, mixed_sc
 from ldseg.errors import InputError
 from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.preprocessing.number_scale import check_content
-from ldseg.preprocessing.preprocess import prepare_image
+from ldseg.preprocessing.preprocess import preprocess_image
 
 COLOURS = tuple(ChannelPlan(name, "range", 0.0, 255.0) for name in ("red", "green", "blue"))
 CT = ChannelPlan("CT", "foreground", -100.0, 300.0, 50.0, 80.0)
@@ -26,7 +26,7 @@ def picture(high: float = 255) -> np.ndarray:
 
 
 def prepared(array: np.ndarray, stored: str, made: Plan) -> np.ndarray:
-    return prepare_image(replace(volume(array, "yx"), stored=stored), made).array
+    return preprocess_image(replace(volume(array, "yx"), stored=stored), made).array
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_a_colour_image_is_the_same_on_every_number_scale(
 def test_what_was_assumed_about_the_numbers_is_said() -> None:
     made = plan("yx", channels=COLOURS)
     twelve = replace(volume(picture(4095), "yx"), stored="uint16")
-    assert prepare_image(twelve, made).notes == (
+    assert preprocess_image(twelve, made).notes == (
         "its numbers were read as 12 bits and converted to the 8 bits of training",
     )
-    assert prepare_image(replace(volume(picture(), "yx"), stored="uint8"), made).notes == ()
+    assert preprocess_image(replace(volume(picture(), "yx"), stored="uint8"), made).notes == ()
 
 
 def test_a_dim_image_of_the_training_images_own_type_keeps_its_scale() -> None:
@@ -100,8 +100,8 @@ def test_a_ct_image_in_hounsfield_units_is_refused_by_a_model_that_learnt_shifte
 
 def test_ct_images_like_those_of_training_and_clipped_ones_are_taken() -> None:
     made = replace(plan("yx", channels=(CT,)), ranges=(HOUNSFIELD,))
-    whole = prepare_image(volume(-1024 + 12 * picture()[:1], "yx"), made)
-    clipped = prepare_image(volume(-160 + 3 * picture()[:1], "yx"), made)
+    whole = preprocess_image(volume(-1024 + 12 * picture()[:1], "yx"), made)
+    clipped = preprocess_image(volume(-160 + 3 * picture()[:1], "yx"), made)
     assert whole.notes == ()
     assert "clipped or shifted" in clipped.notes[0]
 

@@ -8,7 +8,7 @@ from preprocessing_grids import plan, volume
 
 from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import from_canonical, to_canonical
-from ldseg.preprocessing.preprocess import grid_record, prepare_labels, restore_labels
+from ldseg.preprocessing.preprocess import grid_transform, preprocess_labels, restore_labels
 
 ALL_48 = [
     np.eye(3)[:, order] * signs for order in permutations(range(3)) for signs in product((1, -1), repeat=3)
@@ -46,6 +46,6 @@ def test_labels_pass_any_orientation_bit_equal(direction: np.ndarray) -> None:
     ids = np.random.default_rng(1).choice([0, 1, 4], size=(1, 3, 4, 5)).astype(np.uint8)
     labels = volume(ids, direction=direction, kind="labels")
     made = plan()
-    restored = restore_labels(prepare_labels(labels, made), grid_record(labels, made), made)
+    restored = restore_labels(preprocess_labels(labels, made), grid_transform(labels, made), made)
     np.testing.assert_array_equal(restored, ids)
     assert restored.dtype == np.uint8

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from preprocessing_grids import blobs, dice
 
 from ldseg.preprocessing.resample import (
-    GrowingResample,
+    StreamingResampler,
     resample_image,
     resample_labels,
     resample_probabilities,
@@ -91,7 +91,7 @@ def test_planes_that_come_one_by_one_are_resampled_as_together(
     axis: int, new: tuple[int, ...], depth: int
 ) -> None:
     array = np.random.default_rng(0).random((2, 9, 8, 11), dtype=np.float32)
-    growing, made = GrowingResample(array.shape[1:], new, axis), []
+    growing, made = StreamingResampler(array.shape[1:], new, axis), []
     for start in range(0, array.shape[axis + 1], depth):
         made.append(
             growing.add(array.take(range(start, min(start + depth, array.shape[axis + 1])), axis + 1))

@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from ldseg.planning.plan import ChannelPlan, Plan, read_plan, write_plan
-from ldseg.preprocessing.intensity_statistics import measure_appearance
+from ldseg.preprocessing.intensity_statistics import measure_intensity_statistics
 from ldseg.presets import PRESETS
 from ldseg.runs.saved_model import build_segmenter, save_model
 
@@ -70,5 +70,5 @@ def know_soft_pictures(folder: Path, shape: tuple[int, int]) -> Plan:
     plan, random = read_plan(folder / "plan.json"), np.random.default_rng(0)
     noise = (random.normal(size=(len(plan.channels), *shape)) for _ in range(12))
     soft = (gaussian_filter(one, (0, 2, 2)).astype(np.float32) for one in noise)
-    write_plan(folder / "plan.json", replace(plan, appearance=measure_appearance(soft, plan)))
+    write_plan(folder / "plan.json", replace(plan, appearance=measure_intensity_statistics(soft, plan)))
     return plan

@@ -30,7 +30,7 @@ from ldseg.inference.out_of_distribution import (
 )
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.preprocess import Prepared, prepare_image
+from ldseg.preprocessing.preprocess import PreprocessedImage, preprocess_image
 
 FEWEST = 10
 """Images; of fewer nothing can be said."""
@@ -178,11 +178,11 @@ def _look(
         if tiles >= _TILES and number >= _FEW:
             break
         case = cases[index]
-        image = prepare_image(load_image(dataset, case), predictor.plan, str(case.images[0]))
+        image = preprocess_image(load_image(dataset, case), predictor.plan, str(case.images[0]))
         found[case.name] = {
             way: _encoded(predictor, one) for way, one in _variants(image, predictor.plan).items()
         }
-        tiles += sum(1 for _ in predictor.tiling(image.record).tiles())
+        tiles += sum(1 for _ in predictor.tiling(image.grid).tiles())
         on_case((number + 1) / len(order), case.name)
     names = sorted(found)
     ways = [way for way in found[names[0]] if way]
@@ -193,7 +193,7 @@ def _look(
     return [found[name][""] for name in names], changed
 
 
-def _variants(image: Prepared, plan: Plan) -> dict[str, Prepared]:
+def _variants(image: PreprocessedImage, plan: Plan) -> dict[str, PreprocessedImage]:
     """Return the image as it is (""), flipped along each axis that training did not mirror, and inverted."""
     ends = tuple(range(1, image.array.ndim))
     inverted = image.array.min(ends, keepdims=True) + image.array.max(ends, keepdims=True) - image.array
@@ -213,11 +213,11 @@ def _axes_to_flip(plan: Plan) -> tuple[int, ...]:
 
 
 @torch.inference_mode()
-def _encoded(predictor: Predictor, image: Prepared) -> Statistics:
+def _encoded(predictor: Predictor, image: PreprocessedImage) -> Statistics:
     """Return the statistics of one image, which is encoded for nothing else."""
     engine = predictor.engine
     assert isinstance(engine, TorchEngine)
-    tiling = predictor.tiling(image.record)
+    tiling = predictor.tiling(image.grid)
     statistics = FeatureStatistics(tiling)
     for tile in tiling.tiles():
         x = torch.from_numpy(image.read(tile.corner, tiling.patch))

@@ -19,7 +19,7 @@ from ldseg.inference.output import DISAGREEMENT, FREQUENCIES, LABELS, PROBABILIT
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.preprocess import GridRecord
+from ldseg.preprocessing.preprocess import GridTransform
 from ldseg.settings import PyramidSettings, SamplingSettings
 
 _FEWER = (Blocks(), Blocks(2**16, 2**20), Blocks(1, 1))
@@ -36,14 +36,14 @@ _UNKNOWN = 10**9
 class ImageCost:
     """What an image and its maps take besides tiles."""
 
-    record: GridRecord
+    grid: GridTransform
     wanted: tuple[str, ...]
     """Of `answer.MAPS`."""
     held: float
     """Bytes that the prepared image and the maps take; 0 where both stay on the disk."""
 
 
-def cost_in_memory(record: GridRecord, plan: Plan, samples: int, wanted: Sequence[str]) -> ImageCost:
+def cost_in_memory(record: GridTransform, plan: Plan, samples: int, wanted: Sequence[str]) -> ImageCost:
     """Of an image whose prepared voxels and maps are held as arrays."""
     classes, same = len(plan.classes), record.shape == record.canonical_shape
     sizes = {LABELS: 1, PROBABILITIES: 4 * classes, UNCERTAINTY: 4, DISAGREEMENT: 4}
@@ -120,7 +120,7 @@ def _window_bytes(
 ) -> float:
     """Of the statistics, and of a slab of them on its way to the maps."""
     classes = len(predictor.plan.classes)
-    tiling = make_tiling(cost.record.shape, patch, predictor.engine.latent_factor)
+    tiling = make_tiling(cost.grid.shape, patch, predictor.engine.latent_factor)
     window = list(tiling.covered)
     window[tiling.axis] = patch[tiling.axis]
     kept = sampling.samples * (classes - 1) if SAMPLES in cost.wanted else 0

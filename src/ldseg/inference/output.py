@@ -28,8 +28,8 @@ from ldseg.inference.posterior import (
 from ldseg.inference.temperature_scaling import Recalibration, widened, with_temperature
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.orient import to_canonical
-from ldseg.preprocessing.preprocess import GridRecord, labels_to_ids
-from ldseg.preprocessing.resample import GrowingResample
+from ldseg.preprocessing.preprocess import GridTransform, labels_to_ids
+from ldseg.preprocessing.resample import StreamingResampler
 
 LABELS, PROBABILITIES, UNCERTAINTY = "labels", "probabilities", "uncertainty"
 DISAGREEMENT, FREQUENCIES, SAMPLES = "disagreement", "frequencies", "samples"
@@ -73,7 +73,7 @@ class Answer:
     def __init__(
         self,
         plan: Plan,
-        record: GridRecord,
+        record: GridTransform,
         axis: int,
         recalibration: Recalibration,
         samples: int,
@@ -85,7 +85,7 @@ class Answer:
         self._wanted, self._axis, self._plane = frozenset(wanted), axis, 0
         self._confidence = Confidence(len(plan.classes))
         grids = (record.shape, record.canonical_shape, axis)
-        self._resamplers = {part: GrowingResample(*grids) for part in ("mean", *self._needed())}
+        self._resamplers = {part: StreamingResampler(*grids) for part in ("mean", *self._needed())}
 
     def add(self, slab: Slab) -> None:
         """Take the next slab, and put the planes that it completes."""
@@ -99,7 +99,7 @@ class Answer:
                 self._sink.put(name, self._plane, planes)
         self._plane += parts["mean"].shape[self._axis + 1]
 
-    def findings(self, posterior: Posterior, record: GridRecord) -> Findings:
+    def findings(self, posterior: Posterior, record: GridTransform) -> Findings:
         """After the last slab."""
         names = list(self._plan.classes)
         counts = posterior.counts()
@@ -160,7 +160,7 @@ def _entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
 class InMemory:
     """A sink that holds maps as arrays (channels, *S) on the image's own grid."""
 
-    def __init__(self, volume: Volume, record: GridRecord, axis: int) -> None:
+    def __init__(self, volume: Volume, record: GridTransform, axis: int) -> None:
         self._volume, self._record, self._axis = volume, record, axis
         self._arrays: dict[str, NDArray[Any]] = {}
 

@@ -45,7 +45,7 @@ from ldseg.inference.writer import (
     write_summary,
 )
 from ldseg.planning.plan import Plan, write_plan
-from ldseg.preprocessing.preprocess import grid_record
+from ldseg.preprocessing.preprocess import grid_transform
 from ldseg.settings import SamplingSettings
 from ldseg.utils.distributed import ALONE, Team
 from ldseg.utils.serialization import from_json, to_json
@@ -253,7 +253,7 @@ class _Run:
             check_labels_of(image, case.images[0], self.form.endings(case.images[0])[0])
         wanted, source = wanted_maps(options.save, sampling.samples), str(case.images[0])
         if options.max_memory is not None:
-            cost = cost_in_memory(grid_record(image, plan, source), plan, sampling.samples, wanted)
+            cost = cost_in_memory(grid_transform(image, plan, source), plan, sampling.samples, wanted)
             predictor = within(predictor, cost, sampling, options.max_memory)
         maps, findings = predictor.maps(image, case.name, sampling, options.seed, wanted, source)
         before_writing(findings)

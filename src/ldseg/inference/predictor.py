@@ -43,7 +43,7 @@ from ldseg.methods.base import Segmenter
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.harmonize import harmonise
 from ldseg.preprocessing.number_scale import check_content
-from ldseg.preprocessing.preprocess import GridRecord, Region, notes_of, prepare_image
+from ldseg.preprocessing.preprocess import GridTransform, PatchSource, notes_of, preprocess_image
 from ldseg.runs.saved_model import load_model
 from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.utils.device import choose_device, memory_format
@@ -97,7 +97,7 @@ class Prediction:
 class Seen:
     """An image as it is segmented."""
 
-    image: Region
+    image: PatchSource
     unlike: tuple[str, ...] = ()
     """See `Prediction`."""
     harmonised: bool = False
@@ -273,8 +273,8 @@ class Predictor:
             InputError: as when it is called.
         """
         seen = self.prepare(volume, name, source)
-        tiling = self.tiling(seen.image.record)
-        sink = InMemory(volume, seen.image.record, tiling.axis)
+        tiling = self.tiling(seen.image.grid)
+        sink = InMemory(volume, seen.image.grid, tiling.axis)
         findings = self.stream(seen.image, tiling, name, sampling, seed, wanted, sink)
         return sink, told(findings, seen)
 
@@ -287,7 +287,7 @@ class Predictor:
         """
         if self.plan.is_colour or len(self.plan.channels) == 1:
             volume = with_channels(volume, len(self.plan.channels))
-        prepared = prepare_image(volume, self.plan, source or name)
+        prepared = preprocess_image(volume, self.plan, source or name)
         content = check_content(volume, self.plan, source or name)
         found = harmonise(prepared, self.plan)
         notes = (*notes_of(volume, self.plan), *prepared.notes, *content)
@@ -295,8 +295,8 @@ class Predictor:
 
     def settle(
         self,
-        image: Region,
-        changed: Region,
+        image: PatchSource,
+        changed: PatchSource,
         unlike: tuple[tuple[str, ...], tuple[str, ...]],
         notes: tuple[str, ...],
         name: str,
@@ -305,20 +305,20 @@ class Predictor:
         ways that it has if it is changed, and those that it has in any case."""
         if changed is image:
             return Seen(image, unlike[1], notes=notes)
-        tiling = self.tiling(image.record)
+        tiling = self.tiling(image.grid)
         asked = (self.engine, self.plan, tiling, self.settings.sampling, name)
         if is_steadier(changed, image, *asked):
             return Seen(changed, unlike[0], True, (*notes, HARMONISED))
         return Seen(image, unlike[1], notes=(*notes, LEFT_AS_IT_IS) if unlike[1] else notes)
 
-    def tiling(self, record: GridRecord) -> Tiling:
+    def tiling(self, record: GridTransform) -> Tiling:
         """The tiles of an image."""
         return make_tiling(record.shape, self.plan.patch, self.engine.latent_factor)
 
     @torch.inference_mode()
     def stream(
         self,
-        image: Region,
+        image: PatchSource,
         tiling: Tiling,
         name: str,
         sampling: SamplingSettings,
@@ -330,12 +330,12 @@ class Predictor:
         tiles = self.engine.tiles(sampling, seed, name, mirrored_axis(self.plan, sampling))
         posterior = Posterior(tiles.classes, tiling, sampling.samples, SAMPLES in wanted, tiles.answers)
         answer = Answer(
-            self.plan, image.record, tiling.axis, self.recalibration, sampling.samples, wanted, sink
+            self.plan, image.grid, tiling.axis, self.recalibration, sampling.samples, wanted, sink
         )
         statistics = None if self.detector is None else FeatureStatistics(tiling)
         for slab in _slabs(tiles, image, tiling, posterior, sampling.samples, statistics):
             answer.add(slab)
-        findings = answer.findings(posterior, image.record)
+        findings = answer.findings(posterior, image.grid)
         return findings if statistics is None else self._compared(findings, statistics.result())
 
     def _compared(self, findings: Findings, statistics: Statistics) -> Findings:
@@ -355,7 +355,7 @@ def told(findings: Findings, seen: Seen) -> Findings:
 
 def _slabs(
     tiles: Tiles,
-    image: Region,
+    image: PatchSource,
     tiling: Tiling,
     posterior: Posterior,
     samples: int,

@@ -74,13 +74,13 @@ def predict_large(
     try:
         image = LazyImage(source, predictor.plan, str(path))
         if options.max_memory is not None:
-            cost = ImageCost(image.record, wanted, _READING)
+            cost = ImageCost(image.grid, wanted, _READING)
             predictor = within(predictor, cost, sampling, options.max_memory)
         changed = harmonise_lazily(image, predictor.plan)
         outline = replace(source.outline, notes=(*case.notes, *source.outline.notes))
         notes = (*notes_of(outline, predictor.plan), *image.notes)
         seen = predictor.settle(image, changed.image, (changed.unlike, changed.certain), notes, case.name)
-        tiling = predictor.tiling(image.record)
+        tiling = predictor.tiling(image.grid)
         sink = _OnDisk(folder, source.outline, tiling.axis)
         found = predictor.stream(seen.image, tiling, case.name, sampling, options.seed, wanted, sink)
         findings = told(found, seen)

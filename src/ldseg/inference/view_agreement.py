@@ -20,7 +20,7 @@ from ldseg.inference.backends.backend import Engine, Tiles
 from ldseg.inference.backends.torch_backend import flipped
 from ldseg.inference.sliding_window import Tile, Tiling
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.preprocess import Region
+from ldseg.preprocessing.preprocess import PatchSource
 from ldseg.settings import SamplingSettings
 
 LESS, LESS_IN_COLOUR = 1.0, 0.8
@@ -31,8 +31,8 @@ _TILES = 32
 
 
 def is_steadier(
-    changed: Region,
-    image: Region,
+    changed: PatchSource,
+    image: PatchSource,
     engine: Engine,
     plan: Plan,
     tiling: Tiling,
@@ -51,7 +51,7 @@ def is_steadier(
 
 @torch.inference_mode()
 def agreement(
-    image: Region,
+    image: PatchSource,
     engine: Engine,
     plan: Plan,
     tiling: Tiling,

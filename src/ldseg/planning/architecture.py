@@ -22,7 +22,7 @@ Stride = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Pyramid:
+class Architecture:
     """See the fields of `Plan`."""
 
     strides: tuple[Stride, ...]
@@ -41,7 +41,9 @@ class Pyramid:
         return tuple(prod(axis) for axis in zip(*self.strides[: self.latent_levels], strict=True))
 
 
-def plan_pyramid(axes: str, size: tuple[int, ...], spacing: tuple[float, ...], width: float) -> Pyramid:
+def plan_architecture(
+    axes: str, size: tuple[int, ...], spacing: tuple[float, ...], width: float
+) -> Architecture:
     """Plan the levels of a patch of `size` voxels whose smallest structure is `width` voxels wide."""
     strides = [_stem(axes, size, spacing, width)]
     latent_factor = 8 if width >= LARGE_STRUCTURE else 4
@@ -59,7 +61,7 @@ def plan_pyramid(axes: str, size: tuple[int, ...], spacing: tuple[float, ...], w
     if latent_levels == len(strides):
         strides += _denoiser_level(axes, size, strides)
     strides[-1] = _with_time(axes, size, strides[-1])
-    return Pyramid(
+    return Architecture(
         strides=tuple(strides),
         latent_levels=latent_levels,
         latent_channels=_latent_channels(strides[:latent_levels]),

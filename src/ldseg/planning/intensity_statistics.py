@@ -12,7 +12,7 @@ RANKS = 33
 
 
 @dataclass(frozen=True)
-class Usual:
+class ReferenceRange:
     """Some numbers of an image as they are among the training images."""
 
     mean: tuple[float, ...]
@@ -25,16 +25,16 @@ class Usual:
 
 
 @dataclass(frozen=True)
-class ChannelAppearance:
+class ChannelStatistics:
     """Of one channel."""
 
-    detail: Usual
+    detail: ReferenceRange
     """Logarithm of the deviation of each band of detail, finest first, over that of what no band holds. The
     tolerance is of what the next coarser band does not explain."""
     follows: tuple[float, ...]
     """How far each band goes with the next coarser one, 0 for the coarsest: an image that is rich in coarse
     detail is rich in fine detail too."""
-    intensities: Usual
+    intensities: ReferenceRange
     """Normalised intensities at even ranks, from the least to the greatest."""
 
     def __post_init__(self) -> None:

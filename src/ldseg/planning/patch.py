@@ -7,13 +7,13 @@ from math import ceil, prod
 import numpy as np
 
 from ldseg.errors import InputError
-from ldseg.planning.architecture import Pyramid, plan_pyramid
+from ldseg.planning.architecture import Architecture, plan_architecture
 from ldseg.planning.memory import training_memory_gb
 
 NEARLY_FITS = 1.4
 """The patch covers the largest image of a set when that is at most this many times the median."""
 LARGEST_PATCH = {2: 768 * 768, 3: 128**3}
-"""Voxels; more costs time without showing more context than the pyramid can use."""
+"""Voxels; more costs time without showing more context than the network can use."""
 SMALLEST_BATCH = 2
 BATCHES = {2: (4, 16), 3: (2, 2)}
 """Fewest and most cases per step by dimensions, as memory allows."""
@@ -25,17 +25,17 @@ Shape = tuple[int, ...]
 
 def plan_patch(
     axes: str, shapes: list[Shape], spacing: tuple[float, ...], width: float, classes: int, budget_gb: float
-) -> tuple[Shape, Pyramid]:
+) -> tuple[Shape, Architecture]:
     """Choose the largest useful patch that fits the budget; `shapes` are the images' on the target grid."""
-    patch, pyramid = _rounded_up(axes, _wanted(shapes), spacing, width)
-    while not _fits(patch, pyramid, classes, budget_gb):
-        smaller, its_pyramid = _rounded_up(
-            axes, _shrunk(axes, patch, pyramid.factor, spacing), spacing, width
+    patch, architecture = _rounded_up(axes, _wanted(shapes), spacing, width)
+    while not _fits(patch, architecture, classes, budget_gb):
+        smaller, its_architecture = _rounded_up(
+            axes, _shrunk(axes, patch, architecture.factor, spacing), spacing, width
         )
         if prod(smaller) >= prod(patch):
             break
-        patch, pyramid = smaller, its_pyramid
-    return patch, pyramid
+        patch, architecture = smaller, its_architecture
+    return patch, architecture
 
 
 def check_patch(axes: str, patch: Shape, factor: Shape) -> None:
@@ -49,7 +49,7 @@ def check_patch(axes: str, patch: Shape, factor: Shape) -> None:
             )
 
 
-def plan_batch(patch: Shape, pyramid: Pyramid, classes: int, budget_gb: float) -> int:
+def plan_batch(patch: Shape, architecture: Architecture, classes: int, budget_gb: float) -> int:
     """Choose the cases per step: 4 to 16 in 2D, 2 in 3D, fewer where memory does not allow.
 
     A volume has voxels enough for a calm gradient, and twice the steps are worth more than twice the cases.
@@ -57,7 +57,7 @@ def plan_batch(patch: Shape, pyramid: Pyramid, classes: int, budget_gb: float) -
     fewest, batch = BATCHES[len(patch)]
     while batch > fewest and batch * prod(patch) > VOXELS_PER_STEP[len(patch)]:
         batch //= 2
-    while batch > 1 and pyramid_memory(patch, pyramid, classes, batch) > budget_gb:
+    while batch > 1 and architecture_memory_gb(patch, architecture, classes, batch) > budget_gb:
         batch //= 2
     return batch
 
@@ -70,13 +70,15 @@ def _wanted(shapes: list[Shape]) -> Shape:
     return tuple(int(n) for n in (largest if fits else np.ceil(median)))
 
 
-def _rounded_up(axes: str, size: Shape, spacing: tuple[float, ...], width: float) -> tuple[Shape, Pyramid]:
-    """`size` rounded up to what divides by its pyramid, and that pyramid."""
+def _rounded_up(
+    axes: str, size: Shape, spacing: tuple[float, ...], width: float
+) -> tuple[Shape, Architecture]:
+    """`size` rounded up to what divides by its architecture, and that architecture."""
     while True:  # the larger size may be due another level; it grows by a cell at most
-        pyramid = plan_pyramid(axes, size, spacing, width)
-        rounded = tuple(ceil(n / step) * step for n, step in zip(size, pyramid.factor, strict=True))
+        architecture = plan_architecture(axes, size, spacing, width)
+        rounded = tuple(ceil(n / step) * step for n, step in zip(size, architecture.factor, strict=True))
         if rounded == size:
-            return size, pyramid
+            return size, architecture
         size = rounded
 
 
@@ -96,11 +98,11 @@ def _shrunk(axes: str, patch: Shape, factor: Shape, spacing: tuple[float, ...]) 
     return tuple(n - factor[axis] if i == axis else n for i, n in enumerate(patch))
 
 
-def _fits(patch: Shape, pyramid: Pyramid, classes: int, budget_gb: float) -> bool:
+def _fits(patch: Shape, architecture: Architecture, classes: int, budget_gb: float) -> bool:
     small_enough = prod(patch) <= LARGEST_PATCH[len(patch)]
-    return small_enough and pyramid_memory(patch, pyramid, classes, SMALLEST_BATCH) <= budget_gb
+    return small_enough and architecture_memory_gb(patch, architecture, classes, SMALLEST_BATCH) <= budget_gb
 
 
-def pyramid_memory(patch: Shape, pyramid: Pyramid, classes: int, batch: int) -> float:
+def architecture_memory_gb(patch: Shape, architecture: Architecture, classes: int, batch: int) -> float:
     """Return the estimated peak of a training step in GB."""
-    return training_memory_gb(patch, pyramid.strides, pyramid.widths, classes, batch)
+    return training_memory_gb(patch, architecture.strides, architecture.widths, classes, batch)

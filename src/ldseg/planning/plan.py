@@ -13,7 +13,7 @@ from typing import Literal
 from ldseg.data.dataset import DataSet
 from ldseg.data.ranges import ChannelRange, channel_ranges
 from ldseg.errors import InputError
-from ldseg.planning.architecture import plan_pyramid
+from ldseg.planning.architecture import plan_architecture
 from ldseg.planning.fingerprint import Fingerprint
 from ldseg.planning.heuristics import (
     COLOUR_NAMES,
@@ -25,8 +25,8 @@ from ldseg.planning.heuristics import (
     resampled_shape,
     smallest_width,
 )
-from ldseg.planning.intensity_statistics import ChannelAppearance
-from ldseg.planning.patch import check_patch, plan_batch, plan_patch, pyramid_memory
+from ldseg.planning.intensity_statistics import ChannelStatistics
+from ldseg.planning.patch import architecture_memory_gb, check_patch, plan_batch, plan_patch
 from ldseg.planning.settings import PlanSettings
 from ldseg.utils.serialization import from_json, read_versioned, write_json_atomic
 
@@ -37,7 +37,7 @@ PLAN_VERSION = 1
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of one data set: grid, patch, pyramid and batch."""
+    """The plan of one data set: grid, patch, architecture and batch."""
 
     version: int
     dimensions: Literal[2, 3]
@@ -71,7 +71,7 @@ class Plan:
     """Estimated peak of a training step, in GB."""
     resample: bool = True
     """Whether images are brought to `spacing`; False keeps each image's own voxels."""
-    appearance: tuple[ChannelAppearance, ...] = ()
+    appearance: tuple[ChannelStatistics, ...] = ()
     """What training images look like, for each channel; empty where that is not known. An image that looks
     otherwise is brought nearer to them before it is segmented (`preprocessing.harmonise`)."""
     ranges: tuple[ChannelRange, ...] = ()
@@ -135,11 +135,11 @@ def make_plan(fingerprint: Fingerprint, dataset: DataSet, settings: PlanSettings
     ]
     width = smallest_width(fingerprint, spacing, resample)
     if settings.patch is None:
-        patch, pyramid = plan_patch(axes, shapes, spacing, width, classes, budget)
+        patch, architecture = plan_patch(axes, shapes, spacing, width, classes, budget)
     else:
-        patch, pyramid = settings.patch, plan_pyramid(axes, settings.patch, spacing, width)
-        check_patch(axes, patch, pyramid.factor)
-    batch = settings.batch or plan_batch(patch, pyramid, classes, budget)
+        patch, architecture = settings.patch, plan_architecture(axes, settings.patch, spacing, width)
+        check_patch(axes, patch, architecture.factor)
+    batch = settings.batch or plan_batch(patch, architecture, classes, budget)
     return Plan(
         version=PLAN_VERSION,
         dimensions=2 if len(axes) == 2 else 3,
@@ -152,13 +152,13 @@ def make_plan(fingerprint: Fingerprint, dataset: DataSet, settings: PlanSettings
         spacing=tuple(float(step) for step in spacing),
         patch=patch,
         tiled=any(n > p for shape in shapes for n, p in zip(shape, patch, strict=True)),
-        strides=pyramid.strides,
-        latent_levels=pyramid.latent_levels,
-        latent_channels=pyramid.latent_channels,
-        widths=pyramid.widths,
+        strides=architecture.strides,
+        latent_levels=architecture.latent_levels,
+        latent_channels=architecture.latent_channels,
+        widths=architecture.widths,
         batch=batch,
         mirror_axes=plan_mirror_axes(fingerprint),
-        training_memory_gb=pyramid_memory(patch, pyramid, classes, batch),
+        training_memory_gb=architecture_memory_gb(patch, architecture, classes, batch),
         resample=resample,
         channel_files=dataset.channel_files,
         physical_spacing=fingerprint.physical,

@@ -57,13 +57,13 @@ class _Augment:
 
     def __call__(self, image: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         if self.time is not None:
-            image, labels = _begun_anywhere(image, labels, self.time, seed)
+            image, labels = random_time_roll(image, labels, self.time, seed)
         self.pipeline.set_random_state(seed=seed % 2**32)
         data: Any = self.pipeline({"image": image, "label": (labels + 1)[None].float()})
         return _plain(data["image"]), _plain(data["label"])[0].round().long() - 1
 
 
-def _begun_anywhere(image: Tensor, labels: Tensor, axis: int, seed: int) -> tuple[Tensor, Tensor]:
+def random_time_roll(image: Tensor, labels: Tensor, axis: int, seed: int) -> tuple[Tensor, Tensor]:
     """A film of which some frames are unlabelled, as a cycle that begins at any of them: where all films are
     labelled in the same frames, a network would learn to segment at these places in time and no others."""
     labelled = (labels >= 0).movedim(axis, 0).flatten(1).any(1)

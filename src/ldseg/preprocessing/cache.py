@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from ldseg.data.dataset import Case, DataSet, load_case
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.preprocess import prepare_image, prepare_labels
+from ldseg.preprocessing.preprocess import preprocess_image, preprocess_labels
 
 CACHE_VERSION = 2
 FOREGROUND_SAMPLE = 2048
@@ -125,8 +125,8 @@ def forget_parts(folder: Path) -> None:
 def _build_case(dataset: DataSet, case: Case, plan: Plan, target: Path, source: str) -> None:
     """Prepare one case in a folder aside and move it into place whole."""
     volume, masks = load_case(dataset, case)
-    image = prepare_image(volume, plan, case.name).array
-    raters = [prepare_labels(mask, plan, case.name) for mask in masks]
+    image = preprocess_image(volume, plan, case.name).array
+    raters = [preprocess_labels(mask, plan, case.name) for mask in masks]
     aside = target.with_name(f"{target.name}{_PART}{os.getpid()}")
     try:
         aside.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.planning.intensity_statistics import ChannelAppearance, Usual
+from ldseg.planning.intensity_statistics import ChannelStatistics, ReferenceRange
 from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.preprocessing.intensity_statistics import (
     BLUR_REACH,
@@ -27,8 +27,8 @@ from ldseg.preprocessing.intensity_statistics import (
     detail_of,
     intensities_of,
 )
-from ldseg.preprocessing.normalize import OWN_SCALE, normalise
-from ldseg.preprocessing.preprocess import Prepared
+from ldseg.preprocessing.normalize import OWN_SCALE, normalize
+from ldseg.preprocessing.preprocess import PreprocessedImage
 
 NOISY, BLURRED, CONTRAST, INVERTED = "noisier", "more blurred", "of another contrast", "inverted"
 UNLIKE = (NOISY, BLURRED, CONTRAST, INVERTED)
@@ -49,7 +49,7 @@ _SLAB = 64
 class Harmonised:
     """An image that was brought nearer to the training images."""
 
-    prepared: Prepared
+    prepared: PreprocessedImage
     """The same as before where nothing was changed."""
     unlike: tuple[str, ...]
     """In which ways it was unlike the training images, of `UNLIKE`."""
@@ -87,7 +87,7 @@ def in_words(unlike: Sequence[str]) -> str:
     return "; ".join([*parts, *(way for way in unlike if way not in UNLIKE)])
 
 
-def harmonise(prepared: Prepared, plan: Plan) -> Harmonised:
+def harmonise(prepared: PreprocessedImage, plan: Plan) -> Harmonised:
     """Of an image prepared by `plan`, whose `appearance` says what is usual; where that is empty, all is.
 
     A channel that is constant has no look and stays as it is.
@@ -113,13 +113,13 @@ def harmonise(prepared: Prepared, plan: Plan) -> Harmonised:
     return Harmonised(changed, found.unlike(), found.unlike(CLEARLY))
 
 
-def _in_detail(values: Array, plan: Plan, usual: ChannelAppearance, found: Found) -> Array:
+def _in_detail(values: Array, plan: Plan, usual: ChannelStatistics, found: Found) -> Array:
     """With each band of detail scaled to what is usual."""
     gains = gains_of(detail_of(values, plan), usual, found)
     return values if gains is None else filtered(values, plan, gains)
 
 
-def gains_of(detail: Numbers, usual: ChannelAppearance, found: Found) -> Numbers | None:
+def gains_of(detail: Numbers, usual: ChannelStatistics, found: Found) -> Numbers | None:
     """Of each band; None where all is usual. What is too much is noise mostly: it is scaled as Wiener's
     filter does, by the share of the band's power that is usual."""
     off = _detail_beyond(detail, usual)
@@ -130,17 +130,17 @@ def gains_of(detail: Numbers, usual: ChannelAppearance, found: Found) -> Numbers
     return np.where(off > 0, np.exp(-2 * off), np.minimum(np.exp(-off), _GREATEST_GAIN))
 
 
-def _in_intensities(values: Array, channel: ChannelPlan, usual: Usual, found: Found) -> Array:
+def _in_intensities(values: Array, channel: ChannelPlan, usual: ReferenceRange, found: Found) -> Array:
     """Raised to the power that brings them nearest to the usual ones. Not where numbers mean something, as in
     CT or in the hue of a stain: it would change what they say."""
     low, high = float(values.min()), float(values.max())
     power = power_of(intensities_of(values), low, high, usual, found)
     if power is None:
         return values
-    return normalise(raised(values, low, high, power)[None], (channel,))[0]
+    return normalize(raised(values, low, high, power)[None], (channel,))[0]
 
 
-def power_of(ranks: Numbers, low: float, high: float, usual: Usual, found: Found) -> float | None:
+def power_of(ranks: Numbers, low: float, high: float, usual: ReferenceRange, found: Found) -> float | None:
     """To which intensities between `low` and `high` are raised; None where their ranks are usual, and where
     no power helps, for they are inverted."""
     ratio = _in_tolerances(ranks, usual)
@@ -153,7 +153,7 @@ def power_of(ranks: Numbers, low: float, high: float, usual: Usual, found: Found
     return _nearest_power((ranks - low) / (high - low), usual)
 
 
-def name_intensities(ranks: Numbers, usual: Usual, found: Found) -> None:
+def name_intensities(ranks: Numbers, usual: ReferenceRange, found: Found) -> None:
     """Name what is unusual in intensities that are never changed, for their numbers mean something."""
     if is_inverted(ranks, usual):
         found.named.add(INVERTED)
@@ -161,12 +161,12 @@ def name_intensities(ranks: Numbers, usual: Usual, found: Found) -> None:
         found.named.add(CONTRAST)
 
 
-def is_inverted(ranks: Numbers, usual: Usual) -> bool:
+def is_inverted(ranks: Numbers, usual: ReferenceRange) -> bool:
     """Return whether intensities are clearly unusual, and usual with the opposite sign."""
     return _in_tolerances(ranks, usual) > _NAMED and _in_tolerances(-ranks[::-1], usual) <= 1
 
 
-def _in_tolerances(numbers: Numbers, usual: Usual) -> float:
+def _in_tolerances(numbers: Numbers, usual: ReferenceRange) -> float:
     """Return how far the farthest of the numbers lies from its mean, in tolerances."""
     return float((np.abs(numbers - np.array(usual.mean)) / np.array(usual.tolerance)).max())
 
@@ -176,7 +176,7 @@ def raised(values: Array, low: float, high: float, power: float) -> Array:
     return ((values - low) / (high - low)) ** np.float32(power)
 
 
-def _nearest_power(ranks: Numbers, usual: Usual) -> float:
+def _nearest_power(ranks: Numbers, usual: ReferenceRange) -> float:
     """Of intensities in [0, 1] at even ranks: that with which they differ least from the usual, both at zero
     mean and unit deviation, in tolerances."""
     tried = ranks ** _POWERS[:, None]
@@ -189,7 +189,7 @@ def _standard(ranks: Numbers) -> Numbers:
     return (ranks - ranks.mean(-1, keepdims=True)) / np.maximum(ranks.std(-1, keepdims=True), 1e-12)
 
 
-def _detail_beyond(detail: Numbers, usual: ChannelAppearance) -> Numbers:
+def _detail_beyond(detail: Numbers, usual: ChannelStatistics) -> Numbers:
     """How far each band lies beyond what is usual, in logarithms: from the coarsest on, by what the coarser
     one is once it is mended."""
     off, coarser = np.zeros_like(detail), 0.0
@@ -206,18 +206,18 @@ def _beyond(off: Numbers, tolerance: Numbers) -> Numbers:
     return np.sign(off) * np.maximum(np.abs(off) - tolerance, 0)
 
 
-def _rescaled(values: Array, channel: ChannelPlan, usual: Usual) -> Array:
+def _rescaled(values: Array, channel: ChannelPlan, usual: ReferenceRange) -> Array:
     """With the brightness and contrast that noise or blur changed: the image's own standard ones, of a
     picture in colour those of training, of CT as they are, for its numbers mean something."""
     if channel.scheme in OWN_SCALE:
-        return normalise(values[None], (channel,))[0]
+        return normalize(values[None], (channel,))[0]
     if channel.scheme in ("foreground", "none"):
         return values
     contrast, brightness = nearest_line(intensities_of(values), usual)
     return contrast * values + brightness
 
 
-def nearest_line(ranks: Numbers, usual: Usual) -> tuple[np.float32, np.float32]:
+def nearest_line(ranks: Numbers, usual: ReferenceRange) -> tuple[np.float32, np.float32]:
     """Contrast and brightness that bring ranks nearest to the usual ones, in tolerances."""
     weights = 1 / np.array(usual.tolerance)
     terms = np.stack([ranks, np.ones_like(ranks)], axis=1) * weights[:, None]

@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 
-from ldseg.planning.intensity_statistics import ChannelAppearance
+from ldseg.planning.intensity_statistics import ChannelStatistics
 from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.preprocessing.harmonize import (
     BEYOND,
@@ -37,7 +37,7 @@ from ldseg.preprocessing.intensity_statistics import (
     sample_grid,
 )
 from ldseg.preprocessing.normalize import OWN_SCALE, find_scale
-from ldseg.preprocessing.preprocess import GridRecord, Region
+from ldseg.preprocessing.preprocess import GridTransform, PatchSource
 
 _TILE = 1024
 """Voxels along a side of what is held while the whole is looked at."""
@@ -49,13 +49,13 @@ Change = Callable[[Array], Array]
 class LazilyHarmonised:
     """See `Harmonised`."""
 
-    image: Region
+    image: PatchSource
     """The same as before where nothing was changed."""
     unlike: tuple[str, ...]
     certain: tuple[str, ...]
 
 
-def harmonise_lazily(image: Region, plan: Plan) -> LazilyHarmonised:
+def harmonise_lazily(image: PatchSource, plan: Plan) -> LazilyHarmonised:
     """Return the image brought nearer to the training images, and in which ways it was unlike them."""
     found = Found()
     if not plan.appearance:
@@ -76,7 +76,7 @@ class _Channel:
     """What becomes of one channel: first the bands of its detail, then its intensities."""
 
     plan: ChannelPlan
-    usual: ChannelAppearance
+    usual: ChannelStatistics
     constant: bool = False
     gains: Numbers | None = None
     changes: list[Change] = field(default_factory=list[Change])
@@ -102,20 +102,20 @@ class _Survey:
 
 @dataclass(frozen=True)
 class _Harmonised:
-    """See `prepare.Region`."""
+    """See `prepare.PatchSource`."""
 
-    image: Region
+    image: PatchSource
     plan: Plan
     channels: list[_Channel]
 
     @property
-    def record(self) -> GridRecord:
+    def grid(self) -> GridTransform:
         """The grid of the image."""
-        return self.image.record
+        return self.image.grid
 
     def read(self, corner: Sequence[int], patch: Sequence[int]) -> Array:
-        """See `prepare.Region`."""
-        ends = [min(c + p, n) for c, p, n in zip(corner, patch, self.record.shape, strict=True)]
+        """See `prepare.PatchSource`."""
+        ends = [min(c + p, n) for c, p, n in zip(corner, patch, self.grid.shape, strict=True)]
         values = self._changed([slice(c, end) for c, end in zip(corner, ends, strict=True)])
         result = np.zeros((len(values), *patch), dtype=np.float32)
         result[(slice(None), *(slice(0, n) for n in values.shape[1:]))] = values
@@ -131,7 +131,7 @@ class _Harmonised:
 
     def look_at_detail(self, found: Found) -> None:
         """Find the gains of each channel."""
-        regions = block_regions(self.record.shape, self.plan)
+        regions = block_regions(self.grid.shape, self.plan)
         looks = (self._before(region) for region in regions)
         seen = np.array([[one.std((1, 2)), one.min((1, 2)), one.max((1, 2))] for one in looks])
         for n, (channel, (content, low, high)) in enumerate(zip(self.channels, seen.T, strict=True)):
@@ -182,7 +182,7 @@ class _Harmonised:
 
     def _survey(self) -> _Survey:
         """Look at the whole, as far as it has been changed."""
-        grid, seen = sample_grid(self.record.shape), list[Array]()
+        grid, seen = sample_grid(self.grid.shape), list[Array]()
         low, high = (np.full(len(self.channels), end, dtype=np.float32) for end in (np.inf, -np.inf))
         for tile in self._tiles():
             values = self._changed(tile)
@@ -194,9 +194,9 @@ class _Harmonised:
 
     def _tiles(self) -> Iterator[Sequence[slice]]:
         """The whole in parts."""
-        starts = (range(0, n, _TILE) for n in self.record.shape)
+        starts = (range(0, n, _TILE) for n in self.grid.shape)
         for corner in product(*starts):
-            yield [slice(c, min(c + _TILE, n)) for c, n in zip(corner, self.record.shape, strict=True)]
+            yield [slice(c, min(c + _TILE, n)) for c, n in zip(corner, self.grid.shape, strict=True)]
 
     def _before(self, region: Sequence[slice]) -> Array:
         """A region within the image, (M, *R), as it is."""
@@ -207,7 +207,7 @@ class _Harmonised:
         margin = reach(self.plan) if any(one.gains is not None for one in self.channels) else 0
         grown = [
             slice(max(0, part.start - margin), min(n, part.stop + margin))
-            for part, n in zip(region, self.record.shape, strict=True)
+            for part, n in zip(region, self.grid.shape, strict=True)
         ]
         before = self._before(grown)
         inner = tuple(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ldseg.data.splits import evenly
-from ldseg.planning.intensity_statistics import BAND_WIDTHS, RANKS, ChannelAppearance, Usual
+from ldseg.planning.intensity_statistics import BAND_WIDTHS, RANKS, ChannelStatistics, ReferenceRange
 from ldseg.planning.plan import Plan
 
 ENOUGH_IMAGES = 10
@@ -40,21 +40,21 @@ Array = NDArray[np.float32]
 Numbers = NDArray[np.float64]
 
 
-def measure_appearance(images: Iterable[Array], plan: Plan) -> tuple[ChannelAppearance, ...]:
+def measure_intensity_statistics(images: Iterable[Array], plan: Plan) -> tuple[ChannelStatistics, ...]:
     """Of prepared training images (M, *S'), for each channel; nothing where they are fewer than
     `ENOUGH_IMAGES`."""
     looks = [[(detail_of(channel, plan), intensities_of(channel)) for channel in image] for image in images]
     if len(looks) < ENOUGH_IMAGES:
         return ()
-    found: list[ChannelAppearance] = []
+    found: list[ChannelStatistics] = []
     for channel in zip(*looks, strict=True):
         detail, intensities = (np.stack(numbers) for numbers in zip(*channel, strict=True))
         off = detail - detail.mean(0)
         coarser = np.roll(off, -1, axis=1)
         follows = _slopes(off, coarser)
-        usual = Usual(_tuple(detail.mean(0)), _tolerance(off - follows * coarser))
-        ranks = Usual(_tuple(intensities.mean(0)), _tolerance(intensities))
-        found.append(ChannelAppearance(usual, _tuple(follows), ranks))
+        usual = ReferenceRange(_tuple(detail.mean(0)), _tolerance(off - follows * coarser))
+        ranks = ReferenceRange(_tuple(intensities.mean(0)), _tolerance(intensities))
+        found.append(ChannelStatistics(usual, _tuple(follows), ranks))
     return tuple(found)
 
 
@@ -76,7 +76,7 @@ def _tuple(values: Numbers) -> tuple[float, ...]:
 
 
 def detail_of(channel: Array, plan: Plan) -> Numbers:
-    """See `ChannelAppearance.detail`; of a channel (*S')."""
+    """See `ChannelStatistics.detail`; of a channel (*S')."""
     regions = block_regions(channel.shape, plan)
     contents = [float(channel[region].std()) for region in regions]
     return detail_of_blocks((channel[region] for region in rich(contents, regions, plan)), plan)
@@ -93,7 +93,7 @@ def detail_of_blocks(blocks: Iterable[Array], plan: Plan) -> Numbers:
 
 
 def intensities_of(channel: Array) -> Numbers:
-    """See `ChannelAppearance.intensities`; of a channel (*S')."""
+    """See `ChannelStatistics.intensities`; of a channel (*S')."""
     return intensities_of_sample(channel[sample_grid(channel.shape)])
 
 

@@ -1,5 +1,5 @@
 """An image that is prepared region by region, for images too large to be held: the same voxels as
-`prepare_image` gives, but for rounding in the mean and deviation of the whole.
+`preprocess_image` gives, but for rounding in the mean and deviation of the whole.
 
 2D only: M channels; (Y, X) the file's grid; *S' = (Y', X') the network's.
 """
@@ -23,7 +23,7 @@ from ldseg.preprocessing.number_scale import (
     judge_content,
     number_scale,
 )
-from ldseg.preprocessing.preprocess import GridRecord, grid_record, thick_axes
+from ldseg.preprocessing.preprocess import GridTransform, grid_transform, thick_axes
 from ldseg.preprocessing.resample import axis_weights
 
 _ROWS = 128  # that the look at all intensities reads at once
@@ -43,15 +43,15 @@ class Source(Protocol):
 
 
 class LazyImage:
-    """See `prepare.Region`. Looks at all numbers once, and at all intensities again where the plan
+    """See `prepare.PatchSource`. Looks at all numbers once, and at all intensities again where the plan
     normalises by the image's own."""
 
     def __init__(self, source: Source, plan: Plan, name: str) -> None:
         """Raises InputError for other axes than the plan's, for numbers on no scale that the plan knows, and
         for an image with one value in all its voxels (see `number_scale`)."""
-        self._source, self._record = source, grid_record(source.outline, plan, name)
-        thick = thick_axes(source.outline, self._record, plan)
-        grids = zip(source.outline.shape, self._record.shape, strict=True)
+        self._source, self._grid = source, grid_transform(source.outline, plan, name)
+        thick = thick_axes(source.outline, self._grid, plan)
+        grids = zip(source.outline.shape, self._grid.shape, strict=True)
         self._weights = [
             None if old == new else axis_weights(old, new, "linear" if axis in thick else "cubic")
             for axis, (old, new) in enumerate(grids)
@@ -69,14 +69,14 @@ class LazyImage:
             self._scales.append(find_scale(channel_plan, slabs))
 
     @property
-    def record(self) -> GridRecord:
+    def grid(self) -> GridTransform:
         """The network's grid, and the way back."""
-        return self._record
+        return self._grid
 
     def read(self, corner: Sequence[int], patch: Sequence[int]) -> NDArray[np.float32]:
-        """See `prepare.Region`."""
+        """See `prepare.PatchSource`."""
         result = np.zeros((len(self._scales), *patch), dtype=np.float32)
-        ends = [min(c + p, n) for c, p, n in zip(corner, patch, self._record.shape, strict=True)]
+        ends = [min(c + p, n) for c, p, n in zip(corner, patch, self._grid.shape, strict=True)]
         values = self._resampled([slice(c, end) for c, end in zip(corner, ends, strict=True)])
         inside = tuple(slice(0, end - c) for c, end in zip(corner, ends, strict=True))
         for scale, one, target in zip(self._scales, values, result, strict=True):
@@ -101,7 +101,7 @@ class LazyImage:
 
     def _channel(self, channel: int) -> Iterator[NDArray[np.float32]]:
         """One channel in bands of rows."""
-        rows, columns = self._record.shape
+        rows, columns = self._grid.shape
         for first in range(0, rows, _ROWS):
             yield self._resampled([slice(first, min(first + _ROWS, rows)), slice(0, columns)])[channel]
 

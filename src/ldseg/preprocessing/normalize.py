@@ -35,7 +35,7 @@ class Scale:
         out /= np.float32(self.deviation)
 
 
-def normalise(array: NDArray[np.float32], channels: Sequence[ChannelPlan]) -> NDArray[np.float32]:
+def normalize(array: NDArray[np.float32], channels: Sequence[ChannelPlan]) -> NDArray[np.float32]:
     """Return `array` (M, *S) normalised channel by channel; a constant image becomes 0, never nan."""
     result = np.empty(array.shape, dtype=np.float32)
     for values, plan, target in zip(array, channels, result, strict=True):

@@ -20,7 +20,7 @@ from ldseg.errors import InputError
 from ldseg.planning.heuristics import ANISOTROPIC, resampled_shape
 from ldseg.planning.orientation import Orientation, orientation_of
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.normalize import normalise
+from ldseg.preprocessing.normalize import normalize
 from ldseg.preprocessing.number_scale import converted
 from ldseg.preprocessing.orient import from_canonical, to_canonical
 from ldseg.preprocessing.patches import crop
@@ -39,7 +39,7 @@ _COPIES = 3
 
 
 @dataclass(frozen=True)
-class GridRecord:
+class GridTransform:
     """What is needed to go back from the network's grid to the file's."""
 
     orientation: Orientation
@@ -54,25 +54,25 @@ class GridRecord:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreprocessedImage:
     """An image as the network takes it."""
 
     array: NDArray[np.float32]
     """(M, *S')."""
-    record: GridRecord
+    grid: GridTransform
     notes: tuple[str, ...] = ()
     """What was assumed about its numbers, one sentence each."""
 
     def read(self, corner: Sequence[int], patch: Sequence[int]) -> NDArray[np.float32]:
-        """See `Region`."""
+        """See `PatchSource`."""
         return crop(self.array, corner, patch, 0.0)
 
 
-class Region(Protocol):
+class PatchSource(Protocol):
     """An image as the network takes it, of which patches are read."""
 
     @property
-    def record(self) -> GridRecord:
+    def grid(self) -> GridTransform:
         """Its grid."""
         ...
 
@@ -81,7 +81,7 @@ class Region(Protocol):
         ...
 
 
-def prepare_image(volume: Volume, plan: Plan, name: str = "image") -> Prepared:
+def preprocess_image(volume: Volume, plan: Plan, name: str = "image") -> PreprocessedImage:
     """Bring an image to the network's grid and intensities; `name` is for messages.
 
     Raises InputError for other axes or channels than the plan's, for voxels that are not finite, and for
@@ -93,30 +93,30 @@ def prepare_image(volume: Volume, plan: Plan, name: str = "image") -> Prepared:
             f"{name}: has {len(volume.array)} channels, the plan has {len(plan.channels)} ({wanted}); "
             "give an image of the same channels"
         )
-    record = grid_record(volume, plan, name)
-    check_room(Path(name), len(volume.array) * prod(record.shape), 4 * (_COPIES - 1))
+    grid = grid_transform(volume, plan, name)
+    check_room(Path(name), len(volume.array) * prod(grid.shape), 4 * (_COPIES - 1))
     if not np.isfinite(volume.array).all():
         raise InputError(
             f"{name}: has voxels that are nan or infinite; replace them, e.g. by the lowest value"
         )
     values, notes = converted(volume, plan, name)
-    array = to_canonical(values, record.orientation)
-    thick = thick_axes(volume, record, plan)
-    resampled = resample_image(array, record.shape, thick)
-    return Prepared(normalise(resampled, plan.channels), record, notes)
+    array = to_canonical(values, grid.orientation)
+    thick = thick_axes(volume, grid, plan)
+    resampled = resample_image(array, grid.shape, thick)
+    return PreprocessedImage(normalize(resampled, plan.channels), grid, notes)
 
 
-def thick_axes(volume: Volume, record: GridRecord, plan: Plan) -> list[int]:
+def thick_axes(volume: Volume, grid: GridTransform, plan: Plan) -> list[int]:
     """Axes of the network's grid along which `volume` has thick slices; time has none."""
     finest = min(volume.spacing[-2:]) if volume.axes != "zyx" else min(volume.spacing)
     return [
         axis
-        for axis, step in enumerate(record.orientation.permuted(volume.spacing))
+        for axis, step in enumerate(grid.orientation.permuted(volume.spacing))
         if plan.axes[axis] != "t" and step > ANISOTROPIC * finest
     ]
 
 
-def grid_record(volume: Volume, plan: Plan, name: str = "image") -> GridRecord:
+def grid_transform(volume: Volume, plan: Plan, name: str = "image") -> GridTransform:
     """Return the way from the grid of `volume` to the network's; InputError for axes unlike the plan's."""
     if volume.axes != plan.axes:
         raise InputError(
@@ -140,7 +140,7 @@ def grid_record(volume: Volume, plan: Plan, name: str = "image") -> GridRecord:
             f"would become {' x '.join(map(str, shape))} voxels; correct its spacing"
         )
     size = tuple(n * step / new for n, step, new in zip(canonical, spacing, shape, strict=True))
-    return GridRecord(orientation, canonical, shape, size, volume.physical)
+    return GridTransform(orientation, canonical, shape, size, volume.physical)
 
 
 def notes_of(volume: Volume, plan: Plan) -> tuple[str, ...]:
@@ -155,32 +155,32 @@ def _shrinkage(plan: Plan, shape: tuple[int, ...], spacing: tuple[float, ...]) -
     return [wanted / step if n > 1 else 1.0 for axis, n, step, wanted in steps if axis != "t"]
 
 
-def prepare_labels(volume: Volume, plan: Plan, name: str = "labels") -> NDArray[np.int16]:
+def preprocess_labels(volume: Volume, plan: Plan, name: str = "labels") -> NDArray[np.int16]:
     """Return class indices 0..K-1 (*S') of a label volume, -1 where the plan's ignore id is.
 
     Raises InputError for an id that the plan does not know, and for other axes.
     """
-    record = grid_record(volume, plan, name)
+    grid = grid_transform(volume, plan, name)
     indices = _indices(volume.array[0], plan, name)
-    return resample_labels(to_canonical(indices[None], record.orientation)[0], record.shape)
+    return resample_labels(to_canonical(indices[None], grid.orientation)[0], grid.shape)
 
 
-def restore_probabilities(probabilities: NDArray[np.float32], record: GridRecord) -> NDArray[np.float32]:
+def restore_probabilities(probabilities: NDArray[np.float32], grid: GridTransform) -> NDArray[np.float32]:
     """Return `probabilities` (K, *S') on the file's own grid (K, *S)."""
-    _check_grid(probabilities.shape[1:], record)
-    resampled = resample_probabilities(probabilities, record.canonical_shape)
-    return np.ascontiguousarray(from_canonical(resampled, record.orientation))
+    _check_grid(probabilities.shape[1:], grid)
+    resampled = resample_probabilities(probabilities, grid.canonical_shape)
+    return np.ascontiguousarray(from_canonical(resampled, grid.orientation))
 
 
-def restore_labels(indices: NDArray[Any], record: GridRecord, plan: Plan) -> NDArray[Any]:
+def restore_labels(indices: NDArray[Any], grid: GridTransform, plan: Plan) -> NDArray[Any]:
     """Return class indices (*S') as file ids (1, *S) on the file's own grid, in the smallest integer type.
 
     Exact where the grids are equal. Where they are not, resampling probabilities before the decision for a
     class (`restore_probabilities`) is smoother.
     """
-    _check_grid(indices.shape, record)
-    resampled = resample_labels(indices.astype(np.int16), record.canonical_shape)
-    own = from_canonical(resampled[None], record.orientation)
+    _check_grid(indices.shape, grid)
+    resampled = resample_labels(indices.astype(np.int16), grid.canonical_shape)
+    own = from_canonical(resampled[None], grid.orientation)
     return np.ascontiguousarray(labels_to_ids(own, plan))
 
 
@@ -216,6 +216,6 @@ def _indices(ids: NDArray[Any], plan: Plan, name: str) -> NDArray[np.int16]:
     return indices
 
 
-def _check_grid(shape: tuple[int, ...], record: GridRecord) -> None:
-    if tuple(shape) != record.shape:
-        raise ValueError(f"grid {tuple(shape)} is not the prepared one, {record.shape}")
+def _check_grid(shape: tuple[int, ...], grid: GridTransform) -> None:
+    if tuple(shape) != grid.shape:
+        raise ValueError(f"grid {tuple(shape)} is not the prepared one, {grid.shape}")

@@ -39,7 +39,7 @@ def resample_probabilities(probabilities: NDArray[np.float32], shape: Sequence[i
     return result
 
 
-class GrowingResample:
+class StreamingResampler:
     """`resample_probabilities` of an image that comes plane by plane along one axis, its other axes whole."""
 
     def __init__(self, old: Sequence[int], new: Sequence[int], axis: int) -> None:

@@ -24,8 +24,8 @@ from ldseg.errors import InputError, listed
 from ldseg.planning.fingerprint import Fingerprint, read_fingerprint, take_fingerprint, write_fingerprint
 from ldseg.planning.heuristics import is_photograph
 from ldseg.planning.plan import Plan, PlanSettings, make_plan, read_plan, write_plan
-from ldseg.preprocessing.intensity_statistics import measure_appearance
-from ldseg.preprocessing.preprocess import prepare_image
+from ldseg.preprocessing.intensity_statistics import measure_intensity_statistics
+from ldseg.preprocessing.preprocess import preprocess_image
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
 
 DATA_FILE, SPLITS_FILE, FINGERPRINT_FILE, PLAN_FILE = (
@@ -111,8 +111,8 @@ def look_and_plan(dataset: DataSet, cases: Sequence[Case], limits: PlanSettings)
     plan = make_plan(fingerprint, dataset, limits)
     voxels = mean(prod(case.shape) for case in fingerprint.cases)
     seen = evenly(cases, max(_LOOKED_AT_OF_LARGE, min(_LOOKED_AT, int(_MANY_VOXELS / voxels))))
-    prepared = (prepare_image(load_image(dataset, case), plan, case.name).array for case in seen)
-    return fingerprint, replace(plan, appearance=measure_appearance(prepared, plan))
+    prepared = (preprocess_image(load_image(dataset, case), plan, case.name).array for case in seen)
+    return fingerprint, replace(plan, appearance=measure_intensity_statistics(prepared, plan))
 
 
 def remarks_on_numbers(run: Path) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from ldseg.app.report.page import to_html
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import Recalibration, store_recalibration
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.preprocess import prepare_image
+from ldseg.preprocessing.preprocess import preprocess_image
 from ldseg.presets import PRESETS
 from ldseg.runs.saved_model import build_segmenter, read_settings, save_model
 
@@ -357,7 +357,7 @@ def test_a_case_that_was_brought_nearer_to_the_training_images_is_named(make_run
     assert re.search(r"the image is noisier[^;]* than the training images; it was brought", to_html(report))
     assert report.film is not None
     image = next(iter(report.portraits.values())).image
-    assert not np.array_equal(report.film.image, prepare_image(image, plan).array)
+    assert not np.array_equal(report.film.image, preprocess_image(image, plan).array)
 
 
 def test_a_report_of_pictures_without_a_spacing_has_nothing_in_mm(make_run: MakeRun) -> None:

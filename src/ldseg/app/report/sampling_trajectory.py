@@ -21,7 +21,7 @@ from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
 from ldseg.preprocessing.harmonize import harmonise
 from ldseg.preprocessing.patches import pad_to
-from ldseg.preprocessing.preprocess import prepare_image, prepare_labels
+from ldseg.preprocessing.preprocess import preprocess_image, preprocess_labels
 from ldseg.settings import SamplingSettings
 from ldseg.utils.device import autocast, memory_format
 
@@ -82,14 +82,14 @@ def shoot(
 
 def _find_scene(predictor: Predictor, engine: TorchEngine, image: Volume, labels: Volume) -> _Scene:
     plan = predictor.plan
-    prepared = harmonise(prepare_image(image, plan), plan).prepared
-    found = prepare_labels(labels, plan) > 0
-    tiling = make_tiling(prepared.record.shape, plan.patch, engine.latent_factor)
+    prepared = harmonise(preprocess_image(image, plan), plan).prepared
+    found = preprocess_labels(labels, plan) > 0
+    tiling = make_tiling(prepared.grid.shape, plan.patch, engine.latent_factor)
     padded = pad_to(prepared.array, tiling.covered, 0.0)
     tile = max(tiling.tiles(), key=lambda one: int(found[one.region].sum()))
     inside = tuple(min(p, n - c) for p, n, c in zip(tiling.patch, tiling.shape, tile.corner, strict=True))
     x = torch.from_numpy(np.ascontiguousarray(padded[(slice(None), *tile.region)]))
-    return _Scene(x, tile.corner, inside, prepared.record.spacing)
+    return _Scene(x, tile.corner, inside, prepared.grid.spacing)
 
 
 @dataclass

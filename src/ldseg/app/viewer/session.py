@@ -121,7 +121,7 @@ class Session:
             self.problem = f"No more samples could be drawn: {error}"
 
     def _draw(self, samples: int) -> Answer:
-        predictor, record = self._predictor, self._prepared.record
+        predictor, record = self._predictor, self._prepared.grid
         sampling, tiling = replace(self.sampling, samples=samples), predictor.tiling(record)
         maps = InMemory(self.image, record, tiling.axis)
         sink = _Stoppable(maps, self._ending)
