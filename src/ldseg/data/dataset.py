@@ -118,7 +118,9 @@ def _refuse_lonely(root: Path, listing: Listing, layout: Layout) -> None:
     if not listing.images:
         other = "".join(f"; {remark}" for remark in describe_unread(listing.unread))
         finding = f"has no images in the layout {layout.name} ({layout.looks_like}){other}"
-        raise file_error(root, finding, "check the path, or name the layout with --data.layout")
+        raise file_error(
+            root, finding, "check the path, or name the layout (--data.layout of `ldseg train` and `check`)"
+        )
     for own, partner, others in (("images", "mask", "labels"), ("labels", "image", "images")):
         files: Files = getattr(listing, own)
         partners: Files = getattr(listing, others)

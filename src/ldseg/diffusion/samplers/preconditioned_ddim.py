@@ -1,15 +1,15 @@
-"""A sampler that is exact for a Gaussian, so that few steps give samples their spread.
+"""DDIM with a step that is exact for a Gaussian, so that few steps give samples their spread. Our own method.
 
-An image says most of a latent. What it leaves open is decided late, where the noise is as small as that;
-DDIM, exact where nothing is left open, loses most of it in a handful of steps. Here a step is exact for a
-Gaussian of deviation 1 around m, the clean estimate of the first call: with cos(h) = sqrt(a)
+DDIM is exact where the image leaves nothing open; in few steps it loses most of what the image leaves open.
+Here a step is exact for a latent N(m, v) (Karras et al. 2022 precondition the denoiser in the same way). m is
+the clean estimate of the first call. v is one number for each sample and step, from how far the denoiser
+follows z. With c = sqrt(a) of the signal power a, u = z - c m and x = (clean estimate) - m, a Gaussian has
 
-    u = z - sqrt(a) m = cos(h) x + sin(h) e,    x = z0 - m
+    x = g u,    g = c v / sigma^2,    sigma^2 = c^2 v + 1 - a
 
-is a point on a circle through latent and noise. The probability flow turns it by du/dh = -F with
-F = (x^ - cos(h) u) / sin(h), where x^ is the clean estimate less m; that is 0 for the Gaussian and small for
-others, and a step from h to h' adds F (h - h') (the velocity in the angle: Salimans & Ho 2022, appendix D,
-for m = 0).
+so that g = <u, x> / <u, u> gives v, and the probability flow scales u by sigma' / sigma. What x has beyond
+g u is added as in DDIM. One v for all positions is exact only where all are equally open: with many sure
+positions and few open ones, a handful of steps spreads the sure ones too far, in absolute terms by little.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from ldseg.diffusion.parameterization import LEAST_NOISE
 from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, Times, ignore
 from ldseg.diffusion.schedule import Schedule
 
+_LEAST = 1e-6
+"""Least variance, and least divisor."""
+
 
 def preconditioned_ddim(
     denoise: Denoise,
@@ -32,24 +35,36 @@ def preconditioned_ddim(
     draw: DrawNoise,  # noqa: ARG001  (deterministic; one signature for all samplers)
     on_step: OnStep = ignore,
 ) -> Tensor:
-    """A single step answers with the clean estimate, as with every sampler."""
+    """Follow the probability flow; a single step gives the clean estimate, as with every sampler."""
     mean: Tensor | None = None
     for now, following in pairwise(times):
         z0 = denoise(z, now)
         if mean is None and following == 0:
             z = z0
         else:
-            mean = z0 if mean is None else mean
             a = signal(now)
-            z = _turn(z, z0, mean, a, torch.ones_like(a) if following == 0 else signal(following))
+            b = torch.ones_like(a) if following == 0 else signal(following)
+            if mean is None:  # at pure noise the estimate does not follow z, and says nothing of v
+                mean, variance = z0, torch.ones_like(a)
+            else:
+                variance = _variance(z - a.sqrt() * mean, z0 - mean, a)
+            z = _step(z, z0, mean, variance, a, b)
         on_step(following, z, z0)
     return z
 
 
-def _turn(z: Tensor, z0: Tensor, mean: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """From signal power a to b: cos(h') m + u + F (h - h'), gathered by what the scalars multiply."""
-    cosine, cosine_after = a.sqrt(), b.sqrt()
-    gain = (cosine.acos() - cosine_after.acos()) / (1 - a).sqrt().clamp_min(LEAST_NOISE)
-    kept = 1 - gain * cosine
-    drawn = cosine_after - gain - kept * cosine
-    return torch.addcmul(torch.addcmul(kept * z, drawn, mean), gain, z0)
+def _variance(u: Tensor, x: Tensor, a: Tensor) -> Tensor:
+    """Return v of each case, (B, 1, 1, ...)."""
+    axes = tuple(range(1, u.ndim))
+    gain = (u * x).mean(axes, keepdim=True) / u.square().mean(axes, keepdim=True).clamp_min(_LEAST)
+    left = (a.sqrt() * (1 - gain * a.sqrt())).clamp_min(_LEAST)
+    return (gain * (1 - a) / left).clamp(_LEAST, 1.0)
+
+
+def _step(z: Tensor, z0: Tensor, mean: Tensor, variance: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Move z from signal power a to b: c' m + (sigma' / sigma) u + k (x - g u), with k as DDIM has it."""
+    before, after = a * variance + 1 - a, b * variance + 1 - b  # sigma^2
+    share = ((1 - b) / (1 - a).clamp_min(LEAST_NOISE**2)).sqrt()
+    weight = b.sqrt() - share * a.sqrt()
+    kept = (after / before).sqrt() - weight * a.sqrt() * variance / before
+    return torch.addcmul(kept * z + (b.sqrt() - weight - kept * a.sqrt()) * mean, weight, z0)
