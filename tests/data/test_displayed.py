@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from ldseg.data.dataset import open_dataset
 from ldseg.data.formats import is_colour, read_volume
-from ldseg.data.formats.displayed import stored_region, turned
+from ldseg.data.formats.displayed import apply_orientation, stored_region
 from ldseg.data.formats.tiff_regions import TiffRegions
 from ldseg.data.loading import load_case
 from ldseg.errors import InputError
@@ -91,9 +91,9 @@ def test_an_orientation_that_does_not_exist_turns_nothing(value: int, tmp_path: 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_stored_region_is_that_of_the_displayed_image(orientation: int) -> None:
-    shown, region = turned(GREY, orientation), (slice(2, 9), slice(4, 15))
+    shown, region = apply_orientation(GREY, orientation), (slice(2, 9), slice(4, 15))
     part = GREY[stored_region(region, shown.shape, orientation)]
-    np.testing.assert_array_equal(turned(part, orientation), shown[region])
+    np.testing.assert_array_equal(apply_orientation(part, orientation), shown[region])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from volume_builders import mask, picture, write_json
 
 from ldseg.data.dataset import cases_named, find_inputs, open_dataset
-from ldseg.data.splits import make_splits, read_splits, spelt_as
+from ldseg.data.splits import make_splits, match_spelling, read_splits
 from ldseg.errors import InputError
 from ldseg.evaluation.evaluate_folders import evaluate_folders
 from ldseg.runs.run_setup import SplitOptions, prepare_run
@@ -42,7 +42,7 @@ def test_splits_are_those_of_the_name_and_not_of_its_spelling(tmp_path: Path) ->
     for path in (tmp_path / "images").iterdir():
         path.rename(path.with_name(unicodedata.normalize("NFC", path.name)))
     composed = open_dataset(tmp_path).cases
-    assert spelt_as(splits, composed) == make_splits(composed)
+    assert match_spelling(splits, composed) == make_splits(composed)
 
 
 def test_a_run_takes_splits_in_another_spelling(tmp_path: Path) -> None:

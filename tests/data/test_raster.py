@@ -178,7 +178,7 @@ def test_a_volume_does_not_fit_into_a_picture(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot hold zyx"):
         write_volume(tmp_path / "a.png", plain("zyx"))
     picture(tmp_path / "b.png")
-    with pytest.raises(InputError, match="2D format"):
+    with pytest.raises(InputError, match="2D image"):
         read_volume(tmp_path / "b.png", "image", "zyx")
 
 

@@ -11,7 +11,7 @@ import tifffile
 
 from ldseg.data.formats import read_volume
 from ldseg.data.formats.tiff_regions import TiffRegions
-from ldseg.data.formats.tiff_tiles import Spool
+from ldseg.data.formats.tiff_tiles import TiledTiffWriter
 from ldseg.errors import InputError
 
 FORMS: dict[str, dict[str, Any]] = {
@@ -106,7 +106,7 @@ def test_a_spool_comes_out_as_a_tiled_tiff(tmp_path: Path, channels: int) -> Non
     tifffile.imwrite(tmp_path / "a.tif", pixels((700, 530)))
     outline = TiffRegions(tmp_path / "a.tif", 1, (0.5, 0.25)).outline
     values = np.random.default_rng(0).random((channels, 700, 530)).astype(np.float32)
-    spool = Spool(tmp_path / "spool", channels, outline, np.dtype("float32"))
+    spool = TiledTiffWriter(tmp_path / "spool", channels, outline, np.dtype("float32"))
     spool.put((300, 0), values[:, 300:])
     for column in (0, 200, 400):
         spool.put((0, column), values[:, :300, column : column + 200])

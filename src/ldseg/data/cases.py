@@ -36,7 +36,7 @@ class DataOptions:
     """How to read a data set; everything has a default that reads it as it looks."""
 
     layout: str | None = None
-    """Name of the layout (see `ldseg.data.layouts.LAYOUTS`); None recognises it."""
+    """Name of the layout (see `ldseg.data.layouts.LAYOUTS`); None recognizes it."""
     axes: Axes | None = None
     """Axes of every image: "yx", "zyx" or "tyx" (2D+time); None takes dataset.json's
     or those of the first image."""

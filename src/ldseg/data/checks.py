@@ -27,7 +27,7 @@ _COLOURS = 3
 
 
 @dataclass(frozen=True)
-class Row:
+class CaseInfo:
     """What one readable case is."""
 
     name: str
@@ -47,7 +47,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Fault:
+class Issue:
     """Something to repair."""
 
     file: str
@@ -56,11 +56,11 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Report:
+class DatasetReport:
     """All rows, faults and hints of a data set; it can be trained on when there are no faults."""
 
-    rows: tuple[Row, ...]
-    faults: tuple[Fault, ...]
+    rows: tuple[CaseInfo, ...]
+    faults: tuple[Issue, ...]
     hints: tuple[str, ...]
     """Remarks that need no repair but a look."""
 
@@ -69,8 +69,8 @@ class Report:
 class _Notes:
     """What is collected on the way."""
 
-    rows: list[Row] = field(default_factory=list[Row])
-    faults: list[Fault] = field(default_factory=list[Fault])
+    rows: list[CaseInfo] = field(default_factory=list[CaseInfo])
+    faults: list[Issue] = field(default_factory=list[Issue])
     constant: list[str] = field(default_factory=list[str])
     ranges: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     """Least and largest intensity of each channel."""
@@ -81,7 +81,7 @@ class _Notes:
     masks: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
 
-def check(dataset: DataSet, on_case: Callable[[Case], None] | None = None) -> Report:
+def check(dataset: DataSet, on_case: Callable[[Case], None] | None = None) -> DatasetReport:
     """Read every case. `on_case` is called after each, for a progress bar. Never raises InputError."""
     notes = _Notes()
     for case in dataset.cases:
@@ -89,10 +89,10 @@ def check(dataset: DataSet, on_case: Callable[[Case], None] | None = None) -> Re
         if on_case is not None:
             on_case(case)
     faults = notes.faults or list(_untrainable(dataset, notes))
-    return Report(tuple(notes.rows), tuple(faults), tuple(_hints(dataset, notes)))
+    return DatasetReport(tuple(notes.rows), tuple(faults), tuple(_hints(dataset, notes)))
 
 
-def no_structure(dataset: DataSet) -> InputError:
+def empty_masks_error(dataset: DataSet) -> InputError:
     """Return the error for a set whose masks are all empty."""
     remedy = "draw the structures, or correct --data.ignore_id where it is theirs"
     return file_error(dataset.root, "every mask is empty, so there is nothing to learn", remedy)
@@ -105,22 +105,22 @@ def refuse_beyond_eight_bit(channel: str, low: float, high: float) -> None:
         raise InputError(f"{found}; name it rescale_to_0_1 in channel_names, or save the images with 8 bits")
 
 
-def _untrainable(dataset: DataSet, notes: _Notes) -> Iterator[Fault]:
+def _untrainable(dataset: DataSet, notes: _Notes) -> Iterator[Issue]:
     """What keeps readable cases from being trained on."""
     try:
         make_splits(dataset.cases)
     except InputError as problem:
-        yield Fault(str(dataset.root), *_parts(problem))
+        yield Issue(str(dataset.root), *_parts(problem))
     for channel, (low, high) in zip(dataset.channel_names, notes.ranges, strict=False):
         try:
             refuse_beyond_eight_bit(channel, low, high)
         except InputError as problem:
-            yield Fault(str(dataset.root), *_parts(problem))
+            yield Issue(str(dataset.root), *_parts(problem))
     yield from _unit_faults(notes)
     structures = set(dataset.classes.values()) - {0}
     if not any(structures & set(row.ids) for row in notes.rows):
-        problem = no_structure(dataset)
-        yield Fault(str(dataset.root), *_parts(problem))
+        problem = empty_masks_error(dataset)
+        yield Issue(str(dataset.root), *_parts(problem))
 
 
 def _check_case(dataset: DataSet, case: Case, notes: _Notes) -> None:
@@ -150,7 +150,7 @@ def _check_case(dataset: DataSet, case: Case, notes: _Notes) -> None:
     counts = dict(sorted(ids.items()))
     placed = with_own_spacing(case, image)
     notes.rows.append(
-        Row(
+        CaseInfo(
             case.name,
             case.subject,
             image.shape,
@@ -163,10 +163,10 @@ def _check_case(dataset: DataSet, case: Case, notes: _Notes) -> None:
     )
 
 
-def _fault(case: Case, problem: InputError) -> Fault:
+def _fault(case: Case, problem: InputError) -> Issue:
     """The error's parts; the whole message where it has none."""
     file = problem.file if isinstance(problem, FileError) and problem.finding else str(case.images[0])
-    return Fault(file, *_parts(problem))
+    return Issue(file, *_parts(problem))
 
 
 def _parts(problem: InputError) -> tuple[str, str]:
@@ -205,7 +205,7 @@ def group_notes(kind: str, notes: Sequence[tuple[str, str]]) -> list[str]:
     ]
 
 
-def _unit_faults(notes: _Notes) -> Iterator[Fault]:
+def _unit_faults(notes: _Notes) -> Iterator[Issue]:
     """Where some images have a physical spacing, the others that have none."""
     without = [row.name for row in notes.rows if not row.physical]
     if not without or len(without) == len(notes.rows):
@@ -216,7 +216,7 @@ def _unit_faults(notes: _Notes) -> Iterator[Fault]:
         f"such as {example} have one, and mm and voxels cannot be averaged"
     )
     remedy = "list all images in spacing.csv, or give all of them one spacing with --data.spacing"
-    yield Fault(without[0], finding, remedy)
+    yield Issue(without[0], finding, remedy)
 
 
 def _in_colour(dataset: DataSet) -> bool:

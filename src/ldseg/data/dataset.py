@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ldseg.data.cases import Case, DataOptions, DataSet, cases_named
-from ldseg.data.dimensions import first_of_set
+from ldseg.data.dimensions import representative_volume
 from ldseg.data.file_names import Files, check_name, name_key
 from ldseg.data.formats import ending, format_of, is_colour, read_volume, stem
 from ldseg.data.inputs import find_inputs
-from ldseg.data.layouts import Layout, Listing, case_folders, layout_named
+from ldseg.data.layouts import DatasetIndex, Layout, case_folders, layout_named
 from ldseg.data.loading import label_ids, load_case, load_image, load_input, load_labels
 from ldseg.data.segment_names import LabelScan
-from ldseg.data.sidecar_spacing import expand, refuse_other_spacing, spacing_of_files
+from ldseg.data.sidecar_spacing import refuse_other_spacing, spacing_of_files, spacing_per_axis
 from ldseg.data.unread import describe_unread
 from ldseg.data.volume import Axes, Volume
 from ldseg.errors import InputError, file_error
@@ -53,16 +53,16 @@ def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
     root = Path(root)
     options = options or DataOptions()
     layout = layout_named(options.layout, root)
-    listing = _paired(layout.read(root))
-    _refuse_lonely(root, listing, layout)
+    index = _paired(layout.read(root))
+    _refuse_lonely(root, index, layout)
     folder = root if root.is_dir() else root.parent
-    description = listing.description
-    first = first_of_set(
-        [listing.images[name] for name in sorted(listing.images)],
+    description = index.description
+    first = representative_volume(
+        [index.images[name] for name in sorted(index.images)],
         options.axes or description.axes,
     )
     axes = first.axes
-    cases = tuple(_case(name, folder, listing, options, axes) for name in sorted(listing.images))
+    cases = tuple(_case(name, folder, index, options, axes) for name in sorted(index.images))
     channels = description.channel_names or _channel_names(cases, first)
     ignore_id = options.ignore_id if options.ignore_id is not None else description.ignore_id
     classes, declared = _classes(root, cases, options, description.classes, ignore_id, axes)
@@ -80,15 +80,15 @@ def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
         layout=layout.name,
         declared=declared,
         channel_files=any(_named_as_channels(case) for case in cases),
-        remarks=_remarks(listing),
+        remarks=_remarks(index),
     )
 
 
-def _paired(listing: Listing) -> Listing:
+def _paired(index: DatasetIndex) -> DatasetIndex:
     """Everything by the names of the images; masks may spell them otherwise in Unicode."""
-    spelling = {name_key(name): name for name in listing.images}
-    labels = {spelling.get(name_key(name), name): files for name, files in listing.labels.items()}
-    return replace(listing, labels=labels)
+    spelling = {name_key(name): name for name in index.images}
+    labels = {spelling.get(name_key(name), name): files for name, files in index.labels.items()}
+    return replace(index, labels=labels)
 
 
 def _named_as_channels(case: Case) -> bool:
@@ -97,13 +97,13 @@ def _named_as_channels(case: Case) -> bool:
     return bool(others) or name_key(stem(first)) == f"{name_key(case.name)}_0000"
 
 
-def _remarks(listing: Listing) -> tuple[str, ...]:
+def _remarks(index: DatasetIndex) -> tuple[str, ...]:
     """What was passed over, and what is odd about the names."""
-    found = [*describe_unread(listing.unread), *listing.remarks]
-    if listing.unlabelled_fault is not None:
-        found.append(f"images without masks are passed over: {listing.unlabelled_fault}")
+    found = [*describe_unread(index.unread), *index.remarks]
+    if index.unlabelled_fault is not None:
+        found.append(f"images without masks are passed over: {index.unlabelled_fault}")
     folded: dict[str, list[str]] = defaultdict(list)
-    for name in listing.images:
+    for name in index.images:
         folded[name_key(name).casefold()].append(name)
     for names in folded.values():
         if len(names) > 1:
@@ -113,34 +113,34 @@ def _remarks(listing: Listing) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _refuse_lonely(root: Path, listing: Listing, layout: Layout) -> None:
+def _refuse_lonely(root: Path, index: DatasetIndex, layout: Layout) -> None:
     """Every image needs a mask and every mask an image."""
-    if not listing.images:
-        other = "".join(f"; {remark}" for remark in describe_unread(listing.unread))
+    if not index.images:
+        other = "".join(f"; {remark}" for remark in describe_unread(index.unread))
         finding = f"has no images in the layout {layout.name} ({layout.looks_like}){other}"
         raise file_error(
             root, finding, "check the path, or name the layout (--data.layout of `ldseg train` and `check`)"
         )
     for own, partner, others in (("images", "mask", "labels"), ("labels", "image", "images")):
-        files: Files = getattr(listing, own)
-        partners: Files = getattr(listing, others)
+        files: Files = getattr(index, own)
+        partners: Files = getattr(index, others)
         lonely = [name for name in sorted(files) if name not in partners]
         if lonely:
             count = f" ({len(lonely)} in all)" if len(lonely) > 1 else ""
             file = files[lonely[0]][0]
             one_folder = layout is case_folders.LAYOUT
-            why = _unread_partner(lonely[0], file, listing, one_folder) or _namesake(lonely[0], partners)
+            why = _unread_partner(lonely[0], file, index, one_folder) or _namesake(lonely[0], partners)
             finding, remedy = why or ("", f"add the {partner} or remove it")
             raise file_error(file, f"has no {partner} of its name{count}{finding}", remedy)
 
 
-def _unread_partner(name: str, file: Path, listing: Listing, one_folder: bool) -> tuple[str, str] | None:
+def _unread_partner(name: str, file: Path, index: DatasetIndex, one_folder: bool) -> tuple[str, str] | None:
     """Finding and remedy where the partner of `file` is there in a format that is not read.
 
     With `one_folder` each case has a folder, else all files of a case begin with its name.
     """
     key = name_key(name)
-    for unread in listing.unread:
+    for unread in index.unread:
         beside = unread.path.parent == file.parent
         starts = (f"{key}_",) if beside else (f"{key}_", f"{key}.")
         if beside if one_folder else name_key(unread.path.name).startswith(starts):
@@ -157,22 +157,22 @@ def _namesake(name: str, partners: Files) -> tuple[str, str] | None:
     return None
 
 
-def _case(name: str, folder: Path, listing: Listing, options: DataOptions, axes: Axes) -> Case:
+def _case(name: str, folder: Path, index: DatasetIndex, options: DataOptions, axes: Axes) -> Case:
     """Put together what is known of one case."""
-    images = listing.images[name]
+    images = index.images[name]
     check_name(name, images[0])
-    labels = listing.labels.get(name, ())
-    steps = options.spacing or listing.spacings.get(name)
+    labels = index.labels.get(name, ())
+    steps = options.spacing or index.spacings.get(name)
     if steps is None:
         steps = spacing_of_files(images, folder)
         refuse_other_spacing(images[0], steps, labels)
-    subject = name_key(subject_by_pattern(name, images[0], options) or listing.subjects.get(name, name))
+    subject = name_key(subject_by_pattern(name, images[0], options) or index.subjects.get(name, name))
     return Case(
         name=name,
         images=images,
         labels=labels,
         subject=name if subject == name_key(name) else subject,
-        spacing=None if steps is None else expand(steps, axes, images[0]),
+        spacing=None if steps is None else spacing_per_axis(steps, axes, images[0]),
     )
 
 

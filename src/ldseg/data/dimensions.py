@@ -15,7 +15,9 @@ _LOOKED_AT = 9
 """Images that are read at most where the first has one slice."""
 
 
-def first_of_set(images: Sequence[tuple[Path, ...]], axes: Axes | None, kind: Kind = "image") -> Volume:
+def representative_volume(
+    images: Sequence[tuple[Path, ...]], axes: Axes | None, kind: Kind = "image"
+) -> Volume:
     """Return the first image (or label map) that is readable and has the axes of the set.
 
     With `axes` None they are those of most images, of several slices where it is even: a volume of one slice

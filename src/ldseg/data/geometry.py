@@ -38,17 +38,17 @@ class Grid:
     """False where the spacing of space is not known and 1.0 stands for it."""
 
 
-def grid_of(volume: Volume) -> Grid:
+def volume_grid(volume: Volume) -> Grid:
     """The volume's own grid, fastest axis first."""
     return Grid(tuple(reversed(volume.spacing)), volume.origin, volume.direction, volume.physical)
 
 
-def plain_grid(dimensions: int) -> Grid:
+def unit_grid(dimensions: int) -> Grid:
     """Unit steps from the origin: the grid of a format that has no geometry."""
     return Grid((1.0,) * dimensions, (0.0,) * dimensions, tuple(np.eye(dimensions).ravel().tolist()), False)
 
 
-def choose(grid: Grid, indices: tuple[int, ...]) -> Grid:
+def select_axes(grid: Grid, indices: tuple[int, ...]) -> Grid:
     """The grid of some of the index axes.
 
     A slice of a volume keeps the two world axes that it is nearest to, so that which way round it lies is not
@@ -83,7 +83,7 @@ def _world_axes(columns: NDArray[np.float64], indices: tuple[int, ...]) -> tuple
     return (*nearest, *(n for n in indices if n >= _SPACE))
 
 
-def refuse_crooked(grid: Grid, shape: tuple[int, ...], path: Path) -> None:
+def require_orthogonal_axes(grid: Grid, shape: tuple[int, ...], path: Path) -> None:
     """Raise InputError for a grid whose axes of space are not at right angles, or no unit vectors.
 
     `shape` has the voxels along each of its axes, fastest first.
@@ -123,7 +123,7 @@ def largest_offset(first: Volume, second: Volume) -> float:
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class AxisLayout:
     """Which axes of a file's (i, j, k, t, c) are the volume's own."""
 
     axes: Axes
@@ -131,7 +131,7 @@ class Arrangement:
     """The file's index axes in use, fastest first: (0, 1), (0, 1, 2) or (0, 1, 3)."""
 
 
-def arrangement(shape: tuple[int, ...], axes: Axes | None, path: Path) -> Arrangement:
+def axis_layout(shape: tuple[int, ...], axes: Axes | None, path: Path) -> AxisLayout:
     """Read the file's shape (i, j, k, t, c) as `axes`, or as what it looks like when `axes` is None.
 
     Without other orders, one slice is "yx", several are "zyx" and a fourth axis holds channels.
@@ -144,7 +144,7 @@ def arrangement(shape: tuple[int, ...], axes: Axes | None, path: Path) -> Arrang
         if slices > 1 and times > 1:
             finding = f"has {slices} slices of {times} frames, which is not 2D+time"
             raise file_error(path, finding, "save each slice as a file of its own")
-        return Arrangement(axes, (0, 1, 2) if slices > 1 else (0, 1, 3))
+        return AxisLayout(axes, (0, 1, 2) if slices > 1 else (0, 1, 3))
     if times > 1 and channels > 1:
         raise file_error(
             path, f"has {times} frames of {channels} channels", "save each frame as a file of its own"
@@ -153,23 +153,23 @@ def arrangement(shape: tuple[int, ...], axes: Axes | None, path: Path) -> Arrang
         raise file_error(
             path, f"has {slices} slices where a 2D image is expected", "save each slice as a file of its own"
         )
-    return Arrangement(axes, (0, 1) if axes == "yx" else (0, 1, 2))
+    return AxisLayout(axes, (0, 1) if axes == "yx" else (0, 1, 2))
 
 
-def arrange(array: NDArray[Any], chosen: Arrangement) -> NDArray[Any]:
+def to_channels_first(array: NDArray[Any], layout: AxisLayout) -> NDArray[Any]:
     """(i, j, k, t, c) to (M, *S)."""
     i, j, k, t, c = array.shape
-    if chosen.axes == "tyx":
+    if layout.axes == "tyx":
         return array.reshape(i, j, k * t, c).transpose(3, 2, 1, 0)
-    if chosen.axes == "zyx":
+    if layout.axes == "zyx":
         return array.reshape(i, j, k, t * c).transpose(3, 2, 1, 0)
     return array.reshape(i, j, t * c).transpose(2, 1, 0)
 
 
-def to_volume(array: NDArray[Any], grid: Grid, chosen: Arrangement, native: object) -> Volume:
-    """Voxels (M, *S) as they are in the file, on the chosen part of the file's grid."""
-    part = choose(grid, chosen.indices)
+def to_volume(array: NDArray[Any], grid: Grid, layout: AxisLayout, native: object) -> Volume:
+    """Return the file's voxels (M, *S) as a `Volume` on the axes of `layout`."""
+    part = select_axes(grid, layout.indices)
     spacing = tuple(reversed(part.spacing))
     return Volume(
-        array, spacing, part.origin, part.direction, chosen.axes, "image", native, physical=part.physical
+        array, spacing, part.origin, part.direction, layout.axes, "image", native, physical=part.physical
     )

@@ -13,7 +13,7 @@ from ldseg.data.file_names import Files, check_name, find_path, name_key, volume
 from ldseg.data.formats import dicom, ending, format_of, is_volume, refuse_dangling
 from ldseg.data.formats.itk import SEGMENTATION_ENDING
 from ldseg.data.layouts import Layout, find_layout, two_folders
-from ldseg.data.sidecar_spacing import expand, spacing_of_files
+from ldseg.data.sidecar_spacing import spacing_of_files, spacing_per_axis
 from ldseg.data.unread import OnRemark, Unread, describe_unread, header_of, ignore_remark, unread_in
 from ldseg.data.volume import Axes
 from ldseg.errors import InputError, file_error, listed
@@ -111,14 +111,14 @@ def _in_folder(folder: Path, takes: _Takes, on_remark: OnRemark) -> Grouping:
 
 def _in_layout(layout: Layout, folder: Path, takes: _Takes) -> tuple[Grouping, Sequence[Unread]]:
     """All images of a data set, and what its folders hold beside them."""
-    listing = layout.read(folder)
-    if listing.unlabelled_fault is not None:
-        raise listing.unlabelled_fault
-    found = Grouping(dict(listing.images))
-    if layout is two_folders.LAYOUT and not listing.labels:  # masks would say which files are channels
-        found = takes.group([path for files in listing.images.values() for path in files])
-    _add(found.files, {}, Grouping(listing.unlabelled))
-    return found, listing.unread
+    index = layout.read(folder)
+    if index.unlabelled_fault is not None:
+        raise index.unlabelled_fault
+    found = Grouping(dict(index.images))
+    if layout is two_folders.LAYOUT and not index.labels:  # masks would say which files are channels
+        found = takes.group([path for files in index.images.values() for path in files])
+    _add(found.files, {}, Grouping(index.unlabelled))
+    return found, index.unread
 
 
 def _not_among(unread: Sequence[Unread], found: Files) -> list[Unread]:
@@ -152,5 +152,5 @@ def _case(name: str, files: tuple[Path, ...], axes: Axes | None, note: str) -> C
     steps = spacing_of_files(files)
     if steps is not None and axes is None:
         axes = "yx" if len(steps) < 3 else "zyx"
-    spacing = expand(steps, axes, files[0]) if steps and axes else None
+    spacing = spacing_per_axis(steps, axes, files[0]) if steps and axes else None
     return Case(name, files, (), name, spacing, (note,) if note else ())

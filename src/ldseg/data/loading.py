@@ -13,7 +13,7 @@ from ldseg.data.align import ROUNDING, align_label_to_image
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.formats import format_of, read_channels, read_volume
 from ldseg.data.formats.dtypes import ids_in
-from ldseg.data.segment_names import by_name
+from ldseg.data.segment_names import map_ids_by_name
 from ldseg.data.volume import Axes, Volume
 from ldseg.errors import FileError, file_error, listed
 
@@ -61,13 +61,13 @@ def read_image(dataset: DataSet, case: Case) -> Volume:
 
 def read_label(dataset: DataSet, case: Case, path: Path, image: Volume) -> Volume:
     """One rater's label map on the grid of `image`, which has the geometry of its file (`read_image`)."""
-    label = by_name(read_volume(path, "labels", dataset.axes), dataset, path)
+    label = map_ids_by_name(read_volume(path, "labels", dataset.axes), dataset, path)
     source = case.images[0]
     if format_of(path).has_geometry and format_of(source).has_geometry:
         label = align_label_to_image(label, image, path, source, dataset.geometry_tolerance)
     elif label.shape != image.shape:
         raise _other_shape(path, label, source, image)
-    mapped = mapped_ids(label, dataset, path)
+    mapped = map_label_ids(label, dataset, path)
     legal = set(dataset.classes.values()) | ({dataset.ignore_id} if dataset.ignore_id is not None else set())
     strange = {number: count for number, count in label_ids(mapped).items() if number not in legal}
     if strange:
@@ -122,7 +122,7 @@ def label_ids(label: Volume) -> dict[int, int]:
     return ids_in(label.array)
 
 
-def mapped_ids(label: Volume, dataset: DataSet, path: Path) -> Volume:
+def map_label_ids(label: Volume, dataset: DataSet, path: Path) -> Volume:
     """The mask after `label_threshold` or `labels_above_zero`; the ignore id stays.
 
     Raises InputError for `path` with a negative id that is not the ignore id: it is no class, and no

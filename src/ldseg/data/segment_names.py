@@ -21,17 +21,17 @@ from ldseg.errors import file_error, listed
 _REMEDY = "name the segments of all files alike, or give each structure the same id in every file"
 
 
-def names_of(label: Volume) -> dict[int, str]:
+def segment_names(label: Volume) -> dict[int, str]:
     """Return id to name of the segments that the label's file names; empty for most files."""
     return dict(label.native.segments) if isinstance(label.native, ItkHeader) else {}
 
 
-def by_name(label: Volume, dataset: DataSet, path: Path) -> Volume:
+def map_ids_by_name(label: Volume, dataset: DataSet, path: Path) -> Volume:
     """Return `label` with the set's ids for the segments that are named as its classes.
 
     Where no segment has the name of a class the ids stay. Raises InputError for `path` when only some have.
     """
-    names = names_of(label)
+    names = segment_names(label)
     ids = {number: dataset.classes[name] for number, name in names.items() if name in dataset.classes}
     if not ids or dataset.labels_above_zero or dataset.label_threshold is not None:
         return label
@@ -61,7 +61,7 @@ class LabelScan:
 
     def add(self, label: Volume) -> None:
         """Look at one file; negative ids are no classes and are left to the loader to refuse."""
-        names = names_of(label)
+        names = segment_names(label)
         for number in ids_in(label.array):
             if number in names:
                 self.named[names[number]].add(number)

@@ -67,7 +67,7 @@ def refuse_other_spacing(image: Path, steps: tuple[float, ...] | None, masks: Se
             raise file_error(mask, finding, "correct the wrong one")
 
 
-def expand(steps: tuple[float, ...], axes: Axes, source: Path) -> tuple[float, ...]:
+def spacing_per_axis(steps: tuple[float, ...], axes: Axes, source: Path) -> tuple[float, ...]:
     """One number for all axes of space (time stays 1.0), or one number per axis. Else InputError.
 
     nnU-Net gives its 2D images a first axis of one slice, 999 thick.

@@ -151,7 +151,7 @@ def _checked(path: Path, splits: Splits) -> Splits:
     return splits
 
 
-def spelt_as(splits: Splits, cases: Iterable[Case]) -> Splits:
+def match_spelling(splits: Splits, cases: Iterable[Case]) -> Splits:
     """The splits with the names spelt as the cases are; names of no case stay as they are."""
     spelling = {name_key(case.name): case.name for case in cases}
 

@@ -13,7 +13,7 @@ from ldseg.data.checks import group_notes
 from ldseg.data.file_names import by_stem, name_key, volumes_in
 from ldseg.data.formats import format_of, read_volume
 from ldseg.data.loading import with_own_spacing
-from ldseg.data.segment_names import by_name
+from ldseg.data.segment_names import map_ids_by_name
 from ldseg.data.units import OneUnit
 from ldseg.data.unread import OnRemark, describe_unread, ignore_remark, unread_in
 from ldseg.data.volume import Volume, notes_together
@@ -156,7 +156,7 @@ def _evaluate(
 
     With several raters each metric is the mean over them; over time the first is the reference.
     """
-    prediction = by_name(read_volume(file, "labels", references.axes), references, file)
+    prediction = map_ids_by_name(read_volume(file, "labels", references.axes), references, file)
     masks = read_references(references, case)
     pairs = [_on_one_grid(references, case, file, prediction, mask) for mask in masks]
     for path, read, (_, mask) in zip(case.labels, masks, pairs, strict=True):

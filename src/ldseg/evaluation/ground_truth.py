@@ -11,14 +11,14 @@ from pathlib import Path
 
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.dataset import open_dataset, subject_by_pattern
-from ldseg.data.dimensions import first_of_set
+from ldseg.data.dimensions import representative_volume
 from ldseg.data.file_names import by_stem, name_key, rater_groups, volumes_in
 from ldseg.data.formats import ending, read_volume, stem
 from ldseg.data.layouts import find_layout
-from ldseg.data.loading import mapped_ids, read_image, read_label
-from ldseg.data.segment_names import LabelScan, by_name
+from ldseg.data.loading import map_label_ids, read_image, read_label
+from ldseg.data.segment_names import LabelScan, map_ids_by_name
 from ldseg.data.sidecar_metadata import Description, read_description
-from ldseg.data.sidecar_spacing import expand, spacing_of
+from ldseg.data.sidecar_spacing import spacing_of, spacing_per_axis
 from ldseg.data.unread import describe_unread, unread_in
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError, file_error
@@ -56,8 +56,11 @@ def read_references(references: DataSet, case: Case) -> tuple[Volume, ...]:
     if case.images:
         image = read_image(references, case)
         return tuple(read_label(references, case, path, image) for path in case.labels)
-    named = [by_name(read_volume(path, "labels", references.axes), references, path) for path in case.labels]
-    return tuple(mapped_ids(mask, references, path) for mask, path in zip(named, case.labels, strict=True))
+    named = [
+        map_ids_by_name(read_volume(path, "labels", references.axes), references, path)
+        for path in case.labels
+    ]
+    return tuple(map_label_ids(mask, references, path) for mask, path in zip(named, case.labels, strict=True))
 
 
 def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> DataSet:
@@ -67,7 +70,7 @@ def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> Data
         other = "".join(f" ({remark})" for remark in describe_unread(unread))
         raise file_error(labels, f"has no masks directly in it{other}", "give the folder of reference masks")
     says = _description(labels)
-    axes = first_of_set([(path,) for path in files], options.axes or says.axes, "labels").axes
+    axes = representative_volume([(path,) for path in files], options.axes or says.axes, "labels").axes
     binary = options.labels_above_zero or options.label_threshold is not None
     named = list(by_stem(volumes_in(predictions))) if predictions.is_dir() else []
     cases = [
@@ -76,7 +79,7 @@ def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> Data
             (),
             paths,
             subject_by_pattern(name, paths[0], options) or name,
-            None if steps is None else expand(steps, axes, paths[0]),
+            None if steps is None else spacing_per_axis(steps, axes, paths[0]),
         )
         for name, paths in sorted(rater_groups(files, named).items())
         for steps in [options.spacing or spacing_of(paths[0])]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case, load_image
-from ldseg.data.splits import read_splits, spelt_as
+from ldseg.data.splits import match_spelling, read_splits
 from ldseg.data.units import LengthUnit, length_unit
 from ldseg.data.volume import Volume, notes_together
 from ldseg.errors import InputError
@@ -123,7 +123,7 @@ def cases_to_test(dataset: DataSet, run: Path) -> tuple[str, tuple[Case, ...]]:
     if not labelled:
         raise InputError(f"{dataset.root}: no case has a mask; robustness is measured against masks")
     path = run / SPLITS_FILE
-    tested = set(spelt_as(read_splits(path), labelled).test) if path.is_file() else set[str]()
+    tested = set(match_spelling(read_splits(path), labelled).test) if path.is_file() else set[str]()
     chosen = tuple(case for case in labelled if case.name in tested)
     return ("test", chosen) if chosen else ("all", labelled)
 

@@ -248,7 +248,7 @@ class _Run:
     def _predict_in_memory(self, case: Case, before_writing: BeforeWriting) -> None:
         predictor, plan, options, sampling = self.predictor, self.predictor.plan, self.options, self.sampling
         image = load_input(case, len(plan.channels), plan.axes)
-        image = dicom.described(image, plan.classes, options.codes)
+        image = dicom.with_segment_codes(image, plan.classes, options.codes)
         if "labels" in options.save or "samples" in options.save:
             check_labels_of(image, case.images[0], self.form.endings(case.images[0])[0])
         wanted, source = wanted_maps(options.save, sampling.samples), str(case.images[0])

@@ -16,7 +16,7 @@ from ldseg.data.cases import Case
 from ldseg.data.formats import TIFF_ENDINGS, ending
 from ldseg.data.formats.tiff import size_of_page
 from ldseg.data.formats.tiff_regions import TiffRegions
-from ldseg.data.formats.tiff_tiles import Spool
+from ldseg.data.formats.tiff_tiles import TiledTiffWriter
 from ldseg.data.volume import Volume
 from ldseg.inference.fit_to_memory import ImageCost, within
 from ldseg.inference.output import SAMPLES, Findings
@@ -104,7 +104,7 @@ class _OnDisk:
     folder: Path
     outline: Volume
     axis: int
-    spools: dict[str, Spool] = field(default_factory=dict)
+    spools: dict[str, TiledTiffWriter] = field(default_factory=dict)
     """By map; samples are numbered from 1."""
 
     def put(self, name: str, start: int, planes: NDArray[Any]) -> None:
@@ -123,5 +123,5 @@ class _OnDisk:
     def _put(self, name: str, start: int, planes: NDArray[Any]) -> None:
         if name not in self.spools:
             kind = np.dtype(planes.dtype)
-            self.spools[name] = Spool(self.folder / name, len(planes), self.outline, kind)
+            self.spools[name] = TiledTiffWriter(self.folder / name, len(planes), self.outline, kind)
         self.spools[name].put((start, 0) if self.axis == 0 else (0, start), planes)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.data.checks import no_structure
+from ldseg.data.checks import empty_masks_error
 from ldseg.data.dataset import Case, DataSet, load_case
 from ldseg.data.file_names import name_key
 from ldseg.data.ranges import ImageRange, image_range
@@ -218,7 +218,7 @@ def _sample_foreground(
 def _summary(dataset: DataSet, tally: _Tally) -> Fingerprint:
     samples = np.concatenate(tally.samples, axis=1)  # (M, N)
     if not samples.size:
-        raise no_structure(dataset)
+        raise empty_masks_error(dataset)
     channels = tuple(
         _channel_summary(name, one, values)
         for name, one, values in zip(dataset.channel_names, tally.channels, samples, strict=True)

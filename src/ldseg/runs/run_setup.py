@@ -19,7 +19,7 @@ from statistics import mean
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.dataset import load_image, open_dataset
 from ldseg.data.ranges import mixed_scales
-from ldseg.data.splits import Splits, evenly, make_splits, read_splits, spelt_as, write_splits
+from ldseg.data.splits import Splits, evenly, make_splits, match_spelling, read_splits, write_splits
 from ldseg.errors import InputError, listed
 from ldseg.planning.fingerprint import Fingerprint, read_fingerprint, take_fingerprint, write_fingerprint
 from ldseg.planning.heuristics import is_photograph
@@ -163,13 +163,13 @@ def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
     if (
         path.exists()
         and wanted != SplitOptions()
-        and spelt_as(read_splits(path), dataset.cases) != _new_splits(dataset, wanted)
+        and match_spelling(read_splits(path), dataset.cases) != _new_splits(dataset, wanted)
     ):
         raise InputError(f"{path}: this run has its splits; remove the file to split anew")
     source = path if path.exists() else wanted.file
     if source is None:
         return _new_splits(dataset, wanted)
-    splits = spelt_as(read_splits(source), dataset.cases)
+    splits = match_spelling(read_splits(source), dataset.cases)
     known = {case.name for case in dataset.cases}
     named = [*splits.test, *(name for fold in splits.folds for name in (*fold.train, *fold.validation))]
     strange = sorted(set(named) - known)
@@ -183,7 +183,7 @@ def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
 
 def _new_splits(dataset: DataSet, wanted: SplitOptions) -> Splits:
     if wanted.file is not None:
-        return spelt_as(read_splits(wanted.file), dataset.cases)
+        return match_spelling(read_splits(wanted.file), dataset.cases)
     return make_splits(dataset.cases, wanted.seed, wanted.folds, wanted.test_fraction)
 
 

@@ -10,7 +10,7 @@ from ldseg.app.cli.output import print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
     from ldseg.data.cases import DataSet
-    from ldseg.data.checks import Report
+    from ldseg.data.checks import DatasetReport
 
 SUMMARY = "Read every case of a data set; list shapes, spacings, label ids and faults."
 USAGE = "DATA [options]"
@@ -59,7 +59,7 @@ def _about(dataset: DataSet) -> dict[str, Any]:
     }
 
 
-def _print(dataset: DataSet, report: Report) -> None:
+def _print(dataset: DataSet, report: DatasetReport) -> None:
     for name, value in _about(dataset).items():
         print_line(f"{name:>10}  {value}")
     rows = [

@@ -232,10 +232,10 @@ def _codes(given: Path | None, model: Path, predictor: Predictor) -> dict[str, S
 
 def _part(cases: list[Case], model: Path, part: str, fold: int | Literal["all"]) -> list[Case]:
     """The cases of one part of the split that the model was trained with."""
-    from ldseg.data.splits import read_splits, spelt_as
+    from ldseg.data.splits import match_spelling, read_splits
     from ldseg.errors import InputError
 
-    splits = spelt_as(read_splits(model / "splits.json"), cases)
+    splits = match_spelling(read_splits(model / "splits.json"), cases)
     wanted = set(splits.test if part == "test" else getattr(splits.part(fold), part))
     found = [case for case in cases if case.name in wanted]
     if not found:

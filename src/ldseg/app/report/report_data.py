@@ -10,7 +10,7 @@ from typing import Literal
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.dataset import open_dataset
 from ldseg.data.file_names import name_key
-from ldseg.data.splits import evenly, read_splits, spelt_as
+from ldseg.data.splits import evenly, match_spelling, read_splits
 from ldseg.errors import InputError, file_error, listed
 from ldseg.planning.plan import Plan
 from ldseg.runs.run_setup import DATA_FILE, SPLITS_FILE, read_data_options
@@ -75,7 +75,7 @@ def choose_cases(
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}; choose 1 or more cases")
     path = run / SPLITS_FILE
-    splits = spelt_as(read_splits(path), dataset.cases) if path.is_file() else None
+    splits = match_spelling(read_splits(path), dataset.cases) if path.is_file() else None
     fold = None if splits is None else splits.part(settings.training.fold)
     labelled = {case.name: case for case in dataset.cases if case.labels}
     parts: dict[Part, Sequence[str]] = {}
@@ -98,7 +98,7 @@ def choose_cases(
 
 def cases_to_learn(run: Path, dataset: DataSet) -> tuple[Case, ...]:
     """Return all cases but those of the test part. Raises InputError where the splits cannot be read."""
-    test = set(spelt_as(read_splits(run / SPLITS_FILE), dataset.cases).test)
+    test = set(match_spelling(read_splits(run / SPLITS_FILE), dataset.cases).test)
     return tuple(case for case in dataset.cases if case.name not in test)
 
 
@@ -122,7 +122,7 @@ def calibration_cases(
     path = run / SPLITS_FILE
     if not path.is_file():
         return labelled, "unknown"
-    splits = spelt_as(read_splits(path), dataset.cases)
+    splits = match_spelling(read_splits(path), dataset.cases)
     part = splits.part(settings.training.fold)
     known = {*splits.test, *part.train, *part.validation}
     if not any(case.name in known for case in labelled):

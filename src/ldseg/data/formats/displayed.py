@@ -42,7 +42,7 @@ def swaps_axes(orientation: int) -> bool:
     return orientation in _TRANSPOSED
 
 
-def turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+def apply_orientation(array: NDArray[Any], orientation: int) -> NDArray[Any]:
     """The stored array (..., Y, X) as it is displayed."""
     if swaps_axes(orientation):
         array = array.swapaxes(-1, -2)
@@ -63,7 +63,7 @@ def stored_region(region: Sequence[slice], shape: Sequence[int], orientation: in
     return (columns, rows) if swaps_axes(orientation) else (rows, columns)
 
 
-def inverted(array: NDArray[Any], bits: int, path: Path, kind: Kind) -> NDArray[Any]:
+def invert_grey(array: NDArray[Any], bits: int, path: Path, kind: Kind) -> NDArray[Any]:
     """Grey values of `bits` that are stored with white as 0, with black as 0.
 
     Whole numbers are inverted within the range of their bits, fractions within 0 to 1. Label maps are
@@ -95,14 +95,14 @@ def inverted(array: NDArray[Any], bits: int, path: Path, kind: Kind) -> NDArray[
     return found
 
 
-def mixed_from_inks(inks: NDArray[Any]) -> NDArray[Any]:
+def cmyk_to_rgb(inks: NDArray[Any]) -> NDArray[Any]:
     """The RGB colours (3, ...) of CMYK inks (4, ...), of the same type of unsigned integers."""
     full = np.iinfo(inks.dtype).max
     paper = (full - inks).astype(np.uint16 if inks.dtype.itemsize == 1 else np.uint32)  # holds full * full
     return ((paper[:3] * paper[3] + full // 2) // full).astype(inks.dtype)
 
 
-def without_alpha(
+def drop_alpha(
     array: NDArray[Any],
     path: Path,
     colours: int,
@@ -127,7 +127,7 @@ def without_alpha(
             continue
         clear = _count_clear(array[colours + place], bits)
         if clear and stated:
-            raise transparent(path, clear)
+            raise transparency_error(path, clear)
         if clear:
             kept.append(colours + place)
     return array[[*range(colours), *kept]] if kept else array[:colours]
@@ -138,7 +138,7 @@ def is_alpha(extra: Sequence[int], place: int) -> bool:
     return place < len(extra) and extra[place] in _ALPHA
 
 
-def transparent(path: Path, count: int) -> FileError:
+def transparency_error(path: Path, count: int) -> FileError:
     """The error to raise for an image with `count` pixels that are not opaque."""
     remedy = "flatten the image onto a background, without alpha"
     return file_error(path, f"{count} pixels are transparent", remedy)

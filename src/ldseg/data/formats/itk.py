@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from ldseg.data.formats import metaimage, nrrd, seg_nrrd
 from ldseg.data.formats.format import Format
-from ldseg.data.geometry import Grid, arrange, arrangement, choose, grid_of, refuse_crooked, to_volume
+from ldseg.data.geometry import (
+    Grid,
+    axis_layout,
+    require_orthogonal_axes,
+    select_axes,
+    to_channels_first,
+    to_volume,
+    volume_grid,
+)
 from ldseg.data.volume import Axes, Kind, Volume
 from ldseg.errors import decoding, file_error, muted
 
@@ -42,8 +50,8 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     _check_name(path)
     is_nrrd = path.suffix.lower() == ".nrrd"
     with decoding(path, "NRRD" if is_nrrd else "MetaImage"):
-        (nrrd if is_nrrd else metaimage).check_whole(path)
-        physical = (nrrd if is_nrrd else metaimage).says_spacing(path)
+        (nrrd if is_nrrd else metaimage).verify_integrity(path)
+        physical = (nrrd if is_nrrd else metaimage).has_spacing(path)
         with muted():
             image = sitk.ReadImage(str(path))
         array = sitk.GetArrayFromImage(image)  # ([[t, ]z, ]y, x[, c])
@@ -52,14 +60,14 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     if segments and kind == "image" and path.name.lower().endswith(SEGMENTATION_ENDING):
         raise file_error(path, "is a segmentation and not an image", "give its image")
     grid = Grid(image.GetSpacing(), image.GetOrigin(), image.GetDirection(), physical)
-    refuse_crooked(grid, image.GetSize(), path)
+    require_orthogonal_axes(grid, image.GetSize(), path)
     array = _five_axes(array, len(image.GetSize()))
-    chosen = arrangement(array.shape, axes, path)
-    voxels, names = arrange(array, chosen), dict[int, str]()
+    layout = axis_layout(array.shape, axes, path)
+    voxels, names = to_channels_first(array, layout), dict[int, str]()
     if segments and kind == "labels":
         voxels, names = seg_nrrd.merge_layers(voxels, segments, path)
     header = ItkHeader(image.GetSize(), grid, text, tuple(names.items()))
-    return to_volume(voxels, _four_axes(grid), chosen, header)
+    return to_volume(voxels, _four_axes(grid), layout, header)
 
 
 def write(path: Path, volume: Volume) -> None:
@@ -118,14 +126,14 @@ def _four_axes(grid: Grid) -> Grid:
 
 def _file_grid(volume: Volume) -> tuple[tuple[int, ...], Grid, nrrd.NrrdGeometry | None]:
     """Size and grid of the file to write: the native's own where it still describes the volume."""
-    own = (tuple(reversed(volume.shape)), grid_of(volume))
+    own = (tuple(reversed(volume.shape)), volume_grid(volume))
     if not isinstance(volume.native, ItkHeader):
         return *own, None
     native = volume.native
     size = native.size + (1,) * (4 - len(native.size))
     frames = (0, 1, 2) if size[2] > 1 else (0, 1, 3)
     indices = {"yx": (0, 1), "zyx": (0, 1, 2), "tyx": frames}[volume.axes]
-    described = (tuple(size[n] for n in indices), choose(_four_axes(native.grid), indices))
+    described = (tuple(size[n] for n in indices), select_axes(_four_axes(native.grid), indices))
     used = {n for n in range(len(native.size)) if size[n] > 1}
     if described == own and used <= set(indices):
         return native.size, native.grid, native.text

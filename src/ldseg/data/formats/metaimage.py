@@ -36,7 +36,7 @@ _MATRICES = ("TransformMatrix", "Orientation", "Rotation")
 _STEPS = ("ElementSpacing", "ElementSize")
 
 
-def check_whole(path: Path) -> None:
+def verify_integrity(path: Path) -> None:
     """Raise ValueError when the header contradicts itself or there are fewer voxels than it promises, and
     InputError when there is no room for them."""
     header, start = _header(path)
@@ -62,7 +62,7 @@ def check_whole(path: Path) -> None:
         raise ValueError(f"{found} of {expected} bytes of voxels are there")
 
 
-def says_spacing(path: Path) -> bool:
+def has_spacing(path: Path) -> bool:
     """Whether the header says how large a voxel is. Raises InputError where it does not say so in mm."""
     header, _ = _header(path)
     unit = header.get("DistanceUnits", "mm").lower()

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from ldseg.data.formats.decompress import read_to_end
 from ldseg.data.formats.format import Format
-from ldseg.data.geometry import Grid, affine, arrange, arrangement, choose, grid_of, refuse_crooked, to_volume
+from ldseg.data.geometry import (
+    Grid,
+    affine,
+    axis_layout,
+    require_orthogonal_axes,
+    select_axes,
+    to_channels_first,
+    to_volume,
+    volume_grid,
+)
 from ldseg.data.volume import Axes, Kind, Volume
 from ldseg.errors import decoding, file_error
 from ldseg.utils.system import check_room
@@ -38,14 +47,14 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
         image, header = _open(path)
         array = np.asanyarray(image.dataobj)  # (i, j, k[, frame])
     array = array.reshape((*(*array.shape, 1, 1)[:4], 1))
-    chosen = arrangement(array.shape, axes, path)
+    layout = axis_layout(array.shape, axes, path)
     with decoding(path, "MGH"):
         grid = _grid(header)
     if not all(np.isfinite(grid.spacing + grid.origin)) or min(grid.spacing) <= 0:
         raise file_error(path, "has an affine that is singular or not finite", "write its geometry again")
-    refuse_crooked(grid, array.shape[:3], path)
+    require_orthogonal_axes(grid, array.shape[:3], path)
     notes = () if grid.physical else ("says that its geometry is not known: lengths are in voxels",)
-    return replace(to_volume(arrange(array, chosen), grid, chosen, header), notes=notes)
+    return replace(to_volume(to_channels_first(array, layout), grid, layout, header), notes=notes)
 
 
 def write(path: Path, volume: Volume) -> None:
@@ -125,7 +134,7 @@ def _native_header(volume: Volume) -> MGHHeader | None:
     frames = (0, 1, 2) if shape[2] > 1 else (0, 1, 3)
     indices = {"yx": (0, 1), "zyx": (0, 1, 2), "tyx": frames}[volume.axes]
     same_shape = tuple(shape[n] for n in reversed(indices)) == volume.shape
-    if not same_shape or choose(_grid(volume.native), indices) != grid_of(volume):
+    if not same_shape or select_axes(_grid(volume.native), indices) != volume_grid(volume):
         return None
     return volume.native.copy()
 

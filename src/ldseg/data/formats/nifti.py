@@ -23,7 +23,15 @@ from numpy.typing import NDArray
 from ldseg.data.formats.decompress import read_to_end
 from ldseg.data.formats.format import Format
 from ldseg.data.formats.nifti_geometry import header_grid, refuse_misleading, remarks
-from ldseg.data.geometry import affine, arrange, arrangement, choose, grid_of, refuse_crooked, to_volume
+from ldseg.data.geometry import (
+    affine,
+    axis_layout,
+    require_orthogonal_axes,
+    select_axes,
+    to_channels_first,
+    to_volume,
+    volume_grid,
+)
 from ldseg.data.volume import Axes, Kind, Volume
 from ldseg.errors import decoding, file_error
 from ldseg.utils.system import check_room
@@ -45,14 +53,14 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
 def to_placed_volume(array: NDArray[Any], header: Nifti1Header, path: Path, axes: Axes | None) -> Volume:
     """Return the voxels (i, j[, k, t, c]) of a file at the place that its header says."""
     array = _five_axes(_split_colours(array), path)
-    chosen = arrangement(array.shape, axes, path)
+    layout = axis_layout(array.shape, axes, path)
     with decoding(path, "NIfTI"):
         refuse_misleading(header, path)
-        grid, notes = header_grid(header), remarks(header, chosen.axes)
-    refuse_crooked(grid, array.shape[:3], path)
+        grid, notes = header_grid(header), remarks(header, layout.axes)
+    require_orthogonal_axes(grid, array.shape[:3], path)
     if not all(np.isfinite(grid.spacing + grid.origin)):
         raise file_error(path, "has a time that is not finite", "write its geometry again")
-    return replace(to_volume(arrange(array, chosen), grid, chosen, header), notes=notes)
+    return replace(to_volume(to_channels_first(array, layout), grid, layout, header), notes=notes)
 
 
 def write(path: Path, volume: Volume) -> None:
@@ -142,7 +150,7 @@ def _native_header(volume: Volume) -> Nifti1Header | None:
     indices = {"yx": (0, 1), "zyx": (0, 1, 2), "tyx": _native_indices(volume.native)}[volume.axes]
     shape = (*volume.native.get_data_shape(), 1, 1, 1)
     same_shape = tuple(int(shape[n]) for n in reversed(indices)) == volume.shape
-    if not same_shape or choose(header_grid(volume.native), indices) != grid_of(volume):
+    if not same_shape or select_axes(header_grid(volume.native), indices) != volume_grid(volume):
         return None
     return volume.native.copy()
 

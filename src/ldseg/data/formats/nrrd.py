@@ -50,7 +50,7 @@ class NrrdGeometry:
     origin: str
 
 
-def check_whole(path: Path) -> None:
+def verify_integrity(path: Path) -> None:
     """Raise ValueError when the header contradicts itself or there are fewer voxels than it promises, and
     InputError when there is no room for them."""
     fields, start = _fields(path)
@@ -107,7 +107,7 @@ def key_values(path: Path) -> dict[str, str]:
     return {pair[0]: pair[1] for pair in pairs}
 
 
-def says_spacing(path: Path) -> bool:
+def has_spacing(path: Path) -> bool:
     """Whether the header says how large a voxel is. Raises InputError where it does not say so in mm."""
     fields, _ = _fields(path)
     units = re.findall(r'"([^"]*)"', f"{fields.get('space units', '')} {fields.get('units', '')}")

@@ -25,13 +25,13 @@ from ldseg.data.formats.displayed import (
     KNOWN_ORIENTATIONS,
     ORIENTATION,
     UPRIGHT,
+    apply_orientation,
+    drop_alpha,
     orientation_note,
-    transparent,
-    turned,
-    without_alpha,
+    transparency_error,
 )
 from ldseg.data.formats.format import Format
-from ldseg.data.geometry import Arrangement, plain_grid, to_volume
+from ldseg.data.geometry import AxisLayout, to_volume, unit_grid
 from ldseg.data.volume import Axes, Kind, Volume
 from ldseg.errors import InputError, decoding, file_error, muted
 from ldseg.utils.system import check_room
@@ -44,7 +44,7 @@ _GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _BIT_DEPTH, _DEEP = 24, 16
 """Place of the bit depth in a PNG, and its largest value."""
 _ALPHA = (2,)
-"""ExtraSamples of TIFF, as `without_alpha` takes them: not multiplied with the colours."""
+"""ExtraSamples of TIFF, as `drop_alpha` takes them: not multiplied with the colours."""
 
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
@@ -55,7 +55,7 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     with decoding(path, "PNG, BMP or JPEG"), _opened(path) as image:
         array, notes = _decode(path, image, kind)
         orientation = _orientation(image)
-    volume = to_volume(turned(array, orientation), plain_grid(2), Arrangement("yx", (0, 1)), None)
+    volume = to_volume(apply_orientation(array, orientation), unit_grid(2), AxisLayout("yx", (0, 1)), None)
     return replace(volume, notes=(*notes, *orientation_note(orientation)))
 
 
@@ -99,7 +99,7 @@ def _decode(path: Path, image: Image.Image, kind: Kind) -> tuple[NDArray[Any], t
     array = _deep_pixels(path) if _is_deep(path) else np.asarray(image)
     array = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
     colours = len(array) - 1 if len(array) in (2, 4) else len(array)
-    return without_alpha(array, path, colours, _ALPHA, 8 * array.dtype.itemsize), notes
+    return drop_alpha(array, path, colours, _ALPHA, 8 * array.dtype.itemsize), notes
 
 
 def _is_deep(path: Path) -> bool:
@@ -125,7 +125,7 @@ def _check_colour_key(path: Path, image: Image.Image) -> None:
     same = colours == np.asarray(key)
     clear = int(np.count_nonzero(same.all(-1) if isinstance(key, tuple) else same))
     if clear:
-        raise transparent(path, clear)
+        raise transparency_error(path, clear)
 
 
 def _orientation(image: Image.Image) -> int:

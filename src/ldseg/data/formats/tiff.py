@@ -17,13 +17,13 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ldseg.data.formats.displayed import orientation_note, swaps_axes, turned
+from ldseg.data.formats.displayed import apply_orientation, orientation_note, swaps_axes
 from ldseg.data.formats.format import Format
 from ldseg.data.formats.tiff_check import check_chain, check_codec, check_series
 from ldseg.data.formats.tiff_colours import as_displayed, colour_notes, is_colour_page
-from ldseg.data.formats.tiff_pages import Chosen, choose
+from ldseg.data.formats.tiff_pages import TiffImage, select_image
 from ldseg.data.formats.tiff_spacing import spacing_of
-from ldseg.data.geometry import Arrangement, Grid, plain_grid, to_volume
+from ldseg.data.geometry import AxisLayout, Grid, to_volume, unit_grid
 from ldseg.data.volume import Axes, Kind, Volume
 from ldseg.errors import InputError, decoding, file_error, muted
 
@@ -32,31 +32,36 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
     with decoding(path, "TIFF"), open_tiff(path) as file:
         check_chain(file)
-        chosen = choose(file, path)
-        check_codec(chosen.page, path)
-        check_series(chosen.series, path)
+        tiff_image = select_image(file, path)
+        check_codec(tiff_image.page, path)
+        check_series(tiff_image.series, path)
         with muted():  # decoders in C write warnings
-            array = chosen.series.asarray()
-        array, stack = _channels_first(array, chosen.series.axes, path)
-        array = as_displayed(array, chosen.page, path, kind)
-        said = spacing_of(file, chosen.series)
-    array = turned(array, chosen.orientation)
+            array = tiff_image.series.asarray()
+        array, stack = _channels_first(array, tiff_image.series.axes, path)
+        array = as_displayed(array, tiff_image.page, path, kind)
+        said = spacing_of(file, tiff_image.series)
+    array = apply_orientation(array, tiff_image.orientation)
     axes = _axes(array.shape, stack, axes, path)
     if axes == "yx":
         array = array[:, 0]
-    grid, guessed = grid_of_tiff(said, axes, chosen)
-    volume = to_volume(array, grid, Arrangement(axes, tuple(range(len(axes)))), None)
-    notes = (*chosen.notes, *orientation_note(chosen.orientation), *colour_notes(chosen.page), *guessed)
+    grid, guessed = grid_of_tiff(said, axes, tiff_image)
+    volume = to_volume(array, grid, AxisLayout(axes, tuple(range(len(axes)))), None)
+    notes = (
+        *tiff_image.notes,
+        *orientation_note(tiff_image.orientation),
+        *colour_notes(tiff_image.page),
+        *guessed,
+    )
     return replace(volume, notes=notes)
 
 
-def grid_of_tiff(said: dict[str, float], axes: Axes, chosen: Chosen) -> tuple[Grid, tuple[str, ...]]:
+def grid_of_tiff(said: dict[str, float], axes: Axes, tiff_image: TiffImage) -> tuple[Grid, tuple[str, ...]]:
     """The grid of the displayed image of which metadata tell the steps `said`, and notes.
 
     The steps are used where those along all axes of space are known.
     """
     letters = [letter for letter in axes if letter != "t"]
-    if swaps_axes(chosen.orientation):
+    if swaps_axes(tiff_image.orientation):
         said = {{"x": "y", "y": "x"}.get(letter, letter): step for letter, step in said.items()}
     missing = [letter for letter in letters if letter not in said]
     notes: tuple[str, ...] = ()
@@ -64,7 +69,7 @@ def grid_of_tiff(said: dict[str, float], axes: Axes, chosen: Chosen) -> tuple[Gr
         notes = (f"its spacing along {' and '.join(missing)} is not known, so none is used",)
     known = said if not missing else {letter: step for letter, step in said.items() if letter == "t"}
     steps = tuple(known.get(letter, 1.0) for letter in reversed(axes))  # fastest first
-    plain = plain_grid(len(axes))
+    plain = unit_grid(len(axes))
     return Grid(steps, plain.origin, plain.direction, physical=not missing), notes
 
 
@@ -105,7 +110,7 @@ def _page_of_image(path: Path) -> Any:
     try:
         with decoding(path, "TIFF"), open_tiff(path) as file:
             check_chain(file)
-            return choose(file, path).page
+            return select_image(file, path).page
     except InputError:
         return None
 

@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ldseg.data.formats.displayed import INKS, inverted, is_alpha, mixed_from_inks, without_alpha
+from ldseg.data.formats.displayed import INKS, cmyk_to_rgb, drop_alpha, invert_grey, is_alpha
 from ldseg.data.volume import Kind
 from ldseg.errors import file_error
 
@@ -84,22 +84,22 @@ def as_displayed(
 ) -> NDArray[Any]:
     """Stored samples or channels (C, ...) of pages like `page` as displayed, (M, ...).
 
-    `keep_unstated` is for `without_alpha`. Raises InputError for pixels that are transparent, and what
-    `inverted` refuses.
+    `keep_unstated` is for `drop_alpha`. Raises InputError for pixels that are transparent, and what
+    `invert_grey` refuses.
     """
     space, bits = page.photometric, int(page.bitspersample)
     if page.samplesperpixel > 1:
-        array = without_alpha(array, path, _SAMPLES[space], page.extrasamples, bits, keep_unstated)
+        array = drop_alpha(array, path, _SAMPLES[space], page.extrasamples, bits, keep_unstated)
     if space == _PHOTOMETRIC.MINISWHITE:
         grey = 1 if page.samplesperpixel > 1 else len(array)
-        shown = inverted(array[:grey], bits, path, kind)
+        shown = invert_grey(array[:grey], bits, path, kind)
         return np.concatenate([shown, array[grey:]]) if grey < len(array) else shown
     if space == _PHOTOMETRIC.PALETTE and kind == "image":
         return _palette(page.colormap)[:, _as_index(array[0])]
     if space == _PHOTOMETRIC.SEPARATED:
         if len(array) != _SAMPLES[space]:
             raise file_error(path, f"has {len(array)} inks", "convert it to RGB or grey")
-        return mixed_from_inks(array)
+        return cmyk_to_rgb(array)
     return array
 
 

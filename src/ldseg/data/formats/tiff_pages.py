@@ -31,7 +31,7 @@ _ALONE = "save the one to use as a file of its own"
 
 
 @dataclass(frozen=True)
-class Chosen:
+class TiffImage:
     """The image of a TIFF."""
 
     series: Any
@@ -44,7 +44,7 @@ class Chosen:
     """What was assumed, see `Volume.notes`."""
 
 
-def choose(file: tifffile.TiffFile, path: Path) -> Chosen:
+def select_image(file: tifffile.TiffFile, path: Path) -> TiffImage:
     """Find the image of an open file.
 
     Raises:
@@ -65,7 +65,7 @@ def choose(file: tifffile.TiffFile, path: Path) -> Chosen:
         raise file_error(
             path, "its OME metadata names planes that it does not hold", "save it whole in one file"
         )
-    return Chosen(series, series.keyframe, _orientation(series, path), notes)
+    return TiffImage(series, series.keyframe, _orientation(series, path), notes)
 
 
 def _is_beside(level: Any) -> bool:

@@ -15,12 +15,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ldseg.data.formats.displayed import orientation_note, stored_region, swaps_axes, turned
+from ldseg.data.formats.displayed import apply_orientation, orientation_note, stored_region, swaps_axes
 from ldseg.data.formats.dtypes import as_image
 from ldseg.data.formats.tiff import grid_of_tiff, open_tiff
 from ldseg.data.formats.tiff_check import check_chain, check_codec, check_page
 from ldseg.data.formats.tiff_colours import as_displayed, channel_counts, colour_notes
-from ldseg.data.formats.tiff_pages import choose
+from ldseg.data.formats.tiff_pages import select_image
 from ldseg.data.formats.tiff_spacing import spacing_of
 from ldseg.data.volume import Volume
 from ldseg.errors import decoding, file_error, muted
@@ -48,19 +48,19 @@ class TiffRegions:
         with decoding(path, "TIFF"):
             self._file = open_tiff(path)
             check_chain(self._file)
-            chosen = choose(self._file, path)
-            self._page: Any = chosen.page
-            self._orientation = chosen.orientation
+            tiff_image = select_image(self._file, path)
+            self._page: Any = tiff_image.page
+            self._orientation = tiff_image.orientation
             check_codec(self._page, path)
-            self._check(len(chosen.series.pages), channels)
-            said = spacing_of(self._file, chosen.series)
+            self._check(len(tiff_image.series.pages), channels)
+            said = spacing_of(self._file, tiff_image.series)
             self._rows, self._columns = self._segment_shape()
             check_page(self._page, self._page, path, path.stat().st_size)
         self._kept: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self._bytes = 0
         self.decoded = 0
         """Segments decoded so far."""
-        grid, guessed = grid_of_tiff(said, "yx", chosen)
+        grid, guessed = grid_of_tiff(said, "yx", tiff_image)
         steps = tuple(spacing or reversed(grid.spacing))
         shape = (self._page.imagelength, self._page.imagewidth)
         voxels = np.broadcast_to(
@@ -76,7 +76,7 @@ class TiffRegions:
             stored=str(self._page.dtype.newbyteorder("=")),
             physical=grid.physical or spacing is not None,
             notes=(
-                *chosen.notes,
+                *tiff_image.notes,
                 *orientation_note(self._orientation),
                 *colour_notes(self._page),
                 *(guessed if spacing is None else ()),
@@ -103,7 +103,7 @@ class TiffRegions:
         elif len(shown) != wanted:
             finding = f"has {len(shown)} channels where {wanted} are expected"
             raise file_error(self._path, finding, f"convert it to {wanted} channels")
-        return as_image(turned(shown, self._orientation), self._path)
+        return as_image(apply_orientation(shown, self._orientation), self._path)
 
     def _segment_shape(self) -> tuple[int, int]:
         """Rows and columns of what is read at once. Raises InputError for too many, ValueError for 0."""

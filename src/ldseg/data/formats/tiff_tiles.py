@@ -20,7 +20,7 @@ _BUFFER = 2**24  # bytes of tiles that are compressed together
 _BIG = 2**31  # bytes from which on offsets need 64 bits
 
 
-class Spool:
+class TiledTiffWriter:
     """Voxels (C, Y, X) of a map in a file beside, in any order of rows or columns."""
 
     def __init__(self, path: Path, channels: int, outline: Volume, kind: np.dtype[Any]) -> None:

@@ -1,14 +1,14 @@
-"""Layouts: one file each and one entry in `LAYOUTS`. The first that recognises a folder reads it."""
+"""Layouts: one file each and one entry in `LAYOUTS`. The first that matches a folder reads it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ldseg.data.layouts import case_folders, decathlon, glas, nnunet, pairs, two_folders
-from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.data.layouts.layout import DatasetIndex, Layout
 from ldseg.errors import InputError, file_error
 
-__all__ = ["LAYOUTS", "Layout", "Listing", "find_layout", "layout_named"]
+__all__ = ["LAYOUTS", "DatasetIndex", "Layout", "find_layout", "layout_named"]
 
 # A list that somebody wrote by hand comes first; the loosest look comes last.
 LAYOUTS: dict[str, Layout] = {
@@ -26,7 +26,7 @@ LAYOUTS: dict[str, Layout] = {
 
 def find_layout(root: Path) -> Layout | None:
     """The layout of a folder or list, or None."""
-    return next((layout for layout in LAYOUTS.values() if layout.recognises(root)), None)
+    return next((layout for layout in LAYOUTS.values() if layout.matches(root)), None)
 
 
 def layout_named(name: str | None, root: Path) -> Layout:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ldseg.data.channels import group_inputs
 from ldseg.data.file_names import Files, volumes_in
 from ldseg.data.formats import stem
-from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.data.layouts.layout import DatasetIndex, Layout
 from ldseg.data.sidecar_metadata import read_description
 from ldseg.data.unread import Unread, unread_in
 from ldseg.errors import file_error
@@ -21,7 +21,7 @@ _IMAGE = re.compile(r"^image(_|$)", re.IGNORECASE)
 _LABEL = re.compile(r"^(?:label|mask)_?(\d*)_?$", re.IGNORECASE)
 
 
-def recognises(root: Path) -> bool:
+def matches(root: Path) -> bool:
     """Any folder that holds an image and a mask."""
     for folder in _folders(root):
         stems = [stem(path) for path in volumes_in(folder)]
@@ -30,7 +30,7 @@ def recognises(root: Path) -> bool:
     return False
 
 
-def read(root: Path) -> Listing:
+def read(root: Path) -> DatasetIndex:
     """See `Layout.read`."""
     images: Files = {}
     labels: Files = {}
@@ -48,7 +48,7 @@ def read(root: Path) -> Listing:
             images[name] = _one_image(folder, pictures)
         if masks:
             labels[name] = tuple(sorted(masks, key=_rater))
-    return Listing(images, labels, read_description(root / "dataset.json"), unread=tuple(unread))
+    return DatasetIndex(images, labels, read_description(root / "dataset.json"), unread=tuple(unread))
 
 
 def _folders(root: Path) -> list[Path]:
@@ -84,4 +84,4 @@ def _rater(path: Path) -> int:
     return int(match[1]) if match and match[1] else 0
 
 
-LAYOUT = Layout("case_folders", "a folder per case with image_* and label0_*, label1_* ...", recognises, read)
+LAYOUT = Layout("case_folders", "a folder per case with image_* and label0_*, label1_* ...", matches, read)

@@ -13,14 +13,14 @@ from typing import Any
 
 from ldseg.data.file_names import Files, complete_groups, find_path, name_key, suffix_groups
 from ldseg.data.formats import ending, stem
-from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.data.layouts.layout import DatasetIndex, Layout
 from ldseg.data.sidecar_metadata import read_description
 from ldseg.data.unread import unread_in
 from ldseg.errors import file_error
 from ldseg.utils.serialization import parse_json
 
 
-def recognises(root: Path) -> bool:
+def matches(root: Path) -> bool:
     """A dataset.json with a list of pairs."""
     path = root / "dataset.json"
     if not path.is_file():
@@ -35,7 +35,7 @@ def recognises(root: Path) -> bool:
     )
 
 
-def read(root: Path) -> Listing:
+def read(root: Path) -> DatasetIndex:
     """See `Layout.read`."""
     table = root / "dataset.json"
     description = read_description(table)
@@ -60,7 +60,7 @@ def read(root: Path) -> Listing:
     named = {path for files in (*images.values(), *labels.values()) for path in files}
     folders = sorted({path.parent for path in named})
     unread = tuple(one for folder in folders if folder != root for one in unread_in(folder))
-    return Listing(images, labels, description, unlabelled=test, unread=unread)
+    return DatasetIndex(images, labels, description, unlabelled=test, unread=unread)
 
 
 def _entries(content: dict[str, Any], name: str, table: Path) -> list[Any]:
@@ -106,4 +106,4 @@ def _existing(path: Path, table: Path) -> Path:
     return found
 
 
-LAYOUT = Layout("decathlon", 'dataset.json with a list "training" (Decathlon)', recognises, read)
+LAYOUT = Layout("decathlon", 'dataset.json with a list "training" (Decathlon)', matches, read)

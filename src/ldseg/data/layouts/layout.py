@@ -13,7 +13,7 @@ from ldseg.errors import InputError
 
 
 @dataclass(frozen=True)
-class Listing:
+class DatasetIndex:
     """What a layout finds. Images and masks are paired by name later, in one place for all layouts."""
 
     images: Files
@@ -44,7 +44,7 @@ class Layout:
     """For options and messages."""
     looks_like: str
     """What a person would call it, for the message that none fits."""
-    recognises: Callable[[Path], bool]
+    matches: Callable[[Path], bool]
     """Whether a folder (or file) has this layout. Looks at names only."""
-    read: Callable[[Path], Listing]
+    read: Callable[[Path], DatasetIndex]
     """List it. Raises InputError for what contradicts itself."""

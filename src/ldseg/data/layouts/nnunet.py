@@ -21,7 +21,7 @@ from ldseg.data.file_names import (
     volumes_in,
 )
 from ldseg.data.formats import all_endings, ending, is_volume, stem
-from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.data.layouts.layout import DatasetIndex, Layout
 from ldseg.data.sidecar_metadata import Description, read_description
 from ldseg.data.unread import Unread, unread_in
 from ldseg.errors import InputError, file_error
@@ -30,12 +30,12 @@ from ldseg.utils.serialization import parse_json
 _IMAGES, _LABELS, _TEST = "imagesTr", "labelsTr", "imagesTs"
 
 
-def recognises(root: Path) -> bool:
+def matches(root: Path) -> bool:
     """The two folders say it, of which dataset.json may be missing; or a dataset.json that lists files."""
     return ((root / _IMAGES).is_dir() and (root / _LABELS).is_dir()) or _lists_files(root / "dataset.json")
 
 
-def read(root: Path) -> Listing:
+def read(root: Path) -> DatasetIndex:
     """See `Layout.read`."""
     table = root / "dataset.json"
     description = read_description(table)
@@ -48,7 +48,7 @@ def read(root: Path) -> Listing:
         labels = by_stem(_files(root / _LABELS, wanted, unread))
         images = _images(_files(root / _IMAGES, wanted, unread), channels, labels)
     test, fault = _test(root / _TEST, channels, wanted, unread)
-    return Listing(
+    return DatasetIndex(
         images,
         labels,
         description,
@@ -185,4 +185,4 @@ def _remarks(description: Description, wanted: str | None, images: Files, labels
     return found
 
 
-LAYOUT = Layout("nnunet", "imagesTr/ and labelsTr/ (nnU-Net)", recognises, read)
+LAYOUT = Layout("nnunet", "imagesTr/ and labelsTr/ (nnU-Net)", matches, read)

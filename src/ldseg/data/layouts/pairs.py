@@ -13,7 +13,7 @@ from typing import Any
 
 from ldseg.data.file_names import Files, find_path, name_key
 from ldseg.data.formats import is_volume, stem
-from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.data.layouts.layout import DatasetIndex, Layout
 from ldseg.data.sidecar_metadata import parse_spacing, read_description, read_json, read_rows
 from ldseg.errors import file_error
 
@@ -21,12 +21,12 @@ _NAMES = ("cases.csv", "cases.json", "pairs.csv", "pairs.json")
 _KEYS = re.compile(r"^(image\d*|label\d*|name|subject|spacing)$")
 
 
-def recognises(root: Path) -> bool:
+def matches(root: Path) -> bool:
     """The list itself, or a folder with a list of a known name."""
     return _table(root) is not None
 
 
-def read(root: Path) -> Listing:
+def read(root: Path) -> DatasetIndex:
     """See `Layout.read`."""
     table = _table(root)
     if table is None:
@@ -57,7 +57,7 @@ def read(root: Path) -> Listing:
             subjects[name] = str(row["subject"])
         if row.get("spacing"):
             spacings[name] = _spacing(row["spacing"], table)
-    return Listing(images, labels, read_description(table.parent / "dataset.json"), subjects, spacings)
+    return DatasetIndex(images, labels, read_description(table.parent / "dataset.json"), subjects, spacings)
 
 
 def _table(root: Path) -> Path | None:
@@ -106,4 +106,4 @@ def _spacing(entry: Any, table: Path) -> tuple[float, ...]:
     return parse_spacing(" ".join(str(e) for e in entry) if isinstance(entry, list) else str(entry), table)
 
 
-LAYOUT = Layout("pairs", "cases.csv or cases.json", recognises, read)
+LAYOUT = Layout("pairs", "cases.csv or cases.json", matches, read)

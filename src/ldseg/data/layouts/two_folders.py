@@ -18,7 +18,7 @@ from ldseg.data.file_names import (
     volumes_in,
 )
 from ldseg.data.formats import is_colour, stem
-from ldseg.data.layouts.layout import Layout, Listing
+from ldseg.data.layouts.layout import DatasetIndex, Layout
 from ldseg.data.sidecar_metadata import read_description
 from ldseg.data.unread import unread_in
 from ldseg.errors import file_error
@@ -27,16 +27,16 @@ _IMAGES = ("images", "image", "imgs")
 _LABELS = ("labels", "label", "masks", "mask", "annotations")
 
 
-def recognises(root: Path) -> bool:
+def matches(root: Path) -> bool:
     """A folder of images and at least one of masks."""
     return bool(_folders(root, _IMAGES)) and bool(_folders(root, _LABELS))
 
 
-def read(root: Path) -> Listing:
+def read(root: Path) -> DatasetIndex:
     """See `Layout.read`."""
     folders = _only(root, _IMAGES), _only(root, _LABELS)
     images, labels = (volumes_in(folder) for folder in folders)
-    return Listing(
+    return DatasetIndex(
         images=(grouped := _images(images, labels)),
         labels=rater_groups(labels, grouped),
         description=read_description(root / "dataset.json"),
@@ -75,4 +75,4 @@ def _only(root: Path, names: tuple[str, ...]) -> Path:
     return found[0]
 
 
-LAYOUT = Layout("two_folders", "images/ and labels/ or masks/", recognises, read)
+LAYOUT = Layout("two_folders", "images/ and labels/ or masks/", matches, read)

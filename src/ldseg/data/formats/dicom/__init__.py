@@ -26,18 +26,18 @@ from ldseg.data.formats.dicom.selection import PassedOver, in_words
 from ldseg.data.formats.dicom.series import frames_at, images_below, images_of
 from ldseg.data.formats.dicom.stack import Stack, stack_of
 from ldseg.data.formats.format import Format
-from ldseg.data.geometry import choose
+from ldseg.data.geometry import select_axes
 from ldseg.data.volume import Axes, Kind, Volume
 from ldseg.errors import InputError, file_error
 
 __all__ = [
     "DICOM",
     "PassedOver",
-    "described",
     "images_below",
     "images_of",
     "in_words",
     "is_dicom",
+    "with_segment_codes",
     "with_segments",
 ]
 
@@ -51,7 +51,9 @@ def is_dicom(path: Path) -> bool:
     return bool(dicom_files(path)) if path.is_dir() else is_dicom_file(path)
 
 
-def described(volume: Volume, classes: Mapping[str, int], codes: Mapping[str, SegmentCodes]) -> Volume:
+def with_segment_codes(
+    volume: Volume, classes: Mapping[str, int], codes: Mapping[str, SegmentCodes]
+) -> Volume:
     """The volume with names and codes for the segmentations of it, where it comes from DICOM.
 
     `classes` is name to id, background included; classes without `codes` take those of `known_codes`.
@@ -62,7 +64,7 @@ def described(volume: Volume, classes: Mapping[str, int], codes: Mapping[str, Se
 
 
 def with_segments(volume: Volume, segments: Sequence[Segment]) -> Volume:
-    """The label map with names and codes for its segmentation; unchanged where it is of no DICOM image."""
+    """Return the label map with names and codes for its segmentation, unchanged if it is not from DICOM."""
     if not isinstance(volume.native, DicomImage):
         return volume
     return replace(volume, native=replace(volume.native, segments=tuple(segments)))
@@ -78,7 +80,7 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     else:
         stack = stack_of(frames, axes, path)
         array = read_pixels(stack.frames)
-    part = choose(stack.grid, _INDICES[stack.axes])
+    part = select_axes(stack.grid, _INDICES[stack.axes])
     array = array[:, 0] if stack.axes == "yx" else array
     return Volume(
         array=np.ascontiguousarray(array),
@@ -95,12 +97,12 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
 
 def _size_notes(stack: Stack) -> tuple[str, ...]:
     """What is said where the size of a voxel is not that of what it shows, or not known."""
-    source = stack.frames[0].place.source
+    source = stack.frames[0].plane.source
     if source == "":
         return ("nothing in the header says how large a pixel is (no PixelSpacing)",)
     if source in _ELSEWHERE:
         return (f"the size of a pixel is that {_ELSEWHERE[source]} ({source}), as there is no PixelSpacing",)
-    if stack.axes == "zyx" and len(stack.frames) == 1 and stack.frames[0].place.thickness is None:
+    if stack.axes == "zyx" and len(stack.frames) == 1 and stack.frames[0].plane.thickness is None:
         return ("its one slice is taken as 1 mm thick, as there is no SliceThickness",)
     return ()
 

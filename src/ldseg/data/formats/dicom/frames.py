@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldseg.data.formats.dicom.lazy_import import library, read_dataset, reading
+from ldseg.data.formats.dicom.lazy_import import lazy_import, read_dataset, reading
 from ldseg.errors import file_error
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -26,7 +26,7 @@ _TISSUE = 1  # RegionSpatialFormat: two-dimensional
 
 
 @dataclass(frozen=True)
-class Place:
+class ImagePlane:
     """Where a frame lies."""
 
     orientation: tuple[float, ...] | None
@@ -44,7 +44,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Moment:
+class FrameTime:
     """When a frame was made; its order among others in the first of these that tells all of them apart."""
 
     seconds: float | None
@@ -64,8 +64,8 @@ class Frame:
     file: Path
     index: int
     """In its file, from 0."""
-    place: Place
-    moment: Moment
+    plane: ImagePlane
+    time: FrameTime
     slope: float
     intercept: float
     segment: int | None = None
@@ -143,7 +143,7 @@ def read_header(path: Path) -> Header | OtherObject:
     """
     dataset = read_dataset(path)
     with reading(path):
-        kind: Any = library("pydicom.uid").UID(str(dataset.SOPClassUID))
+        kind: Any = lazy_import("pydicom.uid").UID(str(dataset.SOPClassUID))
         no_image = str(kind) in _NO_IMAGES
         if "Rows" in dataset and "Columns" in dataset and not no_image:
             return _header(dataset, path)
@@ -182,7 +182,7 @@ def _header(dataset: Any, path: Path) -> Header:
 
 def _is_asked(name: str, frames: Sequence[Frame]) -> bool:
     """Whether an image of these frames should have the UID; pictures have no frame of reference."""
-    return name != "FrameOfReferenceUID" or any(frame.place.position for frame in frames)
+    return name != "FrameOfReferenceUID" or any(frame.plane.position for frame in frames)
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -194,7 +194,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 def _plain_frames(dataset: Any, path: Path, count: int) -> tuple[Frame, ...]:
     """Frames of an object that has one place for all of them."""
     spacing, source = _pixel_spacing(dataset)
-    place = Place(
+    plane = ImagePlane(
         _numbers(dataset, "ImageOrientationPatient", 6),
         _numbers(dataset, "ImagePositionPatient", 3),
         spacing,
@@ -204,16 +204,16 @@ def _plain_frames(dataset: Any, path: Path, count: int) -> tuple[Frame, ...]:
     slope, intercept = _scale(dataset)
     if count == 1:
         milliseconds = _optional(dataset, "TriggerTime")
-        moment = Moment(
+        time = FrameTime(
             None if milliseconds is None else milliseconds / 1000,
             _whole(dataset.get("TemporalPositionIdentifier")),
             _time_of_day(dataset.get("AcquisitionTime") or dataset.get("ContentTime")),
             _whole(dataset.get("InstanceNumber")) or 0,
         )
-        return (Frame(path, 0, place, moment, slope, intercept),)
+        return (Frame(path, 0, plane, time, slope, intercept),)
     seconds = _film_times(dataset, count)
     return tuple(
-        Frame(path, n, place, Moment(seconds[n], None, None, n), slope, intercept) for n in range(count)
+        Frame(path, n, plane, FrameTime(seconds[n], None, None, n), slope, intercept) for n in range(count)
     )
 
 
@@ -234,7 +234,7 @@ def _enhanced_frame(own: Any, shared: Any, path: Path, index: int) -> Frame:
     measures = group("PixelMeasuresSequence")
     spacing = _numbers(measures, "PixelSpacing", 2)
     spacing = spacing if spacing is not None and any(spacing) else None
-    place = Place(
+    plane = ImagePlane(
         _numbers(group("PlaneOrientationSequence"), "ImageOrientationPatient", 6),
         _numbers(group("PlanePositionSequence"), "ImagePositionPatient", 3),
         spacing,
@@ -243,7 +243,7 @@ def _enhanced_frame(own: Any, shared: Any, path: Path, index: int) -> Frame:
     )
     content, cardiac = group("FrameContentSequence"), group("CardiacSynchronizationSequence")
     milliseconds = _optional(cardiac, "NominalCardiacTriggerDelayTime")
-    moment = Moment(
+    time = FrameTime(
         None if milliseconds is None else milliseconds / 1000,
         _whole(content.get("TemporalPositionIndex")),
         _time_of_day(str(content.get("FrameAcquisitionDateTime") or "")[8:]),
@@ -251,7 +251,7 @@ def _enhanced_frame(own: Any, shared: Any, path: Path, index: int) -> Frame:
     )
     slope, intercept = _scale(group("PixelValueTransformationSequence"))
     segment = _whole(group("SegmentIdentificationSequence").get("ReferencedSegmentNumber"))
-    return Frame(path, index, place, moment, slope, intercept, segment)
+    return Frame(path, index, plane, time, slope, intercept, segment)
 
 
 def _pixel_spacing(dataset: Any) -> tuple[tuple[float, ...] | None, str]:
@@ -284,7 +284,7 @@ def _region_spacing(region: Any) -> tuple[float, float] | None:
 
 
 def _between_slices(dataset: Any) -> tuple[float | None, float | None]:
-    """`Place.thickness` and `Place.between`; nuclear medicine counts downwards with negative numbers."""
+    """Return `thickness` and `between` of an `ImagePlane`; nuclear medicine may have negative numbers."""
     between = abs(_optional(dataset, "SpacingBetweenSlices") or 0.0) or None
     return between or _optional(dataset, "SliceThickness") or None, between
 

@@ -20,7 +20,7 @@ _USUAL, _RATIO = 2**26, 16
 """Bytes that a deflated data set may inflate to, or so many times its file; twice that is refused."""
 
 
-def library(name: str) -> Any:
+def lazy_import(name: str) -> Any:
     """The module `name`. Raises InputError with the way to install it when it is not there."""
     try:
         return import_module(name)
@@ -43,7 +43,7 @@ def read_dataset(path: Path, pixels: bool = False) -> Any:
 
     A file without preamble, meta information or transfer syntax is read by what its first element looks like.
     """
-    pydicom = library("pydicom")
+    pydicom = lazy_import("pydicom")
     with reading(path):
         with path.open("rb") as file:
             head = file.read(_META_LIMIT)
@@ -64,7 +64,7 @@ def _complete_meta(dataset: Any) -> None:
             setattr(dataset, name, meta.get(own))
     if not meta.get("TransferSyntaxUID"):
         implicit, little = dataset.original_encoding
-        uid = library("pydicom.uid")
+        uid = lazy_import("pydicom.uid")
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
         meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
 

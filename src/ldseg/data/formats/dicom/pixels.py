@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.data.formats.dicom.frames import Frame
-from ldseg.data.formats.dicom.lazy_import import library, read_dataset, reading
+from ldseg.data.formats.dicom.lazy_import import lazy_import, read_dataset, reading
 from ldseg.errors import file_error, first_line
 
 _DECODERS = dict.fromkeys(
@@ -56,7 +56,7 @@ def _decoded(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[Any]]]:
 
 def _channels_first(stored: NDArray[Any], dataset: Any) -> NDArray[Any]:
     """(M, Y, X): colours by palette, bright as bright, a modality table applied."""
-    pixels = library("pydicom.pixels")
+    pixels = lazy_import("pydicom.pixels")
     photometric = str(dataset.PhotometricInterpretation)
     if photometric == "PALETTE COLOR":
         stored = pixels.apply_color_lut(stored, dataset)[..., :3]
@@ -109,7 +109,7 @@ def _refuse_unknown_compression(syntax: Any, frame: Frame) -> None:
     if not syntax.is_compressed or not syntax.is_encapsulated:
         return
     try:
-        available = library("pydicom.pixels").get_decoder(syntax).is_available
+        available = lazy_import("pydicom.pixels").get_decoder(syntax).is_available
         remedy = f"install one (pip install {_DECODERS.get(syntax, 'python-gdcm')}), or save it uncompressed"
     except NotImplementedError:
         available, remedy = False, "export its frames uncompressed"
@@ -120,7 +120,7 @@ def _refuse_unknown_compression(syntax: Any, frame: Frame) -> None:
 
 def _stored(dataset: Any, frames: Sequence[Frame]) -> Iterator[NDArray[Any]]:
     """The decoded frames of one file. Raises FileError where a decoder fails."""
-    decoded = library("pydicom.pixels").iter_pixels(dataset, indices=[frame.index for frame in frames])
+    decoded = lazy_import("pydicom.pixels").iter_pixels(dataset, indices=[frame.index for frame in frames])
     try:
         yield from decoded
     except RuntimeError as problem:  # pydicom's for what no decoder could do

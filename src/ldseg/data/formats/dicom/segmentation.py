@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from ldseg import __version__
 from ldseg.data.formats.dicom.frames import Frame, Header
-from ldseg.data.formats.dicom.lazy_import import library, read_dataset, reading
+from ldseg.data.formats.dicom.lazy_import import lazy_import, read_dataset, reading
 from ldseg.data.formats.dicom.segments import Code, Segment
-from ldseg.data.formats.dicom.sources import ELSEWHERE, Steps, source_images
+from ldseg.data.formats.dicom.sources import ELSEWHERE, VoxelSteps, source_images
 from ldseg.data.formats.dicom.stack import (
     STEP_DIGITS,
     Stack,
@@ -89,15 +89,15 @@ def check_segmentation(path: Path, volume: Volume) -> None:
             written.save_as(BytesIO())
 
 
-def _steps(frames: Sequence[Frame], volume: Volume) -> Steps:
+def _steps(frames: Sequence[Frame], volume: Volume) -> VoxelSteps:
     """Distances of voxels: those in the files, else those that were given for the volume."""
-    first = frames[0].place
+    first = frames[0].plane
     rows, columns = first.spacing or volume.spacing[-2:]
     pixels = (rows, columns) if first.spacing is not None or volume.physical else None
     heights = distinct_heights(frames)
     if len(heights) > 1:
-        return Steps(round((heights[-1] - heights[0]) / (len(heights) - 1), STEP_DIGITS), pixels)
-    return Steps(first.thickness, pixels)
+        return VoxelSteps(round((heights[-1] - heights[0]) / (len(heights) - 1), STEP_DIGITS), pixels)
+    return VoxelSteps(first.thickness, pixels)
 
 
 def _segment_numbers(labels: NDArray[Any], segments: Sequence[Segment], path: Path) -> NDArray[np.uint8]:
@@ -113,10 +113,10 @@ def _segment_numbers(labels: NDArray[Any], segments: Sequence[Segment], path: Pa
 
 
 def _dataset(
-    path: Path, image: DicomImage, numbers: NDArray[np.uint8], segments: Sequence[Segment], steps: Steps
+    path: Path, image: DicomImage, numbers: NDArray[np.uint8], segments: Sequence[Segment], steps: VoxelSteps
 ) -> Any:
     """The segmentation of (N, Y, X) `numbers`, as highdicom makes it."""
-    hd = library("highdicom")
+    hd = lazy_import("highdicom")
     sources = source_images(image.frames, steps, (numbers.shape[-2], numbers.shape[-1]))
     if len(sources) < len(image.frames):  # one file of many frames, which refers to them in its own order
         order = [frame.index for frame in image.frames]
@@ -153,7 +153,7 @@ def _dataset(
 
 def _description(segment: Segment, number: int) -> Any:
     """Name, codes and origin of one segment."""
-    hd, codes = library("highdicom"), library("pydicom.sr.codedict").codes
+    hd, codes = lazy_import("highdicom"), lazy_import("pydicom.sr.codedict").codes
     made_by = hd.AlgorithmIdentificationSequence(
         name="ldseg", family=codes.DCM.ArtificialIntelligence, version=__version__
     )
@@ -170,14 +170,14 @@ def _description(segment: Segment, number: int) -> Any:
 
 
 def _coded(code: Code) -> Any:
-    return library("highdicom").sr.CodedConcept(code.value, code.scheme, code.meaning)
+    return lazy_import("highdicom").sr.CodedConcept(code.value, code.scheme, code.meaning)
 
 
 def _uids(sources: Sequence[Any], numbers: NDArray[np.uint8], segments: Sequence[Segment]) -> tuple[str, str]:
     """UIDs of series and object that depend on image and content only: equal runs give equal objects."""
     image = [str(source.SOPInstanceUID) for source in sources]
     content = [hashlib.sha256(numbers.tobytes()).hexdigest(), repr(segments), __version__]
-    make = library("pydicom.uid").generate_uid
+    make = lazy_import("pydicom.uid").generate_uid
     return (make(entropy_srcs=["series", *image, *content]), make(entropy_srcs=["object", *image, *content]))
 
 
@@ -244,7 +244,7 @@ def _slices(frames: Sequence[Frame], path: Path) -> tuple[list[int], Stack]:
     """By height; slices that have no frame are there, and empty."""
     across = normal(frames[0])
     found = distinct_heights(frames)
-    step = frames[0].place.between or _smallest(np.diff(found)) or frames[0].place.thickness or 1.0
+    step = frames[0].plane.between or _smallest(np.diff(found)) or frames[0].plane.thickness or 1.0
     exact = [(height(frame, across) - found[0]) / step for frame in frames]
     places = [round(value) for value in exact]
     if max(abs(value - place) for value, place in zip(exact, places, strict=True)) > 0.1:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ldseg.data.formats.dicom.lazy_import import library
+from ldseg.data.formats.dicom.lazy_import import lazy_import
 from ldseg.errors import InputError
 from ldseg.utils.serialization import from_json, read_versioned
 
@@ -95,7 +95,7 @@ def segments_of(classes: Mapping[str, int], codes: Mapping[str, SegmentCodes]) -
 
 def known_codes(name: str) -> SegmentCodes:
     """The codes of an anatomical structure of that name; tissue where DICOM lists none."""
-    concepts = getattr(library("pydicom.sr.codedict").codes, _STRUCTURES)
+    concepts = getattr(lazy_import("pydicom.sr.codedict").codes, _STRUCTURES)
     wanted = "".join(letter for letter in name.lower() if letter.isalnum())
     keywords = {keyword.lower(): keyword for keyword in concepts.dir()}
     if wanted not in keywords:

@@ -67,9 +67,9 @@ def _key(header: Header, axes: Axes | None) -> tuple[object, ...]:
     if header.multi or axes == "yx":
         return ("file", header.file)
     if axes == "tyx":
-        place = header.frames[0].place
-        numbers = (*(place.position or ()), *(place.orientation or ()))
-        return ("film", header.series, *(round(value, _SAME_PLACE_DIGITS) for value in numbers))
+        plane = header.frames[0].plane
+        numbers = (*(plane.position or ()), *(plane.orientation or ()))
+        return ("cine", header.series, *(round(value, _SAME_PLACE_DIGITS) for value in numbers))
     return ("series", header.series)
 
 
@@ -83,7 +83,7 @@ def doubt(group: Sequence[Header], axes: Axes | None) -> Doubt | None:
     if axes == "zyx" and max(map(len, planes)) <= _MOST * len(group):
         return Doubt("localizer (slices in several planes)", _LOCALIZER)
     frames = [frame for header in group for frame in header.frames]
-    placed = any(frame.place.position and frame.place.orientation for frame in frames)
+    placed = any(frame.plane.position and frame.plane.orientation for frame in frames)
     if axes == "zyx" and not placed:
         return Doubt("no place in space (a screenshot or secondary capture?)", _UNPLACED)
     if axes == "zyx" and any(header.is_colour for header in group):
@@ -125,9 +125,8 @@ def _planes(group: Sequence[Header]) -> list[list[Header]]:
     """The files by direction of their first frame."""
     planes: list[list[Header]] = []
     for header in group:
-        place = header.frames[0].place
         for plane in planes:
-            if same_direction(plane[0].frames[0].place, place):
+            if same_direction(plane[0].frames[0].plane, header.frames[0].plane):
                 plane.append(header)
                 break
         else:

@@ -260,7 +260,7 @@ def _own_names(groups: Groups) -> list[str]:
 def _height(group: list[Header]) -> float:
     """Along the slices' normal; 0 where there is no place."""
     frame = group[0].frames[0]
-    known = frame.place.position is not None and frame.place.orientation is not None
+    known = frame.plane.position is not None and frame.plane.orientation is not None
     return height(frame, normal(frame)) if known else 0.0
 
 

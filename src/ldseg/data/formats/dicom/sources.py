@@ -13,7 +13,7 @@ from io import BytesIO
 from typing import Any
 
 from ldseg.data.formats.dicom.frames import Frame
-from ldseg.data.formats.dicom.lazy_import import library, read_dataset
+from ldseg.data.formats.dicom.lazy_import import lazy_import, read_dataset
 from ldseg.errors import file_error
 
 ELSEWHERE = "choose another format, e.g. --format .nii.gz"
@@ -31,7 +31,7 @@ _UTF8 = "ISO_IR 192"
 
 
 @dataclass(frozen=True)
-class Steps:
+class VoxelSteps:
     """Distances of voxels in mm; None where nothing says them."""
 
     slices: float | None
@@ -39,7 +39,7 @@ class Steps:
     """Between rows, between columns."""
 
 
-def source_images(frames: Sequence[Frame], steps: Steps, size: tuple[int, int]) -> list[Any]:
+def source_images(frames: Sequence[Frame], steps: VoxelSteps, size: tuple[int, int]) -> list[Any]:
     """Return a data set per file of `frames`, with all that highdicom asks of a source image.
 
     `size` is rows and columns. Raises FileError where no segmentation can refer to the files.
@@ -53,7 +53,7 @@ def source_images(frames: Sequence[Frame], steps: Steps, size: tuple[int, int]) 
             finding = f"has the SOPInstanceUID of {other}, so no segmentation can refer to it"
             raise file_error(files[number], finding, ELSEWHERE)
     placed = steps.pixels is not None and all(
-        frame.place.position and frame.place.orientation for frame in frames
+        frame.plane.position and frame.plane.orientation for frame in frames
     )
     if len(frames) > 1 and not placed:
         lacking = "place of its frames" if steps.pixels else "size of its pixels (PixelSpacing)"
@@ -63,8 +63,8 @@ def source_images(frames: Sequence[Frame], steps: Steps, size: tuple[int, int]) 
         source.Rows, source.Columns = size
         own = sorted((frame for frame in frames if frame.file == file), key=lambda frame: frame.index)
         if placed:
-            source.ImageOrientationPatient = _decimals(frames[0].place.orientation or ())
-            source.ImagePositionPatient = _decimals(own[0].place.position or ())
+            source.ImageOrientationPatient = _decimals(frames[0].plane.orientation or ())
+            source.ImagePositionPatient = _decimals(own[0].plane.position or ())
         else:
             source.pop("FrameOfReferenceUID", None)
         _put_measures(source, steps)
@@ -74,13 +74,13 @@ def source_images(frames: Sequence[Frame], steps: Steps, size: tuple[int, int]) 
 
 def _identified(dataset: Any, first: Frame) -> Any:
     """The data set's patient, study and UIDs, made whole."""
-    source = library("pydicom").Dataset()
+    source = lazy_import("pydicom").Dataset()
     source.file_meta = dataset.file_meta
     for tag in [tag for tag in dataset.keys() if tag.group in _COPIED]:  # noqa: SIM118
         _copy(dataset, tag, source)
     for name in _LOSSY:
         if name in dataset:
-            _copy(dataset, library("pydicom").datadict.tag_for_keyword(name), source)
+            _copy(dataset, lazy_import("pydicom").datadict.tag_for_keyword(name), source)
     for name in _PLACE:
         source.pop(name, None)
     for name in _MAY_BE_EMPTY:
@@ -94,7 +94,7 @@ def _identified(dataset: Any, first: Frame) -> Any:
 
 def _copy(dataset: Any, tag: Any, source: Any) -> None:
     """Take one attribute over, unless it cannot be decoded or written."""
-    pydicom = library("pydicom")
+    pydicom = lazy_import("pydicom")
     try:
         element = dataset[tag]
         alone = pydicom.Dataset()
@@ -107,7 +107,7 @@ def _copy(dataset: Any, tag: Any, source: Any) -> None:
 
 def _is_legal(name: str, value: Any) -> bool:
     """Whether highdicom accepts the value of an attribute that may be empty."""
-    values = library("pydicom").valuerep
+    values = lazy_import("pydicom").valuerep
     try:
         if name == "PatientSex":
             return str(value or "") in ("", "M", "F", "O")
@@ -127,7 +127,7 @@ def _put_text_encoding(source: Any) -> None:
     if "SpecificCharacterSet" not in source:
         return
     declared = source.SpecificCharacterSet
-    known = library("pydicom").charset.python_encoding
+    known = lazy_import("pydicom").charset.python_encoding
     names = [declared] if isinstance(declared, str) else list(declared or [""])
     if any(str(name) not in known for name in names):
         source.SpecificCharacterSet = _UTF8
@@ -135,7 +135,7 @@ def _put_text_encoding(source: Any) -> None:
 
 def _put_uids(source: Any, dataset: Any, first: Frame) -> None:
     """The UIDs that a segmentation refers to; all but those of the object itself may be made up."""
-    uid = library("pydicom.uid")
+    uid = lazy_import("pydicom.uid")
     own = {name: str(dataset.get(name) or "") for name in ("SOPClassUID", "SOPInstanceUID")}
     for name, value in own.items():
         if not uid.UID(value).is_valid:
@@ -150,7 +150,7 @@ def _put_uids(source: Any, dataset: Any, first: Frame) -> None:
         )
 
 
-def _put_measures(target: Any, steps: Steps) -> None:
+def _put_measures(target: Any, steps: VoxelSteps) -> None:
     """Size of a voxel, as far as it is known."""
     if steps.pixels is not None:
         target.PixelSpacing = _decimals(steps.pixels)
@@ -161,7 +161,7 @@ def _put_measures(target: Any, steps: Steps) -> None:
 
 def _put_groups(source: Any, own: Sequence[Frame], placed: bool) -> None:
     """Size and place as the kinds of objects that may hold many frames have them."""
-    pydicom = library("pydicom")
+    pydicom = lazy_import("pydicom")
     shared, measures = pydicom.Dataset(), pydicom.Dataset()
     for name in ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"):
         if source.get(name) is not None:
@@ -178,14 +178,14 @@ def _put_groups(source: Any, own: Sequence[Frame], placed: bool) -> None:
 
 def _plane(frame: Frame) -> Any:
     """The functional groups of one frame: its position."""
-    pydicom = library("pydicom")
+    pydicom = lazy_import("pydicom")
     group, place = pydicom.Dataset(), pydicom.Dataset()
-    place.ImagePositionPatient = _decimals(frame.place.position or ())
+    place.ImagePositionPatient = _decimals(frame.plane.position or ())
     group.PlanePositionSequence = [place]
     return group
 
 
 def _decimals(values: Sequence[float]) -> list[Any]:
     """Numbers as DICOM writes them, in at most 16 characters."""
-    make = library("pydicom").valuerep.DSfloat
+    make = lazy_import("pydicom").valuerep.DSfloat
     return [make(value, auto_format=True) for value in values]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.data.formats.dicom.frames import Frame, Place
+from ldseg.data.formats.dicom.frames import Frame, ImagePlane
 from ldseg.data.geometry import Grid
 from ldseg.data.volume import Axes
 from ldseg.errors import file_error
@@ -45,7 +45,7 @@ def stack_of(frames: Sequence[Frame], axes: Axes | None, name: Path) -> Stack:
     if axes is None:
         axes = "yx" if len(frames) == 1 else ("zyx" if _heights_differ(frames) else "tyx")
     _check_alike(frames, axes)
-    pixel = frames[0].place.spacing
+    pixel = frames[0].plane.spacing
     if pixel is not None and min(pixel) <= 0:
         raise file_error(frames[0].file, f"has pixels of {pixel} mm", "export it again")
     if axes == "zyx":
@@ -58,7 +58,7 @@ def stack_of(frames: Sequence[Frame], axes: Axes | None, name: Path) -> Stack:
     return Stack(tuple(frames), stack_grid(frames[0], 1.0, 1.0), "yx")
 
 
-def same_direction(first: Place, second: Place) -> bool:
+def same_direction(first: ImagePlane, second: ImagePlane) -> bool:
     """Return whether two frames lie in parallel planes, turned alike; both may be without a direction."""
     return not _differ(first.orientation, second.orientation, relative=False)
 
@@ -81,10 +81,10 @@ def height(frame: Frame, across: NDArray[np.float64]) -> float:
 
 def _volume(frames: Sequence[Frame], name: Path) -> Stack:
     across = normal(frames[0])
-    ordered = sorted(frames, key=lambda frame: (height(frame, across), frame.moment.number))
+    ordered = sorted(frames, key=lambda frame: (height(frame, across), frame.time.number))
     heights = np.array([height(frame, across) for frame in ordered])
     if len(ordered) == 1:
-        return Stack(tuple(ordered), stack_grid(ordered[0], ordered[0].place.thickness or 1.0, 1.0), "zyx")
+        return Stack(tuple(ordered), stack_grid(ordered[0], ordered[0].plane.thickness or 1.0, 1.0), "zyx")
     _refuse_duplicates(ordered, heights, name)
     _refuse_tilt(ordered, heights, across, name)
     _refuse_gaps(ordered, heights)
@@ -99,7 +99,7 @@ def _film(frames: Sequence[Frame], name: Path) -> Stack:
         raise file_error(name, finding, "name one file of the slice that is meant")
     times = _times(frames)
     ordered = [frame for _, frame in sorted(zip(times, frames, strict=True), key=lambda pair: pair[0])]
-    seconds = [frame.moment.seconds for frame in ordered]
+    seconds = [frame.time.seconds for frame in ordered]
     step = 1.0
     if len(ordered) > 1 and seconds[0] is not None and seconds[-1] is not None and seconds[-1] > seconds[0]:
         step = (seconds[-1] - seconds[0]) / (len(ordered) - 1)
@@ -112,11 +112,11 @@ def _times(frames: Sequence[Frame]) -> list[float]:
     Raises InputError when none does: two frames would have no order.
     """
     for kind in ("seconds", "index", "acquired", "number"):
-        found = [getattr(frame.moment, kind) for frame in frames]
+        found = [getattr(frame.time, kind) for frame in frames]
         if None not in found and len(set(found)) == len(found):
             return found
-    numbers = Counter(frame.moment.number for frame in frames)
-    twice = [frame for frame in frames if numbers[frame.moment.number] > 1]
+    numbers = Counter(frame.time.number for frame in frames)
+    twice = [frame for frame in frames if numbers[frame.time.number] > 1]
     finding = f"is a frame of the same time and number as {twice[0].file.name}"
     raise file_error(twice[-1].file, finding, "remove one of the two")
 
@@ -125,10 +125,10 @@ def _check_alike(frames: Sequence[Frame], axes: Axes) -> None:
     """Refuse frames of another direction or pixel size than the first."""
     first = frames[0]
     for frame in frames[1:]:
-        if _differ(first.place.spacing, frame.place.spacing, relative=True):
-            sizes = (frame.place.spacing, first.place.spacing)
+        if _differ(first.plane.spacing, frame.plane.spacing, relative=True):
+            sizes = (frame.plane.spacing, first.plane.spacing)
             finding = f"has pixels of {sizes[0]} mm where {_called(first).name} has {sizes[1]}"
-        elif _differ(first.place.orientation, frame.place.orientation, relative=False):
+        elif _differ(first.plane.orientation, frame.plane.orientation, relative=False):
             finding = f"lies in another plane than {_called(first).name} (localizer or mixed series?)"
         else:
             continue
@@ -164,11 +164,11 @@ def _refuse_tilt(
     ordered: list[Frame], heights: NDArray[np.float64], across: NDArray[np.float64], name: Path
 ) -> None:
     """Slices must lie on one axis, as those of a tilted gantry do not."""
-    positions = np.array([frame.place.position for frame in ordered])  # (N, 3)
+    positions = np.array([frame.plane.position for frame in ordered])  # (N, 3)
     rise = heights - heights[0]
     beside = np.linalg.norm(positions - positions[0] - rise[:, None] * across, axis=1)  # (N,) mm
     worst = int(beside.argmax())
-    pixel = min(ordered[0].place.spacing or (1.0,))
+    pixel = min(ordered[0].plane.spacing or (1.0,))
     if beside[worst] > _STRAIGHT * pixel:
         angle = math.degrees(math.atan2(beside[worst], rise[worst]))
         finding = f"its slices are sheared by {angle:.1f} degrees, {beside[worst]:.1f} mm in all: gantry tilt"
@@ -217,7 +217,7 @@ def _heights_differ(frames: Sequence[Frame]) -> bool:
 
 def distinct_heights(frames: Sequence[Frame]) -> list[float]:
     """Heights that are apart, ascending; none where frames have no place."""
-    if any(frame.place.position is None or frame.place.orientation is None for frame in frames):
+    if any(frame.plane.position is None or frame.plane.orientation is None for frame in frames):
         return []
     across = normal(frames[0])
     found: list[float] = []
@@ -232,22 +232,22 @@ def stack_grid(first: Frame, slice_step: float, time_step: float) -> Grid:
 
     Where nothing says how large a pixel is, the steps of all axes of space are 1.
     """
-    known = first.place.spacing is not None
-    between_rows, between_columns = first.place.spacing or (1.0, 1.0)
+    known = first.plane.spacing is not None
+    between_rows, between_columns = first.plane.spacing or (1.0, 1.0)
     direction = np.eye(4)
-    if first.place.orientation is not None:
-        row, column = np.asarray(first.place.orientation).reshape(2, 3)
+    if first.plane.orientation is not None:
+        row, column = np.asarray(first.plane.orientation).reshape(2, 3)
         direction[:3, :3] = np.stack([row, column, normal(first)], axis=1)
     spacing = (between_columns, between_rows, slice_step if known else 1.0, time_step)
     if min(spacing) <= 0:
         raise file_error(first.file, f"has voxels of {spacing[:3]} mm", "export it again")
-    origin = (*(first.place.position or (0.0, 0.0, 0.0)), 0.0)
+    origin = (*(first.plane.position or (0.0, 0.0, 0.0)), 0.0)
     return Grid(spacing, origin, tuple(float(value) for value in direction.ravel()), known)
 
 
 def _needed(frame: Frame, attribute: str) -> tuple[float, ...]:
     """Orientation or position. Raises InputError where the frame has none."""
-    value = frame.place.position if "Position" in attribute else frame.place.orientation
+    value = frame.plane.position if "Position" in attribute else frame.plane.orientation
     if value is None:
         finding = f"has no {attribute}, so it is no slice of a volume"
         raise file_error(_called(frame), finding, "take a 2D model, or export the volume again")
