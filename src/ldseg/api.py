@@ -22,7 +22,7 @@ from ldseg.data.unread import OnRemark, ignore_remark
 from ldseg.errors import InputError, listed
 from ldseg.planning.plan import Plan, PlanSettings
 from ldseg.presets import PRESETS
-from ldseg.runs.folder_lock import sole_use
+from ldseg.runs.folder_lock import lock_folder
 from ldseg.runs.run_setup import (
     PLAN_FILE,
     SPLITS_FILE,
@@ -37,7 +37,7 @@ from ldseg.utils.serialization import with_changes
 
 if TYPE_CHECKING:
     from ldseg.training.trainer import TrainingResult
-    from ldseg.utils.distributed import Team
+    from ldseg.utils.distributed import DistributedContext
 
 _TRAINED = ("settings.json", "state")
 BUDGETS = ("steps", "minutes", "cpu_minutes", "epochs")
@@ -85,7 +85,7 @@ def train_run(
     resume: bool = False,
     device: str | None = None,
     on_event: OnEvent = _silent,
-    team: Team | None = None,
+    context: DistributedContext | None = None,
 ) -> TrainingResult:
     """Train on `data` into `run` and calibrate; plans and splits first where `run` has no plan and splits.
 
@@ -93,8 +93,8 @@ def train_run(
     `resume` the run continues with its own settings. `on_event` gets training's records (training/run.py),
     before them {"event": "settings", "run", "train", "validation", "test", "budget"} and {"event": "warning",
     "warnings"} where files were passed over, and after them {"event": "calibrating", "progress", "case"} for
-    each case. `team` are the processes that train together
-    (`ldseg.utils.distributed.join`); `run` and `data` must be
+    each case. `context` are the processes that train together
+    (`ldseg.utils.distributed.distributed_context`); `run` and `data` must be
     the same files for all.
 
     Raises:
@@ -105,9 +105,9 @@ def train_run(
     from ldseg.inference.temperature_scaling import FILE as CALIBRATION_FILE
     from ldseg.training.trainer import forget_unfinished, train
     from ldseg.utils.device import choose_device
-    from ldseg.utils.distributed import ALONE
+    from ldseg.utils.distributed import SINGLE_PROCESS
 
-    folder, team = Path(run), team or ALONE
+    folder, context = Path(run), context or SINGLE_PROCESS
 
     def prepare() -> PreparedRun:
         _check_folder(folder, resume)
@@ -117,7 +117,7 @@ def train_run(
         if resume and changes:
             given = ", ".join(changes)
             raise InputError(f"{folder}: a resumed training keeps its settings; leave out what sets {given}")
-        use.enter_context(sole_use(folder, "training"))
+        use.enter_context(lock_folder(folder, "training"))
         _check_folder(folder, resume)  # again: another may have been at work until now
         forget_unfinished(folder)
         return prepare_run(Path(data), folder, options, limits, split)
@@ -128,28 +128,28 @@ def train_run(
         return make_settings(prepared.plan, preset, changes or {}, folder / PLAN_FILE)
 
     with ExitStack() as use:
-        prepared = team.after_first(prepare, lambda: read_prepared(Path(data), folder))
-        settings = team.checked(settle)
+        prepared = context.rank_zero_first(prepare, lambda: read_prepared(Path(data), folder))
+        settings = context.run_on_all_ranks(settle)
         on_event(_beginning(prepared, settings, folder))
         remarks = [*prepared.dataset.remarks, *remarks_on_numbers(folder)]
         if remarks:
             on_event({"event": "warning", "warnings": remarks})
         _tell_unused(prepared, folder, on_event)
         dataset, plan, splits = prepared.dataset, prepared.plan, prepared.splits
-        result = train(dataset, plan, splits, settings, folder, resume, on_event, device, team)
+        result = train(dataset, plan, splits, settings, folder, resume, on_event, device, context)
         part = splits.part(settings.training.fold)
         unseen = sorted(set(part.validation) - set(part.train))
         if settings.training.calibrate and not result.interrupted:
-            of_team = team.device_name(device)
+            of_team = context.device_name(device)
             seen = sorted({*part.train, *part.validation})
 
             def missing(file: str) -> bool:
                 return not (result.already and (folder / file).is_file())
 
             if missing(CALIBRATION_FILE):
-                team.first_does(lambda: _calibrate(dataset, unseen, folder, of_team, on_event))
+                context.on_rank_zero(lambda: _calibrate(dataset, unseen, folder, of_team, on_event))
             if missing(IMAGES_FILE):
-                team.first_does(lambda: _learn_images(dataset, seen, folder, of_team, on_event))
+                context.on_rank_zero(lambda: _learn_images(dataset, seen, folder, of_team, on_event))
         return result
 
 

@@ -1,4 +1,4 @@
-"""Errors that mean "your input is at fault": the command line makes them one line and exit code 2."""
+"""Errors about the user's input, which the command line prints as one line with exit code 2."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _STDERR = 2
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used.
+    """A file or setting of the user cannot be used.
 
-    The message is one line for a person: which file or setting, what is wrong with it, and what to do.
+    The message is one line: which file or setting, what is wrong with it, and what to do.
     """
 
 
-class ToldElsewhere(InputError):
-    """The same, met by another process of this command, which says it."""
+class RemoteRankError(InputError):
+    """The input error of another process of this command, which that process reports."""
 
 
 class FileError(InputError):
-    """A fault of one file. Its message is the whole line, so re-raising by message keeps it."""
+    """An input error about one file. The message is the whole line, so re-raising by message keeps it."""
 
     def __init__(self, message: str, file: str = "", finding: str = "", remedy: str = "") -> None:
         super().__init__(message)
@@ -34,13 +34,13 @@ class FileError(InputError):
 
 
 def file_error(file: Path | str, finding: str, remedy: str) -> FileError:
-    """The error to raise for `file`; finding and remedy are parts of a sentence without a full stop."""
+    """Return the error to raise for `file`; `finding` and `remedy` are clauses without a full stop."""
     return FileError(f"{file}: {finding}; {remedy}", str(file), finding, remedy)
 
 
 @contextmanager
-def decoding(path: Path, form: str) -> Generator[None, None, None]:
-    """One line for whatever a library raises while it decodes `path`, none for what it only mutters about.
+def translate_errors(path: Path, form: str) -> Generator[None, None, None]:
+    """Turn any exception of a library that decodes `path` into a FileError and silence its warnings.
 
     Wrap the library's call only.
     """
@@ -50,45 +50,41 @@ def decoding(path: Path, form: str) -> Generator[None, None, None]:
             yield
     except InputError:
         raise
-    except (
-        Exception
-    ) as problem:  # on damaged bytes libraries raise anything, a MemoryError for a huge size too
-        finding = f"cannot be read as {form} ({first_line(problem)})"
-        raise file_error(
-            path, finding, "it may be truncated or of another format: export it again"
-        ) from problem
+    except Exception as error:  # damaged bytes make libraries raise anything, MemoryError included
+        finding = f"cannot be read as {form} ({first_line(error)})"
+        remedy = "it may be truncated or of another format: export it again"
+        raise file_error(path, finding, remedy) from error
 
 
 @contextmanager
-def muted() -> Generator[None, None, None]:
-    """Without what a library in C writes to stderr by itself; wrap the library's call only."""
+def suppress_stderr() -> Generator[None, None, None]:
+    """Discard what a C library writes to stderr directly; wrap the library's call only."""
     sys.stderr.flush()
     try:
-        kept = os.dup(_STDERR)
-    except OSError:  # there is none
+        original = os.dup(_STDERR)
+    except OSError:  # the process has no stderr
         yield
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    devnull = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, _STDERR)
+        os.dup2(devnull, _STDERR)
         yield
     finally:
-        os.dup2(kept, _STDERR)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(original, _STDERR)
+        os.close(original)
+        os.close(devnull)
 
 
-def first_line(problem: BaseException) -> str:
-    """The telling line of a library's message, shortened; the type's name where there is no message."""
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    errors = [
-        line.split("ERROR:")[1].strip() for line in lines if "ERROR:" in line
-    ]  # ITK puts source lines first
-    text = (errors or lines or [type(problem).__name__])[0]
+def first_line(error: BaseException) -> str:
+    """Return the most informative line of a library's error message, shortened, else the type's name."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # ITK prints source lines before the line with the error.
+    errors = [line.split("ERROR:")[1].strip() for line in lines if "ERROR:" in line]
+    text = (errors or lines or [type(error).__name__])[0]
     return text if len(text) <= 160 else text[:157] + "..."
 
 
 def listed(items: Sequence[object], limit: int = 5) -> str:
-    """At most `limit` items in words, for messages."""
+    """Return at most `limit` items as text for a message, e.g. "a, b and 3 more"."""
     text = ", ".join(str(item) for item in items[:limit])
     return text if len(items) <= limit else f"{text} and {len(items) - limit} more"

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from ldseg.errors import InputError
-from ldseg.runs.folder_lock import LOCK_FILE, sole_use
+from ldseg.runs.folder_lock import LOCK_FILE, lock_folder
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from ldseg.runs.folder_lock import sole_use
-with sole_use(Path(sys.argv[1]), "training"):
+from ldseg.runs.folder_lock import lock_folder
+with lock_folder(Path(sys.argv[1]), "training"):
     if sys.argv[2] == "fork" and os.fork() == 0:
         time.sleep(60)  # a worker that outlives its parent
     print("held", flush=True)
@@ -45,7 +45,7 @@ def test_two_processes_are_not_let_in(tmp_path: Path) -> None:
             pytest.raises(
                 InputError, match=rf"run: another training .*process {process.pid} on .*choose another"
             ),
-            sole_use(tmp_path / "run", "training"),
+            lock_folder(tmp_path / "run", "training"),
         ):
             pass
     finally:
@@ -60,7 +60,7 @@ def test_a_killed_process_keeps_nobody_out(how: str, tmp_path: Path) -> None:
     process.kill()
     process.wait()
     try:
-        with sole_use(tmp_path / "run", "training"):
+        with lock_folder(tmp_path / "run", "training"):
             (tmp_path / "run" / "result").write_text("made")
     finally:
         if how == "fork":
@@ -69,24 +69,24 @@ def test_a_killed_process_keeps_nobody_out(how: str, tmp_path: Path) -> None:
 
 
 def test_one_process_does_not_let_itself_in_twice(tmp_path: Path) -> None:
-    with sole_use(tmp_path, "training"):
-        with pytest.raises(InputError, match="in this process"), sole_use(tmp_path / ".", "training"):
+    with lock_folder(tmp_path, "training"):
+        with pytest.raises(InputError, match="in this process"), lock_folder(tmp_path / ".", "training"):
             pass
         process_outside = subprocess.run(
             [sys.executable, "-c", HOLD, str(tmp_path), "alone"], capture_output=True, text=True, check=False
         )
         assert "another training is at work" in process_outside.stderr
-    with sole_use(tmp_path, "training"):
+    with lock_folder(tmp_path, "training"):
         pass
 
 
 def test_nothing_is_left_where_nothing_was_made(tmp_path: Path) -> None:
-    with sole_use(tmp_path / "a" / "b", "training"):
+    with lock_folder(tmp_path / "a" / "b", "training"):
         assert (tmp_path / "a" / "b" / LOCK_FILE).is_file()
     assert not (tmp_path / "a" / "b").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be written"), sole_use(tmp_path / "file", "training"):
+    with pytest.raises(InputError, match="cannot be written"), lock_folder(tmp_path / "file", "training"):
         pass

@@ -15,7 +15,7 @@ from torch import multiprocessing
 
 from ldseg.__main__ import leave
 from ldseg.training.train_step import Learner
-from ldseg.utils.distributed import Team, join
+from ldseg.utils.distributed import DistributedContext, distributed_context
 
 Work = Callable[..., None]
 
@@ -28,13 +28,13 @@ def _enter(rank: int, size: int, port: int, work: Work, arguments: tuple[Any, ..
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    with join("cpu") as team:
-        work(team, *arguments)
+    with distributed_context("cpu") as context:
+        work(context, *arguments)
     leave(0)
 
 
 def run_together(size: int, work: Work, *arguments: Any) -> None:
-    """`work(team, *arguments)` in `size` processes; raises what one of them raised."""
+    """`work(context, *arguments)` in `size` processes; raises what one of them raised."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -53,8 +53,8 @@ def torchrun(size: int, *words: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def train_until(team: Team, setup: Any, folder: Path, stop_after: int) -> None:
-    """Train `setup` (training_setup.Setup) as one of a team, of which the last is told to stop after a step.
+def train_until(context: DistributedContext, setup: Any, folder: Path, stop_after: int) -> None:
+    """Train `setup` (training_setup.Setup) as one rank; the last rank is asked to stop after a step.
 
     Raises:
         AssertionError: the processes' weights differ.
@@ -64,31 +64,35 @@ def train_until(team: Team, setup: Any, folder: Path, stop_after: int) -> None:
     def step(self: Learner, *arguments: Any) -> Any:
         losses = usual(self, *arguments)
         values = [*self.model.state_dict().values(), *self.average.state_dict().values()]
-        assert len(set(team.texts(repr([value.double().sum().item() for value in values])))) == 1
-        if team.rank == team.size - 1 and arguments[2].step + 1 == stop_after:
+        assert len(set(context.all_gather(repr([value.double().sum().item() for value in values])))) == 1
+        if context.rank == context.world_size - 1 and arguments[2].step + 1 == stop_after:
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)  # a launcher's, after the scheduler's
         return losses
 
     Learner.step = step  # type: ignore[method-assign]
-    result = setup.run(folder, False, team)
+    result = setup.run(folder, False, context)
     assert (result.steps, result.interrupted) == (stop_after, True)
 
 
-def meet(team: Team, folder: Path) -> None:
-    """All that a team agrees on, written by each process for itself."""
-    from ldseg.errors import InputError, ToldElsewhere
+def meet(context: DistributedContext, folder: Path) -> None:
+    """Write, in each process, the results of all collective operations."""
+    from ldseg.errors import InputError, RemoteRankError
 
     def fail_in_the_second() -> None:
-        if team.rank == 1:
+        if context.rank == 1:
             raise InputError("a.png: is broken")
 
     try:
-        team.checked(fail_in_the_second)
+        context.run_on_all_ranks(fail_in_the_second)
         problem = "none"
-    except ToldElsewhere as error:
+    except RemoteRankError as error:
         problem = f"elsewhere: {error}"
     except InputError as error:
         problem = f"here: {error}"
-    said = [*team.texts("é" * (team.rank + 1)), problem, str(team.sums(team.rank + 1, 0.5))]
-    (folder / str(team.rank)).write_text("\n".join(said), encoding="utf-8")
+    said = [
+        *context.all_gather("é" * (context.rank + 1)),
+        problem,
+        str(context.all_reduce(context.rank + 1, 0.5)),
+    ]
+    (folder / str(context.rank)).write_text("\n".join(said), encoding="utf-8")

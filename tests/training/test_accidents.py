@@ -15,7 +15,7 @@ from training_setup import Setup
 
 from ldseg.api import train_run
 from ldseg.errors import InputError
-from ldseg.runs.folder_lock import sole_use
+from ldseg.runs.folder_lock import lock_folder
 from ldseg.training.checkpoint import STATE_FILE
 from ldseg.training.log_files import append_record, draw_curves, read_records
 from ldseg.training.train_step import Learner
@@ -169,7 +169,7 @@ def test_a_state_of_other_parameters_is_refused(setup: Setup, tmp_path: Path) ->
 def test_a_folder_in_use_is_refused_before_anything_is_written(setup: Setup, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with (
-        sole_use(run, "training"),
+        lock_folder(run, "training"),
         pytest.raises(InputError, match="another training is at work there"),
     ):
         train_run(setup.dataset.root, run, changes={"training": {"steps": 1}}, device="cpu")

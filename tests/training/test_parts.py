@@ -18,7 +18,7 @@ from ldseg.training.log_files import append_record, forget_after, read_records
 from ldseg.training.patch_dataset import Visits, central_patch, workers_for
 from ldseg.training.train_step import learning_rate
 from ldseg.training.validation import Validation
-from ldseg.utils.distributed import Team
+from ldseg.utils.distributed import DistributedContext
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_beside_a_gpu_other_processes_prepare_patches(monkeypatch: pytest.Monkey
     monkeypatch.setattr("ldseg.training.patch_dataset.usable_cores", lambda: 6)
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert (workers_for(cpu, None), workers_for(gpu, None), workers_for(gpu, 2)) == (0, 5, 2)
-    assert [workers_for(gpu, None, Team(0, size)) for size in (2, 8)] == [2, 0]
+    assert [workers_for(gpu, None, DistributedContext(0, size)) for size in (2, 8)] == [2, 0]
 
 
 def test_an_epoch_visits_every_case_once(visits: Visits) -> None:

@@ -24,13 +24,13 @@ from ldseg.training.checkpoint import STATE_FILE
 from ldseg.training.log_files import read_records
 from ldseg.training.patch_dataset import VisitNumbers
 from ldseg.training.trainer import check_shares
-from ldseg.utils.distributed import ALONE, Team
+from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 7, 12])
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_shares_are_the_whole_and_nearly_equal(count: int, size: int) -> None:
-    shares = [Team(rank, size).share(range(count)) for rank in range(size)]
+    shares = [DistributedContext(rank, size).shard(range(count)) for rank in range(size)]
     assert [item for share in shares for item in share] == list(range(count))
     sizes = [len(share) for share in shares]
     assert max(sizes) - min(sizes) <= 1
@@ -38,16 +38,20 @@ def test_shares_are_the_whole_and_nearly_equal(count: int, size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_a_step_visits_the_same_whatever_the_number_of_processes(size: int) -> None:
-    streams = [iter(VisitNumbers(7, 4, Team(rank, size))) for rank in range(size)]
+    streams = [iter(VisitNumbers(7, 4, DistributedContext(rank, size))) for rank in range(size)]
     for step in (4, 5, 6):
         together = [visit for stream in streams for visit in next(stream)]
         assert together == list(range(7 * step, 7 * step + 7))
 
 
 def test_alone_agrees_with_itself() -> None:
-    assert (ALONE.texts("a"), ALONE.sums(2, 3), ALONE.checked(lambda: 5)) == (["a"], [2, 3], 5)
+    assert (
+        SINGLE_PROCESS.all_gather("a"),
+        SINGLE_PROCESS.all_reduce(2, 3),
+        SINGLE_PROCESS.run_on_all_ranks(lambda: 5),
+    ) == (["a"], [2, 3], 5)
     with pytest.raises(InputError, match="mine"):
-        ALONE.first_does(lambda: (_ for _ in ()).throw(InputError("mine")))
+        SINGLE_PROCESS.on_rank_zero(lambda: (_ for _ in ()).throw(InputError("mine")))
 
 
 def test_a_team_agrees_on_texts_numbers_and_faults(tmp_path: Path) -> None:
@@ -94,14 +98,14 @@ def test_fewer_cases_in_a_batch_than_processes_are_refused() -> None:
 
 
 @pytest.mark.parametrize("given, spent", [({"minutes": 1.0}, 3.0), ({"cpu_minutes": 1.0}, 6.0)])
-def test_a_team_agrees_on_the_time_spent(given: dict[str, float], spent: float) -> None:
+def test_processes_agree_on_the_time_spent(given: dict[str, float], spent: float) -> None:
     """Two processes that took 2 and 4 seconds."""
 
-    class Two(Team):
-        def sums(self, *values: float) -> list[float]:
+    class TwoProcesses(DistributedContext):
+        def all_reduce(self, *values: float) -> list[float]:
             return [value + 4.0 for value in values]
 
-    budget = make_budget(TrainingSettings(**given), 5, Two(0, 2))  # type: ignore[arg-type]
+    budget = make_budget(TrainingSettings(**given), 5, TwoProcesses(0, 2))  # type: ignore[arg-type]
     budget.clock = iter([10.0, 12.0]).__next__
     budget.start_step()
     budget.end_step()

@@ -15,7 +15,7 @@ from ldseg.planning.plan import Plan, PlanSettings, make_plan
 from ldseg.presets import PRESETS
 from ldseg.settings import RunSettings
 from ldseg.training.trainer import OnEvent, TrainingResult, train
-from ldseg.utils.distributed import ALONE, Team
+from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 
 
 def write_pictures(folder: Path, cases: int = 6, size: int = 32) -> None:
@@ -45,12 +45,14 @@ class Setup:
         self,
         folder: Path,
         resume: bool = False,
-        team: Team = ALONE,
+        context: DistributedContext = SINGLE_PROCESS,
         on_event: OnEvent = lambda _: None,
         **training: object,
     ) -> TrainingResult:
         settings = replace(self.settings, training=replace(self.settings.training, **training))  # type: ignore[arg-type]
-        return train(self.dataset, self.plan, self.splits, settings, folder, resume, on_event, team=team)
+        return train(
+            self.dataset, self.plan, self.splits, settings, folder, resume, on_event, context=context
+        )
 
 
 def make_setup(tmp_path: Path) -> Setup:

@@ -47,7 +47,7 @@ from ldseg.inference.writer import (
 from ldseg.planning.plan import Plan, write_plan
 from ldseg.preprocessing.preprocess import grid_transform
 from ldseg.settings import SamplingSettings
-from ldseg.utils.distributed import ALONE, Team
+from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 from ldseg.utils.serialization import from_json, to_json
 
 Event = dict[str, Any]
@@ -116,9 +116,9 @@ def predict_cases(
     options: PredictOptions,
     keep_going: bool = False,
     on_event: OnEvent = lambda _: None,
-    team: Team = ALONE,
+    context: DistributedContext = SINGLE_PROCESS,
 ) -> Summary:
-    """Predict `cases` into the folder `out`; the processes of a `team` predict a share each.
+    """Predict `cases` into the folder `out`; the processes of a `context` predict a share each.
 
     `on_event` gets {"event": "predicted", "case", "seconds", "files"} or {"event": "failed", "case",
     "error"} for each case of this process. The summary is of all.
@@ -130,14 +130,17 @@ def predict_cases(
     predictor = predictor if options.harmonise else predictor.as_they_are()
     sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.mirror)
     run = _Run(predictor, out, options, sampling, _form(options, predictor.plan))
-    team.first_does(lambda: run.begin(cases))
-    return _joined(team.checked(lambda: run.predict_all(team.share(cases), keep_going, on_event)), team)
+    context.on_rank_zero(lambda: run.begin(cases))
+    return _joined(
+        context.run_on_all_ranks(lambda: run.predict_all(context.shard(cases), keep_going, on_event)), context
+    )
 
 
-def _joined(summary: Summary, team: Team) -> Summary:
+def _joined(summary: Summary, context: DistributedContext) -> Summary:
     """The summaries of all processes as one."""
     parts = [
-        from_json(_Told, json.loads(text), "") for text in team.texts(json.dumps(to_json(_told(summary))))
+        from_json(_Told, json.loads(text), "")
+        for text in context.all_gather(json.dumps(to_json(_told(summary))))
     ]
     return Summary(
         {name: tuple(map(Path, files)) for part in parts for name, files in part.done.items()},

@@ -25,7 +25,7 @@ from pathlib import Path
 from ldseg.data.cases import Case
 from ldseg.inference.backends.backend import Computation
 from ldseg.inference.temperature_scaling import Recalibration
-from ldseg.runs.folder_lock import sole_use
+from ldseg.runs.folder_lock import lock_folder
 from ldseg.runs.saved_model import WEIGHTS_FILE
 from ldseg.settings import SamplingSettings
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_bytes_atomic
@@ -138,7 +138,7 @@ def read_records(folder: Path) -> Records:
 @contextmanager
 def changing(folder: Path) -> Generator[dict[str, Records]]:
     """Hold the lock of `folder`; what "records" is set to inside becomes the content of prediction.json."""
-    with sole_use(folder, "prediction", _PATIENCE):
+    with lock_folder(folder, "prediction", _PATIENCE):
         held = {"records": read_records(folder)}
         before = held["records"]
         yield held

@@ -25,7 +25,7 @@ from ldseg.preprocessing.number_scale import converted
 from ldseg.preprocessing.orient import from_canonical, to_canonical
 from ldseg.preprocessing.patches import crop
 from ldseg.preprocessing.resample import resample_image, resample_labels, resample_probabilities
-from ldseg.utils.system import check_room
+from ldseg.utils.system import require_memory
 
 IGNORE_INDEX = -1
 _LARGEST_GROWTH, _ALONG_AN_AXIS = 2**10, 2**6
@@ -94,7 +94,7 @@ def preprocess_image(volume: Volume, plan: Plan, name: str = "image") -> Preproc
             "give an image of the same channels"
         )
     grid = grid_transform(volume, plan, name)
-    check_room(Path(name), len(volume.array) * prod(grid.shape), 4 * (_COPIES - 1))
+    require_memory(Path(name), len(volume.array) * prod(grid.shape), 4 * (_COPIES - 1))
     if not np.isfinite(volume.array).all():
         raise InputError(
             f"{name}: has voxels that are nan or infinite; replace them, e.g. by the lowest value"

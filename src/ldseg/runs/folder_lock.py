@@ -1,7 +1,7 @@
-"""One process at a time in a folder: a lock that the system takes back, whatever becomes of the process.
+"""Exclusive access to a folder by a file lock, which the system releases when the process ends.
 
-The lock is on the file `.lock` in the folder. A process that is killed leaves the file, which means nothing
-without the lock. File systems without locks (some network drives) let everyone in.
+The lock is on the file `.lock` in the folder. A process that is killed leaves the file but not the lock. File
+systems without locks (some network drives) grant access to everyone.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ from typing import BinaryIO
 from ldseg.errors import InputError
 
 LOCK_FILE = ".lock"
-_PAUSE = 0.01  # seconds between two tries
+_RETRY_SECONDS = 0.01
 _held: set[str] = set()
-"""Folders of this process: the system would give it a lock twice, and take both back with the first."""
+"""Folders locked by this process: the system would grant it the same lock twice and release both at once."""
 
 
 @contextmanager
-def sole_use(folder: Path, work: str, patience: float = 0.0) -> Generator[None]:
-    """While inside, no other process gets in. `work` says what is done there, e.g. "training".
+def lock_folder(folder: Path, work: str, timeout: float = 0.0) -> Generator[None]:
+    """Hold the lock of `folder` within the context; `work` names the activity, e.g. "training".
 
-    Waits up to `patience` seconds for another process.
-
-    Makes the folder, and removes it where nothing was put into it.
+    Waits up to `timeout` seconds for another process. Creates the folder, and removes it on leaving if it is
+    empty.
 
     Raises:
-        InputError: it is in use, or the folder cannot be written.
+        InputError: another process holds the lock, or the folder cannot be written.
     """
     place = os.path.realpath(folder)
     if place in _held:
         raise _in_use(folder, work, "in this process")
-    with _locked_file(folder, work, time.monotonic() + patience) as file:
-        _sign(file)
+    with _wait_for_lock(folder, work, time.monotonic() + timeout) as file:
+        with suppress(OSError):  # a full disk is no reason to refuse; the message then names no owner
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         _held.add(place)
         try:
             yield
@@ -49,25 +50,27 @@ def sole_use(folder: Path, work: str, patience: float = 0.0) -> Generator[None]:
                 folder.rmdir()
 
 
-def _locked_file(folder: Path, work: str, until: float) -> BinaryIO:
-    """The open file with the lock, waited for `until` the monotonic clock says so."""
+def _wait_for_lock(folder: Path, work: str, until: float) -> BinaryIO:
+    """Return the open lock file with the lock held, retrying until the monotonic clock reaches `until`."""
     while True:
-        file = _opened(folder)
+        file = _open_lock_file(folder)
         try:
-            locked = _locked(file)
-            if locked and _is_at(file, folder / LOCK_FILE):
+            locked = _try_lock(file)
+            if locked and _is_same_file(file, folder / LOCK_FILE):
                 return file
             if not locked:
                 if time.monotonic() >= until:
-                    raise _in_use(folder, work, _owner(file))
-                time.sleep(_PAUSE)
-            file.close()  # who has it still works, or has just removed it
+                    file.seek(0)
+                    owner = file.read(200).decode("utf-8", "replace")
+                    raise _in_use(folder, work, owner or "its process did not say which")
+                time.sleep(_RETRY_SECONDS)
+            file.close()  # its owner is still at work, or has just removed the file
         except BaseException:
             file.close()
             raise
 
 
-def _opened(folder: Path) -> BinaryIO:
+def _open_lock_file(folder: Path) -> BinaryIO:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return (folder / LOCK_FILE).open("a+b", buffering=0)
@@ -76,17 +79,17 @@ def _opened(folder: Path) -> BinaryIO:
         raise InputError(f"{folder}: {finding}; check its rights, or choose another -o") from error
 
 
-def _locked(file: BinaryIO) -> bool:
-    """Take the lock if it is free; closing the file, or the end of the process, gives it back.
+def _try_lock(file: BinaryIO) -> bool:
+    """Return whether the lock was free and is now held; closing the file or ending the process releases it.
 
-    Of POSIX's two kinds this is the one that processes made by fork do not inherit: workers that outlive a
-    killed training must not keep it.
+    POSIX record locks (lockf) are not inherited by forked processes, unlike flock: workers that outlive a
+    killed training must not keep the lock.
     """
     try:
         if sys.platform == "win32":
             import msvcrt
 
-            file.seek(1 << 20)  # beyond what is read
+            file.seek(1 << 20)  # beyond the bytes that others read
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
@@ -95,27 +98,16 @@ def _locked(file: BinaryIO) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     except OSError:
-        return True  # no locks on this file system
+        return True  # the file system has no locks
     return True
 
 
-def _is_at(file: BinaryIO, path: Path) -> bool:
+def _is_same_file(file: BinaryIO, path: Path) -> bool:
+    """Return whether `path` still is the open file, which its last owner may have removed."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _sign(file: BinaryIO) -> None:
-    """Say who has it, for a message to others; where the disk is full, nothing is said."""
-    with suppress(OSError):
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-
-
-def _owner(file: BinaryIO) -> str:
-    file.seek(0)
-    return file.read(200).decode("utf-8", "replace") or "its process did not say which"
 
 
 def _in_use(folder: Path, work: str, owner: str) -> InputError:

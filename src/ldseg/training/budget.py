@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ldseg.errors import InputError
 from ldseg.settings import TrainingSettings
-from ldseg.utils.distributed import ALONE, Team
+from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 
 
 @dataclass
@@ -48,7 +48,9 @@ class Budget:
         self.step += 1
 
 
-def make_budget(settings: TrainingSettings, steps_per_epoch: int, team: Team = ALONE) -> Budget:
+def make_budget(
+    settings: TrainingSettings, steps_per_epoch: int, context: DistributedContext = SINGLE_PROCESS
+) -> Budget:
     """The budget that the settings name.
 
     Raises:
@@ -66,5 +68,10 @@ def make_budget(settings: TrainingSettings, steps_per_epoch: int, team: Team = A
         steps = value if name == "steps" else value * steps_per_epoch
         return Budget(steps, None, time.monotonic)
     if name == "minutes":
-        return Budget(None, 60.0 * value, time.monotonic, pool=lambda spent: team.sums(spent)[0] / team.size)
-    return Budget(None, 60.0 * value, time.process_time, pool=lambda spent: team.sums(spent)[0])
+        return Budget(
+            None,
+            60.0 * value,
+            time.monotonic,
+            pool=lambda spent: context.all_reduce(spent)[0] / context.world_size,
+        )
+    return Budget(None, 60.0 * value, time.process_time, pool=lambda spent: context.all_reduce(spent)[0])

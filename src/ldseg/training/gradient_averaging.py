@@ -13,27 +13,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ldseg.utils.distributed import Team
+from ldseg.utils.distributed import DistributedContext
 
 
-def start_equal(model: nn.Module, team: Team) -> None:
+def start_equal(model: nn.Module, context: DistributedContext) -> None:
     """Give all processes the weights of the first."""
     for value in model.state_dict().values():
-        team.take_from_first(value)
+        context.broadcast(value)
 
 
 @torch.no_grad()
-def average_gradients(model: nn.Module, weight: float, team: Team) -> None:
+def average_gradients(model: nn.Module, weight: float, context: DistributedContext) -> None:
     """Replace gradients, and the running statistics of batch norm, by their mean over the processes.
 
     `weight` is n_r / N, this process's share of the step's cases.
     """
-    if team.size == 1:
+    if context.world_size == 1:
         return
     tensors = [_gradient(parameter) for parameter in model.parameters()]
     tensors += [buffer for buffer in model.buffers() if buffer.is_floating_point()]
     together = weight * torch.cat([tensor.flatten() for tensor in tensors])
-    team.sum_tensor(together)
+    context.all_reduce_tensor(together)
     _scatter(together, tensors)
 
 

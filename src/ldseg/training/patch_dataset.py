@@ -19,7 +19,7 @@ from ldseg.preprocessing.augment import make_augment
 from ldseg.preprocessing.cache import Cache
 from ldseg.preprocessing.patches import crop, sample_corner
 from ldseg.settings import AugmentSettings
-from ldseg.utils.distributed import ALONE, Team
+from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 from ldseg.utils.system import usable_cores
 
 IGNORED = -1
@@ -81,28 +81,30 @@ def cut(image: Any, labels: Any, corner: Sequence[int], plan: Plan) -> tuple[Ten
 class VisitNumbers(Sampler[list[int]]):
     """Batches of visit numbers from a step on, without end; of each, this process's share."""
 
-    def __init__(self, batch: int, first_step: int, team: Team = ALONE) -> None:
-        self.batch, self.first_step, self.team = batch, first_step, team
+    def __init__(self, batch: int, first_step: int, context: DistributedContext = SINGLE_PROCESS) -> None:
+        self.batch, self.first_step, self.context = batch, first_step, context
 
     def __iter__(self) -> Iterator[list[int]]:
         step = self.first_step
         while True:
-            yield list(self.team.share(range(step * self.batch, (step + 1) * self.batch)))
+            yield list(self.context.shard(range(step * self.batch, (step + 1) * self.batch)))
             step += 1
 
 
 def batches(
-    visits: Visits, batch: int, first_step: int, workers: int, team: Team = ALONE
+    visits: Visits, batch: int, first_step: int, workers: int, context: DistributedContext = SINGLE_PROCESS
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(x, y) of each step from `first_step` on, without end. `batch` counts the cases of all processes."""
-    loader = DataLoader(visits, batch_sampler=VisitNumbers(batch, first_step, team), num_workers=workers)
+    loader = DataLoader(visits, batch_sampler=VisitNumbers(batch, first_step, context), num_workers=workers)
     return iter(loader)
 
 
-def workers_for(device: torch.device, wanted: int | None, team: Team = ALONE) -> int:
+def workers_for(
+    device: torch.device, wanted: int | None, context: DistributedContext = SINGLE_PROCESS
+) -> int:
     """Processes that prepare patches for this one, where its settings leave the number to the machine."""
     if wanted is not None:
         return wanted
     if device.type != "cuda":
         return 0
-    return max(0, min(_MOST_WORKERS, usable_cores() // team.size - 1))
+    return max(0, min(_MOST_WORKERS, usable_cores() // context.world_size - 1))

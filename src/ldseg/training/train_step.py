@@ -15,7 +15,7 @@ from ldseg.training.ema import follow, warm_decay
 from ldseg.training.gradient_averaging import average_gradients
 from ldseg.training.optim.muon import Muon
 from ldseg.utils.device import autocast, memory_format
-from ldseg.utils.distributed import ALONE, Team
+from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 
 _LOWEST_RATE = 0.01  # share of the learning rate that the cosine ends with
 _RANK_APART = 2**48  # between the seeds of two processes; more than all steps of a training
@@ -45,7 +45,7 @@ class Learner:
     optimiser: torch.optim.Optimizer
     settings: RunSettings
     device: torch.device
-    team: Team = ALONE
+    context: DistributedContext = SINGLE_PROCESS
 
     def step(self, x: Tensor, y: Tensor, budget: Budget) -> Losses:
         """One update by this process's cases x, y of the step.
@@ -60,7 +60,7 @@ class Learner:
             losses = self.model.loss(x, y.to(self.device), self.settings.loss, self._generator(budget.step))
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
-        average_gradients(self.model, len(x) / (training.batch or len(x)), self.team)
+        average_gradients(self.model, len(x) / (training.batch or len(x)), self.context)
         nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
         self.optimiser.step()
         follow(self.average, self.model, warm_decay(training.ema, budget.step), training.ema_modules)
@@ -68,6 +68,6 @@ class Learner:
 
     def _generator(self, step: int) -> torch.Generator:
         """Times and noise of this step; dropout, which takes no generator, is seeded beside it."""
-        seed = (self.settings.training.seed * 1_000_003 + step + self.team.rank * _RANK_APART) % 2**63
+        seed = (self.settings.training.seed * 1_000_003 + step + self.context.rank * _RANK_APART) % 2**63
         torch.manual_seed(seed)
         return torch.Generator(self.device).manual_seed(seed)

@@ -39,7 +39,7 @@ from ldseg.training.signals import listen_for_stop
 from ldseg.training.train_step import Learner, make_optimiser
 from ldseg.training.validation import Validation, validate
 from ldseg.utils.device import choose_device, memory_format
-from ldseg.utils.distributed import ALONE, Team
+from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 from ldseg.utils.serialization import forget_staged
 
 CACHE_FOLDER = "cache"
@@ -73,12 +73,12 @@ def train(
     resume: bool = False,
     on_event: OnEvent = _silent,
     device_name: str | None = None,
-    team: Team = ALONE,
+    context: DistributedContext = SINGLE_PROCESS,
 ) -> TrainingResult:
     """Train `settings.control` or the model on one fold of `dataset`, into `run_folder`.
 
-    The processes of a `team` share out each step's batch and the preparation of the cases; the first writes
-    and reports all else.
+    The processes of `context` share each step's batch and the preparation of the cases; rank 0 writes all
+    files and reports.
 
     An interrupted run continues with `resume` as if it had not been interrupted (bit-equal on a CPU when the
     budget is steps or epochs).
@@ -87,22 +87,22 @@ def train(
         InputError: nothing to train on, no room, a case that cannot be prepared, no state to resume, fewer
             cases in a batch than processes.
     """
-    team.checked(lambda: check_loggers(settings.training.loggers))
-    finished = team.checked(lambda: finished_training(run_folder)) if resume else None
+    context.run_on_all_ranks(lambda: check_loggers(settings.training.loggers))
+    finished = context.run_on_all_ranks(lambda: finished_training(run_folder)) if resume else None
     if finished is not None:
         return finished
     part = splits.part(settings.training.fold)
     batch = settings.training.batch or plan.batch
-    team.checked(lambda: check_shares(part.train, batch, team.size, dataset.root))
+    context.run_on_all_ranks(lambda: check_shares(part.train, batch, context.world_size, dataset.root))
     settings = replace(settings, training=replace(settings.training, batch=batch))
-    team.first_does(lambda: _write_splits(run_folder, splits))
+    context.on_rank_zero(lambda: _write_splits(run_folder, splits))
     wanted = set(part.train) | set(part.validation)
     cases = [case for case in dataset.cases if case.name in wanted]
     if resume:
         _tell_changed(cases, plan, run_folder / CACHE_FOLDER, on_event)
-    cache = _build_cache(dataset, cases, plan, run_folder / CACHE_FOLDER, on_event, team)
-    device = team.checked(lambda: choose_device(team.device_name(device_name)))
-    learner = _learner(settings, device, team)
+    cache = _build_cache(dataset, cases, plan, run_folder / CACHE_FOLDER, on_event, context)
+    device = context.run_on_all_ranks(lambda: choose_device(context.device_name(device_name)))
+    learner = _learner(settings, device, context)
     if settings.training.recompute:
         recompute_blocks(learner.model)
     if settings.training.compile and (problem := compile_modules(learner.model, device)):
@@ -154,24 +154,29 @@ def _tell_changed(cases: Sequence[Case], plan: Plan, folder: Path, on_event: OnE
 
 
 def _build_cache(
-    dataset: DataSet, cases: Sequence[Case], plan: Plan, folder: Path, on_event: OnEvent, team: Team
+    dataset: DataSet,
+    cases: Sequence[Case],
+    plan: Plan,
+    folder: Path,
+    on_event: OnEvent,
+    context: DistributedContext,
 ) -> Cache:
     """All cases prepared, by each process its share."""
 
     def report(name: str) -> None:
         on_event({"event": "prepared", "case": name})
 
-    team.checked(lambda: build_cache(dataset, team.share(cases), plan, folder, report))
+    context.run_on_all_ranks(lambda: build_cache(dataset, context.shard(cases), plan, folder, report))
     return Cache(folder, tuple(case.name for case in cases))
 
 
-def _learner(settings: RunSettings, device: torch.device, team: Team) -> Learner:
+def _learner(settings: RunSettings, device: torch.device, context: DistributedContext) -> Learner:
     torch.manual_seed(settings.training.seed)
     model = build_segmenter(settings).to(device)
     model.to(memory_format=memory_format(settings.model.dimensions))  # pyright: ignore[reportCallIssue]
-    start_equal(model, team)
+    start_equal(model, context)
     average = copy_for_average(model)
-    return Learner(model, average, make_optimiser(model, settings.training), settings, device, team)
+    return Learner(model, average, make_optimiser(model, settings.training), settings, device, context)
 
 
 def forget_unfinished(run_folder: Path) -> None:
@@ -194,7 +199,7 @@ class _Run:
         on_event: OnEvent,
     ) -> None:
         self.plan, self.settings, self.folder = plan, settings, folder
-        self.cache, self.learner, self.on_event, self.team = cache, learner, on_event, learner.team
+        self.cache, self.learner, self.on_event, self.context = cache, learner, on_event, learner.context
         self.counters = Counters()
         self.dice: float | None = None
         self.loggers: tuple[Logger, ...] = ()
@@ -204,41 +209,41 @@ class _Run:
     ) -> TrainingResult:
         training = self.settings.training
         batch = training.batch or self.plan.batch
-        budget = make_budget(training, -(-len(train_names) // batch), self.team)
+        budget = make_budget(training, -(-len(train_names) // batch), self.context)
         if resume:
-            self.counters = self.team.checked(self._load)
+            self.counters = self.context.run_on_all_ranks(self._load)
             budget.step, budget.spent = self.counters.step, self.counters.spent
             self.dice = last_dice(read_records(self.folder))
         else:
-            self.team.first_does(lambda: write_settings(self.folder / SETTINGS_FILE, self.settings))
+            self.context.on_rank_zero(lambda: write_settings(self.folder / SETTINGS_FILE, self.settings))
         self.card = write_card(self.plan, self.settings, data_name, train_names)
         watched = [
             central_patch(self.cache, name, self.plan)
             for name in sorted(validation_names)[: training.validation_cases]
         ]
         visits = Visits(self.cache, train_names, self.plan, self.settings.augment, training.seed)
-        with listen_for_stop(launched=self.team.size > 1) as stop, self._logging(budget.step):
+        with listen_for_stop(launched=self.context.world_size > 1) as stop, self._logging(budget.step):
             saved = time.monotonic()
             stopped = 0.0
-            workers = workers_for(self.learner.device, training.workers, self.team)
-            stream = batches(visits, batch, budget.step, workers, self.team)
+            workers = workers_for(self.learner.device, training.workers, self.context)
+            stream = batches(visits, batch, budget.step, workers, self.context)
             while budget.progress() < 1 and not stopped:
                 self._step(stream, budget)
                 if budget.progress() * training.validations >= self.counters.validations + 1:
-                    self.team.checked(lambda: self._validate(watched, budget))
-                late = self.team.first and time.monotonic() - saved > 60 * training.save_minutes
-                due, stopped = self.team.sums(late, stop.wanted)
+                    self.context.run_on_all_ranks(lambda: self._validate(watched, budget))
+                late = self.context.is_rank_zero and time.monotonic() - saved > 60 * training.save_minutes
+                due, stopped = self.context.all_reduce(late, stop.wanted)
                 if due:
-                    self.team.checked(lambda: self._save(budget))
+                    self.context.run_on_all_ranks(lambda: self._save(budget))
                     saved = time.monotonic()
             self.counters.finished = not stopped
-            self.team.checked(lambda: self._save(budget))
+            self.context.run_on_all_ranks(lambda: self._save(budget))
         return TrainingResult(self.folder, budget.step, self.dice, bool(stopped))
 
     @contextmanager
     def _logging(self, step: int) -> Generator[None]:
         """Have the loggers open in the first process."""
-        if self.team.first:
+        if self.context.is_rank_zero:
             self.loggers = make_loggers(self.settings.training.loggers, self.folder, step)
         try:
             yield
@@ -265,7 +270,7 @@ class _Run:
 
     def _validate(self, watched: list[tuple[Tensor, Tensor]], budget: Budget) -> None:
         self.counters.validations += 1
-        if not watched or not self.team.first:
+        if not watched or not self.context.is_rank_zero:
             return
         found: Validation = validate(self.learner.average, watched, self.settings, self.learner.device)
         self.dice = found.dice
@@ -283,7 +288,7 @@ class _Run:
             save_model(self.folder / "best", self.learner.average, self.plan, self.settings, self.card)
 
     def _save(self, budget: Budget) -> None:
-        if not self.team.first:
+        if not self.context.is_rank_zero:
             return
         self.counters.step, self.counters.spent = budget.step, budget.spent
         learner = self.learner
@@ -301,12 +306,12 @@ class _Run:
             self.on_event({"event": "warning", "warnings": [text]})
         else:
             counters = load_state(self.folder, learner.model, learner.average, learner.optimiser)
-        if self.team.first:
+        if self.context.is_rank_zero:
             forget_after(self.folder, counters.step)
         return counters
 
     def _log(self, record: Record) -> None:
-        if not self.team.first:
+        if not self.context.is_rank_zero:
             return
         for logger in self.loggers:
             logger.log(record)

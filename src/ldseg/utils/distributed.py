@@ -1,7 +1,8 @@
-"""The processes of one command: which is this one, what is its share, and agreeing on numbers and texts.
+"""Several processes of one command: ranks, shards of the work and collective operations.
 
 torchrun starts a command several times and tells each process its rank. A process without torchrun is
-`ALONE`, and nothing here costs it anything. Numbers and texts travel over gloo, tensors on GPUs over NCCL.
+`SINGLE_PROCESS`, for which every operation is free. Numbers and texts travel over gloo, tensors on GPUs over
+NCCL.
 """
 
 from __future__ import annotations
@@ -16,68 +17,68 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
-from ldseg.errors import InputError, ToldElsewhere
+from ldseg.errors import InputError, RemoteRankError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_PATIENCE = timedelta(hours=12)  # one process may prepare or predict much longer than another
+_TIMEOUT = timedelta(hours=12)  # one process may prepare or predict much longer than another
 
 
 @dataclass(frozen=True)
-class Team:
-    """This process among those of the command."""
+class DistributedContext:
+    """The rank of this process among the processes of the command, and what they do together."""
 
     rank: int = 0
-    """0 is the first, which writes files and speaks to people."""
-    size: int = 1
+    """Rank 0 writes files and reports to the user."""
+    world_size: int = 1
+    """Number of processes."""
     local_rank: int = 0
-    """Among the processes of this machine; its GPU is chosen by it."""
+    """Rank among the processes of this machine, which selects the GPU."""
 
     @property
-    def first(self) -> bool:
-        """Whether this process writes and speaks."""
+    def is_rank_zero(self) -> bool:
+        """Return whether this process writes files and reports to the user."""
         return self.rank == 0
 
-    def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's part of `items`, a run of neighbours; parts differ by at most one in size, and all
-        together they are the whole."""
+    def shard(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return this rank's contiguous part of `items`; the sizes of the parts differ by at most one."""
         count = len(items)
-        return items[count * self.rank // self.size : count * (self.rank + 1) // self.size]
+        return items[count * self.rank // self.world_size : count * (self.rank + 1) // self.world_size]
 
     def device_name(self, wanted: str | None) -> str | None:
-        """What to compute on: where GPUs are asked for or taken by default, the one of this process."""
-        if self.size > 1 and wanted in (None, "cuda") and torch.cuda.is_available():
+        """Return the device for this process: its own GPU if GPUs are requested or chosen by default."""
+        if self.world_size > 1 and wanted in (None, "cuda") and torch.cuda.is_available():
             return f"cuda:{self.local_rank}"
         return wanted
 
-    def sums(self, *values: float) -> list[float]:
-        """The sum of each value over the processes; all get the same bits."""
-        if self.size == 1:
+    def all_reduce(self, *values: float) -> list[float]:
+        """Return the sum of each value over all processes, bit-equal in every process."""
+        if self.world_size == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64)
         distributed.all_reduce(total)
         return total.tolist()
 
-    def texts(self, own: str) -> list[str]:
-        """What each process says, by rank."""
-        if self.size == 1:
+    def all_gather(self, own: str) -> list[str]:
+        """Return the text that each process passed, ordered by rank."""
+        if self.world_size == 1:
             return [own]
-        said = torch.frombuffer(bytearray(own.encode() + b"\0"), dtype=torch.uint8)
-        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        distributed.all_gather(lengths, torch.tensor([len(said)]))
+        encoded = torch.frombuffer(bytearray(own.encode() + b"\0"), dtype=torch.uint8)
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.world_size)]
+        distributed.all_gather(lengths, torch.tensor([len(encoded)]))
         longest = max(int(length) for length in lengths)
-        heard = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
-        distributed.all_gather(heard, torch.nn.functional.pad(said, (0, longest - len(said))))
-        return [bytes(one.tolist()).rstrip(b"\0").decode() for one in heard]
+        gathered = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.world_size)]
+        distributed.all_gather(gathered, torch.nn.functional.pad(encoded, (0, longest - len(encoded))))
+        return [bytes(one.tolist()).rstrip(b"\0").decode() for one in gathered]
 
-    def checked(self, work: Callable[[], Result]) -> Result:
-        """Do `work` in every process and wait for all.
+    def run_on_all_ranks(self, work: Callable[[], Result]) -> Result:
+        """Call `work` in every process, wait for all and return this process's result.
 
         Raises:
-            InputError: as `work` raises it in the first process at fault; `ToldElsewhere` in the others.
+            InputError: the error of `work` on the lowest rank that failed; `RemoteRankError` on other ranks.
         """
-        if self.size == 1:
+        if self.world_size == 1:
             return work()
         result: list[Result] = []
         problem: InputError | None = None
@@ -85,50 +86,57 @@ class Team:
             result.append(work())
         except InputError as error:
             problem = error
-        told = self.texts("" if problem is None else str(problem) or "unknown")
-        faults = [rank for rank, text in enumerate(told) if text]
-        if not faults:
+        messages = self.all_gather("" if problem is None else str(problem) or "unknown")
+        failed = [rank for rank, text in enumerate(messages) if text]
+        if not failed:
             return result[0]
-        if problem is not None and faults[0] == self.rank:
+        if problem is not None and failed[0] == self.rank:
             raise problem
-        raise ToldElsewhere(told[faults[0]])
+        raise RemoteRankError(messages[failed[0]])
 
-    def first_does(self, work: Callable[[], object]) -> None:
-        """Do `work` in the first process while the others wait. Raises InputError as `checked`."""
-        self.checked(lambda: work() if self.first else None)
+    def on_rank_zero(self, work: Callable[[], object]) -> None:
+        """Call `work` on rank 0 while the others wait. Raises InputError like `run_on_all_ranks`."""
+        self.run_on_all_ranks(lambda: work() if self.is_rank_zero else None)
 
-    def after_first(self, make: Callable[[], Result], find: Callable[[], Result]) -> Result:
-        """`make` in the first process, then `find` in the others what it left. Raises as `checked`."""
+    def rank_zero_first(self, make: Callable[[], Result], find: Callable[[], Result]) -> Result:
+        """Return `make()` on rank 0, then `find()` on the others, e.g. to read what rank 0 has written.
+
+        Raises:
+            InputError: like `run_on_all_ranks`.
+        """
         made: list[Result] = []
-        self.first_does(lambda: made.append(make()))
-        return self.checked(lambda: made[0] if self.first else find())
+        self.on_rank_zero(lambda: made.append(make()))
+        return self.run_on_all_ranks(lambda: made[0] if self.is_rank_zero else find())
 
-    def sum_tensor(self, values: Tensor) -> None:
-        """Replace `values` by the sum over the processes."""
-        if self.size > 1:
+    def all_reduce_tensor(self, values: Tensor) -> None:
+        """Replace `values` in place by their sum over all processes."""
+        if self.world_size > 1:
             distributed.all_reduce(values)
 
-    def take_from_first(self, values: Tensor) -> None:
-        """Replace `values` by those of the first process."""
-        if self.size > 1:
+    def broadcast(self, values: Tensor) -> None:
+        """Replace `values` in place by those of rank 0."""
+        if self.world_size > 1:
             distributed.broadcast(values, 0)
 
 
-ALONE = Team()
+SINGLE_PROCESS = DistributedContext()
 
 
 @contextmanager
-def join(device: str | None = None) -> Generator[Team]:
-    """The team that torchrun's environment describes, `ALONE` without it. `device` as given by the user."""
+def distributed_context(device: str | None = None) -> Generator[DistributedContext]:
+    """Yield the context that torchrun's environment describes, or `SINGLE_PROCESS` without torchrun.
+
+    `device` is the user's choice, None for the default.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     on_gpus = device in (None, "cuda") and torch.cuda.is_available() and distributed.is_nccl_available()
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if on_gpus and local_rank < torch.cuda.device_count():
         torch.cuda.set_device(local_rank)
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=_PATIENCE)
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=_TIMEOUT)
     try:
-        yield Team(distributed.get_rank(), distributed.get_world_size(), local_rank)
+        yield DistributedContext(distributed.get_rank(), distributed.get_world_size(), local_rank)
     finally:
         distributed.destroy_process_group()

@@ -21,7 +21,7 @@ _IMAGE_BYTES = 4
 """Of a voxel as float32, which every image becomes."""
 
 
-def check_room(path: Path, voxels: int, stored: int) -> None:
+def require_memory(path: Path, voxels: int, stored: int) -> None:
     """Raise InputError when an image of so many `voxels` (all channels) cannot be held here.
 
     `stored` are the bytes that reading takes for one of them, besides the float32 that it becomes.

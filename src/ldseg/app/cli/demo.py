@@ -68,7 +68,7 @@ def run(arguments: Any) -> int:
             options=DataOptions(subject_pattern=SUBJECT_PATTERN),
             split=SplitOptions(files.splits),
             device=arguments.device,
-            on_event=train.Teller(bar),
+            on_event=train.ProgressReporter(bar),
         )
     if result.interrupted:
         note(f"interrupted after {result.steps} steps; the model so far is in {files.run}")
@@ -92,7 +92,9 @@ def _test(files: DemoFiles, seed: int, device: str | None) -> Scores:
     cases = find_inputs([files.dataset / "imagesTr" / f"{TEST_CASE}_0000.nii.gz"], 1, "zyx")
     options = PredictOptions(samples=SAMPLES, seed=seed, save=("labels", "uncertainty"))
     with progress("predicting") as bar:
-        predict_cases(predictor, cases, files.predictions, options, on_event=predict.Teller(bar, len(cases)))
+        predict_cases(
+            predictor, cases, files.predictions, options, on_event=predict.ProgressReporter(bar, len(cases))
+        )
     scores = evaluate_folders(files.predictions, files.dataset, EvaluationOptions(partial=True))
     write_scores(files.scores, scores)
     write_demo_picture(

@@ -13,7 +13,7 @@ from typing import Any
 from ldseg import __version__
 from ldseg.app.cli import COMMANDS
 from ldseg.app.cli.output import one_line
-from ldseg.errors import InputError, ToldElsewhere
+from ldseg.errors import InputError, RemoteRankError
 
 DONE, OUR_FAULT, INPUT_FAULT, INTERRUPTED = 0, 1, 2, 130
 _TORCH_OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory")
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(command.run(arguments))
     except argparse.ArgumentError as error:
         return _complain(f"{error}; see ldseg {words[0]} --help")
-    except ToldElsewhere:
+    except RemoteRankError:
         return INPUT_FAULT
     except InputError as error:
         return _complain(str(error))

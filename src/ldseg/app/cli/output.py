@@ -76,7 +76,7 @@ class Progress:
             self._told = int(share * 20)
             note(f"{self._task}: {share:4.0%}  {text}".rstrip())
 
-    def tell(self, text: str) -> None:
+    def report(self, text: str) -> None:
         """A line that stays, above the bar."""
         if self._bar is not None:
             self._bar.console.print(one_line(text), highlight=False, markup=False)

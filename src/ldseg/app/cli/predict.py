@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ldseg.data.formats.dicom.segments import SegmentCodes
     from ldseg.inference.predict_cases import Summary
     from ldseg.inference.predictor import Predictor
-    from ldseg.utils.distributed import Team
+    from ldseg.utils.distributed import DistributedContext
 
 SUMMARY = "Segment images with a trained model."
 USAGE = "INPUT... -m MODEL [-o OUT] [options]"
@@ -81,19 +81,19 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """0 when all were predicted; InputError when some failed with --keep-going."""
-    from ldseg.utils.distributed import join
+    from ldseg.utils.distributed import distributed_context
     from ldseg.utils.system import keep_freed_memory
 
     if arguments.max_memory is None:
         keep_freed_memory()
-    with join(arguments.device) as team:
-        return _predict(arguments, team)
+    with distributed_context(arguments.device) as context:
+        return _predict(arguments, context)
 
 
-def _predict(arguments: Any, team: Team) -> int:
+def _predict(arguments: Any, context: DistributedContext) -> int:
     from ldseg.app.cli.destination import find_destination, image_ending
     from ldseg.data.inputs import find_inputs
-    from ldseg.errors import InputError, ToldElsewhere
+    from ldseg.errors import InputError, RemoteRankError
     from ldseg.inference.predict_cases import CaseError, PredictOptions, predict_cases
     from ldseg.inference.provenance import record_passed_over
     from ldseg.zoo.catalogue import find_model
@@ -112,7 +112,7 @@ def _predict(arguments: Any, team: Team) -> int:
         None if arguments.format is None else f".{arguments.format.lower().lstrip('.')}",
         arguments.harmonise,
     )
-    device = team.device_name(arguments.device)
+    device = context.device_name(arguments.device)
     remarks: list[str] = []
 
     def look() -> tuple[Predictor, list[Case], PredictOptions, Path]:
@@ -131,25 +131,27 @@ def _predict(arguments: Any, team: Team) -> int:
         _refuse_unused_codes(arguments.segment_codes, cases, form)
         return predictor, cases, replace(options, codes=codes, format=form, file=place.file), place.folder
 
-    predictor, cases, options, folder = team.checked(look)
-    if team.first:
+    predictor, cases, options, folder = context.run_on_all_ranks(look)
+    if context.is_rank_zero:
         tell_ignored(predictor.engine.stochastic, predictor.plan, arguments)
         for remark in remarks:
             note(remark)
-    with progress("predicting", shown=team.first) as bar:
-        teller = Teller(bar, len(team.share(cases)))
+    with progress("predicting", shown=context.is_rank_zero) as bar:
+        reporter = ProgressReporter(bar, len(context.shard(cases)))
         try:
-            summary = predict_cases(predictor, cases, folder, options, arguments.keep_going, teller, team)
+            summary = predict_cases(
+                predictor, cases, folder, options, arguments.keep_going, reporter, context
+            )
         except CaseError as problem:
             if len(cases) == 1:
                 raise
             raise InputError(f"{problem}, or add --keep-going to segment the other images") from problem
-    if team.first:
+    if context.is_rank_zero:
         record_passed_over(folder, remarks)
         _tell(arguments, summary, remarks, len(cases), folder)
     if summary.failed:
         problem = f"{len(summary.failed)} of {len(cases)} images failed: {', '.join(summary.failed)}"
-        raise InputError(problem) if team.first else ToldElsewhere(problem)
+        raise InputError(problem) if context.is_rank_zero else RemoteRankError(problem)
     return 0
 
 
@@ -245,7 +247,7 @@ def _part(cases: list[Case], model: Path, part: str, fold: int | Literal["all"])
     return found
 
 
-class Teller:
+class ProgressReporter:
     """Counts the cases."""
 
     def __init__(self, bar: Progress, total: int) -> None:
@@ -255,5 +257,5 @@ class Teller:
         """Show one more case."""
         self.done += 1
         if event["event"] == "failed":
-            self.bar.tell(f"failed: {event['error']}")
+            self.bar.report(f"failed: {event['error']}")
         self.bar.show(self.done / self.total, event["case"])

@@ -10,7 +10,7 @@ from ldseg.app.cli.output import Progress, note, print_json, print_line, progres
 from ldseg.app.cli.plan import add_run_arguments, plan_settings, split_options
 
 if TYPE_CHECKING:
-    from ldseg.utils.distributed import Team
+    from ldseg.utils.distributed import DistributedContext
 
 SUMMARY = "Train a model on a folder of images and masks."
 USAGE = "DATA -o RUN [options]"
@@ -50,26 +50,26 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Train; 130 when interrupted."""
-    from ldseg.utils.distributed import join
+    from ldseg.utils.distributed import distributed_context
     from ldseg.utils.system import keep_freed_memory
 
     keep_freed_memory()
-    with join(arguments.device) as team:
-        return _train(arguments, team)
+    with distributed_context(arguments.device) as context:
+        return _train(arguments, context)
 
 
-def _train(arguments: Any, team: Team) -> int:
+def _train(arguments: Any, context: DistributedContext) -> int:
     from ldseg.api import train_run
     from ldseg.app.cli.destination import refuse_file_name
 
-    team.checked(lambda: refuse_file_name(arguments.output))
+    context.run_on_all_ranks(lambda: refuse_file_name(arguments.output))
     changes = {section: given_section(arguments, section) for section in SECTIONS}
     changes = {section: given for section, given in changes.items() if given}
     if arguments.control is not None:
         changes["control"] = arguments.control
     if arguments.resume and arguments.preset is not None:
         changes["preset"] = arguments.preset  # to be refused with the others
-    with progress("training", shown=team.first) as bar:
+    with progress("training", shown=context.is_rank_zero) as bar:
         result = train_run(
             arguments.dataset,
             arguments.output,
@@ -80,10 +80,10 @@ def _train(arguments: Any, team: Team) -> int:
             split_options(arguments),
             arguments.resume,
             arguments.device,
-            Teller(bar),
-            team,
+            ProgressReporter(bar),
+            context,
         )
-    if not team.first:
+    if not context.is_rank_zero:
         return _INTERRUPTED if result.interrupted else 0
     if arguments.json:
         print_json({**vars(result), "folder": str(result.folder)})
@@ -103,7 +103,7 @@ def _train(arguments: Any, team: Team) -> int:
     return 0
 
 
-class Teller:
+class ProgressReporter:
     """Turns training's records into what people see."""
 
     def __init__(self, bar: Progress) -> None:
@@ -117,7 +117,7 @@ class Teller:
 
     def _settings(self, event: dict[str, Any]) -> None:
         counts = ", ".join(f"{event[part]} to {part}" for part in ("train", "validation", "test"))
-        self.bar.tell(f"budget: {event['budget']}; cases: {counts}; into {event['run']}")
+        self.bar.report(f"budget: {event['budget']}; cases: {counts}; into {event['run']}")
 
     def _prepared(self, event: dict[str, Any]) -> None:
         self.prepared += 1
@@ -130,7 +130,7 @@ class Teller:
     def _validation(self, event: dict[str, Any]) -> None:
         ceiling = event.get("ceiling")
         beside = "" if ceiling is None else f" (autoencoder alone {ceiling:.3f})"
-        self.bar.tell(f"step {event['step']}: validation Dice {event['dice']:.3f}{beside}")
+        self.bar.report(f"step {event['step']}: validation Dice {event['dice']:.3f}{beside}")
         self._warning(event)
 
     def _encoding(self, event: dict[str, Any]) -> None:
@@ -141,4 +141,4 @@ class Teller:
 
     def _warning(self, event: dict[str, Any]) -> None:
         for warning in event.get("warnings", ()):
-            self.bar.tell(f"warning: {warning}")
+            self.bar.report(f"warning: {warning}")

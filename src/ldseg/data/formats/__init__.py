@@ -23,7 +23,7 @@ from ldseg.data.formats import analyze, dicom, itk, mgh, nifti, raster, tiff
 from ldseg.data.formats.dtypes import as_image, as_labels
 from ldseg.data.formats.format import Format
 from ldseg.data.volume import Axes, Kind, Volume
-from ldseg.errors import FileError, decoding, file_error, first_line
+from ldseg.errors import FileError, file_error, first_line, translate_errors
 from ldseg.utils.serialization import staged_prefix
 
 __all__ = [
@@ -165,7 +165,7 @@ def read_volume(path: Path, kind: Kind, axes: Axes | None = None) -> Volume:
     if path.is_file() and path.stat().st_size == 0:
         raise file_error(path, "the file is empty", "copy or export it again")
     raw = form.read(path, kind, axes)
-    with decoding(path, form.name):  # what there was no memory for
+    with translate_errors(path, form.name):  # what there was no memory for
         array, notes = (as_image(raw.array, path), ()) if kind == "image" else as_labels(raw.array, path)
     stored = str(raw.array.dtype.newbyteorder("="))
     return replace(raw, array=array, kind=kind, stored=stored, notes=(*raw.notes, *notes))

@@ -23,7 +23,7 @@ from ldseg.data.formats.decompress import read_to_end
 from ldseg.data.formats.format import Format
 from ldseg.data.formats.nifti import promised_bytes, to_placed_volume
 from ldseg.data.volume import Axes, Kind, Volume
-from ldseg.errors import decoding, file_error
+from ldseg.errors import file_error, translate_errors
 
 _HEADER_1, _HEADER_2 = 348, 540  # bytes
 _MAGIC_1, _MAGIC_2 = slice(344, 347), slice(4, 7)
@@ -36,7 +36,7 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     del kind
     block = path.read_bytes()[:_HEADER_2]
     voxels = _voxel_file(path)
-    with decoding(path, "Analyze or NIfTI"):
+    with translate_errors(path, "Analyze or NIfTI"):
         make = _image_type(block)
         block = block[: _HEADER_2 if make is Nifti2Pair else _HEADER_1]
         header = make.header_class(block)

@@ -27,7 +27,7 @@ from ldseg.data.geometry import (
     volume_grid,
 )
 from ldseg.data.volume import Axes, Kind, Volume
-from ldseg.errors import decoding, file_error, muted
+from ldseg.errors import file_error, suppress_stderr, translate_errors
 
 SEGMENTATION_ENDING = ".seg.nrrd"
 """Of the label maps of 3D Slicer; an image `a.nrrd` has `a.seg.nrrd`."""
@@ -49,10 +49,10 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
     _check_name(path)
     is_nrrd = path.suffix.lower() == ".nrrd"
-    with decoding(path, "NRRD" if is_nrrd else "MetaImage"):
+    with translate_errors(path, "NRRD" if is_nrrd else "MetaImage"):
         (nrrd if is_nrrd else metaimage).verify_integrity(path)
         physical = (nrrd if is_nrrd else metaimage).has_spacing(path)
-        with muted():
+        with suppress_stderr():
             image = sitk.ReadImage(str(path))
         array = sitk.GetArrayFromImage(image)  # ([[t, ]z, ]y, x[, c])
         text = nrrd.read_geometry(path) if is_nrrd else None

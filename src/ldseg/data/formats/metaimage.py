@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ldseg.data.formats.decompress import inflated_size
 from ldseg.errors import file_error
-from ldseg.utils.system import check_room
+from ldseg.utils.system import require_memory
 
 _HEADER_LIMIT = 1 << 20
 _LONGEST_LINE = 1024  # ITK's own buffers have fixed sizes
@@ -45,7 +45,7 @@ def verify_integrity(path: Path) -> None:
     if not 0 < channels <= _MOST_CHANNELS:
         raise ValueError(f"ElementNumberOfChannels is {channels}")
     voxels, each = prod(size) * channels, _BYTES[header["ElementType"]]
-    check_room(path, voxels, 2 * each)
+    require_memory(path, voxels, 2 * each)
     source = header["ElementDataFile"]
     data = path if source == "LOCAL" else path.parent / source
     if not data.is_file():

@@ -30,8 +30,8 @@ from ldseg.data.geometry import (
     volume_grid,
 )
 from ldseg.data.volume import Axes, Kind, Volume
-from ldseg.errors import decoding, file_error
-from ldseg.utils.system import check_room
+from ldseg.errors import file_error, translate_errors
+from ldseg.utils.system import require_memory
 
 _HEADER = 284  # bytes
 _FLAG = slice(28, 30)  # whether the geometry is known
@@ -43,12 +43,12 @@ _TYPES = ("uint8", "int16", "int32", "float32")
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
     del kind
-    with decoding(path, "MGH"):
+    with translate_errors(path, "MGH"):
         image, header = _open(path)
         array = np.asanyarray(image.dataobj)  # (i, j, k[, frame])
     array = array.reshape((*(*array.shape, 1, 1)[:4], 1))
     layout = axis_layout(array.shape, axes, path)
-    with decoding(path, "MGH"):
+    with translate_errors(path, "MGH"):
         grid = _grid(header)
     if not all(np.isfinite(grid.spacing + grid.origin)) or min(grid.spacing) <= 0:
         raise file_error(path, "has an affine that is singular or not finite", "write its geometry again")
@@ -91,7 +91,7 @@ def _open(path: Path) -> tuple[MGHImage, MGHHeader]:
         shape, each = _shape(header), np.dtype(cast(Any, header.get_data_dtype())).itemsize
         if min(shape) <= 0:
             raise ValueError(f"its shape is {shape}")
-        check_room(path, prod(shape), 2 * each)
+        require_memory(path, prod(shape), 2 * each)
         expected = _HEADER + prod(shape) * each
         content += file.read(expected - _HEADER + _FOOTER)
         if len(content) < expected:

@@ -33,8 +33,8 @@ from ldseg.data.geometry import (
     volume_grid,
 )
 from ldseg.data.volume import Axes, Kind, Volume
-from ldseg.errors import decoding, file_error
-from ldseg.utils.system import check_room
+from ldseg.errors import file_error, translate_errors
+from ldseg.utils.system import require_memory
 
 _HEADER_1, _HEADER_2 = 348, 540  # bytes
 _FARTHEST = 2**24  # bytes of extensions before the voxels of a compressed file
@@ -44,7 +44,7 @@ _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`. A palette does not exist in NIfTI, so `kind` makes no difference."""
     del kind
-    with decoding(path, "NIfTI"):
+    with translate_errors(path, "NIfTI"):
         image, header = _open(path)
         array = np.asanyarray(image.dataobj)
     return to_placed_volume(array, header, path, axes)
@@ -54,7 +54,7 @@ def to_placed_volume(array: NDArray[Any], header: Nifti1Header, path: Path, axes
     """Return the voxels (i, j[, k, t, c]) of a file at the place that its header says."""
     array = _five_axes(_split_colours(array), path)
     layout = axis_layout(array.shape, axes, path)
-    with decoding(path, "NIfTI"):
+    with translate_errors(path, "NIfTI"):
         refuse_misleading(header, path)
         grid, notes = header_grid(header), remarks(header, layout.axes)
     require_orthogonal_axes(grid, array.shape[:3], path)
@@ -115,7 +115,7 @@ def promised_bytes(header: AnalyzeHeader, path: Path) -> int:
         raise ValueError(f"its shape is {shape}")
     voxels, start = prod(map(int, shape)), int(header.get_data_offset())
     scaled = 8 if header.get_slope_inter() not in ((1.0, 0.0), (None, None)) else 0
-    check_room(path, voxels, 2 * each + scaled)
+    require_memory(path, voxels, 2 * each + scaled)
     if start > max(_FARTHEST, path.stat().st_size):
         raise ValueError(f"its voxels begin at {start}")
     return start + voxels * each

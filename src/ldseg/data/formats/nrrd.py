@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ldseg.data.formats.decompress import inflated_size
 from ldseg.errors import file_error
-from ldseg.utils.system import check_room
+from ldseg.utils.system import require_memory
 
 _HEADER_LIMIT = 1 << 20
 _SPACES = ("space", "space dimension")
@@ -58,7 +58,7 @@ def verify_integrity(path: Path) -> None:
     if fields["type"] not in _BYTES:
         raise ValueError(f"its type is {fields['type']}")
     each = _BYTES[fields["type"]]
-    check_room(path, prod(sizes), 2 * each)
+    require_memory(path, prod(sizes), 2 * each)
     data = path
     if "data file" in fields:
         name = fields["data file"]

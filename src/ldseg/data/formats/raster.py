@@ -33,8 +33,8 @@ from ldseg.data.formats.displayed import (
 from ldseg.data.formats.format import Format
 from ldseg.data.geometry import AxisLayout, to_volume, unit_grid
 from ldseg.data.volume import Axes, Kind, Volume
-from ldseg.errors import InputError, decoding, file_error, muted
-from ldseg.utils.system import check_room
+from ldseg.errors import InputError, file_error, suppress_stderr, translate_errors
+from ldseg.utils.system import require_memory
 
 _FORMATS = ("PNG", "BMP", "DIB", "JPEG", "MPO")
 """By content, whatever the ending: others of Pillow's run programs (EPS) or are no pictures."""
@@ -52,7 +52,7 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     if axes not in (None, "yx"):
         remedy = "stack the slices or frames in one file, e.g. .nii.gz or .tif"
         raise file_error(path, f"is a 2D image where axes {axes} are expected", remedy)
-    with decoding(path, "PNG, BMP or JPEG"), _opened(path) as image:
+    with translate_errors(path, "PNG, BMP or JPEG"), _opened(path) as image:
         array, notes = _decode(path, image, kind)
         orientation = _orientation(image)
     volume = to_volume(apply_orientation(array, orientation), unit_grid(2), AxisLayout("yx", (0, 1)), None)
@@ -62,7 +62,7 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
 def is_colour(path: Path) -> bool:
     """See `Format.is_colour`."""
     try:
-        with decoding(path, "PNG, BMP or JPEG"), Image.open(path, formats=_FORMATS) as image:
+        with translate_errors(path, "PNG, BMP or JPEG"), Image.open(path, formats=_FORMATS) as image:
             return image.mode not in (*_GREY, "LA")
     except InputError:
         return False  # reading it says what is wrong
@@ -75,7 +75,7 @@ def _opened(path: Path) -> Generator[Image.Image, None, None]:
         with Image.open(path, formats=_FORMATS) as image:
             if image.format in ("JPEG", "MPO") and path.read_bytes().count(_SCAN) > _MOST_SCANS:
                 raise ValueError(f"it has more than {_MOST_SCANS} scans")
-            check_room(path, image.width * image.height, 4 * len(image.getbands()))
+            require_memory(path, image.width * image.height, 4 * len(image.getbands()))
             yield image
     except Image.DecompressionBombError as problem:
         raise file_error(path, str(problem), "save so large an image as TIFF") from problem
@@ -111,7 +111,7 @@ def _is_deep(path: Path) -> bool:
 
 def _deep_pixels(path: Path) -> NDArray[Any]:
     """(Y, X, C) of 16 bits."""
-    with muted():
+    with suppress_stderr():
         return np.asarray(imagecodecs.png_decode(path.read_bytes()))
 
 

@@ -25,17 +25,17 @@ from ldseg.data.formats.tiff_pages import TiffImage, select_image
 from ldseg.data.formats.tiff_spacing import spacing_of
 from ldseg.data.geometry import AxisLayout, Grid, to_volume, unit_grid
 from ldseg.data.volume import Axes, Kind, Volume
-from ldseg.errors import InputError, decoding, file_error, muted
+from ldseg.errors import InputError, file_error, suppress_stderr, translate_errors
 
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
-    with decoding(path, "TIFF"), open_tiff(path) as file:
+    with translate_errors(path, "TIFF"), open_tiff(path) as file:
         check_chain(file)
         tiff_image = select_image(file, path)
         check_codec(tiff_image.page, path)
         check_series(tiff_image.series, path)
-        with muted():  # decoders in C write warnings
+        with suppress_stderr():  # decoders in C write warnings
             array = tiff_image.series.asarray()
         array, stack = _channels_first(array, tiff_image.series.axes, path)
         array = as_displayed(array, tiff_image.page, path, kind)
@@ -108,7 +108,7 @@ def size_of_page(path: Path) -> int:
 def _page_of_image(path: Path) -> Any:
     """The first page of the image; None where reading it says what is wrong."""
     try:
-        with decoding(path, "TIFF"), open_tiff(path) as file:
+        with translate_errors(path, "TIFF"), open_tiff(path) as file:
             check_chain(file)
             return select_image(file, path).page
     except InputError:

@@ -15,7 +15,7 @@ import tifffile
 from ldseg.data.formats.decompress import inflated_size
 from ldseg.data.formats.tiff_colours import check_colours
 from ldseg.errors import file_error
-from ldseg.utils.system import check_room
+from ldseg.utils.system import require_memory
 
 _SUSPECT = 2**26
 """Bytes that a segment might inflate to, from which on it is tried first."""
@@ -81,7 +81,7 @@ def check_series(series: Any, path: Path) -> None:
     be; InputError when there is no room for them."""
     if min(series.shape, default=0) <= 0:
         raise ValueError(f"its shape is {series.shape}")
-    check_room(path, prod(series.shape), 2 * series.dtype.itemsize)
+    require_memory(path, prod(series.shape), 2 * series.dtype.itemsize)
     size = path.stat().st_size
     for page in series.pages:
         check_page(series.keyframe if page is None else page, series.keyframe, path, size)

@@ -23,7 +23,7 @@ from ldseg.data.formats.tiff_colours import as_displayed, channel_counts, colour
 from ldseg.data.formats.tiff_pages import select_image
 from ldseg.data.formats.tiff_spacing import spacing_of
 from ldseg.data.volume import Volume
-from ldseg.errors import decoding, file_error, muted
+from ldseg.errors import file_error, suppress_stderr, translate_errors
 
 _KEPT = 2**27  # bytes of decoded segments
 _LARGEST = 2**28  # bytes of one segment; more is no reading by regions
@@ -45,7 +45,7 @@ class TiffRegions:
                 on its side and not in tiles.
         """
         self._path = path
-        with decoding(path, "TIFF"):
+        with translate_errors(path, "TIFF"):
             self._file = open_tiff(path)
             check_chain(self._file)
             tiff_image = select_image(self._file, path)
@@ -139,7 +139,7 @@ class TiffRegions:
         if (y, x) in self._kept:
             self._kept.move_to_end((y, x))
             return self._kept[y, x]
-        with decoding(self._path, "TIFF"):
+        with translate_errors(self._path, "TIFF"):
             made = self._read_rows(y) if self._plain else self._decode(y, x)
         self.decoded += 1
         self._kept[y, x] = made
@@ -165,7 +165,7 @@ class TiffRegions:
         handle = self._file.filehandle
         handle.seek(page.dataoffsets[index])
         data = handle.read(page.databytecounts[index])
-        with muted():
+        with suppress_stderr():
             found, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
         if found is None:  # a segment without data is empty by definition
             return np.full(shape[1:], page.nodata, dtype=page.dtype)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ldseg.data.formats.decompress import inflated_size
 from ldseg.data.formats.dicom.files import has_preamble, starts_with_elements
-from ldseg.errors import InputError, decoding, file_error
+from ldseg.errors import InputError, file_error, translate_errors
 
 _META_LIMIT = 2**12
 _SAME = {"SOPClassUID": "MediaStorageSOPClassUID", "SOPInstanceUID": "MediaStorageSOPInstanceUID"}
@@ -34,7 +34,7 @@ def lazy_import(name: str) -> Any:
 @contextmanager
 def reading(path: Path) -> Generator[None, None, None]:
     """One line for what pydicom raises at `path`."""
-    with decoding(path, "DICOM"):
+    with translate_errors(path, "DICOM"):
         yield
 
 

@@ -33,7 +33,7 @@ from ldseg.data.formats.dicom.stack import (
     stack_grid,
 )
 from ldseg.data.volume import Axes, Volume
-from ldseg.errors import decoding, file_error, first_line
+from ldseg.errors import file_error, first_line, translate_errors
 
 _TINY = 8  # columns
 _SERIES_NUMBER = 300  # scanners count their own series from 1
@@ -85,7 +85,7 @@ def check_segmentation(path: Path, volume: Volume) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         written = _dataset(path, image, numbers, segments, _steps(image.frames, volume))
-        with decoding(path, "DICOM SEG"):
+        with translate_errors(path, "DICOM SEG"):
             written.save_as(BytesIO())
 
 
@@ -121,7 +121,7 @@ def _dataset(
     if len(sources) < len(image.frames):  # one file of many frames, which refers to them in its own order
         order = [frame.index for frame in image.frames]
         numbers = numbers[np.argsort(order)]
-    with decoding(path, "DICOM SEG"):
+    with translate_errors(path, "DICOM SEG"):
         try:
             uids = _uids(sources, numbers, segments)
             made = hd.seg.Segmentation(
