@@ -20,11 +20,11 @@ import torch
 
 from ldseg.data.cases import Case
 from ldseg.data.dataset import DataSet
-from ldseg.evaluation.calibration_fit import fit_recalibration
+from ldseg.evaluation.calibration_fit import fit_calibration
 from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
 from ldseg.evaluation.predictions import Answer, answers
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.temperature_scaling import UNCHANGED, Recalibration
+from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration
 from ldseg.utils.serialization import to_json
 from records import as_a_command, commit, peak_memory_gb, write_result
 from sets import open_set, set_aside
@@ -71,9 +71,9 @@ def measure(
     found = list(answers(predictor, dataset, cases, samples, steps))
     first = first_half(cases)
     halves = [[one for one in found if (one.case in first) == inside] for inside in (True, False)]
-    fitted = [fit_recalibration(half) for half in halves]
+    fitted = [fit_calibration(half) for half in halves]
     classes = len(predictor.plan.classes)
-    plain = report([(one, UNCHANGED) for one in found], classes)
+    plain = report([(one, UNCALIBRATED) for one in found], classes)
     crossed = [(one, use) for half, use in zip(halves, reversed(fitted), strict=True) for one in half]
     return {
         "cross_fitted": to_json(fitted),
@@ -89,7 +89,7 @@ def first_half(cases: Sequence[Case]) -> set[str]:
     return {case.name for case in cases if case.subject in chosen}
 
 
-def report(pairs: Sequence[tuple[Answer, Recalibration]], classes: int) -> CalibrationReport:
+def report(pairs: Sequence[tuple[Answer, Calibration]], classes: int) -> CalibrationReport:
     tally = CalibrationTally(classes)
     for answer, recalibration in pairs:
         tally.add(answer, recalibration)

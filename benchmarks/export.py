@@ -25,7 +25,7 @@ import torch
 from ldseg.data.volume import Volume
 from ldseg.export.onnx import TOLERANCE, export_onnx
 from ldseg.inference.backends.onnx_backend import load_onnx_predictor
-from ldseg.inference.backends.torch_backend import TorchEngine
+from ldseg.inference.backends.torch_backend import TorchBackend
 from ldseg.inference.predictor import Predictor
 from records import as_a_command, commit, peak_memory_gb, write_result
 
@@ -111,7 +111,7 @@ def command(arguments: argparse.Namespace) -> str:
 def load_all(run: Path, exported: Path) -> dict[str, Predictor]:
     """One predictor per entry of `TIMES`, on the CPU."""
     usual = Predictor.load(run, "cpu")
-    fp32 = Predictor(usual.plan, usual.settings, TorchEngine(usual.segmenter, torch.device("cpu"), "fp32"))
+    fp32 = Predictor(usual.plan, usual.settings, TorchBackend(usual.segmenter, torch.device("cpu"), "fp32"))
     return {"torch_fp32": fp32, "torch": usual, "onnxruntime": load_onnx_predictor(exported)}
 
 

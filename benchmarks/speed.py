@@ -28,7 +28,7 @@ from export import noise_image
 from ldseg.data.dataset import open_dataset
 from ldseg.data.phantom import write_phantom_dataset
 from ldseg.diffusion.timestep_cache import Moment
-from ldseg.inference.backends.torch_backend import TorchEngine
+from ldseg.inference.backends.torch_backend import TorchBackend
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import ChannelPlan, Plan, PlanSettings, make_plan
@@ -147,7 +147,7 @@ def settings_of(plan: Plan, control: Any, precision: Any) -> RunSettings:
 def predictor_of(plan: Plan, settings: RunSettings) -> Predictor:
     layout: Any = torch.channels_last if plan.dimensions == 2 else torch.channels_last_3d
     segmenter = build_segmenter(settings).eval().to(memory_format=layout)
-    return Predictor(plan, settings, TorchEngine(segmenter, CPU, settings.training.precision))
+    return Predictor(plan, settings, TorchBackend(segmenter, CPU, settings.training.precision))
 
 
 def prediction(predictors: dict[str, Predictor], size: Size, repeats: int) -> dict[str, float]:

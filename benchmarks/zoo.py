@@ -70,7 +70,7 @@ def main() -> None:
     test = [case for case in dataset.cases if case.name in splits.test]
     counts = f"{len(part.train)} train, {len(validation)} validation, {len(test)} test"
     posterior = settings.posterior
-    raw = Predictor.load(folder, "cpu", recalibrated=False)
+    raw = Predictor.load(folder, "cpu", calibrated=False)
     fitted, _ = calibrate(folder, raw, dataset, validation, posterior.samples, posterior.steps)
     seen = {*part.train, *part.validation}
     learn_training_images(folder, raw, dataset, [case for case in dataset.cases if case.name in seen])
@@ -148,7 +148,7 @@ def measure(folder: Path, dataset: DataSet, cases: Sequence[Case]) -> dict[str, 
     posterior = predictor.settings.posterior
     tally = CalibrationTally(len(predictor.plan.classes))
     for answer in answers(predictor.uncalibrated(), dataset, cases, posterior.samples, posterior.steps):
-        tally.add(answer, predictor.recalibration)
+        tally.add(answer, predictor.calibration)
     return {
         "own": score(predictor, dataset, cases),
         "posterior": score(predictor, dataset, cases, samples=posterior.samples)["mean"],

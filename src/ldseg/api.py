@@ -193,7 +193,7 @@ def _calibrate(
         return
     chosen = evenly(names, _CALIBRATION_CASES)
     cases = [case for case in dataset.cases if case.name in chosen]
-    predictor = Predictor.load(folder, device, recalibrated=False)
+    predictor = Predictor.load(folder, device, calibrated=False)
     try:
         calibrate(folder, predictor, dataset, cases, predictor.settings.posterior.samples, on_case=show)
     except NoStructureError as error:
@@ -211,7 +211,7 @@ def _learn_images(
         on_event({"event": "encoding", "progress": progress, "case": case})
 
     cases = [case for case in dataset.cases if case.name in set(names)]
-    predictor = Predictor.load(folder, device, recalibrated=False)
+    predictor = Predictor.load(folder, device, calibrated=False)
     learn_training_images(folder, predictor, dataset, cases, show)
 
 

@@ -11,17 +11,17 @@ from scipy.special import softmax
 from ldseg.errors import InputError
 from ldseg.evaluation.calibration_fit import (
     NoStructureError,
-    fit_recalibration,
+    fit_calibration,
+    fit_interval_scale,
     fit_temperature,
-    fit_widening,
 )
 from ldseg.evaluation.predictions import Answer
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.temperature_scaling import (
-    Recalibration,
-    store_recalibration,
-    stored_recalibration,
-    widened,
+    Calibration,
+    scale_interval,
+    store_calibration,
+    stored_calibration,
     with_temperature,
 )
 
@@ -55,29 +55,29 @@ def test_widened_intervals_hold_nine_tenths_of_new_volumes() -> None:
     true = rng.uniform(50, 500, 600)
     means = true * rng.lognormal(0, 0.2, 600)
     estimates = [VolumeEstimate(m, 0.98 * m, 1.02 * m) for m in means]
-    w = fit_widening(estimates[:300], list(true[:300]))
-    intervals = [widened(estimate, w) for estimate in estimates[300:]]
+    w = fit_interval_scale(estimates[:300], list(true[:300]))
+    intervals = [scale_interval(estimate, w) for estimate in estimates[300:]]
     covered = np.mean([i.low <= v <= i.high for i, v in zip(intervals, true[300:], strict=True)])
     assert 0.85 < covered < 0.95
 
 
 def test_intervals_that_are_too_wide_are_narrowed() -> None:
     estimates = [VolumeEstimate(100, 0, 200) for _ in range(99)]
-    w = fit_widening(estimates, list(np.linspace(90, 110, 99)))
+    w = fit_interval_scale(estimates, list(np.linspace(90, 110, 99)))
     assert w < 0
-    assert widened(estimates[0], w).high == pytest.approx(110, abs=2)
-    collapsed = widened(VolumeEstimate(100, 90, 130), -5)
+    assert scale_interval(estimates[0], w).high == pytest.approx(110, abs=2)
+    collapsed = scale_interval(VolumeEstimate(100, 90, 130), -5)
     assert (collapsed.low, collapsed.high) == (110, 110)
 
 
 def test_an_interval_does_not_go_below_zero() -> None:
-    assert widened(VolumeEstimate(10, 5, 12), 2) == VolumeEstimate(10, 0, 32)
+    assert scale_interval(VolumeEstimate(10, 5, 12), 2) == VolumeEstimate(10, 0, 32)
 
 
 def test_structures_that_are_missed_wholly_are_passed_over() -> None:
     nothing = VolumeEstimate(0, 0, 0)
-    assert fit_widening([nothing], [5.0]) == 0
-    assert fit_widening([nothing, VolumeEstimate(10, 10, 10)], [5.0, 12.0]) == pytest.approx(0.2)
+    assert fit_interval_scale([nothing], [5.0]) == 0
+    assert fit_interval_scale([nothing, VolumeEstimate(10, 10, 10)], [5.0, 12.0]) == pytest.approx(0.2)
 
 
 def answer(seed: int, sharpness: float) -> Answer:
@@ -90,31 +90,31 @@ def answer(seed: int, sharpness: float) -> Answer:
 
 def test_a_recalibration_is_fitted_over_cases_without_ignored_voxels() -> None:
     cases = [answer(seed, 0.5) for seed in range(8)]
-    found = fit_recalibration(cases)
+    found = fit_calibration(cases)
     assert found.temperature == pytest.approx(2, rel=0.1)
     assert found.widening == 0
-    assert fit_recalibration(cases) == found
+    assert fit_calibration(cases) == found
 
 
 def test_nothing_to_fit_on_is_said() -> None:
     empty = np.zeros((2, 4, 4), np.float32)
     empty[0] = 1
     with pytest.raises(ValueError, match="no case has a structure"):
-        fit_recalibration([Answer("a", "yx", empty, np.zeros((4, 4), np.int16), {}, {})])
+        fit_calibration([Answer("a", "yx", empty, np.zeros((4, 4), np.int16), {}, {})])
 
 
 def test_a_recalibration_belongs_to_the_weights_it_was_fitted_on(tmp_path: Path) -> None:
-    assert stored_recalibration(tmp_path) == Recalibration()
+    assert stored_calibration(tmp_path) == Calibration()
     weights, path = tmp_path / "model.safetensors", tmp_path / "calibration.json"
     weights.write_bytes(b"trained")
-    store_recalibration(tmp_path, Recalibration(1.3, 0.05))
-    assert stored_recalibration(tmp_path) == Recalibration(1.3, 0.05)
+    store_calibration(tmp_path, Calibration(1.3, 0.05))
+    assert stored_calibration(tmp_path) == Calibration(1.3, 0.05)
     weights.write_bytes(b"trained on")
     with pytest.raises(InputError, match=r"calibration\.json: was fitted on other weights .* remove it"):
-        stored_recalibration(tmp_path)
+        stored_calibration(tmp_path)
     path.write_text(path.read_text().replace("1.3", "0"))
     with pytest.raises(InputError, match=r"calibration\.json: temperature is 0"):
-        stored_recalibration(tmp_path)
+        stored_calibration(tmp_path)
 
 
 def test_a_sure_and_right_background_is_not_made_unsure() -> None:
@@ -123,7 +123,7 @@ def test_a_sure_and_right_background_is_not_made_unsure() -> None:
     y[30:34, 30:34] = rng.integers(0, 2, (4, 4))  # here the answer is sure, and wrong every other time
     sure = np.where(np.pad(np.ones((4, 4), bool), 30), 0.01, 0.99).astype(np.float32)
     p = np.stack([sure, 1 - sure])
-    fitted = fit_recalibration([Answer("a", "yx", p, y, {}, {})])
+    fitted = fit_calibration([Answer("a", "yx", p, y, {}, {})])
     before, after = (
         np.take_along_axis(q, y[None].astype(int), 0) for q in (p, with_temperature(p, fitted.temperature))
     )
@@ -133,4 +133,4 @@ def test_a_sure_and_right_background_is_not_made_unsure() -> None:
 def test_a_structure_where_nothing_is_labelled_is_none() -> None:
     p = np.stack([np.full((4, 4), 0.2), np.full((4, 4), 0.8)]).astype(np.float32)
     with pytest.raises(NoStructureError):
-        fit_recalibration([Answer("a", "yx", p, np.full((4, 4), -1, np.int16), {}, {})])
+        fit_calibration([Answer("a", "yx", p, np.full((4, 4), -1, np.int16), {}, {})])

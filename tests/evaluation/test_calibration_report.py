@@ -18,7 +18,7 @@ from ldseg.evaluation.calibration_report import CalibrationTally, measure_calibr
 from ldseg.evaluation.predictions import Answer, answers, class_indices
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.temperature_scaling import UNCHANGED, Recalibration, widened, with_temperature
+from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, scale_interval, with_temperature
 from ldseg.utils.serialization import to_json
 
 MakeModel = Callable[..., Path]
@@ -78,7 +78,7 @@ def test_volume_intervals_are_counted_and_widened() -> None:
     def covered(widening: float) -> tuple[float, float]:
         tally = CalibrationTally(2)
         for rows in (3, 4):  # true volumes 90 and 120 against 110 to 125
-            tally.add(square(0.9, rows), Recalibration(widening=widening))
+            tally.add(square(0.9, rows), Calibration(widening=widening))
         found = tally.report().intervals["s"]
         assert found.cases == 2
         return found.covered, found.width
@@ -90,7 +90,7 @@ def test_volume_intervals_are_counted_and_widened() -> None:
 def test_a_temperature_changes_the_confidence_and_not_the_dice() -> None:
     plain, softer = CalibrationTally(2), CalibrationTally(2)
     plain.add(square(0.9, 3))
-    softer.add(square(0.9, 3), Recalibration(temperature=2))
+    softer.add(square(0.9, 3), Calibration(temperature=2))
     a, b = plain.report(), softer.report()
     assert a.near is not None
     assert b.near is not None
@@ -160,7 +160,7 @@ def test_a_model_that_was_calibrated_answers_so_from_then_on(make_model: MakeMod
         folder, Predictor.load(folder, "cpu"), dataset, dataset.cases, samples=3, steps=1
     )
     predictor = Predictor.load(folder, "cpu")
-    assert predictor.recalibration == fitted
+    assert predictor.calibration == fitted
     assert fitted.temperature != 1
     after = predictor(image, "a", samples=3, steps=1)
     np.testing.assert_array_equal(after.labels.array, before.labels.array)
@@ -168,10 +168,10 @@ def test_a_model_that_was_calibrated_answers_so_from_then_on(make_model: MakeMod
     expected = with_temperature(before.probabilities.array, fitted.temperature)
     np.testing.assert_array_equal(after.probabilities.array, expected)
     assert not np.allclose(after.uncertainty.array, before.uncertainty.array)
-    assert after.volumes["left"] == widened(before.volumes["left"], fitted.widening)
+    assert after.volumes["left"] == scale_interval(before.volumes["left"], fitted.widening)
     own = measure_calibration(predictor, dataset, dataset.cases, samples=3, steps=1)
     plain = measure_calibration(
-        predictor, dataset, dataset.cases, samples=3, steps=1, recalibration=UNCHANGED
+        predictor, dataset, dataset.cases, samples=3, steps=1, calibration=UNCALIBRATED
     )
     assert own.near is not None
     assert plain.near is not None

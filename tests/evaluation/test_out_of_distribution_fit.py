@@ -159,7 +159,7 @@ def test_features_of_another_model_are_refused() -> None:
 def test_few_images_say_nothing_and_an_old_file_goes(make_model: MakeModel, dataset: DataSet) -> None:
     folder = make_model()
     store_detector(folder, fit_detector(gaussian_statistics(20, 0), {}), "hash")
-    predictor = Predictor.load(folder, "cpu", recalibrated=False)
+    predictor = Predictor.load(folder, "cpu", calibrated=False)
     assert learn_training_images(folder, predictor, dataset, dataset.cases[:9]) is None
     assert not (folder / FILE).exists()
     assert Predictor.load(folder, "cpu").detector is None
@@ -190,7 +190,7 @@ def test_a_prediction_says_of_which_kind_the_image_is(model: Path, tmp_path: Pat
 
 def test_what_is_found_changes_the_confidence_alone(model: Path, tmp_path: Path) -> None:
     knowing = Predictor.load(model, "cpu")
-    plain = Predictor(knowing.plan, knowing.settings, knowing.engine)
+    plain = Predictor(knowing.plan, knowing.settings, knowing.backend)
     for name, pixels, lower in (("own", soft_picture(99), False), ("other", striped_picture(99), True)):
         volume = picture(tmp_path, name, pixels)
         mine, theirs = knowing(volume, name), plain(volume, name)

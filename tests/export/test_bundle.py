@@ -18,7 +18,7 @@ from ldseg.export.bundle import export_bundle
 from ldseg.inference.out_of_distribution import store_detector
 from ldseg.inference.predict_cases import PredictOptions, predict_cases
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.temperature_scaling import Recalibration, store_recalibration
+from ldseg.inference.temperature_scaling import Calibration, store_calibration
 
 MakeModel = Callable[..., Path]
 REQUIRED = {
@@ -74,9 +74,9 @@ def test_a_bundle_has_the_specified_files_and_no_pickle(make_model: MakeModel, t
 
 def test_a_bundle_is_recalibrated_as_its_model_is(make_model: MakeModel, tmp_path: Path) -> None:
     folder = make_model()
-    store_recalibration(folder, Recalibration(temperature=2.0))
+    store_calibration(folder, Calibration(temperature=2.0))
     bundle = export_bundle(folder, tmp_path / "bundle")
-    assert Predictor.load(bundle / "models").recalibration.temperature == 2.0
+    assert Predictor.load(bundle / "models").calibration.temperature == 2.0
 
 
 def test_a_bundle_knows_the_training_images_as_its_model_does(make_model: MakeModel, tmp_path: Path) -> None:

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from ldseg.data.volume import Volume
 from ldseg.diffusion.samplers import SAMPLERS
 from ldseg.errors import InputError
-from ldseg.export.exportable_sampler import PatchChain, count_draws
+from ldseg.export.exportable_sampler import ExportableSampler, count_draws
 from ldseg.export.io_documentation import TILING
-from ldseg.export.onnx import TOLERANCE, export_onnx, make_contract
-from ldseg.inference.backends.onnx_backend import OnnxEngine, load_onnx_predictor
-from ldseg.inference.backends.torch_backend import TorchEngine
-from ldseg.inference.onnx_spec import Contract, read_contract, write_contract
+from ldseg.export.onnx import TOLERANCE, export_onnx, make_onnx_spec
+from ldseg.inference.backends.onnx_backend import OnnxBackend, load_onnx_predictor
+from ldseg.inference.backends.torch_backend import TorchBackend
+from ldseg.inference.onnx_spec import OnnxSpec, read_onnx_spec, write_onnx_spec
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.temperature_scaling import Recalibration, store_recalibration
+from ldseg.inference.temperature_scaling import Calibration, store_calibration
 from ldseg.planning.plan import read_plan, write_plan
 from ldseg.preprocessing.patches import gaussian_weights, tile_corners
 from ldseg.runs.saved_model import load_model, read_settings
@@ -43,7 +43,7 @@ def image(axes: str, shape: tuple[int, ...]) -> Volume:
     return Volume(array, (1.0,) * d, (0.0,) * d, tuple(np.eye(d).ravel().tolist()), axes, "image")  # type: ignore[arg-type]
 
 
-def feed_of(contract: Contract, cases: int) -> dict[str, NDArray[np.float32]]:
+def feed_of(contract: OnnxSpec, cases: int) -> dict[str, NDArray[np.float32]]:
     rng = np.random.default_rng(0)
     return {
         one.name: rng.standard_normal([cases, *one.shape[1:]], dtype=np.float32)  # type: ignore[list-item]
@@ -71,13 +71,13 @@ def test_onnx_predicts_as_torch_does(make_export, control: str, axes: str, shape
 )
 def test_other_models_can_be_exported(make_export, model: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
     """The paper's preset: noise prediction, batch norm, attention, a latent normalised over the case."""
-    assert read_contract(make_export(*model, steps=1).onnx).difference <= TOLERANCE
+    assert read_onnx_spec(make_export(*model, steps=1).onnx).difference <= TOLERANCE
 
 
 class TorchSession:
     """What onnxruntime.InferenceSession is for a graph, for the chain that the graph is traced from."""
 
-    def __init__(self, chain: PatchChain) -> None:
+    def __init__(self, chain: ExportableSampler) -> None:
         self.chain = chain
 
     def run(self, names: list[str], feed: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -91,10 +91,10 @@ def test_the_chain_samples_as_the_predictor_does(make_model: MakeModel, sampler:
     """Whatever the sampler draws, in the same order; what tracing makes of it is another test."""
     model = load_model(make_model(), CPU)
     sampling = SamplingSettings(sampler, steps, 2, mirror=True)
-    contract = make_contract(model, sampling, 0.0)
+    contract = make_onnx_spec(model, sampling, 0.0)
     assert contract.draws == count_draws(sampling)
-    engine = OnnxEngine(TorchSession(PatchChain(model.segmenter, sampling).eval()), contract)
-    found = Predictor(model.plan, model.settings, engine)(
+    backend = OnnxBackend(TorchSession(ExportableSampler(model.segmenter, sampling).eval()), contract)
+    found = Predictor(model.plan, model.settings, backend)(
         image("yx", (16, 20)), steps=steps, samples=3, sampler=sampler
     )
     wanted = Predictor.load(make_model(), "cpu")(
@@ -111,12 +111,12 @@ def test_the_chain_looks_at_the_mirror_image_as_the_predictor_does(
     model = load_model(make_model(control=control), CPU)
     model = replace(model, plan=replace(model.plan, mirror_axes=(1,)))
     sampling = SamplingSettings("ddpm", 3, samples if control == "none" else 1, mirror=True)
-    chain = PatchChain(model.segmenter, sampling, mirrored=-1).eval()
-    engine = OnnxEngine(TorchSession(chain), make_contract(model, sampling, 0.0))
-    wanted = Predictor(model.plan, model.settings, TorchEngine(model.segmenter, CPU, "fp32"))
+    chain = ExportableSampler(model.segmenter, sampling, mirrored=-1).eval()
+    backend = OnnxBackend(TorchSession(chain), make_onnx_spec(model, sampling, 0.0))
+    wanted = Predictor(model.plan, model.settings, TorchBackend(model.segmenter, CPU, "fp32"))
     found, expected = (
         one(image("yx", (16, 20)), steps=3, samples=samples, sampler="ddpm", mirror=True)
-        for one in (Predictor(model.plan, model.settings, engine), wanted)
+        for one in (Predictor(model.plan, model.settings, backend), wanted)
     )
     np.testing.assert_allclose(found.probabilities.array, expected.probabilities.array, atol=1e-4)
     plain = wanted(image("yx", (16, 20)), steps=3, samples=samples, sampler="ddpm", mirror=False)
@@ -129,13 +129,13 @@ def test_samplers_that_draw_or_remember_can_be_exported(make_export, sampler: st
     found = load_onnx_predictor(made.onnx)(image("yx", (16, 20)), samples=2)
     wanted = Predictor.load(made.model, "cpu")(image("yx", (16, 20)), steps=3, samples=2, sampler=sampler)
     np.testing.assert_allclose(found.probabilities.array, wanted.probabilities.array, atol=TOLERANCE)
-    assert read_contract(made.onnx).draws == draws
+    assert read_onnx_spec(made.onnx).draws == draws
 
 
 def test_an_export_is_recalibrated_as_its_model_is(make_model: MakeModel, tmp_path: Path) -> None:
     folder = make_model(control="unet")
     plain = Predictor.load(folder, "cpu")(image("yx", (16, 20)))
-    store_recalibration(folder, Recalibration(temperature=2.0, widening=0.1))
+    store_calibration(folder, Calibration(temperature=2.0, widening=0.1))
     out = export_onnx(folder, tmp_path / "onnx").folder
     found = load_onnx_predictor(out)(image("yx", (16, 20)))
     wanted = Predictor.load(folder, "cpu")(image("yx", (16, 20)))
@@ -155,7 +155,7 @@ def test_several_samples_of_a_deterministic_model_are_exported_as_its_single_ans
 @pytest.mark.parametrize("axes", ["yx", "zyx"])
 def test_a_batch_is_its_cases(make_export, axes: str) -> None:  # type: ignore[no-untyped-def]
     made = make_export(axes, "none", steps=2, samples=2)
-    contract = read_contract(made.onnx)
+    contract = read_onnx_spec(made.onnx)
     session = onnxruntime.InferenceSession(str(made.onnx / contract.graph))
     feed = feed_of(contract, 5)
     (together,) = session.run(None, feed)
@@ -172,7 +172,7 @@ def test_a_batch_is_its_cases(make_export, axes: str) -> None:  # type: ignore[n
 )
 def test_the_contract_says_what_the_graph_takes(make_export, model, sampling) -> None:  # type: ignore[no-untyped-def]
     made = make_export(*model, **sampling)
-    contract = read_contract(made.onnx)
+    contract = read_onnx_spec(made.onnx)
     session = onnxruntime.InferenceSession(str(made.onnx / contract.graph))
     for told, found in zip(contract.inputs, session.get_inputs(), strict=True):
         assert (told.name, list(told.shape), found.type) == (found.name, found.shape, "tensor(float)")
@@ -194,7 +194,7 @@ def test_the_contract_says_what_the_graph_takes(make_export, model, sampling) ->
 
 def test_the_shapes_of_the_contract(make_model: MakeModel) -> None:
     model = load_model(make_model("yx", channels=2), CPU)
-    contract = make_contract(model, SamplingSettings("ddpm", 2, 3), 0.0)
+    contract = make_onnx_spec(model, SamplingSettings("ddpm", 2, 3), 0.0)
     assert [(one.name, one.shape) for one in contract.inputs] == [
         ("image", ("batch", 2, 16, 16)),
         ("noise", ("batch", 3, 2, 4, 4)),
@@ -266,11 +266,11 @@ def _another_patch(folder: Path) -> None:
 
 
 def _newer(folder: Path) -> None:
-    write_contract(folder, replace(read_contract(folder), version=99))
+    write_onnx_spec(folder, replace(read_onnx_spec(folder), version=99))
 
 
 def _contract(folder: Path, **changes: Any) -> None:
-    write_contract(folder, replace(read_contract(folder), **changes))
+    write_onnx_spec(folder, replace(read_onnx_spec(folder), **changes))
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -14,8 +14,8 @@ import pytest
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError
 from ldseg.inference import fit_to_memory as memory
-from ldseg.inference.backends.torch_backend import Blocks, TorchEngine
-from ldseg.inference.fit_to_memory import cost_in_memory, tile_bytes, within
+from ldseg.inference.backends.torch_backend import ChunkSizes, TorchBackend
+from ldseg.inference.fit_to_memory import cost_in_memory, fit_to_memory, tile_bytes
 from ldseg.inference.output import LABELS, SAMPLES
 from ldseg.inference.predictor import Predictor
 from ldseg.preprocessing.preprocess import grid_transform
@@ -27,7 +27,7 @@ MakeModel = Callable[..., Path]
 def predictor(make_model: MakeModel) -> Predictor:
     """2D, with a patch of 64 that divides by 8."""
     loaded = Predictor.load(make_model(), "cpu")
-    return Predictor(replace(loaded.plan, patch=(64, 64)), loaded.settings, loaded.engine)
+    return Predictor(replace(loaded.plan, patch=(64, 64)), loaded.settings, loaded.backend)
 
 
 def scan(size: int = 300) -> Volume:
@@ -41,7 +41,7 @@ def limited(
     """With so much room in bytes beyond the process as it is."""
     sampling = predictor.sampling(samples=64)
     cost = cost_in_memory(grid_transform(scan(size), predictor.plan), predictor.plan, 64, wanted)
-    return within(predictor, cost, sampling, room / 1e9)
+    return fit_to_memory(predictor, cost, sampling, room / 1e9)
 
 
 def choices(predictor: Predictor, size: int = 300) -> Iterator[Predictor]:
@@ -61,10 +61,10 @@ def test_less_room_means_fewer_samples_at_once_then_smaller_tiles(
     monkeypatch.setattr(memory, "taken_bytes", lambda: 0)
     seen: list[tuple[int, int]] = []
     for found in choices(predictor):
-        assert isinstance(found.engine, TorchEngine)
-        seen.append((prod(found.plan.patch), found.engine.limits.latent_cells))
+        assert isinstance(found.backend, TorchBackend)
+        seen.append((prod(found.plan.patch), found.backend.limits.latent_cells))
     assert seen == sorted(seen, reverse=True)
-    assert seen[0] == (64 * 64, Blocks().latent_cells)
+    assert seen[0] == (64 * 64, ChunkSizes().latent_cells)
     assert (64 * 64, 1) in seen
     assert seen[-1][0] < 64 * 64
 
@@ -80,7 +80,9 @@ def test_kept_samples_and_larger_images_cost_more(predictor: Predictor) -> None:
     plain = cost_in_memory(record, plan, 8, (LABELS,)).held
     assert cost_in_memory(record, plan, 8, (LABELS, SAMPLES)).held == plain + 8 * 300 * 200
     assert cost_in_memory(grid_transform(scan(600), plan), plan, 8, (LABELS,)).held == 2 * plain
-    assert tile_bytes(predictor, 8, (64, 64), Blocks()) > 2 * tile_bytes(predictor, 8, (32, 32), Blocks())
+    assert tile_bytes(predictor, 8, (64, 64), ChunkSizes()) > 2 * tile_bytes(
+        predictor, 8, (32, 32), ChunkSizes()
+    )
 
 
 def test_blocks_change_nothing_and_small_tiles_still_cover_the_image(
@@ -89,7 +91,7 @@ def test_blocks_change_nothing_and_small_tiles_still_cover_the_image(
     monkeypatch.setattr(memory, "taken_bytes", lambda: 0)
     usual = predictor(scan(70), samples=3)
     found = list(choices(predictor, size=70))
-    few = next(one for one in found if one.engine.limits == Blocks(1, 1))  # type: ignore[attr-defined]
+    few = next(one for one in found if one.backend.limits == ChunkSizes(1, 1))  # type: ignore[attr-defined]
     assert few.plan.patch == (64, 64)
     np.testing.assert_allclose(
         few(scan(70), samples=3).probabilities.array, usual.probabilities.array, atol=1e-4

@@ -65,7 +65,7 @@ def test_an_image_whose_answers_agree_no_better_is_named_and_segmented_as_it_is(
     let_harmonising_help(monkeypatch, False)
     predictor = Predictor.load(model, "cpu")
     volume = read_volume(pictures / "noisy.png", "image")
-    found, plain = predictor(volume, "noisy"), predictor.as_they_are()(volume, "noisy")
+    found, plain = predictor(volume, "noisy"), predictor.without_harmonization()(volume, "noisy")
     assert (found.unlike, found.harmonised) == (("noisier",), False)
     assert "segmented as it is" in " ".join(found.notes)
     np.testing.assert_array_equal(found.probabilities.array, plain.probabilities.array)
@@ -78,7 +78,7 @@ def test_an_image_unlike_those_of_training_is_segmented_otherwise(
     predictor = Predictor.load(model, "cpu")
     for name, unlike in (("soft", ()), ("noisy", ("noisier",))):
         volume = read_volume(pictures / f"{name}.png", "image")
-        found, plain = predictor(volume, name), predictor.as_they_are()(volume, name)
+        found, plain = predictor(volume, name), predictor.without_harmonization()(volume, name)
         assert (found.unlike, plain.unlike) == (unlike, ())
         assert found.harmonised == bool(unlike)
         assert np.array_equal(found.probabilities.array, plain.probabilities.array) == (not unlike)

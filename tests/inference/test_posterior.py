@@ -8,7 +8,7 @@ import torch
 from gathering import gather
 from torch import Tensor
 
-from ldseg.inference.backends.backend import ANSWERS_WEIGHT
+from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
 from ldseg.inference.posterior import Posterior, entropy, estimate_volumes
 from ldseg.inference.sliding_window import Tiling, make_tiling
 
@@ -39,9 +39,9 @@ def test_an_answer_counts_in_the_mean_and_in_nothing_else(tiling: Tiling) -> Non
     samples, answer = whole_samples(tiling).split([4, 1])
     found, without = gather(tiling, samples, answer=answer), gather(tiling, samples)
     said = answer[(slice(None), slice(None), *tiling.inside)]
-    mean = without.probabilities.lerp(said[0], ANSWERS_WEIGHT)
+    mean = without.probabilities.lerp(said[0], DETERMINISTIC_WEIGHT)
     torch.testing.assert_close(found.probabilities, mean, rtol=0, atol=1e-6)
-    own = without.entropy.lerp(entropy(said, 1)[0], ANSWERS_WEIGHT)
+    own = without.entropy.lerp(entropy(said, 1)[0], DETERMINISTIC_WEIGHT)
     torch.testing.assert_close(found.entropy, own, rtol=0, atol=1e-6)
     torch.testing.assert_close(found.frequencies, without.frequencies)
     np.testing.assert_array_equal(found.posterior.counts(), without.posterior.counts())

@@ -16,8 +16,8 @@ from ldseg.data.inputs import find_inputs
 from ldseg.data.volume import Volume
 from ldseg.diffusion.samplers import SAMPLERS
 from ldseg.errors import InputError
-from ldseg.inference.backends.backend import ANSWERS_WEIGHT
-from ldseg.inference.backends.torch_backend import Blocks, TorchEngine
+from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
+from ldseg.inference.backends.torch_backend import ChunkSizes, TorchBackend
 from ldseg.inference.predict_cases import PredictOptions, predict_cases
 from ldseg.inference.predictor import Prediction, Predictor
 
@@ -121,8 +121,8 @@ def test_a_sample_is_the_same_however_many_are_drawn(
 def test_blocks_of_samples_do_not_change_the_answer(make_model: MakeModel, block: int) -> None:
     predictor, volume = loaded(make_model()), image("yx", (20, 27))
     usual = predictor(volume, samples=4, steps=3, sampler="ddpm")
-    assert isinstance(predictor.engine, TorchEngine)
-    predictor.engine = replace(predictor.engine, limits=Blocks(block, block))
+    assert isinstance(predictor.backend, TorchBackend)
+    predictor.backend = replace(predictor.backend, limits=ChunkSizes(block, block))
     found = predictor(volume, samples=4, steps=3, sampler="ddpm")
     np.testing.assert_allclose(found.probabilities.array, usual.probabilities.array, atol=1e-4)
 
@@ -147,7 +147,7 @@ def test_beside_several_samples_the_answer_of_one_call_counts_in_the_probabiliti
     one = predictor(volume, steps=1, samples=1)
     predictor.segmenter.direct = False
     samples = predictor(volume, steps=3, samples=2)
-    mean = samples.probabilities.array + ANSWERS_WEIGHT * (
+    mean = samples.probabilities.array + DETERMINISTIC_WEIGHT * (
         one.probabilities.array - samples.probabilities.array
     )
     np.testing.assert_allclose(both.probabilities.array, mean, atol=1e-6)

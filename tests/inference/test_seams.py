@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ldseg.inference.backends.torch_backend import TorchEngine
+from ldseg.inference.backends.torch_backend import TorchBackend
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS
@@ -42,8 +42,8 @@ def trained(plan: Plan, control: Any) -> Predictor:
         optimiser.zero_grad()
         model.loss(x, y, settings.loss, draw).total.backward()
         optimiser.step()
-    engine = TorchEngine(model.eval().requires_grad_(False), torch.device("cpu"), "fp32")
-    return Predictor(plan, settings, engine)
+    backend = TorchBackend(model.eval().requires_grad_(False), torch.device("cpu"), "fp32")
+    return Predictor(plan, settings, backend)
 
 
 def seam(predictor: Predictor) -> float:
@@ -53,7 +53,7 @@ def seam(predictor: Predictor) -> float:
     found: list[Tensor] = []
     with torch.inference_mode():
         for number in range(22):
-            tiles, left = predictor.engine.tiles(sampling, 0, "a", None), number * patch // 2
+            tiles, left = predictor.backend.tiles(sampling, 0, "a", None), number * patch // 2
             x = image[:, :, left : left + patch]
             blocks = tiles.blocks(x, (0, left), range(sampling.samples))
             found.append(torch.cat([block.probabilities for block in blocks]))

@@ -66,7 +66,7 @@ def test_a_large_image_that_is_unlike_those_of_training_is_segmented_as_in_memor
     cases = find_inputs([write_colour(tmp_path / "a.tif", (70, 45))], 3, "yx")
     options = PredictOptions(save=("probabilities",))
     usual = predict_cases(predictor, cases, tmp_path / "usual", options)
-    as_it_is = predict_cases(predictor.as_they_are(), cases, tmp_path / "as_it_is", options)
+    as_it_is = predict_cases(predictor.without_harmonization(), cases, tmp_path / "as_it_is", options)
     monkeypatch.setattr(large, "LARGE", 100)
     regions = predict_cases(predictor, cases, tmp_path / "regions", options)
     assert "noisier" in usual.unlike["a"]
@@ -101,7 +101,7 @@ def test_only_regions_are_read(
         predictor.plan,
         channels=tuple(replace(c, scheme="range", high=255.0) for c in predictor.plan.channels),
     )
-    predictor = Predictor(plan, predictor.settings, predictor.engine)
+    predictor = Predictor(plan, predictor.settings, predictor.backend)
     cases = find_inputs([write_colour(tmp_path / "a.tif", (200, 150))], 3, "yx")
     predict_cases(predictor, cases, tmp_path / "out", PredictOptions(samples=1))
     assert 0 < largest <= 128 * 150  # a band of rows, for the look at all numbers

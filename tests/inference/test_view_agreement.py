@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ldseg.inference.backends.backend import Engine, TileBlock, Tiles
+from ldseg.inference.backends.backend import Backend, TileBlock, Tiles
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
 from ldseg.inference.view_agreement import agreement, is_steadier
@@ -25,7 +25,7 @@ SHAPE = (16, 16)
 
 @dataclass(frozen=True)
 class Looking:
-    """An engine whose structure is wherever the image is above 0, and on the left side where all is 5."""
+    """An backend whose structure is wherever the image is above 0, and on the left side where all is 5."""
 
     latent_factor: tuple[int, ...] = (4, 4)
     stochastic: bool = True
@@ -60,11 +60,11 @@ def plan(make_model: MakeModel) -> Plan:
 
 
 def test_answers_that_follow_the_image_agree_wholly_and_others_do_not(plan: Plan) -> None:
-    engine: Engine = Looking()
+    backend: Backend = Looking()
     tiling = make_tiling(SHAPE, SHAPE, (4, 4))
     seen = image(np.random.default_rng(0).standard_normal(SHAPE))
     lost = image(np.full(SHAPE, 5.0))
-    asked = (engine, plan, tiling, SamplingSettings(), "case")
+    asked = (backend, plan, tiling, SamplingSettings(), "case")
     assert agreement(seen, *asked) == pytest.approx(1)
     assert agreement(lost, *asked) < 0.1
     assert is_steadier(seen, lost, *asked)

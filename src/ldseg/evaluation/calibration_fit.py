@@ -20,7 +20,7 @@ from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTa
 from ldseg.evaluation.predictions import Answer, answers
 from ldseg.inference.posterior import INTERVAL, VolumeEstimate
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.temperature_scaling import FLOOR, Recalibration, store_recalibration
+from ldseg.inference.temperature_scaling import FLOOR, Calibration, store_calibration
 
 TEMPERATURES = (0.1, 10.0)
 _VOXELS = 2**14  # drawn per case
@@ -30,7 +30,7 @@ class NoStructureError(InputError):
     """There is nothing to fit on."""
 
 
-def fit_recalibration(answers: Iterable[Answer], seed: int = 0) -> Recalibration:
+def fit_calibration(answers: Iterable[Answer], seed: int = 0) -> Calibration:
     """Temperature and widening that suit the answers, which must be uncalibrated ones.
 
     The temperature is fitted on at most 16384 labelled voxels a case, drawn from all of them: fitted near the
@@ -57,7 +57,7 @@ def fit_recalibration(answers: Iterable[Answer], seed: int = 0) -> Recalibration
     if not structures:
         raise NoStructureError("no case has a structure, labelled or predicted; give other cases")
     temperature = fit_temperature(np.concatenate(probabilities, axis=1), np.concatenate(truths))
-    return Recalibration(temperature, fit_widening(estimates, volumes))
+    return Calibration(temperature, fit_interval_scale(estimates, volumes))
 
 
 OnCase = Callable[[float, str], None]
@@ -76,7 +76,7 @@ def calibrate(
     steps: int | None = None,
     seed: int = 0,
     on_case: OnCase = _silent,
-) -> tuple[Recalibration, CalibrationReport]:
+) -> tuple[Calibration, CalibrationReport]:
     """Fit the model of `folder`, loaded as `predictor`, on labelled cases that it did not train on, and store
     the result with it. Returns it with a report on the same cases before it.
 
@@ -96,10 +96,10 @@ def calibrate(
             yield answer
 
     try:
-        found = fit_recalibration(counted(), seed)
+        found = fit_calibration(counted(), seed)
     except NoStructureError as error:
         raise NoStructureError(f"{dataset.root}: {error}") from None
-    store_recalibration(folder, found)
+    store_calibration(folder, found)
     return found, tally.report()
 
 
@@ -120,7 +120,7 @@ def fit_temperature(probabilities: NDArray[np.float32], truth: NDArray[np.intege
     return math.exp(float(found.x))
 
 
-def fit_widening(estimates: Sequence[VolumeEstimate], volumes: Sequence[float]) -> float:
+def fit_interval_scale(estimates: Sequence[VolumeEstimate], volumes: Sequence[float]) -> float:
     """The least w with which [low - w mean, high + w mean] holds 90 % of the true `volumes`.
 
     Conformalised quantile regression (Romano et al. 2019, eq. 6 and 7) with the miss as a share of the mean

@@ -11,7 +11,7 @@ from ldseg.data.cases import Case, DataSet
 from ldseg.evaluation.predictions import Answer, answers
 from ldseg.inference.posterior import case_confidence
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.temperature_scaling import UNCHANGED, Recalibration, widened, with_temperature
+from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, scale_interval, with_temperature
 from ldseg.metrics.calibration import MARGIN, Reliability, VoxelTally, near
 from ldseg.metrics.risk_coverage import RiskPoint, area_under_risk, by_confidence, risk_curve
 
@@ -73,9 +73,9 @@ class CalibrationTally:
         self._cases: list[CaseCalibration] = []
         self._intervals: dict[str, list[tuple[float, float, float]]] = {}  # low, high, truth
 
-    def add(self, answer: Answer, recalibration: Recalibration = UNCHANGED) -> None:
-        """Take in one answer, recalibrated first."""
-        probabilities = with_temperature(answer.probabilities, recalibration.temperature)
+    def add(self, answer: Answer, calibration: Calibration = UNCALIBRATED) -> None:
+        """Take in one answer, calibrated first."""
+        probabilities = with_temperature(answer.probabilities, calibration.temperature)
         predicted, labelled = probabilities.argmax(0), answer.truth >= 0
         self._everywhere.add(probabilities[:, labelled], answer.truth[labelled])
         chosen = labelled & near(answer.truth, predicted, answer.axes, self._margin)
@@ -85,7 +85,7 @@ class CalibrationTally:
         confidence = case_confidence(probabilities)
         self._cases.append(CaseCalibration(answer.case, confidence, float(np.mean(dice))))
         for name, volume in answer.true_volumes.items():
-            estimate = widened(answer.volumes[name], recalibration.widening)
+            estimate = scale_interval(answer.volumes[name], calibration.widening)
             self._intervals.setdefault(name, []).append((estimate.low, estimate.high, volume))
 
     def report(self) -> CalibrationReport:
@@ -116,11 +116,11 @@ def measure_calibration(
     samples: int | None = None,
     steps: int | None = None,
     seed: int = 0,
-    recalibration: Recalibration | None = None,
+    calibration: Calibration | None = None,
 ) -> CalibrationReport:
     """Predict labelled cases and measure how far the answers' confidence can be trusted.
 
-    `recalibration` None takes the model's own; UNCHANGED measures the model as it was trained.
+    `calibration` None takes the model's own; UNCALIBRATED measures the model as it was trained.
 
     Raises:
         InputError: a case cannot be read, or does not fit the model.
@@ -128,7 +128,7 @@ def measure_calibration(
     """
     tally = CalibrationTally(len(predictor.plan.classes))
     for answer in answers(predictor, dataset, cases, samples, steps, seed):
-        tally.add(answer, recalibration or predictor.recalibration)
+        tally.add(answer, calibration or predictor.calibration)
     return tally.report()
 
 

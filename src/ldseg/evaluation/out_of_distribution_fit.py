@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_image
-from ldseg.inference.backends.torch_backend import TorchEngine, encode
+from ldseg.inference.backends.torch_backend import TorchBackend, encode
 from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
 from ldseg.inference.out_of_distribution import (
     FILE,
@@ -215,12 +215,12 @@ def _axes_to_flip(plan: Plan) -> tuple[int, ...]:
 @torch.inference_mode()
 def _encoded(predictor: Predictor, image: PreprocessedImage) -> Statistics:
     """Return the statistics of one image, which is encoded for nothing else."""
-    engine = predictor.engine
-    assert isinstance(engine, TorchEngine)
+    backend = predictor.backend
+    assert isinstance(backend, TorchBackend)
     tiling = predictor.tiling(image.grid)
     statistics = FeatureStatistics(tiling)
     for tile in tiling.tiles():
         x = torch.from_numpy(image.read(tile.corner, tiling.patch))
-        conditioning = encode(engine.segmenter, x, None, engine.device, engine.precision)
+        conditioning = encode(backend.segmenter, x, None, backend.device, backend.precision)
         statistics.add(tile, conditioning.features)
     return statistics.result()

@@ -168,7 +168,7 @@ def sweep(
     before it is kept.
     """
     missing = _missing(begun, corruptions)
-    predictor = predictor if begun.setup.harmonise else predictor.as_they_are()
+    predictor = predictor if begun.setup.harmonise else predictor.without_harmonization()
     by_name = {case.name: case for case in dataset.cases}
     cases = [by_name[name] for name in begun.setup.cases]
     state, done = begun, 0

@@ -13,7 +13,7 @@ from ldseg.errors import InputError
 
 
 @contextmanager
-def whole_folder(out: Path) -> Generator[Path]:
+def atomic_directory(out: Path) -> Generator[Path]:
     """A folder to write into, which takes the place of `out` when all went well and vanishes otherwise.
 
     Raises:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ldseg import __version__
-from ldseg.export.atomic_directory import whole_folder
+from ldseg.export.atomic_directory import atomic_directory
 from ldseg.inference.backends.torch_backend import check_sampling
 from ldseg.inference.out_of_distribution import FILE as DETECTOR_FILE
 from ldseg.inference.temperature_scaling import FILE as CALIBRATION_FILE
@@ -58,7 +58,7 @@ def export_bundle(
     sampling = model.settings.sampling_of(sampler, steps, samples, mirror, model.segmenter.stochastic)
     check_sampling(sampling)
     card = (folder / CARD_FILE).read_text(encoding="utf-8") if (folder / CARD_FILE).is_file() else ""
-    with whole_folder(Path(out)) as staged:
+    with atomic_directory(Path(out)) as staged:
         models = staged / "models"
         write_plan(models / PLAN_FILE, model.plan)
         write_settings(models / SETTINGS_FILE, model.settings.fixed(sampling))

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ldseg.data.cases import Case
 from ldseg.data.inputs import find_inputs
-from ldseg.export.exportable_sampler import PatchChain, count_draws
-from ldseg.inference.backends.torch_backend import mirrored_axis
+from ldseg.export.exportable_sampler import ExportableSampler, count_draws
+from ldseg.inference.backends.torch_backend import find_tta_axis
 from ldseg.inference.case_noise import CaseNoise
 from ldseg.inference.predict_cases import PredictOptions, Summary, predict_cases
 from ldseg.inference.predictor import Predictor
@@ -61,8 +61,8 @@ class PatchNetwork(nn.Module):
     def __init__(self, predictor: Predictor, seed: int = 0) -> None:
         super().__init__()
         self.sampling = predictor.sampling()
-        self.chain = PatchChain(
-            predictor.segmenter, self.sampling, mirrored_axis(predictor.plan, self.sampling)
+        self.chain = ExportableSampler(
+            predictor.segmenter, self.sampling, find_tta_axis(predictor.plan, self.sampling)
         )
         self.seed = seed
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.samplers.types import DrawNoise
 from ldseg.diffusion.schedule import even_times
-from ldseg.inference.backends.backend import ANSWERS_WEIGHT
-from ldseg.inference.backends.torch_backend import count_answers, flipped, views
+from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
+from ldseg.inference.backends.torch_backend import count_deterministic, flipped, views
 from ldseg.methods.base import Segmenter
 from ldseg.networks.image_encoder import Conditioning
 from ldseg.settings import SamplingSettings
@@ -23,18 +23,18 @@ _ONE_CALL = [1.0, 0.0]
 """Times of sampling."""
 
 
-class PatchChain(nn.Module):
+class ExportableSampler(nn.Module):
     """image (B, M, *S), noise (B, N, C, *S / f), fresh noise (B, N, D, C, *S / f) to probabilities
     (B, answers + N, K, *S), the answers of one call first; the parameters of `sampling` are fixed. A
     deterministic model takes the image alone. With `mirrored`, an axis counted from the last, the image is
-    looked at mirrored too, as `TileSampler` does."""
+    looked at mirrored too, as `TorchTileSampler` does."""
 
     def __init__(self, segmenter: Segmenter, sampling: SamplingSettings, mirrored: int | None = None) -> None:
         super().__init__()
         self.segmenter = segmenter
         self.samples = sampling.samples
         self.views = views(mirrored)
-        self.answers = count_answers(segmenter, sampling, mirrored)
+        self.answers = count_deterministic(segmenter, sampling, mirrored)
         self.times: list[float] = segmenter.sampling_times(sampling.steps).tolist()
         self.sampler = find_sampler(sampling.sampler)
 
@@ -72,7 +72,7 @@ class PatchChain(nn.Module):
         mean = maps[:, self.answers :].mean(1)
         if not self.answers or self.samples == 1:
             return mean
-        return mean.lerp(maps[:, : self.answers].mean(1), ANSWERS_WEIGHT)
+        return mean.lerp(maps[:, : self.answers].mean(1), DETERMINISTIC_WEIGHT)
 
     def _latents(self, conditioning: Conditioning, noise: Tensor, fresh_noise: Tensor | None) -> list[Tensor]:
         """Clean latents (B, C, *S / f) of each sample."""

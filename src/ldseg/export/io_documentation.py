@@ -6,9 +6,9 @@ can.
 
 from __future__ import annotations
 
-from ldseg.inference.onnx_spec import TilingContract
+from ldseg.inference.onnx_spec import TilingSpec
 
-TILING = TilingContract(overlap=0.5, align=(), deviation=0.125, floor=1e-4)
+TILING = TilingSpec(overlap=0.5, align=(), deviation=0.125, floor=1e-4)
 """As `preprocessing.patches` does it."""
 
 RULES = {

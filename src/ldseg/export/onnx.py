@@ -21,23 +21,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ldseg import __version__
-from ldseg.export.atomic_directory import whole_folder
-from ldseg.export.exportable_sampler import PatchChain, count_draws
+from ldseg.export.atomic_directory import atomic_directory
+from ldseg.export.exportable_sampler import ExportableSampler, count_draws
 from ldseg.export.io_documentation import RULES, TILING
 from ldseg.inference.backends.onnx_backend import open_session, require
-from ldseg.inference.backends.torch_backend import check_sampling, count_answers, mirrored_axis
+from ldseg.inference.backends.torch_backend import check_sampling, count_deterministic, find_tta_axis
 from ldseg.inference.onnx_spec import (
-    CONTRACT_VERSION,
     FRESH_NOISE,
     IMAGE,
     NOISE,
     PROBABILITIES,
-    ClassContract,
-    Contract,
-    TensorContract,
-    write_contract,
+    SPEC_VERSION,
+    ClassSpec,
+    OnnxSpec,
+    TensorSpec,
+    write_onnx_spec,
 )
-from ldseg.inference.temperature_scaling import Recalibration, stored_recalibration
+from ldseg.inference.temperature_scaling import Calibration, stored_calibration
 from ldseg.planning.plan import write_plan
 from ldseg.runs.saved_model import CARD_FILE, PLAN_FILE, SETTINGS_FILE, SavedModel, load_model, write_settings
 from ldseg.settings import SamplingSettings
@@ -56,7 +56,7 @@ class OnnxExport:
     """What was written."""
 
     folder: Path
-    contract: Contract
+    contract: OnnxSpec
     megabytes: float
     """Of the graph with its weights."""
 
@@ -82,8 +82,8 @@ def export_onnx(
     check_sampling(sampling)
     if not model.segmenter.stochastic:
         sampling = replace(sampling, samples=1)
-    with whole_folder(Path(out)) as staged:
-        contract = _write(model, sampling, stored_recalibration(Path(folder)), staged)
+    with atomic_directory(Path(out)) as staged:
+        contract = _write(model, sampling, stored_calibration(Path(folder)), staged)
         card = Path(folder) / CARD_FILE
         if card.is_file():
             write_bytes_atomic(staged / CARD_FILE, card.read_bytes())
@@ -91,7 +91,7 @@ def export_onnx(
     return OnnxExport(Path(out), contract, size / 1e6)
 
 
-def make_contract(model: SavedModel, sampling: SamplingSettings, difference: float) -> Contract:
+def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: float) -> OnnxSpec:
     """The contract of a graph of `model` that samples in this way."""
     plan, segmenter = model.plan, model.segmenter
     draws = count_draws(sampling) if segmenter.stochastic else 0
@@ -100,7 +100,7 @@ def make_contract(model: SavedModel, sampling: SamplingSettings, difference: flo
     noise = ("batch", sampling.samples)
     grid_axes = ("latent channel", *(f"latent {axis}" for axis in axes))
     inputs = [
-        TensorContract(
+        TensorSpec(
             IMAGE,
             ("batch", "channel", *axes),
             ("batch", len(plan.channels), *plan.patch),
@@ -109,21 +109,21 @@ def make_contract(model: SavedModel, sampling: SamplingSettings, difference: flo
     ]
     if segmenter.stochastic:
         meaning = "standard normal, the start of each sample"
-        inputs.append(TensorContract(NOISE, ("batch", "sample", *grid_axes), (*noise, *latent), meaning))
+        inputs.append(TensorSpec(NOISE, ("batch", "sample", *grid_axes), (*noise, *latent), meaning))
     if draws:
         meaning = "standard normal, for each draw during sampling in its order"
         names = ("batch", "sample", "draw", *grid_axes)
-        inputs.append(TensorContract(FRESH_NOISE, names, (*noise, draws, *latent), meaning))
-    answers = count_answers(segmenter, sampling, mirrored_axis(plan, sampling))
+        inputs.append(TensorSpec(FRESH_NOISE, names, (*noise, draws, *latent), meaning))
+    answers = count_deterministic(segmenter, sampling, find_tta_axis(plan, sampling))
     meaning = "probability of each class in each sample; sums to 1 over the classes"
-    answer = TensorContract(
+    answer = TensorSpec(
         PROBABILITIES,
         ("batch", "sample", "class", *axes),
         ("batch", answers + sampling.samples, segmenter.classes, *plan.patch),
         f"{meaning}; the first {answers} are answers of one call" if answers else meaning,
     )
-    return Contract(
-        version=CONTRACT_VERSION,
+    return OnnxSpec(
+        version=SPEC_VERSION,
         made_by=f"ldseg {__version__}",
         graph=GRAPH_FILE,
         opset=OPSET,
@@ -140,7 +140,7 @@ def make_contract(model: SavedModel, sampling: SamplingSettings, difference: flo
         channels=plan.channels,
         latent_factor=segmenter.latent_factor,
         latent_channels=segmenter.latent_channels,
-        classes=tuple(ClassContract(k, plan.classes[name], name) for k, name in enumerate(plan.classes)),
+        classes=tuple(ClassSpec(k, plan.classes[name], name) for k, name in enumerate(plan.classes)),
         tiling=replace(TILING, align=segmenter.latent_factor),
         rules=RULES,
         answers=answers,
@@ -149,11 +149,11 @@ def make_contract(model: SavedModel, sampling: SamplingSettings, difference: flo
 
 
 def _write(
-    model: SavedModel, sampling: SamplingSettings, recalibration: Recalibration, staged: Path
-) -> Contract:
+    model: SavedModel, sampling: SamplingSettings, recalibration: Calibration, staged: Path
+) -> OnnxSpec:
     """Graph, contract, plan and settings into the folder `staged`."""
-    contract = replace(make_contract(model, sampling, 0.0), recalibration=recalibration)
-    chain = PatchChain(model.segmenter, sampling, mirrored_axis(model.plan, sampling)).eval()
+    contract = replace(make_onnx_spec(model, sampling, 0.0), recalibration=recalibration)
+    chain = ExportableSampler(model.segmenter, sampling, find_tta_axis(model.plan, sampling)).eval()
     _trace(chain, contract, staged / GRAPH_FILE)
     contract = replace(contract, difference=_difference(chain, contract, staged / GRAPH_FILE))
     if not contract.difference <= TOLERANCE:
@@ -163,11 +163,11 @@ def _write(
         )
     write_plan(staged / PLAN_FILE, model.plan)
     write_settings(staged / SETTINGS_FILE, model.settings.fixed(sampling))
-    write_contract(staged, contract)
+    write_onnx_spec(staged, contract)
     return contract
 
 
-def _trace(chain: PatchChain, contract: Contract, path: Path) -> None:
+def _trace(chain: ExportableSampler, contract: OnnxSpec, path: Path) -> None:
     """Write the graph of `chain`, with its weights, in one file."""
     example = _example(contract, _BATCH, seed=0)
     batch = torch.export.Dim("batch")
@@ -188,7 +188,7 @@ def _trace(chain: PatchChain, contract: Contract, path: Path) -> None:
         program.save(str(path), external_data=False)
 
 
-def _difference(chain: PatchChain, contract: Contract, path: Path) -> float:
+def _difference(chain: ExportableSampler, contract: OnnxSpec, path: Path) -> float:
     """Largest difference of a probability between the graph and torch, with one case and with several."""
     session = open_session(path, "cpu")
     largest = 0.0
@@ -201,7 +201,7 @@ def _difference(chain: PatchChain, contract: Contract, path: Path) -> float:
     return largest
 
 
-def _example(contract: Contract, cases: int, seed: int) -> dict[str, NDArray[np.float32]]:
+def _example(contract: OnnxSpec, cases: int, seed: int) -> dict[str, NDArray[np.float32]]:
     """Standard normal numbers in the shape of each input."""
     rng = np.random.default_rng(seed)
     return {

@@ -1,8 +1,8 @@
-"""The largest tiles and blocks of samples with which a prediction stays below a limit of memory.
+"""The largest tiles and chunks of samples with which a prediction stays below a limit of memory.
 
     peak = process as it is + image prepared + maps asked for + window of statistics + one tile at work
 
-Blocks of samples do not change the answer; smaller tiles do, for they show the network less of the image at
+Chunks of samples do not change the answer; smaller tiles do, for they show the network less of the image at
 once, so they come last.
 """
 
@@ -14,7 +14,7 @@ from math import prod
 from pathlib import Path
 
 from ldseg.errors import InputError
-from ldseg.inference.backends.torch_backend import Blocks, TorchEngine
+from ldseg.inference.backends.torch_backend import ChunkSizes, TorchBackend
 from ldseg.inference.output import DISAGREEMENT, FREQUENCIES, LABELS, PROBABILITIES, SAMPLES, UNCERTAINTY
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
@@ -22,8 +22,8 @@ from ldseg.planning.plan import Plan
 from ldseg.preprocessing.preprocess import GridTransform
 from ldseg.settings import PyramidSettings, SamplingSettings
 
-_FEWER = (Blocks(), Blocks(2**16, 2**20), Blocks(1, 1))
-"""Blocks to try, largest first; the last is one sample at a time."""
+_FEWER = (ChunkSizes(), ChunkSizes(2**16, 2**20), ChunkSizes(1, 1))
+"""Chunk sizes to try, largest first; the last is one sample at a time."""
 _MAPS, _FULL_SIZE_MAPS, _MARGIN = 6, 8, 1.25
 """Fitted to the peaks of the default preset on a CPU, 2D and 3D, 1 to 8 samples: none of them is above."""
 _LOADED_LATER = 5 * 10**7
@@ -54,30 +54,32 @@ def cost_in_memory(record: GridTransform, plan: Plan, samples: int, wanted: Sequ
     return ImageCost(record, tuple(wanted), prepared + maps)
 
 
-def within(predictor: Predictor, cost: ImageCost, sampling: SamplingSettings, limit_gb: float) -> Predictor:
-    """The predictor with the largest tiles and blocks that keep the process below `limit_gb` GB.
+def fit_to_memory(
+    predictor: Predictor, cost: ImageCost, sampling: SamplingSettings, limit_gb: float
+) -> Predictor:
+    """The predictor with the largest tiles and chunks that keep the process below `limit_gb` GB.
 
     Raises:
         InputError: no tile is small enough, or the model was exported and its tile is fixed.
     """
-    engine = predictor.engine
-    if not isinstance(engine, TorchEngine):
+    backend = predictor.backend
+    if not isinstance(backend, TorchBackend):
         raise InputError("--max-memory needs a model as trained; an exported graph has its tile built in")
     taken = taken_bytes()
     room = limit_gb * 1e9 - taken
     least = 0.0
-    for patch in _patches(predictor.plan.patch, engine.segmenter.image_factor):
+    for patch in _patches(predictor.plan.patch, backend.segmenter.image_factor):
         around = cost.held + _window_bytes(predictor, cost, sampling, patch)
-        for blocks in _FEWER:
-            least = around + tile_bytes(predictor, sampling.samples, patch, blocks)
+        for chunks in _FEWER:
+            least = around + tile_bytes(predictor, sampling.samples, patch, chunks)
             if least <= room:
-                chosen = replace(engine, limits=blocks)
+                chosen = replace(backend, limits=chunks)
                 plan = replace(predictor.plan, patch=patch)
                 return Predictor(
                     plan,
                     predictor.settings,
                     chosen,
-                    predictor.recalibration,
+                    predictor.calibration,
                     predictor.identity,
                     predictor.detector,
                 )
@@ -120,7 +122,7 @@ def _window_bytes(
 ) -> float:
     """Of the statistics, and of a slab of them on its way to the maps."""
     classes = len(predictor.plan.classes)
-    tiling = make_tiling(cost.grid.shape, patch, predictor.engine.latent_factor)
+    tiling = make_tiling(cost.grid.shape, patch, predictor.backend.latent_factor)
     window = list(tiling.covered)
     window[tiling.axis] = patch[tiling.axis]
     kept = sampling.samples * (classes - 1) if SAMPLES in cost.wanted else 0
@@ -129,18 +131,18 @@ def _window_bytes(
     return sums + slab * (0.5 if len(tiling.starts[tiling.axis]) > 1 else 1.0)
 
 
-def tile_bytes(predictor: Predictor, samples: int, patch: tuple[int, ...], blocks: Blocks) -> float:
+def tile_bytes(predictor: Predictor, samples: int, patch: tuple[int, ...], chunks: ChunkSizes) -> float:
     """Of one tile at work, from the image to the statistics of a block of samples.
 
     The image's features stay; beside them the widest level of whichever network is at work, in so many maps,
     and full-size maps of logits, probabilities and statistics.
     """
     model, voxels = predictor.settings.model, prod(patch)
-    factor = predictor.engine.latent_factor
+    factor = predictor.backend.latent_factor
     cells = voxels // prod(factor)
     features = _level_sizes(model.image_encoder.pyramid, voxels)
-    drawn = min(samples, max(1, blocks.latent_cells // cells))
-    decoded = min(drawn, max(1, blocks.decoded_voxels // voxels))
+    drawn = min(samples, max(1, chunks.latent_cells // cells))
+    decoded = min(drawn, max(1, chunks.decoded_voxels // voxels))
     encoding = _MAPS * max(features)
     drawing = drawn * _MAPS * max(_level_sizes(model.denoiser.pyramid, cells))
     decoding = decoded * _MAPS * max(_level_sizes(model.decoder.pyramid, voxels))

@@ -1,4 +1,4 @@
-"""`Contract`: what a program must know to run an exported graph, as contract.json beside it.
+"""`OnnxSpec`: what a program must know to run an exported graph, as contract.json beside it.
 
 Sizes and spacings are in the order of `axes`; f is the latent factor, K the number of classes.
 """
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ldseg.inference.backends.backend import ANSWERS_WEIGHT
-from ldseg.inference.temperature_scaling import UNCHANGED, Recalibration
+from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
+from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration
 from ldseg.planning.plan import ChannelPlan
 from ldseg.settings import SamplingSettings
 from ldseg.utils.serialization import from_json, read_versioned, write_json_atomic
 
-CONTRACT_FILE = "contract.json"
-CONTRACT_VERSION = 1
+SPEC_FILE = "contract.json"
+SPEC_VERSION = 1
 IMAGE, NOISE, FRESH_NOISE, PROBABILITIES = "image", "noise", "fresh_noise", "probabilities"
 """Names of the graph's inputs and its output."""
 
 
 @dataclass(frozen=True)
-class TensorContract:
+class TensorSpec:
     """An input or output of the graph, float32."""
 
     name: str
@@ -33,7 +33,7 @@ class TensorContract:
 
 
 @dataclass(frozen=True)
-class ClassContract:
+class ClassSpec:
     """One class."""
 
     index: int
@@ -44,7 +44,7 @@ class ClassContract:
 
 
 @dataclass(frozen=True)
-class TilingContract:
+class TilingSpec:
     """How patches cover an image that is larger."""
 
     overlap: float
@@ -58,7 +58,7 @@ class TilingContract:
 
 
 @dataclass(frozen=True)
-class Contract:
+class OnnxSpec:
     """All of contract.json."""
 
     version: int
@@ -75,8 +75,8 @@ class Contract:
     """Built into the graph: sampler, steps, and the samples of one call."""
     draws: int
     """Times that sampling draws fresh noise, besides the noise it starts from; 0 for most samplers."""
-    inputs: tuple[TensorContract, ...]
-    outputs: tuple[TensorContract, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     axes: Literal["yx", "zyx", "tyx"]
     spacing: tuple[float, ...]
     """Of the grid that the network works on, in mm if `physical_spacing`, else in the image's own voxels."""
@@ -87,32 +87,32 @@ class Contract:
     """Normalisation of each channel; `rules` says how."""
     latent_factor: tuple[int, ...]
     latent_channels: int
-    classes: tuple[ClassContract, ...]
-    tiling: TilingContract
+    classes: tuple[ClassSpec, ...]
+    tiling: TilingSpec
     rules: dict[str, str]
     """Each step from an image to its labels, in words."""
-    recalibration: Recalibration = UNCHANGED
+    recalibration: Calibration = UNCALIBRATED
     """What was fitted to the answers of this model; it comes after the graph."""
     answers: int = 0
     """How many of the graph's maps, the first, are no samples but answers of one call."""
-    answers_weight: float = ANSWERS_WEIGHT
+    answers_weight: float = DETERMINISTIC_WEIGHT
     """Share of these in the probabilities, beside several samples."""
     physical_spacing: bool | None = None
     """Whether the training images had a physical spacing; null where that is not known."""
 
 
-def write_contract(folder: Path, contract: Contract) -> None:
+def write_onnx_spec(folder: Path, contract: OnnxSpec) -> None:
     """Write the contract, whole or not at all."""
-    write_json_atomic(folder / CONTRACT_FILE, contract)
+    write_json_atomic(folder / SPEC_FILE, contract)
 
 
-def read_contract(folder: Path) -> Contract:
+def read_onnx_spec(folder: Path) -> OnnxSpec:
     """Read the contract of an exported folder.
 
     Raises:
         InputError: it is missing, damaged, or of a newer version.
     """
-    path = folder / CONTRACT_FILE
+    path = folder / SPEC_FILE
     remedy = "make it with `ldseg export RUN --format onnx -o OUT` and predict with OUT"
-    data = read_versioned(path, CONTRACT_VERSION, remedy)
-    return from_json(Contract, {"version": CONTRACT_VERSION, **data}, str(path))
+    data = read_versioned(path, SPEC_VERSION, remedy)
+    return from_json(OnnxSpec, {"version": SPEC_VERSION, **data}, str(path))

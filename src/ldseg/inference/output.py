@@ -25,7 +25,7 @@ from ldseg.inference.posterior import (
     estimate_volumes,
     likeliest,
 )
-from ldseg.inference.temperature_scaling import Recalibration, widened, with_temperature
+from ldseg.inference.temperature_scaling import Calibration, scale_interval, with_temperature
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.orient import to_canonical
 from ldseg.preprocessing.preprocess import GridTransform, labels_to_ids
@@ -46,7 +46,7 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True)
-class Findings:
+class CaseSummary:
     """What is said of an image as a whole."""
 
     volumes: dict[str, VolumeEstimate]
@@ -75,13 +75,13 @@ class Answer:
         plan: Plan,
         record: GridTransform,
         axis: int,
-        recalibration: Recalibration,
+        calibration: Calibration,
         samples: int,
         wanted: Sequence[str],
         sink: Sink,
     ) -> None:
         """`wanted` of `MAPS` go to `sink`; slabs come along `axis` of the network's grid."""
-        self._plan, self._recalibration, self._samples, self._sink = plan, recalibration, samples, sink
+        self._plan, self._calibration, self._samples, self._sink = plan, calibration, samples, sink
         self._wanted, self._axis, self._plane = frozenset(wanted), axis, 0
         self._confidence = Confidence(len(plan.classes))
         grids = (record.shape, record.canonical_shape, axis)
@@ -99,15 +99,15 @@ class Answer:
                 self._sink.put(name, self._plane, planes)
         self._plane += parts["mean"].shape[self._axis + 1]
 
-    def findings(self, posterior: Posterior, record: GridTransform) -> Findings:
+    def findings(self, posterior: Posterior, record: GridTransform) -> CaseSummary:
         """After the last slab."""
         names = list(self._plan.classes)
         counts = posterior.counts()
         axes = self._plan.axes
         volumes = estimate_volumes(counts, names, voxel_size(axes, record.spacing))
         dice = posterior.pairwise_dice().tolist() if len(counts) > 1 else []
-        return Findings(
-            {name: widened(one, self._recalibration.widening) for name, one in volumes.items()},
+        return CaseSummary(
+            {name: scale_interval(one, self._calibration.widening) for name, one in volumes.items()},
             dict(zip(names[1:], dice, strict=False)),
             self._confidence.value(),
             size_unit(axes, record.physical),
@@ -121,7 +121,7 @@ class Answer:
     def _maps(self, parts: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
         """Planes of all maps that the parts allow."""
         raw = parts["mean"]
-        probabilities = with_temperature(raw, self._recalibration.temperature)
+        probabilities = with_temperature(raw, self._calibration.temperature)
         classes = _likeliest(probabilities)
         self._confidence.add(probabilities, classes)
         maps: dict[str, NDArray[Any]] = {

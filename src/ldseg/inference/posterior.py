@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ldseg.inference.backends.backend import ANSWERS_WEIGHT, TileBlock
+from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT, TileBlock
 from ldseg.inference.sliding_window import Tile, Tiling
 
 INTERVAL = (0.05, 0.95)
@@ -64,8 +64,8 @@ class Posterior:
     ) -> None:
         """Add each tile of `tiling`, in its order, for each of `samples` and of the `answers` of one call."""
         self._tiling, self._samples, self._start = tiling, samples, 0
-        self._weight = (1 - ANSWERS_WEIGHT if answers else 1) / samples  # of a sample in mean and entropy
-        self._answer_weight = ANSWERS_WEIGHT / max(1, answers)
+        self._weight = (1 - DETERMINISTIC_WEIGHT if answers else 1) / samples  # of a sample in the mean
+        self._answer_weight = DETERMINISTIC_WEIGHT / max(1, answers)
         window = list(tiling.covered)
         window[tiling.axis] = tiling.patch[tiling.axis]
         self._mean = torch.zeros(classes, *window)

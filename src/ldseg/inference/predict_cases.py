@@ -22,8 +22,8 @@ from ldseg.data.formats import TIFF_ENDINGS, check_labels_of, dicom, is_ending, 
 from ldseg.data.formats.dicom.segments import SegmentCodes
 from ldseg.data.loading import load_input
 from ldseg.errors import InputError
-from ldseg.inference.fit_to_memory import cost_in_memory, within
-from ldseg.inference.output import Findings
+from ldseg.inference.fit_to_memory import cost_in_memory, fit_to_memory
+from ldseg.inference.output import CaseSummary
 from ldseg.inference.output_folder import prepare_folder, refuse_other_classes
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.provenance import (
@@ -37,7 +37,7 @@ from ldseg.inference.provenance import (
 from ldseg.inference.tiled_tiff import BeforeWriting, LargeOptions, is_large, predict_large
 from ldseg.inference.writer import (
     OUTPUTS,
-    FileForm,
+    OutputFormat,
     output_paths,
     summary_path,
     wanted_maps,
@@ -127,7 +127,7 @@ def predict_cases(
         InputError: illegal options, a folder that cannot be used, or (a `CaseError`, unless
             `keep_going`) a bad case; the cases before it stay written.
     """
-    predictor = predictor if options.harmonise else predictor.as_they_are()
+    predictor = predictor if options.harmonise else predictor.without_harmonization()
     sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.mirror)
     run = _Run(predictor, out, options, sampling, _form(options, predictor.plan))
     context.on_rank_zero(lambda: run.begin(cases))
@@ -177,7 +177,7 @@ class _Run:
     out: Path
     options: PredictOptions
     sampling: SamplingSettings
-    form: FileForm
+    form: OutputFormat
 
     def begin(self, cases: Sequence[Case]) -> None:
         """Make the folder, and put in it what is said once for all cases."""
@@ -225,7 +225,7 @@ class _Run:
         as the first is written."""
         files = self.files(case)
 
-        def before_writing(findings: Findings) -> None:
+        def before_writing(findings: CaseSummary) -> None:
             removed = begin_case(self.out, self.name(case), self._record(case, findings))
             begun.extend(path.name for path in files)
             for told, of_case in (
@@ -257,20 +257,20 @@ class _Run:
         wanted, source = wanted_maps(options.save, sampling.samples), str(case.images[0])
         if options.max_memory is not None:
             cost = cost_in_memory(grid_transform(image, plan, source), plan, sampling.samples, wanted)
-            predictor = within(predictor, cost, sampling, options.max_memory)
+            predictor = fit_to_memory(predictor, cost, sampling, options.max_memory)
         maps, findings = predictor.maps(image, case.name, sampling, options.seed, wanted, source)
         before_writing(findings)
         write_prediction(self.out, case, maps, options.save, sampling.samples, self.form)
 
-    def _record(self, case: Case, findings: Findings) -> CaseRecord:
+    def _record(self, case: Case, findings: CaseSummary) -> CaseRecord:
         """Return what prediction.json says of the case."""
         predictor, options = self.predictor, self.options
         method = Method(
             self.sampling,
             options.seed,
             options.harmonise,
-            predictor.recalibration,
-            predictor.engine.computation,
+            predictor.calibration,
+            predictor.backend.computation,
             options.max_memory,
         )
         return CaseRecord(
@@ -286,8 +286,8 @@ class _Run:
         )
 
 
-def _form(options: PredictOptions, plan: Plan) -> FileForm:
+def _form(options: PredictOptions, plan: Plan) -> OutputFormat:
     """The format of the results. Raises InputError for one that cannot hold them."""
     if options.format in dicom.DICOM.endings and plan.axes == "tyx":
         raise InputError(f"format is {options.format!r}; films have no DICOM segmentation, choose .nii.gz")
-    return FileForm(options.format, plan.axes, options.file)
+    return OutputFormat(options.format, plan.axes, options.file)

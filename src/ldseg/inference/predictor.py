@@ -17,8 +17,8 @@ from ldseg.data.inputs import find_inputs
 from ldseg.data.loading import load_input, with_channels
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError, file_error
-from ldseg.inference.backends.backend import Engine, Tiles, ignore_features
-from ldseg.inference.backends.torch_backend import TorchEngine, check_sampling, mirrored_axis
+from ldseg.inference.backends.backend import Backend, Tiles, ignore_features
+from ldseg.inference.backends.torch_backend import TorchBackend, check_sampling, find_tta_axis
 from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
 from ldseg.inference.out_of_distribution import Detector, stored_detector
 from ldseg.inference.output import (
@@ -30,14 +30,14 @@ from ldseg.inference.output import (
     SAMPLES,
     UNCERTAINTY,
     Answer,
-    Findings,
+    CaseSummary,
     InMemory,
     Sink,
 )
 from ldseg.inference.posterior import Posterior, Slab, VolumeEstimate
 from ldseg.inference.provenance import UNKNOWN_MODEL, ModelIdentity, identify
 from ldseg.inference.sliding_window import Tiling, make_tiling
-from ldseg.inference.temperature_scaling import UNCHANGED, Recalibration, stored_recalibration
+from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, stored_calibration
 from ldseg.inference.view_agreement import is_steadier
 from ldseg.methods.base import Segmenter
 from ldseg.planning.plan import Plan
@@ -66,7 +66,7 @@ class Prediction:
     """(1, *S) float32, entropy of the mean probabilities in nats, 0 to log K."""
     disagreement: Volume
     """(1, *S) float32, mutual information in nats: the part of the entropy on which the samples disagree,
-    before any recalibration."""
+    before any calibration."""
     samples: tuple[Volume, ...]
     """(1, *S) ids of each sample; empty unless they were to be kept."""
     volumes: dict[str, VolumeEstimate]
@@ -105,30 +105,30 @@ class Seen:
 
 
 class Predictor:
-    """A model's plan and settings, and the engine that computes its answers."""
+    """A model's plan and settings, and the backend that computes its answers."""
 
     def __init__(
         self,
         plan: Plan,
         settings: RunSettings,
-        engine: Engine,
-        recalibration: Recalibration = UNCHANGED,
+        backend: Backend,
+        calibration: Calibration = UNCALIBRATED,
         identity: ModelIdentity = UNKNOWN_MODEL,
         detector: Detector | None = None,
     ) -> None:
         """Without a `detector` images of another kind than the training images are not found."""
         self.plan = plan
         self.settings = settings
-        self.engine = engine
-        self.recalibration = recalibration
+        self.backend = backend
+        self.calibration = calibration
         self.identity = identity
         self.detector = detector
 
     @classmethod
-    def load(cls, folder: Path | str, device: str | None = None, recalibrated: bool = True) -> Predictor:
+    def load(cls, folder: Path | str, device: str | None = None, calibrated: bool = True) -> Predictor:
         """From a folder that training wrote; on the best device here unless one is named. It answers with
         the calibration, and compares images with the training images, as they are stored there, unless not
-        `recalibrated`.
+        `calibrated`.
 
         Raises:
             InputError: the folder or one of its files cannot be used, or the device is not here.
@@ -138,20 +138,20 @@ class Predictor:
         layout = memory_format(model.settings.model.dimensions)
         # torch's stubs know `memory_format` only together with other arguments.
         placed = model.segmenter.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
-        engine = TorchEngine(placed, chosen, model.settings.training.precision)
-        stored = stored_recalibration(Path(folder)) if recalibrated else UNCHANGED
+        backend = TorchBackend(placed, chosen, model.settings.training.precision)
+        stored = stored_calibration(Path(folder)) if calibrated else UNCALIBRATED
         identity = identify(Path(folder))
-        detector = stored_detector(Path(folder), identity.sha256) if recalibrated else None
-        return cls(model.plan, model.settings, engine, stored, identity, detector)
+        detector = stored_detector(Path(folder), identity.sha256) if calibrated else None
+        return cls(model.plan, model.settings, backend, stored, identity, detector)
 
     def uncalibrated(self) -> Predictor:
         """The same model, answering as it was trained."""
-        return Predictor(self.plan, self.settings, self.engine, UNCHANGED, self.identity, self.detector)
+        return Predictor(self.plan, self.settings, self.backend, UNCALIBRATED, self.identity, self.detector)
 
-    def as_they_are(self) -> Predictor:
+    def without_harmonization(self) -> Predictor:
         """The same model, which takes images that are unlike those of training as they are."""
         plan = replace(self.plan, appearance=())
-        return Predictor(plan, self.settings, self.engine, self.recalibration, self.identity, self.detector)
+        return Predictor(plan, self.settings, self.backend, self.calibration, self.identity, self.detector)
 
     @property
     def segmenter(self) -> Segmenter:
@@ -160,11 +160,11 @@ class Predictor:
         Raises:
             InputError: the model was exported, and what is left of it is a graph.
         """
-        if not isinstance(self.engine, TorchEngine):
+        if not isinstance(self.backend, TorchBackend):
             raise InputError(
                 "an exported model cannot be looked into; load the folder that ldseg train wrote"
             )
-        return self.engine.segmenter
+        return self.backend.segmenter
 
     def sampling(
         self,
@@ -176,11 +176,11 @@ class Predictor:
         """The model's own sampling with what is given here instead; one sample where all would be equal.
 
         Raises:
-            InputError: an unknown sampler, a number below 1, or what the engine cannot do.
+            InputError: an unknown sampler, a number below 1, or what the backend cannot do.
         """
-        chosen = self.settings.sampling_of(sampler, steps, samples, mirror, self.engine.stochastic)
+        chosen = self.settings.sampling_of(sampler, steps, samples, mirror, self.backend.stochastic)
         check_sampling(chosen)
-        return self.engine.possible(chosen)
+        return self.backend.possible(chosen)
 
     def posterior_sampling(
         self,
@@ -199,7 +199,7 @@ class Predictor:
         chosen = self.sampling(steps, max(number, 2), sampler, mirror)
         asked = replace(chosen, samples=number)
         check_sampling(asked)
-        return self.engine.possible(asked)
+        return self.backend.possible(asked)
 
     def __call__(
         self,
@@ -266,7 +266,7 @@ class Predictor:
         seed: int,
         wanted: Sequence[str],
         source: str | None = None,
-    ) -> tuple[InMemory, Findings]:
+    ) -> tuple[InMemory, CaseSummary]:
         """The maps `wanted` (of `answer.MAPS`) of an image in memory, and nothing else as large as the image.
 
         Raises:
@@ -306,14 +306,14 @@ class Predictor:
         if changed is image:
             return Seen(image, unlike[1], notes=notes)
         tiling = self.tiling(image.grid)
-        asked = (self.engine, self.plan, tiling, self.settings.sampling, name)
+        asked = (self.backend, self.plan, tiling, self.settings.sampling, name)
         if is_steadier(changed, image, *asked):
             return Seen(changed, unlike[0], True, (*notes, HARMONISED))
         return Seen(image, unlike[1], notes=(*notes, LEFT_AS_IT_IS) if unlike[1] else notes)
 
     def tiling(self, record: GridTransform) -> Tiling:
         """The tiles of an image."""
-        return make_tiling(record.shape, self.plan.patch, self.engine.latent_factor)
+        return make_tiling(record.shape, self.plan.patch, self.backend.latent_factor)
 
     @torch.inference_mode()
     def stream(
@@ -325,20 +325,18 @@ class Predictor:
         seed: int,
         wanted: Sequence[str],
         sink: Sink,
-    ) -> Findings:
+    ) -> CaseSummary:
         """Segment an image tile by tile; the maps `wanted` go to `sink`."""
-        tiles = self.engine.tiles(sampling, seed, name, mirrored_axis(self.plan, sampling))
+        tiles = self.backend.tiles(sampling, seed, name, find_tta_axis(self.plan, sampling))
         posterior = Posterior(tiles.classes, tiling, sampling.samples, SAMPLES in wanted, tiles.answers)
-        answer = Answer(
-            self.plan, image.grid, tiling.axis, self.recalibration, sampling.samples, wanted, sink
-        )
+        answer = Answer(self.plan, image.grid, tiling.axis, self.calibration, sampling.samples, wanted, sink)
         statistics = None if self.detector is None else FeatureStatistics(tiling)
         for slab in _slabs(tiles, image, tiling, posterior, sampling.samples, statistics):
             answer.add(slab)
         findings = answer.findings(posterior, image.grid)
         return findings if statistics is None else self._compared(findings, statistics.result())
 
-    def _compared(self, findings: Findings, statistics: Statistics) -> Findings:
+    def _compared(self, findings: CaseSummary, statistics: Statistics) -> CaseSummary:
         """Return what is known of an image after it is compared with the training images."""
         if self.detector is None or not statistics:
             return findings
@@ -347,7 +345,7 @@ class Predictor:
         return replace(findings, unlike=found.ways, distance=found.distance, confidence=confidence)
 
 
-def told(findings: Findings, seen: Seen) -> Findings:
+def told(findings: CaseSummary, seen: Seen) -> CaseSummary:
     """Return the findings with what is known of the image."""
     ways = tuple(dict.fromkeys((*seen.unlike, *findings.unlike)))
     return replace(findings, unlike=ways, harmonised=seen.harmonised, notes=seen.notes)

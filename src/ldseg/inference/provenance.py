@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ldseg.data.cases import Case
 from ldseg.inference.backends.backend import Computation
-from ldseg.inference.temperature_scaling import Recalibration
+from ldseg.inference.temperature_scaling import Calibration
 from ldseg.runs.folder_lock import lock_folder
 from ldseg.runs.saved_model import WEIGHTS_FILE
 from ldseg.settings import SamplingSettings
@@ -64,7 +64,7 @@ class Method:
     seed: int
     harmonise: bool
     """Whether images unlike those of training were brought nearer to them."""
-    recalibration: Recalibration
+    recalibration: Calibration
     computation: Computation
     max_memory_gb: float | None = None
     """Less memory may mean smaller tiles."""

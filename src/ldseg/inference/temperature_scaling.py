@@ -4,7 +4,7 @@ Temperature T: p_k^(1/T) / sum_j p_j^(1/T), softer for T > 1 (Guo et al. 2017, o
 of logits, since mean probabilities of several samples have no logits). The likeliest class stays.
 
 Widening w: [low - w mean, high + w mean], w in units of the mean volume (see
-`evaluation.calibration_fit.fit_widening`).
+`evaluation.calibration_fit.fit_interval_scale`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FLOOR = 1e-7
 
 
 @dataclass(frozen=True)
-class Recalibration:
+class Calibration:
     """Two numbers for a model; the defaults change nothing."""
 
     temperature: float = 1.0
@@ -42,7 +42,7 @@ class Recalibration:
             raise ValueError(f"temperature is {self.temperature}; choose a value above 0, 1 changes nothing")
 
 
-UNCHANGED = Recalibration()
+UNCALIBRATED = Calibration()
 
 
 def with_temperature(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
@@ -58,28 +58,28 @@ def with_temperature(probabilities: NDArray[np.float32], temperature: float) -> 
     return powers
 
 
-def widened(estimate: VolumeEstimate, widening: float) -> VolumeEstimate:
+def scale_interval(estimate: VolumeEstimate, widening: float) -> VolumeEstimate:
     """The same estimate with its interval widened, not below 0; narrowed at most to its middle."""
     middle, step = (estimate.low + estimate.high) / 2, widening * estimate.mean
     low, high = min(estimate.low - step, middle), max(estimate.high + step, middle)
     return VolumeEstimate(estimate.mean, max(0.0, low), high)
 
 
-def store_recalibration(folder: Path, recalibration: Recalibration) -> None:
+def store_calibration(folder: Path, calibration: Calibration) -> None:
     """Write calibration.json into a model's folder. Raises InputError when the disk refuses."""
-    stored = _Stored(recalibration, _weights(folder))
+    stored = _Stored(calibration, _weights(folder))
     write_json_atomic(folder / FILE, {"version": VERSION, **to_json(stored)})
 
 
-def stored_recalibration(folder: Path) -> Recalibration:
-    """What is stored in a model's folder, UNCHANGED where nothing is.
+def stored_calibration(folder: Path) -> Calibration:
+    """What is stored in a model's folder, UNCALIBRATED where nothing is.
 
     Raises:
         InputError: the file is damaged, newer, or was fitted on other weights than are there now.
     """
     path, remedy = folder / FILE, "remove it, or run `ldseg calibrate` again"
     if not path.exists():
-        return UNCHANGED
+        return UNCALIBRATED
     stored = from_json(_Stored, read_versioned(path, VERSION, remedy), str(path))
     if stored.weights != _weights(folder):
         raise InputError(f"{path}: was fitted on other weights than {WEIGHTS_FILE} has now; {remedy}")
@@ -90,7 +90,7 @@ def stored_recalibration(folder: Path) -> Recalibration:
 class _Stored:
     """The content of calibration.json."""
 
-    recalibration: Recalibration
+    recalibration: Calibration
     weights: str
     """SHA-256 of the weights that it was fitted on: trained on, a model needs another."""
 

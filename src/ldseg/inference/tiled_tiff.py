@@ -18,10 +18,10 @@ from ldseg.data.formats.tiff import size_of_page
 from ldseg.data.formats.tiff_regions import TiffRegions
 from ldseg.data.formats.tiff_tiles import TiledTiffWriter
 from ldseg.data.volume import Volume
-from ldseg.inference.fit_to_memory import ImageCost, within
-from ldseg.inference.output import SAMPLES, Findings
+from ldseg.inference.fit_to_memory import ImageCost, fit_to_memory
+from ldseg.inference.output import SAMPLES, CaseSummary
 from ldseg.inference.predictor import Predictor, told
-from ldseg.inference.writer import MAP_OF, FileForm, output_paths, sample_number, wanted_maps
+from ldseg.inference.writer import MAP_OF, OutputFormat, output_paths, sample_number, wanted_maps
 from ldseg.preprocessing.harmonize_regions import harmonise_lazily
 from ldseg.preprocessing.lazy_image import LazyImage
 from ldseg.preprocessing.preprocess import notes_of
@@ -41,7 +41,7 @@ def is_large(case: Case, axes: str) -> bool:
     return size_of_page(path) >= LARGE
 
 
-BeforeWriting = Callable[[Findings], None]
+BeforeWriting = Callable[[CaseSummary], None]
 """What is done when all is computed and nothing is written."""
 
 
@@ -55,7 +55,7 @@ class LargeOptions:
     seed: int
     max_memory: float | None
     """GB that the process may take in all; None: as much as the plan's patch needs."""
-    form: FileForm
+    form: OutputFormat
 
 
 def predict_large(
@@ -75,7 +75,7 @@ def predict_large(
         image = LazyImage(source, predictor.plan, str(path))
         if options.max_memory is not None:
             cost = ImageCost(image.grid, wanted, _READING)
-            predictor = within(predictor, cost, sampling, options.max_memory)
+            predictor = fit_to_memory(predictor, cost, sampling, options.max_memory)
         changed = harmonise_lazily(image, predictor.plan)
         outline = replace(source.outline, notes=(*case.notes, *source.outline.notes))
         notes = (*notes_of(outline, predictor.plan), *image.notes)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ldseg.data.splits import evenly
-from ldseg.inference.backends.backend import Engine, Tiles
+from ldseg.inference.backends.backend import Backend, Tiles
 from ldseg.inference.backends.torch_backend import flipped
 from ldseg.inference.sliding_window import Tile, Tiling
 from ldseg.planning.plan import Plan
@@ -33,7 +33,7 @@ _TILES = 32
 def is_steadier(
     changed: PatchSource,
     image: PatchSource,
-    engine: Engine,
+    backend: Backend,
     plan: Plan,
     tiling: Tiling,
     sampling: SamplingSettings,
@@ -44,7 +44,7 @@ def is_steadier(
     Where nothing tells two answers apart (a deterministic model without an axis that training mirrored), the
     image as it is counts as good enough.
     """
-    after, before = (agreement(one, engine, plan, tiling, sampling, name) for one in (changed, image))
+    after, before = (agreement(one, backend, plan, tiling, sampling, name) for one in (changed, image))
     colour = any(channel.scheme == "range" for channel in plan.channels)
     return 1 - after < (LESS_IN_COLOUR if colour else LESS) * (1 - before)
 
@@ -52,7 +52,7 @@ def is_steadier(
 @torch.inference_mode()
 def agreement(
     image: PatchSource,
-    engine: Engine,
+    backend: Backend,
     plan: Plan,
     tiling: Tiling,
     sampling: SamplingSettings,
@@ -63,7 +63,7 @@ def agreement(
     mirrored = plan.mirror_axes[-1] - len(plan.patch) if plan.mirror_axes else None
     for tile in evenly(list(tiling.tiles()), _TILES):
         x = torch.from_numpy(image.read(tile.corner, tiling.patch))
-        one, other = (answer.cpu() for answer in _answers(x, tile, engine, sampling, name, mirrored))
+        one, other = (answer.cpu() for answer in _answers(x, tile, backend, sampling, name, mirrored))
         inside = _inside(tile, tiling)
         one, other = one[(slice(None), *inside)].flatten(1), other[(slice(None), *inside)].flatten(1)
         common += torch.minimum(one, other).sum(1, dtype=torch.float64)
@@ -72,17 +72,17 @@ def agreement(
 
 
 def _answers(
-    x: Tensor, tile: Tile, engine: Engine, sampling: SamplingSettings, name: str, mirrored: int | None
+    x: Tensor, tile: Tile, backend: Backend, sampling: SamplingSettings, name: str, mirrored: int | None
 ) -> tuple[Tensor, Tensor]:
     """Return two answers (K, *S) for a tile (M, *S): of the tile and its mirror image where training mirrored
     it, else two samples."""
     single = replace(sampling, samples=1)
     if mirrored is not None and not sampling.mirror:
-        tiles = engine.tiles(single, 0, name, None)
+        tiles = backend.tiles(single, 0, name, None)
         turned = flipped(x, mirrored).contiguous()
         return _first(tiles, x, tile), flipped(_first(tiles, turned, tile), mirrored)
-    pair = engine.possible(replace(sampling, samples=2))
-    drawn = list(_probabilities(engine.tiles(pair, 0, name, mirrored), x, tile, pair.samples))
+    pair = backend.possible(replace(sampling, samples=2))
+    drawn = list(_probabilities(backend.tiles(pair, 0, name, mirrored), x, tile, pair.samples))
     return drawn[0], drawn[-1]
 
 

@@ -26,7 +26,7 @@ from ldseg.inference.output import (
     PROBABILITIES,
     SAMPLES,
     UNCERTAINTY,
-    Findings,
+    CaseSummary,
     InMemory,
 )
 from ldseg.settings import SamplingSettings
@@ -39,7 +39,7 @@ _MANY = 2  # more channels than a picture format has for numbers that are not wh
 
 
 @dataclass(frozen=True)
-class FileForm:
+class OutputFormat:
     """In which format results are written."""
 
     ending: str | None = None
@@ -59,12 +59,12 @@ class FileForm:
         return case.name if self.file is None else stem(self.file)
 
 
-AS_INPUT = FileForm()
+INPUT_FORMAT = OutputFormat()
 """Formats are those of the inputs."""
 
 
 def output_paths(
-    out: Path, case: Case, save: Sequence[str], samples: int, form: FileForm = AS_INPUT
+    out: Path, case: Case, save: Sequence[str], samples: int, form: OutputFormat = INPUT_FORMAT
 ) -> dict[str, Path]:
     """The file of each volume to be written, by its part of the name; "" is the labels."""
     labels, numbers = form.endings(case.images[0])
@@ -81,7 +81,9 @@ def output_paths(
     return paths if form.file is None else {**paths, "": out / form.file}
 
 
-def summary_path(out: Path, case: Case, save: Sequence[str], form: FileForm = AS_INPUT) -> Path | None:
+def summary_path(
+    out: Path, case: Case, save: Sequence[str], form: OutputFormat = INPUT_FORMAT
+) -> Path | None:
     """Return the path of NAME_summary.json, None where `save` asks for neither uncertainty nor samples."""
     wanted = "uncertainty" in save or "samples" in save
     return out / f"{form.stem(case)}_summary.json" if wanted else None
@@ -94,7 +96,12 @@ def wanted_maps(save: Sequence[str], samples: int) -> tuple[str, ...]:
 
 
 def write_prediction(
-    out: Path, case: Case, maps: InMemory, save: Sequence[str], samples: int, form: FileForm = AS_INPUT
+    out: Path,
+    case: Case,
+    maps: InMemory,
+    save: Sequence[str],
+    samples: int,
+    form: OutputFormat = INPUT_FORMAT,
 ) -> list[Path]:
     """Write the maps that `save` names into the folder `out`, the labels last; returns the files.
 
@@ -122,7 +129,9 @@ def sample_number(part: str) -> int:
     return int(part.removeprefix(f"_{SAMPLES[:-1]}"))
 
 
-def write_summary(path: Path, case: Case, findings: Findings, sampling: SamplingSettings, seed: int) -> None:
+def write_summary(
+    path: Path, case: Case, findings: CaseSummary, sampling: SamplingSettings, seed: int
+) -> None:
     """Write NAME_summary.json to `path`. Raises InputError when the disk refuses."""
     content = {
         "version": SUMMARY_VERSION,

@@ -18,7 +18,7 @@ from ldseg.app.cli.main import main
 from ldseg.app.report.collect import Report, ReportOptions, extremes, gather
 from ldseg.app.report.page import to_html
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.temperature_scaling import Recalibration, store_recalibration
+from ldseg.inference.temperature_scaling import Calibration, store_calibration
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.preprocess import preprocess_image
 from ldseg.presets import PRESETS
@@ -263,7 +263,7 @@ def test_films_show_their_areas_over_time(make_run: MakeRun, axes: str, charts: 
 def test_a_stored_recalibration_is_used_and_said(make_run: MakeRun) -> None:
     run = make_run()
     plain = make_report(run)
-    store_recalibration(run, Recalibration(temperature=3.0))
+    store_calibration(run, Calibration(temperature=3.0))
     soft = make_report(run)
     assert "<dt>recalibrated</dt><dd>no</dd>" in to_html(plain)
     assert "<dt>recalibrated</dt><dd>yes" in to_html(soft)

@@ -41,7 +41,7 @@ def run(arguments: Any) -> int:
     """Fit on the validation fold and store the result beside the weights, or in a copy of the model."""
     from ldseg.app.cli.destination import refuse_file_name
     from ldseg.errors import InputError
-    from ldseg.export.atomic_directory import whole_folder
+    from ldseg.export.atomic_directory import atomic_directory
     from ldseg.inference.out_of_distribution import FILE as IMAGES_FILE
     from ldseg.runs.saved_model import copy_model
     from ldseg.utils.system import keep_freed_memory
@@ -57,7 +57,7 @@ def run(arguments: Any) -> int:
         _calibrate(arguments, source, source, source)
         return 0
     refuse_file_name(arguments.output)
-    with whole_folder(arguments.output) as staged:
+    with atomic_directory(arguments.output) as staged:
         copy_model(source, staged, (IMAGES_FILE,))
         _calibrate(arguments, source, staged, arguments.output)
     return 0
@@ -72,7 +72,7 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
     from ldseg.inference.temperature_scaling import FILE
     from ldseg.utils.serialization import to_json
 
-    predictor = Predictor.load(source, arguments.device, recalibrated=False)
+    predictor = Predictor.load(source, arguments.device, calibrated=False)
     own = predictor.settings.posterior.samples
     samples = own if arguments.samples is None else arguments.samples
     sampling = predictor.sampling(arguments.steps, samples)
@@ -83,7 +83,7 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
             f"{source.name} has no splits.json: all {len(cases)} cases are used; "
             "the result is right only if the model was not trained on any of them"
         )
-    tell_ignored(predictor.engine.stochastic, predictor.plan, arguments)
+    tell_ignored(predictor.backend.stochastic, predictor.plan, arguments)
     with progress("predicting") as bar:
         fitted, before = calibrate(
             folder, predictor, dataset, cases, sampling.samples, sampling.steps, arguments.seed, bar.show

@@ -133,7 +133,7 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
 
     predictor, cases, options, folder = context.run_on_all_ranks(look)
     if context.is_rank_zero:
-        tell_ignored(predictor.engine.stochastic, predictor.plan, arguments)
+        tell_ignored(predictor.backend.stochastic, predictor.plan, arguments)
         for remark in remarks:
             note(remark)
     with progress("predicting", shown=context.is_rank_zero) as bar:

@@ -78,7 +78,7 @@ def run(arguments: Any) -> int:
     begun = continued(out, start_sweep(arguments.model, predictor, dataset, options))
     if begun.points:
         note(f"{out}: {len(begun.points)} strengths are measured already")
-    tell_ignored(predictor.engine.stochastic, predictor.plan, arguments)
+    tell_ignored(predictor.backend.stochastic, predictor.plan, arguments)
     notes: dict[str, tuple[str, ...]] = {}
     with progress("measuring") as bar:
         found = sweep(

@@ -72,18 +72,18 @@ def _session(arguments: Any) -> Session:
     from ldseg.preprocessing.preprocess import notes_of
 
     predictor = load_predictor(arguments.model, arguments.device)
-    predictor = predictor if arguments.harmonise else predictor.as_they_are()
+    predictor = predictor if arguments.harmonise else predictor.without_harmonization()
     sampling = predictor.posterior_sampling(
         arguments.steps, arguments.samples, arguments.sampler, arguments.mirror
     )
-    tell_ignored(predictor.engine.stochastic, predictor.plan, arguments)
+    tell_ignored(predictor.backend.stochastic, predictor.plan, arguments)
     plan = predictor.plan
     case = _only_case(arguments.image, plan)
     image, source = load_input(case, len(plan.channels), plan.axes), str(case.images[0])
     for remark in grouped({case.name: notes_of(image, plan)}):
         note(remark)
     how = f"{sampling.samples} samples by {sampling.sampler} in {sampling.steps} steps"
-    note(f"segmenting {case.name}, {how if predictor.engine.stochastic else 'one answer'}")
+    note(f"segmenting {case.name}, {how if predictor.backend.stochastic else 'one answer'}")
     return Session(predictor, image, case.name, sampling, arguments.seed, source)
 
 

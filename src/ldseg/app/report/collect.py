@@ -19,7 +19,7 @@ from ldseg.errors import file_error
 from ldseg.evaluation.robustness import Robustness
 from ldseg.evaluation.robustness_files import JSON_FILE, read_robustness
 from ldseg.evaluation.scores import Scores, read_scores
-from ldseg.inference.backends.torch_backend import TorchEngine
+from ldseg.inference.backends.torch_backend import TorchBackend
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.fingerprint import Fingerprint, read_fingerprint
 from ldseg.planning.plan import Plan
@@ -132,8 +132,8 @@ def gather(run: Path, options: ReportOptions, device: str | None = None, on_case
         portraits=portraits,
         film=_film(predictor, portraits.get("median", first), sampling, options.seed),
         robustness=robustness,
-        recalibrated=predictor.recalibration != predictor.uncalibrated().recalibration,
-        stochastic=predictor.engine.stochastic,
+        recalibrated=predictor.calibration != predictor.uncalibrated().calibration,
+        stochastic=predictor.backend.stochastic,
     )
 
 
@@ -180,7 +180,7 @@ def _fingerprint(run: Path) -> Fingerprint | None:
 
 
 def _parameters(predictor: Predictor) -> int:
-    engine = predictor.engine
-    if not isinstance(engine, TorchEngine):
+    backend = predictor.backend
+    if not isinstance(backend, TorchBackend):
         return 0
-    return int(np.sum([parameter.numel() for parameter in engine.segmenter.parameters()]))
+    return int(np.sum([parameter.numel() for parameter in backend.segmenter.parameters()]))

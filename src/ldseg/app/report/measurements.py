@@ -14,7 +14,7 @@ from ldseg.evaluation.predictions import Answer, answers
 from ldseg.evaluation.scores import Scores
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.temperature_scaling import widened
+from ldseg.inference.temperature_scaling import scale_interval
 from ldseg.metrics.case_metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.metrics.cine import Cycle, measure_cycle
 from ldseg.preprocessing.preprocess import labels_to_ids
@@ -79,7 +79,7 @@ def measure(
         by_rater: list[dict[str, ClassScores]] = []
         found = answers(predictor, dataset, [case], sampling.samples, sampling.steps, seed)
         for answer, mask in zip(found, masks, strict=True):
-            tally.add(answer, predictor.recalibration)
+            tally.add(answer, predictor.calibration)
             labels = _decided(answer, image, predictor)
             by_rater.append(evaluate_case(labels, mask, predictor.plan.classes, dataset.ignore_id, TOLERANCE))
             if dataset.axes == "tyx" and case.name not in cycles:  # the first rater's
@@ -109,7 +109,7 @@ def _decided(answer: Answer, image: Volume, predictor: Predictor) -> Volume:
 def _volume_points(answer: Answer, predictor: Predictor) -> dict[str, VolumePoint]:
     return {
         name: VolumePoint(
-            answer.case, widened(answer.volumes[name], predictor.recalibration.widening), reference
+            answer.case, scale_interval(answer.volumes[name], predictor.calibration.widening), reference
         )
         for name, reference in answer.true_volumes.items()
     }

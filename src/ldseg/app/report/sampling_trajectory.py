@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ldseg.data.volume import Volume
 from ldseg.diffusion.samplers import find_sampler
-from ldseg.inference.backends.torch_backend import CaseNoise, TorchEngine
+from ldseg.inference.backends.torch_backend import CaseNoise, TorchBackend
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
 from ldseg.preprocessing.harmonize import harmonise
@@ -68,11 +68,11 @@ def shoot(
 ) -> Film | None:
     """The film of the patch with most structures in `labels` (the prediction for `image`); None for a model
     that has nothing to diffuse. The noise is that of the case's first sample."""
-    engine = predictor.engine
-    if not isinstance(engine, TorchEngine) or not engine.segmenter.stochastic:
+    backend = predictor.backend
+    if not isinstance(backend, TorchBackend) or not backend.segmenter.stochastic:
         return None
-    scene = _find_scene(predictor, engine, image, labels)
-    frames = _Camera(engine, scene, name, sampling, seed).run()
+    scene = _find_scene(predictor, backend, image, labels)
+    frames = _Camera(backend, scene, name, sampling, seed).run()
     cut = tuple(slice(0, n) for n in scene.inside)
     frames = tuple(
         replace(one, latent=one.latent[(slice(None), *cut)], labels=one.labels[cut]) for one in frames
@@ -80,11 +80,11 @@ def shoot(
     return Film(frames, scene.x[(slice(None), *cut)].numpy(), scene.spacing, sampling.sampler)
 
 
-def _find_scene(predictor: Predictor, engine: TorchEngine, image: Volume, labels: Volume) -> _Scene:
+def _find_scene(predictor: Predictor, backend: TorchBackend, image: Volume, labels: Volume) -> _Scene:
     plan = predictor.plan
     prepared = harmonise(preprocess_image(image, plan), plan).prepared
     found = preprocess_labels(labels, plan) > 0
-    tiling = make_tiling(prepared.grid.shape, plan.patch, engine.latent_factor)
+    tiling = make_tiling(prepared.grid.shape, plan.patch, backend.latent_factor)
     padded = pad_to(prepared.array, tiling.covered, 0.0)
     tile = max(tiling.tiles(), key=lambda one: int(found[one.region].sum()))
     inside = tuple(min(p, n - c) for p, n, c in zip(tiling.patch, tiling.shape, tile.corner, strict=True))
@@ -96,7 +96,7 @@ def _find_scene(predictor: Predictor, engine: TorchEngine, image: Volume, labels
 class _Camera:
     """Runs the sampler and keeps what passes by."""
 
-    engine: TorchEngine
+    backend: TorchBackend
     scene: _Scene
     name: str
     sampling: SamplingSettings
@@ -104,7 +104,7 @@ class _Camera:
 
     def run(self) -> tuple[Frame, ...]:
         """Sample once; a frame for each time."""
-        model, device, patch = self.engine.segmenter, self.engine.device, self.scene.x.shape[1:]
+        model, device, patch = self.backend.segmenter, self.backend.device, self.scene.x.shape[1:]
         field = CaseNoise(self.seed, self.name, model.latent_channels, model.latent_factor)
         drawn = iter(range(10**9))
 
@@ -113,7 +113,7 @@ class _Camera:
 
         batch = self.scene.x[None].to(device).contiguous(memory_format=memory_format(len(patch)))
         times = model.sampling_times(self.sampling.steps)
-        with autocast(device, self.engine.precision):
+        with autocast(device, self.backend.precision):
             conditioning = model.condition(batch)
             latent, time = noise(), float(times[0])
             frames: list[Frame] = []
@@ -130,7 +130,7 @@ class _Camera:
 
     def _frame(self, time: float, z: Tensor, logits: Tensor) -> Frame:
         large: NDArray[Any] = z[0].float().cpu().numpy()
-        for axis, factor in enumerate(self.engine.segmenter.latent_factor):
+        for axis, factor in enumerate(self.backend.segmenter.latent_factor):
             large = np.repeat(large, factor, axis + 1)
         return Frame(time, large, logits[0].argmax(0).cpu().numpy())
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ldseg.app.viewer.layers import WANTED, Layer, answer_layers, image_layers
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError
-from ldseg.inference.output import Findings, InMemory
+from ldseg.inference.output import CaseSummary, InMemory
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan
 from ldseg.settings import SamplingSettings
@@ -36,7 +36,7 @@ class Answer:
     samples: int
     layers: dict[str, Layer]
     """By name; those of the image are not among them."""
-    findings: Findings
+    findings: CaseSummary
 
 
 class Session:
@@ -61,7 +61,7 @@ class Session:
         self.sampling = predictor.sampling(
             sampling.steps, sampling.samples, sampling.sampler, sampling.mirror
         )
-        self._samples_vary = predictor.engine.stochastic
+        self._samples_vary = predictor.backend.stochastic
         seen = predictor.prepare(image, name, source)
         self._predictor, self._prepared, self.unlike = predictor, seen.image, seen.unlike
         self.harmonised, self.notes = seen.harmonised, seen.notes

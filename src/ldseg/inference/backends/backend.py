@@ -1,4 +1,4 @@
-"""What an engine computes of a tile. Torch's is in `sampling`; another runtime's has the same methods.
+"""What an backend computes of a tile. Torch's is in `sampling`; another runtime's has the same methods.
 
 B samples of a block; K classes; *S patch.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ldseg.settings import SamplingSettings
 
-ANSWERS_WEIGHT = 0.5
+DETERMINISTIC_WEIGHT = 0.5
 """Share of the answers of one call in the probabilities, beside several samples. Eight samples scatter around
 the mean that such an answer was trained to give; on the other hand it is too sure where they differ."""
 
@@ -68,7 +68,7 @@ class Computation:
     """"fp32" or "bf16"."""
 
 
-class Engine(Protocol):
+class Backend(Protocol):
     """What computes tiles."""
 
     @property

@@ -19,13 +19,13 @@ from ldseg.errors import InputError
 from ldseg.inference.backends.backend import Computation, OnFeatures, TileBlock, ignore_features
 from ldseg.inference.case_noise import CaseNoise
 from ldseg.inference.onnx_spec import (
-    CONTRACT_FILE,
     FRESH_NOISE,
     IMAGE,
     NOISE,
     PROBABILITIES,
-    Contract,
-    read_contract,
+    SPEC_FILE,
+    OnnxSpec,
+    read_onnx_spec,
 )
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.provenance import identify
@@ -47,14 +47,14 @@ def load_onnx_predictor(folder: Path | str, device: str | None = None) -> Predic
             is not here.
     """
     folder = Path(folder)
-    contract = read_contract(folder)
+    contract = read_onnx_spec(folder)
     plan = read_plan(folder / PLAN_FILE)
     _check_contract(contract, folder)
     _check_plan(plan, contract, folder)
     settings = read_settings(folder / SETTINGS_FILE).fixed(contract.sampling)
     session = open_session(folder / contract.graph, device or "cpu")
     identity = identify(folder, contract.graph)
-    return Predictor(plan, settings, OnnxEngine(session, contract), contract.recalibration, identity)
+    return Predictor(plan, settings, OnnxBackend(session, contract), contract.recalibration, identity)
 
 
 def open_session(path: Path, device: str) -> Any:
@@ -88,12 +88,12 @@ def require(library: str) -> Any:
 
 
 @dataclass(frozen=True)
-class OnnxEngine:
+class OnnxBackend:
     """An exported graph, ready to run."""
 
     session: Any
     """onnxruntime.InferenceSession."""
-    contract: Contract
+    contract: OnnxSpec
 
     @property
     def computation(self) -> Computation:
@@ -129,20 +129,22 @@ class OnnxEngine:
                 )
         return sampling
 
-    def tiles(self, sampling: SamplingSettings, seed: int, name: str, mirrored: int | None) -> OnnxTiles:
+    def tiles(
+        self, sampling: SamplingSettings, seed: int, name: str, mirrored: int | None
+    ) -> OnnxTileSampler:
         """Tiles of the case `name`; whether they are mirrored too is built into the graph."""
         del mirrored
         contract = self.contract
         noise = CaseNoise(seed, name, contract.latent_channels, contract.latent_factor)
-        return OnnxTiles(self.session, contract, noise, contract.answers if sampling.samples > 1 else 0)
+        return OnnxTileSampler(self.session, contract, noise, contract.answers if sampling.samples > 1 else 0)
 
 
 @dataclass(frozen=True)
-class OnnxTiles:
+class OnnxTileSampler:
     """Draws samples of tiles of one case, N at a time."""
 
     session: Any
-    contract: Contract
+    contract: OnnxSpec
     noise: CaseNoise
     answers: int
     """How many blocks of a tile are answers of one call."""
@@ -168,7 +170,7 @@ class OnnxTiles:
             except Exception as error:  # as above
                 reason = " ".join(str(error).split())[:_LONGEST_FINDING]
                 raise InputError(
-                    f"the graph cannot compute what {CONTRACT_FILE} says ({reason}); export again"
+                    f"the graph cannot compute what {SPEC_FILE} says ({reason}); export again"
                 ) from error
             maps = torch.from_numpy(found[0])
             for answer in maps[: self.answers if first == samples.start else 0]:
@@ -185,18 +187,18 @@ class OnnxTiles:
         return feed
 
 
-def _check_contract(contract: Contract, folder: Path) -> None:
+def _check_contract(contract: OnnxSpec, folder: Path) -> None:
     """A folder from a stranger leads to no file elsewhere, and asks for no noise of absurd size."""
     others = (contract.latent_channels + 1, contract.draws + 1)  # these may be 0
     sizes = (*contract.latent_factor, contract.sampling.samples, *others)
     fits = len(contract.latent_factor) == len(contract.patch)
     if not fits or not all(0 < size <= _LARGEST for size in sizes):
-        raise InputError(f"{folder / CONTRACT_FILE}: its sizes contradict each other; export again")
+        raise InputError(f"{folder / SPEC_FILE}: its sizes contradict each other; export again")
     if Path(contract.graph).name != contract.graph:
-        raise InputError(f"{folder / CONTRACT_FILE}: graph is {contract.graph!r}; name a file beside it")
+        raise InputError(f"{folder / SPEC_FILE}: graph is {contract.graph!r}; name a file beside it")
 
 
-def _check_plan(plan: Plan, contract: Contract, folder: Path) -> None:
+def _check_plan(plan: Plan, contract: OnnxSpec, folder: Path) -> None:
     """A plan edited after the export may not say otherwise than the graph."""
     pairs = {
         "axes": (plan.axes, contract.axes),
@@ -207,5 +209,5 @@ def _check_plan(plan: Plan, contract: Contract, folder: Path) -> None:
     for name, (planned, made) in pairs.items():
         if planned != made:
             raise InputError(
-                f"{folder / PLAN_FILE}: {name} is {planned}, {CONTRACT_FILE} has {made}; export again"
+                f"{folder / PLAN_FILE}: {name} is {planned}, {SPEC_FILE} has {made}; export again"
             )

@@ -25,7 +25,7 @@ from ldseg.utils.device import autocast, memory_format, precision_of
 
 
 @dataclass(frozen=True)
-class Blocks:
+class ChunkSizes:
     """How much of the samples is at work at once; at least one sample is. It does not change the answer."""
 
     latent_cells: int = 2**18
@@ -35,13 +35,13 @@ class Blocks:
 
 
 @dataclass(frozen=True)
-class TorchEngine:
+class TorchBackend:
     """The model itself, on a device."""
 
     segmenter: Segmenter
     device: torch.device
     precision: str
-    limits: Blocks = Blocks()
+    limits: ChunkSizes = ChunkSizes()
 
     @property
     def computation(self) -> Computation:
@@ -62,15 +62,17 @@ class TorchEngine:
         """Anything; one sample of a deterministic model."""
         return sampling if self.stochastic else replace(sampling, samples=1)
 
-    def tiles(self, sampling: SamplingSettings, seed: int, name: str, mirrored: int | None) -> TileSampler:
+    def tiles(
+        self, sampling: SamplingSettings, seed: int, name: str, mirrored: int | None
+    ) -> TorchTileSampler:
         """Tiles of the case `name`, looked at mirrored along this axis too."""
         model = self.segmenter
         noise = CaseNoise(seed, name, model.latent_channels, model.latent_factor)
-        return TileSampler(model, self.device, self.precision, sampling, noise, mirrored, self.limits)
+        return TorchTileSampler(model, self.device, self.precision, sampling, noise, mirrored, self.limits)
 
 
 @dataclass(frozen=True)
-class TileSampler:
+class TorchTileSampler:
     """Draws samples of tiles of one case."""
 
     segmenter: Segmenter
@@ -80,7 +82,7 @@ class TileSampler:
     noise: CaseNoise
     mirrored: int | None = None
     """The axis, counted from the last, along which a tile is looked at mirrored, beside as it is."""
-    limits: Blocks = Blocks()
+    limits: ChunkSizes = ChunkSizes()
 
     @property
     def classes(self) -> int:
@@ -91,7 +93,7 @@ class TileSampler:
     def answers(self) -> int:
         """One of each view, where the model has one and several samples are asked for."""
         several = self.sampling.samples > 1
-        return count_answers(self.segmenter, self.sampling, self.mirrored) if several else 0
+        return count_deterministic(self.segmenter, self.sampling, self.mirrored) if several else 0
 
     def blocks(
         self, x: Tensor, corner: Sequence[int], samples: range, on_features: OnFeatures = ignore_features
@@ -132,7 +134,7 @@ class _View:
     """A tile as it is or mirrored, encoded once. What it says is mirrored back; the noise is mirrored too,
     for it belongs to places of the image."""
 
-    of: TileSampler
+    of: TorchTileSampler
     conditioning: Conditioning
     corner: tuple[int, ...]
     patch: tuple[int, ...]
@@ -185,7 +187,7 @@ def encode(
         return segmenter.condition(batch.contiguous(memory_format=memory_format(x.ndim - 1)))
 
 
-def count_answers(segmenter: Segmenter, sampling: SamplingSettings, mirrored: int | None) -> int:
+def count_deterministic(segmenter: Segmenter, sampling: SamplingSettings, mirrored: int | None) -> int:
     """How many answers of one call there are apart from such samples: one of each view. Few samples only come
     near to them, so that they stand beside several in their mean."""
     return len(views(mirrored)) if segmenter.direct and sampling.steps > 1 else 0
@@ -218,7 +220,7 @@ def _blocks(samples: range, most: int) -> Iterator[range]:
         yield samples[first : first + size]
 
 
-def mirrored_axis(plan: Plan, sampling: SamplingSettings) -> int | None:
+def find_tta_axis(plan: Plan, sampling: SamplingSettings) -> int | None:
     """Along which an image is looked at mirrored, the last of those that training mirrored; counted from the
     last axis."""
     if not sampling.mirror or not plan.mirror_axes:
