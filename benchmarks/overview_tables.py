@@ -18,7 +18,7 @@ _COLUMNS = (
     "ECE, calibrated",
     "AURC of voxels, 1e-3",
     "Dice lost to bad images",
-    "not harmonised",
+    "not harmonized",
     "predict, CPU s",
 )
 _BENCHMARKS = ("accuracy", "calibration", "robustness")

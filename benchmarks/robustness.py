@@ -2,7 +2,7 @@
 
     python benchmarks/robustness.py --data hippocampus --data-root FOLDER --work FOLDER --minutes 30
 
-Sweeps the test cases of a run of `accuracy.py` as `ldseg robustness` does; with `--harmonise false` images go
+Sweeps the test cases of a run of `accuracy.py` as `ldseg robustness` does; with `--harmonize false` images go
 to the network as they are. An interrupted sweep goes on where it stopped.
 """
 
@@ -44,7 +44,7 @@ def main() -> None:
         "torch": torch.__version__,
         "peak_rss_gb": peak_memory_gb(),
         "sampling": vars(found.setup.sampling),
-        "harmonise": found.setup.harmonise,
+        "harmonise": found.setup.harmonize,
         "subjects": {case.name: case.subject for case in dataset.cases if case.name in found.setup.cases},
         "curves": {corruption: curve(points, corruption) for corruption, points in found.curves().items()},
     }
@@ -55,13 +55,13 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = run_parser(__doc__)
     parser.add_argument("--corruptions", default=",".join(CORRUPTIONS))
-    parser.add_argument("--harmonise", choices=("true", "false"), default="true")
+    parser.add_argument("--harmonize", choices=("true", "false"), default="true")
     return parser.parse_args()
 
 
 def suffix(arguments: argparse.Namespace) -> str:
     """Of the names of folders and results."""
-    return "" if arguments.harmonise == "true" else "-as_they_are"
+    return "" if arguments.harmonize == "true" else "-as_they_are"
 
 
 def measure(arguments: argparse.Namespace, name: str) -> Robustness:
@@ -71,7 +71,7 @@ def measure(arguments: argparse.Namespace, name: str) -> Robustness:
     predictor = Predictor.load(run, "cpu")
     dataset, _ = open_set(arguments.data, arguments.data_root)
     options = RobustnessOptions(
-        tuple(arguments.corruptions.split(",")), harmonise=arguments.harmonise == "true"
+        tuple(arguments.corruptions.split(",")), harmonize=arguments.harmonize == "true"
     )
     begun = continued(out, start_sweep(run, predictor, dataset, options))
     if begun.setup.part != "test":

@@ -141,8 +141,8 @@ def zoo_records(result: Result) -> list[Record]:
     ]
 
 
-def harmonise_records(result: Result) -> list[Record]:
-    """What harmonising changes in Dice, on images as they are and on corrupted ones; the worst case too."""
+def harmonize_records(result: Result) -> list[Record]:
+    """What harmonizing changes in Dice, on images as they are and on corrupted ones; the worst case too."""
     figures = {"clean": result["clean"], "corrupted": result["corrupted"]["mean"]}
     return [
         _record(result, f"harmonised_{metric}_{images}", found[key], None, found["images"])
@@ -157,7 +157,7 @@ def harmonise_records(result: Result) -> list[Record]:
 
 OTHERS: dict[str, Callable[[Result], list[Record]]] = {
     "calibration": calibration_records,
-    "harmonise": harmonise_records,
+    "harmonize": harmonize_records,
     "robustness": robustness_records,
     "zoo": zoo_records,
 }

@@ -38,7 +38,7 @@ AFTER = "_after_"
 """Before the minutes that ours trained, where a difference is to a model that trained longer."""
 _LOST = "dice_lost_"
 AS_THEY_ARE = "_as_they_are"
-"""Behind metrics of images that were not harmonised."""
+"""Behind metrics of images that were not harmonized."""
 
 
 def accuracy_tables(records: Sequence[Record]) -> str:
@@ -232,7 +232,7 @@ def autoencoders(rows: Rows) -> str:
 
 
 def losses(rows: Rows) -> str:
-    """Dice on clean images minus Dice at the strongest corruption, harmonised and not."""
+    """Dice on clean images minus Dice at the strongest corruption, harmonized and not."""
     found = [metric for _, mine in rows for metric in mine if metric.startswith(_LOST)]
     corruptions = list(dict.fromkeys(metric.removesuffix(AS_THEY_ARE) for metric in found))
     lines = [
@@ -246,7 +246,7 @@ def losses(rows: Rows) -> str:
 
 
 def share_of_control(records: Sequence[Record]) -> str:
-    """What ldseg's default preset and `unet` lose, with harmonised images and without, where all four are
+    """What ldseg's default preset and `unet` lose, with harmonized images and without, where all four are
     known; and shares of what `unet` loses without."""
     lost = {
         (r["data"], r["budget_minutes"], r["seed"], r["model"], r["metric"]): r["value"]

@@ -13,7 +13,7 @@ from ldseg.evaluation.corruptions import CORRUPTIONS
 
 
 def write_robustness(
-    folder: Path, model: str, lost: float, data: str = "hippocampus", harmonise: bool = True
+    folder: Path, model: str, lost: float, data: str = "hippocampus", harmonize: bool = True
 ) -> None:
     """As robustness.py writes it; every corruption costs the same."""
     header = {key: value for key, value in write(folder, model, data=data).items() if key in KEYS}
@@ -27,16 +27,16 @@ def write_robustness(
     subjects = {name: name for name in NAMES}
     curves = dict.fromkeys(CORRUPTIONS, curve)
     result = {**header, "benchmark": "robustness", "subjects": subjects, "curves": curves}
-    result["harmonise"] = harmonise
-    name = f"robustness-{data}-{model}-{harmonise}.json"
+    result["harmonise"] = harmonize
+    name = f"robustness-{data}-{model}-{harmonize}.json"
     (folder / "results" / name).write_text(json.dumps(result))
 
 
 def test_what_corruptions_cost_is_tabled_beside_the_control(summary: ModuleType, folder: Path) -> None:
     for data, ours, theirs in (("hippocampus", 0.1, 0.3), ("usgra", 0.2, 0.2)):
-        for harmonise, factor in ((True, 0.5), (False, 1)):
-            write_robustness(folder, "ldseg", ours * factor, data, harmonise)
-            write_robustness(folder, "unet", theirs * factor, data, harmonise)
+        for harmonize, factor in ((True, 0.5), (False, 1)):
+            write_robustness(folder, "ldseg", ours * factor, data, harmonize)
+            write_robustness(folder, "unet", theirs * factor, data, harmonize)
     make(summary, folder)
     assert one(folder, "mean_dice_blur_4_as_they_are", data="usgra", model="unet")["value"] == 0.6
     for metric, value in (("dice_lost_blur", 0.05), ("dice_lost_mean_as_they_are", 0.1)):

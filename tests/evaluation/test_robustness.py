@@ -125,7 +125,7 @@ def test_a_sweep_of_another_model_seed_or_sampling_is_not_mixed_in(
     for options, name in (
         (RobustnessOptions(seed=1), "seed"),
         (RobustnessOptions(steps=7), "sampling"),
-        (RobustnessOptions(harmonise=False), "harmonise"),
+        (RobustnessOptions(harmonize=False), "harmonize"),
     ):
         with pytest.raises(InputError, match=f"another {name}"):
             continued(out, start_sweep(run, predictor, dataset, options))

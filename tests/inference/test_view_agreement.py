@@ -1,4 +1,4 @@
-"""Of an image and its harmonised version, the one whose answers agree better is segmented."""
+"""Of an image and its harmonized version, the one whose answers agree better is segmented."""
 
 from __future__ import annotations
 

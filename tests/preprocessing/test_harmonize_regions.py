@@ -1,4 +1,4 @@
-"""An image read by regions is harmonised as the whole is."""
+"""An image read by regions is harmonized as the whole is."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.preprocessing import harmonize_regions as module
-from ldseg.preprocessing.harmonize import BLURRED, CONTRAST, NOISY, harmonise
-from ldseg.preprocessing.harmonize_regions import LazilyHarmonised, harmonise_lazily
+from ldseg.preprocessing.harmonize import BLURRED, CONTRAST, NOISY, harmonize
+from ldseg.preprocessing.harmonize_regions import LazilyHarmonized, harmonize_lazily
 from ldseg.preprocessing.intensity_statistics import measure_intensity_statistics
 from ldseg.preprocessing.normalize import normalize
 from ldseg.preprocessing.preprocess import GridTransform, PreprocessedImage
@@ -80,7 +80,7 @@ def test_regions_are_those_of_the_whole(
     monkeypatch.setattr(module, "_TILE", 70)
     made = trained(channel)
     image = prepared(worsen(picture(99)), made)
-    whole, found = harmonise(image, made), harmonise_lazily(image, made)
+    whole, found = harmonize(image, made), harmonize_lazily(image, made)
     lazy, unlike = found.image, found.unlike
     assert (unlike, found.certain) == (whole.unlike, whole.certain)
     assert way in unlike or (way == CONTRAST and channel.scheme != "zscore")
@@ -93,10 +93,10 @@ def test_regions_are_those_of_the_whole(
 def test_an_image_like_those_of_training_is_read_as_it_is() -> None:
     made = trained(RANGE)
     image = prepared(picture(99), made)
-    assert harmonise_lazily(image, made) == LazilyHarmonised(image, (), ())
+    assert harmonize_lazily(image, made) == LazilyHarmonized(image, (), ())
 
 
 def test_a_plan_that_does_not_know_the_images_changes_none() -> None:
     made = plan("yx", channels=(RANGE, replace(RANGE, name="b")))
     image = prepared(noisy(picture(99)), made)
-    assert harmonise_lazily(image, made) == LazilyHarmonised(image, (), ())
+    assert harmonize_lazily(image, made) == LazilyHarmonized(image, (), ())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ldseg.data.cases import Case, DataSet
@@ -43,7 +43,7 @@ class RobustnessOptions:
     """Of the corruptions and of the model's noise."""
     tolerance: float = 1.0
     """Of the surface Dice, in mm, or in voxels where the images have no physical spacing."""
-    harmonise: bool = True
+    harmonize: bool = True
     """Whether the model brings images that are unlike those of training nearer to them."""
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class Setup:
     seed: int
     tolerance: float
     """In `unit`."""
-    harmonise: bool = False
+    harmonize: bool = field(default=False, metadata={"key": "harmonise"})
     unit: LengthUnit = "mm"
     """Of lengths: "px" where the images have no physical spacing."""
 
@@ -146,7 +146,7 @@ def start_sweep(run: Path, predictor: Predictor, dataset: DataSet, options: Robu
         sampling=predictor.sampling(options.steps, options.samples),
         seed=options.seed,
         tolerance=options.tolerance,
-        harmonise=options.harmonise,
+        harmonize=options.harmonize,
         unit=length_unit(load_image(dataset, cases[0]).physical),
     )
     return Robustness(setup)
@@ -168,7 +168,7 @@ def sweep(
     before it is kept.
     """
     missing = _missing(begun, corruptions)
-    predictor = predictor if begun.setup.harmonise else predictor.without_harmonization()
+    predictor = predictor if begun.setup.harmonize else predictor.without_harmonization()
     by_name = {case.name: case for case in dataset.cases}
     cases = [by_name[name] for name in begun.setup.cases]
     state, done = begun, 0

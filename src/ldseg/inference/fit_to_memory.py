@@ -49,7 +49,7 @@ def cost_in_memory(record: GridTransform, plan: Plan, samples: int, wanted: Sequ
     sizes = {LABELS: 1, PROBABILITIES: 4 * classes, UNCERTAINTY: 4, DISAGREEMENT: 4}
     sizes |= {FREQUENCIES: 4 * classes, SAMPLES: samples}
     maps = prod(record.canonical_shape) * sum(sizes[name] for name in wanted)
-    copies = 3 if plan.appearance or not same else 1  # harmonising and resampling take some
+    copies = 3 if plan.appearance or not same else 1  # harmonizing and resampling take some
     prepared = 4 * len(plan.channels) * prod(record.shape) * copies
     return ImageCost(record, tuple(wanted), prepared + maps)
 

@@ -63,7 +63,7 @@ class CaseSummary:
     """What was assumed or changed when the image was read and preprocessed, one sentence each."""
     distance: float | None = None
     """From the training images, in units of the farthest of them; None where that is not known."""
-    harmonised: bool = False
+    harmonized: bool = False
     """Whether it was brought nearer to the training images before it was segmented."""
 
 

@@ -69,7 +69,7 @@ class PredictOptions:
     """GB that the process may take in all; None: as much as the plan's patch needs."""
     format: str | None = None
     """Ending of the results, e.g. ".nii.gz"; None: that of the input."""
-    harmonise: bool = True
+    harmonize: bool = True
     """Whether images that are unlike those of training are brought nearer to them."""
     file: str | None = None
     """Name of the labels' file of the only case; None: the case's name with the ending of the results."""
@@ -127,7 +127,7 @@ def predict_cases(
         InputError: illegal options, a folder that cannot be used, or (a `CaseError`, unless
             `keep_going`) a bad case; the cases before it stay written.
     """
-    predictor = predictor if options.harmonise else predictor.without_harmonization()
+    predictor = predictor if options.harmonize else predictor.without_harmonization()
     sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.mirror)
     run = _Run(predictor, out, options, sampling, _form(options, predictor.plan))
     context.on_rank_zero(lambda: run.begin(cases))
@@ -268,7 +268,7 @@ class _Run:
         method = Method(
             self.sampling,
             options.seed,
-            options.harmonise,
+            options.harmonize,
             predictor.calibration,
             predictor.backend.computation,
             options.max_memory,

@@ -41,7 +41,7 @@ from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, store
 from ldseg.inference.view_agreement import is_steadier
 from ldseg.methods.base import Segmenter
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.harmonize import harmonise
+from ldseg.preprocessing.harmonize import harmonize
 from ldseg.preprocessing.number_scale import check_content
 from ldseg.preprocessing.preprocess import GridTransform, PatchSource, notes_of, preprocess_image
 from ldseg.runs.saved_model import load_model
@@ -49,7 +49,7 @@ from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.utils.device import choose_device, memory_format
 from ldseg.zoo.catalogue import find_model
 
-HARMONISED = "it was brought nearer to the training images, for the answers to that agree better"
+HARMONIZED = "it was brought nearer to the training images, for the answers to that agree better"
 LEFT_AS_IT_IS = "it was segmented as it is: answers to what was brought nearer to training agree no better"
 
 
@@ -82,14 +82,14 @@ class Prediction:
     """Of the case as a whole, 0 to 1: the Dice to expect (see `posterior.case_confidence`); lower where the
     image is of another kind than the training images (see `out_of_distribution.Difference`)."""
     unlike: tuple[str, ...]
-    """In which ways the image differs from the training images: those of `preprocessing.harmonise` and of
+    """In which ways the image differs from the training images: those of `preprocessing.harmonize` and of
     `out_of_distribution`; empty where it is like them."""
     notes: tuple[str, ...] = ()
     """What was assumed or changed when the image was read and preprocessed, one sentence each."""
     distance: float | None = None
     """Of the image from the training images in the model's features; beyond 1 it is of another kind. None
     where the model does not know them."""
-    harmonised: bool = False
+    harmonized: bool = False
     """Whether it was brought nearer to the training images before it was segmented."""
 
 
@@ -100,7 +100,7 @@ class Seen:
     image: PatchSource
     unlike: tuple[str, ...] = ()
     """See `Prediction`."""
-    harmonised: bool = False
+    harmonized: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -245,7 +245,7 @@ class Predictor:
             findings.unlike,
             findings.notes,
             findings.distance,
-            findings.harmonised,
+            findings.harmonized,
         )
 
     def _read(self, path: Path) -> tuple[Volume, Case]:
@@ -289,7 +289,7 @@ class Predictor:
             volume = with_channels(volume, len(self.plan.channels))
         prepared = preprocess_image(volume, self.plan, source or name)
         content = check_content(volume, self.plan, source or name)
-        found = harmonise(prepared, self.plan)
+        found = harmonize(prepared, self.plan)
         notes = (*notes_of(volume, self.plan), *prepared.notes, *content)
         return self.settle(prepared, found.prepared, (found.unlike, found.certain), notes, name)
 
@@ -301,14 +301,14 @@ class Predictor:
         notes: tuple[str, ...],
         name: str,
     ) -> Seen:
-        """Choose between an image and what harmonising made of it, by the answers to both; `unlike` are the
+        """Choose between an image and what harmonizing made of it, by the answers to both; `unlike` are the
         ways that it has if it is changed, and those that it has in any case."""
         if changed is image:
             return Seen(image, unlike[1], notes=notes)
         tiling = self.tiling(image.grid)
         asked = (self.backend, self.plan, tiling, self.settings.sampling, name)
         if is_steadier(changed, image, *asked):
-            return Seen(changed, unlike[0], True, (*notes, HARMONISED))
+            return Seen(changed, unlike[0], True, (*notes, HARMONIZED))
         return Seen(image, unlike[1], notes=(*notes, LEFT_AS_IT_IS) if unlike[1] else notes)
 
     def tiling(self, record: GridTransform) -> Tiling:
@@ -348,7 +348,7 @@ class Predictor:
 def told(findings: CaseSummary, seen: Seen) -> CaseSummary:
     """Return the findings with what is known of the image."""
     ways = tuple(dict.fromkeys((*seen.unlike, *findings.unlike)))
-    return replace(findings, unlike=ways, harmonised=seen.harmonised, notes=seen.notes)
+    return replace(findings, unlike=ways, harmonized=seen.harmonized, notes=seen.notes)
 
 
 def _slabs(

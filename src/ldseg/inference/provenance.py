@@ -62,7 +62,7 @@ class Method:
 
     sampling: SamplingSettings
     seed: int
-    harmonise: bool
+    harmonize: bool = field(metadata={"key": "harmonise"})
     """Whether images unlike those of training were brought nearer to them."""
     recalibration: Calibration
     computation: Computation

@@ -145,6 +145,6 @@ def write_summary(
         "unlike_training": findings.unlike,
         "distance_from_training": findings.distance,
         "notes": findings.notes,
-        "harmonised": findings.harmonised,
+        "harmonised": findings.harmonized,
     }
     write_json_atomic(path, content)

@@ -73,7 +73,7 @@ class Plan:
     """Whether images are brought to `spacing`; False keeps each image's own voxels."""
     appearance: tuple[ChannelStatistics, ...] = ()
     """What training images look like, for each channel; empty where that is not known. An image that looks
-    otherwise is brought nearer to them before it is segmented (`preprocessing.harmonise`)."""
+    otherwise is brought nearer to them before it is segmented (`preprocessing.harmonize`)."""
     ranges: tuple[ChannelRange, ...] = ()
     """Which numbers the training images had, for each channel; empty where that is not known. An image on
     another number scale is converted, or refused (`preprocessing.number_scale`)."""

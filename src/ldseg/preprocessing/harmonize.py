@@ -46,7 +46,7 @@ _SLAB = 64
 
 
 @dataclass(frozen=True)
-class Harmonised:
+class Harmonized:
     """An image that was brought nearer to the training images."""
 
     prepared: PreprocessedImage
@@ -87,7 +87,7 @@ def in_words(unlike: Sequence[str]) -> str:
     return "; ".join([*parts, *(way for way in unlike if way not in UNLIKE)])
 
 
-def harmonise(prepared: PreprocessedImage, plan: Plan) -> Harmonised:
+def harmonize(prepared: PreprocessedImage, plan: Plan) -> Harmonized:
     """Of an image prepared by `plan`, whose `appearance` says what is usual; where that is empty, all is.
 
     A channel that is constant has no look and stays as it is.
@@ -110,7 +110,7 @@ def harmonise(prepared: PreprocessedImage, plan: Plan) -> Harmonised:
     changed = prepared
     if found.farthest > BEYOND and any(new is not old for new, old in zip(channels, before, strict=True)):
         changed = replace(prepared, array=np.stack(channels))
-    return Harmonised(changed, found.unlike(), found.unlike(CLEARLY))
+    return Harmonized(changed, found.unlike(), found.unlike(CLEARLY))
 
 
 def _in_detail(values: Array, plan: Plan, usual: ChannelStatistics, found: Found) -> Array:

@@ -1,4 +1,4 @@
-"""`harmonise` for images too large to be held: the same, but for rounding, region by region.
+"""`harmonize` for images too large to be held: the same, but for rounding, region by region.
 
 An image that looks like those of training is looked at once and then read as it is. One that does not is
 looked at again for each thing that has to be known of the whole after it was changed, and each region is
@@ -46,8 +46,8 @@ Change = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
-class LazilyHarmonised:
-    """See `Harmonised`."""
+class LazilyHarmonized:
+    """See `Harmonized`."""
 
     image: PatchSource
     """The same as before where nothing was changed."""
@@ -55,20 +55,20 @@ class LazilyHarmonised:
     certain: tuple[str, ...]
 
 
-def harmonise_lazily(image: PatchSource, plan: Plan) -> LazilyHarmonised:
+def harmonize_lazily(image: PatchSource, plan: Plan) -> LazilyHarmonized:
     """Return the image brought nearer to the training images, and in which ways it was unlike them."""
     found = Found()
     if not plan.appearance:
-        return LazilyHarmonised(image, (), ())
+        return LazilyHarmonized(image, (), ())
     channels = [_Channel(*pair) for pair in zip(plan.channels, plan.appearance, strict=True)]
-    made = _Harmonised(image, plan, channels)
+    made = _Harmonized(image, plan, channels)
     made.look_at_colours(found)
     made.look_at_detail(found)
     if found.ways:
         made.set_again()
     made.look_at_intensities(found)
     changed = made if found.farthest > BEYOND else image
-    return LazilyHarmonised(changed, found.unlike(), found.unlike(CLEARLY))
+    return LazilyHarmonized(changed, found.unlike(), found.unlike(CLEARLY))
 
 
 @dataclass
@@ -101,7 +101,7 @@ class _Survey:
 
 
 @dataclass(frozen=True)
-class _Harmonised:
+class _Harmonized:
     """See `prepare.PatchSource`."""
 
     image: PatchSource

@@ -1,7 +1,8 @@
 """Frozen dataclasses as JSON and back, every type checked, and files that are written whole or not at all.
 
 Understood field types: int, float, str, bool, None, Literal, unions, dict[str, X], tuple[X, ...] and
-dataclasses of these. A value is never bent into shape: 1.5 is no int, "1" no number.
+dataclasses of these. A value is never bent into shape: 1.5 is no int, "1" no number. A field is stored under
+its name, or under the key in its metadata: `field(metadata={"key": ...})`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import re
 import sys
 import tempfile
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -34,12 +35,17 @@ _PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 def to_json(value: Any) -> Any:
     """A dataclass, with all that is in it, as dicts, lists and plain values."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+        return {stored_key(field): to_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):
         return {key: to_json(item) for key, item in cast(dict[str, Any], value).items()}
     if isinstance(value, (tuple, list)):
         return [to_json(item) for item in cast("tuple[Any, ...]", value)]
     return value
+
+
+def stored_key(field: Field[Any]) -> str:
+    """Return the key of a dataclass's field in JSON."""
+    return field.metadata.get("key", field.name)
 
 
 def from_json(kind: type[Record], data: Any, where: str) -> Record:
@@ -219,7 +225,7 @@ def _decode_tuple(kinds: tuple[Any, ...], items: list[Any], where: str, name: st
 
 def _decode_record(kind: type[Any], data: dict[str, Any], where: str, name: str) -> Any:
     hints = get_type_hints(kind)
-    known = {field.name: field for field in fields(kind)}
+    known = {stored_key(field): field for field in fields(kind)}
     prefix = f"{name}." if name else ""
     for key in data:
         if key not in known:
@@ -230,7 +236,10 @@ def _decode_record(kind: type[Any], data: dict[str, Any], where: str, name: str)
     for key, field in known.items():
         if key not in data and field.default is MISSING and field.default_factory is MISSING:
             raise InputError(f"{_place(where, prefix + key)} is missing; add it")
-    values = {key: _decode(hints[key], item, where, prefix + key) for key, item in data.items()}
+    values = {
+        known[key].name: _decode(hints[known[key].name], item, where, prefix + key)
+        for key, item in data.items()
+    }
     try:
         return kind(**values)
     except ValueError as error:

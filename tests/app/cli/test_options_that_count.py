@@ -66,7 +66,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     ((*PREDICT, "--model=UNET"), "-m/--model: given twice"),
     ((*PREDICT, "-mUNET"), "-m/--model: given twice"),
     ((*PREDICT, "--samples", "2", "--samples=3"), "--samples: given twice (2 and 3)"),
-    ((*PREDICT, "--harmonise", "true", "--harmonise", "false"), "--harmonise: given twice"),
+    ((*PREDICT, "--harmonize", "true", "--harmonize", "false"), "--harmonize: given twice"),
     ((*PREDICT, "--save", "labels", "--save", "samples"), "--save: given twice"),
     (("check", "DATA", "--axes", "yx", "--data.axes", "zyx"), "--data.axes/--axes: given twice"),
     ((*TRAIN, "--training.steps", "2"), "--training.steps/--steps: given twice"),

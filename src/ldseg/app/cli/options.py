@@ -51,10 +51,10 @@ def add_sampler(parser: Any) -> None:
     )
 
 
-def add_harmonise(parser: Any) -> None:
-    """`--harmonise`."""
+def add_harmonize(parser: Any) -> None:
+    """`--harmonize`."""
     parser.add_argument(
-        "--harmonise",
+        "--harmonize",
         type=bool,
         default=True,
         metavar="true|false",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ldseg.app.cli.options import add_harmonise, add_json, add_model, add_sampler, names_of
+from ldseg.app.cli.options import add_harmonize, add_json, add_model, add_sampler, names_of
 from ldseg.app.cli.output import Progress, grouped, note, print_json, print_line, progress
 from ldseg.app.cli.sampling_options import refuse_contradictions, tell_ignored
 
@@ -40,7 +40,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--samples", type=int | None, help="posterior samples; the model's own by default")
     add_sampler(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
-    add_harmonise(parser)
+    add_harmonize(parser)
     parser.add_argument(
         "--save",
         default="labels",
@@ -110,7 +110,7 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
         save,
         arguments.max_memory,
         None if arguments.format is None else f".{arguments.format.lower().lstrip('.')}",
-        arguments.harmonise,
+        arguments.harmonize,
     )
     device = context.device_name(arguments.device)
     remarks: list[str] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldseg.app.cli.options import (
     add_data_section,
-    add_harmonise,
+    add_harmonize,
     add_json,
     add_model,
     data_options,
@@ -46,7 +46,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     parser.add_argument("--samples", type=int | None, help="posterior samples; the model's own by default")
     parser.add_argument("--seed", type=int, default=0, help="of the corruptions and of the model's noise")
-    add_harmonise(parser)
+    add_harmonize(parser)
     parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
     add_json(parser)
     add_data_section(parser)
@@ -70,7 +70,7 @@ def run(arguments: Any) -> int:
     if arguments.corruptions is not None:
         names = tuple(name.strip() for name in arguments.corruptions.split(","))
     options = RobustnessOptions(
-        names, arguments.steps, arguments.samples, arguments.seed, harmonise=arguments.harmonise
+        names, arguments.steps, arguments.samples, arguments.seed, harmonize=arguments.harmonize
     )
     predictor = Predictor.load(arguments.model, arguments.device)
     dataset = open_dataset(arguments.dataset, _reading(arguments))

@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldseg.app.cli.options import add_harmonise, add_model, add_sampler
+from ldseg.app.cli.options import add_harmonize, add_model, add_sampler
 from ldseg.app.cli.output import grouped, note, print_line
 from ldseg.app.cli.sampling_options import refuse_contradictions, tell_ignored
 
@@ -38,7 +38,7 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     add_sampler(parser)
-    add_harmonise(parser)
+    add_harmonize(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--port", type=int, default=0, help="of the page; a free one by default")
     parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
@@ -72,7 +72,7 @@ def _session(arguments: Any) -> Session:
     from ldseg.preprocessing.preprocess import notes_of
 
     predictor = load_predictor(arguments.model, arguments.device)
-    predictor = predictor if arguments.harmonise else predictor.without_harmonization()
+    predictor = predictor if arguments.harmonize else predictor.without_harmonization()
     sampling = predictor.posterior_sampling(
         arguments.steps, arguments.samples, arguments.sampler, arguments.mirror
     )

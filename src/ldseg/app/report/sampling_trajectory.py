@@ -19,7 +19,7 @@ from ldseg.diffusion.samplers import find_sampler
 from ldseg.inference.backends.torch_backend import CaseNoise, TorchBackend
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
-from ldseg.preprocessing.harmonize import harmonise
+from ldseg.preprocessing.harmonize import harmonize
 from ldseg.preprocessing.patches import pad_to
 from ldseg.preprocessing.preprocess import preprocess_image, preprocess_labels
 from ldseg.settings import SamplingSettings
@@ -82,7 +82,7 @@ def shoot(
 
 def _find_scene(predictor: Predictor, backend: TorchBackend, image: Volume, labels: Volume) -> _Scene:
     plan = predictor.plan
-    prepared = harmonise(preprocess_image(image, plan), plan).prepared
+    prepared = harmonize(preprocess_image(image, plan), plan).prepared
     found = preprocess_labels(labels, plan) > 0
     tiling = make_tiling(prepared.grid.shape, plan.patch, backend.latent_factor)
     padded = pad_to(prepared.array, tiling.covered, 0.0)

@@ -64,7 +64,7 @@ class Session:
         self._samples_vary = predictor.backend.stochastic
         seen = predictor.prepare(image, name, source)
         self._predictor, self._prepared, self.unlike = predictor, seen.image, seen.unlike
-        self.harmonised, self.notes = seen.harmonised, seen.notes
+        self.harmonized, self.notes = seen.harmonized, seen.notes
         self.images = {layer.name: layer for layer in image_layers(image, predictor.plan)}
         self._ending = threading.Event()
         self._drawing: threading.Thread | None = None

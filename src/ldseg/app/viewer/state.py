@@ -25,7 +25,7 @@ def describe(session: Session) -> dict[str, Any]:
         "physical": image.physical,
         "start": _start(session),
         "unlike": tuple(dict.fromkeys((*session.unlike, *answer.findings.unlike))),
-        "harmonised": session.harmonised,
+        "harmonised": session.harmonized,
         "notes": session.notes,
         "thinned": max(thinning(image.shape, image.axes)),
         "samples": answer.samples,

@@ -1,11 +1,11 @@
 """Does it help to bring images nearer to those of training, and does it leave alone what it should?
 
-    python benchmarks/harmonise.py --data hippocampus --data-root FOLDER --model RUN_OR_NAME
+    python benchmarks/harmonize.py --data hippocampus --data-root FOLDER --model RUN_OR_NAME
 
-Segments the test part of a set with and without harmonising: the images as they are (the change in Dice of
+Segments the test part of a set with and without harmonizing: the images as they are (the change in Dice of
 each case, which should be none), and some of them corrupted as `ldseg robustness` does it, each at two
 strengths. Beside what is done now stands what was done before: whatever lay beyond one tolerance was
-harmonised, and the answers were not asked.
+harmonized, and the answers were not asked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from ldseg.inference.output import LABELS, InMemory
 from ldseg.inference.predictor import Predictor, load_predictor
 from ldseg.metrics.case_metrics import evaluate_case, mean_over_raters
-from ldseg.preprocessing import harmonize as harmonising
+from ldseg.preprocessing import harmonize as harmonizing
 from ldseg.preprocessing.preprocess import PreprocessedImage, preprocess_image
 from records import as_a_command, commit, write_result
 from sets import open_set, set_aside
@@ -42,7 +42,7 @@ class Ways:
 
     dice: dict[str, float] = field(default_factory=dict[str, float])
     unlike: tuple[str, ...] = ()
-    harmonised: bool = False
+    harmonized: bool = False
 
 
 def main() -> None:
@@ -57,14 +57,14 @@ def main() -> None:
     some = test[:: max(1, len(test) // arguments.cases)]
     curves = {name: corrupted(predictor, dataset, some, name) for name in CORRUPTIONS}
     result: dict[str, Any] = {
-        "benchmark": "harmonise",
+        "benchmark": "harmonize",
         "data": arguments.data,
         "split": split,
         "model": Path(arguments.model).name,
         "preset": predictor.settings.preset,
         "seed": predictor.settings.training.seed,
         "budget_minutes": predictor.settings.training.cpu_minutes,
-        "command": f"python benchmarks/harmonise.py --data {arguments.data} --data-root DATA --model "
+        "command": f"python benchmarks/harmonize.py --data {arguments.data} --data-root DATA --model "
         f"{Path(arguments.model).name} --cases {arguments.cases}",
         "commit": commit(),
         "clean": {**described(clean.values()), "cases": {name: vars(one) for name, one in clean.items()}},
@@ -74,7 +74,7 @@ def main() -> None:
             **{name: described(points) for name, points in curves.items()},
         },
     }
-    print(write_result(f"harmonise-{arguments.data}", result), result["corrupted"]["mean"])
+    print(write_result(f"harmonize-{arguments.data}", result), result["corrupted"]["mean"])
 
 
 def parse() -> argparse.Namespace:
@@ -104,24 +104,24 @@ def measure(
     prepared = preprocess_image(image, predictor.plan, case.name)
     always = beyond_one_tolerance(prepared, predictor)
     seen = predictor.prepare(image, case.name)
-    ways = Ways(unlike=seen.unlike, harmonised=seen.harmonised)
+    ways = Ways(unlike=seen.unlike, harmonized=seen.harmonized)
     ways.dice[AS_IT_IS] = score(predictor, dataset, case, image, masks, prepared)
     ways.dice[ALWAYS] = ways.dice[AS_IT_IS]
     if always is not prepared:
         ways.dice[ALWAYS] = score(predictor, dataset, case, image, masks, always)
     ways.dice[NOW] = ways.dice[AS_IT_IS]
-    if seen.harmonised:
+    if seen.harmonized:
         ways.dice[NOW] = ways.dice[ALWAYS]
     return ways
 
 
 def beyond_one_tolerance(prepared: PreprocessedImage, predictor: Predictor) -> PreprocessedImage:
-    """The image harmonised from one tolerance on."""
-    usual, harmonising.BEYOND = harmonising.BEYOND, 1.0
+    """The image harmonized from one tolerance on."""
+    usual, harmonizing.BEYOND = harmonizing.BEYOND, 1.0
     try:
-        return harmonising.harmonise(prepared, predictor.plan).prepared
+        return harmonizing.harmonize(prepared, predictor.plan).prepared
     finally:
-        harmonising.BEYOND = usual
+        harmonizing.BEYOND = usual
 
 
 def score(
@@ -142,13 +142,13 @@ def score(
 
 
 def described(found: Any) -> dict[str, Any]:
-    """Means over images, and the change by harmonising."""
+    """Means over images, and the change by harmonizing."""
     ways = list(found)
     change = {way: np.array([one.dice[way] - one.dice[AS_IT_IS] for one in ways]) for way in (ALWAYS, NOW)}
     return {
         "images": len(ways),
         "named": sum(bool(one.unlike) for one in ways),
-        "harmonised": sum(one.harmonised for one in ways),
+        "harmonised": sum(one.harmonized for one in ways),
         "dice_as_it_is": round(float(np.mean([one.dice[AS_IT_IS] for one in ways])), 5),
         **{f"change_{way}": round(float(one.mean()), 5) for way, one in change.items()},
         **{f"worst_{way}": round(float(one.min()), 5) for way, one in change.items()},

@@ -54,7 +54,7 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def let_harmonising_help(monkeypatch: pytest.MonkeyPatch, helps: bool) -> None:
+def let_harmonizing_help(monkeypatch: pytest.MonkeyPatch, helps: bool) -> None:
     """The model is not trained, and its answers say nothing about the image."""
     monkeypatch.setattr("ldseg.inference.predictor.is_steadier", lambda *_: helps)
 
@@ -62,11 +62,11 @@ def let_harmonising_help(monkeypatch: pytest.MonkeyPatch, helps: bool) -> None:
 def test_an_image_whose_answers_agree_no_better_is_named_and_segmented_as_it_is(
     model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    let_harmonising_help(monkeypatch, False)
+    let_harmonizing_help(monkeypatch, False)
     predictor = Predictor.load(model, "cpu")
     volume = read_volume(pictures / "noisy.png", "image")
     found, plain = predictor(volume, "noisy"), predictor.without_harmonization()(volume, "noisy")
-    assert (found.unlike, found.harmonised) == (("noisier",), False)
+    assert (found.unlike, found.harmonized) == (("noisier",), False)
     assert "segmented as it is" in " ".join(found.notes)
     np.testing.assert_array_equal(found.probabilities.array, plain.probabilities.array)
 
@@ -74,13 +74,13 @@ def test_an_image_whose_answers_agree_no_better_is_named_and_segmented_as_it_is(
 def test_an_image_unlike_those_of_training_is_segmented_otherwise(
     model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    let_harmonising_help(monkeypatch, True)
+    let_harmonizing_help(monkeypatch, True)
     predictor = Predictor.load(model, "cpu")
     for name, unlike in (("soft", ()), ("noisy", ("noisier",))):
         volume = read_volume(pictures / f"{name}.png", "image")
         found, plain = predictor(volume, name), predictor.without_harmonization()(volume, name)
         assert (found.unlike, plain.unlike) == (unlike, ())
-        assert found.harmonised == bool(unlike)
+        assert found.harmonized == bool(unlike)
         assert np.array_equal(found.probabilities.array, plain.probabilities.array) == (not unlike)
 
 
@@ -103,7 +103,7 @@ def test_images_are_taken_as_they_are_where_that_is_asked_for(
 ) -> None:
     out = tmp_path / "out"
     words = ["predict", str(pictures), "-m", str(model), "-o", str(out), "--device", "cpu"]
-    assert main([*words, "--harmonise", "false", "--json"]) == 0
+    assert main([*words, "--harmonize", "false", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["unlike_training"] == {}
     record = json.loads((out / "prediction.json").read_text())["cases"]["noisy"]
     assert record["settings"]["harmonise"] is False
