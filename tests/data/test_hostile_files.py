@@ -63,7 +63,7 @@ def test_a_little_behind_the_voxels_is_no_fault_and_the_checksum_is_compared(tmp
 def test_a_shape_for_which_there_is_no_room_is_refused_unread(
     shape: tuple[int, ...], ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ldseg.utils.system.free_bytes", lambda: 10**9)
+    monkeypatch.setattr("ldseg.utils.system.available_memory", lambda: 10**9)
     path = tmp_path / f"a{ending}"
     path.write_bytes(gzip.compress(nifti(shape)) if ending == ".nii.gz" else nifti(shape))
     refused(path, r"promises \d+ voxels")

@@ -136,7 +136,7 @@ def test_a_spacing_that_would_leave_little_of_an_image_is_refused(spacing: tuple
 
 
 def test_an_image_for_which_there_is_no_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ldseg.utils.system.free_bytes", lambda: 1000)
+    monkeypatch.setattr("ldseg.utils.system.available_memory", lambda: 1000)
     with pytest.raises(InputError, match=r"scan\.nii: promises 3375 voxels"):
         preprocess_image(volume(np.zeros((1, 15, 15, 15), np.float32)), plan(), "scan.nii")
 

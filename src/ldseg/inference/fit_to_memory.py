@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from pathlib import Path
 
 from ldseg.errors import InputError
 from ldseg.inference.backends.torch_backend import ChunkSizes, TorchBackend
@@ -21,6 +20,7 @@ from ldseg.inference.sliding_window import make_tiling
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.preprocess import GridTransform
 from ldseg.settings import PyramidSettings, SamplingSettings
+from ldseg.utils.system import resident_memory
 
 _FEWER = (ChunkSizes(), ChunkSizes(2**16, 2**20), ChunkSizes(1, 1))
 """Chunk sizes to try, largest first; the last is one sample at a time."""
@@ -28,8 +28,6 @@ _MAPS, _FULL_SIZE_MAPS, _MARGIN = 6, 8, 1.25
 """Fitted to the peaks of the default preset on a CPU, 2D and 3D, 1 to 8 samples: none of them is above."""
 _LOADED_LATER = 5 * 10**7
 """What the process takes besides, once it computes: libraries' own buffers."""
-_UNKNOWN = 10**9
-"""Taken for the process as it is where the system does not tell."""
 
 
 @dataclass(frozen=True)
@@ -92,18 +90,7 @@ def fit_to_memory(
 
 def taken_bytes() -> int:
     """What this process takes before the first tile."""
-    return resident_bytes() + _LOADED_LATER
-
-
-def resident_bytes() -> int:
-    """Memory of this process now."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        import resource
-
-        return pages * resource.getpagesize()
-    except (OSError, ImportError):
-        return _UNKNOWN
+    return resident_memory() + _LOADED_LATER
 
 
 def _patches(patch: tuple[int, ...], factor: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from ldseg.errors import InputError
+from ldseg.utils.system import total_memory
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,9 @@ class PlanSettings:
         """Return the memory in GB that a training step may take."""
         if self.gpu_memory_gb is not None:
             return self.gpu_memory_gb
-        return self.cpu_memory_gb or min(16.0, 0.6 * _physical_memory_gb())
+        return self.cpu_memory_gb or min(16.0, 0.6 * (total_memory() / 1e9))
 
 
 def _require_positive(name: str, value: float | None) -> None:
     if value is not None and not value > 0:
         raise InputError(f"planning.{name} is {value}; give a number above 0 or leave it out")
-
-
-def _physical_memory_gb() -> float:
-    """The machine's memory; 8 GB where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    except (AttributeError, ValueError, OSError):
-        return 8.0

@@ -1,7 +1,7 @@
-"""What the system leaves to this process: processor cores, memory, and the memory that it keeps.
+"""Processor cores and memory that the system grants to this process, and its memory allocator.
 
-Memory that can be had is the least of what the machine has free, what a container may still take and what the
-limits of the process (`ulimit -v`) leave.
+The machine's figures come from psutil; the limits of a container (control group) and of `ulimit -v` are read
+here, because psutil does not know them.
 """
 
 from __future__ import annotations
@@ -11,64 +11,71 @@ import os
 import sys
 from pathlib import Path
 
+import psutil
+
 from ldseg.errors import file_error
 
 if sys.platform != "win32":
     import resource
 
 _CGROUP = Path("/sys/fs/cgroup")
-_IMAGE_BYTES = 4
-"""Of a voxel as float32, which every image becomes."""
+_CGROUP_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # versions 2 and 1
+_CGROUP_UNLIMITED = 1 << 60  # version 1 writes a number of this size for "no limit"
+_FLOAT32_BYTES = 4
 
 
-def require_memory(path: Path, voxels: int, stored: int) -> None:
-    """Raise InputError when an image of so many `voxels` (all channels) cannot be held here.
+def require_memory(path: Path, voxels: int, bytes_per_voxel: int) -> None:
+    """Raise InputError if an image of `voxels` voxels (all channels) does not fit in the available memory.
 
-    `stored` are the bytes that reading takes for one of them, besides the float32 that it becomes.
+    `bytes_per_voxel` is what reading needs for one voxel, in addition to the float32 that it becomes.
     """
-    needed, free = voxels * (stored + _IMAGE_BYTES), free_bytes()
-    if free is not None and needed > free:
+    needed, available = voxels * (bytes_per_voxel + _FLOAT32_BYTES), available_memory()
+    if needed > available:
         finding = (
-            f"promises {voxels} voxels, which need {needed / 1e9:.1f} GB where {free / 1e9:.1f} GB are free"
+            f"promises {voxels} voxels, which need {needed / 1e9:.1f} GB "
+            f"where {available / 1e9:.1f} GB are free"
         )
         raise file_error(path, finding, "if that is its true size, use a machine with more memory")
 
 
-def free_bytes() -> int | None:
-    """Memory that this process can still have; None where the system does not tell."""
-    known = [size for size in (_machine(), _container(), _process()) if size is not None]
-    return max(0, min(known)) if known else None
+def total_memory() -> int:
+    """Return the machine's physical memory in bytes."""
+    return psutil.virtual_memory().total
 
 
-def _machine() -> int | None:
-    return _line(Path("/proc/meminfo"), "MemAvailable:")
+def available_memory() -> int:
+    """Return the memory in bytes that this process can still get without swapping.
+
+    The least of what the machine has available, what the container's limit leaves and what the limit on the
+    address space (`ulimit -v`) leaves.
+    """
+    sizes = [psutil.virtual_memory().available]
+    limit = container_memory_limit()
+    if limit is not None:
+        sizes.append(limit - (_read_number(_CGROUP / "memory.current") or 0))
+    if sys.platform != "win32":
+        address_space = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if address_space != resource.RLIM_INFINITY:
+            sizes.append(address_space - psutil.Process().memory_info().vms)
+    return max(0, min(sizes))
 
 
-def _container() -> int | None:
+def resident_memory() -> int:
+    """Return the memory in bytes that this process occupies now."""
+    return psutil.Process().memory_info().rss
+
+
+def container_memory_limit() -> int | None:
+    """Return the memory in bytes that the container may use, None without a limit."""
+    limits = [_read_number(_CGROUP / name) for name in _CGROUP_LIMITS]
+    return next((limit for limit in limits if limit is not None and limit < _CGROUP_UNLIMITED), None)
+
+
+def _read_number(path: Path) -> int | None:
     try:
-        limit = (_CGROUP / "memory.max").read_text(encoding="ascii")
-        used = (_CGROUP / "memory.current").read_text(encoding="ascii")
-        return int(limit) - int(used)  # "max" where there is no limit
-    except (OSError, ValueError):
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no such file, or "max"
         return None
-
-
-def _process() -> int | None:
-    if sys.platform == "win32":
-        return None
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    size = _line(Path("/proc/self/status"), "VmSize:")
-    return None if limit == resource.RLIM_INFINITY or size is None else limit - size
-
-
-def _line(path: Path, name: str) -> int | None:
-    """Bytes in the line `name` of a file in kB."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith(name)]
-    return int(found[0]) * 1024 if found else None
 
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # glibc's malloc.h
@@ -76,10 +83,10 @@ _NEVER = -1
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep memory that it has freed until it ends; whether that was possible.
+    """Let this process keep freed memory until it ends, and return whether the allocator accepted that.
 
-    It takes its peak as long as it lives, so this is for commands that end; a service that is to be small
-    between predictions goes without. Only Linux with glibc knows it; elsewhere nothing changes.
+    The process then occupies its peak as long as it lives, so this is for commands that end; a service that
+    should be small between predictions goes without. Only Linux with glibc has it; elsewhere nothing changes.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -87,22 +94,16 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return False
-    # No block is mapped on its own, and what is free at the end of the heap is never given back.
+    # No block is mapped on its own, and free memory at the end of the heap is never given back.
     return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
 
 
 def usable_cores() -> int:
-    """Cores that the system and its container leave to this process, at least 1."""
+    """Return the number of cores that the affinity and the container grant to this process, at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    quota = _quota()
-    return cores if quota is None else max(1, min(cores, round(quota)))
-
-
-def _quota() -> float | None:
-    """Cores that a container grants, None for no limit."""
+    cores = len(affinity(0)) if affinity is not None else psutil.cpu_count() or 1
     try:
-        granted, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
-    except (OSError, ValueError):
-        return None
-    return None if granted == "max" else int(granted) / int(period)
+        quota, period = (_CGROUP / "cpu.max").read_text(encoding="utf-8").split()
+        return max(1, min(cores, round(int(quota) / int(period))))
+    except (OSError, ValueError):  # no container, or "max"
+        return cores

@@ -74,7 +74,7 @@ def test_a_strange_machine_is_told_as_far_as_it_can_be(
 
     monkeypatch.setattr(shutil, "disk_usage", refuse)
     monkeypatch.setattr(facts, "version", refuse)
-    monkeypatch.setattr("os.sysconf", refuse)
+    monkeypatch.setattr("psutil.virtual_memory", refuse)
     assert main(["doctor"]) == 0
     assert capsys.readouterr().out.count("PermissionError: no such thing here") >= 3
 

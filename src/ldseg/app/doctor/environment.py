@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ldseg import __version__
-from ldseg.utils.system import usable_cores
+from ldseg.utils.system import available_memory, container_memory_limit, total_memory, usable_cores
 
 Value = str | int | float | bool | None
 Facts = dict[str, Value]
@@ -31,11 +30,13 @@ REQUIRED = (
     "SimpleITK",
     "Pillow",
     "tifffile",
+    "imagecodecs",
     "safetensors",
     "jsonargparse",
     "PyYAML",
     "rich",
     "matplotlib",
+    "psutil",
 )
 """The packages that ldseg cannot do without."""
 EXTRAS = {
@@ -45,7 +46,6 @@ EXTRAS = {
     "tensorboard": ("tensorboard",),
 }
 """Extra to its packages."""
-_UNLIMITED = 1 << 60  # cgroup v1 writes a number of this size for "no limit"
 
 
 def software() -> Facts:
@@ -75,9 +75,9 @@ def processor() -> Facts:
 
 def memory() -> Facts:
     """Main memory in GB: all of it, what is free, and what a container allows."""
-    found: Facts = {"total GB": _gb(_physical_memory()), "available GB": _gb(_available_memory())}
-    limit = _first_number("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-    if limit is not None and limit < _UNLIMITED:
+    found: Facts = {"total GB": _gb(total_memory()), "available GB": _gb(available_memory())}
+    limit = container_memory_limit()
+    if limit is not None:
         found["container's limit GB"] = _gb(limit)
     return found
 
@@ -130,32 +130,5 @@ def _processor_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _physical_memory() -> int | None:
-    """Bytes; None where the system does not tell."""
-    if sys.platform == "win32":
-        return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _available_memory() -> int | None:
-    """Bytes that can be had without swapping; None where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return int(found[0]) * 1024 if found else None
-
-
-def _first_number(*files: str) -> int | None:
-    """What the first of these files says that is there and holds a number."""
-    for file in files:
-        try:
-            return int(Path(file).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-    return None
-
-
-def _gb(size: int | None) -> float | None:
-    return None if size is None else round(size / 1e9, 1)
+def _gb(size: int) -> float:
+    return round(size / 1e9, 1)
