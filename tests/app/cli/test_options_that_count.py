@@ -73,7 +73,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     ((*TRAIN, "--config", "a.yaml", "--config", "a.yaml"), "--config: given twice"),
     ((*TRAIN, "-o", "OTHER"), "-o/--output: given twice"),
     (("evaluate", "a", "b", "-o", "s.json", "-o", "t.json"), "-o/--output: given twice"),
-    (("compare", "a", "b", "--seed", "1", "--seed", "1"), "--seed: given twice"),
+    (("predict", "x", "-m", "hippocampus", "--seed", "1", "--seed", "1"), "--seed: given twice"),
     (("report", "RUN", "--part", "test", "--part", "validation"), "--part: given twice"),
     (("export", "RUN", "-o", "x", "--format", "onnx", "--format", "monai-bundle"), "--format: given twice"),
     (("view", "p.png", "-m", "MODEL", "-m", "UNET"), "-m/--model: given twice"),
