@@ -49,6 +49,8 @@ from trainings import train_or_go_on
 from zoo_cards import SHIPPED, Shipped, card
 
 FOLD = 0
+MEASURED = ("appearance", "ranges", "physical_spacing", "channel_files")
+"""Fields of a plan that say what training images are like; the others shape the network."""
 CPU = torch.device("cpu")
 
 
@@ -127,11 +129,13 @@ def train_model(shipped: Shipped, dataset: DataSet, splits: Splits, run: Path) -
 def look_again(
     name: str, dataset: DataSet, learnt: Sequence[Case], folder: Path
 ) -> tuple[RunSettings, int, str]:
-    """Put into the stored plan what the cases look like that were `learnt`, and their numbers. Settings,
-    training steps and the commit of the training, as they were."""
+    """Write into the stored plan how the training cases look and how they are stored.
+
+    Returns the settings, the training steps and the commit of the training, as they were.
+    """
     _, plan = look_and_plan(dataset, learnt, PlanSettings())
-    stored = read_plan(folder / PLAN_FILE)
-    write_plan(folder / PLAN_FILE, replace(stored, appearance=plan.appearance, ranges=plan.ranges))
+    measured = {field: getattr(plan, field) for field in MEASURED}
+    write_plan(folder / PLAN_FILE, replace(read_plan(folder / PLAN_FILE), **measured))
     before = json.loads((RESULTS / f"zoo-{name}.json").read_text())
     return read_settings(folder / SETTINGS_FILE), before["training_steps"], before["trained_at"]
 
