@@ -1,8 +1,8 @@
-"""Bring a label map to the voxel order of its image: the same voxels of the world, stored another way round.
+"""Align a label map with its image: the same voxels in space, stored in another order.
 
 Formats and programs differ in which corner comes first and which axis is slowest, some store only the part of
-a label map that holds segments, and all of them round. Voxels are never resampled here and never moved: what
-does not lie on the image's voxels is refused. D axes; indices are (x, y[, z]) here, arrays (M, [z, ]y, x).
+a label map that holds segments, and all of them round. Voxels are never resampled or moved here: a label map
+off the image's voxels is refused. D axes; indices are (x, y[, z]) here, arrays (M, [z, ]y, x).
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ldseg.data.volume import Volume
 from ldseg.errors import FileError, file_error
 
 ROUNDING = 0.1
-"""Voxels that two grids may lie apart at their farthest corner and still be the same but for rounding, for
+"""Largest distance in voxels between corresponding corners that counts as rounding of the same grid, because
 programs write affines with few digits."""
 LARGEST_ROUNDING = 0.5
 """Beyond half a voxel the nearest voxel of the image is another one."""
 _SILENT = 1e-3
-"""Voxels; what formats round by themselves is not worth a remark."""
+"""Distance in voxels below which rounding by the format is not reported."""
 
 
 @dataclass(frozen=True)
 class _Placement:
-    """Where the voxels of a label map lie among those of its image."""
+    """The position and orientation of a label map's voxels in its image."""
 
     turn: NDArray[np.intp]
     """(D, D) signed permutation: index of the image = turn @ index of the label + shift."""
@@ -45,12 +45,12 @@ class _Placement:
 
 @dataclass(frozen=True)
 class _Files:
-    """What messages name."""
+    """The files named in error messages."""
 
     own: Path
     target: Path
     role: str
-    """What the target is to the file, e.g. "its image"."""
+    """Relation of the target to the file, e.g. "its image"."""
 
 
 def align_label_to_image(
@@ -65,7 +65,7 @@ def align_label_to_image(
     placement = _placement(label, image)
     if placement is None or placement.shape == image.shape:
         return _aligned(label, image, placement, _Files(file, image_file, "its image"), tolerance)
-    if placement.rounding > tolerance or _says_no_place(label):
+    if placement.rounding > tolerance or _has_default_origin(label):
         raise _elsewhere(label, image, placement, _Files(file, image_file, "its image"))
     array = _placed(label, image, placement, file, image_file)
     return _on_grid(image, label, array, _notes(placement, image, "its image"))
@@ -84,7 +84,7 @@ def align_to_whole_grid(
 def _aligned(
     volume: Volume, target: Volume, placement: _Placement | None, files: _Files, tolerance: float
 ) -> Volume:
-    """`volume` reoriented to `target`. Raises InputError where their voxels are not the same ones."""
+    """Return `volume` reoriented to `target`. Raises InputError if their voxels do not coincide."""
     if placement is None or placement.shape != target.shape or placement.apart > tolerance:
         raise _elsewhere(volume, target, placement, files)
     array = _turned(volume.array, placement.turn)
@@ -92,13 +92,13 @@ def _aligned(
 
 
 def _on_grid(grid: Volume, volume: Volume, array: NDArray[np.generic], notes: list[str]) -> Volume:
-    """The voxels of `volume`, as `array` on `grid`."""
+    """Return `volume` on the grid of `grid`, with the voxels `array` and additional notes."""
     array = np.ascontiguousarray(array)
     return replace(grid, array=array, kind=volume.kind, stored=volume.stored, notes=(*volume.notes, *notes))
 
 
 def _placement(label: Volume, image: Volume) -> _Placement | None:
-    """None where the axes of the two are not parallel, or not the same."""
+    """Return the placement of `label` in `image`; None if their axes differ or are not parallel."""
     size = len(label.spacing)
     if label.axes != image.axes or len(image.spacing) != size:
         return None
@@ -126,7 +126,7 @@ def _placement(label: Volume, image: Volume) -> _Placement | None:
 
 
 def _turned(array: NDArray[np.generic], turn: NDArray[np.intp]) -> NDArray[np.generic]:
-    """The array (M, *S) with the axes of the image."""
+    """Return the array (M, *S) with its axes permuted and flipped to those of the image."""
     in_order = turn[::-1, ::-1]  # array axes are the index axes backwards
     axes = [int(axis) + 1 for axis in np.abs(in_order).argmax(1)]
     flips = tuple(n + 1 for n, row in enumerate(in_order) if row.sum() < 0)
@@ -136,7 +136,7 @@ def _turned(array: NDArray[np.generic], turn: NDArray[np.intp]) -> NDArray[np.ge
 def _placed(
     label: Volume, image: Volume, placement: _Placement, file: Path, image_file: Path
 ) -> NDArray[np.generic]:
-    """The label's voxels within the image, 0 elsewhere."""
+    """Return the label's voxels inside the image, 0 elsewhere."""
     moved = _turned(label.array, placement.turn)
     target, source = [slice(None)], [slice(None)]
     for low, n, whole in zip(placement.low, placement.shape, image.shape, strict=True):
@@ -153,15 +153,14 @@ def _placed(
     return placed
 
 
-def _says_no_place(label: Volume) -> bool:
-    """Whether a header gives the default place of files that have none: the origin in the first voxel or in
-    the middle."""
+def _has_default_origin(label: Volume) -> bool:
+    """Return whether the origin is a default of writers that know none: the first voxel or the center."""
     middle = affine(label) @ [*((n - 1) / 2 for n in reversed(label.shape)), 1.0]
     return not np.any(label.origin) or bool(np.allclose(middle[:-1], 0.0, atol=1e-6))
 
 
 def _notes(placement: _Placement, image: Volume, role: str) -> list[str]:
-    """What was done, for the user."""
+    """Return notes for the user about what was changed."""
     notes: list[str] = []
     if bool((placement.turn != np.eye(len(placement.turn))).any()):
         notes.append(f"is stored in another orientation than {role}; reoriented by its geometry")
@@ -176,7 +175,7 @@ def _notes(placement: _Placement, image: Volume, role: str) -> list[str]:
 
 
 def _elsewhere(volume: Volume, target: Volume, placement: _Placement | None, files: _Files) -> FileError:
-    """The fault of a volume whose voxels are not those of its target."""
+    """Return the error for a volume whose voxels do not coincide with those of its target."""
     remedy = "resample it onto that grid (nearest neighbour for a mask), or correct the pair"
     named = f"{files.role} {files.target.name}"
     if placement is not None and placement.shape == target.shape:

@@ -1,4 +1,4 @@
-"""`Case`, `DataSet`, `DataOptions`: where files are and how to read them. Nothing is loaded here."""
+"""`Case`, `DataSet` and `DataOptions`: paths of files and how to read them. Nothing is loaded here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ldseg.errors import InputError, listed
 
 @dataclass(frozen=True)
 class Case:
-    """One image and its label maps, as files."""
+    """The paths of an image and its label maps."""
 
     name: str
     """Unique in its set; the file name without ending and channel suffix."""
@@ -28,12 +28,12 @@ class Case:
     spacing: tuple[float, ...] | None = None
     """Voxel size in mm in the order of the set's axes, where it is not that of the file."""
     notes: tuple[str, ...] = ()
-    """What was assumed about its files, one sentence each, for the user to be told."""
+    """Assumptions made about its files, one sentence each, shown to the user."""
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How to read a data set; everything has a default that reads it as it looks."""
+    """Options for reading a data set; the defaults detect them from the files."""
 
     layout: str | None = None
     """Name of the layout (see `ldseg.data.layouts.LAYOUTS`); None recognizes it."""
@@ -41,9 +41,9 @@ class DataOptions:
     """Axes of every image: "yx", "zyx" or "tyx" (2D+time); None takes dataset.json's
     or those of the first image."""
     ignore_id: int | None = None
-    """Label id of voxels that nobody labelled: they neither train nor count."""
+    """Label id of unlabelled voxels; they are excluded from loss and metrics."""
     labels_above_zero: bool = False
-    """Every id above zero is one class (masks of instances)."""
+    """Merge all ids above zero into one class (for instance masks)."""
     label_threshold: int | None = None
     """Values above it are class 1, others background; needed for masks saved as JPEG, e.g. 127."""
     subject_pattern: str | None = None
@@ -70,7 +70,7 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A folder of cases and what they have in common."""
+    """A data set: its cases and the properties they share."""
 
     root: Path
     cases: tuple[Case, ...]
@@ -78,7 +78,7 @@ class DataSet:
     channel_names: tuple[str, ...]
     """One per image channel."""
     classes: dict[str, int]
-    """Name to id in the files, background first, ascending ids, without the ignore id."""
+    """Class name to id in the files: background first, ascending, without the ignore id."""
     ignore_id: int | None
     axes: Axes
     file_ending: str
@@ -94,11 +94,11 @@ class DataSet:
     channel_files: bool = False
     """Whether images are named as channels are, NAME_0000 ..., or are several files each."""
     remarks: tuple[str, ...] = ()
-    """What was passed over, and what else a person should know of the files; a sentence each."""
+    """Skipped files and other things the user should know, one sentence each."""
 
 
 def cases_named(cases: Iterable[Case], names: Sequence[str]) -> tuple[Case, ...]:
-    """The cases with these names, in the order of `names`. Raises InputError for a name that is not there."""
+    """Return the cases with these names, in the order of `names`. Raises InputError for an unknown name."""
     by_name = {name_key(case.name): case for case in cases}
     missing = [name for name in names if name_key(name) not in by_name]
     if missing:
@@ -109,7 +109,7 @@ def cases_named(cases: Iterable[Case], names: Sequence[str]) -> tuple[Case, ...]
 
 
 def _check_pattern(pattern: str) -> None:
-    """Refuse what is no regular expression with exactly one group."""
+    """Raise InputError unless `pattern` is a regular expression with exactly one group."""
     try:
         groups = re.compile(pattern).groups
     except re.error as problem:

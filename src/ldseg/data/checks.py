@@ -1,6 +1,6 @@
-"""Check a whole data set: every case is read, every fault is listed, one case is in memory at a time.
+"""Check a whole data set: read every case and list every issue, with one case in memory at a time.
 
-Whatever keeps a set from being trained on is a fault, with the line that training would end with.
+An issue is anything that prevents training; its text is the error that training would raise.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ldseg.data.units import length_words
 from ldseg.errors import FileError, InputError, file_error, listed
 
 RGB_NAME = "rgb_to_0_1"
-"""nnU-Net's name for a channel of a colour picture of 8 bits."""
+"""nnU-Net's name for a channel of an 8-bit colour image."""
 _EIGHT_BIT = 255
 _COLOURS = 3
 
 
 @dataclass(frozen=True)
 class CaseInfo:
-    """What one readable case is."""
+    """Properties of one readable case."""
 
     name: str
     subject: str
@@ -48,7 +48,7 @@ class CaseInfo:
 
 @dataclass(frozen=True)
 class Issue:
-    """Something to repair."""
+    """A problem that must be fixed before training."""
 
     file: str
     finding: str
@@ -57,17 +57,17 @@ class Issue:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """All rows, faults and hints of a data set; it can be trained on when there are no faults."""
+    """The result of checking a data set; it can be trained on when there are no faults."""
 
     rows: tuple[CaseInfo, ...]
     faults: tuple[Issue, ...]
     hints: tuple[str, ...]
-    """Remarks that need no repair but a look."""
+    """Remarks that the user should look at; they do not prevent training."""
 
 
 @dataclass
 class _Notes:
-    """What is collected on the way."""
+    """Findings collected while the cases are read."""
 
     rows: list[CaseInfo] = field(default_factory=list[CaseInfo])
     faults: list[Issue] = field(default_factory=list[Issue])
@@ -75,14 +75,14 @@ class _Notes:
     ranges: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     """Least and largest intensity of each channel."""
     numbers: list[ImageRange] = field(default_factory=list[ImageRange])
-    """Of each readable image."""
+    """One per readable image."""
     images: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """File and what its reader says of it."""
+    """File name and a note of its reader."""
     masks: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
 
 def check(dataset: DataSet, on_case: Callable[[Case], None] | None = None) -> DatasetReport:
-    """Read every case. `on_case` is called after each, for a progress bar. Never raises InputError."""
+    """Read every case and return what was found. `on_case` is called after each. Never raises InputError."""
     notes = _Notes()
     for case in dataset.cases:
         _check_case(dataset, case, notes)
@@ -106,7 +106,7 @@ def refuse_beyond_eight_bit(channel: str, low: float, high: float) -> None:
 
 
 def _untrainable(dataset: DataSet, notes: _Notes) -> Iterator[Issue]:
-    """What keeps readable cases from being trained on."""
+    """Yield the issues that prevent training although every case is readable."""
     try:
         make_splits(dataset.cases)
     except InputError as problem:
@@ -124,7 +124,7 @@ def _untrainable(dataset: DataSet, notes: _Notes) -> Iterator[Issue]:
 
 
 def _check_case(dataset: DataSet, case: Case, notes: _Notes) -> None:
-    """One row, or the faults why there is none; all raters are looked at."""
+    """Add the case's `CaseInfo`, or the issues that make it unreadable; reads every rater's mask."""
     try:
         image = read_image(dataset, case)
     except InputError as problem:
@@ -164,13 +164,13 @@ def _check_case(dataset: DataSet, case: Case, notes: _Notes) -> None:
 
 
 def _fault(case: Case, problem: InputError) -> Issue:
-    """The error's parts; the whole message where it has none."""
+    """Return the issue for an error raised while reading `case`."""
     file = problem.file if isinstance(problem, FileError) and problem.finding else str(case.images[0])
     return Issue(file, *_parts(problem))
 
 
 def _parts(problem: InputError) -> tuple[str, str]:
-    """Finding and remedy; the whole message where they are not apart."""
+    """Return finding and remedy of an error; the parts of its message where it has no such fields."""
     if isinstance(problem, FileError) and problem.finding:
         return problem.finding, problem.remedy
     finding, _, remedy = str(problem).partition("; ")
@@ -178,10 +178,11 @@ def _parts(problem: InputError) -> tuple[str, str]:
 
 
 def _hints(dataset: DataSet, notes: _Notes) -> list[str]:
-    """Remarks about the set as a whole."""
+    """Return remarks about the data set as a whole."""
     ids = {number for row in notes.rows for number, count in row.ids.items() if count}
     hints = [*dataset.remarks, *_id_hints(dataset, ids), *_case_hints(dataset, notes)]
-    hints += mixed_scales(notes.numbers, _in_colour(dataset))
+    is_rgb = len(dataset.channel_names) == _COLOURS and is_colour(dataset.cases[0].images[0])
+    hints += mixed_scales(notes.numbers, is_rgb)
     hints += [*group_notes("image", notes.images), *group_notes("mask", notes.masks)]
     if notes.rows and not any(row.physical for row in notes.rows):
         words = length_words(dataset.axes, physical=False)
@@ -193,7 +194,7 @@ def _hints(dataset: DataSet, notes: _Notes) -> list[str]:
 
 
 def group_notes(kind: str, notes: Sequence[tuple[str, str]]) -> list[str]:
-    """Return what readers say, once for all files of which they say the same but for its numbers."""
+    """Return the readers' notes, grouped over files whose notes differ in numbers only."""
     groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for file, text in notes:
         groups[re.sub(r"\d+(\.\d+)?", "0", text.replace(file, ""))].append((file, text))
@@ -206,7 +207,7 @@ def group_notes(kind: str, notes: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _unit_faults(notes: _Notes) -> Iterator[Issue]:
-    """Where some images have a physical spacing, the others that have none."""
+    """Yield the issue of a data set in which only some images have a physical spacing."""
     without = [row.name for row in notes.rows if not row.physical]
     if not without or len(without) == len(notes.rows):
         return
@@ -219,14 +220,8 @@ def _unit_faults(notes: _Notes) -> Iterator[Issue]:
     yield Issue(without[0], finding, remedy)
 
 
-def _in_colour(dataset: DataSet) -> bool:
-    """Whether the first image has colours."""
-    path = dataset.cases[0].images[0]
-    return len(dataset.channel_names) == _COLOURS and is_colour(path)
-
-
 def _id_hints(dataset: DataSet, ids: set[int]) -> list[str]:
-    """Ids that are often meant otherwise."""
+    """Return remarks about label ids that are often misread."""
     hints: list[str] = []
     undeclared = dataset.ignore_id is None and not dataset.declared
     if undeclared and 255 in ids and len(ids - {0, 255}) >= 1:
@@ -245,7 +240,7 @@ def _id_hints(dataset: DataSet, ids: set[int]) -> list[str]:
 
 
 def _case_hints(dataset: DataSet, notes: _Notes) -> list[str]:
-    """Cases and masks that are odd but legal."""
+    """Return remarks about unusual but valid cases and masks."""
     hints: list[str] = []
     if notes.constant:
         hints.append(f"{len(notes.constant)} images have one value only, e.g. {notes.constant[0]}")

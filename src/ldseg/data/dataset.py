@@ -1,7 +1,7 @@
-"""From a folder to a `DataSet`, and from its cases to volumes.
+"""Open a folder as a `DataSet`.
 
-Classes that no dataset.json declares are the ids in the masks; axes that it does not declare are those of
-most images, channels those of the first of these.
+Without declared classes, the ids in the masks are the classes; without declared axes, those of
+most images count, and the channels of the first of these.
 """
 
 from __future__ import annotations
@@ -44,17 +44,20 @@ _MOST_JPEG_IDS = 2
 
 
 def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
-    """List a folder's cases and find out what they have in common.
+    """Return the cases of a folder and the properties they share.
 
-    Reads masks only where nothing declares the classes. A damaged file is no fault here, as long as others
+    Masks are read only if no file declares the classes. A damaged file is accepted here, as long as others
     are readable: `check` and the loaders report it. Raises InputError for an image without mask, a mask
     without image, an empty or unknown folder. Images to predict need no masks: see `find_inputs`.
     """
     root = Path(root)
     options = options or DataOptions()
     layout = layout_named(options.layout, root)
-    index = _paired(layout.read(root))
-    _refuse_lonely(root, index, layout)
+    index = layout.read(root)
+    spelling = {name_key(name): name for name in index.images}  # masks may use another Unicode spelling
+    labels = {spelling.get(name_key(name), name): files for name, files in index.labels.items()}
+    index = replace(index, labels=labels)
+    _refuse_unpaired(root, index, layout)
     folder = root if root.is_dir() else root.parent
     description = index.description
     first = representative_volume(
@@ -66,6 +69,7 @@ def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
     channels = description.channel_names or _channel_names(cases, first)
     ignore_id = options.ignore_id if options.ignore_id is not None else description.ignore_id
     classes, declared = _classes(root, cases, options, description.classes, ignore_id, axes)
+    mask_endings = [ending(path) for case in cases for path in case.labels]
     return DataSet(
         root=root,
         cases=cases,
@@ -73,32 +77,25 @@ def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
         classes=classes,
         ignore_id=ignore_id,
         axes=axes,
-        file_ending=_file_ending(cases),
+        file_ending=Counter(mask_endings).most_common(1)[0][0],
         labels_above_zero=options.labels_above_zero,
         label_threshold=options.label_threshold,
         geometry_tolerance=options.geometry_tolerance,
         layout=layout.name,
         declared=declared,
-        channel_files=any(_named_as_channels(case) for case in cases),
+        channel_files=any(_has_channel_files(case) for case in cases),
         remarks=_remarks(index),
     )
 
 
-def _paired(index: DatasetIndex) -> DatasetIndex:
-    """Everything by the names of the images; masks may spell them otherwise in Unicode."""
-    spelling = {name_key(name): name for name in index.images}
-    labels = {spelling.get(name_key(name), name): files for name, files in index.labels.items()}
-    return replace(index, labels=labels)
-
-
-def _named_as_channels(case: Case) -> bool:
-    """Whether the case's images are several files, or one that ends in the number of a channel."""
+def _has_channel_files(case: Case) -> bool:
+    """Return whether the case has several image files, or one named as a channel (`_0000`)."""
     first, *others = case.images
     return bool(others) or name_key(stem(first)) == f"{name_key(case.name)}_0000"
 
 
 def _remarks(index: DatasetIndex) -> tuple[str, ...]:
-    """What was passed over, and what is odd about the names."""
+    """Return remarks about skipped files and ambiguous names."""
     found = [*describe_unread(index.unread), *index.remarks]
     if index.unlabelled_fault is not None:
         found.append(f"images without masks are passed over: {index.unlabelled_fault}")
@@ -113,8 +110,8 @@ def _remarks(index: DatasetIndex) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _refuse_lonely(root: Path, index: DatasetIndex, layout: Layout) -> None:
-    """Every image needs a mask and every mask an image."""
+def _refuse_unpaired(root: Path, index: DatasetIndex, layout: Layout) -> None:
+    """Raise InputError if there are no images, or if an image or a mask has no partner."""
     if not index.images:
         other = "".join(f"; {remark}" for remark in describe_unread(index.unread))
         finding = f"has no images in the layout {layout.name} ({layout.looks_like}){other}"
@@ -124,20 +121,21 @@ def _refuse_lonely(root: Path, index: DatasetIndex, layout: Layout) -> None:
     for own, partner, others in (("images", "mask", "labels"), ("labels", "image", "images")):
         files: Files = getattr(index, own)
         partners: Files = getattr(index, others)
-        lonely = [name for name in sorted(files) if name not in partners]
-        if lonely:
-            count = f" ({len(lonely)} in all)" if len(lonely) > 1 else ""
-            file = files[lonely[0]][0]
+        unpaired = [name for name in sorted(files) if name not in partners]
+        if unpaired:
+            count = f" ({len(unpaired)} in all)" if len(unpaired) > 1 else ""
+            file = files[unpaired[0]][0]
             one_folder = layout is case_folders.LAYOUT
-            why = _unread_partner(lonely[0], file, index, one_folder) or _namesake(lonely[0], partners)
+            name = unpaired[0]
+            why = _unread_partner(name, file, index, one_folder) or _other_case_partner(name, partners)
             finding, remedy = why or ("", f"add the {partner} or remove it")
             raise file_error(file, f"has no {partner} of its name{count}{finding}", remedy)
 
 
 def _unread_partner(name: str, file: Path, index: DatasetIndex, one_folder: bool) -> tuple[str, str] | None:
-    """Finding and remedy where the partner of `file` is there in a format that is not read.
+    """Return finding and remedy if the partner of `file` exists in a format that is not read, else None.
 
-    With `one_folder` each case has a folder, else all files of a case begin with its name.
+    With `one_folder` each case has a folder; otherwise all files of a case begin with its name.
     """
     key = name_key(name)
     for unread in index.unread:
@@ -148,8 +146,8 @@ def _unread_partner(name: str, file: Path, index: DatasetIndex, one_folder: bool
     return None
 
 
-def _namesake(name: str, partners: Files) -> tuple[str, str] | None:
-    """Finding and remedy where a partner's name has other upper and lower case letters."""
+def _other_case_partner(name: str, partners: Files) -> tuple[str, str] | None:
+    """Return finding and remedy if a partner's name differs in letter case only, else None."""
     folded = name_key(name).casefold()
     for other, files in partners.items():
         if name_key(other).casefold() == folded:
@@ -158,7 +156,7 @@ def _namesake(name: str, partners: Files) -> tuple[str, str] | None:
 
 
 def _case(name: str, folder: Path, index: DatasetIndex, options: DataOptions, axes: Axes) -> Case:
-    """Put together what is known of one case."""
+    """Return one case with its subject and spacing."""
     images = index.images[name]
     check_name(name, images[0])
     labels = index.labels.get(name, ())
@@ -177,8 +175,10 @@ def _case(name: str, folder: Path, index: DatasetIndex, options: DataOptions, ax
 
 
 def subject_by_pattern(name: str, file: Path, options: DataOptions) -> str | None:
-    """The part of a case's name that `subject_pattern` finds; None without a pattern. Raises InputError, for
-    `file` of the case, where it finds nothing."""
+    """Return the part of a case's name that matches `subject_pattern`; None without a pattern.
+
+    Raises InputError for `file` if the name does not match.
+    """
     if options.subject_pattern is None:
         return None
     match = re.search(options.subject_pattern, name)
@@ -189,10 +189,10 @@ def subject_by_pattern(name: str, file: Path, options: DataOptions) -> str | Non
 
 
 def _channel_names(cases: tuple[Case, ...], first: Volume) -> tuple[str, ...]:
-    """Names for channels that nobody named. One colour picture makes a set of pictures a colour set."""
-    pictures = all(len(case.images) == 1 and not format_of(case.images[0]).has_geometry for case in cases)
+    """Return default channel names. One colour image makes a data set of 2D images a colour set."""
+    raster = all(len(case.images) == 1 and not format_of(case.images[0]).has_geometry for case in cases)
     number = len(first.array)
-    if pictures and (number == 3 or (number == 1 and any(is_colour(case.images[0]) for case in cases))):
+    if raster and (number == 3 or (number == 1 and any(is_colour(case.images[0]) for case in cases))):
         return ("red", "green", "blue")
     return ("image",) if number == 1 else tuple(f"channel_{n}" for n in range(number))
 
@@ -205,8 +205,7 @@ def _classes(
     ignore_id: int | None,
     axes: Axes,
 ) -> tuple[dict[str, int], bool]:
-    """Declared classes, else the one class of a binary reading, else those in the masks; and whether a file
-    names them."""
+    """Return the classes (declared, binary, or the ids in the masks), and whether a file names them."""
     if options.labels_above_zero or options.label_threshold is not None:
         names = [name for name, number in (declared or {}).items() if number not in (0, ignore_id)]
         return {"background": 0, names[0] if len(names) == 1 else "class_1": 1}, declared is not None
@@ -217,7 +216,7 @@ def _classes(
 
 
 def _scan(cases: Iterable[Case], axes: Axes) -> LabelScan:
-    """All ids in all readable masks. Raises InputError when there are too many to be classes."""
+    """Return the ids in all readable masks. Raises InputError if there are too many to be classes."""
     scan = LabelScan()
     paths = [path for case in cases for path in case.labels]
     first: InputError | None = None
@@ -239,8 +238,3 @@ def _scan(cases: Iterable[Case], axes: Axes) -> LabelScan:
     if first is not None and readable == 0:
         raise first
     return scan
-
-
-def _file_ending(cases: tuple[Case, ...]) -> str:
-    """The commonest ending of the masks."""
-    return Counter(ending(path) for case in cases for path in case.labels).most_common(1)[0][0]

@@ -19,18 +19,18 @@ _CHANNEL = re.compile(r"^(.+)_(\d{4})$")
 _RATER = re.compile(r"^(.+)_rater(\d+)$")
 
 Files = dict[str, tuple[Path, ...]]
-"""Case name to its files: the channels of an image, or the raters' masks."""
+"""Case name to its files: the channels of an image, or one mask per rater."""
 
 
 def name_key(name: str) -> str:
-    """Return the form in which equal names are equal, whatever their spelling in Unicode (NFC)."""
+    """Return the name in Unicode normal form NFC, in which equal names compare equal."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def find_path(path: Path) -> Path:
-    """Return the file or folder at `path`; where there is none, one whose name is spelt otherwise in Unicode.
+    """Return the existing file or folder at `path`, or one whose name differs in its Unicode spelling only.
 
-    `path` itself where there is neither.
+    Returns `path` itself if neither exists.
     """
     if path.exists() or path.is_symlink() or path.name in ("", "..") or str(path).isascii():
         return path
@@ -44,7 +44,7 @@ def find_path(path: Path) -> Path:
 
 
 def check_name(name: str, path: Path) -> None:
-    """Raise InputError for the name of a case that cannot be written into files: it is not in UTF-8."""
+    """Raise InputError for a case name that is not valid UTF-8 and so cannot be written to files."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError as problem:
@@ -52,7 +52,7 @@ def check_name(name: str, path: Path) -> None:
 
 
 def volumes_in(folder: Path) -> list[Path]:
-    """The image files directly in `folder`, ascending by name; hidden and other files are passed over.
+    """Return the image files directly in `folder`, ascending by name; hidden and other files are skipped.
 
     Raises InputError for a folder that cannot be opened.
     """
@@ -64,7 +64,7 @@ def volumes_in(folder: Path) -> list[Path]:
 
 
 def by_stem(paths: Iterable[Path]) -> Files:
-    """One file a case. Raises InputError when two files would be one case (a.png and a.jpg)."""
+    """Return case name to file. Raises InputError if two files have one case name (a.png and a.jpg)."""
     found: dict[str, Path] = {}
     for path in paths:
         key = name_key(stem(path))
@@ -76,9 +76,9 @@ def by_stem(paths: Iterable[Path]) -> Files:
 
 
 def complete_groups(groups: Mapping[str, Mapping[int, Path]], channels: int) -> Files:
-    """Each image's files in the order of channels. Raises InputError for a missing one.
+    """Return each image's files in channel order. Raises InputError for a missing channel.
 
-    An image of one file, `_0000`, is allowed to hold all channels itself; loading checks their number.
+    An image of one file, `_0000`, may hold all channels itself; loading checks their number.
     """
     found: Files = {}
     for name, files in groups.items():
@@ -96,7 +96,7 @@ def complete_groups(groups: Mapping[str, Mapping[int, Path]], channels: int) -> 
 
 
 def counting_groups(paths: Sequence[Path]) -> dict[str, dict[int, Path]] | None:
-    """`suffix_groups` when every file has a suffix and every name counts from 0000, else None."""
+    """Return `suffix_groups` if every file has a suffix and every case a channel 0000, else None."""
     if not paths or not all(has_suffix(path) for path in paths):
         return None
     groups = suffix_groups(paths)
@@ -104,12 +104,12 @@ def counting_groups(paths: Sequence[Path]) -> dict[str, dict[int, Path]] | None:
 
 
 def has_suffix(path: Path) -> bool:
-    """Whether the name ends like that of a channel file, `_0000`."""
+    """Return whether the name ends like that of a channel file, `_0000`."""
     return _CHANNEL.match(stem(path)) is not None
 
 
 def suffix_groups(paths: Sequence[Path]) -> dict[str, dict[int, Path]]:
-    """Case name to number to file, for files that all have a suffix. Raises InputError for a number twice."""
+    """Return case name to channel number to file. Raises InputError for a duplicate channel."""
     groups: dict[str, dict[int, Path]] = defaultdict(dict)
     spelling: dict[str, str] = {}
     for path in paths:
@@ -124,9 +124,9 @@ def suffix_groups(paths: Sequence[Path]) -> dict[str, dict[int, Path]]:
 
 
 def rater_groups(paths: Sequence[Path], images: Iterable[str]) -> Files:
-    """Masks per case: NAME, or NAME_rater1, NAME_rater2 ... in the order of raters.
+    """Return the masks of each case: NAME, or NAME_rater1, NAME_rater2 ... in the order of raters.
 
-    A name that is itself the name of an image is not taken apart.
+    The suffix is not split off a name that is itself the name of an image.
     """
     names = {name_key(name) for name in images}
     single = by_stem(paths)

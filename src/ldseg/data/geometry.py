@@ -1,4 +1,4 @@
-"""Where voxels are: from index to millimetres, the choice of axes, and comparison of two grids.
+"""Voxel geometry: from index to millimetres, the choice of axes, and comparison of two grids.
 
 A file has up to four index axes i, j, k, t (fastest first) and maybe channels c. A `Volume` has two or three
 of them, slowest first. Positions are LPS millimetres; time is a coordinate like the others where axes has a
@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from ldseg.data.volume import Axes, Volume
 from ldseg.errors import file_error
 
-_CROOKED = 0.01
-"""Cosine of the angle between two axes, or error of a unit vector's square, up to which it is rounding."""
+_ORTHOGONALITY_TOLERANCE = 0.01
+"""Tolerance for the cosine between two axes, and for the deviation of a squared unit vector from 1."""
 _SPACE = 3
-"""Axes of the world; a fourth is time."""
+"""Number of spatial axes; a fourth is time."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The index axes of a file or of a volume, fastest first (x, y[, z][, t]); D of them."""
+    """The grid of a file or volume: D index axes, fastest first (x, y[, z][, t])."""
 
     spacing: tuple[float, ...]
     """Step along each index axis, D values."""
@@ -35,24 +35,24 @@ class Grid:
     direction: tuple[float, ...]
     """Row-major D x D matrix; column n is the unit vector of index axis n."""
     physical: bool = True
-    """False where the spacing of space is not known and 1.0 stands for it."""
+    """False if the spatial spacing is unknown and given as 1.0."""
 
 
 def volume_grid(volume: Volume) -> Grid:
-    """The volume's own grid, fastest axis first."""
+    """Return the volume's grid, fastest axis first."""
     return Grid(tuple(reversed(volume.spacing)), volume.origin, volume.direction, volume.physical)
 
 
 def unit_grid(dimensions: int) -> Grid:
-    """Unit steps from the origin: the grid of a format that has no geometry."""
+    """Return a grid of unit steps from the origin, for formats without geometry."""
     return Grid((1.0,) * dimensions, (0.0,) * dimensions, tuple(np.eye(dimensions).ravel().tolist()), False)
 
 
 def select_axes(grid: Grid, indices: tuple[int, ...]) -> Grid:
-    """The grid of some of the index axes.
+    """Return the grid of some of the index axes.
 
-    A slice of a volume keeps the two world axes that it is nearest to, so that which way round it lies is not
-    lost; one that lies obliquely gets the nearest directions with right angles.
+    A slice of a volume keeps the two world axes that it is closest to, which preserves its orientation; an
+    oblique one gets the closest orthogonal directions.
     """
     size = len(grid.spacing)
     if indices == tuple(range(size)):
@@ -74,7 +74,7 @@ def select_axes(grid: Grid, indices: tuple[int, ...]) -> Grid:
 
 
 def _world_axes(columns: NDArray[np.float64], indices: tuple[int, ...]) -> tuple[int, ...]:
-    """The world axes that index axes with these direction `columns` keep: of space, those nearest to them."""
+    """Return the world axes for index axes with direction `columns`: in space, those closest to them."""
     space = [n for n in indices if n < _SPACE]
     if len(space) == _SPACE or len(columns) < _SPACE:
         return indices
@@ -84,18 +84,18 @@ def _world_axes(columns: NDArray[np.float64], indices: tuple[int, ...]) -> tuple
 
 
 def require_orthogonal_axes(grid: Grid, shape: tuple[int, ...], path: Path) -> None:
-    """Raise InputError for a grid whose axes of space are not at right angles, or no unit vectors.
+    """Raise InputError unless the spatial axes of a grid are orthogonal unit vectors.
 
-    `shape` has the voxels along each of its axes, fastest first.
+    `shape` is the number of voxels along each axis, fastest first.
     """
     size = min(_SPACE, len(shape), len(grid.spacing))
     used = [n for n in range(size) if shape[n] > 1]
     whole = int(len(grid.direction) ** 0.5)
     columns = np.asarray(grid.direction).reshape(whole, whole)[:, used]
     products = np.abs(columns.T @ columns - np.eye(len(used)))
-    if products.size and not products.max() <= _CROOKED:
+    if products.size and not products.max() <= _ORTHOGONALITY_TOLERANCE:
         lengths = np.linalg.norm(columns, axis=0)
-        if not np.abs(lengths - 1).max() <= _CROOKED:
+        if not np.abs(lengths - 1).max() <= _ORTHOGONALITY_TOLERANCE:
             finding = "has directions that are no unit vectors, which contradict its spacing"
         else:
             finding = "has axes that are not at right angles (a sheared affine)"
@@ -103,7 +103,7 @@ def require_orthogonal_axes(grid: Grid, shape: tuple[int, ...], path: Path) -> N
 
 
 def affine(volume: Volume) -> NDArray[np.float64]:
-    """(D+1, D+1) matrix from voxel index (x, y[, z]) to LPS position in mm."""
+    """Return the (D+1, D+1) matrix from voxel index (x, y[, z]) to LPS position in mm."""
     size = len(volume.spacing)
     matrix = np.eye(size + 1)
     matrix[:size, :size] = np.asarray(volume.direction).reshape(size, size) * np.asarray(volume.spacing)[::-1]
@@ -112,7 +112,7 @@ def affine(volume: Volume) -> NDArray[np.float64]:
 
 
 def largest_offset(first: Volume, second: Volume) -> float:
-    """How far apart the two grids are at their worst corner, in voxels of `first`. Shapes must be equal."""
+    """Return the largest distance between corners of two grids of equal shape, in voxels of `first`."""
     corners = np.array(
         list(product(*[(0, n - 1) for n in reversed(first.shape)])), dtype=np.float64
     )  # (2^D, D)
@@ -124,17 +124,17 @@ def largest_offset(first: Volume, second: Volume) -> float:
 
 @dataclass(frozen=True)
 class AxisLayout:
-    """Which axes of a file's (i, j, k, t, c) are the volume's own."""
+    """The mapping of a file's axes (i, j, k, t, c) to those of a volume."""
 
     axes: Axes
     indices: tuple[int, ...]
-    """The file's index axes in use, fastest first: (0, 1), (0, 1, 2) or (0, 1, 3)."""
+    """The file's index axes that are used, fastest first: (0, 1), (0, 1, 2) or (0, 1, 3)."""
 
 
 def axis_layout(shape: tuple[int, ...], axes: Axes | None, path: Path) -> AxisLayout:
-    """Read the file's shape (i, j, k, t, c) as `axes`, or as what it looks like when `axes` is None.
+    """Return how a file of shape (i, j, k, t, c) is read as `axes`; None detects the axes from the shape.
 
-    Without other orders, one slice is "yx", several are "zyx" and a fourth axis holds channels.
+    By default one slice is "yx", several are "zyx", and a fourth axis holds channels.
     Raises InputError when the shape cannot be read so.
     """
     _, _, slices, times, channels = shape
@@ -157,7 +157,7 @@ def axis_layout(shape: tuple[int, ...], axes: Axes | None, path: Path) -> AxisLa
 
 
 def to_channels_first(array: NDArray[Any], layout: AxisLayout) -> NDArray[Any]:
-    """(i, j, k, t, c) to (M, *S)."""
+    """Return an array (i, j, k, t, c) as (M, *S)."""
     i, j, k, t, c = array.shape
     if layout.axes == "tyx":
         return array.reshape(i, j, k * t, c).transpose(3, 2, 1, 0)

@@ -1,4 +1,4 @@
-"""The images to predict: files, folders of files, data sets of any layout."""
+"""Find the images to predict in files, folders of files and data sets of any layout."""
 
 from __future__ import annotations
 
@@ -28,76 +28,80 @@ def find_inputs(
     channel_files: bool | None = None,
     on_remark: OnRemark = ignore_remark,
 ) -> list[Case]:
-    """The images at `paths`, without labels, ascending by name.
+    """Return the images at `paths` as cases without labels, ascending by name.
 
     `channels`, `axes` and `channel_files` are those of the model: they decide whether `NAME_0000`,
-    `NAME_0001` ... are one image (`ldseg.data.channels`). A data set gives all its images, those to test on
-    too. DICOM is looked for in sub-folders too; `axes` says what makes an image there: a series, a film or a
-    file. `on_remark` gets a sentence for what was passed over. Raises InputError for a missing file, an empty
-    folder, a channel that is missing, or two images of one name.
+    `NAME_0001` ... are one image (`ldseg.data.channels`). A data set gives all its images, including its
+    test images. DICOM is also found in sub-folders; `axes` says what makes an image there: a series, a cine
+    or a file. `on_remark` gets a sentence for what was skipped. Raises InputError for a missing file, empty
+    folder, a missing channel, or two images of one name.
     """
     if not paths:
         raise InputError("no input was given; give an image, a folder of images or a data set")
     given = list(dict.fromkeys(header_of(find_path(Path(path))) for path in paths))
     files = [path for path in given if _is_file(path)]
-    slices = [path for path in files if format_of(path) is dicom.DICOM]
-    pictures = [path for path in files if path not in slices]
-    takes = _Takes(channels, axes, channel_files)
+    dicom_files = [path for path in files if format_of(path) is dicom.DICOM]
+    other_files = [path for path in files if path not in dicom_files]
+    model_input = _ModelInput(channels, axes, channel_files)
     found: Files = {}
     notes: dict[str, str] = {}
-    of_slices = dicom.images_of(slices, axes)
-    for group in (takes.group(pictures), Grouping(_alone(of_slices.images))):
+    series = dicom.images_of(dicom_files, axes)
+    for group in (model_input.group(other_files), Grouping(_alone(series.images))):
         _add(found, notes, group)
-    for remark in dicom.in_words(of_slices.passed):
+    for remark in dicom.describe_skipped(series.passed):
         on_remark(remark)
     for folder in (path for path in given if not _is_file(path)):
-        _add(found, notes, _in_folder(folder, takes, on_remark))
+        _add(found, notes, _in_folder(folder, model_input, on_remark))
     return [_case(name, found[name], axes, notes.get(name, "")) for name in sorted(found)]
 
 
 @dataclass(frozen=True)
-class _Takes:
-    """What the model takes."""
+class _ModelInput:
+    """The channels and axes that the model expects."""
 
     channels: int
     axes: Axes | None
     channel_files: bool | None
 
     def group(self, paths: Sequence[Path]) -> Grouping:
-        """The files of each image."""
+        """Return the files of each image."""
         return group_inputs(paths, self.channels, self.axes, self.channel_files)
 
 
 def _is_file(path: Path) -> bool:
-    """True for an image, False for a folder or a list of pairs. Raises InputError for anything else."""
+    """Return True for an image, False for a folder or a list of pairs. Raises InputError otherwise."""
     refuse_dangling(path)
     if not path.exists():
         raise file_error(path, "there is no such file or folder", "check the path")
     if path.is_dir() or path.suffix.lower() in (".csv", ".tsv", ".json"):
         return False
-    if not path.is_file():  # a pipe, which would be waited for
+    if not path.is_file():  # reading a pipe would block
         raise file_error(path, "is no file", "check the path")
     return bool(ending(path))
 
 
-def _in_folder(folder: Path, takes: _Takes, on_remark: OnRemark) -> Grouping:
-    """The images of a data set or of a plain folder."""
+def _in_folder(folder: Path, model_input: _ModelInput, on_remark: OnRemark) -> Grouping:
+    """Return the images of a data set or of a plain folder."""
     layout = find_layout(folder)
     passed: tuple[dicom.PassedOver, ...] = ()
     if layout is not None:
-        found, unread = _in_layout(layout, folder, takes)
+        found, unread = _in_layout(layout, folder, model_input)
     elif folder.is_dir():
         files = [path for path in volumes_in(folder) if format_of(path) is not dicom.DICOM]
         labels = [path for path in files if ending(path) == SEGMENTATION_ENDING]
-        found = takes.group([path for path in files if path not in labels])
+        found = model_input.group([path for path in files if path not in labels])
         unread = (*unread_in(folder), *(Unread(path, _SEGMENTATION, "give its image") for path in labels))
-        below = dicom.images_below(folder, takes.axes)
+        below = dicom.images_below(folder, model_input.axes)
         _add(found.files, {}, Grouping(_alone(below.images)))
         passed = below.passed
     else:
         raise file_error(folder, "is neither an image nor a folder of images", "check the path")
     if found.files:
-        for remark in (*describe_unread(_not_among(unread, found.files)), *dicom.in_words(passed)):
+        # What is found another way, such as a DICOM series some folders below, is not reported.
+        places = {path for files in found.files.values() for path in files}
+        places |= {parent for path in places for parent in path.parents}
+        skipped = [one for one in unread if one.path not in places]
+        for remark in (*describe_unread(skipped), *dicom.describe_skipped(passed)):
             on_remark(remark)
         return found
     if passed:
@@ -109,37 +113,30 @@ def _in_folder(folder: Path, takes: _Takes, on_remark: OnRemark) -> Grouping:
     raise file_error(folder, f"has no images directly in it{other}", remedy)
 
 
-def _in_layout(layout: Layout, folder: Path, takes: _Takes) -> tuple[Grouping, Sequence[Unread]]:
-    """All images of a data set, and what its folders hold beside them."""
+def _in_layout(layout: Layout, folder: Path, model_input: _ModelInput) -> tuple[Grouping, Sequence[Unread]]:
+    """Return all images of a data set, and the files in its folders that are not read."""
     index = layout.read(folder)
     if index.unlabelled_fault is not None:
         raise index.unlabelled_fault
     found = Grouping(dict(index.images))
     if layout is two_folders.LAYOUT and not index.labels:  # masks would say which files are channels
-        found = takes.group([path for files in index.images.values() for path in files])
+        found = model_input.group([path for files in index.images.values() for path in files])
     _add(found.files, {}, Grouping(index.unlabelled))
     return found, index.unread
 
 
-def _not_among(unread: Sequence[Unread], found: Files) -> list[Unread]:
-    """Those that are not found another way, as a DICOM series some folders below is."""
-    places = {path for files in found.values() for path in files}
-    places |= {folder for path in places for folder in path.parents}
-    return [one for one in unread if one.path not in places]
-
-
 def _alone(images: dict[str, Path]) -> Files:
-    """Images of one path each."""
+    """Return the images with their single path as a tuple."""
     return {name: (path,) for name, path in images.items()}
 
 
 def _add(found: Files, notes: dict[str, str], more: Grouping) -> None:
-    """Put `more` to `found` and `notes`. Raises InputError when a name comes twice, in whatever spelling."""
+    """Add `more` to `found` and `notes`. Raises InputError for a duplicate name in any Unicode spelling."""
     known = {name_key(name): name for name in found}
     for name, files in more.files.items():
         name = known.get(name_key(name), name)
         other = found.get(name, files)
-        if list(map(realpath, other)) != list(map(realpath, files)):  # a link may lead in a circle
+        if list(map(realpath, other)) != list(map(realpath, files)):  # a link may be circular
             finding = f"has the same name as {other[0]}"
             raise file_error(files[0], finding, "predict them in two runs, or rename one")
         found[name] = files

@@ -1,4 +1,4 @@
-"""From cases to volumes: images with the wanted channels, masks with the set's ids on the image's grid."""
+"""Load cases as volumes: images with the expected channels, masks with the data set's ids on their grid."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ldseg.errors import FileError, file_error, listed
 
 
 def load_input(case: Case, channels: int, axes: Axes | None, geometry_tolerance: float = ROUNDING) -> Volume:
-    """The case's image, float32 (M, *S) with M = `channels`, and the case's own spacing where it has one.
+    """Return the case's image, float32 (M, *S) with M = `channels`, and its own spacing if the case has one.
 
-    Pictures of a set are often part grey, part colour: a grey one gives three equal channels where colour is
+    2D data sets often mix grey and colour images: a grey one gives three equal channels where colour is
     wanted, a colour one with equal channels gives one where grey is wanted. Raises InputError when it is
     unreadable, or has another number of channels or other axes.
     """
@@ -29,17 +29,17 @@ def load_input(case: Case, channels: int, axes: Axes | None, geometry_tolerance:
 
 
 def with_own_spacing(case: Case, volume: Volume) -> Volume:
-    """`volume` with the spacing of the case, where that is not the file's."""
+    """Return `volume` with the spacing of the case, if the case overrides that of the file."""
     return volume if case.spacing is None else replace(volume, spacing=case.spacing, physical=True)
 
 
 def load_image(dataset: DataSet, case: Case) -> Volume:
-    """The case's image, float32 (M, *S), as `load_input` with the set's channels and axes."""
+    """Return the case's image, float32 (M, *S), like `load_input` with the data set's channels and axes."""
     return with_own_spacing(case, read_image(dataset, case))
 
 
 def load_labels(dataset: DataSet, case: Case) -> tuple[Volume, ...]:
-    """One label map per rater, (1, *S), on the image's grid, with the set's ids.
+    """Return one label map per rater, (1, *S), on the image's grid, with the data set's ids.
 
     Raises InputError when a mask is unreadable, does not lie on the voxels of its image, or has an id that is
     not declared.
@@ -48,19 +48,19 @@ def load_labels(dataset: DataSet, case: Case) -> tuple[Volume, ...]:
 
 
 def load_case(dataset: DataSet, case: Case) -> tuple[Volume, tuple[Volume, ...]]:
-    """`load_image` and `load_labels`, reading the image once."""
+    """Return what `load_image` and `load_labels` return, reading the image once."""
     image = read_image(dataset, case)
     labels = tuple(read_label(dataset, case, path, image) for path in case.labels)
     return with_own_spacing(case, image), tuple(with_own_spacing(case, label) for label in labels)
 
 
 def read_image(dataset: DataSet, case: Case) -> Volume:
-    """The case's image as `load_image`, with the geometry of its file."""
+    """Return the case's image like `load_image`, but with the geometry of its file."""
     return _read_input(case, len(dataset.channel_names), dataset.axes, dataset.geometry_tolerance)
 
 
 def read_label(dataset: DataSet, case: Case, path: Path, image: Volume) -> Volume:
-    """One rater's label map on the grid of `image`, which has the geometry of its file (`read_image`)."""
+    """Return one rater's label map on the grid of `image`, which keeps its file's geometry (`read_image`)."""
     label = map_ids_by_name(read_volume(path, "labels", dataset.axes), dataset, path)
     source = case.images[0]
     if format_of(path).has_geometry and format_of(source).has_geometry:
@@ -82,7 +82,7 @@ def read_label(dataset: DataSet, case: Case, path: Path, image: Volume) -> Volum
 
 
 def _other_shape(path: Path, label: Volume, source: Path, image: Volume) -> FileError:
-    """The error to raise for a mask of another shape than its image."""
+    """Return the error for a mask whose shape differs from that of its image."""
     finding = f"has shape {label.shape} but its image {source.name} has {image.shape}"
     remedy = "resample the mask to the image (nearest neighbour) or correct the pair"
     if label.shape == (*image.shape[:-2], *image.shape[:-3:-1]):
@@ -94,12 +94,12 @@ def _other_shape(path: Path, label: Volume, source: Path, image: Volume) -> File
 
 
 def _read_input(case: Case, channels: int, axes: Axes | None, geometry_tolerance: float) -> Volume:
-    """See `load_input`; with the geometry of the file."""
+    """Return the image like `load_input`, but with the geometry of its file."""
     path = case.images[0]
     volume = read_channels(case.images, axes, geometry_tolerance)
     volume = replace(volume, notes=(*case.notes, *volume.notes))
-    is_picture = len(case.images) == 1 and format_of(path).is_colour is not None
-    fitting = with_channels(volume, channels) if is_picture else volume
+    is_raster = len(case.images) == 1 and format_of(path).is_colour is not None
+    fitting = with_channels(volume, channels) if is_raster else volume
     if len(fitting.array) != channels:
         finding = f"has {len(volume.array)} channels where {channels} are expected"
         raise file_error(path, finding, "convert it or remove it")
@@ -118,12 +118,12 @@ def with_channels(image: Volume, channels: int) -> Volume:
 
 
 def label_ids(label: Volume) -> dict[int, int]:
-    """Ids and their voxel counts, ascending."""
+    """Return the ids of a label map and their voxel counts, ascending."""
     return ids_in(label.array)
 
 
 def map_label_ids(label: Volume, dataset: DataSet, path: Path) -> Volume:
-    """The mask after `label_threshold` or `labels_above_zero`; the ignore id stays.
+    """Return the mask after applying `label_threshold` or `labels_above_zero`; the ignore id stays.
 
     Raises InputError for `path` with a negative id that is not the ignore id: it is no class, and no
     background either.
@@ -144,7 +144,7 @@ def map_label_ids(label: Volume, dataset: DataSet, path: Path) -> Volume:
 
 
 def _refuse_negative(array: NDArray[Any], ignore_id: int | None, path: Path) -> None:
-    """Raise InputError for negative ids but the ignore id."""
+    """Raise InputError for negative ids other than the ignore id."""
     if array.dtype.kind == "u":
         return
     negative = array[(array < 0) & (array != ignore_id)] if ignore_id is not None else array[array < 0]

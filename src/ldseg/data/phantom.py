@@ -1,10 +1,10 @@
-"""A synthetic phantom that looks like ultrasound: a beating cavity within a wall, with exact masks.
+"""Synthetic phantoms that look like ultrasound: a beating cavity within a wall, with exact masks.
 
-It is made up from formulas and random numbers, not from any patient or scanner. It serves tests and examples;
-how well a model does on it says nothing about real images.
+They are computed from formulas and random numbers, not from any patient or scanner, and serve tests and
+examples; accuracy on them says nothing about real images.
 
 Shape. A star-shaped cavity (radius 1 at rest, in units of its own size and outline) within a wall (radius w).
-In 2D+time the cavity beats once over the frames and everything around it moves as something incompressible:
+In 2D+time the cavity beats once over the frames and everything around it moves like an incompressible medium:
 a point at rest radius q_0 outside of the cavity is at q with q^2 - c^2 = q_0^2 - 1, where c is the cavity's
 radius in that frame. So the wall thickens as the cavity shrinks, its area stays, and the masks are exact.
 
@@ -31,11 +31,11 @@ CLASSES = {"background": 0, "wall": 1, "cavity": 2}
 SHAPES: dict[Axes, tuple[int, ...]] = {"yx": (96, 96), "zyx": (48, 64, 64), "tyx": (12, 64, 64)}
 """Grids of `write_phantom_dataset`."""
 APPENDAGES = "appendages"
-"""Folder of the masks of what raters disagree about."""
+"""Folder of the masks of the appendages, about which raters disagree."""
 FRAME_SECONDS = 0.04
 
 _LEAST = 24
-_ECHO = {"background": 0.08, "wall": 1.0, "cavity": 0.003, "appendage": 0.6}  # power that comes back
+_ECHO = {"background": 0.08, "wall": 1.0, "cavity": 0.003, "appendage": 0.6}  # reflected power
 _SPREAD = {"z": 1.0, "y": 0.7, "x": 1.3}  # standard deviation of the point spread, in voxels
 _RANGE_DB = 50.0
 
@@ -61,7 +61,7 @@ class AmbiguousPhantom:
 
 @dataclass(frozen=True)
 class _Scene:
-    """All that is random in a phantom's shape, at rest."""
+    """The random parameters of a phantom's shape at rest."""
 
     centre: Array
     """In voxels, one per spatial axis."""
@@ -72,15 +72,15 @@ class _Scene:
     harmonics: Array
     """(waves, 2) cosine and sine amplitudes of the outline over the angle in the (y, x) plane."""
     beat: float
-    """Share of its radius that the cavity loses at the height of the beat."""
+    """Relative decrease of the cavity's radius at peak contraction."""
     appendage: Array | None
     """Unit vector from the centre to the appendage, if there is one."""
 
 
 def make_phantom(axes: Axes, shape: Sequence[int], seed: int) -> tuple[Volume, Volume]:
-    """A synthetic image (1, *S), whole numbers 0 to 255, and its exact labels (1, *S), ids as in `CLASSES`.
+    """Return a synthetic image (1, *S), integers 0 to 255, and its exact labels (1, *S), ids as in `CLASSES`.
 
-    Spacing 1 mm and 0.04 s. The same arguments give the same voxels. Raises ValueError for a shape that has
+    The spacing is 1 mm and 0.04 s. Equal arguments give equal voxels. Raises ValueError for a shape that has
     not one size per axis, or fewer than 24 voxels along y or x (4 along z).
     """
     image, labels, _ = _render(axes, shape, seed, with_appendage=False)
@@ -88,7 +88,7 @@ def make_phantom(axes: Axes, shape: Sequence[int], seed: int) -> tuple[Volume, V
 
 
 def make_ambiguous_phantom(axes: Axes, shape: Sequence[int], seed: int) -> AmbiguousPhantom:
-    """As `make_phantom`, with an appendage that looks the same whatever a rater makes of it."""
+    """Return a phantom like `make_phantom`, with an appendage that some raters count as wall."""
     return AmbiguousPhantom(*_render(axes, shape, seed, with_appendage=True))
 
 
@@ -103,25 +103,27 @@ def write_phantom_dataset(
 ) -> None:
     """Write phantoms as two folders of equal names, which `open_dataset` reads; PNG in 2D, else NIfTI.
 
-    With `disagreement` each image has an appendage, which this share of all masks includes: exactly so over
-    the whole set, to the nearest mask, in an order that nothing in the images gives away. A model that learnt
-    the raters' distribution includes it in that share of its samples, and never in a part. `appendages/` has
-    the masks of it. Without, there is none and all raters are of one mind.
+    With `disagreement` each image has an appendage, which this share of all masks includes: exactly over
+    the whole set, to the nearest mask, in an order independent of the images. A model that learned
+    the raters' distribution includes it in that share of its samples, always as a whole. `appendages/` has
+    its masks. Without `disagreement` there is none and all raters agree.
 
     Raises:
         ValueError: fewer than one case or rater, a share outside of 0 to 1, or a shape that is too small.
-        InputError: the disk refuses.
+        InputError: a file cannot be written.
     """
     if cases < 1 or raters < 1 or not 0 <= (disagreement or 0) <= 1:
         raise ValueError("cases and raters must be at least 1, disagreement 0 to 1")
-    include = _votes(cases * raters, disagreement or 0.0, seed).reshape(cases, raters)
+    votes = np.arange(cases * raters) < round((disagreement or 0.0) * (cases * raters))
+    include = np.random.default_rng((seed, 1)).permutation(votes).reshape(cases, raters)
     for name in ("images", "labels", *([APPENDAGES] if disagreement is not None else [])):
         (folder / name).mkdir(parents=True, exist_ok=True)
     end = ".png" if axes == "yx" else ".nii.gz"
     for case in range(cases):
         name = f"phantom{case:03d}"
-        arguments = (axes, shape or SHAPES[axes], _case_seed(seed, case))
-        image, labels, appendage = _render(*arguments, with_appendage=disagreement is not None)
+        own_seed = int(np.random.SeedSequence((seed, case)).generate_state(1)[0])
+        grid = shape or SHAPES[axes]
+        image, labels, appendage = _render(axes, grid, own_seed, with_appendage=disagreement is not None)
         both = AmbiguousPhantom(image, labels, appendage)
         write_volume(folder / "images" / f"{name}{end}", image)
         for rater in range(raters):
@@ -140,20 +142,13 @@ def write_phantom_dataset(
     write_json_atomic(folder / "dataset.json", description)
 
 
-def _case_seed(seed: int, case: int) -> int:
-    return int(np.random.SeedSequence((seed, case)).generate_state(1)[0])
-
-
-def _votes(masks: int, share: float, seed: int) -> NDArray[np.bool_]:
-    """Which masks include the appendage."""
-    return np.random.default_rng((seed, 1)).permutation(np.arange(masks) < round(share * masks))
-
-
 def _render(
     axes: Axes, shape: Sequence[int], seed: int, with_appendage: bool
 ) -> tuple[Volume, Volume, NDArray[np.bool_]]:
-    """Image, labels and appendage (*S)."""
-    _check(axes, shape)
+    """Return image, labels and appendage (*S)."""
+    least = {"z": 4, "t": 1, "y": _LEAST, "x": _LEAST}
+    if len(shape) != len(axes) or any(n < least[axis] for axis, n in zip(axes, shape, strict=True)):
+        raise ValueError(f"shape is {tuple(shape)} for axes {axes}; give at least {least} voxels along each")
     rng = np.random.default_rng(seed)
     frames, grid = (shape[0], tuple(shape[1:])) if axes == "tyx" else (1, tuple(shape))
     scene = _draw_scene(grid, rng, with_appendage)
@@ -178,12 +173,6 @@ def _render(
     return volume, volume.with_array(mask, "labels"), np.stack(regions).reshape(full)
 
 
-def _check(axes: Axes, shape: Sequence[int]) -> None:
-    least = {"z": 4, "t": 1, "y": _LEAST, "x": _LEAST}
-    if len(shape) != len(axes) or any(n < least[axis] for axis, n in zip(axes, shape, strict=True)):
-        raise ValueError(f"shape is {tuple(shape)} for axes {axes}; give at least {least} voxels along each")
-
-
 def _draw_scene(grid: tuple[int, ...], rng: np.random.Generator, with_appendage: bool) -> _Scene:
     extent = np.array(grid, float)
     reach = np.array([extent[0], *[extent[-2:].min()] * 2]) if len(grid) == 3 else np.full(2, extent.min())
@@ -201,7 +190,7 @@ def _draw_scene(grid: tuple[int, ...], rng: np.random.Generator, with_appendage:
 
 
 def _at_rest(scene: _Scene, grid: tuple[int, ...], phase: float) -> tuple[Array, Array]:
-    """Where the tissue of each voxel is at rest: (D, *grid) in units of radius, and in voxels."""
+    """Return the rest position of each voxel's tissue, (D, *grid), in units of radius and in voxels."""
     middle, size = (values.reshape(-1, *(1,) * len(grid)) for values in (scene.centre, scene.size))
     offset = np.indices(grid) - middle  # (D, *grid) in voxels
     unit = offset / size
@@ -218,7 +207,7 @@ def _at_rest(scene: _Scene, grid: tuple[int, ...], phase: float) -> tuple[Array,
 
 
 def _labels(scene: _Scene, rest: Array) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Ids of `CLASSES` and the appendage, from positions at rest (D, *grid)."""
+    """Return ids of `CLASSES` and the appendage mask, from positions at rest (D, *grid)."""
     radius = np.sqrt((rest**2).sum(0))
     labels = np.zeros(radius.shape, np.uint8)
     labels[radius < scene.wall] = CLASSES["wall"]
@@ -232,7 +221,7 @@ def _labels(scene: _Scene, rest: Array) -> tuple[NDArray[np.uint8], NDArray[np.b
 def _echo(
     scatterers: Array, positions: Array, labels: NDArray[np.uint8], appendage: NDArray[np.bool_]
 ) -> Array:
-    """Magnitude of what comes back from each voxel, (*grid), before it fades."""
+    """Return the echo magnitude of each voxel, (*grid), before attenuation."""
     power = np.array([_ECHO[name] for name in CLASSES])[labels]
     amplitude = np.sqrt(np.where(appendage, _ECHO["appendage"], power))
     spread = [_SPREAD[axis] for axis in "zyx"[-labels.ndim :]]
@@ -246,7 +235,7 @@ def _echo(
 
 
 def _fading(grid: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Share of the amplitude left at each voxel of (y, x): less with depth, little in the shadow."""
+    """Return the attenuation of the amplitude over (y, x): by depth, and by an acoustic shadow."""
     depth, side = np.arange(grid[-2])[:, None] / grid[-2], np.arange(grid[-1])[None] / grid[-1]
     start, place, width = rng.uniform(0.3, 0.6), rng.uniform(0.15, 0.85), rng.uniform(0.03, 0.06)
     behind = 1 / (1 + np.exp(-(depth - start) / 0.03))
@@ -255,6 +244,6 @@ def _fading(grid: tuple[int, ...], rng: np.random.Generator) -> Array:
 
 
 def _compress(echoes: Array) -> Array:
-    """Logarithm of the magnitude over 50 dB as whole numbers 0 to 255."""
+    """Return the magnitude on a logarithmic scale of 50 dB as whole numbers 0 to 255."""
     decibels = 20 * np.log10(np.maximum(echoes, 1e-12) / np.quantile(echoes, 0.995))
     return np.rint(255 * np.clip(1 + decibels / _RANGE_DB, 0, 1))

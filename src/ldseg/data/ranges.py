@@ -1,7 +1,7 @@
-"""Which numbers stand for intensities in the images of a set: number types, ranges, and what white is.
+"""Intensity ranges of the images of a data set: number types, minimum and maximum, and white levels.
 
-The plan keeps the ranges of the training images, so that an image on another number scale is converted, or
-refused, and never segmented as if it were dark or saturated.
+The plan stores the ranges of the training images, so that an image on another number scale is converted or
+rejected, and never segmented as if it were dark or saturated.
 """
 
 from __future__ import annotations
@@ -15,55 +15,55 @@ import numpy as np
 from ldseg.data.volume import Volume
 
 WHITE_LEVELS = (255.0, 4095.0, 65535.0)
-"""Of 8, 12 and 16 bits: numbers without a declared scale are of the smallest that holds them."""
+"""White at 8, 12 and 16 bits; numbers without a declared scale get the smallest that holds them."""
 _BEYOND = 0.05
-"""Share of the white level by which interpolation may have gone beyond black and white in floats."""
+"""Share of the white level by which interpolated floats may exceed black and white."""
 AIR = -200.0
-"""In Hounsfield units; every CT image that shows air has lower values."""
+"""Hounsfield units; every CT image that shows air has lower values."""
 
 
 @dataclass(frozen=True)
 class ImageRange:
-    """The numbers of one image as they are in its file."""
+    """The intensity range of one image as stored in its file."""
 
     name: str
     stored: str
     """Number type, e.g. "uint8"."""
     minimum: tuple[float, ...]
-    """Of each channel."""
+    """One per channel."""
     maximum: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class ChannelRange:
-    """The numbers of one channel over the training images, as they are in the files."""
+    """The intensity range of one channel over the training images, as stored in the files."""
 
     stored: tuple[str, ...]
     """Number types, e.g. "uint8"."""
     minimum: float
     maximum: float
     highest_minimum: float
-    """The largest of the images' minima: each training image has a value as low as that."""
+    """The largest of the images' minima: every training image has a value this low."""
     lowest_maximum: float
     """The smallest of the images' maxima."""
     constant: int = 0
-    """Training images of which this channel has one value only; they do not count in the two fields above."""
+    """Number of training images in which this channel is constant; the two fields above exclude them."""
 
 
 def image_range(name: str, image: Volume) -> ImageRange:
-    """Return the range of a volume as it was read."""
+    """Return the intensity range of a volume as it was read."""
     flat = image.array.reshape(len(image.array), -1)
     low, high = flat.min(1).astype(np.float64), flat.max(1).astype(np.float64)
     return ImageRange(name, number_type(image), tuple(low.tolist()), tuple(high.tolist()))
 
 
 def number_type(image: Volume) -> str:
-    """Return the number type in the file, or that of the array where there never was a file."""
+    """Return the number type in the file, or that of the array if it was not read from a file."""
     return image.stored or str(image.array.dtype)
 
 
 def channel_ranges(images: Sequence[ImageRange]) -> tuple[ChannelRange, ...]:
-    """Return what the images have in common, for each channel."""
+    """Return the range of each channel over several images."""
     stored = tuple(sorted({image.stored for image in images}))
     found: list[ChannelRange] = []
     for channel in range(len(images[0].minimum)):
@@ -84,7 +84,7 @@ def channel_ranges(images: Sequence[ImageRange]) -> tuple[ChannelRange, ...]:
 
 
 def white_level(stored: str, minimum: float, maximum: float) -> float | None:
-    """Return the number that means white in a colour image, or None where nothing says so.
+    """Return the value of white in a colour image, or None if it is unknown.
 
     The type decides for 8 bits and for floats between 0 and 1. Other numbers are of 8, 12 or 16 bits,
     whatever type holds them: software widens types, and no useful image fills a sixteenth of its range.
@@ -107,7 +107,7 @@ def white_of(image: ImageRange) -> float | None:
 
 
 def common_white(images: Sequence[ImageRange]) -> float | None:
-    """Return the white level of most images of a set; None where one of them has none."""
+    """Return the most common white level of several images; None if one of them is unknown."""
     levels = [white_of(image) for image in images]
     known = [level for level in levels if level is not None]
     if len(known) < len(levels):
@@ -116,7 +116,7 @@ def common_white(images: Sequence[ImageRange]) -> float | None:
     return max(counts, key=lambda level: (counts[level], level))
 
 
-def in_words(level: float | None) -> str:
+def scale_name(level: float | None) -> str:
     """Return the name of a number scale."""
     if level is None:
         return "values of no known scale"
@@ -126,9 +126,9 @@ def in_words(level: float | None) -> str:
 
 
 def mixed_scales(images: Sequence[ImageRange], colour: bool) -> tuple[str, ...]:
-    """Return one sentence for each thing that is odd about the number scales of a set; usually none.
+    """Return remarks about inconsistent number scales in a data set; usually none.
 
-    Colour images are compared by their white level. Grey ones have no scale of their own (each is normalised
+    Colour images are compared by their white level. Grey ones have no scale of their own (each is normalized
     by its own mean and deviation), but Hounsfield units beside shifted ones are found: where most images go
     far below zero, all should.
     """
@@ -139,7 +139,7 @@ def mixed_scales(images: Sequence[ImageRange], colour: bool) -> tuple[str, ...]:
         levels = {image.name: white_of(image) for image in varying}
         counts = Counter(levels.values()).most_common()
         parts = [
-            f"{count} with {in_words(level)} (e.g. {next(n for n, one in levels.items() if one == level)})"
+            f"{count} with {scale_name(level)} (e.g. {next(n for n, one in levels.items() if one == level)})"
             for level, count in counts
         ]
         said = f"the colour images are of different number scales: {', '.join(parts)}; each is converted"

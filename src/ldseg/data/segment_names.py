@@ -1,7 +1,7 @@
-"""Names of segments that label files bring along: classes where nothing else names them.
+"""Segment names stored in label files; they define the classes if nothing else does.
 
-3D Slicer numbers the segments of each file by itself, so that one structure may have another id in another
-file. The name decides then.
+3D Slicer numbers the segments of each file separately, so one structure may have different ids in different
+files. The name decides then.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _REMEDY = "name the segments of all files alike, or give each structure the same
 
 
 def segment_names(label: Volume) -> dict[int, str]:
-    """Return id to name of the segments that the label's file names; empty for most files."""
+    """Return id to name of the segments named in the label's file; empty for most formats."""
     return dict(label.native.segments) if isinstance(label.native, ItkHeader) else {}
 
 
 def map_ids_by_name(label: Volume, dataset: DataSet, path: Path) -> Volume:
-    """Return `label` with the set's ids for the segments that are named as its classes.
+    """Return `label` with its segments renumbered to the ids of the classes of the same names.
 
-    Where no segment has the name of a class the ids stay. Raises InputError for `path` when only some have.
+    If no segment has the name of a class, the ids stay. Raises InputError for `path` if only some have.
     """
     names = segment_names(label)
     ids = {number: dataset.classes[name] for number, name in names.items() if name in dataset.classes}
@@ -52,15 +52,15 @@ def map_ids_by_name(label: Volume, dataset: DataSet, path: Path) -> Volume:
 
 @dataclass
 class LabelScan:
-    """The ids in label files, and what their segments are called."""
+    """The ids in label files and the names of their segments."""
 
     ids: set[int] = field(default_factory=set[int])
-    """Ids without a name, above 0."""
+    """Unnamed ids above 0."""
     named: dict[str, set[int]] = field(default_factory=lambda: defaultdict[str, set[int]](set))
-    """Name to the ids that have it in the files."""
+    """Segment name to its ids in the files."""
 
     def add(self, label: Volume) -> None:
-        """Look at one file; negative ids are no classes and are left to the loader to refuse."""
+        """Add the ids of one label map; negative ids are left for the loader to reject."""
         names = segment_names(label)
         for number in ids_in(label.array):
             if number in names:
@@ -69,7 +69,7 @@ class LabelScan:
                 self.ids.add(number)
 
     def classes(self, root: Path, ignore_id: int | None) -> dict[str, int]:
-        """Return name to id, background first; ids without a name are called class_ID.
+        """Return class name to id, background first; unnamed ids are called class_ID.
 
         Raises InputError for `root` when a name has several ids and there are ids without a name.
         """

@@ -1,4 +1,4 @@
-"""Small files beside the images: `dataset.json` and tables of spacings."""
+"""Read metadata files beside the images: `dataset.json` and spacing tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ldseg.data.volume import Axes
 from ldseg.errors import file_error
@@ -17,20 +17,20 @@ SPACING_TABLES = ("spacing.csv", "pixel_size_mm.csv")
 
 @dataclass(frozen=True)
 class Description:
-    """What a dataset.json says; None where it says nothing."""
+    """The contents of a dataset.json; None for entries that it lacks."""
 
     channel_names: tuple[str, ...] | None = None
     classes: dict[str, int] | None = None
     ignore_id: int | None = None
     axes: Axes | None = None
     content: dict[str, Any] = field(default_factory=dict[str, Any])
-    """The whole file."""
+    """The whole JSON object."""
 
 
 def read_description(path: Path) -> Description:
-    """Read a dataset.json of nnU-Net, the Decathlon or our own; an empty description when there is none.
+    """Return the contents of a dataset.json of nnU-Net, the Decathlon or ldseg; empty if the file is missing.
 
-    Raises InputError when it is damaged or its entries have another form.
+    Raises InputError when it is damaged or its entries have the wrong type.
     """
     if not path.is_file():
         return Description()
@@ -42,17 +42,20 @@ def read_description(path: Path) -> Description:
     axes = content.get("axes")
     if axes not in (None, "yx", "zyx", "tyx"):
         raise file_error(path, f'"axes" is {axes!r}', "choose yx, zyx or tyx")
+    ignore_id = content.get("ignore_id", ignored)
+    if ignore_id is not None and (not isinstance(ignore_id, int) or isinstance(ignore_id, bool)):
+        raise file_error(path, f'"ignore_id" is {ignore_id!r}', "write a whole number, e.g. 255")
     return Description(
         channel_names=None if channels is None else _channel_names(channels, path),
         classes=classes,
-        ignore_id=_ignore_id(content, ignored, path),
+        ignore_id=ignore_id,
         axes=axes,
         content=content,
     )
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises InputError with the line of the damage."""
+    """Return the content of a JSON file. Raises InputError with the line of the syntax error."""
     try:
         return parse_json(path)
     except (OSError, ValueError, RecursionError) as problem:
@@ -60,7 +63,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a table with a header, separated by comma, semicolon or tab; column names in lower case."""
+    """Return the rows of a table with a header (comma, semicolon or tab); column names in lower case."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
@@ -80,7 +83,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def read_spacings(folder: Path) -> dict[str, tuple[float, ...]]:
-    """File name to spacing in mm from the table in `folder`; empty when there is none.
+    """Return file name to spacing in mm from the table in `folder`; empty if there is none.
 
     The first column is the file's name, the others one number for all axes or one per axis in their order.
     Raises InputError when the table is damaged.
@@ -96,7 +99,7 @@ def read_spacings(folder: Path) -> dict[str, tuple[float, ...]]:
 
 
 def parse_spacing(text: str, path: Path) -> tuple[float, ...]:
-    """Numbers above zero, separated by blanks, "x" or commas. Raises InputError naming `path` otherwise."""
+    """Return positive numbers separated by blanks, "x" or commas. Raises InputError for `path` otherwise."""
     cells = text.replace("x", " ").replace(",", " ").split()
     try:
         steps = tuple(float(cell) for cell in cells)
@@ -110,7 +113,7 @@ def parse_spacing(text: str, path: Path) -> tuple[float, ...]:
 
 
 def _channel_names(entry: Any, path: Path) -> tuple[str, ...]:
-    """A list of names, or an object of number to name."""
+    """Return channel names from a list of names or an object of number to name."""
     if isinstance(entry, list) and entry:
         return tuple(str(name) for name in entry)
     if isinstance(entry, dict) and entry and all(str(key).isdigit() for key in entry):
@@ -121,14 +124,16 @@ def _channel_names(entry: Any, path: Path) -> tuple[str, ...]:
 
 
 def _classes(entry: Any, path: Path) -> tuple[dict[str, int], int | None]:
-    """Class names to ids, and the id of "ignore". Both {"liver": 1} and {"1": "liver"} are in use."""
+    """Return class name to id, and the id of "ignore". Both {"liver": 1} and {"1": "liver"} are in use."""
     if not isinstance(entry, dict) or not entry:
         raise file_error(path, '"labels" is not an object', 'write {"background": 0, "liver": 1}')
     pairs: list[tuple[str, int]] = []
     for key, value in entry.items():
         if isinstance(value, list):
             if len(value) != 1:
-                _refuse_region(str(key), value, path)
+                finding = f'"labels" has the region {str(key)!r} of the ids {value}'
+                remedy = "list every id once as a class of its own, and join predicted ids afterwards"
+                raise file_error(path, f"{finding}; regions that overlap are not supported", remedy)
             value = value[0]
         if isinstance(value, int) and not isinstance(value, bool):
             pairs.append((str(key), value))
@@ -153,18 +158,3 @@ def _classes(entry: Any, path: Path) -> tuple[dict[str, int], int | None]:
             raise file_error(path, '"background" has another id than 0', "give the background id 0")
         pairs.append(("background", 0))
     return dict(sorted(pairs, key=lambda pair: (pair[1] != 0, pair[1]))), ignored[0] if ignored else None
-
-
-def _refuse_region(name: str, ids: list[Any], path: Path) -> NoReturn:
-    """Raise InputError for a class of several ids: classes exclude each other here."""
-    finding = f'"labels" has the region {name!r} of the ids {ids}; regions that overlap are not supported'
-    remedy = "list every id once as a class of its own, and join predicted ids afterwards"
-    raise file_error(path, finding, remedy)
-
-
-def _ignore_id(content: dict[str, Any], ignored: int | None, path: Path) -> int | None:
-    """The ignore id: "ignore" among the labels, or "ignore_id" of its own."""
-    own = content.get("ignore_id", ignored)
-    if own is not None and (not isinstance(own, int) or isinstance(own, bool)):
-        raise file_error(path, f'"ignore_id" is {own!r}', "write a whole number, e.g. 255")
-    return own

@@ -1,4 +1,4 @@
-"""Spacings that stand beside images whose format has none.
+"""Spacings from files beside images whose format stores none.
 
 They come from a table (HC18's `pixel_size_mm.csv`), or from a file for each image as nnU-Net writes them:
 `NAME.json` with {"spacing": [z, y, x]} for the image `NAME_0000.tif` and the mask `NAME.tif`.
@@ -23,9 +23,9 @@ _CHANNEL = re.compile(r"_\d{4}$")
 
 
 def spacing_of_files(files: Sequence[Path], *folders: Path) -> tuple[float, ...] | None:
-    """Return what stands beside an image, whose channels may be several files.
+    """Return the spacing given in files beside an image, whose channels may be several files.
 
-    Raises InputError where they differ.
+    Raises InputError if the channels' spacings differ.
     """
     found = {file: spacing_of(file, *folders) for file in files}
     first, *others = found.values()
@@ -37,11 +37,11 @@ def spacing_of_files(files: Sequence[Path], *folders: Path) -> tuple[float, ...]
 
 
 def spacing_of(image: Path, *folders: Path) -> tuple[float, ...] | None:
-    """Return what the tables say of `image`; they lie in `folders`, beside the image or one folder above it.
+    """Return the spacing of `image` from a table in `folders`, beside the image or one folder above it.
 
-    A table may name it without its ending or, for a mask without a geometry of its own, its image. Without
-    an entry, what its own JSON file says, for a format that has no geometry. Raises InputError for a damaged
-    file.
+    A table may name it without its ending or, for a mask without geometry, name its image. If no table
+    has an entry, the image's own JSON file counts, for formats without geometry. Raises InputError for a
+    damaged file.
     """
     flat = not format_of(image).has_geometry
     for folder in (*folders, image.parent, image.parent.parent):
@@ -55,7 +55,7 @@ def spacing_of(image: Path, *folders: Path) -> tuple[float, ...] | None:
 
 
 def refuse_other_spacing(image: Path, steps: tuple[float, ...] | None, masks: Sequence[Path]) -> None:
-    """Raise InputError for a mask whose JSON file gives it another spacing than its image."""
+    """Raise InputError for a mask whose JSON file gives a spacing different from that of its image."""
     for mask in masks:
         own = None if format_of(mask).has_geometry else _sidecar(mask)
         if own is None or steps is None or len(own) != len(steps):
@@ -68,7 +68,7 @@ def refuse_other_spacing(image: Path, steps: tuple[float, ...] | None, masks: Se
 
 
 def spacing_per_axis(steps: tuple[float, ...], axes: Axes, source: Path) -> tuple[float, ...]:
-    """One number for all axes of space (time stays 1.0), or one number per axis. Else InputError.
+    """Return one step per axis, from one number for all spatial axes (time stays 1.0) or one per axis.
 
     nnU-Net gives its 2D images a first axis of one slice, 999 thick.
     """
@@ -83,7 +83,7 @@ def spacing_per_axis(steps: tuple[float, ...], axes: Axes, source: Path) -> tupl
 
 
 def _table(folder: Path) -> dict[str, tuple[float, ...]]:
-    """The folder's table, read once as long as nothing in the folder's list of files changes."""
+    """Return the folder's spacing table, cached as long as the folder's list of files does not change."""
     try:
         changed = folder.stat().st_mtime_ns
     except OSError:
@@ -98,12 +98,12 @@ def _read(folder: Path, changed: int) -> dict[str, tuple[float, ...]]:
     bare: dict[str, set[tuple[float, ...]]] = {}
     for name, steps in found.items():
         bare.setdefault(Path(name).stem, set()).add(steps)
-    # Files of one name but for the ending that differ in their spacing are known by their whole names only.
+    # Files whose names differ in the ending only and whose spacings differ need their whole names.
     return {name: next(iter(steps)) for name, steps in bare.items() if len(steps) == 1} | found
 
 
 def _sidecar(image: Path) -> tuple[float, ...] | None:
-    """The spacing in the image's own JSON file, without or with the number of a channel; None without one."""
+    """Return the spacing in the image's own JSON file, named with or without channel number, or None."""
     name = stem(image)
     for own in dict.fromkeys((name, _CHANNEL.sub("", name))):
         path = find_path(image.parent / f"{own}.json")
@@ -116,7 +116,7 @@ def _sidecar(image: Path) -> tuple[float, ...] | None:
 
 
 def _steps(entry: object, path: Path) -> tuple[float, ...]:
-    """A list of two or three numbers above zero."""
+    """Return a JSON entry of one to three positive numbers as a spacing. Raises InputError otherwise."""
     steps = entry if isinstance(entry, list) else [entry]
     numbers = tuple(
         float(step) for step in steps if isinstance(step, int | float) and not isinstance(step, bool)

@@ -1,6 +1,6 @@
 """Splits by subject: a test part and folds for cross-validation, in a file that a person may edit.
 
-A subject's place depends on (seed, subject) alone, through SHA-256: not on the order of cases, the file
+A subject's part depends only on a SHA-256 hash of (seed, subject): not on the order of cases, the file
 system or the version of a library.
 """
 
@@ -27,7 +27,7 @@ SPLITS_VERSION = 1
 
 @dataclass(frozen=True)
 class Fold:
-    """Names of the cases to train on and to validate on; no name is in both, except in the part "all"."""
+    """Names of training and validation cases; they overlap only in the fold "all"."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -35,7 +35,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Splits:
-    """A test part that no fold touches, and folds whose validation parts together are all other cases."""
+    """A test set that no fold uses, and folds whose validation cases together are all other cases."""
 
     version: int
     seed: int
@@ -43,8 +43,7 @@ class Splits:
     folds: tuple[Fold, ...]
 
     def part(self, fold: int | Literal["all"]) -> Fold:
-        """One fold; "all" trains on every case that is not for testing and only watches fold 0's validation
-        cases.
+        """Return one fold; "all" trains on every case outside the test set and validates on those of fold 0.
 
         Raises InputError when there is no such fold.
         """
@@ -57,14 +56,14 @@ class Splits:
 
 
 def evenly(items: Sequence[Item], limit: int | None) -> tuple[Item, ...]:
-    """At most `limit` of them, evenly spaced in their order; all where it is None."""
+    """Return at most `limit` items, evenly spaced in their order; None returns all."""
     if limit is None or limit >= len(items):
         return tuple(items)
     return tuple(items[number * len(items) // limit] for number in range(limit))
 
 
 def make_splits(cases: Iterable[Case], seed: int = 0, folds: int = 5, test_fraction: float = 0.0) -> Splits:
-    """Split by subject.
+    """Return splits by subject.
 
     `test_fraction` in [0, 1) of the subjects, rounded down but at least one when above 0, is set aside. With
     fewer subjects than `folds` there are as many folds as subjects. All cases of one single subject are split
@@ -76,7 +75,7 @@ def make_splits(cases: Iterable[Case], seed: int = 0, folds: int = 5, test_fract
     if not 0 <= test_fraction < 1:
         raise InputError(f"test_fraction is {test_fraction}; choose a value in [0, 1), e.g. 0.2")
     members = _members(cases)
-    order = sorted(members, key=lambda subject: _rank(seed, subject))
+    order = sorted(members, key=lambda one: hashlib.sha256(f"{seed}:{name_key(one)}".encode()).digest())
     tested = max(int(test_fraction * len(order) + 1e-9), 1) if test_fraction > 0 else 0
     rest = order[tested:]
     if len(rest) < 2:
@@ -85,21 +84,25 @@ def make_splits(cases: Iterable[Case], seed: int = 0, folds: int = 5, test_fract
         raise InputError(
             f"{finding}; add cases{' or set no test part aside' if tested else ', two at least'}"
         )
-    parts = _balanced(rest, members, min(folds, len(rest)))
+    parts: list[list[str]] = [[] for _ in range(min(folds, len(rest)))]
+    for subject in rest:  # to the fold with the fewest cases so far
+        min(parts, key=len).extend(members[subject])
     test = tuple(sorted(name for subject in order[:tested] for name in members[subject]))
-    return Splits(SPLITS_VERSION, seed, test, tuple(_fold(parts, number) for number in range(len(parts))))
+    every = {name for part in parts for name in part}
+    made = (Fold(tuple(sorted(every.difference(part))), tuple(sorted(part))) for part in parts)
+    return Splits(SPLITS_VERSION, seed, test, tuple(made))
 
 
 def write_splits(path: Path, splits: Splits) -> None:
-    """Write as JSON, whole or not at all. Raises InputError when the disk refuses."""
+    """Write the splits as JSON, atomically. Raises InputError if the file cannot be written."""
     text = json.dumps(asdict(splits), indent=1, ensure_ascii=False) + "\n"
     write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read_splits(path: Path) -> Splits:
-    """Read what `write_splits` wrote, or the splits_final.json of nnU-Net, which has folds and no test part.
+    """Return the splits of a file by `write_splits`, or of nnU-Net's splits_final.json (no test set).
 
-    Raises InputError: missing, damaged, newer, overlapping.
+    Raises InputError if the file is missing, damaged, of a newer version, or has overlapping parts.
     """
     if not path.is_file():
         raise file_error(path, "there is no such file", "make the splits first")
@@ -124,11 +127,11 @@ def read_splits(path: Path) -> Splits:
 
 
 def _of_nnunet(path: Path, content: list[Any]) -> Splits:
-    """A list of {"train": [..], "val": [..]}."""
+    """Return the splits of nnU-Net's list of {"train": [..], "val": [..]}."""
     try:
         folds = tuple(Fold(_names(fold["train"]), _names(fold["val"])) for fold in content)
     except (KeyError, TypeError) as problem:
-        remedy = 'write a list of {"train": ["a"], "val": ["b"]}, or our own form'
+        remedy = 'write a list of {"train": ["a"], "val": ["b"]}, or the format of ldseg'
         raise file_error(path, f"is not a list of nnU-Net's folds ({problem!r})", remedy) from problem
     for number, fold in enumerate(folds):
         for task, names in (("train", fold.train), ("validate", fold.validation)):
@@ -138,7 +141,7 @@ def _of_nnunet(path: Path, content: list[Any]) -> Splits:
 
 
 def _checked(path: Path, splits: Splits) -> Splits:
-    """The splits. Raises InputError where they have no folds or a case is in two parts."""
+    """Return `splits`. Raises InputError if there are no folds or a case is in two parts."""
     if not splits.folds:
         raise file_error(path, "has no folds", "remove it to make the splits again")
     for number, fold in enumerate(splits.folds):
@@ -152,18 +155,18 @@ def _checked(path: Path, splits: Splits) -> Splits:
 
 
 def match_spelling(splits: Splits, cases: Iterable[Case]) -> Splits:
-    """The splits with the names spelt as the cases are; names of no case stay as they are."""
+    """Return the splits with the Unicode spelling of the cases' names; unknown names stay."""
     spelling = {name_key(case.name): case.name for case in cases}
 
-    def spelt(names: tuple[str, ...]) -> tuple[str, ...]:
+    def spelled(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(spelling.get(name_key(name), name) for name in names)
 
-    folds = tuple(Fold(spelt(fold.train), spelt(fold.validation)) for fold in splits.folds)
-    return replace(splits, test=spelt(splits.test), folds=folds)
+    folds = tuple(Fold(spelled(fold.train), spelled(fold.validation)) for fold in splits.folds)
+    return replace(splits, test=spelled(splits.test), folds=folds)
 
 
 def _members(cases: Iterable[Case]) -> dict[str, list[str]]:
-    """Subject to its cases' names; the cases themselves when there is only one subject."""
+    """Return subject to the names of its cases; with one subject only, each case counts as a subject."""
     members: dict[str, list[str]] = defaultdict(list)
     for case in cases:
         members[case.subject].append(case.name)
@@ -172,27 +175,8 @@ def _members(cases: Iterable[Case]) -> dict[str, list[str]]:
     return members
 
 
-def _rank(seed: int, subject: str) -> bytes:
-    """A number drawn for (seed, subject)."""
-    return hashlib.sha256(f"{seed}:{name_key(subject)}".encode()).digest()
-
-
-def _balanced(order: list[str], members: dict[str, list[str]], folds: int) -> list[list[str]]:
-    """Cases of each fold: every subject goes to the fold with the fewest cases so far."""
-    parts: list[list[str]] = [[] for _ in range(folds)]
-    for subject in order:
-        min(parts, key=len).extend(members[subject])
-    return parts
-
-
-def _fold(parts: list[list[str]], number: int) -> Fold:
-    """Validate on part `number`, train on the others."""
-    train = [name for n, part in enumerate(parts) if n != number for name in part]
-    return Fold(tuple(sorted(train)), tuple(sorted(parts[number])))
-
-
 def _names(entry: Any) -> tuple[str, ...]:
-    """A list of names."""
+    """Return a list of names as a tuple. Raises TypeError for anything else."""
     if not isinstance(entry, list) or not all(isinstance(name, str) for name in entry):
         raise TypeError("a part is not a list of names")
     return tuple(entry)

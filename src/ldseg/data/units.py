@@ -1,4 +1,4 @@
-"""Units of lengths and sizes: the one place that knows what they are called.
+"""Names of the units of lengths and sizes.
 
 A volume with a physical spacing is measured in mm; without one (`Volume.physical` is False) a voxel counts as
 1 along every axis of space, and what is measured is in voxels (3D) or pixels (2D, 2D+time). Names of metrics
@@ -77,7 +77,7 @@ def spacing_words(axes: Axes, spacing: Sequence[float], physical: bool) -> str:
 def mismatch_note(axes: Axes, physical: bool, trained_physical: bool | None) -> str | None:
     """Return the sentence that says that image and training differ in having a physical spacing, or None.
 
-    `trained_physical` None stands for a plan that did not record it.
+    `trained_physical` is None for a plan that did not record it.
     """
     word = voxel_word(axes)
     if trained_physical is None or physical == trained_physical:
@@ -100,7 +100,7 @@ class OneUnit:
         self._first: tuple[str, bool] | None = None
 
     def add(self, name: str, physical: bool) -> None:
-        """Take the next case. Raises InputError when its unit is another than that of the cases before."""
+        """Add the next case. Raises InputError if its unit differs from that of the cases before."""
         first, known = self._first = self._first or (name, physical)
         if physical == known:
             return

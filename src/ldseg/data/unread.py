@@ -1,6 +1,6 @@
-"""Files that look like images and are passed over: which they are, why, and what helps.
+"""Files that look like images but are not read: which they are, why, and how to convert them.
 
-What is read is the business of `ldseg.data.formats`: a kind that has a reader there does not count here.
+`ldseg.data.formats` decides what is read: a file type with a reader there is never listed here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ldseg.errors import listed
 
 _PNG, _NIFTI, _TIFF = "convert to PNG", "convert to .nii.gz", "convert to .tif"
 _ARRAY = "save the array as .nii.gz, .tif or .png"
-_FILM = "save the frames as .tif or .nii.gz"
+_VIDEO = "save the frames as .tif or .nii.gz"
 _KINDS: tuple[tuple[str, str, str], ...] = (
     (".webp", "WebP", _PNG),
     (".gif", "GIF", _PNG),
@@ -57,37 +57,37 @@ _KINDS: tuple[tuple[str, str, str], ...] = (
     (".vtk .vti", "VTK", _NIFTI),
     (".gipl .gipl.gz", "GIPL", _NIFTI),
     (".ima", "DICOM by its name", "rename to .dcm"),
-    (".avi .mp4 .mov .mkv .webm .wmv .m4v", "a video", _FILM),
+    (".avi .mp4 .mov .mkv .webm .wmv .m4v", "a video", _VIDEO),
 )
 _HEADERS = {".img": ".hdr", ".raw": ".mhd", ".zraw": ".mhd", ".rec": ".par", ".brik": ".head"}
 _BY_ENDING = {end: (kind, remedy) for ends, kind, remedy in _KINDS for end in ends.split()}
 
 
 OnRemark = Callable[[str], None]
-"""Takes a sentence for the user."""
+"""A function that receives a sentence for the user."""
 
 
 def ignore_remark(text: str) -> None:
-    """Say nothing."""
+    """Do nothing with a remark."""
     del text
 
 
 @dataclass(frozen=True)
 class Unread:
-    """A file or folder that looks like an image and is passed over."""
+    """A file or folder that looks like an image but is not read."""
 
     path: Path
     kind: str
-    """What it is, as in "is WebP, which is not read"."""
+    """File type, as in "is WebP, which is not read"."""
     remedy: str
 
     def sentence(self) -> str:
-        """Say what the file is."""
+        """Return a sentence that says which type the file has."""
         return f"{self.path.parent.name}/{self.path.name} is {self.kind}, which is not read"
 
 
 def unread_in(folder: Path, folders: bool = True) -> tuple[Unread, ...]:
-    """Return what looks like an image directly in `folder` and is not read, ascending by name.
+    """Return the entries of `folder` that look like images but are not read, ascending by name.
 
     Hidden files and small companions (.txt, .json, .csv, Thumbs.db) are no images. With `folders`,
     sub-folders count where they are empty, cannot be opened, or hold images that are not DICOM.
@@ -95,7 +95,7 @@ def unread_in(folder: Path, folders: bool = True) -> tuple[Unread, ...]:
     try:
         entries = sorted(folder.iterdir(), key=lambda path: path.name)
     except OSError:
-        return ()  # whoever lists the folder says so
+        return ()  # listing the folder for reading reports it
     found = (
         _look(path, folders) for path in entries if not path.name.startswith(".") and not is_volume(path)
     )
@@ -103,14 +103,14 @@ def unread_in(folder: Path, folders: bool = True) -> tuple[Unread, ...]:
 
 
 def header_of(path: Path) -> Path:
-    """Return the header beside a file that holds its data alone; `path` itself where there is none."""
+    """Return the header file beside a file of raw data; `path` itself if there is none."""
     end = _HEADERS.get(path.suffix.lower())
     headers = () if end is None else (path.with_suffix(one) for one in (end, end.upper()))
     return next((header for header in headers if header.exists()), path)
 
 
 def describe_unread(unread: Iterable[Unread]) -> tuple[str, ...]:
-    """Return a remark for each kind: how many were passed over, which, and what helps."""
+    """Return one remark per file type: how many were skipped, which, and how to convert them."""
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for one in unread:
         groups[one.kind, one.remedy].append(one.path)
@@ -122,18 +122,18 @@ def describe_unread(unread: Iterable[Unread]) -> tuple[str, ...]:
 
 
 def _look(path: Path, folders: bool) -> Unread | None:
-    """The entry of a folder, when it looks like an image; it is known not to be read."""
+    """Return the folder entry `path`, which is not read, if it looks like an image, else None."""
     name = path.name.lower()
     for end, (kind, remedy) in _BY_ENDING.items():
         if name.endswith(end) and end not in all_endings():
-            return None if _is_half(path) else Unread(path, kind, remedy)
+            return None if header_of(path) != path else Unread(path, kind, remedy)  # data of a header
     if path.is_symlink() and not path.exists():
         return Unread(path, "a link to nowhere", "fetch its target, or remove the link")
     return _look_into(path) if folders and path.is_dir() else None
 
 
 def _look_into(folder: Path) -> Unread | None:
-    """A sub-folder that might be a case; it is no DICOM series."""
+    """Return the sub-folder `folder`, which is no DICOM series, if it looks like a case, else None."""
     try:
         inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError as problem:
@@ -144,8 +144,3 @@ def _look_into(folder: Path) -> Unread | None:
         remedy = "move the images up, or give the folder by itself"
         return Unread(folder, "a folder with images of its own", remedy)
     return None
-
-
-def _is_half(path: Path) -> bool:
-    """Whether the file is the data of a header that is read, or of one that counts already."""
-    return header_of(path) != path

@@ -1,4 +1,4 @@
-"""`Volume`: voxels with a place in the world, the only thing with voxels that crosses a room.
+"""`Volume`: voxels with their position in space, the only container of voxels passed between packages.
 
 Notation: M channels; *S the spatial (and time) grid in the order of `axes`, slowest first, for example
 (Z, Y, X) for "zyx", (T, Y, X) for "tyx", (Y, X) for "yx".
@@ -33,25 +33,25 @@ class Volume:
     native: Any = field(default=None, repr=False, compare=False)
     """Header of the file it was read from (the reader's own type): the same format is written bit-equal."""
     stored: str = field(default="", compare=False)
-    """Number type in the file, e.g. "int16"; empty when the voxels never were in a file."""
+    """Number type in the file, e.g. "int16"; empty if the voxels were not read from a file."""
     physical: bool = field(default=True, compare=False)
-    """False where nothing says how large a voxel is: `spacing` is then 1.0 along every axis of space, and all
+    """False if the voxel size is unknown: `spacing` is then 1.0 along every spatial axis, and all
     lengths, areas and volumes computed from it are in voxels."""
     notes: tuple[str, ...] = field(default=(), compare=False)
-    """What was assumed or changed on reading, one sentence each, for the user to be told."""
+    """Assumptions and changes made on reading, one sentence each, shown to the user."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The grid *S, without the channels."""
+        """Return the grid *S, without the channels."""
         return tuple(int(n) for n in self.array.shape[1:])
 
     def with_array(self, array: NDArray[Any], kind: Kind) -> Volume:
-        """The same grid with other voxels; `array` is (M, *S) with the same *S."""
+        """Return a volume on the same grid with other voxels; `array` is (M, *S) with the same *S."""
         if tuple(array.shape[1:]) != self.shape:
             raise ValueError(f"array of shape {array.shape[1:]} does not fit the grid {self.shape}")
         return replace(self, array=array, kind=kind)
 
 
 def notes_together(*volumes: Volume) -> tuple[str, ...]:
-    """Return the notes of several volumes, each sentence once."""
+    """Return the notes of several volumes without duplicates."""
     return tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))

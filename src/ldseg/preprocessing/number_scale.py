@@ -19,8 +19,8 @@ from ldseg.data.ranges import (
     ChannelRange,
     ImageRange,
     image_range,
-    in_words,
     misses_offset,
+    scale_name,
     white_level,
     white_of,
 )
@@ -92,7 +92,7 @@ def _scale_of_colours(image: ImageRange, plan: Plan) -> NumberScale:
     of_their_kind = bool(known) and highest >= min(usual.lowest_maximum for usual in known) / _DIMMER
     if own == wanted or (of_their_kind and own < wanted):
         return NumberScale()
-    said = f"its numbers were read as {in_words(own)} and converted to the {in_words(wanted)} of training"
+    said = f"its numbers were read as {scale_name(own)} and converted to the {scale_name(wanted)} of training"
     return NumberScale(wanted / own, (said,))
 
 

@@ -143,7 +143,7 @@ def _is_whole(group: Sequence[Header]) -> bool:
     return True
 
 
-def in_words(passed: Iterable[PassedOver]) -> list[str]:
+def describe_skipped(passed: Iterable[PassedOver]) -> list[str]:
     """Return a line per kind of what was passed over: how many files, what and where."""
     kinds: dict[str, list[PassedOver]] = {}
     for one in passed:

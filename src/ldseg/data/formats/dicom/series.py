@@ -18,9 +18,9 @@ from ldseg.data.formats.dicom.frames import Frame, Header, OtherObject, read_hea
 from ldseg.data.formats.dicom.selection import (
     Groups,
     PassedOver,
+    describe_skipped,
     doubt,
     grouped,
-    in_words,
     meant,
     without_localizer,
 )
@@ -81,7 +81,7 @@ def frames_at(path: Path, axes: Axes | None) -> tuple[Header, list[Frame], tuple
     if path.is_dir():
         group, passed = _only_group(path, axes)
         header, frames, notes = _joined(group, path, axes)
-        return header, frames, (*in_words(passed), *notes)
+        return header, frames, (*describe_skipped(passed), *notes)
     header = read_header(path)
     if isinstance(header, OtherObject):
         raise file_error(
