@@ -66,7 +66,7 @@ def compare(pair: list[Predictor], dataset: DataSet, case: Case) -> dict[str, fl
     """Mean Dice over the structures, by name of the record."""
     image, reference = load_image(dataset, case), load_labels(dataset, case)[0]
     ours, theirs = (predictor(image, case.name).labels for predictor in pair)
-    views = [predictor(image, case.name, mirror=True).probabilities.array for predictor in pair]
+    views = [predictor(image, case.name, tta=True).probabilities.array for predictor in pair]
     classes = np.mean(views, axis=0).argmax(0)
     together = image.with_array(labels_to_ids(classes[None], pair[0].plan), "labels")
     pairs = {

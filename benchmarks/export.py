@@ -45,12 +45,12 @@ def main(argv: list[str] | None = None) -> None:
     image = noise_image(plan.axes, len(plan.channels), shape)
     answers = {name: answer_of(predictor, image, sampling) for name, predictor in predictors.items()}
     seconds = time_all(answers, arguments.repeats)
-    control = predictors["torch"].settings.control
+    baseline = predictors["torch"].settings.baseline
     common = {
         "benchmark": "export",
         "data": "noise",
         "split": f"one image of {'x'.join(map(str, shape))}, {len(plan.channels)} channels",
-        "model": "ldseg" if control == "none" else control,
+        "model": "ldseg" if baseline == "none" else baseline,
         "preset": predictors["torch"].settings.preset,
         "seed": 0,
         "cases": 1,

@@ -157,7 +157,7 @@ def by_seed(runs: Iterable[Run]) -> dict[Group, list[Run]]:
 
 
 def name_of(model: str, preset: str) -> str:
-    """Only ldseg has presets of its own; a control has the widths of the default one unless it says so."""
+    """Only ldseg has presets of its own; a baseline has the widths of the default one unless it says so."""
     return f"{model} {preset}" if model == "ldseg" or preset == "paper" else model
 
 

@@ -40,7 +40,7 @@ from ldseg.settings import RunSettings
 from ldseg.training.budget import make_budget
 from ldseg.training.compile import compile_modules
 from ldseg.training.ema import copy_for_average
-from ldseg.training.train_step import Learner, make_optimiser
+from ldseg.training.train_step import Learner, make_optimizer
 from ldseg.utils.device import autocast, precision_of
 from records import as_a_command, commit, peak_memory_gb, write_result
 
@@ -84,8 +84,8 @@ def main() -> None:
     metrics = prediction(predictors, size, arguments.repeats)
     metrics |= modules(predictors["none"], plan, arguments.repeats)
     metrics["predict_peak_rss_gb"] = peak_memory_gb()
-    for control in ("none", "unet"):
-        metrics |= training(plan, settings[control], batch, arguments.repeats)
+    for baseline in ("none", "unet"):
+        metrics |= training(plan, settings[baseline], batch, arguments.repeats)
     if arguments.compile:
         metrics |= training(plan, settings["none"], batch, arguments.repeats, compiled=True)
     metrics |= ratios(metrics)
@@ -139,8 +139,8 @@ def plan_of(size: Size, patch: str | None) -> Plan:
     return replace(plan, appearance=measure_intensity_statistics([usual] * ENOUGH_IMAGES, plan))
 
 
-def settings_of(plan: Plan, control: Any, precision: Any) -> RunSettings:
-    settings = replace(PRESETS["default"](plan), control=control)
+def settings_of(plan: Plan, baseline: Any, precision: Any) -> RunSettings:
+    settings = replace(PRESETS["default"](plan), baseline=baseline)
     return replace(settings, training=replace(settings.training, precision=precision, steps=1000))
 
 
@@ -156,7 +156,7 @@ def prediction(predictors: dict[str, Predictor], size: Size, repeats: int) -> di
     own, unet, pixel = (predictors[name] for name in ("none", "unet", "pixel_diffusion"))
     calls: dict[str, Callable[[], Any]] = {
         f"predict_cpu_s_{name}": lambda steps=steps, samples=samples: own(
-            image, steps=steps, samples=samples, mirror=False
+            image, steps=steps, samples=samples, tta=False
         )
         for name, (steps, samples) in SAMPLINGS.items()
     }
@@ -197,11 +197,11 @@ def modules(predictor: Predictor, plan: Plan, repeats: int) -> dict[str, float]:
 def training(
     plan: Plan, settings: RunSettings, batch: int, repeats: int, compiled: bool = False
 ) -> dict[str, float]:
-    """One step: loss, gradients, optimiser and average; without reading and augmenting data."""
+    """One step: loss, gradients, optimizer and average; without reading and augmenting data."""
     layout: Any = torch.channels_last if plan.dimensions == 2 else torch.channels_last_3d
     model = build_segmenter(settings).to(memory_format=layout)
-    optimiser = make_optimiser(model, settings.training)
-    learner = Learner(model, copy_for_average(model), optimiser, settings, CPU)
+    optimizer = make_optimizer(model, settings.training)
+    learner = Learner(model, copy_for_average(model), optimizer, settings, CPU)
     x = torch.randn(batch, len(plan.channels), *plan.patch)
     y = torch.randint(0, len(plan.classes), (batch, *plan.patch))
     budget = make_budget(settings.training, steps_per_epoch=1)
@@ -211,7 +211,7 @@ def training(
             learner.step(x, y, budget)
         return {"training_step_cpu_s_ldseg_compiled": interleaved(step, repeats)["step"]}
     spent = interleaved(step, repeats)["step"]
-    name = "ldseg" if settings.control == "none" else settings.control
+    name = "ldseg" if settings.baseline == "none" else settings.baseline
     bare = bare_seconds(convolutions_of(model, step["step"]), True, settings.training.precision, repeats)
     return {
         f"training_step_cpu_s_{name}": spent,

@@ -53,7 +53,7 @@ def run_name(arguments: argparse.Namespace) -> str:
 
 
 def trained(arguments: argparse.Namespace, model: str, seed: int) -> Predictor:
-    """What `accuracy.py` left of the default preset, or of a control of it."""
+    """What `accuracy.py` left of the default preset, or of a baseline of it."""
     chosen = argparse.Namespace(data=arguments.data, minutes=arguments.minutes)
     chosen.model, chosen.preset, chosen.seed = model, "default", seed
     return Predictor.load(arguments.work / f"accuracy-{run_name(chosen)}")
@@ -73,16 +73,16 @@ def _words(value: Any) -> str:
 def settings_for(
     plan: Plan, cpu_minutes: float, seed: int, model: str = "ldseg", preset: str = "default"
 ) -> RunSettings:
-    """A preset, or a control of it, trained on all cases for so long."""
+    """A preset, or a baseline of it, trained on all cases for so long."""
     settings = with_model(PRESETS[preset](plan), model)
     training = replace(settings.training, cpu_minutes=cpu_minutes, seed=seed, fold="all", validations=3)
     return replace(settings, training=training)
 
 
 def with_model(settings: RunSettings, model: str) -> RunSettings:
-    """Of the preset itself, or of the control of that name."""
-    control: Any = "none" if model == "ldseg" else model
-    return replace(settings, control=control)
+    """Of the preset itself, or of the baseline of that name."""
+    baseline: Any = "none" if model == "ldseg" else model
+    return replace(settings, baseline=baseline)
 
 
 def train_without(

@@ -63,14 +63,14 @@ settings = replace(
 )
 
 model = LDSeg.from_settings(settings.model)
-optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 step = 0
 while step < steps:
     for batch in loader:
         losses = model.loss(batch["image"].float(), batch["label"].long(), settings.loss)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses.total.backward()
-        optimiser.step()
+        optimizer.step()
         step += 1
 
 model.eval()

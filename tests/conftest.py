@@ -21,7 +21,7 @@ hypothesis_settings.load_profile("ldseg")
 
 @pytest.fixture
 def make_model(tmp_path: Path) -> MakeModel:
-    """make_model(axes, control, preset, channels) -> the folder of a small untrained model."""
+    """make_model(axes, baseline, preset, channels) -> the folder of a small untrained model."""
     return partial(make_tiny_model, tmp_path)
 
 

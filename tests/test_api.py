@@ -127,12 +127,12 @@ def test_settings_are_the_presets_with_changes(data: Path, tmp_path: Path) -> No
     plan = plan_run(data, tmp_path / "run")
     changes = {
         "training": {"steps": 5},
-        "model": {"noise": {"parameterisation": "velocity"}},
-        "control": "unet",
+        "model": {"noise": {"parameterization": "v_prediction"}},
+        "baseline": "unet",
     }
     settings = make_settings(plan, "default", changes, Path("plan.json"))
-    assert settings.model.noise.parameterisation == "velocity"
-    assert (settings.control, settings.training.minutes) == ("unet", None)
+    assert settings.model.noise.parameterization == "v_prediction"
+    assert (settings.baseline, settings.training.minutes) == ("unet", None)
     assert describe_budget(settings) == "5 steps"
     assert describe_budget(make_settings(plan, "paper", {}, Path("plan.json"))) == "60 minutes"
 
@@ -144,10 +144,10 @@ def test_settings_are_the_presets_with_changes(data: Path, tmp_path: Path) -> No
         ("default", {"training": {"steps": 5, "minutes": 1}}, "found steps, minutes; give exactly one"),
         ("default", {"training": {"steps": 0}}, "training.steps is 0; give a number above 0"),
         ("default", {"model": {"noise": {"schedule": "sine"}}}, r"model\.noise\.schedule is 'sine'"),
-        ("default", {"model": {"noise": {"min_signal": 7}}}, r"noise\.min_signal is 7\.0"),
+        ("default", {"model": {"noise": {"min_alpha_bar": 7}}}, r"noise\.min_alpha_bar is 7\.0"),
         ("default", {"model": {"latent": 7}}, r"model\.latent is not a field"),
-        ("default", {"model": {"image_channels": 9}}, "the model has 9 image channels"),
-        ("default", {"control": "voxels"}, "control is .voxels.; expected .none. or .unet."),
+        ("default", {"model": {"in_channels": 9}}, "the model has 9 image channels"),
+        ("default", {"baseline": "voxels"}, "baseline is .voxels.; expected .none. or .unet."),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_training(

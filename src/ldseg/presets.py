@@ -10,9 +10,9 @@ from ldseg.settings import (
     LossSettings,
     ModelSettings,
     NoiseSettings,
-    PyramidSettings,
     RunSettings,
     SamplingSettings,
+    StagesSettings,
     Strides,
     TrainingSettings,
 )
@@ -28,26 +28,26 @@ def default_preset(plan: Plan) -> RunSettings:
     label_stem = _merged(strides[:n])
     denoiser = _light_denoiser(plan)
     model = ModelSettings(
-        dimensions=plan.dimensions,
-        image_channels=len(plan.channels),
+        spatial_dims=plan.dimensions,
+        in_channels=len(plan.channels),
         classes=len(plan.classes),
-        label_encoder=PyramidSettings((latent_width,), (label_stem,), stem_width=1),
+        label_encoder=StagesSettings((latent_width,), (label_stem,), stem_kernel_size=1),
         image_encoder=ImageEncoderSettings(
-            PyramidSettings(widths, strides, blocks=2, attention=(len(widths) - 1,)),
-            context=below,
-            embedding=denoiser.embedding(plan.latent_channels),
+            StagesSettings(widths, strides, blocks=2, attention=(len(widths) - 1,)),
+            context_stages=below,
+            embedding_channels=denoiser.embedding_channels(plan.latent_channels),
         ),
         denoiser=denoiser,
-        decoder=DecoderSettings(PyramidSettings(widths[:n], strides[:n]), sharpened=True),
+        decoder=DecoderSettings(StagesSettings(widths[:n], strides[:n]), logit_scale=True),
         latent_channels=plan.latent_channels,
-        direct_answer=True,
+        deterministic_head=True,
         noise=NoiseSettings(shift=4.0, stretch=2.0),
     )
     return RunSettings(
         preset="default",
         model=model,
         training=TrainingSettings(learning_rate=2e-3, weight_decay=0.01),
-        posterior=SamplingSettings("preconditioned_ddim", steps=8, samples=8, mirror=True),
+        posterior=SamplingSettings("preconditioned_ddim", steps=8, samples=8, tta=True),
     )
 
 
@@ -56,8 +56,8 @@ def _light_denoiser(plan: Plan) -> DenoiserSettings:
     once more, whose channels fit its width; in volumes they would not."""
     below = plan.strides[plan.latent_levels :]
     if plan.dimensions == 2 and below:
-        return DenoiserSettings(PyramidSettings((48,), below[:1], stem_width=1))
-    return DenoiserSettings(PyramidSettings((32,), (_ones(plan),), stem_width=1))
+        return DenoiserSettings(StagesSettings((48,), below[:1], stem_kernel_size=1))
+    return DenoiserSettings(StagesSettings((32,), (_ones(plan),), stem_kernel_size=1))
 
 
 def paper_preset(plan: Plan) -> RunSettings:
@@ -68,35 +68,35 @@ def paper_preset(plan: Plan) -> RunSettings:
     strides: Strides = (ones, *halvings)
     attention = (3, 4) if plan.dimensions == 2 else ()
     model = ModelSettings(
-        dimensions=plan.dimensions,
-        image_channels=len(plan.channels),
+        spatial_dims=plan.dimensions,
+        in_channels=len(plan.channels),
         classes=len(plan.classes),
-        label_encoder=PyramidSettings(
+        label_encoder=StagesSettings(
             (16, 32, 64, 64, 32),
             strides,
             norm="batch",
             dropout=0.2,
-            down="pool" if plan.dimensions == 2 else "convolution",
+            downsampling="pool" if plan.dimensions == 2 else "convolution",
         ),
         image_encoder=ImageEncoderSettings(
-            PyramidSettings((16, 32, 64, 64, 32), strides, dropout=0.2, attention=attention),
-            embedding=1,
+            StagesSettings((16, 32, 64, 64, 32), strides, dropout=0.2, attention=attention),
+            embedding_channels=1,
             embedding_norm="batch",
         ),
         denoiser=DenoiserSettings(
-            PyramidSettings((16, 32, 64), _paper_denoiser_strides(plan), blocks=2, attention=(1, 2)),
-            form="full",
+            StagesSettings((16, 32, 64), _paper_denoiser_strides(plan), blocks=2, attention=(1, 2)),
+            architecture="ddpm_unet",
         ),
         decoder=DecoderSettings(
-            PyramidSettings((32, 64, 64, 32, 32), strides, norm="batch", dropout=0.2),
+            StagesSettings((32, 64, 64, 32, 32), strides, norm="batch", dropout=0.2),
             image_features=False,
-            raise_width=3,
+            up_kernel_size=3,
         ),
         latent_channels=1,
-        latent_norm="case",
+        latent_norm="layer",
         linear_shortcut=False,
-        renormalise=True,
-        noise=NoiseSettings(schedule="cosine", parameterisation="noise", pure_noise_share=0.0),
+        renormalize=True,
+        noise=NoiseSettings(schedule="cosine", parameterization="epsilon", pure_noise_share=0.0),
     )
     return RunSettings(
         preset="paper",
@@ -109,7 +109,9 @@ def paper_preset(plan: Plan) -> RunSettings:
             stop_latent_gradient=False,
             decode="residual",
         ),
-        training=TrainingSettings(optimiser="adam", weight_decay=0.0, decay="none", ema_modules="denoiser"),
+        training=TrainingSettings(
+            optimizer="adam", weight_decay=0.0, lr_schedule="constant", ema_modules="denoiser"
+        ),
         sampling=SamplingSettings(steps=15),
         posterior=SamplingSettings(steps=15, samples=8),
     )

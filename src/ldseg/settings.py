@@ -7,6 +7,7 @@ overrides single fields as `--section.field value`; the whole is written beside 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Literal
 
 Strides = tuple[tuple[int, ...], ...]
@@ -14,184 +15,182 @@ Norm = Literal["group", "batch"]
 
 
 def _require(holds: bool, name: str, value: object, remedy: str) -> None:
+    """Raise ValueError with the setting's name, value and remedy unless the condition holds."""
     if not holds:
         raise ValueError(f"{name} is {value}; {remedy}")
 
 
 @dataclass(frozen=True)
 class NoiseSettings:
-    """The forward process in the label latent and how the denoiser's output is read."""
+    """The forward process in the label latent and the parameterization of the denoiser."""
 
     schedule: Literal["cosine", "linear", "quadratic"] = "cosine"
-    """Signal power over time; cosine after Nichol & Dhariwal 2021, the others by their noise rate beta(t)."""
-    parameterisation: Literal["noise", "clean", "velocity"] = "clean"
-    """What the full form of the denoiser predicts; the light one always makes a clean estimate."""
+    """Noise schedule: cosine (Nichol & Dhariwal 2021), or a linear or quadratic noise rate beta(t)."""
+    parameterization: Literal["epsilon", "sample", "v_prediction"] = "sample"
+    """What the denoiser `ddpm_unet` predicts; `preconditioned` always predicts the sample (clean latent)."""
     shift: float = 1.0
-    """What the schedule's ratio of signal to noise is divided by, in amplitudes. What the image leaves open
-    of the latent is small, and noise hides it until it is small as well: steps should lie there. Above 0."""
+    """Divisor of the schedule's signal-to-noise ratio (amplitudes), above 0. The image leaves little of the
+    latent open, which only small noise no longer hides: a larger shift places more steps there."""
     stretch: float = 1.0
-    """What the logarithm of that ratio is multiplied by before the shift. Whether a whole structure is there
-    is decided at far more noise than where its edge runs; steps should lie at both. Above 0."""
-    min_signal: float = 1e-4
-    """Lower bound of the signal power a(t); keeps the clean estimate finite. In (0, 1)."""
+    """Factor of the logarithm of that ratio, before the shift; above 0. Whether a structure is there is
+    decided at much more noise than where its edge runs: a larger stretch places steps at both."""
+    min_alpha_bar: float = 1e-4
+    """Lower bound of the signal power alpha_bar(t); keeps the clean estimate finite. In (0, 1)."""
     pure_noise_share: float = 0.8
-    """Share of the decoded training cases noised to t = 1, where sampling starts; the others draw t
-    uniformly. 0 to 1."""
+    """Fraction of the decoded training cases noised to t = 1, where sampling starts; t is uniform for the
+    others. 0 to 1."""
 
     def __post_init__(self) -> None:
         _require(self.stretch > 0, "noise.stretch", self.stretch, "choose a value above 0")
-        _require(0 < self.min_signal < 1, "noise.min_signal", self.min_signal, "choose a value in (0, 1)")
+        _require(
+            0 < self.min_alpha_bar < 1, "noise.min_alpha_bar", self.min_alpha_bar, "choose a value in (0, 1)"
+        )
         _require(
             0 <= self.pure_noise_share <= 1, "noise.pure_noise_share", self.pure_noise_share, "choose 0 to 1"
         )
 
 
 @dataclass(frozen=True)
-class PyramidSettings:
-    """A stack of levels, each `strides` coarser than the one before, with residual blocks of `widths`."""
+class StagesSettings:
+    """The stages of a network: residual blocks of `widths`, each stage `strides` coarser than the last."""
 
     widths: tuple[int, ...]
-    """Channels per level."""
+    """Channels of each stage."""
     strides: Strides
-    """Factor per level and axis; the first is reached by space-to-depth, the others by convolution."""
+    """Stride of each stage and axis; the first is reached by space-to-depth, the others by `downsampling`."""
     blocks: int = 1
-    """Residual blocks per level."""
+    """Residual blocks of each stage."""
     norm: Norm = "group"
     dropout: float = 0.0
     attention: tuple[int, ...] = ()
-    """Levels with self-attention after their blocks."""
-    stem_width: Literal[1, 3] = 3
-    """Width of the first convolution, after space-to-depth."""
-    down: Literal["convolution", "pool"] = "convolution"
-    """How a level is reached from the one before: a strided convolution, or the largest value."""
+    """Stages with self-attention after their blocks."""
+    stem_kernel_size: Literal[1, 3] = 3
+    """Kernel size of the first convolution, after space-to-depth."""
+    downsampling: Literal["convolution", "pool"] = "convolution"
+    """How a stage is reached from the one before: by a strided convolution or by max-pooling."""
 
     def __post_init__(self) -> None:
         _require(
             len(self.widths) == len(self.strides) > 0,
-            "pyramid.widths",
+            "stages.widths",
             self.widths,
             f"give one width for each of the {len(self.strides)} strides",
         )
-        _require(0 <= self.dropout < 1, "pyramid.dropout", self.dropout, "choose a value in [0, 1)")
+        _require(0 <= self.dropout < 1, "stages.dropout", self.dropout, "choose a value in [0, 1)")
 
     @property
     def factor(self) -> tuple[int, ...]:
         """Product of the strides per axis."""
-        total = [1] * len(self.strides[0])
-        for stride in self.strides:
-            total = [a * b for a, b in zip(total, stride, strict=True)]
-        return tuple(total)
+        return tuple(prod(axis) for axis in zip(*self.strides, strict=True))
 
 
 @dataclass(frozen=True)
 class ImageEncoderSettings:
-    """Image to embedding on the latent grid."""
+    """The encoder from the image to its embedding on the latent grid."""
 
-    pyramid: PyramidSettings
-    """Down to the latent grid and, with `context`, below it."""
-    context: int = 0
-    """Levels of the pyramid below the latent grid; they are brought back up to it."""
-    embedding: int = 64
+    stages: StagesSettings
+    """Stages down to the latent grid, followed by the `context_stages` below it."""
+    context_stages: int = 0
+    """Number of stages below the latent grid; they are upsampled back to it."""
+    embedding_channels: int = 64
     """Channels of the embedding c."""
     embedding_norm: Literal["none", "batch"] = "none"
 
 
 @dataclass(frozen=True)
 class DenoiserSettings:
-    """U-Net on the latent grid."""
+    """The U-Net on the latent grid."""
 
-    pyramid: PyramidSettings
-    form: Literal["light", "full"] = "light"
-    """light: one skip per level. full: the U-Net of DDPM, a skip per block and a middle (paper)."""
+    stages: StagesSettings
+    architecture: Literal["preconditioned", "ddpm_unet"] = "preconditioned"
+    """preconditioned: small, corrects a Gaussian estimate. ddpm_unet: the U-Net of DDPM (paper)."""
     time_features: int = 64
     """Length of the sinusoidal time embedding, even."""
 
-    def embedding(self, latent_channels: int) -> int:
-        """Channels of the embedding that the light form takes: a guess of the latent, how far it may be off,
-        and features for the first level, which are folded by that level's strides."""
-        folded = 1
-        for stride in self.pyramid.strides[0]:
-            folded *= stride
-        return 2 * latent_channels + self.pyramid.widths[0] // folded
+    def embedding_channels(self, latent_channels: int) -> int:
+        """Return the embedding channels that `preconditioned` takes: mean and standard deviation of the
+        latent, and features for the first stage, which are folded by that stage's strides."""
+        return 2 * latent_channels + self.stages.widths[0] // prod(self.stages.strides[0])
 
 
 @dataclass(frozen=True)
 class DecoderSettings:
-    """Latent to logits, through the label grid's levels in reverse."""
+    """The decoder from the latent to logits, through the label grid's stages in reverse."""
 
-    pyramid: PyramidSettings
-    """Described finest level first, as the encoders; the decoder walks it backwards."""
+    stages: StagesSettings
+    """Stages, finest first as in the encoders; the decoder walks them backwards."""
     image_features: bool = True
-    """Whether the image's features of each level are added on the way up."""
-    raise_width: Literal[1, 3] = 1
-    """Width of the convolutions between two levels."""
-    sharpened: bool = False
-    """Whether the image says at each cell of the latent grid what the logits are multiplied by."""
+    """Whether the image features of each stage are added on the way up."""
+    up_kernel_size: Literal[1, 3] = 1
+    """Kernel size of the convolutions between two stages."""
+    logit_scale: bool = False
+    """Whether the image features predict a scale of the logits for each latent cell."""
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Everything that `LDSeg.from_settings` needs."""
+    """All that `LDSeg.from_settings` needs."""
 
-    dimensions: Literal[2, 3]
-    image_channels: int
+    spatial_dims: Literal[2, 3]
+    in_channels: int
+    """Channels of the image."""
     classes: int
-    """K, background included; at least 2."""
-    label_encoder: PyramidSettings
+    """Number of classes K, background included; at least 2."""
+    label_encoder: StagesSettings
     image_encoder: ImageEncoderSettings
     denoiser: DenoiserSettings
     decoder: DecoderSettings
     latent_channels: int = 8
-    latent_norm: Literal["position", "case"] = "position"
-    """position: unit mean square over channels at each position. case: zero mean, unit variance over a case
-    (paper; cannot represent an empty mask)."""
+    latent_norm: Literal["channel_rms", "layer"] = "channel_rms"
+    """channel_rms: unit mean square over the channels at each position. layer: zero mean and unit variance
+    over a case (paper; cannot represent an empty mask)."""
     linear_shortcut: bool = True
-    """Whether a linear map of each latent cell's voxels leads around the label encoder's network, and another
-    around the decoder's: the latent carries most of a label from the start and the networks mend the rest."""
-    direct_answer: bool = False
-    """Whether the image says how far the answer of a single call lies from the mean of the posterior. The
-    denoiser then learns that mean from the latent alone; where it must give the best single answer as well,
-    samples follow the majority too often. For the light form of the denoiser."""
-    renormalise: bool = False
-    """Whether sampling normalises each clean estimate as the label encoder does (paper)."""
+    """Whether a linear map of each latent cell's voxels bypasses the label encoder's network, and another the
+    decoder's: the latent then carries most of a label from the start, and the networks correct the rest."""
+    deterministic_head: bool = False
+    """Whether a head on the image features predicts the offset of the best single segmentation from the
+    posterior mean. The denoiser then learns the mean from the latent alone; if it had to give the best single
+    segmentation as well, samples would follow the majority too often. For denoiser `preconditioned`."""
+    renormalize: bool = False
+    """Whether sampling normalizes each clean estimate as the label encoder does (paper)."""
     noise: NoiseSettings = field(default_factory=NoiseSettings)
 
     def __post_init__(self) -> None:
         _require(
-            not self.direct_answer or self.denoiser.form == "light",
-            "model.direct_answer",
-            self.direct_answer,
-            "choose model.denoiser.form light, or turn it off",
+            not self.deterministic_head or self.denoiser.architecture == "preconditioned",
+            "model.deterministic_head",
+            self.deterministic_head,
+            "choose model.denoiser.architecture preconditioned, or turn it off",
         )
         _require(self.classes >= 2, "model.classes", self.classes, "at least background and one structure")
         _require(
-            self.label_encoder.factor == self.decoder.pyramid.factor,
-            "model.decoder.pyramid",
-            self.decoder.pyramid.strides,
+            self.label_encoder.factor == self.decoder.stages.factor,
+            "model.decoder.stages",
+            self.decoder.stages.strides,
             f"its strides must multiply to those of the label encoder, {self.label_encoder.factor}",
         )
 
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Weights of the one loss over all four modules (DESIGN 2.2)."""
+    """Weights of the one loss that trains all four modules."""
 
     dice: float = 1.0
     """Weight of 1 - soft Dice beside the cross-entropy."""
     latent: float = 1.0
     """Weight of the mean squared error of the denoiser's prediction."""
     latent_draws: int = 1
-    """Further noisy latents of each case, at any time, on which the denoiser alone is trained: cheap, and it
-    leaves what is decoded to the times where the image is needed. 0 or more."""
+    """Number of further noisy latents of each case, at uniform times, that train the denoiser alone: cheap,
+    and they leave the decoded cases to the times at which the image is needed. 0 or more."""
     reconstruction: float = 1.0
-    """Weight of the segmentation loss of the decoded clean latent, without image features; 0: none."""
+    """Weight of the segmentation loss of the decoded clean latent, without image features; 0 for none."""
     reconstruction_share: float = 0.1
-    """Share of the cases that the reconstruction term decodes, on average over steps. In (0, 1]."""
+    """Fraction of the cases that the reconstruction term decodes, on average over steps. In (0, 1]."""
     feature_drop: float = 0.0
-    """Probability per case that the decoder goes without image features, so that it listens to the latent."""
+    """Probability per case that the decoder gets no image features, so that it relies on the latent."""
     stop_latent_gradient: bool = True
-    """Whether what the denoiser sees and aims at is kept from moving the label encoder: a latent that is easy
-    to predict is a constant one. The label encoder then learns from the reconstruction term."""
+    """Whether the denoiser's input and target are detached from the label encoder: a latent that is easy to
+    predict is a constant one. The label encoder then learns from the reconstruction term."""
     decode: Literal["clean", "residual"] = "clean"
     """What the decoder sees in training: the clean estimate, or z_t minus the noise estimate (paper)."""
 
@@ -206,43 +205,44 @@ class LossSettings:
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """Augmentation, drawn anew for every visit of a case. Probabilities are per visit."""
+    """Augmentation, drawn anew each time a case is used. Probabilities are per use."""
 
     rotation: float = 15.0
     """Largest rotation about each axis, in degrees (2D: twice this)."""
     scale: float = 0.15
     """Largest relative change of size."""
     shift: float = 0.05
-    """Largest translation, as a share of the patch."""
+    """Largest translation, as a fraction of the patch."""
     affine_probability: float = 0.7
     elastic_probability: float = 0.0
-    """Of a smooth deformation, not along time. It is half of what augmentation costs, and gave nothing."""
+    """Probability of a smooth deformation, not along time. It doubles the cost of augmentation and gained
+    nothing."""
     intensity_probability: float = 0.3
-    """Of a change of contrast and of brightness, each."""
+    """Probability of a change of contrast and of one of brightness, each."""
     gamma_probability: float = 0.3
     gamma: float = 1.5
-    """Largest power of the intensity, and the inverse of the least."""
+    """Largest gamma; the smallest is its inverse."""
     noise_probability: float = 0.15
     noise_deviation: float = 0.8
-    """Largest standard deviation of Gaussian noise, in units of the normalised image."""
+    """Largest standard deviation of Gaussian noise, in units of the normalized image."""
     blur_probability: float = 0.1
     blur_width: float = 2.0
     """Largest standard deviation of a Gaussian blur, in voxels of the finest axis."""
-    coarse_probability: float = 0.1
-    """Of an image as if taken with larger voxels; not where axes differ much or one is time."""
-    coarse_zoom: float = 0.4
-    """Least share of the voxels that are left along each axis."""
+    low_resolution_probability: float = 0.1
+    """Probability of simulated low resolution; never where spacings differ much or one axis is time."""
+    low_resolution_zoom: float = 0.4
+    """Smallest fraction of the voxels that simulated low resolution keeps along each axis."""
     mirror: bool = True
-    """Whether the plan's `mirror_axes` are flipped, each in half of the visits."""
+    """Whether the plan's `mirror_axes` are flipped, each with probability one half."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """The loop. Exactly one of `steps`, `minutes`, `cpu_minutes` and `epochs` is the budget."""
+    """The training loop. Exactly one of `steps`, `minutes`, `cpu_minutes` and `epochs` is the budget."""
 
     steps: int | None = None
     minutes: float | None = None
-    """Wall-clock minutes of training, all sittings together."""
+    """Wall-clock minutes of training, all sessions together."""
     cpu_minutes: float | None = None
     """CPU minutes of the process (all its threads); comparable on a machine that does other work too."""
     epochs: int | None = None
@@ -250,38 +250,40 @@ class TrainingSettings:
     """Cases per step; none takes the plan's."""
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
-    optimiser: Literal["muon", "adamw", "adam"] = "muon"
-    decay: Literal["cosine", "none"] = "cosine"
+    optimizer: Literal["muon", "adamw", "adam"] = "muon"
+    lr_schedule: Literal["cosine", "constant"] = "cosine"
     """Course of the learning rate over the budget, after `warmup` steps."""
     warmup: int = 50
+    """Steps of linear warm-up of the learning rate."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient."""
     ema: float = 0.999
-    """Decay of the moving average of all weights, reached gradually over the first steps. In [0, 1)."""
+    """Decay of the exponential moving average of the weights, reached gradually over the first steps. In
+    [0, 1)."""
     ema_modules: Literal["all", "denoiser"] = "all"
+    """Modules whose weights are averaged; of the others the last weights are kept."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 autocast where the device multiplies it natively."""
     compile: bool = False
     """Use torch.compile; what it cannot compile runs as it is."""
-    recompute: bool = False
-    """Gradient checkpointing: residual blocks are computed a second time for the gradient, which takes more
-    time and less memory."""
+    activation_checkpointing: bool = False
+    """Compute residual blocks a second time for the gradient, which takes more time and less memory."""
     workers: int | None = None
-    """Processes that prepare patches; 0 prepares them in the training process. None takes 0 on a CPU, beside
-    a GPU, which would wait, one for each core but one, at most 8."""
+    """Processes that prepare patches; 0 prepares them in the training process. None takes 0 on a CPU and, so
+    that a GPU does not wait, one for each core but one beside a GPU, at most 8."""
     validations: int = 10
-    """Evenly spaced validations over the budget; the last is at the end."""
+    """Number of validations, evenly spaced over the budget; the last is at the end."""
     validation_cases: int = 16
-    """Cases looked at in each validation, at most."""
+    """Largest number of cases in each validation."""
     calibrate: bool = True
-    """Whether `ldseg train` ends by fitting the temperature and the widths of volume intervals on validation
-    cases, and what images of another kind are told by on all cases, as `ldseg calibrate` does."""
+    """Whether `ldseg train` ends as `ldseg calibrate` does: it fits the temperature and the width of volume
+    intervals on validation cases, and the out-of-distribution detector on all cases."""
     save_minutes: float = 2.0
     """Wall-clock minutes between checkpoints."""
     seed: int = 0
     fold: int | Literal["all"] = 0
     loggers: tuple[Literal["tensorboard"], ...] = ()
-    """Where losses and validations go beside log.jsonl; each needs the extra of its name."""
+    """Loggers beside log.jsonl; each needs the extra of its name."""
 
     def __post_init__(self) -> None:
         _require(
@@ -306,14 +308,14 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How a trained model answers."""
+    """How a trained model samples."""
 
     sampler: str = "ddim"
     steps: int = 1
     samples: int = 1
-    mirror: bool = False
-    """Whether the model looks at the mirrored image too, where the plan mirrors an axis: a single answer is
-    the mean of both, of several samples every second one is drawn there."""
+    tta: bool = False
+    """Whether to use test-time augmentation where the plan mirrors an axis: a single prediction is the mean
+    over the image and its mirror image; of several samples every second one is drawn on the mirror image."""
 
 
 @dataclass(frozen=True)
@@ -322,34 +324,37 @@ class RunSettings:
 
     preset: str
     model: ModelSettings
-    control: Literal["none", "unet", "pixel_diffusion"] = "none"
+    baseline: Literal["none", "unet", "pixel_diffusion"] = "none"
+    """Baseline that is trained instead of the latent diffusion model."""
     loss: LossSettings = field(default_factory=LossSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
-    """When nothing else is asked for."""
+    """Sampling when nothing else is asked for."""
     posterior: SamplingSettings = field(default_factory=lambda: SamplingSettings(steps=8, samples=8))
-    """When several samples are asked for; `samples` is how many there are where a number is left open."""
+    """Sampling when several samples are asked for; `samples` is the default number of them."""
 
     def sampling_of(
         self,
         sampler: str | None = None,
         steps: int | None = None,
         samples: int | None = None,
-        mirror: bool | None = None,
+        tta: bool | None = None,
         stochastic: bool = True,
     ) -> SamplingSettings:
-        """What is given here, the rest as this model answers best with that many samples; a model that is not
-        `stochastic` as for one, for all would be equal."""
+        """Return the given values, completed by this model's defaults for that number of samples.
+
+        A model that is not `stochastic` takes the defaults of one sample, since all samples would be equal.
+        """
         number = self.sampling.samples if samples is None else samples
         own = self.posterior if number > 1 and stochastic else self.sampling
         return SamplingSettings(
             own.sampler if sampler is None else sampler,
             own.steps if steps is None else steps,
             number,
-            own.mirror if mirror is None else mirror,
+            own.tta if tta is None else tta,
         )
 
     def fixed(self, sampling: SamplingSettings) -> RunSettings:
-        """These settings with one way of sampling, as an exported model has."""
+        """Return these settings with one way of sampling, as an exported model has."""
         return replace(self, sampling=sampling, posterior=sampling)

@@ -1,16 +1,16 @@
 import pytest
 import torch
 
-from ldseg.diffusion.parameterization import PARAMETERISATIONS, implied_noise
+from ldseg.diffusion.parameterization import PARAMETERIZATIONS, implied_noise
 
 
-@pytest.mark.parametrize("name", PARAMETERISATIONS)
+@pytest.mark.parametrize("name", PARAMETERIZATIONS)
 def test_the_target_is_read_back_as_the_clean_latent(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     z0, noise = torch.randn(2, 5, 4, 6, 6, generator=generator)
     a = torch.tensor([0.01, 0.2, 0.5, 0.9, 0.999]).reshape(5, 1, 1, 1)
     z = a.sqrt() * z0 + (1 - a).sqrt() * noise
-    reading = PARAMETERISATIONS[name]
+    reading = PARAMETERIZATIONS[name]
     clean = reading.clean(reading.target(z0, noise, a), z, a)
     torch.testing.assert_close(clean, z0, rtol=1e-4, atol=1e-4)
 

@@ -124,12 +124,12 @@ def dataset_of(folder: Path, raters: int = 1) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("control", ["none", "unet"])
+@pytest.mark.parametrize("baseline", ["none", "unet"])
 def test_a_model_and_a_control_are_measured_alike(
-    make_model: MakeModel, tmp_path: Path, control: str
+    make_model: MakeModel, tmp_path: Path, baseline: str
 ) -> None:
     dataset = open_dataset(dataset_of(tmp_path / "set"), DataOptions(axes="yx"))
-    predictor = Predictor.load(make_model(control=control), "cpu")
+    predictor = Predictor.load(make_model(baseline=baseline), "cpu")
     found = measure_calibration(predictor, dataset, dataset.cases, samples=3, steps=1, seed=1)
     assert found.everywhere is not None
     assert found.everywhere.voxels == 3 * 20 * 24

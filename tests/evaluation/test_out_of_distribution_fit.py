@@ -165,11 +165,11 @@ def test_few_images_say_nothing_and_an_old_file_goes(make_model: MakeModel, data
     assert Predictor.load(folder, "cpu").detector is None
 
 
-@pytest.mark.parametrize("control, knows", [("none", True), ("unet", True), ("pixel_diffusion", False)])
+@pytest.mark.parametrize("baseline, knows", [("none", True), ("unet", True), ("pixel_diffusion", False)])
 def test_every_model_with_an_image_encoder_learns(
-    make_model: MakeModel, dataset: DataSet, control: str, knows: bool
+    make_model: MakeModel, dataset: DataSet, baseline: str, knows: bool
 ) -> None:
-    folder = make_model(control=control)
+    folder = make_model(baseline=baseline)
     found = learn_training_images(folder, Predictor.load(folder, "cpu"), dataset, dataset.cases[:12])
     assert (found is not None) == knows
     assert (Predictor.load(folder, "cpu").detector is not None) == knows
@@ -204,7 +204,7 @@ def test_the_distance_depends_neither_on_samples_nor_on_views(model: Path, tmp_p
     write_plan(model / "plan.json", replace(plan, mirror_axes=(1,)))
     predictor = Predictor.load(model, "cpu")
     volume = picture(tmp_path, "other", striped_picture(99))
-    ways = ({"samples": 1}, {"samples": 3, "steps": 2}, {"samples": 1, "mirror": False})
+    ways = ({"samples": 1}, {"samples": 3, "steps": 2}, {"samples": 1, "tta": False})
     distances = [predictor(volume, "other", **way).distance for way in ways]  # type: ignore[arg-type]
     assert distances == pytest.approx([distances[0]] * 3, rel=1e-5)
 

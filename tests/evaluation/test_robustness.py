@@ -62,11 +62,11 @@ def measure(run: Path, dataset: DataSet, **options: object) -> tuple[Robustness,
     return sweep(predictor, dataset, begun, chosen.corruptions, kept.append), kept
 
 
-@pytest.mark.parametrize("control", ["none", "unet", "pixel_diffusion"])
+@pytest.mark.parametrize("baseline", ["none", "unet", "pixel_diffusion"])
 def test_every_corruption_is_measured_at_five_strengths(
-    make_model: MakeModel, data: Path, control: str
+    make_model: MakeModel, data: Path, baseline: str
 ) -> None:
-    found, kept = measure(make_model("yx", control), open_dataset(data))
+    found, kept = measure(make_model("yx", baseline), open_dataset(data))
     assert list(found.curves()) == list(CORRUPTIONS)
     assert len(found.points) == 1 + 4 * len(CORRUPTIONS)
     assert [len(state.points) for state in kept] == list(range(1, len(found.points) + 1))

@@ -34,7 +34,7 @@ def exports() -> dict[Any, Exported]:
 def make_export(
     make_model: MakeModel, exports: dict[Any, Exported], tmp_path_factory: pytest.TempPathFactory
 ) -> MakeExport:
-    """make_export(axes, control, preset, channels, steps=.., samples=.., sampler=..) -> its folders, which
+    """make_export(axes, baseline, preset, channels, steps=.., samples=.., sampler=..) -> its folders, which
     tests share and leave as they are."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -32,7 +32,7 @@ def test_from_a_run_to_labels_by_onnxruntime(
 ) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    run, out = str(make_model(control="unet")), str(tmp_path / "onnx")
+    run, out = str(make_model(baseline="unet")), str(tmp_path / "onnx")
     assert main(["export", run, "--format", "onnx", "-o", out, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["folder"] == out
@@ -88,11 +88,11 @@ def test_a_run_is_no_export(make_model: MakeModel, picture: Path, capsys: Output
     assert "contract.json: there is no such file; make it with `ldseg export" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("control", ["unet", "none"])
+@pytest.mark.parametrize("baseline", ["unet", "none"])
 def test_the_documented_program_runs_without_ldseg(  # type: ignore[no-untyped-def]
-    make_export, tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch, control: str
+    make_export, tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch, baseline: str
 ) -> None:
-    made = make_export("yx", control, steps=2, samples=2)
+    made = make_export("yx", baseline, steps=2, samples=2)
     (program,) = re.findall(
         r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(encoding="utf-8"), re.DOTALL
     )
@@ -103,7 +103,7 @@ def test_the_documented_program_runs_without_ldseg(  # type: ignore[no-untyped-d
     exec(compile(program, "export.md", "exec"), names)
     assert names["labels"].shape == (14, 15)
     assert set(np.unique(names["labels"])) <= {0, 2, 5}
-    if control == "unet":
+    if baseline == "unet":
         assert main(["predict", str(picture), "-m", str(made.model), "-o", "out"]) == 0
         wanted = np.asarray(Image.open(tmp_path / "out" / "picture.png"))
         assert np.mean(names["labels"] != wanted) < 0.01
@@ -117,7 +117,7 @@ def test_the_benchmark_compares_the_runtimes(
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     benchmark = importlib.import_module("export")
     monkeypatch.setattr(importlib.import_module("records"), "RESULTS", tmp_path)
-    run = str(make_model(control="unet"))
+    run = str(make_model(baseline="unet"))
     benchmark.main([run, "--shape", "20,16", "--repeats", "1", "--name", "tiny"])
     result = json.loads((tmp_path / "tiny.json").read_text())
     values = {record["metric"]: record["value"] for record in result["records"]}

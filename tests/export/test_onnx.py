@@ -51,11 +51,11 @@ def feed_of(contract: OnnxSpec, cases: int) -> dict[str, NDArray[np.float32]]:
     }
 
 
-@pytest.mark.parametrize("control", ["none", "unet"])
+@pytest.mark.parametrize("baseline", ["none", "unet"])
 @pytest.mark.parametrize("axes, shape", [("yx", (20, 27)), ("zyx", (9, 20, 16))])
-def test_onnx_predicts_as_torch_does(make_export, control: str, axes: str, shape: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
+def test_onnx_predicts_as_torch_does(make_export, baseline: str, axes: str, shape: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
     """Through tiles and padding, with three samples of which the graph computes two at a time."""
-    made = make_export(axes, control, steps=2, samples=2)
+    made = make_export(axes, baseline, steps=2, samples=2)
     predictor = load_onnx_predictor(made.onnx)
     found = predictor(image(axes, shape), "a", samples=3, seed=5)
     wanted = Predictor.load(made.model, "cpu")(image(axes, shape), "a", steps=2, samples=3, seed=5)
@@ -63,7 +63,7 @@ def test_onnx_predicts_as_torch_does(make_export, control: str, axes: str, shape
     np.testing.assert_allclose(found.disagreement.array, wanted.disagreement.array, atol=TOLERANCE)
     assert np.mean(found.labels.array != wanted.labels.array) < 0.01
     other = predictor(image(axes, shape), "a", samples=3, seed=6)
-    assert np.array_equal(other.probabilities.array, found.probabilities.array) == (control == "unet")
+    assert np.array_equal(other.probabilities.array, found.probabilities.array) == (baseline == "unet")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ class TorchSession:
 def test_the_chain_samples_as_the_predictor_does(make_model: MakeModel, sampler: str, steps: int) -> None:
     """Whatever the sampler draws, in the same order; what tracing makes of it is another test."""
     model = load_model(make_model(), CPU)
-    sampling = SamplingSettings(sampler, steps, 2, mirror=True)
+    sampling = SamplingSettings(sampler, steps, 2, tta=True)
     contract = make_onnx_spec(model, sampling, 0.0)
     assert contract.draws == count_draws(sampling)
     backend = OnnxBackend(TorchSession(ExportableSampler(model.segmenter, sampling).eval()), contract)
@@ -104,22 +104,22 @@ def test_the_chain_samples_as_the_predictor_does(make_model: MakeModel, sampler:
 
 
 @pytest.mark.parametrize("samples", [1, 4])
-@pytest.mark.parametrize("control", ["none", "unet"])
+@pytest.mark.parametrize("baseline", ["none", "unet"])
 def test_the_chain_looks_at_the_mirror_image_as_the_predictor_does(
-    make_model: MakeModel, samples: int, control: str
+    make_model: MakeModel, samples: int, baseline: str
 ) -> None:
-    model = load_model(make_model(control=control), CPU)
+    model = load_model(make_model(baseline=baseline), CPU)
     model = replace(model, plan=replace(model.plan, mirror_axes=(1,)))
-    sampling = SamplingSettings("ddpm", 3, samples if control == "none" else 1, mirror=True)
+    sampling = SamplingSettings("ddpm", 3, samples if baseline == "none" else 1, tta=True)
     chain = ExportableSampler(model.segmenter, sampling, mirrored=-1).eval()
     backend = OnnxBackend(TorchSession(chain), make_onnx_spec(model, sampling, 0.0))
     wanted = Predictor(model.plan, model.settings, TorchBackend(model.segmenter, CPU, "fp32"))
     found, expected = (
-        one(image("yx", (16, 20)), steps=3, samples=samples, sampler="ddpm", mirror=True)
+        one(image("yx", (16, 20)), steps=3, samples=samples, sampler="ddpm", tta=True)
         for one in (Predictor(model.plan, model.settings, backend), wanted)
     )
     np.testing.assert_allclose(found.probabilities.array, expected.probabilities.array, atol=1e-4)
-    plain = wanted(image("yx", (16, 20)), steps=3, samples=samples, sampler="ddpm", mirror=False)
+    plain = wanted(image("yx", (16, 20)), steps=3, samples=samples, sampler="ddpm", tta=False)
     assert np.abs(plain.probabilities.array - expected.probabilities.array).max() > 0.001
 
 
@@ -133,7 +133,7 @@ def test_samplers_that_draw_or_remember_can_be_exported(make_export, sampler: st
 
 
 def test_an_export_is_recalibrated_as_its_model_is(make_model: MakeModel, tmp_path: Path) -> None:
-    folder = make_model(control="unet")
+    folder = make_model(baseline="unet")
     plain = Predictor.load(folder, "cpu")(image("yx", (16, 20)))
     store_calibration(folder, Calibration(temperature=2.0, widening=0.1))
     out = export_onnx(folder, tmp_path / "onnx").folder
@@ -147,7 +147,7 @@ def test_an_export_is_recalibrated_as_its_model_is(make_model: MakeModel, tmp_pa
 def test_several_samples_of_a_deterministic_model_are_exported_as_its_single_answer(
     make_model: MakeModel, tmp_path: Path
 ) -> None:
-    folder = make_model(control="unet")
+    folder = make_model(baseline="unet")
     sampling = export_onnx(folder, tmp_path / "onnx", samples=6).contract.sampling
     assert sampling == Predictor.load(folder, "cpu").sampling()
 
@@ -216,7 +216,7 @@ def test_the_tiling_of_the_contract_is_that_of_the_code() -> None:
 @pytest.mark.parametrize("options", [{"steps": 3}, {"sampler": "ddpm"}])
 def test_a_graph_keeps_its_steps_and_sampler(make_export, options: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
     predictor = load_onnx_predictor(make_export("yx", "none", steps=2, samples=2).onnx)
-    assert predictor.sampling(samples=7) == SamplingSettings("preconditioned_ddim", 2, 7, mirror=True)
+    assert predictor.sampling(samples=7) == SamplingSettings("preconditioned_ddim", 2, 7, tta=True)
     with pytest.raises(InputError, match=rf"{next(iter(options))} is .*, the graph was made with"):
         predictor.sampling(**options)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="cannot be looked into"):
@@ -241,7 +241,7 @@ def test_bad_sampling_leaves_nothing_behind(
 
 
 def test_a_graph_unlike_torch_is_not_written(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = make_model(control="unet")
+    folder = make_model(baseline="unet")
     monkeypatch.setattr("ldseg.export.onnx._difference", lambda *_: float("nan"))
     with pytest.raises(RuntimeError, match=r"differ from torch's"):
         export_onnx(folder, folder.parent / "out")
@@ -249,7 +249,7 @@ def test_a_graph_unlike_torch_is_not_written(make_model: MakeModel, monkeypatch:
 
 
 def test_an_export_does_not_replace_what_is_there(make_model: MakeModel) -> None:
-    folder = make_model(control="unet")
+    folder = make_model(baseline="unet")
     with pytest.raises(InputError, match="is there already"):
         export_onnx(folder, folder)
     with pytest.raises(InputError, match="cannot be made"):

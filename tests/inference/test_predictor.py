@@ -49,16 +49,16 @@ def counted(module: nn.Module) -> list[int]:
     return calls
 
 
-@pytest.mark.parametrize("control", ["none", "unet", "pixel_diffusion"])
+@pytest.mark.parametrize("baseline", ["none", "unet", "pixel_diffusion"])
 @pytest.mark.parametrize(
     "axes, shape",
     [("yx", (16, 16)), ("yx", (7, 41)), ("zyx", (9, 16, 5)), ("zyx", (17, 19, 30)), ("tyx", (3, 20, 16))],
 )
 def test_any_size_gives_probabilities_on_the_images_own_grid(
-    make_model: MakeModel, control: str, axes: str, shape: tuple[int, ...]
+    make_model: MakeModel, baseline: str, axes: str, shape: tuple[int, ...]
 ) -> None:
     volume = image(axes, shape)
-    found = loaded(make_model(axes, control))(volume, samples=3, keep_samples=True)
+    found = loaded(make_model(axes, baseline))(volume, samples=3, keep_samples=True)
     assert found.probabilities.array.shape == (3, *shape)
     np.testing.assert_allclose(found.probabilities.array.sum(0), 1, atol=1e-5)
     for result in (found.labels, found.uncertainty, found.disagreement, *found.samples):
@@ -179,8 +179,8 @@ def turned(volume: Volume) -> Volume:
 
 
 def test_a_single_answer_is_the_mean_of_the_image_and_of_its_mirror_image(make_model: MakeModel) -> None:
-    predictor, volume = mirroring(loaded(make_model(control="unet"))), image("yx", (16, 16))
-    found = predictor(volume, mirror=True).probabilities.array
+    predictor, volume = mirroring(loaded(make_model(baseline="unet"))), image("yx", (16, 16))
+    found = predictor(volume, tta=True).probabilities.array
     views = predictor(volume).probabilities.array, predictor(turned(volume)).probabilities.array[..., ::-1]
     np.testing.assert_allclose(found, sum(views) / 2, atol=1e-6)
     assert np.abs(views[0] - views[1]).max() > 0.01
@@ -188,8 +188,8 @@ def test_a_single_answer_is_the_mean_of_the_image_and_of_its_mirror_image(make_m
 
 def test_several_samples_of_a_deterministic_model_are_its_single_answer(make_model: MakeModel) -> None:
     """Not the mean of two views, which several samples of others are drawn from."""
-    predictor, volume = mirroring(loaded(make_model(control="unet"))), image("yx", (16, 16))
-    assert predictor.settings.posterior.mirror
+    predictor, volume = mirroring(loaded(make_model(baseline="unet"))), image("yx", (16, 16))
+    assert predictor.settings.posterior.tta
     assert same(predictor(volume, samples=6), predictor(volume))
 
 
@@ -199,25 +199,25 @@ def test_every_second_sample_is_drawn_on_the_mirror_image(
 ) -> None:
     """With the noise where it was."""
     predictor, volume = mirroring(loaded(make_model())), image("yx", shape)
-    found = predictor(volume, steps=3, samples=4, keep_samples=True, mirror=True)
-    plain = predictor(volume, steps=3, samples=4, keep_samples=True, mirror=False)
+    found = predictor(volume, steps=3, samples=4, keep_samples=True, tta=True)
+    plain = predictor(volume, steps=3, samples=4, keep_samples=True, tta=False)
     same_place = [np.mean(a.array == b.array) for a, b in zip(found.samples, plain.samples, strict=True)]
     assert same_place[0] == same_place[2] == 1
     assert max(same_place[1], same_place[3]) < 1
-    answers = [predictor(volume, steps=1, samples=1, mirror=mirror) for mirror in (True, False)]
+    answers = [predictor(volume, steps=1, samples=1, tta=tta) for tta in (True, False)]
     assert not same(*answers)
 
 
 def test_noise_belongs_to_places_in_both_views(make_model: MakeModel) -> None:
     predictor = mirroring(loaded(make_model()))
     starts = spied_starts(predictor)
-    predictor(image("yx", (16, 16)), steps=1, samples=1, mirror=True)
+    predictor(image("yx", (16, 16)), steps=1, samples=1, tta=True)
     assert torch.equal(starts[0].flip(-1), starts[1])
 
 
 def test_a_plan_that_mirrors_no_axis_has_no_second_view(make_model: MakeModel) -> None:
     predictor, volume = loaded(make_model()), image("yx", (16, 16))
-    assert same(predictor(volume, samples=3, mirror=True), predictor(volume, samples=3, mirror=False))
+    assert same(predictor(volume, samples=3, tta=True), predictor(volume, samples=3, tta=False))
 
 
 def test_keeping_samples_neither_encodes_tiles_again_nor_changes_the_answer(make_model: MakeModel) -> None:
@@ -236,7 +236,7 @@ def test_one_step_takes_the_way_of_many(make_model: MakeModel) -> None:
 
 
 def test_a_deterministic_control_answers_once(make_model: MakeModel) -> None:
-    predictor, volume = loaded(make_model(control="unet")), image("yx", (20, 30))
+    predictor, volume = loaded(make_model(baseline="unet")), image("yx", (20, 30))
     calls = counted(predictor.segmenter.get_submodule("decoder"))
     several = predictor(volume, samples=6, seed=1, keep_samples=True)
     assert set(calls) == {1}

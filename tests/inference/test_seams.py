@@ -30,18 +30,18 @@ def scene(width: int, seed: int) -> tuple[Tensor, Tensor]:
     return (levels[labels] + 0.5 * torch.randn(PATCH, width, generator=draw))[None], labels
 
 
-def trained(plan: Plan, control: Any) -> Predictor:
+def trained(plan: Plan, baseline: Any) -> Predictor:
     """A predictor after a short training on such scenes."""
-    settings = replace(PRESETS["default"](plan), control=control)
+    settings = replace(PRESETS["default"](plan), baseline=baseline)
     torch.manual_seed(0)
     model = build_segmenter(settings)
-    optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for step in range(STEPS):
         x, y = (torch.stack(one) for one in zip(*(scene(PATCH, 8 * step + n) for n in range(8)), strict=True))
         draw = torch.Generator().manual_seed(step)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         model.loss(x, y, settings.loss, draw).total.backward()
-        optimiser.step()
+        optimizer.step()
     backend = TorchBackend(model.eval().requires_grad_(False), torch.device("cpu"), "fp32")
     return Predictor(plan, settings, backend)
 

@@ -65,9 +65,9 @@ def test_the_image_makes_an_answer_sharper_and_leaves_its_labels(plan: Plan) -> 
     z = torch.randn(2, *model.start_shape(plan.patch), generator=torch.Generator().manual_seed(3))
     before = model.decode(z, conditioning)
     alone = model.decoder(z)
-    assert model.decoder.sharpness is not None
+    assert model.decoder.logit_scale is not None
     with torch.no_grad():
-        next(model.decoder.sharpness.head.parameters()).mul_(20)
+        next(model.decoder.logit_scale.head.parameters()).mul_(20)
     after = model.decode(z, conditioning)
     assert torch.equal(after.argmax(1), before.argmax(1))
     assert not torch.allclose(after, before)
@@ -83,9 +83,9 @@ def drawn(model: LDSeg, plan: Plan, steps: int, cases: int = 1) -> Tensor:
 def test_only_a_single_call_is_moved_from_the_mean_to_an_answer(plan: Plan) -> None:
     model = build(plan, "default")
     before = [drawn(model, plan, steps) for steps in (1, 3)]
-    assert model.answer is not None
+    assert model.deterministic_head is not None
     with torch.no_grad():
-        next(model.answer.head.parameters()).add_(1.0)
+        next(model.deterministic_head.head.parameters()).add_(1.0)
     after = [drawn(model, plan, steps) for steps in (1, 3)]
     assert not torch.allclose(after[0], before[0])
     assert torch.equal(after[1], before[1])
@@ -97,14 +97,17 @@ def test_the_denoiser_learns_from_the_latent_alone(plan: Plan) -> None:
     loss = replace(PRESETS["default"](plan).loss, latent=0.0)
     model.loss(x, y, loss, torch.Generator().manual_seed(0)).total.backward()
     assert all(p.grad is None or not p.grad.any() for p in model.denoiser.parameters())
-    assert model.answer is not None
-    assert any(p.grad is not None and p.grad.any() for p in model.answer.parameters())
+    assert model.deterministic_head is not None
+    assert any(p.grad is not None and p.grad.any() for p in model.deterministic_head.parameters())
 
 
-def test_a_direct_answer_beside_a_full_denoiser_is_refused(plan: Plan) -> None:
+def test_a_deterministic_head_beside_a_ddpm_unet_is_refused(plan: Plan) -> None:
     settings = PRESETS["paper"](plan).model
-    with pytest.raises(ValueError, match=r"model.direct_answer is True; choose model.denoiser.form light"):
-        replace(settings, direct_answer=True)
+    with pytest.raises(
+        ValueError,
+        match=r"model.deterministic_head is True; choose model.denoiser.architecture preconditioned",
+    ):
+        replace(settings, deterministic_head=True)
 
 
 def label_gradient(model: LDSeg, plan: Plan, loss: LossSettings) -> Tensor:
@@ -175,8 +178,8 @@ def test_the_reconstruction_term_takes_its_share_of_the_cases_on_average(plan: P
 
 def test_an_embedding_that_the_denoiser_cannot_split_is_refused(plan: Plan) -> None:
     settings = PRESETS["default"](plan).model
-    wrong = replace(settings, image_encoder=replace(settings.image_encoder, embedding=3))
-    with pytest.raises(ValueError, match=r"image_encoder.embedding is 3; the denoiser takes \d+"):
+    wrong = replace(settings, image_encoder=replace(settings.image_encoder, embedding_channels=3))
+    with pytest.raises(ValueError, match=r"image_encoder.embedding_channels is 3; the denoiser takes \d+"):
         LDSeg.from_settings(wrong)
 
 

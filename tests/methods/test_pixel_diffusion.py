@@ -1,4 +1,4 @@
-"""The control without a latent: what it encodes, what its logits mean, what ignored voxels do."""
+"""The baseline without a latent: what it encodes, what its logits mean, what ignored voxels do."""
 
 from __future__ import annotations
 

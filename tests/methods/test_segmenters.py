@@ -1,4 +1,4 @@
-"""What holds for every segmenter in the registry, model and controls, in 2D and 3D, trained or not."""
+"""What holds for every segmenter in the registry, model and baselines, in 2D and 3D, trained or not."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ldseg.presets import PRESETS
 from ldseg.runs.saved_model import SEGMENTERS, build_segmenter
 
 Kind = tuple[str, str]
-KINDS = [(control, preset) for control in SEGMENTERS for preset in PRESETS]
+KINDS = [(baseline, preset) for baseline in SEGMENTERS for preset in PRESETS]
 EVERY = pytest.mark.parametrize("kind", KINDS, ids="-".join)
 STOCHASTIC = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[0] != "unet"], ids="-".join)
 
 
 def fresh(plan: Plan, kind: Kind) -> Segmenter:
-    control, preset = kind
+    baseline, preset = kind
     torch.manual_seed(0)
-    return build_segmenter(replace(PRESETS[preset](plan), control=control))  # type: ignore[arg-type]
+    return build_segmenter(replace(PRESETS[preset](plan), baseline=baseline))  # type: ignore[arg-type]
 
 
 def build(plan: Plan, kind: Kind) -> Segmenter:
@@ -112,13 +112,13 @@ def test_the_loss_falls_when_one_batch_is_learned(plan: Plan, kind: Kind) -> Non
     y = torch.zeros(2, *plan.patch, dtype=torch.long)
     y[0, : plan.patch[0] // 2], y[1, plan.patch[0] // 2 :] = 1, 2
     x[:, 0] += y
-    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     seen: list[float] = []
     for step in range(16):
         losses = model.loss(x, y, settings.loss, torch.Generator().manual_seed(step % 2))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses.total.backward()
-        optimiser.step()
+        optimizer.step()
         seen.append(losses.parts["segmentation"].item())
     assert sum(seen[-4:]) < 0.9 * sum(seen[:4])
 
@@ -140,9 +140,9 @@ def test_the_loss_is_finite_without_labels_and_blind_to_the_ignored(plan: Plan, 
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("control", ["none", "pixel_diffusion"])
-def test_one_step_is_one_call_of_the_denoiser(plan: Plan, control: str, sampler: str) -> None:
-    model = build(plan, (control, "default"))
+@pytest.mark.parametrize("baseline", ["none", "pixel_diffusion"])
+def test_one_step_is_one_call_of_the_denoiser(plan: Plan, baseline: str, sampler: str) -> None:
+    model = build(plan, (baseline, "default"))
     calls: list[int] = []
     model.get_submodule("denoiser").register_forward_hook(lambda *_: calls.append(1))
     x, _ = batch_of(plan)
@@ -150,9 +150,9 @@ def test_one_step_is_one_call_of_the_denoiser(plan: Plan, control: str, sampler:
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("control", ["none", "unet"])
-def test_steps_do_not_call_the_image_encoder_again(plan: Plan, control: str) -> None:
-    model = build(plan, (control, "default"))
+@pytest.mark.parametrize("baseline", ["none", "unet"])
+def test_steps_do_not_call_the_image_encoder_again(plan: Plan, baseline: str) -> None:
+    model = build(plan, (baseline, "default"))
     calls: list[int] = []
     model.get_submodule("image_encoder").register_forward_hook(lambda *_: calls.append(1))
     x, _ = batch_of(plan)

@@ -18,7 +18,7 @@ STILL = AugmentSettings(
     gamma_probability=0.0,
     noise_probability=0.0,
     blur_probability=0.0,
-    coarse_probability=0.0,
+    low_resolution_probability=0.0,
     mirror=False,
 )
 """Nothing happens."""
@@ -57,7 +57,7 @@ def test_blur_has_one_width_in_mm() -> None:
 
 def test_a_coarse_image_varies_less() -> None:
     image = noise(16, 16, 16)
-    always = replace(STILL, coarse_probability=1.0)
+    always = replace(STILL, low_resolution_probability=1.0)
     found = [augmented("zyx", (1.0, 1.0, 1.0), image, always, seed) for seed in range(6)]
     assert {one.shape for one in found} == {image.shape}
     assert min(one.std() for one in found) < 0.9 * image.std()
@@ -66,7 +66,7 @@ def test_a_coarse_image_varies_less() -> None:
 @pytest.mark.parametrize(("axes", "spacing"), [("tyx", (1.0, 1.0, 1.0)), ("zyx", (5.0, 1.0, 1.0))])
 def test_uneven_axes_are_not_made_coarse(axes: str, spacing: tuple[float, ...]) -> None:
     image = noise(16, 16, 16)
-    found = augmented(axes, spacing, image, replace(STILL, coarse_probability=1.0))
+    found = augmented(axes, spacing, image, replace(STILL, low_resolution_probability=1.0))
     torch.testing.assert_close(found, image)
 
 

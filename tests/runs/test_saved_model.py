@@ -23,17 +23,17 @@ MakeModel = Callable[..., Path]
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("control", SEGMENTERS)
+@pytest.mark.parametrize("baseline", SEGMENTERS)
 @pytest.mark.parametrize("axes", ["yx", "zyx"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_what_was_saved_is_loaded(make_model: MakeModel, control: str, axes: str, preset: str) -> None:
-    folder = make_model(axes, control, preset)
+def test_what_was_saved_is_loaded(make_model: MakeModel, baseline: str, axes: str, preset: str) -> None:
+    folder = make_model(axes, baseline, preset)
     first = load_model(folder, CPU)
     again = folder.with_name("again")
     save_model(again, first.segmenter, first.plan, first.settings, "card")
     second = load_model(again, CPU)
     assert (second.plan, second.settings) == (first.plan, first.settings)
-    assert first.settings.control == control
+    assert first.settings.baseline == baseline
     for name, value in first.segmenter.state_dict().items():
         assert torch.equal(value, second.segmenter.state_dict()[name])
     assert not second.segmenter.training
@@ -128,7 +128,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no version": (lambda f: _edit(f, "settings.json", version="one"), "has no version number"),
     "unknown setting": (lambda f: _edit(f, "settings.json", extra=1), "extra is not a field here"),
     "damaged settings": (lambda f: (f / "settings.json").write_text("{"), "cannot be read as JSON"),
-    "unknown control": (lambda f: _edit(f, "settings.json", control="voxels"), "control is .voxels."),
+    "unknown baseline": (lambda f: _edit(f, "settings.json", baseline="voxels"), "baseline is .voxels."),
     "patch": (lambda f: _edit(f, "plan.json", patch=[18, 18]), r"plan\.json: patch"),
     "classes": (lambda f: _edit(f, "plan.json", classes={"b": 0, "c": 1}), "classes has 2 entries"),
     "channels": (

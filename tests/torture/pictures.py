@@ -17,7 +17,7 @@ _SHORT = (
 TRAININGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "2D": ("pictures", _SHORT),
     "2D, patches made by a worker": ("pictures", (*_SHORT, "--training.workers", "1")),
-    "2D, U-Net": ("pictures", (*_SHORT, "--control", "unet")),
+    "2D, U-Net": ("pictures", (*_SHORT, "--baseline", "unet")),
     "3D": ("volumes", _SHORT),
 }
 """Name to data and arguments."""

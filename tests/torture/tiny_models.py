@@ -44,15 +44,15 @@ def tiny_plan(axes: str = "yx", channels: int = 1, patch: int = 16) -> Plan:
 def make_tiny_model(
     root: Path,
     axes: str = "yx",
-    control: str = "none",
+    baseline: str = "none",
     preset: str = "default",
     channels: int = 1,
     patch: int = 16,
 ) -> Path:
     """Save a model below `root` and return its folder."""
     plan = tiny_plan(axes, channels, patch)
-    chosen: Any = control
-    settings = replace(PRESETS[preset](plan), control=chosen)
+    chosen: Any = baseline
+    settings = replace(PRESETS[preset](plan), baseline=chosen)
     # fp32: on machines with bf16 the last bits would depend on how many samples share a call.
     settings = replace(settings, training=replace(settings.training, precision="fp32", steps=1))
     torch.manual_seed(0)
@@ -60,7 +60,7 @@ def make_tiny_model(
     with torch.no_grad():  # residual branches start at zero; this wakes all of the network
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-    folder = root / f"model_{axes}_{control}_{preset}_{channels}"
+    folder = root / f"model_{axes}_{baseline}_{preset}_{channels}"
     save_model(folder, model, plan, settings, "card")
     return folder
 

@@ -159,9 +159,9 @@ def test_a_state_of_other_parameters_is_refused(setup: Setup, tmp_path: Path) ->
     with safe_open(path, framework="pt") as file:
         metadata = dict(file.metadata())
     tensors = load_file(path)
-    name = next(name for name in tensors if name.startswith("optimiser."))
+    name = next(name for name in tensors if name.startswith("optimizer."))
     metadata["counters"] = metadata["counters"].replace("true", "false")  # what has ended is not loaded
-    save_file({**tensors, "optimiser.mean.elsewhere": tensors[name].clone()}, path, metadata)
+    save_file({**tensors, "optimizer.mean.elsewhere": tensors[name].clone()}, path, metadata)
     with pytest.raises(InputError, match="is damaged"):
         setup.run(tmp_path / "run", resume=True)
 

@@ -65,9 +65,9 @@ def test_a_team_agrees_on_texts_numbers_and_faults(tmp_path: Path) -> None:
 
 def plain(setup: Setup) -> Setup:
     """Nothing random but the visits, and a loss that is a mean over cases of equal size."""
-    settings = replace(setup.settings, control="unet")
+    settings = replace(setup.settings, baseline="unet")
     settings = replace(settings, loss=replace(settings.loss, dice=0.0))
-    training = replace(settings.training, precision="fp32", batch=4, steps=6, warmup=1, optimiser="adam")
+    training = replace(settings.training, precision="fp32", batch=4, steps=6, warmup=1, optimizer="adam")
     calm = dict.fromkeys(("rotation", "scale", "shift", "affine_probability"), 0.0)
     augment = replace(settings.augment, **calm)  # type: ignore[arg-type]
     return replace(setup, settings=replace(settings, training=training, augment=augment))

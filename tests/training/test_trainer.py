@@ -113,8 +113,8 @@ def test_a_damaged_state_is_refused(setup: Setup, tmp_path: Path) -> None:
 
 
 def test_the_unet_trains_by_the_same_loop(setup: Setup, tmp_path: Path) -> None:
-    control = replace(setup, settings=replace(setup.settings, control="unet"))
-    control.run(tmp_path / "run", steps=2)
+    baseline = replace(setup, settings=replace(setup.settings, baseline="unet"))
+    baseline.run(tmp_path / "run", steps=2)
     model = load_model(tmp_path / "run", torch.device("cpu"))
     assert not model.segmenter.stochastic
 

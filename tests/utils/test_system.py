@@ -49,7 +49,7 @@ def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that is read as the container's control group."""
+    """The folder that is read as the container's baseline group."""
     monkeypatch.setattr(system, "_CGROUP", tmp_path)
     return tmp_path
 

@@ -1,1 +1,1 @@
-"""Diffusion in the label latent: schedules, parameterisations and samplers. Knows nothing of networks."""
+"""Diffusion in the label latent: schedules, parameterizations and samplers. Knows nothing of networks."""

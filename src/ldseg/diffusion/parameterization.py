@@ -16,7 +16,7 @@ LEAST_NOISE = 1e-4
 """Share that a latent is taken to have of it, at least, where it is divided by."""
 
 
-class Parameterisation(Protocol):
+class Parameterization(Protocol):
     """Target of the denoiser and its reading."""
 
     def target(self, z0: Tensor, noise: Tensor, a: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ class Parameterisation(Protocol):
 
 
 @dataclass(frozen=True)
-class Noise:
+class EpsilonPrediction:
     """The prediction is the noise e."""
 
     def target(self, z0: Tensor, noise: Tensor, a: Tensor) -> Tensor:  # noqa: ARG002
@@ -40,7 +40,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Clean:
+class SamplePrediction:
     """The prediction is the clean latent z0."""
 
     def target(self, z0: Tensor, noise: Tensor, a: Tensor) -> Tensor:  # noqa: ARG002
@@ -51,7 +51,7 @@ class Clean:
 
 
 @dataclass(frozen=True)
-class Velocity:
+class VPrediction:
     """The prediction is the velocity v."""
 
     def target(self, z0: Tensor, noise: Tensor, a: Tensor) -> Tensor:
@@ -61,7 +61,11 @@ class Velocity:
         return a.sqrt() * z - (1 - a).sqrt() * prediction
 
 
-PARAMETERISATIONS: dict[str, Parameterisation] = {"noise": Noise(), "clean": Clean(), "velocity": Velocity()}
+PARAMETERIZATIONS: dict[str, Parameterization] = {
+    "epsilon": EpsilonPrediction(),
+    "sample": SamplePrediction(),
+    "v_prediction": VPrediction(),
+}
 
 
 def implied_noise(z: Tensor, z0: Tensor, a: Tensor) -> Tensor:

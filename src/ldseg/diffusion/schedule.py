@@ -46,9 +46,9 @@ def quadratic(t: Tensor) -> Tensor:
 SCHEDULES: dict[str, Schedule] = {"cosine": cosine, "linear": linear, "quadratic": quadratic}
 
 
-def make_schedule(name: str, min_signal: float, shift: float = 1.0, stretch: float = 1.0) -> Schedule:
+def make_schedule(name: str, min_alpha_bar: float, shift: float = 1.0, stretch: float = 1.0) -> Schedule:
     """The named schedule with the ratio of signal to noise (amplitudes) raised to the power `stretch` and
-    divided by `shift`, never below `min_signal` (the shift: Hoogeboom et al. 2023, section 3.1).
+    divided by `shift`, never below `min_alpha_bar` (the shift: Hoogeboom et al. 2023, section 3.1).
 
     Raises:
         ValueError: no schedule has this name.
@@ -60,7 +60,7 @@ def make_schedule(name: str, min_signal: float, shift: float = 1.0, stretch: flo
     def shifted(t: Tensor) -> Tensor:
         a = chosen(t).clamp(0.0, 1.0)
         signal, noise = a**stretch, (1 - a) ** stretch
-        return (signal / (signal + shift**2 * noise)).clamp(min_signal, 1.0)
+        return (signal / (signal + shift**2 * noise)).clamp(min_alpha_bar, 1.0)
 
     return shifted
 
@@ -84,12 +84,12 @@ def draw_times(
     return torch.where(choice < pure_noise_share, torch.ones_like(uniform), uniform)
 
 
-def clamped_from(signal: Schedule, min_signal: float) -> float:
-    """Return the time from which on the signal power stays at `min_signal`; 1 where it never falls so low."""
+def clamped_from(signal: Schedule, min_alpha_bar: float) -> float:
+    """Return the time from which on the signal power stays at `min_alpha_bar`, or 1 if it never does."""
 
     def is_clamped(time: float) -> bool:
         with torch.device("cpu"):  # also where a model is built on the meta device, which has no values
-            return signal(torch.tensor([time], dtype=torch.float64)).item() <= min_signal
+            return signal(torch.tensor([time], dtype=torch.float64)).item() <= min_alpha_bar
 
     low, high = 0.0, 1.0
     if not is_clamped(high):

@@ -59,7 +59,7 @@ class Setup:
 
     weights: str
     """SHA-256 of the model's weights."""
-    control: str
+    baseline: str
     preset: str
     data: str
     """Name of the data set's folder."""
@@ -138,7 +138,7 @@ def start_sweep(run: Path, predictor: Predictor, dataset: DataSet, options: Robu
     part, cases = cases_to_test(dataset, run)
     setup = Setup(
         weights=hashlib.sha256((run / WEIGHTS_FILE).read_bytes()).hexdigest(),
-        control=predictor.settings.control,
+        baseline=predictor.settings.baseline,
         preset=predictor.settings.preset,
         data=dataset.root.resolve().name,
         part=part,
@@ -224,7 +224,7 @@ def _score(
         sampler=sampling.sampler,
         seed=setup.seed,
         source=str(case.images[0]),
-        mirror=sampling.mirror,
+        tta=sampling.tta,
     ).labels
     classes, ignore_id = predictor.plan.classes, dataset.ignore_id
     return mean_over_raters(

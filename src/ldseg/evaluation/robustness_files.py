@@ -107,7 +107,7 @@ def to_png(found: Robustness) -> bytes:
     for row in panels.reshape(rows, columns):
         row[0].set_ylabel("mean Dice")
     setup = found.setup
-    model = setup.control if setup.control != "none" else f"ldseg, {setup.preset}"
+    model = setup.baseline if setup.baseline != "none" else f"ldseg, {setup.preset}"
     figure.suptitle(f"{model} on {setup.data}, {len(setup.cases)} cases")
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)

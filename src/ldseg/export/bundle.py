@@ -46,7 +46,7 @@ def export_bundle(
     steps: int | None = None,
     samples: int | None = None,
     sampler: str | None = None,
-    mirror: bool | None = None,
+    tta: bool | None = None,
 ) -> Path:
     """Write the model in `folder` as a bundle to the new folder `out`; what is None is the model's own.
 
@@ -55,7 +55,7 @@ def export_bundle(
     """
     folder = Path(folder)
     model = load_model(folder, torch.device("cpu"))
-    sampling = model.settings.sampling_of(sampler, steps, samples, mirror, model.segmenter.stochastic)
+    sampling = model.settings.sampling_of(sampler, steps, samples, tta, model.segmenter.stochastic)
     check_sampling(sampling)
     card = (folder / CARD_FILE).read_text(encoding="utf-8") if (folder / CARD_FILE).is_file() else ""
     with atomic_directory(Path(out)) as staged:
@@ -76,7 +76,7 @@ def make_metadata(model: SavedModel) -> dict[str, Any]:
     """The content of metadata.json."""
     plan = model.plan
     structures = ", ".join(list(plan.classes)[1:])
-    kind = "latent diffusion (LDSeg)" if model.settings.control == "none" else model.settings.control
+    kind = "latent diffusion (LDSeg)" if model.settings.baseline == "none" else model.settings.baseline
     packages = {"ldseg": __version__} | {name: version(name) for name in _PACKAGES}
     return {
         "schema": SCHEMA,

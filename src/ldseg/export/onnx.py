@@ -67,7 +67,7 @@ def export_onnx(
     steps: int | None = None,
     samples: int | None = None,
     sampler: str | None = None,
-    mirror: bool | None = None,
+    tta: bool | None = None,
 ) -> OnnxExport:
     """Export the model in `folder` to the new folder `out`; what is None is the model's own.
 
@@ -78,7 +78,7 @@ def export_onnx(
     for library in ("onnx", "onnxscript", "onnxruntime"):
         require(library)
     model = load_model(Path(folder), _CPU)
-    sampling = model.settings.sampling_of(sampler, steps, samples, mirror, model.segmenter.stochastic)
+    sampling = model.settings.sampling_of(sampler, steps, samples, tta, model.segmenter.stochastic)
     check_sampling(sampling)
     if not model.segmenter.stochastic:
         sampling = replace(sampling, samples=1)

@@ -19,7 +19,7 @@ from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.preprocess import GridTransform
-from ldseg.settings import PyramidSettings, SamplingSettings
+from ldseg.settings import SamplingSettings, StagesSettings
 from ldseg.utils.system import resident_memory
 
 _FEWER = (ChunkSizes(), ChunkSizes(2**16, 2**20), ChunkSizes(1, 1))
@@ -127,20 +127,20 @@ def tile_bytes(predictor: Predictor, samples: int, patch: tuple[int, ...], chunk
     model, voxels = predictor.settings.model, prod(patch)
     factor = predictor.backend.latent_factor
     cells = voxels // prod(factor)
-    features = _level_sizes(model.image_encoder.pyramid, voxels)
+    features = _level_sizes(model.image_encoder.stages, voxels)
     drawn = min(samples, max(1, chunks.latent_cells // cells))
     decoded = min(drawn, max(1, chunks.decoded_voxels // voxels))
     encoding = _MAPS * max(features)
-    drawing = drawn * _MAPS * max(_level_sizes(model.denoiser.pyramid, cells))
-    decoding = decoded * _MAPS * max(_level_sizes(model.decoder.pyramid, voxels))
+    drawing = drawn * _MAPS * max(_level_sizes(model.denoiser.stages, cells))
+    decoding = decoded * _MAPS * max(_level_sizes(model.decoder.stages, voxels))
     full = decoded * voxels * (_FULL_SIZE_MAPS * model.classes + _FULL_SIZE_MAPS)
     return 4 * _MARGIN * (sum(features) + max(encoding, drawing, decoding + full))
 
 
-def _level_sizes(pyramid: PyramidSettings, cells: int) -> list[int]:
+def _level_sizes(stages: StagesSettings, cells: int) -> list[int]:
     """Numbers in one map of each level of a network on a grid of `cells`."""
     sizes: list[int] = []
-    for width, stride in zip(pyramid.widths, pyramid.strides, strict=True):
+    for width, stride in zip(stages.widths, stages.strides, strict=True):
         cells //= prod(stride)
         sizes.append(cells * width)
     return sizes

@@ -16,7 +16,7 @@ from ldseg.settings import SamplingSettings
 from ldseg.utils.serialization import from_json, read_versioned, write_json_atomic
 
 SPEC_FILE = "contract.json"
-SPEC_VERSION = 1
+SPEC_VERSION = 2
 IMAGE, NOISE, FRESH_NOISE, PROBABILITIES = "image", "noise", "fresh_noise", "probabilities"
 """Names of the graph's inputs and its output."""
 
@@ -114,5 +114,5 @@ def read_onnx_spec(folder: Path) -> OnnxSpec:
     """
     path = folder / SPEC_FILE
     remedy = "make it with `ldseg export RUN --format onnx -o OUT` and predict with OUT"
-    data = read_versioned(path, SPEC_VERSION, remedy)
+    data = read_versioned(path, SPEC_VERSION, remedy, oldest=SPEC_VERSION)
     return from_json(OnnxSpec, {"version": SPEC_VERSION, **data}, str(path))

@@ -197,7 +197,7 @@ class Confidence:
     For each structure the soft Dice between the labels and their own probabilities (K, *S),
     2 sum_{v in A} p_v / (|A| + sum_v p_v) (soft Dice confidence, Borges et al. 2024, arXiv 2402.10665);
     where the labels have none of it, the probability that its likeliest voxel is not there. The mean over
-    the structures. It needs no samples, so that models and controls compare.
+    the structures. It needs no samples, so that models and baselines compare.
     """
 
     def __init__(self, classes: int) -> None:

@@ -61,7 +61,7 @@ class PredictOptions:
     steps: int | None = None
     samples: int | None = None
     sampler: str | None = None
-    mirror: bool | None = None
+    tta: bool | None = None
     seed: int = 0
     save: tuple[str, ...] = ("labels",)
     """Any of `writer.OUTPUTS`."""
@@ -128,7 +128,7 @@ def predict_cases(
             `keep_going`) a bad case; the cases before it stay written.
     """
     predictor = predictor if options.harmonize else predictor.without_harmonization()
-    sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.mirror)
+    sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.tta)
     run = _Run(predictor, out, options, sampling, _form(options, predictor.plan))
     context.on_rank_zero(lambda: run.begin(cases))
     return _joined(

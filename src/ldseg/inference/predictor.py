@@ -135,7 +135,7 @@ class Predictor:
         """
         chosen = choose_device(device)
         model = load_model(Path(folder), chosen)
-        layout = memory_format(model.settings.model.dimensions)
+        layout = memory_format(model.settings.model.spatial_dims)
         # torch's stubs know `memory_format` only together with other arguments.
         placed = model.segmenter.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
         backend = TorchBackend(placed, chosen, model.settings.training.precision)
@@ -171,14 +171,14 @@ class Predictor:
         steps: int | None = None,
         samples: int | None = None,
         sampler: str | None = None,
-        mirror: bool | None = None,
+        tta: bool | None = None,
     ) -> SamplingSettings:
         """The model's own sampling with what is given here instead; one sample where all would be equal.
 
         Raises:
             InputError: an unknown sampler, a number below 1, or what the backend cannot do.
         """
-        chosen = self.settings.sampling_of(sampler, steps, samples, mirror, self.backend.stochastic)
+        chosen = self.settings.sampling_of(sampler, steps, samples, tta, self.backend.stochastic)
         check_sampling(chosen)
         return self.backend.possible(chosen)
 
@@ -187,7 +187,7 @@ class Predictor:
         steps: int | None = None,
         samples: int | None = None,
         sampler: str | None = None,
-        mirror: bool | None = None,
+        tta: bool | None = None,
     ) -> SamplingSettings:
         """Return the sampling of one of many samples, also where `samples` is 1; the model's own number of
         samples by default.
@@ -196,7 +196,7 @@ class Predictor:
             InputError: as `sampling`.
         """
         number = self.settings.posterior.samples if samples is None else samples
-        chosen = self.sampling(steps, max(number, 2), sampler, mirror)
+        chosen = self.sampling(steps, max(number, 2), sampler, tta)
         asked = replace(chosen, samples=number)
         check_sampling(asked)
         return self.backend.possible(asked)
@@ -211,7 +211,7 @@ class Predictor:
         seed: int = 0,
         keep_samples: bool = False,
         source: str | None = None,
-        mirror: bool | None = None,
+        tta: bool | None = None,
     ) -> Prediction:
         """Segment an image: one that was read, or the path of its file or DICOM folder.
 
@@ -229,7 +229,7 @@ class Predictor:
             volume, case = self._read(Path(image))
             name, source = name or case.name, source or str(case.images[0])
         wanted = MAPS if keep_samples else tuple(one for one in MAPS if one != SAMPLES)
-        sampling = self.sampling(steps, samples, sampler, mirror)
+        sampling = self.sampling(steps, samples, sampler, tta)
         maps, findings = self.maps(volume, name, sampling, seed, wanted, source)
         return Prediction(
             maps.volume(LABELS),

@@ -77,7 +77,7 @@ def _answers(
     """Return two answers (K, *S) for a tile (M, *S): of the tile and its mirror image where training mirrored
     it, else two samples."""
     single = replace(sampling, samples=1)
-    if mirrored is not None and not sampling.mirror:
+    if mirrored is not None and not sampling.tta:
         tiles = backend.tiles(single, 0, name, None)
         turned = flipped(x, mirrored).contiguous()
         return _first(tiles, x, tile), flipped(_first(tiles, turned, tile), mirrored)

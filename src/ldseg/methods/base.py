@@ -1,4 +1,4 @@
-"""What every trainable segmentation model here can do, the latent diffusion model and its controls alike.
+"""What every trainable segmentation model here can do, the latent diffusion model and its baselines alike.
 
 Prediction needs four calls: `condition` once per image, `start_shape` for the noise field, `draw` once for a
 block of samples, `decode` once per sample.

@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ldseg.diffusion.parameterization import PARAMETERISATIONS, implied_noise
+from ldseg.diffusion.parameterization import PARAMETERIZATIONS, implied_noise
 from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, Times, ignore
 from ldseg.diffusion.schedule import add_noise, clamped_from, draw_times, expand_to, make_schedule
 from ldseg.diffusion.timestep_cache import Moment, Timetable
 from ldseg.methods.base import Losses, Segmenter
 from ldseg.methods.losses import segmentation_loss
-from ldseg.networks.blocks import Readout, once, space_to_depth
-from ldseg.networks.denoisers.ddpm_unet import FullDenoiser
-from ldseg.networks.denoisers.preconditioned import Denoiser
+from ldseg.networks.blocks import OutputHead, once, space_to_depth
+from ldseg.networks.denoisers.ddpm_unet import DDPMUNet
+from ldseg.networks.denoisers.preconditioned import PreconditionedDenoiser
 from ldseg.networks.image_encoder import Conditioning, ImageEncoder
 from ldseg.networks.label_decoder import LabelDecoder
 from ldseg.networks.label_encoder import LabelEncoder
@@ -34,16 +34,16 @@ class LDSeg(Segmenter):
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
-        d, latent, noise = settings.dimensions, settings.latent_channels, settings.noise
+        d, latent, noise = settings.spatial_dims, settings.latent_channels, settings.noise
         self.settings = settings
         self.classes = settings.classes
         self.latent_channels = latent
         self.latent_factor = settings.label_encoder.factor
         self.image_factor = _common_factor(settings)
-        self.signal = make_schedule(noise.schedule, noise.min_signal, noise.shift, noise.stretch)
-        self.clamped_from = clamped_from(self.signal, noise.min_signal)
-        light = settings.denoiser.form == "light"
-        self.reading = PARAMETERISATIONS["clean" if light else noise.parameterisation]
+        self.signal = make_schedule(noise.schedule, noise.min_alpha_bar, noise.shift, noise.stretch)
+        self.clamped_from = clamped_from(self.signal, noise.min_alpha_bar)
+        light = settings.denoiser.architecture == "preconditioned"
+        self.parameterization = PARAMETERIZATIONS["sample" if light else noise.parameterization]
         self.label_encoder = LabelEncoder(
             d,
             settings.classes,
@@ -52,16 +52,18 @@ class LDSeg(Segmenter):
             settings.label_encoder,
             settings.linear_shortcut,
         )
-        self.image_encoder = ImageEncoder(d, settings.image_channels, settings.image_encoder)
-        embedding = settings.image_encoder.embedding
-        if settings.denoiser.form == "light":
-            self.denoiser = Denoiser(d, latent, embedding, settings.denoiser)
+        self.image_encoder = ImageEncoder(d, settings.in_channels, settings.image_encoder)
+        embedding = settings.image_encoder.embedding_channels
+        if settings.denoiser.architecture == "preconditioned":
+            self.denoiser = PreconditionedDenoiser(d, latent, embedding, settings.denoiser)
         else:
-            self.denoiser = FullDenoiser(d, latent, embedding, settings.denoiser)
-        reached = len(settings.image_encoder.pyramid.widths) - settings.image_encoder.context
-        image_widths = settings.image_encoder.pyramid.widths[:reached]
-        self.direct = settings.direct_answer
-        self.answer = Readout(d, image_widths[-1], latent) if settings.direct_answer else None
+            self.denoiser = DDPMUNet(d, latent, embedding, settings.denoiser)
+        reached = len(settings.image_encoder.stages.widths) - settings.image_encoder.context_stages
+        image_widths = settings.image_encoder.stages.widths[:reached]
+        self.direct = settings.deterministic_head
+        self.deterministic_head = (
+            OutputHead(d, image_widths[-1], latent) if settings.deterministic_head else None
+        )
         self.decoder = LabelDecoder(
             d,
             settings.classes,
@@ -85,14 +87,14 @@ class LDSeg(Segmenter):
         noised = self._noise(aim, 1 + settings.latent_draws, generator)
         embedding = conditioning.embedding.repeat(1 + settings.latent_draws, *(1,) * (aim.ndim - 1))
         prediction, decodable = self._predict(noised, embedding)
-        target = self.reading.target(noised.aim, noised.noise, noised.a)
+        target = self.parameterization.target(noised.aim, noised.noise, noised.a)
         latent = self._latent_error(prediction, target, y)
 
         z, a = noised.z[:cases], noised.a[:cases]
-        clean = self.reading.clean(decodable[:cases], z, a)
-        if self.answer is not None:
+        clean = self.parameterization.clean(decodable[:cases], z, a)
+        if self.deterministic_head is not None:
             starts = expand_to((noised.t[:cases] == 1).to(clean.dtype), clean)
-            clean = clean + starts * self.answer(conditioning.features[-1]).float()
+            clean = clean + starts * self.deterministic_head(conditioning.features[-1]).float()
         to_decode = clean if settings.decode == "clean" else z - implied_noise(z, clean, a)
         keep = torch.rand(cases, generator=generator, device=x.device) >= settings.feature_drop
         alone = self._reconstructed(aim, y, _count_reconstructed(cases, settings, generator), settings)
@@ -130,13 +132,13 @@ class LDSeg(Segmenter):
         at pure noise, would teach it to ignore z_t."""
         denoiser = self.denoiser
         moment = Moment(self.signal(noised.t), denoiser.embed(noised.t))
-        if isinstance(denoiser, FullDenoiser):
+        if isinstance(denoiser, DDPMUNet):
             prediction = denoiser(noised.z, embedding, *moment)
             return prediction, prediction
         parts = denoiser.parts(denoiser.fold(noised.z), embedding, *moment)
         gaussian, correction = (denoiser.unfold(part) for part in parts)
         mean = gaussian + correction
-        return mean, gaussian + correction.detach() if self.answer is None else mean.detach()
+        return mean, gaussian + correction.detach() if self.deterministic_head is None else mean.detach()
 
     def _noise(self, z0: Tensor, draws: int, generator: torch.Generator | None) -> _Noised:
         """The first draw of all cases mostly where sampling starts, the others at any time."""
@@ -168,16 +170,16 @@ class LDSeg(Segmenter):
             called.append(t)
             now = table.at(t)
             prediction = self.denoiser(z, conditioning.embedding, *now)
-            clean = self.reading.clean(prediction, z, expand_to(now.signal, z))
-            return self.label_encoder.latent_norm(clean) if self.settings.renormalise else clean
+            clean = self.parameterization.clean(prediction, z, expand_to(now.signal, z))
+            return self.label_encoder.latent_norm(clean) if self.settings.renormalize else clean
 
         def watch(time: Tensor, z: Tensor, z0: Tensor) -> None:
             on_step(time, unfold(z), unfold(z0))
 
         watched = on_step if on_step is ignore else watch
         z = unfold(sampler(denoise, fold(start), table.times, table.signal, lambda: fold(noise()), watched))
-        if len(called) == 1 and self.answer is not None:
-            z = z + self.answer(once(conditioning.features[-1])).float()
+        if len(called) == 1 and self.deterministic_head is not None:
+            z = z + self.deterministic_head(once(conditioning.features[-1])).float()
         return z
 
     def decode(self, z: Tensor, conditioning: Conditioning) -> Tensor:
@@ -216,8 +218,8 @@ def _count_reconstructed(cases: int, settings: LossSettings, generator: torch.Ge
 
 def _common_factor(settings: ModelSettings) -> tuple[int, ...]:
     """What an image axis must be a multiple of: the deepest of the two U-shapes, counted from the image."""
-    image = settings.image_encoder.pyramid.factor
-    denoiser = settings.denoiser.pyramid.factor
+    image = settings.image_encoder.stages.factor
+    denoiser = settings.denoiser.stages.factor
     latent = settings.label_encoder.factor
     deepest = [max(i, f * d) for i, f, d in zip(image, latent, denoiser, strict=True)]
     return tuple(deepest)

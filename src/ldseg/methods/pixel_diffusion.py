@@ -14,14 +14,14 @@ from math import prod
 import torch
 from torch import Tensor
 
-from ldseg.diffusion.parameterization import PARAMETERISATIONS
+from ldseg.diffusion.parameterization import PARAMETERIZATIONS
 from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, Times, ignore
 from ldseg.diffusion.schedule import add_noise, clamped_from, draw_times, expand_to, make_schedule
 from ldseg.diffusion.timestep_cache import Moment, Timetable
 from ldseg.methods.base import Losses, Segmenter
 from ldseg.methods.losses import segmentation_loss
 from ldseg.networks.blocks import convolution, depth_to_space, space_to_depth
-from ldseg.networks.denoisers.preconditioned import Denoiser
+from ldseg.networks.denoisers.preconditioned import PreconditionedDenoiser
 from ldseg.networks.image_encoder import Conditioning
 from ldseg.networks.label_encoder import one_hot
 from ldseg.settings import DenoiserSettings, LossSettings, ModelSettings
@@ -38,26 +38,26 @@ class PixelDiffusion(Segmenter):
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
-        pyramid, noise = settings.image_encoder.pyramid, settings.noise
+        stages, noise = settings.image_encoder.stages, settings.noise
         self.settings = settings
         self.classes = settings.classes
         self.latent_channels = settings.classes
-        self.latent_factor = (1,) * settings.dimensions
-        self.image_factor = pyramid.factor
-        self.signal = make_schedule(noise.schedule, noise.min_signal, noise.shift, noise.stretch)
-        self.clamped_from = clamped_from(self.signal, noise.min_signal)
-        self.reading = PARAMETERISATIONS["clean"]
-        self.stem_stride = pyramid.strides[0]
+        self.latent_factor = (1,) * settings.spatial_dims
+        self.image_factor = stages.factor
+        self.signal = make_schedule(noise.schedule, noise.min_alpha_bar, noise.shift, noise.stretch)
+        self.clamped_from = clamped_from(self.signal, noise.min_alpha_bar)
+        self.parameterization = PARAMETERIZATIONS["sample"]
+        self.stem_stride = stages.strides[0]
         folded = DenoiserSettings(
-            replace(pyramid, strides=(self.latent_factor, *pyramid.strides[1:])),
+            replace(stages, strides=(self.latent_factor, *stages.strides[1:])),
             time_features=settings.denoiser.time_features,
         )
         channels = settings.classes * prod(self.stem_stride)
-        embedding = folded.embedding(channels)
+        embedding = folded.embedding_channels(channels)
         self.image_stem = convolution(
-            settings.dimensions, settings.image_channels * prod(self.stem_stride), embedding
+            settings.spatial_dims, settings.in_channels * prod(self.stem_stride), embedding
         )
-        self.denoiser = Denoiser(settings.dimensions, channels, embedding, folded)
+        self.denoiser = PreconditionedDenoiser(settings.spatial_dims, channels, embedding, folded)
 
     def loss(
         self, x: Tensor, y: Tensor, settings: LossSettings, generator: torch.Generator | None = None
@@ -71,7 +71,7 @@ class PixelDiffusion(Segmenter):
         prediction = self._predict(z, self.condition(x), moment)
         segmentation = segmentation_loss(self._logits(self._clean(prediction, z, a)), y, settings.dice)
         labelled = (y >= 0)[:, None].expand_as(z0)
-        error = (prediction - self.reading.target(z0, noise, a)).square()
+        error = (prediction - self.parameterization.target(z0, noise, a)).square()
         latent = (error * labelled).sum() / labelled.sum().clamp_min(1)
         total = segmentation + settings.latent * latent
         return Losses(total, {"segmentation": segmentation.detach(), "latent": latent.detach()})
@@ -118,7 +118,7 @@ class PixelDiffusion(Segmenter):
     def _clean(self, prediction: Tensor, z: Tensor, a: Tensor) -> Tensor:
         """Clipped to the known range of z0, as pixel diffusion does: read from a noise prediction near t = 1
         the estimate would be a hundred times too large."""
-        return self.reading.clean(prediction, z, a).clamp(-1, 1)
+        return self.parameterization.clean(prediction, z, a).clamp(-1, 1)
 
     def _logits(self, z: Tensor) -> Tensor:
         return LOGIT_SCALE * z.float()

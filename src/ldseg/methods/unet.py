@@ -27,15 +27,15 @@ class UNet(Segmenter):
         self.settings = settings
         self.classes = settings.classes
         self.latent_factor = settings.label_encoder.factor
-        self.image_factor = image.pyramid.factor
-        self.image_encoder = ImageEncoder(settings.dimensions, settings.image_channels, image)
-        reached = image.pyramid.widths[: len(image.pyramid.widths) - image.context]
+        self.image_factor = image.stages.factor
+        self.image_encoder = ImageEncoder(settings.spatial_dims, settings.in_channels, image)
+        reached = image.stages.widths[: len(image.stages.widths) - image.context_stages]
         self.decoder = LabelDecoder(
-            settings.dimensions,
+            settings.spatial_dims,
             settings.classes,
-            image.embedding,
+            image.embedding_channels,
             reached,
-            replace(settings.decoder, sharpened=False),  # nothing bounds the embedding
+            replace(settings.decoder, logit_scale=False),  # nothing bounds the embedding
             settings.linear_shortcut,
         )
 

@@ -9,17 +9,17 @@ from math import prod
 from torch import Tensor, nn
 
 from ldseg.networks.blocks import ResidualBlock, SelfAttention, convolution, pooling, space_to_depth
-from ldseg.settings import PyramidSettings
+from ldseg.settings import StagesSettings
 
 
-class Level(nn.Module):
+class Stage(nn.Module):
     """Residual blocks at one resolution, with self-attention at the end if asked for."""
 
     def __init__(
         self,
-        dimensions: int,
+        spatial_dims: int,
         inputs: int,
-        settings: PyramidSettings,
+        settings: StagesSettings,
         level: int,
         time: int = 0,
     ) -> None:
@@ -27,11 +27,11 @@ class Level(nn.Module):
         width = settings.widths[level]
         widths = [inputs] + [width] * settings.blocks
         self.blocks = nn.ModuleList(
-            ResidualBlock(dimensions, before, after, settings.norm, settings.dropout, time)
+            ResidualBlock(spatial_dims, before, after, settings.norm, settings.dropout, time)
             for before, after in pairwise(widths)
         )
         attends = level in settings.attention
-        self.attention = SelfAttention(width, settings.norm, dimensions) if attends else nn.Identity()
+        self.attention = SelfAttention(width, settings.norm, spatial_dims) if attends else nn.Identity()
 
     def shifts(self, time: Tensor) -> list[Tensor]:
         """See `ResidualBlock.shift`; of each block."""
@@ -43,29 +43,29 @@ class Level(nn.Module):
         return self.attention(h)
 
 
-class Pyramid(nn.Module):
+class EncoderBackbone(nn.Module):
     """x (B, M, *S) to the features of each level, finest first: (B, width, *S / factor)."""
 
-    def __init__(self, dimensions: int, inputs: int, settings: PyramidSettings) -> None:
+    def __init__(self, spatial_dims: int, inputs: int, settings: StagesSettings) -> None:
         super().__init__()
         self.stem_stride = settings.strides[0]
         self.stem = convolution(
-            dimensions, inputs * prod(self.stem_stride), settings.widths[0], settings.stem_width
+            spatial_dims, inputs * prod(self.stem_stride), settings.widths[0], settings.stem_kernel_size
         )
-        widths, pools = settings.widths, settings.down == "pool"
+        widths, pools = settings.widths, settings.downsampling == "pool"
         inputs_of = (widths[0], *(widths[:-1] if pools else widths[1:]))
-        self.levels = nn.ModuleList(
-            Level(dimensions, before, settings, level) for level, before in enumerate(inputs_of)
+        self.stages = nn.ModuleList(
+            Stage(spatial_dims, before, settings, level) for level, before in enumerate(inputs_of)
         )
-        self.downs = nn.ModuleList(
-            pooling(dimensions, stride) if pools else convolution(dimensions, before, after, 3, stride)
+        self.downsample = nn.ModuleList(
+            pooling(spatial_dims, stride) if pools else convolution(spatial_dims, before, after, 3, stride)
             for (before, after), stride in zip(pairwise(widths), settings.strides[1:], strict=True)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        h = self.levels[0](self.stem(space_to_depth(x, self.stem_stride)))
+        h = self.stages[0](self.stem(space_to_depth(x, self.stem_stride)))
         features = [h]
-        for down, level in zip(self.downs, list(self.levels)[1:], strict=True):
+        for down, level in zip(self.downsample, list(self.stages)[1:], strict=True):
             h = level(down(h))
             features.append(h)
         return features

@@ -1,4 +1,4 @@
-"""Building blocks of all modules, for `dimensions` 2 or 3.
+"""Building blocks of all modules, for `spatial_dims` 2 or 3.
 
 Shapes: h is (B, C, *S). Nothing here creates a tensor on a device of its own choice.
 """
@@ -39,28 +39,28 @@ _BATCH_NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.Ba
 
 
 def convolution(
-    dimensions: int, inputs: int, outputs: int, width: int = 3, stride: tuple[int, ...] | int = 1
+    spatial_dims: int, inputs: int, outputs: int, width: int = 3, stride: tuple[int, ...] | int = 1
 ) -> nn.Module:
     """A convolution that keeps the grid, or divides it by `stride`."""
     if width == 1 and stride == 1:
-        return _POINTWISE[dimensions](inputs, outputs, 1)
-    return _CONVOLUTIONS[dimensions](inputs, outputs, width, stride, padding=width // 2)  # pyright: ignore[reportArgumentType]
+        return _POINTWISE[spatial_dims](inputs, outputs, 1)
+    return _CONVOLUTIONS[spatial_dims](inputs, outputs, width, stride, padding=width // 2)  # pyright: ignore[reportArgumentType]
 
 
-def pooling(dimensions: int, stride: tuple[int, ...]) -> nn.Module:
+def pooling(spatial_dims: int, stride: tuple[int, ...]) -> nn.Module:
     """The largest value of each block of `stride` voxels."""
-    return nn.MaxPool2d(stride) if dimensions == 2 else nn.MaxPool3d(stride)  # type: ignore[arg-type]
+    return nn.MaxPool2d(stride) if spatial_dims == 2 else nn.MaxPool3d(stride)  # type: ignore[arg-type]
 
 
-def normalisation(dimensions: int, channels: int, norm: Norm) -> nn.Module:
+def normalization(spatial_dims: int, channels: int, norm: Norm) -> nn.Module:
     """Batch norm, or group norm with at most eight groups of at least four channels."""
     if norm == "batch":
-        return _BATCH_NORMS[dimensions](channels)
+        return _BATCH_NORMS[spatial_dims](channels)
     groups = math.gcd(channels, min(8, max(1, channels // 4)))
     return GroupNorm(groups, channels)
 
 
-def zeroed(module: nn.Module) -> nn.Module:
+def zero_init(module: nn.Module) -> nn.Module:
     """Start at zero, so that a residual branch starts as the identity."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
@@ -71,22 +71,22 @@ class ResidualBlock(nn.Module):
     """Norm, swish, convolution, twice, beside a shortcut; what the time says may be added between."""
 
     def __init__(
-        self, dimensions: int, inputs: int, outputs: int, norm: Norm, dropout: float, time: int = 0
+        self, spatial_dims: int, inputs: int, outputs: int, norm: Norm, dropout: float, time: int = 0
     ) -> None:
         super().__init__()
-        self.norm1 = normalisation(dimensions, inputs, norm)
-        self.conv1 = convolution(dimensions, inputs, outputs)
-        self.norm2 = normalisation(dimensions, outputs, norm)
+        self.norm1 = normalization(spatial_dims, inputs, norm)
+        self.conv1 = convolution(spatial_dims, inputs, outputs)
+        self.norm2 = normalization(spatial_dims, outputs, norm)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        self.conv2 = zeroed(convolution(dimensions, outputs, outputs))
-        self.shortcut = convolution(dimensions, inputs, outputs, 1) if inputs != outputs else nn.Identity()
-        self.time = nn.Linear(time, outputs) if time else None
+        self.conv2 = zero_init(convolution(spatial_dims, outputs, outputs))
+        self.shortcut = convolution(spatial_dims, inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.time_proj = nn.Linear(time, outputs) if time else None
 
     def shift(self, time: Tensor) -> Tensor:
         """What the embedding (B, T) of the diffusion time adds to all places: (B, outputs)."""
-        if self.time is None:
+        if self.time_proj is None:
             raise ValueError("a block without time has no shift")
-        return self.time(time)
+        return self.time_proj(time)
 
     def forward(self, h: Tensor, shift: Tensor | None = None) -> Tensor:
         branch = self.conv1(functional.silu(self.norm1(h)))
@@ -96,13 +96,13 @@ class ResidualBlock(nn.Module):
         return self.shortcut(h) + branch
 
 
-class Readout(nn.Module):
+class OutputHead(nn.Module):
     """Norm, swish and a map at each place of features (B, inputs, *S) to (B, outputs, *S), zero at first."""
 
-    def __init__(self, dimensions: int, inputs: int, outputs: int) -> None:
+    def __init__(self, spatial_dims: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.norm = normalisation(dimensions, inputs, "group")
-        self.head = zeroed(convolution(dimensions, inputs, outputs, 1))
+        self.norm = normalization(spatial_dims, inputs, "group")
+        self.head = zero_init(convolution(spatial_dims, inputs, outputs, 1))
 
     def forward(self, h: Tensor) -> Tensor:
         return self.head(functional.silu(self.norm(h)))
@@ -111,20 +111,20 @@ class Readout(nn.Module):
 class SelfAttention(nn.Module):
     """Multi-head self-attention over all positions of a small grid."""
 
-    def __init__(self, channels: int, norm: Norm, dimensions: int, head_width: int = 32) -> None:
+    def __init__(self, channels: int, norm: Norm, spatial_dims: int, head_width: int = 32) -> None:
         super().__init__()
         self.heads = max(1, channels // head_width)
-        self.norm = normalisation(dimensions, channels, norm)
-        self.inward = nn.Linear(channels, 3 * channels)
-        self.outward = zeroed(nn.Linear(channels, channels))
+        self.norm = normalization(spatial_dims, channels, norm)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = zero_init(nn.Linear(channels, channels))
 
     def forward(self, h: Tensor) -> Tensor:
         tokens = self.norm(h).flatten(2).transpose(1, 2)
         query, key, value = rearrange(
-            self.inward(tokens), "b n (three heads c) -> three b heads n c", three=3, heads=self.heads
+            self.qkv(tokens), "b n (three heads c) -> three b heads n c", three=3, heads=self.heads
         )
         mixed = functional.scaled_dot_product_attention(query, key, value)
-        mixed = self.outward(rearrange(mixed, "b heads n c -> b n (heads c)"))
+        mixed = self.proj(rearrange(mixed, "b heads n c -> b n (heads c)"))
         return h + mixed.transpose(1, 2).reshape(h.shape)
 
 
@@ -162,7 +162,7 @@ def depth_to_space(h: Tensor, stride: tuple[int, ...]) -> Tensor:
     return rearrange(h, _UNFOLD[len(stride)], **_factors(stride))
 
 
-def enlarge(h: Tensor, stride: tuple[int, ...]) -> Tensor:
+def upsample(h: Tensor, stride: tuple[int, ...]) -> Tensor:
     """Repeat each voxel `stride` times along each axis."""
     if all(s == 1 for s in stride):
         return h

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ldseg.networks.backbone import Pyramid
-from ldseg.networks.blocks import ResidualBlock, convolution, enlarge, normalisation
+from ldseg.networks.backbone import EncoderBackbone
+from ldseg.networks.blocks import ResidualBlock, convolution, normalization, upsample
 from ldseg.settings import ImageEncoderSettings
 
 
@@ -36,38 +36,42 @@ class Conditioning:
 class ImageEncoder(nn.Module):
     """x (B, M, *S) to `Conditioning`."""
 
-    def __init__(self, dimensions: int, channels: int, settings: ImageEncoderSettings) -> None:
+    def __init__(self, spatial_dims: int, channels: int, settings: ImageEncoderSettings) -> None:
         super().__init__()
-        pyramid = settings.pyramid
-        self.context = settings.context
-        self.pyramid = Pyramid(dimensions, channels, pyramid)
-        below = range(len(pyramid.widths) - settings.context, len(pyramid.widths))
-        self.up_strides = [pyramid.strides[level] for level in reversed(below)]
-        self.raises = nn.ModuleList(
-            convolution(dimensions, pyramid.widths[level], pyramid.widths[level - 1], 1)
+        stages = settings.stages
+        self.context = settings.context_stages
+        self.backbone = EncoderBackbone(spatial_dims, channels, stages)
+        below = range(len(stages.widths) - settings.context_stages, len(stages.widths))
+        self.up_strides = [stages.strides[level] for level in reversed(below)]
+        self.up_convs = nn.ModuleList(
+            convolution(spatial_dims, stages.widths[level], stages.widths[level - 1], 1)
             for level in reversed(below)
         )
-        self.merges = nn.ModuleList(
+        self.merge_blocks = nn.ModuleList(
             ResidualBlock(
-                dimensions,
-                pyramid.widths[level - 1],
-                pyramid.widths[level - 1],
-                pyramid.norm,
-                pyramid.dropout,
+                spatial_dims,
+                stages.widths[level - 1],
+                stages.widths[level - 1],
+                stages.norm,
+                stages.dropout,
             )
             for level in reversed(below)
         )
-        width = pyramid.widths[-1 - settings.context]
-        self.norm = normalisation(dimensions, width, pyramid.norm)
-        self.head = convolution(dimensions, width, settings.embedding, 1)
+        width = stages.widths[-1 - settings.context_stages]
+        self.norm = normalization(spatial_dims, width, stages.norm)
+        self.head = convolution(spatial_dims, width, settings.embedding_channels, 1)
         last = settings.embedding_norm
-        self.last = normalisation(dimensions, settings.embedding, last) if last != "none" else nn.Identity()
+        self.embedding_norm = (
+            normalization(spatial_dims, settings.embedding_channels, last)
+            if last != "none"
+            else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Conditioning:
-        features = self.pyramid(x)
+        features = self.backbone(x)
         h = features.pop()
-        steps = zip(self.raises, self.up_strides, self.merges, strict=True)
+        steps = zip(self.up_convs, self.up_strides, self.merge_blocks, strict=True)
         for raise_channels, stride, merge in steps:
-            h = merge(features.pop() + enlarge(raise_channels(h), stride))
-        embedding = self.last(self.head(functional.silu(self.norm(h))))
+            h = merge(features.pop() + upsample(raise_channels(h), stride))
+        embedding = self.embedding_norm(self.head(functional.silu(self.norm(h))))
         return Conditioning(embedding, (*features, h))

@@ -16,13 +16,13 @@ from torch.nn import functional
 
 from ldseg.diffusion.schedule import expand_to
 from ldseg.networks.blocks import (
-    Readout,
+    OutputHead,
     ResidualBlock,
     convolution,
     depth_to_space,
-    enlarge,
-    normalisation,
+    normalization,
     once,
+    upsample,
 )
 from ldseg.settings import DecoderSettings
 
@@ -34,7 +34,7 @@ class LabelDecoder(nn.Module):
 
     def __init__(
         self,
-        dimensions: int,
+        spatial_dims: int,
         classes: int,
         latent_channels: int,
         image_widths: tuple[int, ...],
@@ -42,30 +42,31 @@ class LabelDecoder(nn.Module):
         linear_shortcut: bool = False,
     ) -> None:
         super().__init__()
-        pyramid = settings.pyramid
-        widths, self.strides = pyramid.widths[::-1], pyramid.strides[::-1]
-        self.stem = convolution(dimensions, latent_channels, widths[0])
-        self.raises = nn.ModuleList(
-            convolution(dimensions, before, after, settings.raise_width) for before, after in pairwise(widths)
+        stages = settings.stages
+        widths, self.strides = stages.widths[::-1], stages.strides[::-1]
+        self.stem = convolution(spatial_dims, latent_channels, widths[0])
+        self.up_convs = nn.ModuleList(
+            convolution(spatial_dims, before, after, settings.up_kernel_size)
+            for before, after in pairwise(widths)
         )
         self.blocks = nn.ModuleList(
             nn.ModuleList(
-                ResidualBlock(dimensions, width, width, pyramid.norm, pyramid.dropout)
-                for _ in range(pyramid.blocks)
+                ResidualBlock(spatial_dims, width, width, stages.norm, stages.dropout)
+                for _ in range(stages.blocks)
             )
             for width in widths
         )
-        self.image = nn.ModuleList(
-            convolution(dimensions, inputs, width, 1)
+        self.image_convs = nn.ModuleList(
+            convolution(spatial_dims, inputs, width, 1)
             for inputs, width in zip(image_widths[::-1], widths, strict=True)
             if settings.image_features
         )
-        self.norm = normalisation(dimensions, widths[-1], pyramid.norm)
-        self.head = convolution(dimensions, widths[-1], classes * prod(self.strides[-1]), 1)
-        self.factor = pyramid.factor
+        self.norm = normalization(spatial_dims, widths[-1], stages.norm)
+        self.head = convolution(spatial_dims, widths[-1], classes * prod(self.strides[-1]), 1)
+        self.factor = stages.factor
         cell = classes * prod(self.factor)
-        self.shortcut = convolution(dimensions, latent_channels, cell, 1) if linear_shortcut else None
-        self.sharpness = Readout(dimensions, image_widths[-1], 1) if settings.sharpened else None
+        self.shortcut = convolution(spatial_dims, latent_channels, cell, 1) if linear_shortcut else None
+        self.logit_scale = OutputHead(spatial_dims, image_widths[-1], 1) if settings.logit_scale else None
 
     def forward(
         self, z: Tensor, features: tuple[Tensor, ...] | None = None, keep: Tensor | None = None
@@ -75,23 +76,23 @@ class LabelDecoder(nn.Module):
         h = self.stem(z)
         for level, blocks in enumerate(self.blocks):
             if level > 0:
-                h = enlarge(self.raises[level - 1](h), self.strides[level - 1])
-            if features is not None and len(self.image) > 0:
-                said = self.image[level](once(features[-1 - level]))
+                h = upsample(self.up_convs[level - 1](h), self.strides[level - 1])
+            if features is not None and len(self.image_convs) > 0:
+                said = self.image_convs[level](once(features[-1 - level]))
                 h = h + (said if keep is None else _kept(said, keep, h.shape[0]))
             for block in blocks:  # pyright: ignore[reportGeneralTypeIssues]
                 h = block(h)
         logits = depth_to_space(self.head(functional.silu(self.norm(h))), self.strides[-1]).float()
         if self.shortcut is not None:
             logits = logits + depth_to_space(self.shortcut(z), self.factor).float()
-        if features is None or self.sharpness is None:
+        if features is None or self.logit_scale is None:
             return logits
         # A normalised latent bounds the logits: background far from any structure would be no surer than a
         # wrong voxel at an edge. The factor is 1 at first and above 0, so that labels stay as they are.
-        said = functional.softplus(self.sharpness(once(features[-1])).float() + _ONE)
+        said = functional.softplus(self.logit_scale(once(features[-1])).float() + _ONE)
         if keep is not None:  # 1 where there are no features
             said = 1 + _kept(said - 1, keep, logits.shape[0])
-        return logits * enlarge(said, self.factor)
+        return logits * upsample(said, self.factor)
 
 
 def _kept(said: Tensor, keep: Tensor, cases: int) -> Tensor:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ldseg.networks.backbone import Pyramid
-from ldseg.networks.blocks import convolution, normalisation, space_to_depth
-from ldseg.settings import PyramidSettings
+from ldseg.networks.backbone import EncoderBackbone
+from ldseg.networks.blocks import convolution, normalization, space_to_depth
+from ldseg.settings import StagesSettings
 
 
 def one_hot(y: Tensor, classes: int) -> Tensor:
@@ -23,19 +23,19 @@ def one_hot(y: Tensor, classes: int) -> Tensor:
     return (y[:, None] == indices).float()
 
 
-def unit_at_each_position(z: Tensor) -> Tensor:
+def channel_rms_norm(z: Tensor) -> Tensor:
     """Mean square 1 over the channels at each position."""
     return z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-6)
 
 
-def unit_over_case(z: Tensor) -> Tensor:
-    """Zero mean and unit variance over each case (the paper's normalisation)."""
+def layer_norm(z: Tensor) -> Tensor:
+    """Zero mean and unit variance over each case (the paper's normalization)."""
     axes = tuple(range(1, z.ndim))
     centred = z - z.mean(axes, keepdim=True)
     return centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + 1e-6)
 
 
-LATENT_NORMS = {"position": unit_at_each_position, "case": unit_over_case}
+LATENT_NORMS = {"channel_rms": channel_rms_norm, "layer": layer_norm}
 
 
 class LabelEncoder(nn.Module):
@@ -43,27 +43,27 @@ class LabelEncoder(nn.Module):
 
     def __init__(
         self,
-        dimensions: int,
+        spatial_dims: int,
         classes: int,
         latent_channels: int,
         latent_norm: str,
-        settings: PyramidSettings,
+        settings: StagesSettings,
         linear_shortcut: bool = False,
     ) -> None:
         super().__init__()
         width = settings.widths[-1]
         self.classes = classes
         self.latent_norm = LATENT_NORMS[latent_norm]
-        self.pyramid = Pyramid(dimensions, classes, settings)
-        self.norm = normalisation(dimensions, width, settings.norm)
-        self.head = convolution(dimensions, width, latent_channels, 1)
+        self.backbone = EncoderBackbone(spatial_dims, classes, settings)
+        self.norm = normalization(spatial_dims, width, settings.norm)
+        self.head = convolution(spatial_dims, width, latent_channels, 1)
         self.factor = settings.factor
         cell = classes * prod(self.factor)
-        self.shortcut = convolution(dimensions, cell, latent_channels, 1) if linear_shortcut else None
+        self.shortcut = convolution(spatial_dims, cell, latent_channels, 1) if linear_shortcut else None
 
     def forward(self, y: Tensor) -> Tensor:
         label = one_hot(y, self.classes)
-        h = self.pyramid(label)[-1]
+        h = self.backbone(label)[-1]
         z = self.head(functional.silu(self.norm(h)))
         if self.shortcut is not None:
             z = z + self.shortcut(space_to_depth(label, self.factor))

@@ -165,10 +165,10 @@ def _coarse(plan: Plan, settings: AugmentSettings) -> list[Any]:
     return [
         RandSimulateLowResolutiond(
             ("image",),
-            prob=settings.coarse_probability,
+            prob=settings.low_resolution_probability,
             downsample_mode="area",
             upsample_mode="bilinear" if plan.dimensions == 2 else "trilinear",
-            zoom_range=(settings.coarse_zoom, 1.0),
+            zoom_range=(settings.low_resolution_zoom, 1.0),
         )
     ]
 

@@ -5,7 +5,7 @@
     settings.json       everything the model is built from, and how it was trained
     card.md             for people
 
-Sits above `model` and `controls`, whose registry is here, and below training and inference.
+Sits above `model` and `baselines`, whose registry is here, and below training and inference.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WEIGHTS_FILE = "model.safetensors"
 PLAN_FILE = "plan.json"
 SETTINGS_FILE = "settings.json"
 CARD_FILE = "card.md"
-SETTINGS_VERSION = 1
+SETTINGS_VERSION = 2
 _LARGEST, _MOST_BLOCKS, _MOST_LEVELS = 2**16, 64, 64
 """Any number in a model's settings, blocks of a level, entries of a list: far more than a model has."""
 _LARGEST_ID = 2**31 - 1
@@ -54,7 +54,7 @@ SEGMENTERS: dict[str, Callable[[ModelSettings], Segmenter]] = {
     "unet": UNet,
     "pixel_diffusion": PixelDiffusion,
 }
-"""By `RunSettings.control`."""
+"""By `RunSettings.baseline`."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ def build_segmenter(settings: RunSettings) -> Segmenter:
     """A new model with fresh weights.
 
     Raises:
-        InputError: there is no such control, or the settings contradict each other.
+        InputError: there is no such baseline, or the settings contradict each other.
     """
-    if settings.control not in SEGMENTERS:
+    if settings.baseline not in SEGMENTERS:
         known = ", ".join(SEGMENTERS)
-        raise InputError(f"control is {settings.control!r}; choose one of {known}")
+        raise InputError(f"baseline is {settings.baseline!r}; choose one of {known}")
     try:
-        return SEGMENTERS[settings.control](settings.model)
+        return SEGMENTERS[settings.baseline](settings.model)
     except _ILLEGAL as error:
         finding = " ".join(str(error).split())[:_LONGEST_FINDING]
         raise InputError(f"settings: the model cannot be built ({finding}); correct model.*") from error
@@ -133,7 +133,8 @@ def write_settings(path: Path, settings: RunSettings) -> None:
 
 def read_settings(path: Path) -> RunSettings:
     """Read what `write_settings` wrote. Raises InputError: missing, damaged, newer, illegal values."""
-    data = read_versioned(path, SETTINGS_VERSION, "copy it from the training again, or train anew")
+    remedy = "copy it from the training again, or train anew"
+    data = read_versioned(path, SETTINGS_VERSION, remedy, oldest=SETTINGS_VERSION)
     return from_json(RunSettings, data, str(path))
 
 
@@ -141,8 +142,8 @@ def check_fit(plan: Plan, settings: RunSettings, segmenter: Segmenter, path: Pat
     """Raise InputError when the plan at `path` is not one that the model can work with."""
     model = settings.model
     pairs = {
-        "axes": (len(plan.axes), model.dimensions, "dimensions"),
-        "channels": (len(plan.channels), model.image_channels, "image channels"),
+        "axes": (len(plan.axes), model.spatial_dims, "dimensions"),
+        "channels": (len(plan.channels), model.in_channels, "image channels"),
         "classes": (len(plan.classes), model.classes, "classes"),
     }
     for name, (found, wanted, what) in pairs.items():

@@ -1,6 +1,6 @@
 """The training state: one safetensors file, replaced in one go, from which training continues exactly.
 
-Tensors are named model.*, average.*, optimiser.STATE.PARAMETER; the counters are JSON in the file's metadata.
+Tensors are named model.*, average.*, optimizer.STATE.PARAMETER; the counters are JSON in the file's metadata.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Counters:
 
 
 def save_state(
-    folder: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, counters: Counters
+    folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, counters: Counters
 ) -> None:
     """Write the state below `folder`.
 
@@ -46,8 +46,8 @@ def save_state(
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
     names = [name for name, _ in model.named_parameters()]
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{key}.{names[index]}": value for key, value in state.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{key}.{names[index]}": value for key, value in state.items()}
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     metadata = {"version": str(_VERSION), "counters": json.dumps(asdict(counters))}
     write_bytes_atomic(folder / STATE_FILE, save(whole, metadata))
@@ -64,9 +64,9 @@ def read_counters(folder: Path) -> Counters | None:
 
 
 def load_state(
-    folder: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+    folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
 ) -> Counters:
-    """Fill model, average and optimiser from `folder` and return the counters.
+    """Fill model, average and optimizer from `folder` and return the counters.
 
     Raises:
         InputError: the file is missing, damaged, of a newer version or of another model.
@@ -89,7 +89,7 @@ def load_state(
     except RuntimeError as error:
         raise InputError(f"{path}: does not fit settings.json beside it; {remedy}") from error
     try:
-        _load_optimiser(optimiser, model, _below("optimiser.", tensors))
+        _load_optimizer(optimizer, model, _below("optimizer.", tensors))
         return from_json(Counters, json.loads(metadata["counters"]), str(path))
     except (LookupError, RecursionError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{path}: the training state is damaged ({error!r}); {remedy}") from error
@@ -99,12 +99,12 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _load_optimiser(optimiser: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+def _load_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
     places = {name: index for index, (name, _) in enumerate(model.named_parameters())}
     state: dict[int, dict[str, Any]] = {}
     for full_name, value in tensors.items():
         key, name = full_name.split(".", 1)
         state.setdefault(places[name], {})[key] = value
-    whole = optimiser.state_dict()
+    whole = optimizer.state_dict()
     whole["state"] = state
-    optimiser.load_state_dict(whole)
+    optimizer.load_state_dict(whole)

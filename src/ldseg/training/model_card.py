@@ -12,7 +12,7 @@ from ldseg.settings import RunSettings
 def write_card(plan: Plan, settings: RunSettings, data_name: str, train_names: Sequence[str]) -> str:
     """Markdown; figures are left to evaluation."""
     training = settings.training
-    kind = "latent diffusion (LDSeg)" if settings.control == "none" else f"control: {settings.control}"
+    kind = "latent diffusion (LDSeg)" if settings.baseline == "none" else f"baseline: {settings.baseline}"
     budgets = ("steps", "minutes", "cpu_minutes", "epochs")
     budget = ", ".join(f"{getattr(training, b)} {b}" for b in budgets if getattr(training, b) is not None)
     structures = ", ".join(name for name in plan.classes if name != next(iter(plan.classes)))

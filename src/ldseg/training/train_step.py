@@ -1,4 +1,4 @@
-"""The step: one optimiser, one loss, an average of the weights. No files here."""
+"""The step: one optimizer, one loss, an average of the weights. No files here."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _LOWEST_RATE = 0.01  # share of the learning rate that the cosine ends with
 _RANK_APART = 2**48  # between the seeds of two processes; more than all steps of a training
 
 
-def make_optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """Muon, AdamW, or Adam as in the paper."""
     kinds = {"muon": Muon, "adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-    kind = kinds[settings.optimiser]
+    kind = kinds[settings.optimizer]
     return kind(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
 def learning_rate(settings: TrainingSettings, step: int, progress: float) -> float:
     """Linear warm-up over the first steps, then half a cosine over the budget, or constant."""
     warm = min(1.0, (step + 1) / max(1, settings.warmup))
-    if settings.decay == "none":
+    if settings.lr_schedule == "constant":
         return settings.learning_rate * warm
     return settings.learning_rate * warm * max(_LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 @dataclass
 class Learner:
-    """The model in training, its average and its optimiser, on one device."""
+    """The model in training, its average and its optimizer, on one device."""
 
     model: Segmenter
     average: Segmenter
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     settings: RunSettings
     device: torch.device
     context: DistributedContext = SINGLE_PROCESS
@@ -53,16 +53,16 @@ class Learner:
         All its randomness comes from (seed, step, rank), so that a resumed run repeats it.
         """
         training = self.settings.training
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(training, budget.step, budget.progress())
-        x = x.to(self.device).contiguous(memory_format=memory_format(self.settings.model.dimensions))
+        x = x.to(self.device).contiguous(memory_format=memory_format(self.settings.model.spatial_dims))
         with autocast(self.device, training.precision):
             losses = self.model.loss(x, y.to(self.device), self.settings.loss, self._generator(budget.step))
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
         average_gradients(self.model, len(x) / (training.batch or len(x)), self.context)
         nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
-        self.optimiser.step()
+        self.optimizer.step()
         follow(self.average, self.model, warm_decay(training.ema, budget.step), training.ema_modules)
         return losses
 

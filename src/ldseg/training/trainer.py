@@ -36,7 +36,7 @@ from ldseg.training.loggers import Logger, check_loggers, make_loggers
 from ldseg.training.model_card import write_card
 from ldseg.training.patch_dataset import Visits, batches, central_patch, workers_for
 from ldseg.training.signals import listen_for_stop
-from ldseg.training.train_step import Learner, make_optimiser
+from ldseg.training.train_step import Learner, make_optimizer
 from ldseg.training.validation import Validation, validate
 from ldseg.utils.device import choose_device, memory_format
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
@@ -75,7 +75,7 @@ def train(
     device_name: str | None = None,
     context: DistributedContext = SINGLE_PROCESS,
 ) -> TrainingResult:
-    """Train `settings.control` or the model on one fold of `dataset`, into `run_folder`.
+    """Train `settings.baseline` or the model on one fold of `dataset`, into `run_folder`.
 
     The processes of `context` share each step's batch and the preparation of the cases; rank 0 writes all
     files and reports.
@@ -103,7 +103,7 @@ def train(
     cache = _build_cache(dataset, cases, plan, run_folder / CACHE_FOLDER, on_event, context)
     device = context.run_on_all_ranks(lambda: choose_device(context.device_name(device_name)))
     learner = _learner(settings, device, context)
-    if settings.training.recompute:
+    if settings.training.activation_checkpointing:
         recompute_blocks(learner.model)
     if settings.training.compile and (problem := compile_modules(learner.model, device)):
         on_event({"event": "warning", "warnings": [problem]})
@@ -173,10 +173,10 @@ def _build_cache(
 def _learner(settings: RunSettings, device: torch.device, context: DistributedContext) -> Learner:
     torch.manual_seed(settings.training.seed)
     model = build_segmenter(settings).to(device)
-    model.to(memory_format=memory_format(settings.model.dimensions))  # pyright: ignore[reportCallIssue]
+    model.to(memory_format=memory_format(settings.model.spatial_dims))  # pyright: ignore[reportCallIssue]
     start_equal(model, context)
     average = copy_for_average(model)
-    return Learner(model, average, make_optimiser(model, settings.training), settings, device, context)
+    return Learner(model, average, make_optimizer(model, settings.training), settings, device, context)
 
 
 def forget_unfinished(run_folder: Path) -> None:
@@ -293,7 +293,7 @@ class _Run:
         self.counters.step, self.counters.spent = budget.step, budget.spent
         learner = self.learner
         save_model(self.folder, learner.average, self.plan, self.settings, self.card)
-        save_state(self.folder, learner.model, learner.average, learner.optimiser, self.counters)
+        save_state(self.folder, learner.model, learner.average, learner.optimizer, self.counters)
         draw_curves(self.folder)
         self.on_event({"event": "saved", "step": budget.step, "folder": str(self.folder)})
 
@@ -305,7 +305,7 @@ class _Run:
             text = f"{self.folder / STATE_FILE} is not there: the training begins again with its first step"
             self.on_event({"event": "warning", "warnings": [text]})
         else:
-            counters = load_state(self.folder, learner.model, learner.average, learner.optimiser)
+            counters = load_state(self.folder, learner.model, learner.average, learner.optimizer)
         if self.context.is_rank_zero:
             forget_after(self.folder, counters.step)
         return counters

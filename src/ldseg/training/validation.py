@@ -82,7 +82,7 @@ def validate(
 
 
 def _segment(model: Segmenter, x: Tensor, settings: RunSettings, device: torch.device, index: int) -> Tensor:
-    x = x[None].to(device).contiguous(memory_format=memory_format(settings.model.dimensions))
+    x = x[None].to(device).contiguous(memory_format=memory_format(settings.model.spatial_dims))
     generator = torch.Generator().manual_seed(index)
     shape = (1, *model.start_shape(tuple(x.shape[2:])))
 

@@ -84,8 +84,8 @@ def parse_json(path: Path) -> Any:
     return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
 
 
-def read_versioned(path: Path, version: int, remedy: str) -> dict[str, Any]:
-    """As `read_json`, without the file's "version", which must be there and at most `version`."""
+def read_versioned(path: Path, version: int, remedy: str, oldest: int = 1) -> dict[str, Any]:
+    """Return the object in a JSON file without its "version", which must be `oldest` to `version`."""
     data = read_json(path, remedy)
     found = data.pop("version", None)
     if not isinstance(found, int):
@@ -94,6 +94,8 @@ def read_versioned(path: Path, version: int, remedy: str) -> dict[str, Any]:
         raise InputError(
             f"{path}: is of version {found}, this ldseg knows up to {version}; update ldseg, or {remedy}"
         )
+    if found < oldest:
+        raise InputError(f"{path}: was written by an earlier version of ldseg; {remedy}")
     return data
 
 

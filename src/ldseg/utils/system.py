@@ -1,6 +1,6 @@
 """Processor cores and memory that the system grants to this process, and its memory allocator.
 
-The machine's figures come from psutil; the limits of a container (control group) and of `ulimit -v` are read
+The machine's figures come from psutil; the limits of a container (baseline group) and of `ulimit -v` are read
 here, because psutil does not know them.
 """
 

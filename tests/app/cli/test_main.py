@@ -92,7 +92,7 @@ def test_settings_come_from_a_file_and_arguments_go_first(data: Path, tmp_path: 
     config.write_text(
         "preset: paper\n"
         "training:\n  steps: 2\n  learning_rate: 2e-3\n  fold: 1\n"
-        "model:\n  noise: {parameterisation: velocity}\n"
+        "model:\n  noise: {parameterization: velocity}\n"
     )
     words = ("--config", config, "--training.steps", 1, "--loss.dice", 0.5, "--device", "cpu")
     assert run("train", data, "-o", tmp_path / "run", *words) == 0
@@ -101,13 +101,13 @@ def test_settings_come_from_a_file_and_arguments_go_first(data: Path, tmp_path: 
     assert settings["training"]["steps"] == 1
     assert settings["training"]["learning_rate"] == 2e-3
     assert settings["training"]["fold"] == 1
-    assert settings["model"]["noise"]["parameterisation"] == "velocity"
+    assert settings["model"]["noise"]["parameterization"] == "velocity"
     assert settings["loss"]["dice"] == 0.5
 
 
 def test_a_control_is_trained_and_predicts(data: Path, tmp_path: Path) -> None:
     model = tmp_path / "unet"
-    assert run("train", data, "-o", model, "--control", "unet", "--fold", "all", *TRAIN) == 0
+    assert run("train", data, "-o", model, "--baseline", "unet", "--fold", "all", *TRAIN) == 0
     assert run("predict", data / "images", "-m", model, "-o", tmp_path / "out") == 0
     assert len(list((tmp_path / "out").glob("*.png"))) == 8
 

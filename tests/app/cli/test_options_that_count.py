@@ -36,7 +36,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(root / "DATA" / "images" / "p0.png", root / "p.png")
     (root / "a.yaml").write_text("{}")
     make_tiny_model(root).rename(root / "MODEL")
-    make_tiny_model(root, control="unet").rename(root / "UNET")
+    make_tiny_model(root, baseline="unet").rename(root / "UNET")
     words = ("train", root / "DATA", "-o", root / "RUN", "--steps", 2, "--training.validations", 1)
     assert main([*map(str, words), "--device", "cpu", "--training.calibrate", "false"]) == 0
     folder = root / "zoo" / "blob"
@@ -92,7 +92,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     ((*TRAIN, "--splits", "RUN/splits.json", "--test-fraction", "0.2"), "--splits says how cases are split"),
     ((*TRAIN, "--splits", "RUN/splits.json", "--split-seed", "3"), "--splits says how cases are split"),
     (("train", "DATA", "-o", "RUN", "--resume", "--preset", "paper"), "leave out what sets preset"),
-    (("train", "DATA", "-o", "RUN", "--resume", "--control", "unet"), "leave out what sets control"),
+    (("train", "DATA", "-o", "RUN", "--resume", "--baseline", "unet"), "leave out what sets baseline"),
     (("train", "DATA", "-o", "RUN", "--resume", "--steps", "9"), "leave out what sets training"),
     (("report", "RUN", "--part", "test", "--scores", "s.json"), "leave out --part, or --scores"),
     # numbers that mean nothing

@@ -69,10 +69,10 @@ def make_data(tmp_path: Path) -> MakeData:
 
 @pytest.fixture
 def make_run(make_data: MakeData, make_model: MakeModel) -> MakeRun:
-    """make_run(axes, control, channels) -> the folder of a run whose data are in `data` beside it."""
+    """make_run(axes, baseline, channels) -> the folder of a run whose data are in `data` beside it."""
 
-    def make(axes: str = "yx", control: str = "none", channels: int = 1) -> Path:
-        run, data = make_model(axes, control, "default", channels), make_data(axes, channels)
+    def make(axes: str = "yx", baseline: str = "none", channels: int = 1) -> Path:
+        run, data = make_model(axes, baseline, "default", channels), make_data(axes, channels)
         splits = {
             "version": 1,
             "seed": 0,

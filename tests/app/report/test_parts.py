@@ -61,9 +61,9 @@ def test_scores_here_are_those_of_predicting_and_evaluating(make_run: MakeRun, a
         assert point.reference == (masks[0].array == 2).sum()
 
 
-@pytest.mark.parametrize(("axes", "control"), [("yx", "none"), ("zyx", "none"), ("yx", "pixel_diffusion")])
-def test_the_film_ends_with_the_models_answer(make_run: MakeRun, axes: str, control: str) -> None:
-    run = make_run(axes, control)
+@pytest.mark.parametrize(("axes", "baseline"), [("yx", "none"), ("zyx", "none"), ("yx", "pixel_diffusion")])
+def test_the_film_ends_with_the_models_answer(make_run: MakeRun, axes: str, baseline: str) -> None:
+    run = make_run(axes, baseline)
     predictor = Predictor.load(run, "cpu")
     dataset = open_dataset(run.parent / "data", DataOptions(axes=axes))  # type: ignore[arg-type]
     image = load_case(dataset, dataset.cases[0])[0]

@@ -57,15 +57,15 @@ EVERYTHING = {"data", "training", "scores", "cases", "confidence", "robustness",
 
 
 @pytest.mark.parametrize(
-    ("axes", "control", "channels"),
+    ("axes", "baseline", "channels"),
     [("yx", "none", 1), ("yx", "unet", 3), ("zyx", "none", 1), ("tyx", "pixel_diffusion", 2)],
 )
 def test_a_page_has_all_parts_and_needs_nothing_else(
-    make_run: MakeRun, axes: str, control: str, channels: int
+    make_run: MakeRun, axes: str, baseline: str, channels: int
 ) -> None:
-    run = make_run(axes, control, channels)
+    run = make_run(axes, baseline, channels)
     page = to_html(make_report(run))
-    assert anchors(page) == EVERYTHING - ({"film"} if control == "unet" else set())
+    assert anchors(page) == EVERYTHING - ({"film"} if baseline == "unet" else set())
     assert "http:" not in page
     assert "https:" not in page
     assert "<script" not in page
@@ -239,7 +239,7 @@ def test_names_from_files_are_text_in_the_page(make_run: MakeRun) -> None:
 
 
 def test_a_deterministic_model_has_no_film_and_no_volume_intervals(make_run: MakeRun) -> None:
-    run = make_run(control="unet")
+    run = make_run(baseline="unet")
     report = make_report(run)
     page = to_html(report)
     assert report.film is None

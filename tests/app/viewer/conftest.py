@@ -33,16 +33,16 @@ def an_image(axes: str, channels: int = 1) -> Volume:
 
 @pytest.fixture
 def make_session(make_model: MakeModel) -> MakeSession:
-    """make_session(axes, control, channels, samples, image) -> a session of a small untrained model."""
+    """make_session(axes, baseline, channels, samples, image) -> a session of a small untrained model."""
 
     def make(
         axes: str = "yx",
-        control: str = "none",
+        baseline: str = "none",
         channels: int = 1,
         samples: int = 3,
         image: Volume | None = None,
     ) -> Session:
-        predictor = Predictor.load(make_model(axes, control, "default", channels), "cpu")
+        predictor = Predictor.load(make_model(axes, baseline, "default", channels), "cpu")
         shown = an_image(axes, channels) if image is None else image
         return Session(predictor, shown, "a", SamplingSettings("ddim", 2, samples), 3, "a.png")
 

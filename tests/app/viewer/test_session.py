@@ -157,7 +157,7 @@ def test_samples_have_an_end(make_session: MakeSession) -> None:
 
 
 def test_a_deterministic_model_has_one_answer(make_session: MakeSession) -> None:
-    session = make_session(control="unet", samples=8)
+    session = make_session(baseline="unet", samples=8)
     assert (session.answer.samples, session.more) == (1, 0)
     assert not session.draw_more()
     assert not [name for name in session.answer.layers if name.startswith(("sample", "disagreement"))]

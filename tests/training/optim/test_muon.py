@@ -37,14 +37,14 @@ def test_an_update_is_as_large_whatever_the_gradient() -> None:
 def test_vectors_move_as_by_adamw(shape: tuple[int, ...]) -> None:
     start = torch.linspace(-1, 1, 7 if len(shape) == 1 else 9).view(shape)
     mine, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
-    optimisers = (
+    optimizers = (
         Muon([mine], lr=0.01, weight_decay=0.1),
         torch.optim.AdamW([theirs], lr=0.01, weight_decay=0.1),
     )
     for _ in range(5):
-        for parameter, optimiser in zip((mine, theirs), optimisers, strict=True):
+        for parameter, optimizer in zip((mine, theirs), optimizers, strict=True):
             parameter.grad = parameter.detach().cos()
-            optimiser.step()
+            optimizer.step()
     torch.testing.assert_close(mine, theirs)
 
 

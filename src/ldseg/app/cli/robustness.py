@@ -19,7 +19,7 @@ from ldseg.app.cli.sampling_options import tell_ignored
 if TYPE_CHECKING:
     from ldseg.evaluation.robustness import Point, Robustness
 
-SUMMARY = "Measure how the Dice of a model or control falls as images get worse."
+SUMMARY = "Measure how the Dice of a model or baseline falls as images get worse."
 USAGE = "DATA -m RUN -o OUT [options]"
 EXAMPLE = (
     "ldseg robustness Dataset004_Hippocampus -m runs/hippocampus -o out --corruptions gaussian_noise,blur"

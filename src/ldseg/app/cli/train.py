@@ -35,7 +35,7 @@ def add_arguments(parser: Any) -> None:
 
     add_run_arguments(parser)
     parser.add_argument("--preset", help="default or paper (as published); default by default")
-    parser.add_argument("--control", help="train a control instead of the model: unet or pixel_diffusion")
+    parser.add_argument("--baseline", help="train a baseline instead of the model: unet or pixel_diffusion")
     parser.add_argument("--resume", action="store_true", help="continue the training in RUN")
     parser.add_argument("--device", help="e.g. cpu, cuda, cuda:1, mps; the best one here by default")
     parser.add_argument(
@@ -65,8 +65,8 @@ def _train(arguments: Any, context: DistributedContext) -> int:
     context.run_on_all_ranks(lambda: refuse_file_name(arguments.output))
     changes = {section: given_section(arguments, section) for section in SECTIONS}
     changes = {section: given for section, given in changes.items() if given}
-    if arguments.control is not None:
-        changes["control"] = arguments.control
+    if arguments.baseline is not None:
+        changes["baseline"] = arguments.baseline
     if arguments.resume and arguments.preset is not None:
         changes["preset"] = arguments.preset  # to be refused with the others
     with progress("training", shown=context.is_rank_zero) as bar:

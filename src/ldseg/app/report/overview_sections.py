@@ -37,9 +37,9 @@ _PARTS = {
 def model_name(report: Report) -> str:
     """Which method it is, in words."""
     settings = report.settings
-    if settings.control == "none":
+    if settings.baseline == "none":
         return f"latent diffusion (LDSeg), preset {settings.preset}"
-    return f"control {settings.control}, preset {settings.preset}"
+    return f"baseline {settings.baseline}, preset {settings.preset}"
 
 
 def structures(report: Report) -> list[str]:

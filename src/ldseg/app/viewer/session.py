@@ -58,9 +58,7 @@ class Session:
             InputError: the image has other axes or channels than the model takes, or voxels without a value.
         """
         self.image, self.name, self.seed = image, name, seed
-        self.sampling = predictor.sampling(
-            sampling.steps, sampling.samples, sampling.sampler, sampling.mirror
-        )
+        self.sampling = predictor.sampling(sampling.steps, sampling.samples, sampling.sampler, sampling.tta)
         self._samples_vary = predictor.backend.stochastic
         seen = predictor.prepare(image, name, source)
         self._predictor, self._prepared, self.unlike = predictor, seen.image, seen.unlike

@@ -121,7 +121,7 @@ class OnnxBackend:
         fixed = self.contract.sampling
         if not self.stochastic:
             return replace(fixed, samples=1)
-        for name in ("sampler", "steps", "mirror"):
+        for name in ("sampler", "steps", "tta"):
             wanted, made = getattr(sampling, name), getattr(fixed, name)
             if wanted != made:
                 raise InputError(

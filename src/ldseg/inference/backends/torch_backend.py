@@ -223,7 +223,7 @@ def _blocks(samples: range, most: int) -> Iterator[range]:
 def find_tta_axis(plan: Plan, sampling: SamplingSettings) -> int | None:
     """Along which an image is looked at mirrored, the last of those that training mirrored; counted from the
     last axis."""
-    if not sampling.mirror or not plan.mirror_axes:
+    if not sampling.tta or not plan.mirror_axes:
         return None
     return plan.mirror_axes[-1] - len(plan.patch)
 

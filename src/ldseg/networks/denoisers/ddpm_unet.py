@@ -16,9 +16,9 @@ from ldseg.networks.blocks import (
     ResidualBlock,
     SelfAttention,
     convolution,
-    enlarge,
-    normalisation,
+    normalization,
     time_embedding,
+    upsample,
 )
 from ldseg.settings import DenoiserSettings
 
@@ -27,60 +27,64 @@ class _Step(nn.Module):
     """A residual block, followed by self-attention on the levels that have it."""
 
     def __init__(
-        self, dimensions: int, inputs: int, width: int, settings: DenoiserSettings, attends: bool
+        self, spatial_dims: int, inputs: int, width: int, settings: DenoiserSettings, attends: bool
     ) -> None:
         super().__init__()
-        pyramid = settings.pyramid
+        stages = settings.stages
         time = settings.time_features
-        self.block = ResidualBlock(dimensions, inputs, width, pyramid.norm, pyramid.dropout, time)
-        self.attention = SelfAttention(width, pyramid.norm, dimensions) if attends else nn.Identity()
+        self.block = ResidualBlock(spatial_dims, inputs, width, stages.norm, stages.dropout, time)
+        self.attention = SelfAttention(width, stages.norm, spatial_dims) if attends else nn.Identity()
 
     def forward(self, h: Tensor, time: Tensor) -> Tensor:
         return self.attention(self.block(h, self.block.shift(time)))
 
 
-class FullDenoiser(nn.Module):
+class DDPMUNet(nn.Module):
     """z (B, C, *s), embedding (B, E, *s) and what `embed` made of t (B,) to a prediction (B, C, *s)."""
 
     def __init__(
-        self, dimensions: int, latent_channels: int, embedding: int, settings: DenoiserSettings
+        self, spatial_dims: int, latent_channels: int, embedding: int, settings: DenoiserSettings
     ) -> None:
         super().__init__()
-        pyramid = settings.pyramid
-        widths, self.strides = pyramid.widths, pyramid.strides[1:]
+        stages = settings.stages
+        widths, self.strides = stages.widths, stages.strides[1:]
         features = settings.time_features
         self.time_features = features
-        self.time = nn.Sequential(
+        self.time_mlp = nn.Sequential(
             nn.Linear(features, features), nn.SiLU(), nn.Linear(features, features), nn.SiLU()
         )
-        self.stem = convolution(dimensions, latent_channels + embedding, widths[0])
-        self.downs = nn.ModuleList(
-            convolution(dimensions, before, before, 3, stride)
+        self.stem = convolution(spatial_dims, latent_channels + embedding, widths[0])
+        self.downsample = nn.ModuleList(
+            convolution(spatial_dims, before, before, 3, stride)
             for before, stride in zip(widths, self.strides, strict=False)
         )
         passed, h = [widths[0]], widths[0]
-        self.down_levels, self.up_levels = nn.ModuleList(), nn.ModuleList()
+        self.down_stages, self.up_stages = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
-            attends = level in pyramid.attention
-            inputs = [h] + [width] * (pyramid.blocks - 1)
-            self.down_levels.append(
-                nn.ModuleList(_Step(dimensions, before, width, settings, attends) for before in inputs)
+            attends = level in stages.attention
+            inputs = [h] + [width] * (stages.blocks - 1)
+            self.down_stages.append(
+                nn.ModuleList(_Step(spatial_dims, before, width, settings, attends) for before in inputs)
             )
             h = width
-            passed += [width] * pyramid.blocks + ([width] if level + 1 < len(widths) else [])
-        self.middle = nn.ModuleList(_Step(dimensions, h, h, settings, attends) for attends in (True, False))
+            passed += [width] * stages.blocks + ([width] if level + 1 < len(widths) else [])
+        self.middle = nn.ModuleList(_Step(spatial_dims, h, h, settings, attends) for attends in (True, False))
         for level, width in reversed(list(enumerate(widths))):
             steps = nn.ModuleList()
-            for _ in range(pyramid.blocks + 1):
-                steps.append(_Step(dimensions, h + passed.pop(), width, settings, level in pyramid.attention))
+            for _ in range(stages.blocks + 1):
+                steps.append(
+                    _Step(spatial_dims, h + passed.pop(), width, settings, level in stages.attention)
+                )
                 h = width
-            self.up_levels.append(steps)
-        self.raises = nn.ModuleList(convolution(dimensions, after, after) for _, after in pairwise(widths))
-        self.norm = normalisation(dimensions, h, pyramid.norm)
-        self.head = convolution(dimensions, h, latent_channels)
+            self.up_stages.append(steps)
+        self.up_convs = nn.ModuleList(
+            convolution(spatial_dims, after, after) for _, after in pairwise(widths)
+        )
+        self.norm = normalization(spatial_dims, h, stages.norm)
+        self.head = convolution(spatial_dims, h, latent_channels)
 
     def fold(self, z: Tensor) -> Tensor:
-        """See `Denoiser.fold`; this one works on the latent as it is."""
+        """See `PreconditionedDenoiser.fold`; this one works on the latent as it is."""
         return z
 
     def unfold(self, z: Tensor) -> Tensor:
@@ -88,30 +92,30 @@ class FullDenoiser(nn.Module):
         return z
 
     def prepare(self, embedding: Tensor) -> Tensor:
-        """See `Denoiser.prepare`; here every step takes the embedding as it is."""
+        """See `PreconditionedDenoiser.prepare`; here every step takes the embedding as it is."""
         return embedding
 
     def embed(self, t: Tensor) -> Tensor:
-        """See `Denoiser.embed`."""
-        return self.time(time_embedding(t, self.time_features))
+        """See `PreconditionedDenoiser.embed`."""
+        return self.time_mlp(time_embedding(t, self.time_features))
 
     def forward(self, z: Tensor, embedding: Tensor, signal: Tensor, time: Tensor) -> Tensor:
         """`signal` is what the other form of the denoiser takes; this one does without."""
         del signal
         h = self.stem(torch.cat([z.to(embedding.dtype), embedding], 1))
         passed = [h]
-        for level, steps in enumerate(self.down_levels):
+        for level, steps in enumerate(self.down_stages):
             for step in steps:  # pyright: ignore[reportGeneralTypeIssues]
                 h = step(h, time)
                 passed.append(h)
-            if level < len(self.downs):
-                h = self.downs[level](h)
+            if level < len(self.downsample):
+                h = self.downsample[level](h)
                 passed.append(h)
         for step in self.middle:
             h = step(h, time)
-        for level, steps in zip(reversed(range(len(self.down_levels))), self.up_levels, strict=True):
+        for level, steps in zip(reversed(range(len(self.down_stages))), self.up_stages, strict=True):
             for step in steps:  # pyright: ignore[reportGeneralTypeIssues]
                 h = step(torch.cat([h, passed.pop()], 1), time)
             if level > 0:
-                h = self.raises[level - 1](enlarge(h, self.strides[level - 1]))
+                h = self.up_convs[level - 1](upsample(h, self.strides[level - 1]))
         return self.head(functional.silu(self.norm(h))).float()

@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ldseg.diffusion.schedule import expand_to
-from ldseg.networks.backbone import Level
+from ldseg.networks.backbone import Stage
 from ldseg.networks.blocks import (
     convolution,
     depth_to_space,
-    enlarge,
-    normalisation,
+    normalization,
     once,
     space_to_depth,
     time_embedding,
+    upsample,
 )
 from ldseg.settings import DenoiserSettings
 from ldseg.utils.device import memory_format
@@ -38,7 +38,7 @@ from ldseg.utils.device import memory_format
 _FIRST_SPREAD = -3.0  # logit of the variance before anything is learnt
 
 
-class Denoiser(nn.Module):
+class PreconditionedDenoiser(nn.Module):
     """z as `fold` made it of (B, C, *s), what `prepare` made of the embedding (B, E, *s), the signal power
     a(t) (B,) and what `embed` made of t (B,) to the clean estimate in the form of z. Time and embedding may
     be one for all cases.
@@ -49,42 +49,42 @@ class Denoiser(nn.Module):
 
     def __init__(
         self,
-        dimensions: int,
+        spatial_dims: int,
         latent_channels: int,
         embedding: int,
         settings: DenoiserSettings,
     ) -> None:
         super().__init__()
-        wanted = settings.embedding(latent_channels)
+        wanted = settings.embedding_channels(latent_channels)
         if embedding != wanted:
-            raise ValueError(f"image_encoder.embedding is {embedding}; the denoiser takes {wanted}")
-        pyramid, time = settings.pyramid, 4 * settings.time_features
+            raise ValueError(f"image_encoder.embedding_channels is {embedding}; the denoiser takes {wanted}")
+        stages, time = settings.stages, 4 * settings.time_features
         self.latent_channels = latent_channels
-        self.stem_stride = pyramid.strides[0]
+        self.stem_stride = stages.strides[0]
         folded = latent_channels * prod(self.stem_stride)
-        widths, self.strides = pyramid.widths, pyramid.strides[1:]
-        self.widths, self.blocks = widths, pyramid.blocks
+        widths, self.strides = stages.widths, stages.strides[1:]
+        self.widths, self.blocks = widths, stages.blocks
         self.time_features = settings.time_features
-        self.time = nn.Sequential(
+        self.time_mlp = nn.Sequential(
             nn.Linear(settings.time_features, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU()
         )
-        self.stem = convolution(dimensions, folded, widths[0], pyramid.stem_width)
-        self.down_levels = nn.ModuleList(
-            Level(dimensions, width, pyramid, level, time) for level, width in enumerate(widths)
+        self.stem = convolution(spatial_dims, folded, widths[0], stages.stem_kernel_size)
+        self.down_stages = nn.ModuleList(
+            Stage(spatial_dims, width, stages, level, time) for level, width in enumerate(widths)
         )
-        self.downs = nn.ModuleList(
-            convolution(dimensions, before, after, 3, stride)
+        self.downsample = nn.ModuleList(
+            convolution(spatial_dims, before, after, 3, stride)
             for before, after, stride in zip(widths, widths[1:], self.strides, strict=False)
         )
         above = list(reversed(range(len(widths) - 1)))
-        self.raises = nn.ModuleList(
-            convolution(dimensions, widths[level + 1], widths[level], 1) for level in above
+        self.up_convs = nn.ModuleList(
+            convolution(spatial_dims, widths[level + 1], widths[level], 1) for level in above
         )
-        self.up_levels = nn.ModuleList(
-            Level(dimensions, widths[level], pyramid, level, time) for level in above
+        self.up_stages = nn.ModuleList(
+            Stage(spatial_dims, widths[level], stages, level, time) for level in above
         )
-        self.norm = normalisation(dimensions, widths[0], pyramid.norm)
-        self.head = convolution(dimensions, widths[0], folded, pyramid.stem_width)
+        self.norm = normalization(spatial_dims, widths[0], stages.norm)
+        self.head = convolution(spatial_dims, widths[0], folded, stages.stem_kernel_size)
 
     def forward(self, z: Tensor, prepared: Tensor, signal: Tensor, time: Tensor) -> Tensor:
         guess, weight, pulled, left = self._terms(z, prepared, signal, time)
@@ -106,8 +106,8 @@ class Denoiser(nn.Module):
 
     def embed(self, t: Tensor) -> Tensor:
         """What the times t (n,) add in each block, one behind the other: (n, T)."""
-        time = self.time(time_embedding(t, self.time_features))
-        levels = [*self.down_levels, *self.up_levels]
+        time = self.time_mlp(time_embedding(t, self.time_features))
+        levels = [*self.down_stages, *self.up_stages]
         return torch.cat([shift for level in levels for shift in level.shifts(time)], 1)  # pyright: ignore[reportCallIssue]
 
     def prepare(self, embedding: Tensor) -> Tensor:
@@ -132,14 +132,14 @@ class Denoiser(nn.Module):
 
     def _network(self, z: Tensor, said: Tensor, time: Tensor) -> Tensor:
         shifts = self._by_level(time)
-        h = self.down_levels[0](self.stem(z) + said, next(shifts))
+        h = self.down_stages[0](self.stem(z) + said, next(shifts))
         passed: list[Tensor] = []
-        for down, level in zip(self.downs, list(self.down_levels)[1:], strict=True):
+        for down, level in zip(self.downsample, list(self.down_stages)[1:], strict=True):
             passed.append(h)
             h = level(down(h), next(shifts))
-        ups = zip(self.raises, reversed(self.strides), self.up_levels, strict=True)
+        ups = zip(self.up_convs, reversed(self.strides), self.up_stages, strict=True)
         for raise_channels, stride, level in ups:
-            h = level(passed.pop() + enlarge(raise_channels(h), stride), next(shifts))
+            h = level(passed.pop() + upsample(raise_channels(h), stride), next(shifts))
         return self.head(functional.silu(self.norm(h)))
 
     def _by_level(self, time: Tensor) -> Iterator[tuple[Tensor, ...]]:
