@@ -21,8 +21,9 @@ import torch
 
 from ldseg.data.dataset import DataSet, load_image, load_labels
 from ldseg.data.volume import Volume
+from ldseg.evaluation.case_metrics import evaluate_case
 from ldseg.inference.predictor import Predictor
-from ldseg.metrics.case_metrics import evaluate_case
+from ldseg.metrics.dice import dice
 from ldseg.metrics.intervals import mean_interval
 from ldseg.planning.plan import PlanSettings
 from ldseg.preprocessing.preprocess import preprocess_labels
@@ -151,12 +152,12 @@ def score_predictions(dataset: DataSet, cases: Any, predicted: dict[str, Volume]
 def autoencoder(predictor: Predictor, dataset: DataSet, cases: Any) -> dict[str, float]:
     """What the latent can carry, without the image, on the network's grid: truth, empty mask, cube."""
     plan = predictor.plan
-    dice: list[float] = []
+    ceilings: list[float] = []
     for case in cases:
         truth = preprocess_labels(load_labels(dataset, case)[0], plan, case.name)
         whole = pad_to_factor(torch.from_numpy(truth.astype(np.int64)), predictor.segmenter.image_factor)
         found = predictor.segmenter.reconstruct(whole[None]).argmax(1)[0]
-        dice += [overlap(found, whole, k) for k in range(1, len(plan.classes)) if (whole == k).any()]
+        ceilings += [overlap(found, whole, k) for k in range(1, len(plan.classes)) if (whole == k).any()]
     empty = torch.zeros(1, *plan.patch, dtype=torch.long)
     background = predictor.segmenter.reconstruct(empty).argmax(1)
     lone = empty.clone()
@@ -164,16 +165,16 @@ def autoencoder(predictor: Predictor, dataset: DataSet, cases: Any) -> dict[str,
     lone[(0, *middle)] = 1
     cube = predictor.segmenter.reconstruct(lone).argmax(1)
     return {
-        "ceiling_dice": float(np.mean(dice)),
+        "ceiling_dice": float(np.mean(ceilings)),
         "empty_mask_foreground": float((background != 0).float().mean()),
         "lone_6_voxel_object_dice": overlap(cube, lone, 1),
     }
 
 
 def overlap(a: torch.Tensor, b: torch.Tensor, k: int) -> float:
+    """Return the Dice of class `k` over the labelled voxels of `b`, 0 where neither has the class."""
     labelled = b >= 0
-    mine, theirs = (a == k) & labelled, b == k
-    return float(2 * (mine & theirs).sum() / (mine.sum() + theirs.sum()).clamp_min(1))
+    return dice((a == k) & labelled, b == k, empty=0.0)
 
 
 def pad_to_factor(labels: torch.Tensor, factor: tuple[int, ...]) -> torch.Tensor:

@@ -1,9 +1,9 @@
-"""How far can a model's confidence be trusted, as it is and recalibrated?
+"""How far can a model's confidence be trusted, as it is and calibrated?
 
     python benchmarks/calibration.py --data hippocampus --data-root FOLDER --work FOLDER --minutes 30
 
 Takes the run that accuracy.py left in the work folder (same data, model, preset, seed and minutes) and
-predicts the test cases. No case was held out for fitting, so the recalibration is cross-fitted: each half of
+predicts the test cases. No case was held out for fitting, so the calibration is cross-fitted: each half of
 the test subjects is measured with the temperature and the widening fitted on the other half. All test
 probabilities are held in memory for it.
 """
@@ -21,8 +21,8 @@ import torch
 from ldseg.data.cases import Case
 from ldseg.data.dataset import DataSet
 from ldseg.evaluation.calibration_fit import fit_calibration
-from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
-from ldseg.evaluation.predictions import Answer, answers
+from ldseg.evaluation.calibration_report import CalibrationAccumulator, CalibrationReport
+from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration
 from ldseg.utils.serialization import to_json
@@ -54,7 +54,7 @@ def main() -> None:
         "peak_rss_gb": peak_memory_gb(),
     }
     path = write_result(f"calibration-{name}", result)
-    print(path, json.dumps({kind: result[kind]["figures"] for kind in ("plain", "recalibrated")}, indent=1))
+    print(path, json.dumps({kind: result[kind]["figures"] for kind in ("plain", "calibrated")}, indent=1))
 
 
 def parse() -> argparse.Namespace:
@@ -67,8 +67,8 @@ def parse() -> argparse.Namespace:
 def measure(
     predictor: Predictor, dataset: DataSet, cases: Sequence[Case], samples: int, steps: int | None
 ) -> dict[str, Any]:
-    """Reports of the answers as they are and recalibrated, and what was fitted on each half."""
-    found = list(answers(predictor, dataset, cases, samples, steps))
+    """Reports of the answers as they are and calibrated, and what was fitted on each half."""
+    found = list(iterate_predictions(predictor, dataset, cases, samples, steps))
     first = first_half(cases)
     halves = [[one for one in found if (one.case in first) == inside] for inside in (True, False)]
     fitted = [fit_calibration(half) for half in halves]
@@ -78,7 +78,7 @@ def measure(
     return {
         "cross_fitted": to_json(fitted),
         "plain": described(plain),
-        "recalibrated": described(report(crossed, classes)),
+        "calibrated": described(report(crossed, classes)),
     }
 
 
@@ -89,10 +89,10 @@ def first_half(cases: Sequence[Case]) -> set[str]:
     return {case.name for case in cases if case.subject in chosen}
 
 
-def report(pairs: Sequence[tuple[Answer, Calibration]], classes: int) -> CalibrationReport:
-    tally = CalibrationTally(classes)
-    for answer, recalibration in pairs:
-        tally.add(answer, recalibration)
+def report(pairs: Sequence[tuple[CasePrediction, Calibration]], classes: int) -> CalibrationReport:
+    tally = CalibrationAccumulator(classes)
+    for answer, calibration in pairs:
+        tally.add(answer, calibration)
     return tally.report()
 
 

@@ -28,6 +28,7 @@ from ldseg.data.volume import Volume
 from ldseg.evaluation.evaluate_folders import EvaluationOptions, evaluate_folders
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.inference.predictor import Predictor
+from ldseg.metrics.dice import dice_of_counts
 from ldseg.presets import PRESETS
 from records import RESULTS, as_a_command, commit, peak_memory_gb, write_result
 from sets import SETS, open_set
@@ -62,7 +63,7 @@ def main() -> None:
     predicted = predict_all(arguments, dataset, left_out, predictor, run)
     scores = score(arguments, run)
     found = to_json(scores)
-    whole = scores.subject_cycles()[arguments.patient][STRUCTURE]
+    whole = scores.subject_cine()[arguments.patient][STRUCTURE]
     figures = {
         "mean_dice": scores.mean_dice,
         "mean_hd95_mm": found["mean"][STRUCTURE]["hd95_mm"],
@@ -148,7 +149,10 @@ def phase_dice(dataset: DataSet, cases: list[Case], predicted: dict[str, Volume]
                 sizes = [(mask > 0).sum(), said.sum(), ((mask > 0) & said).sum()]
                 found[frame] = found.get(frame, np.zeros(3)) + np.array(sizes, float)
     ordered = sorted(found.values(), key=lambda sizes: sizes[0])
-    dice = [float(2 * both / max(1.0, mine + theirs)) for theirs, mine, both in (ordered[-1], ordered[0])]
+    dice = [
+        float(dice_of_counts(both, mine + theirs, empty=0.0))
+        for theirs, mine, both in (ordered[-1], ordered[0])
+    ]
     return {"dice_largest_phase": dice[0], "dice_smallest_phase": dice[1]}
 
 

@@ -22,10 +22,10 @@ from ldseg.data.cases import Case
 from ldseg.data.dataset import DataSet
 from ldseg.data.loading import load_case
 from ldseg.data.volume import Volume
+from ldseg.evaluation.case_metrics import evaluate_case, mean_over_raters
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from ldseg.inference.output import LABELS, InMemory
 from ldseg.inference.predictor import Predictor, load_predictor
-from ldseg.metrics.case_metrics import evaluate_case, mean_over_raters
 from ldseg.preprocessing import harmonize as harmonizing
 from ldseg.preprocessing.preprocess import PreprocessedImage, preprocess_image
 from records import as_a_command, commit, write_result

@@ -24,8 +24,9 @@ from ldseg.data.cases import Case
 from ldseg.data.dataset import DataOptions, DataSet, load_image, open_dataset
 from ldseg.data.formats import read_volume
 from ldseg.data.phantom import APPENDAGES, CLASSES, write_phantom_dataset
+from ldseg.evaluation.ambiguity import evaluate_ambiguity
 from ldseg.inference.predictor import Predictor
-from ldseg.metrics.ambiguity import inclusion_frequency, measure_ambiguity
+from ldseg.metrics.ambiguity import inclusion_frequency
 from ldseg.utils.serialization import to_json
 from records import as_a_command, commit, write_result
 from trainings import settings_for, train_without
@@ -48,7 +49,7 @@ def main() -> None:
     predictor = Predictor.load(run)
     cases = [case for case in dataset.cases if case.name in test]
     samples = SAMPLES[arguments.question]
-    found = measure_ambiguity(predictor, dataset, cases, samples)
+    found = evaluate_ambiguity(predictor, dataset, cases, samples)
     figures: dict[str, float] = {**to_json(found.mean), "training_steps": steps}
     if arguments.question == "phantom":
         figures |= inclusion(predictor, dataset, cases, samples)

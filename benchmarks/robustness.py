@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from ldseg.evaluation.corruptions import CORRUPTIONS
-from ldseg.evaluation.robustness import Point, Robustness, RobustnessOptions, start_sweep, sweep
-from ldseg.evaluation.robustness_files import continued, write_robustness, write_views
+from ldseg.evaluation.robustness import Robustness, RobustnessOptions, RobustnessPoint, start_sweep, sweep
+from ldseg.evaluation.robustness_files import resume_sweep, write_robustness, write_table_and_plot
 from ldseg.inference.predictor import Predictor
 from records import as_a_command, commit, peak_memory_gb, write_result
 from sets import open_set
@@ -65,7 +65,7 @@ def suffix(arguments: argparse.Namespace) -> str:
 
 
 def measure(arguments: argparse.Namespace, name: str) -> Robustness:
-    """The sweep, begun or continued in WORK/robustness-NAME."""
+    """The sweep, begun or resumed in WORK/robustness-NAME."""
     run = arguments.work / f"accuracy-{name}"
     out = arguments.work / f"robustness-{name}{suffix(arguments)}"
     predictor = Predictor.load(run, "cpu")
@@ -73,7 +73,7 @@ def measure(arguments: argparse.Namespace, name: str) -> Robustness:
     options = RobustnessOptions(
         tuple(arguments.corruptions.split(",")), harmonize=arguments.harmonize == "true"
     )
-    begun = continued(out, start_sweep(run, predictor, dataset, options))
+    begun = resume_sweep(out, start_sweep(run, predictor, dataset, options))
     if begun.setup.part != "test":
         raise ValueError(f"{run} has no test part of {arguments.data}; train it with accuracy.py")
 
@@ -83,11 +83,11 @@ def measure(arguments: argparse.Namespace, name: str) -> Robustness:
         print(f"{last.corruption} {last.strength:g}: {last.mean_dice:.4f}", flush=True)
 
     found = sweep(predictor, dataset, begun, options.corruptions, keep)
-    write_views(out, found)
+    write_table_and_plot(out, found)
     return found
 
 
-def curve(points: list[Point], corruption: str) -> dict[str, Any]:
+def curve(points: list[RobustnessPoint], corruption: str) -> dict[str, Any]:
     """Dice along the strengths: the means, and each case's mean over its classes."""
     return {
         "meaning": CORRUPTIONS[corruption].meaning,

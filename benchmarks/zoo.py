@@ -25,9 +25,9 @@ from ldseg.data.cases import Case
 from ldseg.data.dataset import DataSet
 from ldseg.data.splits import Splits
 from ldseg.evaluation.calibration_fit import calibrate
-from ldseg.evaluation.calibration_report import CalibrationTally
-from ldseg.evaluation.out_of_distribution_fit import learn_training_images
-from ldseg.evaluation.predictions import answers
+from ldseg.evaluation.calibration_report import CalibrationAccumulator
+from ldseg.evaluation.out_of_distribution_fit import fit_and_store_detector
+from ldseg.evaluation.predictions import iterate_predictions
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import PlanSettings, read_plan, write_plan
 from ldseg.presets import PRESETS
@@ -75,7 +75,7 @@ def main() -> None:
     raw = Predictor.load(folder, "cpu", calibrated=False)
     fitted, _ = calibrate(folder, raw, dataset, validation, posterior.samples, posterior.steps)
     seen = {*part.train, *part.validation}
-    learn_training_images(folder, raw, dataset, [case for case in dataset.cases if case.name in seen])
+    fit_and_store_detector(folder, raw, dataset, [case for case in dataset.cases if case.name in seen])
     result: dict[str, Any] = {
         "benchmark": "zoo",
         "data": shipped.data,
@@ -88,7 +88,7 @@ def main() -> None:
         "commit": commit(),
         "trained_at": trained_at,
         "training_steps": steps,
-        "recalibration": to_json(fitted),
+        "calibration": to_json(fitted),
         "posterior_samples": posterior.samples,
         **measure(folder, dataset, test),
     }
@@ -150,8 +150,10 @@ def measure(folder: Path, dataset: DataSet, cases: Sequence[Case]) -> dict[str, 
     """Of the stored model as it answers: scores of the default answer, calibration of the posterior's."""
     predictor = Predictor.load(folder, "cpu")
     posterior = predictor.settings.posterior
-    tally = CalibrationTally(len(predictor.plan.classes))
-    for answer in answers(predictor.uncalibrated(), dataset, cases, posterior.samples, posterior.steps):
+    tally = CalibrationAccumulator(len(predictor.plan.classes))
+    for answer in iterate_predictions(
+        predictor.uncalibrated(), dataset, cases, posterior.samples, posterior.steps
+    ):
         tally.add(answer, predictor.calibration)
     return {
         "own": score(predictor, dataset, cases),

@@ -16,7 +16,7 @@ from ldseg.data.cases import DataOptions
 from ldseg.data.splits import read_splits
 from ldseg.errors import InputError
 from ldseg.evaluation.calibration_fit import NoStructureError
-from ldseg.inference.temperature_scaling import UNCHANGED, stored_calibration
+from ldseg.inference.temperature_scaling import UNCALIBRATED, stored_calibration
 from ldseg.planning.plan import PlanSettings, read_plan, write_plan
 from ldseg.runs.run_setup import SplitOptions, prepare_run
 
@@ -167,7 +167,7 @@ def test_a_training_ends_calibrated_where_cases_were_held_out(
     events: list[dict[str, Any]] = []
     changes = {"training": {"steps": 1, "validations": 1, **changed}}
     train_run(data, tmp_path / "run", changes=changes, device="cpu", on_event=events.append)
-    assert (stored_calibration(tmp_path / "run") != UNCHANGED) == calibrated
+    assert (stored_calibration(tmp_path / "run") != UNCALIBRATED) == calibrated
     told = {event["case"] for event in events if event["event"] == "calibrating"}
     assert told == (
         set(read_splits(tmp_path / "run" / "splits.json").part(0).validation) if calibrated else set()

@@ -204,7 +204,7 @@ def _learn_images(
     dataset: DataSet, names: Sequence[str], folder: Path, device: str | None, on_event: OnEvent
 ) -> None:
     """Store with the trained model by what images of another kind than `names` are told."""
-    from ldseg.evaluation.out_of_distribution_fit import learn_training_images
+    from ldseg.evaluation.out_of_distribution_fit import fit_and_store_detector
     from ldseg.inference.predictor import Predictor
 
     def show(progress: float, case: str) -> None:
@@ -212,7 +212,7 @@ def _learn_images(
 
     cases = [case for case in dataset.cases if case.name in set(names)]
     predictor = Predictor.load(folder, device, calibrated=False)
-    learn_training_images(folder, predictor, dataset, cases, show)
+    fit_and_store_detector(folder, predictor, dataset, cases, show)
 
 
 @dataclass(frozen=True)

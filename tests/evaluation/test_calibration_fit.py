@@ -15,7 +15,7 @@ from ldseg.evaluation.calibration_fit import (
     fit_interval_scale,
     fit_temperature,
 )
-from ldseg.evaluation.predictions import Answer
+from ldseg.evaluation.predictions import CasePrediction
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.temperature_scaling import (
     Calibration,
@@ -80,12 +80,12 @@ def test_structures_that_are_missed_wholly_are_passed_over() -> None:
     assert fit_interval_scale([nothing, VolumeEstimate(10, 10, 10)], [5.0, 12.0]) == pytest.approx(0.2)
 
 
-def answer(seed: int, sharpness: float) -> Answer:
+def answer(seed: int, sharpness: float) -> CasePrediction:
     p, y = honest(seed, 900)
     p, y = p.reshape(3, 30, 30), y.reshape(30, 30).astype(np.int16)
     p = with_temperature(p, sharpness)
     y[:3] = -1
-    return Answer(f"case{seed}", "yx", p, y, {}, {})
+    return CasePrediction(f"case{seed}", "yx", p, y, {}, {})
 
 
 def test_a_recalibration_is_fitted_over_cases_without_ignored_voxels() -> None:
@@ -100,7 +100,7 @@ def test_nothing_to_fit_on_is_said() -> None:
     empty = np.zeros((2, 4, 4), np.float32)
     empty[0] = 1
     with pytest.raises(ValueError, match="no case has a structure"):
-        fit_calibration([Answer("a", "yx", empty, np.zeros((4, 4), np.int16), {}, {})])
+        fit_calibration([CasePrediction("a", "yx", empty, np.zeros((4, 4), np.int16), {}, {})])
 
 
 def test_a_recalibration_belongs_to_the_weights_it_was_fitted_on(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_sure_and_right_background_is_not_made_unsure() -> None:
     y[30:34, 30:34] = rng.integers(0, 2, (4, 4))  # here the answer is sure, and wrong every other time
     sure = np.where(np.pad(np.ones((4, 4), bool), 30), 0.01, 0.99).astype(np.float32)
     p = np.stack([sure, 1 - sure])
-    fitted = fit_calibration([Answer("a", "yx", p, y, {}, {})])
+    fitted = fit_calibration([CasePrediction("a", "yx", p, y, {}, {})])
     before, after = (
         np.take_along_axis(q, y[None].astype(int), 0) for q in (p, with_temperature(p, fitted.temperature))
     )
@@ -133,4 +133,4 @@ def test_a_sure_and_right_background_is_not_made_unsure() -> None:
 def test_a_structure_where_nothing_is_labelled_is_none() -> None:
     p = np.stack([np.full((4, 4), 0.2), np.full((4, 4), 0.8)]).astype(np.float32)
     with pytest.raises(NoStructureError):
-        fit_calibration([Answer("a", "yx", p, np.full((4, 4), -1, np.int16), {}, {})])
+        fit_calibration([CasePrediction("a", "yx", p, np.full((4, 4), -1, np.int16), {}, {})])

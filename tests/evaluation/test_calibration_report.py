@@ -1,4 +1,4 @@
-"""Calibration over cases: what is left out, what is recalibrated, and a whole model measured."""
+"""Calibration over cases: what is left out, what is calibrated, and a whole model measured."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ldseg.data.dataset import DataOptions, load_image, open_dataset
 from ldseg.data.formats import write_volume
 from ldseg.data.volume import Volume
 from ldseg.evaluation.calibration_fit import calibrate
-from ldseg.evaluation.calibration_report import CalibrationTally, measure_calibration
-from ldseg.evaluation.predictions import Answer, answers, class_indices
+from ldseg.evaluation.calibration_report import CalibrationAccumulator, evaluate_calibration
+from ldseg.evaluation.predictions import CasePrediction, class_indices, iterate_predictions
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, scale_interval, with_temperature
@@ -24,20 +24,20 @@ from ldseg.utils.serialization import to_json
 MakeModel = Callable[..., Path]
 
 
-def square(p: float, truth_rows: int, name: str = "a") -> Answer:
+def square(p: float, truth_rows: int, name: str = "a") -> CasePrediction:
     """An answer of 4 rows at probability `p` in 30 x 30; the first `truth_rows` rows are the truth."""
     probabilities = np.zeros((2, 30, 30), np.float32)
     probabilities[1, :4] = p
     probabilities[0] = 1 - probabilities[1]
     truth = np.zeros((30, 30), np.int16)
     truth[:truth_rows] = 1
-    return Answer(
+    return CasePrediction(
         name, "yx", probabilities, truth, {"s": VolumeEstimate(120, 110, 125)}, {"s": 30.0 * truth_rows}
     )
 
 
 def test_the_near_region_does_not_drown_in_background() -> None:
-    tally = CalibrationTally(2, margin=2)
+    tally = CalibrationAccumulator(2, margin=2)
     tally.add(square(0.9, 3))
     found = tally.report()
     assert found.everywhere is not None
@@ -51,7 +51,7 @@ def test_ignored_voxels_count_nowhere() -> None:
     whole = square(0.9, 4)
     partly = replace(whole, truth=whole.truth.copy(), true_volumes={})
     partly.truth[0] = -1
-    tally = CalibrationTally(2, margin=2)
+    tally = CalibrationAccumulator(2, margin=2)
     tally.add(partly)
     found = tally.report()
     assert found.everywhere is not None
@@ -62,7 +62,7 @@ def test_ignored_voxels_count_nowhere() -> None:
 
 
 def test_cases_are_sorted_by_their_confidence() -> None:
-    tally = CalibrationTally(2)
+    tally = CalibrationAccumulator(2)
     tally.add(square(0.95, 4, "good"))
     tally.add(square(0.6, 2, "bad"))
     found = tally.report()
@@ -76,7 +76,7 @@ def test_cases_are_sorted_by_their_confidence() -> None:
 
 def test_volume_intervals_are_counted_and_widened() -> None:
     def covered(widening: float) -> tuple[float, float]:
-        tally = CalibrationTally(2)
+        tally = CalibrationAccumulator(2)
         for rows in (3, 4):  # true volumes 90 and 120 against 110 to 125
             tally.add(square(0.9, rows), Calibration(widening=widening))
         found = tally.report().intervals["s"]
@@ -88,7 +88,7 @@ def test_volume_intervals_are_counted_and_widened() -> None:
 
 
 def test_a_temperature_changes_the_confidence_and_not_the_dice() -> None:
-    plain, softer = CalibrationTally(2), CalibrationTally(2)
+    plain, softer = CalibrationAccumulator(2), CalibrationAccumulator(2)
     plain.add(square(0.9, 3))
     softer.add(square(0.9, 3), Calibration(temperature=2))
     a, b = plain.report(), softer.report()
@@ -130,13 +130,13 @@ def test_a_model_and_a_control_are_measured_alike(
 ) -> None:
     dataset = open_dataset(dataset_of(tmp_path / "set"), DataOptions(axes="yx"))
     predictor = Predictor.load(make_model(baseline=baseline), "cpu")
-    found = measure_calibration(predictor, dataset, dataset.cases, samples=3, steps=1, seed=1)
+    found = evaluate_calibration(predictor, dataset, dataset.cases, samples=3, steps=1, seed=1)
     assert found.everywhere is not None
     assert found.everywhere.voxels == 3 * 20 * 24
     assert 0 <= found.everywhere.ece <= 1
     assert list(found.intervals) == ["left", "right"]
     assert json.loads(json.dumps(to_json(found), allow_nan=False))["cases"][2]["case"] == "c"
-    again = measure_calibration(predictor, dataset, dataset.cases, samples=3, steps=1, seed=1)
+    again = evaluate_calibration(predictor, dataset, dataset.cases, samples=3, steps=1, seed=1)
     assert again == found
 
 
@@ -145,7 +145,7 @@ def test_each_rater_is_an_answer_with_volumes_in_square_millimetres(
 ) -> None:
     dataset = open_dataset(dataset_of(tmp_path / "set", raters=2), DataOptions(axes="yx"))
     predictor = Predictor.load(make_model(), "cpu")
-    found = list(answers(predictor, dataset, dataset.cases[:1], samples=2, steps=1))
+    found = list(iterate_predictions(predictor, dataset, dataset.cases[:1], samples=2, steps=1))
     assert [one.case for one in found] == ["a", "a"]
     assert [one.true_volumes["left"] for one in found] == [45 / 4, 40 / 4]
     assert found[0].true_volumes["right"] == 6 * 24 / 4
@@ -169,8 +169,8 @@ def test_a_model_that_was_calibrated_answers_so_from_then_on(make_model: MakeMod
     np.testing.assert_array_equal(after.probabilities.array, expected)
     assert not np.allclose(after.uncertainty.array, before.uncertainty.array)
     assert after.volumes["left"] == scale_interval(before.volumes["left"], fitted.widening)
-    own = measure_calibration(predictor, dataset, dataset.cases, samples=3, steps=1)
-    plain = measure_calibration(
+    own = evaluate_calibration(predictor, dataset, dataset.cases, samples=3, steps=1)
+    plain = evaluate_calibration(
         predictor, dataset, dataset.cases, samples=3, steps=1, calibration=UNCALIBRATED
     )
     assert own.near is not None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ldseg.errors import InputError
+from ldseg.evaluation.case_metrics import ClassScores
 from ldseg.evaluation.compare import ALL_CLASSES, compare
 from ldseg.evaluation.scores import Scores
-from ldseg.metrics.case_metrics import ClassScores
 
 
 def scores(

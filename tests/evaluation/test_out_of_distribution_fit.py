@@ -17,7 +17,7 @@ from ldseg.data.dataset import DataSet, open_dataset
 from ldseg.data.formats import read_volume
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError
-from ldseg.evaluation.out_of_distribution_fit import ChangedImages, fit_detector, learn_training_images
+from ldseg.evaluation.out_of_distribution_fit import ChangedImages, fit_and_store_detector, fit_detector
 from ldseg.inference import tiled_tiff as large
 from ldseg.inference.feature_statistics import Statistics
 from ldseg.inference.out_of_distribution import (
@@ -78,7 +78,7 @@ def dataset(tmp_path: Path) -> DataSet:
 def model(make_model: MakeModel, dataset: DataSet) -> Path:
     """A model that knows them."""
     folder = make_model(patch=48)
-    learn_training_images(folder, Predictor.load(folder, "cpu"), dataset, dataset.cases)
+    fit_and_store_detector(folder, Predictor.load(folder, "cpu"), dataset, dataset.cases)
     return folder
 
 
@@ -160,7 +160,7 @@ def test_few_images_say_nothing_and_an_old_file_goes(make_model: MakeModel, data
     folder = make_model()
     store_detector(folder, fit_detector(gaussian_statistics(20, 0), {}), "hash")
     predictor = Predictor.load(folder, "cpu", calibrated=False)
-    assert learn_training_images(folder, predictor, dataset, dataset.cases[:9]) is None
+    assert fit_and_store_detector(folder, predictor, dataset, dataset.cases[:9]) is None
     assert not (folder / FILE).exists()
     assert Predictor.load(folder, "cpu").detector is None
 
@@ -170,7 +170,7 @@ def test_every_model_with_an_image_encoder_learns(
     make_model: MakeModel, dataset: DataSet, baseline: str, knows: bool
 ) -> None:
     folder = make_model(baseline=baseline)
-    found = learn_training_images(folder, Predictor.load(folder, "cpu"), dataset, dataset.cases[:12])
+    found = fit_and_store_detector(folder, Predictor.load(folder, "cpu"), dataset, dataset.cases[:12])
     assert (found is not None) == knows
     assert (Predictor.load(folder, "cpu").detector is not None) == knows
 

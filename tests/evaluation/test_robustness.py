@@ -26,7 +26,7 @@ from ldseg.evaluation.robustness import (
     start_sweep,
     sweep,
 )
-from ldseg.evaluation.robustness_files import continued, read_robustness, write_robustness
+from ldseg.evaluation.robustness_files import read_robustness, resume_sweep, write_robustness
 from ldseg.inference.predictor import Predictor
 
 MakeModel = Callable[..., Path]
@@ -109,7 +109,7 @@ def test_a_sweep_goes_on_where_it_stopped(make_model: MakeModel, data: Path, tmp
     write_robustness(out, replace(whole, points=whole.points[:2]))
     predictor = Predictor.load(run, "cpu")
     fresh = start_sweep(run, predictor, dataset, RobustnessOptions())
-    begun = continued(out, fresh)
+    begun = resume_sweep(out, fresh)
     asked: list[str] = []
     again = sweep(predictor, dataset, begun, ("blur",), lambda _: None, lambda _, text: asked.append(text))
     assert again == whole
@@ -128,10 +128,10 @@ def test_a_sweep_of_another_model_seed_or_sampling_is_not_mixed_in(
         (RobustnessOptions(harmonize=False), "harmonize"),
     ):
         with pytest.raises(InputError, match=f"another {name}"):
-            continued(out, start_sweep(run, predictor, dataset, options))
+            resume_sweep(out, start_sweep(run, predictor, dataset, options))
     other = make_model("yx", "unet")
     with pytest.raises(InputError, match="another weights"):
-        continued(out, start_sweep(other, Predictor.load(other, "cpu"), dataset, RobustnessOptions()))
+        resume_sweep(out, start_sweep(other, Predictor.load(other, "cpu"), dataset, RobustnessOptions()))
 
 
 def test_the_test_part_is_measured_where_there_is_one(make_model: MakeModel, data: Path) -> None:

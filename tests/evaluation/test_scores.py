@@ -12,8 +12,8 @@ import pytest
 
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError
+from ldseg.evaluation.case_metrics import evaluate_case
 from ldseg.evaluation.scores import Scores, read_scores, to_json, write_scores
-from ldseg.metrics.case_metrics import evaluate_case
 
 CLASSES = {"background": 0, "head": 1, "tail": 2}
 

@@ -1,31 +1,20 @@
-"""Ambiguity figures by hand, and against loops over pairs and matchings."""
+"""AmbiguityMetrics figures by hand, and against loops over pairs and matchings."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ldseg.data.dataset import DataOptions, open_dataset
-from ldseg.data.formats import write_volume
-from ldseg.data.volume import Volume
-from ldseg.inference.predictor import Predictor
 from ldseg.metrics import ambiguity
 from ldseg.metrics.ambiguity import (
-    Ambiguity,
+    AmbiguityMetrics,
+    ambiguity_metrics,
+    hungarian_iou,
     inclusion_frequency,
-    matched,
-    measure_ambiguity,
-    measure_case,
-    summarise,
 )
-from ldseg.utils.serialization import to_json
 
-MakeModel = Callable[..., Path]
 A, B, AB, NOTHING = (np.array(ids) for ids in ([1, 1, 0, 0], [0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]))
 
 
@@ -47,7 +36,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_equal_distributions_have_no_distance() -> None:
-    found = measure_case([A, B], [B, A], A, [1])
+    found = ambiguity_metrics([A, B], [B, A], A, [1])
     assert found.ged2 == pytest.approx(0)
     assert found.hm_iou == found.dice_match == 1
     assert found.sample_diversity == found.rater_diversity == 1
@@ -55,7 +44,7 @@ def test_equal_distributions_have_no_distance() -> None:
 
 def test_figures_by_hand() -> None:
     """Samples say A, A; raters A and all: IoU 1 and 1/2."""
-    found = measure_case([A, A], [A, AB], A, [1])
+    found = ambiguity_metrics([A, A], [A, AB], A, [1])
     assert found.ged2 == pytest.approx(2 * 0.25 - 0 - 0.25)
     assert found.hm_iou == pytest.approx(0.75)
     assert found.dice_match == pytest.approx((1 + 2 / 3) / 2)
@@ -64,16 +53,16 @@ def test_figures_by_hand() -> None:
 
 
 def test_two_maps_without_the_structure_agree() -> None:
-    found = measure_case([NOTHING], [NOTHING, NOTHING], NOTHING, [1])
-    assert found == Ambiguity(0, 1, 1, 0, 0, 1, 1)
-    half = measure_case([NOTHING, A], [NOTHING, A], A, [1])
+    found = ambiguity_metrics([NOTHING], [NOTHING, NOTHING], NOTHING, [1])
+    assert found == AmbiguityMetrics(0, 1, 1, 0, 0, 1, 1)
+    half = ambiguity_metrics([NOTHING, A], [NOTHING, A], A, [1])
     assert half.ged2 == pytest.approx(0)
-    assert measure_case([A], [NOTHING], A, [1]).ged2 == 2
+    assert ambiguity_metrics([A], [NOTHING], A, [1]).ged2 == 2
 
 
 def test_figures_are_those_of_loops_over_pairs() -> None:
     samples, raters = random_maps(0, 4), random_maps(1, 3)
-    found = measure_case(samples, raters, samples[0], [2, 5])
+    found = ambiguity_metrics(samples, raters, samples[0], [2, 5])
 
     def distance(a: list[np.ndarray], b: list[np.ndarray]) -> float:
         return float(np.mean([1 - iou(x, y) for x in a for y in b]))
@@ -86,29 +75,29 @@ def test_figures_are_those_of_loops_over_pairs() -> None:
 
 def test_blocks_of_voxels_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, raters = random_maps(2, 3), random_maps(3, 2)
-    whole = measure_case(samples, raters, samples[0], [2, 5])
+    whole = ambiguity_metrics(samples, raters, samples[0], [2, 5])
     monkeypatch.setattr(ambiguity, "_BLOCK", 5)
-    assert measure_case(samples, raters, samples[0], [2, 5]) == whole
+    assert ambiguity_metrics(samples, raters, samples[0], [2, 5]) == whole
 
 
 def test_matching_is_the_best_of_all_permutations() -> None:
     scores = np.random.default_rng(4).uniform(size=(2, 4))
     repeated = np.tile(scores, (2, 1))
     best = max(np.mean([repeated[i, j] for i, j in enumerate(order)]) for order in permutations(range(4)))
-    assert matched(scores) == pytest.approx(best)
-    assert matched(np.random.default_rng(5).uniform(size=(3, 2))) <= 1
+    assert hungarian_iou(scores) == pytest.approx(best)
+    assert hungarian_iou(np.random.default_rng(5).uniform(size=(3, 2))) <= 1
 
 
 def test_voxels_that_a_rater_left_out_do_not_count() -> None:
     partly = np.array([1, 1, 9, 9])
-    found = measure_case([AB], [partly, A], AB, [1], ignore_id=9)
+    found = ambiguity_metrics([AB], [partly, A], AB, [1], ignore_id=9)
     assert (found.ged2, found.dice_match) == (0, 1)
 
 
 @pytest.mark.parametrize("samples, raters", [([], [A]), ([A], []), ([A], [A[:2]])])
 def test_what_cannot_be_compared_is_refused(samples: list[np.ndarray], raters: list[np.ndarray]) -> None:
     with pytest.raises(ValueError, match=r"at least one|different shapes"):
-        measure_case(samples, raters, A, [1])
+        ambiguity_metrics(samples, raters, A, [1])
 
 
 def test_a_region_is_included_when_most_of_it_is() -> None:
@@ -117,39 +106,3 @@ def test_a_region_is_included_when_most_of_it_is() -> None:
     assert inclusion_frequency(samples, region, 1) == 0.5
     with pytest.raises(ValueError, match="no voxel"):
         inclusion_frequency(samples, ~(region | True), 1)
-
-
-def test_the_mean_is_over_cases() -> None:
-    one, other = Ambiguity(0, 1, 1, 0, 0, 1, 1), Ambiguity(1, 0, 0, 1, 1, 0, 0)
-    assert summarise({"a": one, "b": other}, 4).mean == Ambiguity(*[0.5] * 7)
-    with pytest.raises(ValueError, match="no cases"):
-        summarise({}, 4)
-
-
-def test_a_model_is_held_against_its_raters(make_model: MakeModel, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for name in ("images", "labels"):
-        (tmp_path / "set" / name).mkdir(parents=True)
-    for case in "ab":
-        image = Volume(
-            rng.integers(0, 255, (1, 18, 20)).astype(np.float32),
-            (1.0, 1.0),
-            (0.0, 0.0),
-            (1.0, 0.0, 0.0, 1.0),
-            "yx",
-            "image",
-        )
-        write_volume(tmp_path / "set" / "images" / f"{case}.png", image)
-        for rater in (1, 2, 3):
-            ids = np.zeros((1, 18, 20), np.uint8)
-            ids[0, 3 * rater :, 4:9], ids[0, :, 12:] = 2, 5
-            write_volume(
-                tmp_path / "set" / "labels" / f"{case}_rater{rater}.png", image.with_array(ids, "labels")
-            )
-    dataset = open_dataset(tmp_path / "set", DataOptions())
-    predictor = Predictor.load(make_model(channels=1), "cpu")
-    found = measure_ambiguity(predictor, dataset, dataset.cases, samples=4, steps=1, seed=3)
-    assert (list(found.cases), found.samples) == (["a", "b"], 4)
-    assert found.mean.rater_diversity > 0
-    assert json.dumps(to_json(found), allow_nan=False)
-    assert measure_ambiguity(predictor, dataset, dataset.cases, samples=4, steps=1, seed=3) == found

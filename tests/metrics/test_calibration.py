@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from ldseg.metrics import calibration
-from ldseg.metrics.calibration import BINS, Reliability, VoxelTally, near
+from ldseg.metrics.calibration import BINS, Reliability, VoxelCalibrationAccumulator, boundary_region
 
 
 def measured(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> Reliability:
-    tally = VoxelTally(len(probabilities))
+    tally = VoxelCalibrationAccumulator(len(probabilities))
     tally.add(probabilities.astype(np.float32), truth)
     found = tally.reliability()
     assert found is not None
@@ -69,7 +69,7 @@ def test_cases_and_blocks_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     p, y = random_case(1)
     together = measured(p, y)
     monkeypatch.setattr(calibration, "_BLOCK", 7)
-    tally = VoxelTally(3)
+    tally = VoxelCalibrationAccumulator(3)
     for part in (slice(0, 150), slice(150, 151), slice(151, None)):
         tally.add(p[:, part].astype(np.float32), y[part])
     found = tally.reliability()
@@ -106,7 +106,7 @@ def test_voxels_that_are_almost_sure_are_still_told_apart() -> None:
 
 
 def test_without_voxels_there_are_no_figures() -> None:
-    tally = VoxelTally(2)
+    tally = VoxelCalibrationAccumulator(2)
     tally.add(np.zeros((2, 0), np.float32), np.zeros(0, np.int64))
     assert tally.reliability() is None
 
@@ -116,9 +116,9 @@ def test_near_is_a_box_around_both_maps_within_each_frame() -> None:
     truth[1, 2, 2] = 1
     predicted[1, 6, 7] = 2
     truth[0, 8, 8] = -1
-    found = near(truth, predicted, "tyx", margin=1)
+    found = boundary_region(truth, predicted, "tyx", margin=1)
     expected = np.zeros((3, 9, 9), bool)
     expected[1, 1:4, 1:4] = expected[1, 5:8, 6:9] = True
     np.testing.assert_array_equal(found, expected)
-    assert near(truth, predicted, "zyx", margin=1)[0].any()
-    assert not near(np.zeros((4, 4), int), np.zeros((4, 4), int), "yx").any()
+    assert boundary_region(truth, predicted, "zyx", margin=1)[0].any()
+    assert not boundary_region(np.zeros((4, 4), int), np.zeros((4, 4), int), "yx").any()

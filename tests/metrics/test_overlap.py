@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from ldseg.data.volume import Axes
 from ldseg.metrics.masks import Mask, mask_pair
-from ldseg.metrics.overlap import measure
+from ldseg.metrics.overlap import overlap_metrics
 
 
 def scores(
     prediction: list[int], reference: list[int], spacing: tuple[float, ...] = (2.0, 3.0)
 ) -> dict[str, float]:
     a, b = np.array([prediction], dtype=bool), np.array([reference], dtype=bool)
-    return measure(mask_pair(a, b, np.ones_like(a), spacing, "yx", 1.0))
+    return overlap_metrics(mask_pair(a, b, np.ones_like(a), spacing, "yx", 1.0))
 
 
 def test_dice_is_twice_the_overlap_over_the_sum() -> None:
@@ -60,7 +60,7 @@ def test_over_time_dice_takes_all_frames_together_and_areas_are_per_frame() -> N
     prediction, reference = cine([[1, 1], [0, 0]]), cine([[1, 0], [1, 0]])
     valid = np.ones_like(reference)
     axes: Axes = "tyx"
-    found = measure(mask_pair(prediction, reference, valid, (30.0, 2.0, 2.0), axes, 1.0))
+    found = overlap_metrics(mask_pair(prediction, reference, valid, (30.0, 2.0, 2.0), axes, 1.0))
     assert found["dice"] == pytest.approx(2 / 4)
-    found = measure(mask_pair(prediction, cine([[1, 0], [0, 0]]), valid, (30.0, 2.0, 2.0), axes, 1.0))
+    found = overlap_metrics(mask_pair(prediction, cine([[1, 0], [0, 0]]), valid, (30.0, 2.0, 2.0), axes, 1.0))
     assert found["volume_difference_mm2"] == pytest.approx(4.0 / 2)

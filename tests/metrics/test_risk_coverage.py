@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from ldseg.metrics.risk_coverage import area_under_risk, by_confidence, risk_curve
+from ldseg.metrics.risk_coverage import area_under_risk, group_by_confidence, risk_coverage_curve
 
 
 def summed(losses: list[float]) -> float:
@@ -42,13 +42,13 @@ def test_a_million_voxels_in_one_group_keep_their_precision() -> None:
 
 
 def test_items_are_grouped_from_the_surest_down() -> None:
-    counts, losses = by_confidence([0.5, 0.9, 0.5, 0.1], [0.2, 0.1, 0.4, 1.0])
+    counts, losses = group_by_confidence([0.5, 0.9, 0.5, 0.1], [0.2, 0.1, 0.4, 1.0])
     assert counts.tolist() == [1, 2, 1]
     assert losses.tolist() == pytest.approx([0.1, 0.6, 1.0])
 
 
 def test_the_curve_ends_at_the_mean_loss_and_starts_with_the_surest() -> None:
-    curve = risk_curve([5, 5], [0, 5], points=10)
+    curve = risk_coverage_curve([5, 5], [0, 5], points=10)
     assert [point.coverage for point in curve] == pytest.approx(np.arange(0.1, 1.01, 0.1))
     assert [point.risk for point in curve[:5]] == [0] * 5
     assert curve[-1].risk == pytest.approx(0.5)

@@ -9,7 +9,7 @@ import pytest
 
 from ldseg.data.volume import Axes
 from ldseg.metrics.masks import Mask, mask_pair
-from ldseg.metrics.surface import measure, surface_points
+from ldseg.metrics.surface import surface_metrics, surface_points
 
 
 def scores(
@@ -22,7 +22,7 @@ def scores(
 ) -> dict[str, float]:
     everywhere = np.ones(reference.shape, dtype=bool)
     known = everywhere if valid is None else valid
-    return measure(mask_pair(prediction, reference, known, spacing, axes, tolerance_mm))
+    return surface_metrics(mask_pair(prediction, reference, known, spacing, axes, tolerance_mm))
 
 
 def box(shape: tuple[int, ...], *sides: tuple[int, int]) -> Mask:
@@ -169,7 +169,9 @@ def test_over_time_ignored_and_empty_frames_are_left_out() -> None:
 def test_distances_without_a_physical_spacing_are_named_by_pixels() -> None:
     a = np.zeros((8, 8), bool)
     a[2:5, 2:5] = True
-    found = measure(mask_pair(a, np.roll(a, 1, 0), np.ones_like(a), (1.0, 1.0), "yx", 1.0, physical=False))
+    found = surface_metrics(
+        mask_pair(a, np.roll(a, 1, 0), np.ones_like(a), (1.0, 1.0), "yx", 1.0, physical=False)
+    )
     assert set(found) >= {"hd95_px", "assd_px", "nsd"}
     assert not [name for name in found if name.endswith("_mm")]
     assert found["hd95_px"] == 1.0

@@ -9,7 +9,7 @@ from monai.metrics.surface_dice import compute_surface_dice
 
 from ldseg.data.volume import Axes
 from ldseg.metrics.masks import Mask, mask_pair
-from ldseg.metrics.surface_dice import measure
+from ldseg.metrics.surface_dice import surface_dice_metric
 
 
 def surface_dice(
@@ -21,7 +21,9 @@ def surface_dice(
     tolerance: float = 1.0,
 ) -> float:
     known = np.ones(reference.shape, dtype=bool) if valid is None else valid
-    return measure(mask_pair(prediction, reference, known, spacing, axes, tolerance))["surface_dice"]
+    return surface_dice_metric(mask_pair(prediction, reference, known, spacing, axes, tolerance))[
+        "surface_dice"
+    ]
 
 
 def blob(shape: tuple[int, ...], seed: int) -> Mask:

@@ -1,4 +1,5 @@
-"""Scores of segmentations against reference masks, one metric family a file.
+"""Evaluation of predictions and models against reference masks, over whole folders and data sets.
 
-A new family is one file with a function `(MaskPair) -> dict[str, float]` and one line in `metrics.FAMILIES`.
+A new metric is one file in `ldseg.metrics` with a function `(MaskPair) -> dict[str, float]` and one line in
+`case_metrics.METRICS`.
 """

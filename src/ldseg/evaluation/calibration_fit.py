@@ -16,11 +16,12 @@ from scipy.special import logsumexp
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.errors import InputError
-from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
-from ldseg.evaluation.predictions import Answer, answers
+from ldseg.evaluation.calibration_report import CalibrationAccumulator, CalibrationReport
+from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
 from ldseg.inference.posterior import INTERVAL, VolumeEstimate
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.temperature_scaling import FLOOR, Calibration, store_calibration
+from ldseg.inference.temperature_scaling import Calibration, store_calibration
+from ldseg.metrics.calibration import FLOOR
 
 TEMPERATURES = (0.1, 10.0)
 _VOXELS = 2**14  # drawn per case
@@ -30,7 +31,7 @@ class NoStructureError(InputError):
     """There is nothing to fit on."""
 
 
-def fit_calibration(answers: Iterable[Answer], seed: int = 0) -> Calibration:
+def fit_calibration(answers: Iterable[CasePrediction], seed: int = 0) -> Calibration:
     """Temperature and widening that suit the answers, which must be uncalibrated ones.
 
     The temperature is fitted on at most 16384 labelled voxels a case, drawn from all of them: fitted near the
@@ -80,17 +81,19 @@ def calibrate(
     """Fit the model of `folder`, loaded as `predictor`, on labelled cases that it did not train on, and store
     the result with it. Returns it with a report on the same cases before it.
 
-    From then on the model answers recalibrated. The widening suits answers of as many samples as were drawn
+    From then on the model answers calibrated. The widening suits answers of as many samples as were drawn
     here.
 
     Raises:
         InputError: a case cannot be read or does not fit the model.
         NoStructureError: no case has a structure.
     """
-    tally = CalibrationTally(len(predictor.plan.classes))
+    tally = CalibrationAccumulator(len(predictor.plan.classes))
 
-    def counted() -> Iterator[Answer]:
-        for number, answer in enumerate(answers(predictor, dataset, cases, samples, steps, seed), start=1):
+    def counted() -> Iterator[CasePrediction]:
+        for number, answer in enumerate(
+            iterate_predictions(predictor, dataset, cases, samples, steps, seed), start=1
+        ):
             tally.add(answer)
             on_case(min(1.0, number / len(cases)), answer.case)
             yield answer
@@ -140,7 +143,9 @@ def fit_interval_scale(estimates: Sequence[VolumeEstimate], volumes: Sequence[fl
     return misses[min(rank, len(misses)) - 1]
 
 
-def _draw(answer: Answer, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+def _draw(
+    answer: CasePrediction, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
     """Labelled voxels: (K, N) and (N,)."""
     places = np.flatnonzero(answer.truth >= 0)
     if len(places) > _VOXELS:

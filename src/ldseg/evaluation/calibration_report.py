@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ldseg.data.cases import Case, DataSet
-from ldseg.evaluation.predictions import Answer, answers
+from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
 from ldseg.inference.posterior import case_confidence
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, scale_interval, with_temperature
-from ldseg.metrics.calibration import MARGIN, Reliability, VoxelTally, near
-from ldseg.metrics.risk_coverage import RiskPoint, area_under_risk, by_confidence, risk_curve
+from ldseg.metrics.calibration import MARGIN, Reliability, VoxelCalibrationAccumulator, boundary_region
+from ldseg.metrics.dice import dice
+from ldseg.metrics.risk_coverage import RiskPoint, area_under_risk, group_by_confidence, risk_coverage_curve
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class CalibrationReport:
     near: Reliability | None
     """Over those near the structures; None without any."""
     margin_voxels: int
-    """How near (see `calibration.near`)."""
+    """How near (see `calibration.boundary_region`)."""
     selection: CaseSelection
     cases: tuple[CaseCalibration, ...]
     """One for each case and rater."""
@@ -64,33 +65,36 @@ class CalibrationReport:
     """Per structure; empty where no case is labelled throughout."""
 
 
-class CalibrationTally:
+class CalibrationAccumulator:
     """Answers added one by one; what is kept does not grow with their voxels."""
 
     def __init__(self, classes: int, margin: int = MARGIN) -> None:
         self._margin = margin
-        self._everywhere, self._near = VoxelTally(classes), VoxelTally(classes)
+        self._everywhere, self._near = (
+            VoxelCalibrationAccumulator(classes),
+            VoxelCalibrationAccumulator(classes),
+        )
         self._cases: list[CaseCalibration] = []
         self._intervals: dict[str, list[tuple[float, float, float]]] = {}  # low, high, truth
 
-    def add(self, answer: Answer, calibration: Calibration = UNCALIBRATED) -> None:
+    def add(self, answer: CasePrediction, calibration: Calibration = UNCALIBRATED) -> None:
         """Take in one answer, calibrated first."""
         probabilities = with_temperature(answer.probabilities, calibration.temperature)
         predicted, labelled = probabilities.argmax(0), answer.truth >= 0
         self._everywhere.add(probabilities[:, labelled], answer.truth[labelled])
-        chosen = labelled & near(answer.truth, predicted, answer.axes, self._margin)
+        chosen = labelled & boundary_region(answer.truth, predicted, answer.axes, self._margin)
         self._near.add(probabilities[:, chosen], answer.truth[chosen])
         structures = range(1, len(probabilities))
-        dice = [_dice(predicted[labelled] == k, answer.truth[labelled] == k) for k in structures]
+        structure_dice = [dice(predicted[labelled] == k, answer.truth[labelled] == k) for k in structures]
         confidence = case_confidence(probabilities)
-        self._cases.append(CaseCalibration(answer.case, confidence, float(np.mean(dice))))
+        self._cases.append(CaseCalibration(answer.case, confidence, float(np.mean(structure_dice))))
         for name, volume in answer.true_volumes.items():
             estimate = scale_interval(answer.volumes[name], calibration.widening)
             self._intervals.setdefault(name, []).append((estimate.low, estimate.high, volume))
 
     def report(self) -> CalibrationReport:
         """The figures. Raises ValueError when nothing was added."""
-        counts, losses = by_confidence(
+        counts, losses = group_by_confidence(
             [case.confidence for case in self._cases], [1 - case.dice for case in self._cases]
         )
         area, ideal = area_under_risk(counts, losses), self._ideal_area()
@@ -98,7 +102,7 @@ class CalibrationTally:
             everywhere=self._everywhere.reliability(),
             near=self._near.reliability(),
             margin_voxels=self._margin,
-            selection=CaseSelection(area, area - ideal, risk_curve(counts, losses)),
+            selection=CaseSelection(area, area - ideal, risk_coverage_curve(counts, losses)),
             cases=tuple(self._cases),
             intervals={name: _coverage(entries) for name, entries in self._intervals.items()},
         )
@@ -106,10 +110,10 @@ class CalibrationTally:
     def _ideal_area(self) -> float:
         """AURC when the cases are sorted by their Dice itself."""
         dice = [case.dice for case in self._cases]
-        return area_under_risk(*by_confidence(dice, [1 - one for one in dice]))
+        return area_under_risk(*group_by_confidence(dice, [1 - one for one in dice]))
 
 
-def measure_calibration(
+def evaluate_calibration(
     predictor: Predictor,
     dataset: DataSet,
     cases: Iterable[Case],
@@ -126,15 +130,10 @@ def measure_calibration(
         InputError: a case cannot be read, or does not fit the model.
         ValueError: no case has labels.
     """
-    tally = CalibrationTally(len(predictor.plan.classes))
-    for answer in answers(predictor, dataset, cases, samples, steps, seed):
+    tally = CalibrationAccumulator(len(predictor.plan.classes))
+    for answer in iterate_predictions(predictor, dataset, cases, samples, steps, seed):
         tally.add(answer, calibration or predictor.calibration)
     return tally.report()
-
-
-def _dice(a: np.ndarray, b: np.ndarray) -> float:
-    size = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / size if size else 1.0
 
 
 def _coverage(entries: Sequence[tuple[float, float, float]]) -> IntervalCoverage:

@@ -18,10 +18,10 @@ from ldseg.data.units import OneUnit
 from ldseg.data.unread import OnRemark, describe_unread, ignore_remark, unread_in
 from ldseg.data.volume import Volume, notes_together
 from ldseg.errors import InputError, file_error, listed
-from ldseg.evaluation.ground_truth import open_references, read_references
+from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, evaluate_cine, mean_over_raters
+from ldseg.evaluation.ground_truth import open_ground_truth, read_ground_truth
 from ldseg.evaluation.scores import Scores
-from ldseg.metrics.case_metrics import ClassScores, evaluate_case, mean_over_raters
-from ldseg.metrics.cine import Cycle, measure_cycle
+from ldseg.metrics.cine import CineMetrics
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def evaluate_folders(
     predictions = Path(predictions)
     if not predictions.is_dir():
         raise file_error(predictions, "there is no such folder", "give the folder of predicted label files")
-    references = open_references(Path(labels), predictions, options.data)
+    references = open_ground_truth(Path(labels), predictions, options.data)
     for remark in (*references.remarks, *describe_unread(unread_in(predictions, folders=False))):
         on_remark(remark)
     files = _files_of(references, predictions)
@@ -89,7 +89,7 @@ def evaluate_folders(
     if failed and not options.keep_going:
         raise InputError(next(iter(failed.values())))
     scored: dict[str, dict[str, ClassScores]] = {}
-    cycles: dict[str, dict[str, Cycle]] = {}
+    cycles: dict[str, dict[str, CineMetrics]] = {}
     units, tolerance, notes = OneUnit(), 1.0, _Notes()
     for case in (case for case in cases if case.name in files):
         try:
@@ -151,13 +151,13 @@ def _partners_missing(
 
 def _evaluate(
     references: DataSet, case: Case, file: Path, options: EvaluationOptions, units: OneUnit, notes: _Notes
-) -> tuple[dict[str, ClassScores], dict[str, Cycle], float]:
+) -> tuple[dict[str, ClassScores], dict[str, CineMetrics], float]:
     """Return one case's scores, for a film its cycle, and the tolerance.
 
     With several raters each metric is the mean over them; over time the first is the reference.
     """
     prediction = map_ids_by_name(read_volume(file, "labels", references.axes), references, file)
-    masks = read_references(references, case)
+    masks = read_ground_truth(references, case)
     pairs = [_on_one_grid(references, case, file, prediction, mask) for mask in masks]
     for path, read, (_, mask) in zip(case.labels, masks, pairs, strict=True):
         units.add(str(path), mask.physical)
@@ -172,7 +172,7 @@ def _evaluate(
             raise InputError(f"{file}: {problem}") from problem
     if references.axes != "tyx":
         return mean_over_raters(scores), {}, tolerance
-    cycle = measure_cycle(*pairs[0], references.classes, references.ignore_id)
+    cycle = evaluate_cine(*pairs[0], references.classes, references.ignore_id)
     return mean_over_raters(scores), cycle, tolerance
 
 

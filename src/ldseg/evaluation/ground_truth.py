@@ -27,7 +27,7 @@ from ldseg.planning.plan import read_plan
 _MOST_IDS = 64
 
 
-def open_references(labels: Path, predictions: Path, options: DataOptions) -> DataSet:
+def open_ground_truth(labels: Path, predictions: Path, options: DataOptions) -> DataSet:
     """The labelled cases at `labels`, and the classes to score.
 
     Classes are those of the dataset.json (in the folder of labels or the one above), else those of a
@@ -48,7 +48,7 @@ def open_references(labels: Path, predictions: Path, options: DataOptions) -> Da
     return found if found.declared or binary else replace(found, classes=_classes(found, predictions))
 
 
-def read_references(references: DataSet, case: Case) -> tuple[Volume, ...]:
+def read_ground_truth(references: DataSet, case: Case) -> tuple[Volume, ...]:
     """One mask (1, *S) per rater, with the geometry of the files and of the image where there is one.
 
     Raises InputError when one is unreadable or does not fit its image.

@@ -62,7 +62,7 @@ class ChangedImages:
     """Axes whose slopes tell them from the others."""
 
 
-def learn_training_images(
+def fit_and_store_detector(
     folder: Path, predictor: Predictor, dataset: DataSet, cases: Sequence[Case], on_case: OnCase = _silent
 ) -> Detector | None:
     """Fit a detector for the model of `folder`, loaded as `predictor`, on `cases` and store it there.

@@ -22,7 +22,7 @@ IGNORED = -1
 
 
 @dataclass(frozen=True)
-class Answer:
+class CasePrediction:
     """What a model says of a case, and what one rater says."""
 
     case: str
@@ -37,14 +37,14 @@ class Answer:
     """Per structure, in the unit of `volumes`; empty where voxels are not labelled, for then nobody knows."""
 
 
-def answers(
+def iterate_predictions(
     predictor: Predictor,
     dataset: DataSet,
     cases: Iterable[Case],
     samples: int | None = None,
     steps: int | None = None,
     seed: int = 0,
-) -> Iterator[Answer]:
+) -> Iterator[CasePrediction]:
     """One answer for each case and rater, a case in memory at a time. None takes the model's own sampling.
 
     Raises:
@@ -58,7 +58,7 @@ def answers(
         for mask in masks:
             truth = class_indices(mask.array[0], classes, dataset.ignore_id)
             complete = not bool((truth == IGNORED).any())
-            yield Answer(
+            yield CasePrediction(
                 case=case.name,
                 axes=image.axes,
                 probabilities=said.probabilities.array,

@@ -18,10 +18,10 @@ from ldseg.data.splits import match_spelling, read_splits
 from ldseg.data.units import LengthUnit, length_unit
 from ldseg.data.volume import Volume, notes_together
 from ldseg.errors import InputError
+from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from ldseg.evaluation.scores import Scores
 from ldseg.inference.predictor import Predictor
-from ldseg.metrics.case_metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.metrics.intervals import Interval
 from ldseg.planning.plan import Plan
 from ldseg.runs.saved_model import WEIGHTS_FILE
@@ -54,7 +54,7 @@ class RobustnessOptions:
 
 
 @dataclass(frozen=True)
-class Setup:
+class RobustnessSetup:
     """What was measured: a sweep only goes on with the same."""
 
     weights: str
@@ -76,7 +76,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Point:
+class RobustnessPoint:
     """All cases at one strength of one corruption."""
 
     corruption: str
@@ -93,21 +93,21 @@ class Point:
 class Robustness:
     """A sweep, whole or under way."""
 
-    setup: Setup
-    points: tuple[Point, ...] = ()
+    setup: RobustnessSetup
+    points: tuple[RobustnessPoint, ...] = ()
 
-    def find(self, corruption: str, strength: float) -> Point | None:
+    def find(self, corruption: str, strength: float) -> RobustnessPoint | None:
         """The point, if it was measured. The first strength of each corruption is the clean point."""
         key = _key(corruption, strength)
         return next((point for point in self.points if (point.corruption, point.strength) == key), None)
 
-    def curve(self, corruption: str) -> list[Point] | None:
+    def curve(self, corruption: str) -> list[RobustnessPoint] | None:
         """The points along the strengths; None while some are missing."""
         found = [self.find(corruption, strength) for strength in CORRUPTIONS[corruption].strengths]
         points = [point for point in found if point is not None]
         return points if len(points) == len(found) else None
 
-    def curves(self) -> dict[str, list[Point]]:
+    def curves(self) -> dict[str, list[RobustnessPoint]]:
         """All complete curves, in the order of the registry."""
         found = {name: self.curve(name) for name in CORRUPTIONS}
         return {name: points for name, points in found.items() if points is not None}
@@ -136,7 +136,7 @@ def start_sweep(run: Path, predictor: Predictor, dataset: DataSet, options: Robu
     """
     _check_classes(predictor.plan, dataset)
     part, cases = cases_to_test(dataset, run)
-    setup = Setup(
+    setup = RobustnessSetup(
         weights=hashlib.sha256((run / WEIGHTS_FILE).read_bytes()).hexdigest(),
         baseline=predictor.settings.baseline,
         preset=predictor.settings.preset,
@@ -199,7 +199,7 @@ def _key(corruption: str, strength: float) -> tuple[str, float]:
     return corruption, float(strength)
 
 
-def _corrupted(image: Volume, case: Case, corruption: str, strength: float, setup: Setup) -> Volume:
+def _corrupted(image: Volume, case: Case, corruption: str, strength: float, setup: RobustnessSetup) -> Volume:
     """Return the image as it is measured."""
     if corruption == CLEAN:
         return image
@@ -212,7 +212,7 @@ def _score(
     case: Case,
     seen: Volume,
     masks: Sequence[Volume],
-    setup: Setup,
+    setup: RobustnessSetup,
 ) -> dict[str, ClassScores]:
     """Scores of each class, the mean over raters."""
     sampling = setup.sampling
@@ -238,10 +238,10 @@ def _point(
     cases: dict[str, dict[str, ClassScores]],
     plan: Plan,
     order: Sequence[Case],
-    setup: Setup,
-) -> Point:
+    setup: RobustnessSetup,
+) -> RobustnessPoint:
     scores = Scores(cases, plan.classes, setup.tolerance, {case.name: case.subject for case in order})
-    return Point(
+    return RobustnessPoint(
         corruption,
         strength,
         scores.mean_dice,

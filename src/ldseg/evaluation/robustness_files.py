@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from ldseg.errors import InputError
 from ldseg.evaluation.corruptions import CORRUPTIONS
-from ldseg.evaluation.robustness import Robustness, Setup
+from ldseg.evaluation.robustness import Robustness, RobustnessSetup
 from ldseg.utils.serialization import (
     from_json,
     read_versioned,
@@ -31,7 +31,7 @@ VERSION = 2
 _COLUMNS = 4
 
 
-def continued(out: Path, fresh: Robustness) -> Robustness:
+def resume_sweep(out: Path, fresh: Robustness) -> Robustness:
     """What the folder `out` has of this sweep, else `fresh`.
 
     Raises InputError when it has a sweep of something else, or a damaged one.
@@ -40,7 +40,7 @@ def continued(out: Path, fresh: Robustness) -> Robustness:
     if not path.exists():
         return fresh
     found = read_robustness(path)
-    for field in fields(Setup):
+    for field in fields(RobustnessSetup):
         before, now = getattr(found.setup, field.name), getattr(fresh.setup, field.name)
         if before != now:
             raise InputError(
@@ -64,7 +64,7 @@ def write_robustness(out: Path, found: Robustness) -> None:
     write_json_atomic(out / JSON_FILE, {"version": VERSION, **to_json(found)})
 
 
-def write_views(out: Path, found: Robustness) -> None:
+def write_table_and_plot(out: Path, found: Robustness) -> None:
     """Write the table and the plot of what was measured. Raises InputError when the disk refuses."""
     write_bytes_atomic(out / CSV_FILE, to_csv(found).encode())
     write_bytes_atomic(out / PLOT_FILE, to_png(found))

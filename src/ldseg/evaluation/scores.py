@@ -38,8 +38,8 @@ import numpy as np
 
 from ldseg.data.units import LengthUnit, OneUnit, area_unit, length_unit
 from ldseg.errors import file_error
-from ldseg.metrics.case_metrics import ClassScores
-from ldseg.metrics.cine import Cycle, have_equal_frames, sum_slices
+from ldseg.evaluation.case_metrics import ClassScores
+from ldseg.metrics.cine import CineMetrics, have_equal_frame_counts, sum_slices
 from ldseg.metrics.intervals import Interval, mean_interval
 from ldseg.utils.serialization import read_versioned, write_bytes_atomic, write_json_atomic
 
@@ -62,8 +62,8 @@ class Scores:
     """Case to subject; empty where nothing is known, then each case is its own."""
     failed: dict[str, str] = field(default_factory=dict[str, str])
     """Cases without scores, and why; they are in no mean."""
-    cycles: dict[str, dict[str, Cycle]] = field(default_factory=dict[str, dict[str, Cycle]])
-    """Case, class, what it does over time; only of films."""
+    cine: dict[str, dict[str, CineMetrics]] = field(default_factory=dict[str, dict[str, CineMetrics]])
+    """Case to class to cine metrics; empty unless the images are 2D+time."""
 
     def __post_init__(self) -> None:
         units = OneUnit()
@@ -111,20 +111,20 @@ class Scores:
         first = next(iter(self.cases.values()))
         return {name: tuple(scores.metrics) for name, scores in first.items()}
 
-    def subject_cycles(self) -> dict[str, dict[str, Cycle]]:
+    def subject_cine(self) -> dict[str, dict[str, CineMetrics]]:
         """Of the subjects that have several cases of equally many frames."""
-        slices: dict[str, list[dict[str, Cycle]]] = {}
-        for name, cycle in self.cycles.items():
+        slices: dict[str, list[dict[str, CineMetrics]]] = {}
+        for name, cycle in self.cine.items():
             slices.setdefault(self.subjects.get(name, name), []).append(cycle)
         return {
             subject: {name: sum_slices([one[name] for one in group]) for name in group[0]}
             for subject, group in slices.items()
-            if len(group) > 1 and have_equal_frames(group)
+            if len(group) > 1 and have_equal_frame_counts(group)
         }
 
-    def whole_cycles(self) -> dict[str, dict[str, Cycle]]:
+    def subject_or_case_cine(self) -> dict[str, dict[str, CineMetrics]]:
         """What a reader looks at first: those of subjects, or where there are none those of the cases."""
-        return self.subject_cycles() or self.cycles
+        return self.subject_cine() or self.cine
 
     @property
     def groups(self) -> list[str]:
@@ -165,14 +165,14 @@ def _bounds(metric: str) -> Interval:
 
 
 def _cycles_to_json(scores: Scores) -> dict[str, Any]:
-    if not scores.cycles:
+    if not scores.cine:
         return {}
     return {
         key: {
             name: {class_name: _cycle_record(one) for class_name, one in by_class.items()}
             for name, by_class in cycles.items()
         }
-        for key, cycles in (("cycle", scores.cycles), ("subject_cycle", scores.subject_cycles()))
+        for key, cycles in (("cycle", scores.cine), ("subject_cycle", scores.subject_cine()))
     }
 
 
@@ -221,7 +221,7 @@ def read_scores(path: Path) -> Scores:
             tolerance=content["tolerance_px"] if "tolerance_px" in content else content["tolerance_mm"],
             subjects=content.get("subjects", {}),
             failed=content.get("failed", {}),
-            cycles={
+            cine={
                 name: {class_name: _cycle(record) for class_name, record in by_class.items()}
                 for name, by_class in content.get("cycle", {}).items()
             },
@@ -239,7 +239,7 @@ def _parsed(record: dict[str, Any]) -> ClassScores:
     return ClassScores(metrics, record.get("empty", "none"))
 
 
-def _cycle_record(one: Cycle) -> dict[str, Any]:
+def _cycle_record(one: CineMetrics) -> dict[str, Any]:
     unit = area_unit(one.physical)
     return {
         f"area_{unit}": one.areas,
@@ -250,10 +250,10 @@ def _cycle_record(one: Cycle) -> dict[str, Any]:
     }
 
 
-def _cycle(record: dict[str, Any]) -> Cycle:
+def _cycle(record: dict[str, Any]) -> CineMetrics:
     physical = "area_px" not in record
     unit = area_unit(physical)
-    return Cycle(
+    return CineMetrics(
         tuple(record[f"area_{unit}"]),
         tuple(record[f"reference_area_{unit}"]),
         record["neighbour_dice"],

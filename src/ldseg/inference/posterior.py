@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT, TileBlock
 from ldseg.inference.sliding_window import Tile, Tiling
+from ldseg.metrics.dice import dice_of_counts
 
 INTERVAL = (0.05, 0.95)
 """Quantiles over the samples that bound a volume."""
@@ -127,8 +128,7 @@ class Posterior:
         others = self._samples - 1
         if others < 1:
             raise ValueError("one sample has no pairs; draw at least 2")
-        sums = zip(self._common.tolist(), self._total.tolist(), strict=True)
-        return np.array([min(1.0, both / (others * total)) if total > 0 else 1.0 for both, total in sums])
+        return np.minimum(dice_of_counts(self._common.numpy() / 2, others * self._total.numpy()), 1.0)
 
     def _slab(self, end: int) -> Slab:
         """The window's planes before `end`, as far as they are image."""
@@ -214,7 +214,7 @@ class Confidence:
 
     def value(self) -> float:
         """Of all that was added."""
-        dice = 2 * self._expected / np.maximum(self._size + self._soft, 1)
+        dice = dice_of_counts(self._expected, self._size + self._soft)
         return float(np.where(self._size > 0, dice, 1 - self._peak)[1:].mean())
 
 

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 
 from ldseg.errors import InputError
 from ldseg.inference.posterior import VolumeEstimate
+from ldseg.metrics.calibration import FLOOR
 from ldseg.runs.saved_model import WEIGHTS_FILE
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
 
 FILE = "calibration.json"
 """Its place in a model's folder."""
 VERSION = 1
-FLOOR = 1e-7
-"""Least probability of which a logarithm is taken: the resolution of float32 next to 1."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ldseg.data.splits import evenly
 from ldseg.inference.backends.backend import Backend, Tiles
 from ldseg.inference.backends.torch_backend import flipped
 from ldseg.inference.sliding_window import Tile, Tiling
+from ldseg.metrics.dice import dice_of_counts
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.preprocess import PatchSource
 from ldseg.settings import SamplingSettings
@@ -68,7 +69,7 @@ def agreement(
         one, other = one[(slice(None), *inside)].flatten(1), other[(slice(None), *inside)].flatten(1)
         common += torch.minimum(one, other).sum(1, dtype=torch.float64)
         total += (one + other).sum(1, dtype=torch.float64)
-    return float(np.mean((2 * common / total.clamp(min=1e-6)).numpy()))
+    return float(np.mean(dice_of_counts(common.numpy(), total.clamp(min=1e-6).numpy())))
 
 
 def _answers(

@@ -10,7 +10,8 @@ NLL    mean of -log p_y, p_y at least 1e-7
 AURC   loss 1 for a wrong voxel, 0 for a right one                              (see `selective`)
 
 Most voxels of a medical image are easy background, and any model looks calibrated on them: ECE over all
-voxels mainly counts how many these are. `near` picks those where something is at stake; give both figures.
+voxels mainly counts how many these are. `boundary_region` selects the voxels near structures; report both
+figures.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from scipy import ndimage
 from scipy.special import logit
 
 from ldseg.data.volume import Axes
-from ldseg.inference.temperature_scaling import FLOOR
-from ldseg.metrics.risk_coverage import RiskPoint, area_under_risk, risk_curve
+from ldseg.metrics.risk_coverage import RiskPoint, area_under_risk, risk_coverage_curve
 
+FLOOR = 1e-7
+"""Least probability of which a logarithm is taken: the resolution of float32 next to 1."""
 BINS = 15
 MARGIN = 5
-"""Voxels along each axis that `near` goes beyond the structures."""
+"""Voxels along each axis that `boundary_region` goes beyond the structures."""
 _LEVELS = np.linspace(-4, 17, 2049)[1:-1]  # of the confidence's log odds; even ones would all lie at 1
 _BLOCK = 2**20  # voxels taken at once
 
@@ -64,7 +66,7 @@ class Reliability:
     """Share of wrong voxels over coverage."""
 
 
-class VoxelTally:
+class VoxelCalibrationAccumulator:
     """Counts of voxels, added case by case."""
 
     def __init__(self, classes: int) -> None:
@@ -101,7 +103,7 @@ class VoxelTally:
                 for b, (n, c, r) in enumerate(zip(voxels, confidences, right, strict=True))
                 if n > 0
             ),
-            risk=risk_curve(sizes, wrong),
+            risk=risk_coverage_curve(sizes, wrong),
         )
 
     def _add(self, p: NDArray[np.float64], y: NDArray[np.int64]) -> None:
@@ -121,7 +123,7 @@ class VoxelTally:
         self._nll -= float(np.log(np.maximum(np.take_along_axis(p, y[None], 0), FLOOR)).sum())
 
 
-def near(
+def boundary_region(
     truth: NDArray[np.integer], predicted: NDArray[np.integer], axes: Axes, margin: int = MARGIN
 ) -> NDArray[np.bool_]:
     """Voxels (*S) within `margin` voxels of the union of both maps' structures (ids above 0).

@@ -66,7 +66,7 @@ def paired_difference(
     return Difference(float(np.mean(differences)), mean_interval(differences, subjects), float(p_value))
 
 
-def in_words(interval: Interval | None, form: str = ".4f") -> str:
+def format_interval(interval: Interval | None, form: str = ".4f") -> str:
     """Return "low to high", or "-" where there is no interval; numbers in the format `form`."""
     return "-" if interval is None else f"{interval[0]:{form}} to {interval[1]:{form}}"
 

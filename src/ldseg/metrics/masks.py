@@ -1,4 +1,4 @@
-"""The two masks of one class on one grid: what every metric family is given."""
+"""The two masks of one class on one grid, the input of every metric."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class MaskPair:
 
     @property
     def empty(self) -> Empty:
-        """Which of the two masks has no voxel."""
+        """Return which of the two masks has no voxel."""
         prediction, reference = bool(self.prediction.any()), bool(self.reference.any())
         if prediction:
             return "none" if reference else "reference"
@@ -51,12 +51,12 @@ def mask_pair(
     tolerance: float,
     physical: bool = True,
 ) -> MaskPair:
-    """Both masks (*S) with the ignored voxels taken out."""
+    """Return both masks (*S) without the ignored voxels."""
     return MaskPair(prediction & valid, reference & valid, valid, spacing, axes, tolerance, physical)
 
 
 def frames(pair: MaskPair) -> Iterator[MaskPair]:
-    """The pair itself, or for 2D+time each frame that is not wholly ignored, with the in-plane spacing."""
+    """Yield the pair itself, or in 2D+time each frame with a labelled pixel, with the in-plane spacing."""
     if pair.axes != "tyx":
         yield pair
         return

@@ -12,25 +12,22 @@ Empty masks. Both empty: Dice 1 and no error, the prediction is right. One empty
 from __future__ import annotations
 
 from ldseg.data.units import size_suffix, voxel_size
+from ldseg.metrics.dice import dice_of_counts
 from ldseg.metrics.masks import MaskPair, frames
 
 
-def measure(pair: MaskPair) -> dict[str, float]:
-    """`dice`, `volume_error` and the signed volume difference of one class."""
+def overlap_metrics(pair: MaskPair) -> dict[str, float]:
+    """Return `dice`, `volume_error` and the signed volume difference of one class."""
     predicted, true = int(pair.prediction.sum()), int(pair.reference.sum())
     common = int((pair.prediction & pair.reference).sum())
     return {
-        "dice": 2 * common / (predicted + true) if predicted + true else 1.0,
+        "dice": float(dice_of_counts(common, predicted + true)),
         "volume_error": abs(predicted - true) / (true or predicted or 1),
-        _difference_name(pair): (predicted - true) * _voxel_size(pair),
+        f"volume_difference_{size_suffix(pair.axes, pair.physical)}": (predicted - true) * _voxel_size(pair),
     }
 
 
-def _difference_name(pair: MaskPair) -> str:
-    return f"volume_difference_{size_suffix(pair.axes, pair.physical)}"
-
-
 def _voxel_size(pair: MaskPair) -> float:
-    """Size of one voxel; over time, a frame's share of it, so that the sum is the mean over frames."""
+    """Return the size of one voxel, in 2D+time over the number of frames, which makes sums means."""
     size = voxel_size(pair.axes, pair.spacing)
     return size / max(1, sum(1 for _ in frames(pair))) if pair.axes == "tyx" else size

@@ -44,7 +44,9 @@ def area_under_risk(counts: ArrayLike, losses: ArrayLike) -> float:
     return float(total / sizes.sum())
 
 
-def risk_curve(counts: ArrayLike, losses: ArrayLike, points: int = CURVE_POINTS) -> tuple[RiskPoint, ...]:
+def risk_coverage_curve(
+    counts: ArrayLike, losses: ArrayLike, points: int = CURVE_POINTS
+) -> tuple[RiskPoint, ...]:
     """Risk at `points` even coverages up to 1; groups from the surest down."""
     sizes, sums = _groups(counts, losses)
     coverages = np.arange(1, points + 1) / points
@@ -54,7 +56,7 @@ def risk_curve(counts: ArrayLike, losses: ArrayLike, points: int = CURVE_POINTS)
     return tuple(RiskPoint(float(c), float(r)) for c, r in zip(coverages, risks, strict=True))
 
 
-def by_confidence(
+def group_by_confidence(
     confidences: Sequence[float], losses: Sequence[float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Counts and sums of losses of single items, grouped by confidence from the surest down."""

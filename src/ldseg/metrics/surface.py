@@ -34,26 +34,27 @@ from ldseg.metrics.masks import Mask, MaskPair, frames
 
 _DISTANCES = ("hd95", "assd")
 PERFECT = {"hd95": 0.0, "assd": 0.0, "nsd": 1.0}
-"""Of two equal masks; distances take their unit into their name (`_named`)."""
+"""Metrics of two equal masks; `_with_units` adds the unit to the names of distances."""
 
 
-def measure(pair: MaskPair) -> dict[str, float]:
-    """`hd95_mm`, `assd_mm` (or `_px`) and `nsd` of one class."""
-    records = [_measure_frame(frame) for frame in frames(pair) if frame.empty != "both"]
+def surface_metrics(pair: MaskPair) -> dict[str, float]:
+    """Return `hd95_mm`, `assd_mm` (or `_px`) and `nsd` of one class."""
+    records = [_frame_metrics(frame) for frame in frames(pair) if frame.empty != "both"]
     if not records:
-        return _named(PERFECT, pair)
-    return _named({name: sum(one[name] for one in records) / len(records) for name in PERFECT}, pair)
+        return _with_units(PERFECT, pair)
+    return _with_units({name: sum(one[name] for one in records) / len(records) for name in PERFECT}, pair)
 
 
-def _named(record: dict[str, float], pair: MaskPair) -> dict[str, float]:
-    """The distances with their unit in their names."""
+def _with_units(record: dict[str, float], pair: MaskPair) -> dict[str, float]:
+    """Return `record` with the unit added to the names of distances."""
     unit = length_unit(pair.physical)
     return {f"{name}_{unit}" if name in _DISTANCES else name: value for name, value in record.items()}
 
 
 def surface_points(mask: Mask, valid: Mask, spacing: tuple[float, ...]) -> NDArray[np.float64]:
-    """Positions (N, D), in the unit of `spacing`, of the surface voxels of `mask` (*S); N is 0 only for an
-    empty mask.
+    """Return the positions (N, D) of the surface voxels of `mask` (*S), in the unit of `spacing`.
+
+    N is 0 only for an empty mask.
 
     A mask hemmed in by ignored voxels on all sides has no surface; then all its voxels stand for it.
     """
@@ -68,7 +69,8 @@ def surface_points(mask: Mask, valid: Mask, spacing: tuple[float, ...]) -> NDArr
     return (np.argwhere(surface if surface.any() else inside) + corner) * np.array(spacing, dtype=np.float64)
 
 
-def _measure_frame(pair: MaskPair) -> dict[str, float]:
+def _frame_metrics(pair: MaskPair) -> dict[str, float]:
+    """Return the metrics of one frame without their units; at least one of its masks has a voxel."""
     if pair.empty != "none":
         diagonal = math.hypot(*(n * s for n, s in zip(pair.valid.shape, pair.spacing, strict=True)))
         return {"hd95": diagonal, "assd": diagonal, "nsd": 0.0}
@@ -85,7 +87,7 @@ def _measure_frame(pair: MaskPair) -> dict[str, float]:
 
 
 def _nearest(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance (N,) of each of `points` (N, D) to the nearest of `targets` (L, D).
+    """Return the distance (N,) of each of `points` (N, D) to the nearest of `targets` (L, D).
 
     A tree of surface voxels is exact, and in large volumes several times faster and smaller than a distance
     transform of the grid.
@@ -94,7 +96,7 @@ def _nearest(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArr
 
 
 def bounding_box(mask: Mask, margin: int) -> tuple[slice, ...]:
-    """The smallest box around `mask` with a margin, within the grid."""
+    """Return the smallest box around `mask`, enlarged by `margin` voxels within the grid."""
     sides: list[slice] = []
     for axis, size in enumerate(mask.shape):
         others = tuple(i for i in range(mask.ndim) if i != axis)

@@ -1,4 +1,4 @@
-"""The surface Dice as it is usually reported: shares of the surface's area, not of its voxels.
+"""Surface Dice weighted by area, as it is usually reported.
 
 A boundary runs between voxels: each cell of 2^D neighbouring voxel centres that holds both inside and outside
 has a surface element, whose area (length in 2D) follows from which corners are inside and from the spacing
@@ -26,7 +26,7 @@ _Elements = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Positions (N, D) in the unit of the spacing, and areas (N,)."""
 
 
-def measure(pair: MaskPair) -> dict[str, float]:
+def surface_dice_metric(pair: MaskPair) -> dict[str, float]:
     """Return `surface_dice` of one class."""
     shares = [_share(frame) for frame in frames(pair) if frame.empty != "both"]
     return {"surface_dice": sum(shares) / len(shares) if shares else 1.0}
@@ -50,6 +50,8 @@ def _share(pair: MaskPair) -> float:
 
 def _elements(mask: Mask, pair: MaskPair) -> _Elements:
     """Return the surface elements of `mask` (*S), which is not empty; beyond the image's edge is outside."""
+    from monai.metrics.utils import get_code_to_measure_table  # imported here: MONAI takes seconds to import
+
     box = bounding_box(mask, margin=1)
     inside, known = np.pad(mask[box], 1), np.pad(pair.valid[box], 1, constant_values=True)
     corners = _boxes(inside)
@@ -59,7 +61,8 @@ def _elements(mask: Mask, pair: MaskPair) -> _Elements:
         codes |= corner.astype(np.int64) << (len(corners) - 1 - bit)
         whole &= valid
     places = np.argwhere(whole & (codes > 0) & (codes < 2 ** len(corners) - 1))
-    areas = _areas(pair.spacing)[codes[tuple(places.T)]]
+    area_of_code = get_code_to_measure_table(pair.spacing)[0].numpy().astype(np.float64)
+    areas = area_of_code[codes[tuple(places.T)]]
     first = [side.start for side in box]
     return (places + first) * np.asarray(pair.spacing, np.float64), areas
 
@@ -70,10 +73,3 @@ def _boxes(array: Mask) -> list[Mask]:
         array[tuple(slice(step, size - 1 + step) for step, size in zip(steps, array.shape, strict=True))]
         for steps in product((0, 1), repeat=array.ndim)
     ]
-
-
-def _areas(spacing: tuple[float, ...]) -> NDArray[np.float64]:
-    """Return the area of the element of each code."""
-    from monai.metrics.utils import get_code_to_measure_table  # here, for MONAI takes seconds to import
-
-    return get_code_to_measure_table(spacing)[0].numpy().astype(np.float64)

@@ -16,6 +16,7 @@ from torch import Tensor
 from ldseg.diffusion.samplers import find_sampler
 from ldseg.methods.base import Segmenter
 from ldseg.methods.latent_diffusion import LDSeg
+from ldseg.metrics.dice import dice
 from ldseg.settings import RunSettings
 from ldseg.utils.device import autocast, memory_format
 
@@ -114,9 +115,8 @@ class _Tally:
         labelled = y >= 0
         for index, scores in enumerate(self.scores, start=1):
             a, b = (predicted == index) & labelled, y == index
-            size = int((a.sum() + b.sum()).item())
-            if size > 0:
-                scores.append(2 * int((a & b).sum().item()) / size)
+            if (a | b).any():
+                scores.append(dice(a, b))
 
     def per_class(self) -> tuple[float, ...]:
         return tuple(sum(s) / len(s) if s else 1.0 for s in self.scores)

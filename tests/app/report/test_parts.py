@@ -25,8 +25,8 @@ from ldseg.app.report.slice_selection import choose_view, choose_window
 from ldseg.app.report.svg import Axis, Plot, logarithmic, spanning
 from ldseg.data.cases import DataOptions
 from ldseg.data.dataset import load_case, open_dataset
+from ldseg.evaluation.case_metrics import evaluate_case
 from ldseg.inference.predictor import Predictor
-from ldseg.metrics.case_metrics import evaluate_case
 from ldseg.preprocessing.preprocess import labels_to_ids
 from ldseg.settings import SamplingSettings
 

@@ -67,7 +67,7 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
     """Fit the model of `source`, store the result in `folder`, which people know as `shown`, and say it."""
     from ldseg.app.report.report_data import calibration_cases, cases_to_learn, open_run_data
     from ldseg.evaluation.calibration_fit import calibrate
-    from ldseg.evaluation.out_of_distribution_fit import learn_training_images
+    from ldseg.evaluation.out_of_distribution_fit import fit_and_store_detector
     from ldseg.inference.predictor import Predictor
     from ldseg.inference.temperature_scaling import FILE
     from ldseg.utils.serialization import to_json
@@ -90,7 +90,7 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
         )
     if origin == "validation":
         with progress("encoding") as bar:
-            learn_training_images(folder, predictor, dataset, cases_to_learn(source, dataset), bar.show)
+            fit_and_store_detector(folder, predictor, dataset, cases_to_learn(source, dataset), bar.show)
     if arguments.json:
         found = {"fitted": to_json(fitted), "before": to_json(before)}
         print_json({**found, "cases": len(cases), "folder": str(shown)})

@@ -24,7 +24,7 @@ def run(arguments: Any) -> int:
     """Print b against a."""
     from ldseg.evaluation.compare import compare
     from ldseg.evaluation.scores import read_scores
-    from ldseg.metrics.intervals import in_words
+    from ldseg.metrics.intervals import format_interval
 
     rows = compare(read_scores(arguments.a), read_scores(arguments.b))
     if arguments.json:
@@ -39,7 +39,7 @@ def run(arguments: Any) -> int:
                 f"{row.a:.4f}",
                 f"{row.b:.4f}",
                 f"{row.difference:+.4f}",
-                in_words(row.interval, "+.4f"),
+                format_interval(row.interval, "+.4f"),
                 f"{row.p_value:.3g}",
             )
             for row in rows

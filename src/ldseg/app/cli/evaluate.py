@@ -76,14 +76,14 @@ def run(arguments: Any) -> int:
 
 
 def _print(scores: Scores, summary: dict[str, Any]) -> None:
-    from ldseg.metrics.intervals import in_words
+    from ldseg.metrics.intervals import format_interval
 
     rows = [
         (
             f"{name} {metric}",
             f"{mean:.4f}",
             f"{summary['median'][name][metric]:.4f}",
-            in_words(summary["interval"][name][metric]),
+            format_interval(summary["interval"][name][metric]),
         )
         for name, metrics in summary["mean"].items()
         for metric, mean in metrics.items()
@@ -94,7 +94,7 @@ def _print(scores: Scores, summary: dict[str, Any]) -> None:
         "surface_dice that of the area"
     )
     print_line(
-        f"mean Dice {scores.mean_dice:.4f} (95 % interval {in_words(scores.mean_dice_interval)}) "
+        f"mean Dice {scores.mean_dice:.4f} (95 % interval {format_interval(scores.mean_dice_interval)}) "
         f"over {len(scores.cases)} cases"
     )
     _print_cycles(scores)
@@ -119,7 +119,7 @@ def _print_cycles(scores: Scores) -> None:
             one.reference_neighbour_dice,
             *one.ejection_fractions().values(),
         )
-        for film, by_class in scores.whole_cycles().items()
+        for film, by_class in scores.subject_or_case_cine().items()
         for name, one in by_class.items()
     ]
     if rows:

@@ -17,7 +17,7 @@ from ldseg.app.cli.output import grouped, note, print_json, print_line, print_ta
 from ldseg.app.cli.sampling_options import tell_ignored
 
 if TYPE_CHECKING:
-    from ldseg.evaluation.robustness import Point, Robustness
+    from ldseg.evaluation.robustness import Robustness, RobustnessPoint
 
 SUMMARY = "Measure how the Dice of a model or baseline falls as images get worse."
 USAGE = "DATA -m RUN -o OUT [options]"
@@ -58,7 +58,7 @@ def run(arguments: Any) -> int:
     from ldseg.data.dataset import open_dataset
     from ldseg.evaluation.corruptions import CORRUPTIONS
     from ldseg.evaluation.robustness import RobustnessOptions, start_sweep, sweep
-    from ldseg.evaluation.robustness_files import continued, write_robustness, write_views
+    from ldseg.evaluation.robustness_files import resume_sweep, write_robustness, write_table_and_plot
     from ldseg.inference.predictor import Predictor
     from ldseg.utils.system import keep_freed_memory
     from ldseg.zoo.catalogue import find_model
@@ -75,7 +75,7 @@ def run(arguments: Any) -> int:
     predictor = Predictor.load(arguments.model, arguments.device)
     dataset = open_dataset(arguments.dataset, _reading(arguments))
     out: Path = arguments.output
-    begun = continued(out, start_sweep(arguments.model, predictor, dataset, options))
+    begun = resume_sweep(out, start_sweep(arguments.model, predictor, dataset, options))
     if begun.points:
         note(f"{out}: {len(begun.points)} strengths are measured already")
     tell_ignored(predictor.backend.stochastic, predictor.plan, arguments)
@@ -92,7 +92,7 @@ def run(arguments: Any) -> int:
         )
     for line in grouped(notes):
         note(line)
-    write_views(out, found)
+    write_table_and_plot(out, found)
     if arguments.json:
         print_json(summary(found))
     else:
@@ -138,7 +138,7 @@ def _print(found: Robustness, out: Path) -> None:
     note(f"written to {out}: robustness.json, robustness.csv, robustness.png")
 
 
-def _cell(point: Point) -> str:
+def _cell(point: RobustnessPoint) -> str:
     """The Dice, and the strength it belongs to."""
     dice = f"{point.mean_dice:.4f}"
     return dice if point.corruption == "clean" else f"{dice} ({point.strength:g})"

@@ -17,9 +17,9 @@ from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
 from ldseg.data.units import voxel_size
 from ldseg.data.volume import Volume
+from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.evaluation.predictions import IGNORED, class_indices
 from ldseg.inference.predictor import Prediction, Predictor
-from ldseg.metrics.case_metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import to_canonical
 from ldseg.settings import SamplingSettings

@@ -16,8 +16,8 @@ from ldseg.evaluation.corruptions import CORRUPTIONS
 from ldseg.evaluation.robustness import Robustness
 from ldseg.evaluation.scores import Scores
 from ldseg.metrics.calibration import Reliability
-from ldseg.metrics.cine import Cycle
-from ldseg.metrics.intervals import in_words
+from ldseg.metrics.cine import CineMetrics
+from ldseg.metrics.intervals import format_interval
 from ldseg.metrics.risk_coverage import RiskPoint
 
 _ROW = 34  # pixels for a class
@@ -51,7 +51,9 @@ def dice_chart(scores: Scores) -> str:
         mean = sum(values) / len(values)
         if interval is not None:
             plot.line([(end, height) for end in interval], "var(--ink)", "interval")
-        plot.dot((mean, height), "var(--ink)", f"mean {mean:.3f} ({in_words(interval, '.3f')})", radius=5)
+        plot.dot(
+            (mean, height), "var(--ink)", f"mean {mean:.3f} ({format_interval(interval, '.3f')})", radius=5
+        )
     caption = "A dot is a case; the large one is the mean, the bar its 95 % interval."
     return figure("Dice of each case", plot.svg("Dice of each case by structure"), caption, "chart wide")
 
@@ -77,11 +79,11 @@ def reliability_chart(title: str, found: Reliability) -> str:
 def cycle_charts(scores: Scores) -> list[str]:
     """Area over the frames, a chart for each subject with several films or, where there is none, each film;
     dots where the reference is labelled."""
-    films = islice(scores.whole_cycles().items(), _MOST_FILMS)
+    films = islice(scores.subject_or_case_cine().items(), _MOST_FILMS)
     return [_cycle_chart(film, by_class) for film, by_class in films]
 
 
-def _cycle_chart(film: str, by_class: dict[str, Cycle]) -> str:
+def _cycle_chart(film: str, by_class: dict[str, CineMetrics]) -> str:
     cycles = by_class.values()
     areas = [area for one in cycles for area in (*one.areas, *one.reference_areas) if area is not None]
     unit = pretty(size_unit("yx", all(one.physical for one in cycles)))

@@ -9,14 +9,14 @@ from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
 from ldseg.data.units import OneUnit, size_unit
 from ldseg.data.volume import Volume, notes_together
-from ldseg.evaluation.calibration_report import CalibrationReport, CalibrationTally
-from ldseg.evaluation.predictions import Answer, answers
+from ldseg.evaluation.calibration_report import CalibrationAccumulator, CalibrationReport
+from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, evaluate_cine, mean_over_raters
+from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
 from ldseg.evaluation.scores import Scores
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import scale_interval
-from ldseg.metrics.case_metrics import ClassScores, evaluate_case, mean_over_raters
-from ldseg.metrics.cine import Cycle, measure_cycle
+from ldseg.metrics.cine import CineMetrics
 from ldseg.preprocessing.preprocess import labels_to_ids
 from ldseg.settings import SamplingSettings
 
@@ -64,9 +64,9 @@ def measure(
     Raises:
         InputError: a case cannot be read, or does not fit the model.
     """
-    tally = CalibrationTally(len(predictor.plan.classes))
+    tally = CalibrationAccumulator(len(predictor.plan.classes))
     scores: dict[str, dict[str, ClassScores]] = {}
-    cycles: dict[str, dict[str, Cycle]] = {}
+    cycles: dict[str, dict[str, CineMetrics]] = {}
     volumes: dict[str, list[VolumePoint]] = {}
     notes: dict[str, tuple[str, ...]] = {}
     units, physical = OneUnit(), True
@@ -77,21 +77,21 @@ def measure(
         units.add(str(case.images[0]), image.physical)
         physical = image.physical
         by_rater: list[dict[str, ClassScores]] = []
-        found = answers(predictor, dataset, [case], sampling.samples, sampling.steps, seed)
+        found = iterate_predictions(predictor, dataset, [case], sampling.samples, sampling.steps, seed)
         for answer, mask in zip(found, masks, strict=True):
             tally.add(answer, predictor.calibration)
             labels = _decided(answer, image, predictor)
             by_rater.append(evaluate_case(labels, mask, predictor.plan.classes, dataset.ignore_id, TOLERANCE))
             if dataset.axes == "tyx" and case.name not in cycles:  # the first rater's
                 classes = predictor.plan.classes
-                cycles[case.name] = measure_cycle(labels, mask, classes, dataset.ignore_id)
+                cycles[case.name] = evaluate_cine(labels, mask, classes, dataset.ignore_id)
             for name, point in _volume_points(answer, predictor).items():
                 volumes.setdefault(name, []).append(point)
         scores[case.name] = mean_over_raters(by_rater)
         on_case((number + 1) / len(cases), case.name)
     subjects = {case.name: case.subject for case in cases}
     return Measured(
-        Scores(scores, predictor.plan.classes, TOLERANCE, subjects, cycles=cycles),
+        Scores(scores, predictor.plan.classes, TOLERANCE, subjects, cine=cycles),
         tally.report(),
         {name: tuple(points) for name, points in volumes.items()},
         size_unit(dataset.axes, physical),
@@ -101,12 +101,12 @@ def measure(
     )
 
 
-def _decided(answer: Answer, image: Volume, predictor: Predictor) -> Volume:
-    """The likeliest labels, which recalibration does not change."""
+def _decided(answer: CasePrediction, image: Volume, predictor: Predictor) -> Volume:
+    """The likeliest labels, which calibration does not change."""
     return image.with_array(labels_to_ids(answer.probabilities.argmax(0)[None], predictor.plan), "labels")
 
 
-def _volume_points(answer: Answer, predictor: Predictor) -> dict[str, VolumePoint]:
+def _volume_points(answer: CasePrediction, predictor: Predictor) -> dict[str, VolumePoint]:
     return {
         name: VolumePoint(
             answer.case, scale_interval(answer.volumes[name], predictor.calibration.widening), reference

@@ -13,7 +13,7 @@ from ldseg.app.report.curves import loss_chart, validation_chart, warnings_of
 from ldseg.app.report.html import facts, grid, paragraph, section, table, text, warning
 from ldseg.data.units import length_words, pretty, size_unit
 from ldseg.evaluation.scores import Scores, to_json
-from ldseg.metrics.intervals import Interval, in_words
+from ldseg.metrics.intervals import Interval, format_interval
 from ldseg.settings import SamplingSettings
 
 _METRICS = {
@@ -55,7 +55,7 @@ def tiles(report: Report) -> str:
     shown = [
         (
             f"{scores.mean_dice:.3f}",
-            f"mean Dice, {in_words(scores.mean_dice_interval, '.3f')} (95 % interval)",
+            f"mean Dice, {format_interval(scores.mean_dice_interval, '.3f')} (95 % interval)",
         ),
         (f"{dice[worst]:.3f}", f"worst case, {list(scores.cases)[worst]}"),
     ]
@@ -257,7 +257,7 @@ def _case_table(scores: Scores) -> str:
 
 def _interval(mean: float, interval: Interval | None, digits: int) -> str:
     """Return a table cell with the mean and, where there is one, its interval."""
-    beside = "" if interval is None else f"<small>{in_words(interval, f'.{digits}f')}</small>"
+    beside = "" if interval is None else f"<small>{format_interval(interval, f'.{digits}f')}</small>"
     return f"{mean:.{digits}f}{beside}"
 
 

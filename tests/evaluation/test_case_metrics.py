@@ -10,7 +10,7 @@ import pytest
 
 from ldseg.data.volume import Axes, Volume
 from ldseg.errors import InputError
-from ldseg.metrics.case_metrics import FAMILIES, evaluate_case
+from ldseg.evaluation.case_metrics import METRICS, evaluate_case
 from ldseg.metrics.masks import MaskPair, mask_pair
 
 SHAPES: dict[Axes, tuple[int, ...]] = {"yx": (9, 11), "zyx": (5, 9, 7), "tyx": (3, 9, 11)}
@@ -28,7 +28,7 @@ def pair(axes: Axes, prediction: float, reference: float) -> MaskPair:
 
 
 @pytest.mark.parametrize("axes", SHAPES)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", METRICS)
 @pytest.mark.parametrize("densities", [(0.3, 0.4), (0, 0.4), (0.3, 0), (0, 0), (1, 1), (1, 0.01)])
 def test_every_number_is_finite_and_named_alike(
     family: Callable[[MaskPair], dict[str, float]], axes: Axes, densities: tuple[float, float]
@@ -39,7 +39,7 @@ def test_every_number_is_finite_and_named_alike(
 
 
 def test_no_two_families_share_a_name() -> None:
-    names = [name for family in FAMILIES for name in family(pair("zyx", 0.3, 0.4))]
+    names = [name for family in METRICS for name in family(pair("zyx", 0.3, 0.4))]
     assert len(set(names)) == len(names)
 
 

@@ -11,10 +11,10 @@ import pytest
 from ldseg.data.cases import DataOptions
 from ldseg.data.formats import write_volume
 from ldseg.data.volume import Volume
+from ldseg.evaluation.case_metrics import evaluate_case, evaluate_cine
 from ldseg.evaluation.evaluate_folders import EvaluationOptions, evaluate_folders
 from ldseg.evaluation.scores import Scores, read_scores, to_json, write_scores
-from ldseg.metrics.case_metrics import evaluate_case
-from ldseg.metrics.cine import Cycle, measure_cycle, sum_slices
+from ldseg.metrics.cine import CineMetrics, sum_slices
 
 CLASSES = {"background": 0, "cavity": 1}
 IGNORED = 255
@@ -36,8 +36,8 @@ def labelled_at(frames: tuple[int, ...], volume: Volume) -> Volume:
     return replace(volume, array=array)
 
 
-def cavity(prediction: Volume, reference: Volume) -> Cycle:
-    return measure_cycle(prediction, reference, CLASSES, IGNORED)["cavity"]
+def cavity(prediction: Volume, reference: Volume) -> CineMetrics:
+    return evaluate_cine(prediction, reference, CLASSES, IGNORED)["cavity"]
 
 
 def test_areas_are_in_square_mm() -> None:
@@ -110,23 +110,23 @@ def test_a_folder_of_films_has_cycles_of_cases_and_subjects(scored: Scores) -> N
 
 def test_cycles_are_read_back(scored: Scores, tmp_path: Path) -> None:
     write_scores(tmp_path / "scores.json", scored)
-    assert read_scores(tmp_path / "scores.json").cycles == scored.cycles
+    assert read_scores(tmp_path / "scores.json").cine == scored.cine
 
 
 def test_slices_of_unequal_length_are_no_subject(scored: Scores) -> None:
-    shorter = measure_cycle(film((8, 4)), film((8, 4)), CLASSES)
-    cycles = {**scored.cycles, "heart_slice1": {"class_1": shorter["cavity"]}}
-    assert replace(scored, cycles=cycles).subject_cycles() == {}
+    shorter = evaluate_cine(film((8, 4)), film((8, 4)), CLASSES)
+    cycles = {**scored.cine, "heart_slice1": {"class_1": shorter["cavity"]}}
+    assert replace(scored, cine=cycles).subject_cine() == {}
 
 
 def test_areas_without_a_spacing_are_in_pixels(tmp_path: Path) -> None:
     flat = replace(film(), spacing=(1.0, 1.0, 1.0), physical=False)
-    (one,) = measure_cycle(flat, flat, CLASSES).values()
+    (one,) = evaluate_cine(flat, flat, CLASSES).values()
     assert not one.physical
     case = evaluate_case(flat, flat, CLASSES)
-    scores = Scores({"a": case}, CLASSES, 1.0, cycles={"a": {"cavity": one}})
+    scores = Scores({"a": case}, CLASSES, 1.0, cine={"a": {"cavity": one}})
     write_scores(tmp_path / "scores.json", scores)
     text = (tmp_path / "scores.json").read_text()
     assert '"area_px"' in text
     assert "mm2" not in text
-    assert read_scores(tmp_path / "scores.json").cycles == scores.cycles
+    assert read_scores(tmp_path / "scores.json").cine == scores.cine
