@@ -27,6 +27,7 @@ from ldseg.data.splits import Splits
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import PlanSettings
 from ldseg.presets import PRESETS
+from ldseg.runs.files import PLAN_FILE
 from ldseg.runs.run_setup import look_and_plan
 from ldseg.utils.serialization import with_changes
 from records import as_a_command, commit, write_result
@@ -97,7 +98,7 @@ def train_changed(arguments: argparse.Namespace, dataset: DataSet, splits: Split
     changes = nested(arguments.change)
     _, plan = look_and_plan(dataset, cases, PlanSettings())
     plan = with_changes(plan, changes.pop("plan", {}), "plan.")
-    settings = make_settings(plan, arguments.preset, changes, run / "plan.json")
+    settings = make_settings(plan, arguments.preset, changes, run / PLAN_FILE)
     training = replace(
         settings.training, minutes=None, cpu_minutes=arguments.minutes, fold=FOLD, validations=4
     )

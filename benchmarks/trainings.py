@@ -16,9 +16,9 @@ from ldseg.data.splits import Fold, Splits
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan, PlanSettings
 from ldseg.presets import PRESETS
+from ldseg.runs.files import STATE_FILE
 from ldseg.runs.run_setup import look_and_plan
 from ldseg.settings import RunSettings
-from ldseg.training.checkpoint import STATE_FILE
 from ldseg.training.trainer import TrainingResult, train
 
 INTERRUPTED = 130

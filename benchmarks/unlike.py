@@ -33,6 +33,7 @@ from ldseg.errors import InputError
 from ldseg.inference.out_of_distribution import OTHER_KIND
 from ldseg.inference.output import LABELS
 from ldseg.inference.predictor import Predictor, load_predictor
+from ldseg.runs.files import SPLITS_FILE
 from records import as_a_command, commit, write_result
 from sets import SETS, open_set, set_aside
 
@@ -87,7 +88,7 @@ def main() -> None:
 
 def own_test(arguments: argparse.Namespace) -> tuple[DataSet, list[Case], str]:
     """The model's own data set, its test cases, and the split in words."""
-    path = Path(arguments.model) / "splits.json"
+    path = Path(arguments.model) / SPLITS_FILE
     if not path.is_file():
         dataset, splits = open_set(arguments.set, arguments.data_root)
         return dataset, *set_aside(dataset, splits)

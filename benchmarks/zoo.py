@@ -31,15 +31,9 @@ from ldseg.evaluation.predictions import iterate_predictions
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import PlanSettings, read_plan, write_plan
 from ldseg.presets import PRESETS
+from ldseg.runs.files import CARD_FILE, PLAN_FILE, SETTINGS_FILE
 from ldseg.runs.run_setup import look_and_plan
-from ldseg.runs.saved_model import (
-    CARD_FILE,
-    PLAN_FILE,
-    SETTINGS_FILE,
-    load_model,
-    read_settings,
-    save_model,
-)
+from ldseg.runs.saved_model import load_model, read_settings, save_model
 from ldseg.settings import RunSettings
 from ldseg.utils.serialization import to_json, write_bytes_atomic, write_json_atomic
 from ldseg.zoo.catalogue import ABOUT_FILE, ABOUT_VERSION, MODELS, About

@@ -22,16 +22,16 @@ from ldseg.data.unread import OnRemark, ignore_remark
 from ldseg.errors import InputError, listed
 from ldseg.planning.plan import Plan, PlanSettings
 from ldseg.presets import PRESETS
-from ldseg.runs.folder_lock import lock_folder
-from ldseg.runs.run_setup import (
+from ldseg.runs.files import (
+    CALIBRATION_FILE,
+    OUT_OF_DISTRIBUTION_FILE,
     PLAN_FILE,
+    SETTINGS_FILE,
     SPLITS_FILE,
-    PreparedRun,
-    SplitOptions,
-    prepare_run,
-    read_prepared,
-    remarks_on_numbers,
+    STATE_FILE,
 )
+from ldseg.runs.folder_lock import lock_folder
+from ldseg.runs.run_setup import PreparedRun, SplitOptions, prepare_run, read_prepared, remarks_on_numbers
 from ldseg.settings import RunSettings, TrainingSettings
 from ldseg.utils.serialization import with_changes
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ldseg.training.trainer import TrainingResult
     from ldseg.utils.distributed import DistributedContext
 
-_TRAINED = ("settings.json", "state")
+_TRAINED = (Path(SETTINGS_FILE), STATE_FILE.parent)
 BUDGETS = ("steps", "minutes", "cpu_minutes", "epochs")
 DEFAULT_MINUTES = 60.0
 _CALIBRATION_CASES = 24
@@ -101,8 +101,6 @@ def train_run(
         InputError: the data or settings cannot be used, `run` holds a training already, none to resume, or
             another training is at work in it.
     """
-    from ldseg.inference.out_of_distribution import FILE as IMAGES_FILE
-    from ldseg.inference.temperature_scaling import FILE as CALIBRATION_FILE
     from ldseg.training.trainer import forget_unfinished, train
     from ldseg.utils.device import choose_device
     from ldseg.utils.distributed import SINGLE_PROCESS
@@ -148,7 +146,7 @@ def train_run(
 
             if missing(CALIBRATION_FILE):
                 context.on_rank_zero(lambda: _calibrate(dataset, unseen, folder, of_team, on_event))
-            if missing(IMAGES_FILE):
+            if missing(OUT_OF_DISTRIBUTION_FILE):
                 context.on_rank_zero(lambda: _learn_images(dataset, seen, folder, of_team, on_event))
         return result
 
@@ -262,7 +260,7 @@ def _stored_settings(plan: Plan, run: Path) -> RunSettings:
     """Those that the run began with. Raises InputError: damaged, or no model for `plan`."""
     from ldseg.runs.saved_model import build_segmenter, check_fit, read_settings
 
-    settings = read_settings(run / "settings.json")
+    settings = read_settings(run / SETTINGS_FILE)
     check_fit(plan, settings, build_segmenter(settings), run / PLAN_FILE)
     return settings
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ldseg.errors import InputError
-from ldseg.runs.folder_lock import LOCK_FILE, lock_folder
+from ldseg.runs.files import LOCK_FILE
+from ldseg.runs.folder_lock import lock_folder
 
 HOLD = """
 import os, sys, time

@@ -19,7 +19,7 @@ from sittings import Sitting, sit
 
 import ldseg.inference.predict_cases
 import ldseg.training.trainer  # noqa: F401  imported before the forks
-from ldseg.training.checkpoint import STATE_FILE
+from ldseg.runs.files import STATE_FILE
 
 
 def torture(work: Path, times: int, seed: int) -> dict[str, Any]:

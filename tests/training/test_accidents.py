@@ -15,8 +15,8 @@ from training_setup import Setup
 
 from ldseg.api import train_run
 from ldseg.errors import InputError
+from ldseg.runs.files import STATE_FILE
 from ldseg.runs.folder_lock import lock_folder
-from ldseg.training.checkpoint import STATE_FILE
 from ldseg.training.log_files import append_record, draw_curves, read_records
 from ldseg.training.train_step import Learner
 from ldseg.training.trainer import forget_unfinished

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 from training_setup import Setup
 
-from ldseg.runs.saved_model import WEIGHTS_FILE
+from ldseg.runs.files import WEIGHTS_FILE
 from ldseg.training.compile import compile_modules
 
 CPU = torch.device("cpu")

@@ -18,9 +18,9 @@ from training_setup import Setup
 from ldseg.app.cli import main as cli
 from ldseg.data.formats import read_volume
 from ldseg.errors import InputError
+from ldseg.runs.files import STATE_FILE
 from ldseg.settings import TrainingSettings
 from ldseg.training.budget import make_budget
-from ldseg.training.checkpoint import STATE_FILE
 from ldseg.training.log_files import read_records
 from ldseg.training.patch_dataset import VisitNumbers
 from ldseg.training.trainer import check_shares

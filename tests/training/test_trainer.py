@@ -12,8 +12,8 @@ from training_setup import Setup
 
 from ldseg.errors import InputError
 from ldseg.presets import PRESETS
+from ldseg.runs.files import STATE_FILE
 from ldseg.runs.saved_model import load_model
-from ldseg.training.checkpoint import STATE_FILE
 from ldseg.training.log_files import read_records
 from ldseg.training.train_step import Learner
 

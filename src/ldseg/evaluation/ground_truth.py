@@ -23,6 +23,7 @@ from ldseg.data.unread import describe_unread, unread_in
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError, file_error
 from ldseg.planning.plan import read_plan
+from ldseg.runs.files import PLAN_FILE
 
 _MOST_IDS = 64
 
@@ -107,7 +108,7 @@ def _description(labels: Path) -> Description:
 
 def _classes(references: DataSet, predictions: Path) -> dict[str, int]:
     """Classes that no data set declares. What is unreadable has no ids here; scoring it reports it."""
-    plan = predictions / "plan.json"
+    plan = predictions / PLAN_FILE
     if plan.is_file():
         return read_plan(plan).classes
     names = {name_key(case.name) for case in references.cases}

@@ -19,7 +19,6 @@ from ldseg.data.loading import load_image
 from ldseg.inference.backends.torch_backend import TorchBackend, encode
 from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
 from ldseg.inference.out_of_distribution import (
-    FILE,
     INVERTED,
     Change,
     Detector,
@@ -31,6 +30,7 @@ from ldseg.inference.out_of_distribution import (
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.preprocess import PreprocessedImage, preprocess_image
+from ldseg.runs.files import OUT_OF_DISTRIBUTION_FILE
 
 FEWEST = 10
 """Images; of fewer nothing can be said."""
@@ -72,7 +72,7 @@ def fit_and_store_detector(
     Raises:
         InputError: a case cannot be read or does not fit the model, or the disk refuses.
     """
-    (folder / FILE).unlink(missing_ok=True)
+    (folder / OUT_OF_DISTRIBUTION_FILE).unlink(missing_ok=True)
     if len(cases) < FEWEST:
         return None
     own, changed = _look(predictor, dataset, cases, on_case)

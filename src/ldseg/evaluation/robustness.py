@@ -24,12 +24,11 @@ from ldseg.evaluation.scores import Scores
 from ldseg.inference.predictor import Predictor
 from ldseg.metrics.intervals import Interval
 from ldseg.planning.plan import Plan
-from ldseg.runs.saved_model import WEIGHTS_FILE
+from ldseg.runs.files import SPLITS_FILE, WEIGHTS_FILE
 from ldseg.settings import SamplingSettings
 
 CLEAN = "clean"
 """The name of the point without corruption."""
-SPLITS_FILE = "splits.json"
 
 
 @dataclass(frozen=True)

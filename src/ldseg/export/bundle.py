@@ -19,18 +19,16 @@ import torch
 from ldseg import __version__
 from ldseg.export.atomic_directory import atomic_directory
 from ldseg.inference.backends.torch_backend import check_sampling
-from ldseg.inference.out_of_distribution import FILE as DETECTOR_FILE
-from ldseg.inference.temperature_scaling import FILE as CALIBRATION_FILE
 from ldseg.planning.plan import Plan, write_plan
-from ldseg.runs.saved_model import (
+from ldseg.runs.files import (
+    CALIBRATION_FILE,
     CARD_FILE,
+    OUT_OF_DISTRIBUTION_FILE,
     PLAN_FILE,
     SETTINGS_FILE,
     WEIGHTS_FILE,
-    SavedModel,
-    load_model,
-    write_settings,
 )
+from ldseg.runs.saved_model import SavedModel, load_model, write_settings
 from ldseg.utils.serialization import write_bytes_atomic, write_json_atomic
 
 SCHEMA = (
@@ -63,7 +61,7 @@ def export_bundle(
         write_plan(models / PLAN_FILE, model.plan)
         write_settings(models / SETTINGS_FILE, model.settings.fixed(sampling))
         write_bytes_atomic(models / CARD_FILE, card.encode())
-        for name in (WEIGHTS_FILE, CALIBRATION_FILE, DETECTOR_FILE):
+        for name in (WEIGHTS_FILE, CALIBRATION_FILE, OUT_OF_DISTRIBUTION_FILE):
             if (folder / name).is_file():
                 write_bytes_atomic(models / name, (folder / name).read_bytes())
         write_json_atomic(staged / "configs" / "metadata.json", make_metadata(model))

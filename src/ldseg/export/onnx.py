@@ -39,7 +39,8 @@ from ldseg.inference.onnx_spec import (
 )
 from ldseg.inference.temperature_scaling import Calibration, stored_calibration
 from ldseg.planning.plan import write_plan
-from ldseg.runs.saved_model import CARD_FILE, PLAN_FILE, SETTINGS_FILE, SavedModel, load_model, write_settings
+from ldseg.runs.files import CARD_FILE, PLAN_FILE, SETTINGS_FILE
+from ldseg.runs.saved_model import SavedModel, load_model, write_settings
 from ldseg.settings import SamplingSettings
 from ldseg.utils.serialization import write_bytes_atomic
 

@@ -28,9 +28,9 @@ from safetensors.numpy import save
 from ldseg.errors import InputError
 from ldseg.inference.feature_statistics import Statistics
 from ldseg.preprocessing.harmonize import UNLIKE, in_words
+from ldseg.runs.files import OUT_OF_DISTRIBUTION_FILE
 from ldseg.utils.serialization import from_json, to_json, write_bytes_atomic
 
-FILE = "out_of_distribution.safetensors"
 """Its place in a model's folder."""
 VERSION = 1
 OTHER_KIND, INVERTED = "of another kind", "inverted"
@@ -121,7 +121,7 @@ class Detector:
         axes = len(statistics[0]) - 2
         slopes = {axis for change in self.changes for axis in change.slopes}
         if sizes != [2 * found.shape[1] for found in statistics] or not slopes <= set(range(axes)):
-            raise InputError(f"{FILE}: was made for another model; {_REMEDY}")
+            raise InputError(f"{OUT_OF_DISTRIBUTION_FILE}: was made for another model; {_REMEDY}")
         distance = self.distance(statistics)
         places = {change.way: change.place(statistics) / change.limit for change in self.changes}
         ways = (OTHER_KIND,) if distance > 1 else ()
@@ -172,7 +172,8 @@ def store_detector(folder: Path, detector: Detector, weights: str) -> None:
     )
     text = json.dumps({"version": VERSION, **to_json(header)})
     write_bytes_atomic(
-        folder / FILE, save({k: np.ascontiguousarray(a) for k, a in arrays.items()}, {"header": text})
+        folder / OUT_OF_DISTRIBUTION_FILE,
+        save({k: np.ascontiguousarray(a) for k, a in arrays.items()}, {"header": text}),
     )
 
 
@@ -182,7 +183,7 @@ def stored_detector(folder: Path, weights: str) -> Detector | None:
     Raises:
         InputError: the file is damaged, newer, or was fitted on weights with another SHA-256 than `weights`.
     """
-    path = folder / FILE
+    path = folder / OUT_OF_DISTRIBUTION_FILE
     if not path.exists():
         return None
     if not path.is_file():

@@ -11,6 +11,7 @@ from ldseg.data.cases import Case
 from ldseg.errors import InputError, file_error
 from ldseg.inference.provenance import read_records
 from ldseg.planning.plan import Plan, read_plan
+from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE, SPLITS_FILE
 
 _OTHER = "choose another folder with -o"
 _PARTS = re.compile(r"_(uncertainty|disagreement|probabilities|sample\d+)\.[A-Za-z.]+|_summary\.json")
@@ -24,7 +25,7 @@ def prepare_folder(out: Path, cases: Sequence[Case], files: Mapping[str, Sequenc
         InputError: a result would take the place of an input, of a model's plan or of another result, or
             would lie beside maps of an earlier prediction that nothing is known of.
     """
-    if (out / "settings.json").exists() or (out / "splits.json").exists():
+    if (out / SETTINGS_FILE).exists() or (out / SPLITS_FILE).exists():
         raise InputError(f"{out}: is the folder of a training; choose another for the results with -o")
     inputs = {os.path.realpath(path) for case in cases for path in case.images}
     owners: dict[Path, str] = {}
@@ -47,7 +48,7 @@ def refuse_other_classes(out: Path, plan: Plan, names: Mapping[str, object]) -> 
     """Raise InputError where `out` holds predictions with other classes of cases that are not in `names`: one
     plan.json cannot say what the ids of both mean."""
     others = [name for name in read_records(out).cases if name not in names]
-    path = out / "plan.json"
+    path = out / PLAN_FILE
     if not others or not path.is_file():
         return
     known = read_plan(path).classes

@@ -46,6 +46,7 @@ from ldseg.inference.writer import (
 )
 from ldseg.planning.plan import Plan, write_plan
 from ldseg.preprocessing.preprocess import grid_transform
+from ldseg.runs.files import PLAN_FILE
 from ldseg.settings import SamplingSettings
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 from ldseg.utils.serialization import from_json, to_json
@@ -185,7 +186,7 @@ class _Run:
         prepare_folder(self.out, cases, files)
         if self.form.file is None:
             refuse_other_classes(self.out, self.predictor.plan, files)
-            write_plan(self.out / "plan.json", self.predictor.plan)
+            write_plan(self.out / PLAN_FILE, self.predictor.plan)
 
     def name(self, case: Case) -> str:
         """Return how the names of the case's files begin."""

@@ -25,8 +25,8 @@ from pathlib import Path
 from ldseg.data.cases import Case
 from ldseg.inference.backends.backend import Computation
 from ldseg.inference.temperature_scaling import Calibration
+from ldseg.runs.files import WEIGHTS_FILE
 from ldseg.runs.folder_lock import lock_folder
-from ldseg.runs.saved_model import WEIGHTS_FILE
 from ldseg.settings import SamplingSettings
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_bytes_atomic
 

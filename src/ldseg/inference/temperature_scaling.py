@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from ldseg.errors import InputError
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.metrics.calibration import FLOOR
-from ldseg.runs.saved_model import WEIGHTS_FILE
+from ldseg.runs.files import CALIBRATION_FILE, WEIGHTS_FILE
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
 
-FILE = "calibration.json"
-"""Its place in a model's folder."""
 VERSION = 1
 
 
@@ -67,7 +65,7 @@ def scale_interval(estimate: VolumeEstimate, widening: float) -> VolumeEstimate:
 def store_calibration(folder: Path, calibration: Calibration) -> None:
     """Write calibration.json into a model's folder. Raises InputError when the disk refuses."""
     stored = _Stored(calibration, _weights(folder))
-    write_json_atomic(folder / FILE, {"version": VERSION, **to_json(stored)})
+    write_json_atomic(folder / CALIBRATION_FILE, {"version": VERSION, **to_json(stored)})
 
 
 def stored_calibration(folder: Path) -> Calibration:
@@ -76,7 +74,7 @@ def stored_calibration(folder: Path) -> Calibration:
     Raises:
         InputError: the file is damaged, newer, or was fitted on other weights than are there now.
     """
-    path, remedy = folder / FILE, "remove it, or run `ldseg calibrate` again"
+    path, remedy = folder / CALIBRATION_FILE, "remove it, or run `ldseg calibrate` again"
     if not path.exists():
         return UNCALIBRATED
     stored = from_json(_Stored, read_versioned(path, VERSION, remedy), str(path))

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ldseg.errors import InputError
+from ldseg.runs.files import LOCK_FILE
 
-LOCK_FILE = ".lock"
 _RETRY_SECONDS = 0.01
 _held: set[str] = set()
 """Folders locked by this process: the system would grant it the same lock twice and release both at once."""

@@ -26,14 +26,9 @@ from ldseg.planning.heuristics import is_photograph
 from ldseg.planning.plan import Plan, PlanSettings, make_plan, read_plan, write_plan
 from ldseg.preprocessing.intensity_statistics import measure_intensity_statistics
 from ldseg.preprocessing.preprocess import preprocess_image
+from ldseg.runs.files import DATA_FILE, FINGERPRINT_FILE, PLAN_FILE, SPLITS_FILE
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
 
-DATA_FILE, SPLITS_FILE, FINGERPRINT_FILE, PLAN_FILE = (
-    "data.json",
-    "splits.json",
-    "fingerprint.json",
-    "plan.json",
-)
 _DATA_VERSION = 1
 _LOOKED_AT, _LOOKED_AT_OF_LARGE, _MANY_VOXELS = 64, 16, 2**31
 """Images from which the plan knows what all look like, at most; and as many at least, of images so large that

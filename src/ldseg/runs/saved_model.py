@@ -26,6 +26,7 @@ from ldseg.methods.latent_diffusion import LDSeg
 from ldseg.methods.pixel_diffusion import PixelDiffusion
 from ldseg.methods.unet import UNet
 from ldseg.planning.plan import Plan, read_plan, write_plan
+from ldseg.runs.files import CARD_FILE, PLAN_FILE, SETTINGS_FILE, WEIGHTS_FILE
 from ldseg.settings import ModelSettings, RunSettings
 from ldseg.utils.serialization import (
     from_json,
@@ -35,10 +36,6 @@ from ldseg.utils.serialization import (
     write_json_atomic,
 )
 
-WEIGHTS_FILE = "model.safetensors"
-PLAN_FILE = "plan.json"
-SETTINGS_FILE = "settings.json"
-CARD_FILE = "card.md"
 SETTINGS_VERSION = 2
 _LARGEST, _MOST_BLOCKS, _MOST_LEVELS = 2**16, 64, 64
 """Any number in a model's settings, blocks of a level, entries of a list: far more than a model has."""

@@ -16,9 +16,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ldseg.errors import InputError
+from ldseg.runs.files import STATE_FILE
 from ldseg.utils.serialization import from_json, write_bytes_atomic
 
-STATE_FILE = Path("state") / "training.safetensors"
 _VERSION = 1
 
 

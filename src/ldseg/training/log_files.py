@@ -8,10 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from ldseg.runs.files import CURVES_FILE, LOG_FILE
 from ldseg.utils.serialization import refused, write_bytes_atomic
-
-LOG_FILE = "log.jsonl"
-CURVES_FILE = "curves.png"
 
 Record = dict[str, Any]
 

@@ -23,11 +23,12 @@ from ldseg.data.splits import Splits, write_splits
 from ldseg.errors import InputError, listed
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.cache import Cache, build_cache, changed_cases, forget_parts
-from ldseg.runs.saved_model import SETTINGS_FILE, WEIGHTS_FILE, build_segmenter, save_model, write_settings
+from ldseg.runs.files import BEST_FOLDER, CACHE_FOLDER, SETTINGS_FILE, SPLITS_FILE, STATE_FILE, WEIGHTS_FILE
+from ldseg.runs.saved_model import build_segmenter, save_model, write_settings
 from ldseg.settings import RunSettings
 from ldseg.training.activation_checkpointing import recompute_blocks
 from ldseg.training.budget import Budget, make_budget
-from ldseg.training.checkpoint import STATE_FILE, Counters, load_state, read_counters, save_state
+from ldseg.training.checkpoint import Counters, load_state, read_counters, save_state
 from ldseg.training.compile import compile_modules
 from ldseg.training.ema import copy_for_average
 from ldseg.training.gradient_averaging import start_equal
@@ -42,7 +43,6 @@ from ldseg.utils.device import choose_device, memory_format
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 from ldseg.utils.serialization import forget_staged
 
-CACHE_FOLDER = "cache"
 _LOG_EVERY = 10  # steps per line of losses
 OnEvent = Callable[[Record], None]
 
@@ -124,7 +124,7 @@ def check_shares(names: Sequence[str], batch: int, processes: int, root: Path) -
 
 def _write_splits(run_folder: Path, splits: Splits) -> None:
     run_folder.mkdir(parents=True, exist_ok=True)
-    write_splits(run_folder / "splits.json", splits)
+    write_splits(run_folder / SPLITS_FILE, splits)
 
 
 def finished_training(run_folder: Path) -> TrainingResult | None:
@@ -181,7 +181,7 @@ def _learner(settings: RunSettings, device: torch.device, context: DistributedCo
 
 def forget_unfinished(run_folder: Path) -> None:
     """Remove what a killed training left half-written; nobody else may be at work in the folder."""
-    for folder in (run_folder, run_folder / "best", (run_folder / STATE_FILE).parent):
+    for folder in (run_folder, run_folder / BEST_FOLDER, (run_folder / STATE_FILE).parent):
         forget_staged(folder)
     forget_parts(run_folder / CACHE_FOLDER)
 
@@ -285,7 +285,7 @@ class _Run:
         )
         if found.dice > self.counters.best:
             self.counters.best = found.dice
-            save_model(self.folder / "best", self.learner.average, self.plan, self.settings, self.card)
+            save_model(self.folder / BEST_FOLDER, self.learner.average, self.plan, self.settings, self.card)
 
     def _save(self, budget: Budget) -> None:
         if not self.context.is_rank_zero:

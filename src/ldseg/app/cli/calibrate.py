@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ldseg.app.cli.options import MODEL_HELP, add_json
 from ldseg.app.cli.output import note, print_json, print_line, print_table, progress
 from ldseg.app.cli.sampling_options import tell_ignored
+from ldseg.runs.files import OUT_OF_DISTRIBUTION_FILE
 
 if TYPE_CHECKING:
     from ldseg.evaluation.calibration_report import CalibrationReport
@@ -42,7 +43,6 @@ def run(arguments: Any) -> int:
     from ldseg.app.cli.destination import refuse_file_name
     from ldseg.errors import InputError
     from ldseg.export.atomic_directory import atomic_directory
-    from ldseg.inference.out_of_distribution import FILE as IMAGES_FILE
     from ldseg.runs.saved_model import copy_model
     from ldseg.utils.system import keep_freed_memory
     from ldseg.zoo.catalogue import find_model, is_shipped
@@ -58,7 +58,7 @@ def run(arguments: Any) -> int:
         return 0
     refuse_file_name(arguments.output)
     with atomic_directory(arguments.output) as staged:
-        copy_model(source, staged, (IMAGES_FILE,))
+        copy_model(source, staged, (OUT_OF_DISTRIBUTION_FILE,))
         _calibrate(arguments, source, staged, arguments.output)
     return 0
 
@@ -69,7 +69,7 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
     from ldseg.evaluation.calibration_fit import calibrate
     from ldseg.evaluation.out_of_distribution_fit import fit_and_store_detector
     from ldseg.inference.predictor import Predictor
-    from ldseg.inference.temperature_scaling import FILE
+    from ldseg.runs.files import CALIBRATION_FILE
     from ldseg.utils.serialization import to_json
 
     predictor = Predictor.load(source, arguments.device, calibrated=False)
@@ -100,7 +100,8 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
         f"temperature {fitted.temperature:.3f}, intervals widened by {fitted.widening:+.3f} of the volume; "
         f"fitted on {len(cases)} {'validation ' if origin == 'validation' else ''}cases"
     )
-    note(f"stored in {shown / FILE}: ldseg predict uses it from now on; remove the file to undo it")
+    path = shown / CALIBRATION_FILE
+    note(f"stored in {path}: ldseg predict uses it from now on; remove the file to undo it")
 
 
 def _print(before: CalibrationReport) -> None:

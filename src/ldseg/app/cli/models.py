@@ -21,7 +21,7 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """A table of all, or one card."""
     from ldseg.errors import InputError
-    from ldseg.runs.saved_model import CARD_FILE
+    from ldseg.runs.files import CARD_FILE
     from ldseg.utils.serialization import to_json
     from ldseg.zoo.catalogue import read_about, shipped
 

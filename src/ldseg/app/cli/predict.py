@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ldseg.app.cli.options import add_harmonize, add_json, add_model, add_sampler, names_of
 from ldseg.app.cli.output import Progress, grouped, note, print_json, print_line, progress
 from ldseg.app.cli.sampling_options import refuse_contradictions, tell_ignored
+from ldseg.runs.files import SPLITS_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from ldseg.data.cases import Case
@@ -204,7 +205,7 @@ def _load(model: Path, device: str | None, runtime: str) -> Predictor:
     from ldseg.errors import InputError
     from ldseg.inference.predictor import load_predictor
 
-    if (model / "contract.json").is_file() and not (model / "model.safetensors").is_file():
+    if (model / "contract.json").is_file() and not (model / WEIGHTS_FILE).is_file():
         raise InputError(f"{model}: is an exported model; add --runtime onnx")
     return load_predictor(model, device)
 
@@ -237,7 +238,7 @@ def _part(cases: list[Case], model: Path, part: str, fold: int | Literal["all"])
     from ldseg.data.splits import match_spelling, read_splits
     from ldseg.errors import InputError
 
-    splits = match_spelling(read_splits(model / "splits.json"), cases)
+    splits = match_spelling(read_splits(model / SPLITS_FILE), cases)
     wanted = set(splits.test if part == "test" else getattr(splits.part(fold), part))
     found = [case for case in cases if case.name in wanted]
     if not found:

@@ -119,7 +119,8 @@ def summary(found: Robustness) -> dict[str, Any]:
 
 def _reading(arguments: Any) -> Any:
     """How to read the data: as asked, else as the training read its own."""
-    from ldseg.runs.run_setup import DATA_FILE, read_data_options
+    from ldseg.runs.files import DATA_FILE
+    from ldseg.runs.run_setup import read_data_options
 
     stored = arguments.model / DATA_FILE
     asked = given_section(arguments, "data") or arguments.labels_above_zero

@@ -23,8 +23,7 @@ from ldseg.inference.backends.torch_backend import TorchBackend
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.fingerprint import Fingerprint, read_fingerprint
 from ldseg.planning.plan import Plan
-from ldseg.runs.run_setup import FINGERPRINT_FILE
-from ldseg.runs.saved_model import WEIGHTS_FILE
+from ldseg.runs.files import FINGERPRINT_FILE, WEIGHTS_FILE
 from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.training.log_files import read_records
 

@@ -13,7 +13,8 @@ from ldseg.data.file_names import name_key
 from ldseg.data.splits import evenly, match_spelling, read_splits
 from ldseg.errors import InputError, file_error, listed
 from ldseg.planning.plan import Plan
-from ldseg.runs.run_setup import DATA_FILE, SPLITS_FILE, read_data_options
+from ldseg.runs.files import DATA_FILE, SPLITS_FILE
+from ldseg.runs.run_setup import read_data_options
 from ldseg.settings import RunSettings
 from ldseg.utils.serialization import read_json
 

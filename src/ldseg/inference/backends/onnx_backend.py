@@ -30,7 +30,8 @@ from ldseg.inference.onnx_spec import (
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.provenance import identify
 from ldseg.planning.plan import Plan, read_plan
-from ldseg.runs.saved_model import PLAN_FILE, SETTINGS_FILE, read_settings
+from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE
+from ldseg.runs.saved_model import read_settings
 from ldseg.settings import SamplingSettings
 
 _LARGEST = 2**16

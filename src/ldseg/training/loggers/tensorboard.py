@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ldseg.runs.files import TENSORBOARD_FOLDER
 from ldseg.training.loggers.scalars import scalars
 from ldseg.utils.serialization import refused
-
-FOLDER = "tensorboard"
 
 
 class TensorBoardLogger:
@@ -17,7 +16,7 @@ class TensorBoardLogger:
     def __init__(self, folder: Path, step: int) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self._place = folder / FOLDER
+        self._place = folder / TENSORBOARD_FOLDER
         self._writer: Any = SummaryWriter(str(self._place), purge_step=step + 1 if step else None)
 
     def log(self, record: dict[str, Any]) -> None:

@@ -1,0 +1,31 @@
+"""Names of the files in a run's folder; a trained model's folder has those of the first two groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+WEIGHTS_FILE = "model.safetensors"
+PLAN_FILE = "plan.json"
+SETTINGS_FILE = "settings.json"
+CARD_FILE = "card.md"
+
+CALIBRATION_FILE = "calibration.json"
+"""Temperature and calibration figures, fitted on validation cases after training."""
+OUT_OF_DISTRIBUTION_FILE = "out_of_distribution.safetensors"
+"""Statistics of the training images, by which images of another kind are recognized."""
+
+DATA_FILE = "data.json"
+"""Path of the data set and the options with which it is read."""
+SPLITS_FILE = "splits.json"
+FINGERPRINT_FILE = "fingerprint.json"
+
+LOG_FILE = "log.jsonl"
+CURVES_FILE = "curves.png"
+TENSORBOARD_FOLDER = "tensorboard"
+BEST_FOLDER = "best"
+"""The model at its best validation."""
+STATE_FILE = Path("state") / "training.safetensors"
+"""The training state for resuming; its folder may be deleted when training has ended."""
+CACHE_FOLDER = "cache"
+"""Preprocessed cases; may be deleted when training has ended."""
+LOCK_FILE = ".lock"
