@@ -15,7 +15,7 @@ from ldseg.app.demo import (
     TEST_CASE,
     demo_files,
     write_demo_dataset,
-    write_demo_picture,
+    write_demo_figure,
     write_demo_splits,
 )
 from ldseg.data.dataset import DataOptions, open_dataset
@@ -102,8 +102,8 @@ def test_the_picture_is_drawn_in_two_and_three_dimensions(tmp_path: Path, shape:
     axes = "yx" if d == 2 else "zyx"
     image = Volume(draw.random((1, *shape)), (1.0,) * d, (0.0,) * d, direction, axes, "image")
     labels = image.with_array(draw.integers(0, 3, (1, *shape)), "labels")
-    path = tmp_path / "new" / "picture.png"
-    write_demo_picture(path, image, labels, labels, image, CLASSES, "caption")
+    path = tmp_path / "new" / "figure.png"
+    write_demo_figure(path, image, labels, labels, image, CLASSES, "caption")
     picture = read_volume(path, "image")
     assert picture.shape[1] > 1000
     assert np.ptp(picture.array) > 100

@@ -66,7 +66,7 @@ class DemoFiles:
     run: Path
     predictions: Path
     scores: Path
-    picture: Path
+    figure: Path
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def demo_files(folder: Path) -> DemoFiles:
     3. plan and train with them into `files.run`, three minutes, with `SUBJECT_PATTERN`.
     4. predict the test case with several samples into `files.predictions`, saving labels and uncertainty.
     5. evaluate it into `files.scores`.
-    6. `write_demo_picture(files.picture, ...)`, and print the files, the scores and `NOTE`.
+    6. `write_demo_figure(files.figure, ...)`, and print the files, the scores and `NOTE`.
     """
     return DemoFiles(
         folder / "dataset",
@@ -93,7 +93,7 @@ def demo_files(folder: Path) -> DemoFiles:
         folder / "run",
         folder / "predictions",
         folder / "scores.json",
-        folder / "picture.png",
+        folder / "figure.png",
     )
 
 
@@ -131,7 +131,7 @@ def write_demo_splits(files: DemoFiles) -> None:
     write_splits(files.splits, replace(make_splits(slabs), test=(TEST_CASE,)))
 
 
-def write_demo_picture(
+def write_demo_figure(
     path: Path,
     image: Volume,
     truth: Volume,

@@ -166,7 +166,7 @@ SAID: list[tuple[tuple[str, ...], str]] = [
         ),
         "gives one answer: --steps, --samples, --sampler change nothing",
     ),
-    (("predict", "p.png", "-m", "MODEL", "-o", "OUT", "--mirror", "true"), "--mirror true changes nothing"),
+    (("predict", "p.png", "-m", "MODEL", "-o", "OUT", "--tta", "true"), "--tta true changes nothing"),
 ]
 
 

@@ -15,14 +15,14 @@ from ldseg.app.cli.main import main
 from ldseg.app.doctor import environment as facts
 from ldseg.app.doctor import probing
 from ldseg.app.doctor.environment import EXTRAS, REQUIRED, SECTIONS, collect
-from ldseg.app.doctor.known_issues import Report, remarks
+from ldseg.app.doctor.known_issues import MachineReport, known_issues
 
 PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
 
-def a_report(**changes: dict[str, Any]) -> Report:
+def a_report(**changes: dict[str, Any]) -> MachineReport:
     """A machine without fault, with some sections' facts changed."""
-    good: Report = {
+    good: MachineReport = {
         "software": {"Python": "3.12.1", "torch": "2.13.0+cpu", "monai": "1.6.1"},
         "processor": {"cores for us": 4},
         "memory": {"total GB": 32.0, "available GB": 20.0},
@@ -53,7 +53,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_page_has_every_section(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == [*SECTIONS, *probing.STEPS, "remarks"]
+    assert [line for line in lines if not line.startswith(" ")] == [*SECTIONS, *probing.STEPS, "known issues"]
     assert len(lines) < 66  # one page
 
 
@@ -61,7 +61,7 @@ def test_the_page_has_every_section(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_program_can_read_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found) == {*SECTIONS, *probing.STEPS, "remarks"}
+    assert set(found) == {*SECTIONS, *probing.STEPS, "known_issues"}
     assert found["software"]["torch"]
 
 
@@ -97,7 +97,7 @@ def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fake_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> str:
     """A module for the child process that first takes the step "device"."""
-    line = json.dumps({"step": "device", "facts": {"chosen": "cpu"}})
+    line = json.dumps({"step": "device", "section": {"chosen": "cpu"}})
     text = f"print({line!r}, flush=True)\n{code}"
     (tmp_path / "fake_probe.py").write_text(text, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -124,15 +124,15 @@ def test_a_measurement_that_dies_or_hangs_costs_only_what_follows(
 
 
 def test_what_bf16_gives_is_measured() -> None:
-    from ldseg.app.doctor.probe import convolution_facts, device_facts
+    from ldseg.app.doctor.probe import convolution_section, device_section
 
-    assert device_facts()["ldseg computes in"] in ("bf16", "fp32")
-    found = convolution_facts()
+    assert device_section()["ldseg computes in"] in ("bf16", "fp32")
+    found = convolution_section()
     assert all(isinstance(value, (int, float)) and value > 0 for value in found.values())
 
 
 def test_nothing_is_said_of_a_good_machine() -> None:
-    assert remarks(a_report()) == []
+    assert known_issues(a_report()) == []
 
 
 @pytest.mark.parametrize(
@@ -164,5 +164,5 @@ def test_nothing_is_said_of_a_good_machine() -> None:
 def test_what_is_known_to_be_bad_is_said_with_a_remedy(
     changes: dict[str, dict[str, Any]], message: str
 ) -> None:
-    (found,) = remarks(a_report(**changes))
+    (found,) = known_issues(a_report(**changes))
     assert message in found

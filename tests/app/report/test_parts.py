@@ -1,4 +1,4 @@
-"""The pieces of the page: views, pictures, charts, film, measuring."""
+"""The pieces of the page: views, pictures, charts, trajectory, measuring."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ldseg.app.report.curves import loss_chart, thinned, validation_chart
-from ldseg.app.report.figures import data_uri, grey_or_colour, label_overlay, make_base, panel
+from ldseg.app.report.curves import average_points, loss_chart, validation_chart
+from ldseg.app.report.figures import data_uri, grey_or_colour, label_overlay, make_base_image, panel
 from ldseg.app.report.html import facts, text
-from ldseg.app.report.measurements import measure
+from ldseg.app.report.measurements import measure_cases
 from ldseg.app.report.palette import class_colour, heat, heat_stops
-from ldseg.app.report.sampling_trajectory import STEPS, latent_colours, shoot
-from ldseg.app.report.slice_selection import choose_view, choose_window
-from ldseg.app.report.svg import Axis, Plot, logarithmic, spanning
+from ldseg.app.report.sampling_trajectory import STEPS, latent_colours, record_trajectory
+from ldseg.app.report.slice_selection import select_crop, select_slice
+from ldseg.app.report.svg import Axis, Plot, linear_axis, log_axis
 from ldseg.data.cases import DataOptions
 from ldseg.data.dataset import load_case, open_dataset
 from ldseg.evaluation.case_metrics import evaluate_case
@@ -47,16 +47,16 @@ def test_scores_here_are_those_of_predicting_and_evaluating(make_run: MakeRun, a
     predictor = Predictor.load(run, "cpu")
     dataset = open_dataset(run.parent / "data", DataOptions(axes=axes))  # type: ignore[arg-type]
     sampling = predictor.sampling(2, 3)
-    measured = measure(predictor, dataset, dataset.cases[:2], sampling, 7, silent)
+    measurements = measure_cases(predictor, dataset, dataset.cases[:2], sampling, 7, silent)
     for case in dataset.cases[:2]:
         image, masks = load_case(dataset, case)
         said = predictor(image, case.name, steps=2, samples=3, seed=7)
-        assert measured.scores.cases[case.name] == evaluate_case(
+        assert measurements.scores.cases[case.name] == evaluate_case(
             said.labels, masks[0], predictor.plan.classes
         )
-        expected = next(one for one in measured.calibration.cases if one.case == case.name)
+        expected = next(one for one in measurements.calibration.cases if one.case == case.name)
         assert isclose(expected.confidence, said.confidence, rel_tol=1e-5)
-        point = next(one for one in measured.volumes["left"] if one.case == case.name)
+        point = next(one for one in measurements.volumes["left"] if one.case == case.name)
         assert point.estimate == said.volumes["left"]
         assert point.reference == (masks[0].array == 2).sum()
 
@@ -69,16 +69,21 @@ def test_the_film_ends_with_the_models_answer(make_run: MakeRun, axes: str, base
     image = load_case(dataset, dataset.cases[0])[0]
     patch = image.with_array(image.array, "image")
     said = predictor(patch, "a", steps=STEPS, samples=1, seed=3)
-    film = shoot(predictor, patch, said.labels, "a", SamplingSettings("ddim", STEPS, 1), 3)
-    assert film is not None
-    times = [frame.time for frame in film.frames]
+    trajectory = record_trajectory(predictor, patch, said.labels, "a", SamplingSettings("ddim", STEPS, 1), 3)
+    assert trajectory is not None
+    times = [state.time for state in trajectory.states]
     assert (times[0], times[-1], len(times)) == (1.0, 0.0, STEPS + 1)
     assert times == sorted(times, reverse=True)
-    assert all(frame.latent.shape[1:] == frame.labels.shape == film.image.shape[1:] for frame in film.frames)
-    assert (film.frames[-2].labels == film.frames[-1].labels).all()
-    size = tuple(slice(0, n) for n in film.image.shape[1:])
-    if said.labels.shape == film.image.shape[1:]:
-        assert (labels_to_ids(film.frames[-1].labels, predictor.plan) == said.labels.array[0][size]).all()
+    assert all(
+        state.latent.shape[1:] == state.labels.shape == trajectory.image.shape[1:]
+        for state in trajectory.states
+    )
+    assert (trajectory.states[-2].labels == trajectory.states[-1].labels).all()
+    size = tuple(slice(0, n) for n in trajectory.image.shape[1:])
+    if said.labels.shape == trajectory.image.shape[1:]:
+        assert (
+            labels_to_ids(trajectory.states[-1].labels, predictor.plan) == said.labels.array[0][size]
+        ).all()
 
 
 def test_the_film_starts_with_the_noise_of_the_first_sample(make_run: MakeRun) -> None:
@@ -87,35 +92,36 @@ def test_the_film_starts_with_the_noise_of_the_first_sample(make_run: MakeRun) -
     dataset = open_dataset(run.parent / "data")
     image, masks = load_case(dataset, dataset.cases[0])
     first, again, other = (
-        shoot(predictor, image, masks[0], name, SamplingSettings("ddim", 2, 1), 0) for name in ("a", "a", "b")
+        record_trajectory(predictor, image, masks[0], name, SamplingSettings("ddim", 2, 1), 0)
+        for name in ("a", "a", "b")
     )
     assert first is not None
     assert again is not None
     assert other is not None
-    assert (first.frames[0].latent == again.frames[0].latent).all()
-    assert not (first.frames[0].latent == other.frames[0].latent).all()
+    assert (first.states[0].latent == again.states[0].latent).all()
+    assert not (first.states[0].latent == other.states[0].latent).all()
 
 
 def test_the_view_is_the_slice_with_most_of_the_structure() -> None:
     structures = np.zeros((10, 12, 14), bool)
     structures[2:5, 3:9, 4:11] = True
     structures[7, 2:11, 2:12] = True
-    view = choose_view(structures, (1.0, 1.0, 1.0), "zyx")
+    view = select_slice(structures, (1.0, 1.0, 1.0), "zyx")
     assert (view.axis, view.index) == (0, 7)
     assert (view.cut(structures) == structures[7]).all()
 
 
 def test_slices_are_not_cut_across_thick_voxels() -> None:
     structures = np.ones((4, 30, 30), bool)
-    assert choose_view(structures, (6.0, 1.0, 1.0), "zyx").axis == 0
-    assert choose_view(structures, (1.0, 1.0, 6.0), "zyx").axis == 2
-    assert choose_view(structures, (1.0, 3.0, 9.0), "zyx").axis == 2
+    assert select_slice(structures, (6.0, 1.0, 1.0), "zyx").axis == 0
+    assert select_slice(structures, (1.0, 1.0, 6.0), "zyx").axis == 2
+    assert select_slice(structures, (1.0, 3.0, 9.0), "zyx").axis == 2
 
 
 def test_superior_is_up_across_the_body() -> None:
     structures = np.zeros((6, 5, 4), bool)
     structures[1:6, 2, 1:4] = True
-    view = choose_view(structures, (1.0, 1.0, 1.0), "zyx")
+    view = select_slice(structures, (1.0, 1.0, 1.0), "zyx")
     assert (view.axis, view.describe()) == (1, "coronal slice 3")
     assert (view.cut(structures)[0] == structures[5, 2]).all()
 
@@ -123,16 +129,16 @@ def test_superior_is_up_across_the_body() -> None:
 def test_a_frame_is_shown_of_a_time_series_and_all_of_a_picture() -> None:
     moving = np.zeros((5, 8, 8), bool)
     moving[3, 2:5, 2:5] = True
-    view = choose_view(moving, (1.0, 0.5, 0.5), "tyx")
+    view = select_slice(moving, (1.0, 0.5, 0.5), "tyx")
     assert (view.axis, view.index, view.describe()) == (0, 3, "frame 4")
-    flat = choose_view(moving[3], (0.5, 0.5), "yx")
+    flat = select_slice(moving[3], (0.5, 0.5), "yx")
     assert flat.describe() == ""
     assert (flat.cut(moving[3]) == moving[3]).all()
 
 
 def test_nothing_to_see_is_shown_in_the_middle() -> None:
-    assert choose_view(np.zeros((9, 8, 8), bool), (3.0, 1.0, 1.0), "zyx").index == 4
-    assert choose_window(np.zeros((9, 8), bool), 1.0, 1.0) is None
+    assert select_slice(np.zeros((9, 8, 8), bool), (3.0, 1.0, 1.0), "zyx").index == 4
+    assert select_crop(np.zeros((9, 8), bool), 1.0, 1.0) is None
 
 
 @given(
@@ -146,7 +152,7 @@ def test_an_enlarged_part_holds_the_structure_and_lies_in_the_image(
 ) -> None:
     structures = np.zeros(size, bool)
     structures[corner[0] : corner[0] + extent[0], corner[1] : corner[1] + extent[1]] = True
-    window = choose_window(structures, height, 1.0)
+    window = select_crop(structures, height, 1.0)
     if window is not None:
         top, left, rows, columns = window
         assert 0 <= top <= top + rows <= size[0]
@@ -185,7 +191,7 @@ def test_colour_pictures_keep_their_colours_and_others_use_all_greys() -> None:
 
 
 def test_panels_show_their_part_of_the_image_stretched_to_its_spacing() -> None:
-    base = make_base("scan", np.zeros((10, 20), np.uint8), 2.5)
+    base = make_base_image("scan", np.zeros((10, 20), np.uint8), 2.5)
     assert 'width="20" height="25.000"' in base.definition
     drawn = panel(base, "image", frame=(2, 3, 4, 5))
     assert 'viewBox="0 0 20 25.000"' in drawn
@@ -195,7 +201,7 @@ def test_panels_show_their_part_of_the_image_stretched_to_its_spacing() -> None:
 
 def test_large_images_are_made_smaller_for_the_page() -> None:
     large = np.random.default_rng(0).integers(0, 256, (3000, 1500)).astype(np.uint8)
-    base = make_base("scan", large, 1.0)
+    base = make_base_image("scan", large, 1.0)
     assert (base.rows, base.columns) == (3000, 1500)
     assert len(base.definition) < 1.5e6
     found = re.search(r'href="([^"]*)"', base.definition)
@@ -237,10 +243,10 @@ def test_ticks_lie_on_the_axis(low: float, width: float) -> None:
 
 
 def test_axes_hold_their_values() -> None:
-    assert spanning("x", [3.0, 3.0]).low < 3 < spanning("x", [3.0, 3.0]).high
-    assert spanning("x", [0.0, 5.0], zero=True).low == 0
-    assert spanning("x", []).high > spanning("x", []).low
-    loss = logarithmic("loss", [0.0, 0.02, 3.0])
+    assert linear_axis("x", [3.0, 3.0]).low < 3 < linear_axis("x", [3.0, 3.0]).high
+    assert linear_axis("x", [0.0, 5.0], zero=True).low == 0
+    assert linear_axis("x", []).high > linear_axis("x", []).low
+    loss = log_axis("loss", [0.0, 0.02, 3.0])
     assert (loss.low, loss.high) == (0.01, 10)
     assert loss.ticks() == pytest.approx([0.01, 0.1, 1, 10])
     assert (loss.share(0), loss.share(0.01), loss.share(10), loss.share(99)) == (0, 0, 1, 1)
@@ -261,8 +267,8 @@ def test_marks_lie_where_their_values_are() -> None:
 
 def test_curves_of_long_trainings_stay_small() -> None:
     points = [(float(step), 1.0) for step in range(10_000)]
-    assert len(thinned(points)) == 200
-    assert thinned(points[:3]) == points[:3]
+    assert len(average_points(points)) == 200
+    assert average_points(points[:3]) == points[:3]
 
 
 def test_a_training_that_diverged_still_has_curves() -> None:

@@ -15,7 +15,7 @@ import torch
 from tiny_models import know_soft_pictures
 
 from ldseg.app.cli.main import main
-from ldseg.app.report.collect import Report, ReportOptions, extremes, gather
+from ldseg.app.report.collect import ReportData, ReportOptions, collect, extremes
 from ldseg.app.report.page import to_html
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import Calibration, store_calibration
@@ -41,8 +41,8 @@ def complaint(output: Output) -> str:
     return line
 
 
-def make_report(run: Path, options: ReportOptions | None = None) -> Report:
-    return gather(run, options or ReportOptions(samples=2, steps=1), "cpu")
+def make_report(run: Path, options: ReportOptions | None = None) -> ReportData:
+    return collect(run, options or ReportOptions(samples=2, steps=1), "cpu")
 
 
 def anchors(page: str) -> set[str]:
@@ -53,7 +53,7 @@ def titles(page: str) -> list[str]:
     return re.findall(r"<h3>([^<]*)", page)
 
 
-EVERYTHING = {"data", "training", "scores", "cases", "confidence", "robustness", "film"}
+EVERYTHING = {"data", "training", "scores", "cases", "confidence", "robustness", "trajectory"}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_page_has_all_parts_and_needs_nothing_else(
 ) -> None:
     run = make_run(axes, baseline, channels)
     page = to_html(make_report(run))
-    assert anchors(page) == EVERYTHING - ({"film"} if baseline == "unet" else set())
+    assert anchors(page) == EVERYTHING - ({"trajectory"} if baseline == "unet" else set())
     assert "http:" not in page
     assert "https:" not in page
     assert "<script" not in page
@@ -106,7 +106,7 @@ def test_the_page_goes_into_the_run_unless_named(make_run: MakeRun, capsys: Outp
 def test_cases_can_be_named(make_run: MakeRun) -> None:
     run = make_run()
     report = make_report(run, ReportOptions(cases=("f", "a"), samples=2, steps=1))
-    assert list(report.portraits) == ["f", "a"]
+    assert list(report.case_figures) == ["f", "a"]
     assert set(report.scores.cases) == {"a", "b", "c"}
     shown = [title for title in titles(to_html(report)) if title.strip() in ("f", "a")]
     assert len(shown) == 2
@@ -117,8 +117,8 @@ def test_the_fold_is_measured_where_there_is_no_test_part(make_run: MakeRun) -> 
     content = json.loads((run / "splits.json").read_text())
     (run / "splits.json").write_text(json.dumps({**content, "test": []}))
     report = make_report(run)
-    assert (report.material.part, list(report.scores.cases)) == ("validation", ["d"])
-    assert not report.material.seen
+    assert (report.evaluation.part, list(report.scores.cases)) == ("validation", ["d"])
+    assert not report.evaluation.seen
 
 
 def test_cases_that_were_trained_on_are_pointed_out(make_run: MakeRun) -> None:
@@ -126,11 +126,11 @@ def test_cases_that_were_trained_on_are_pointed_out(make_run: MakeRun) -> None:
     content = json.loads((run / "splits.json").read_text())
     folds = [{"train": ["x"], "validation": ["y"]}]
     (run / "splits.json").write_text(json.dumps({**content, "test": [], "folds": folds}))
-    assert make_report(run).material.part == "all"
+    assert make_report(run).evaluation.part == "all"
     folds = [{"train": ["a", "b", "c", "d", "e", "f"], "validation": []}]
     (run / "splits.json").write_text(json.dumps({**content, "test": [], "folds": folds}))
     report = make_report(run)
-    assert report.material.seen
+    assert report.evaluation.seen
     assert "trained on some of these cases" in to_html(report)
 
 
@@ -206,7 +206,7 @@ def test_scores_of_an_evaluation_are_shown_as_they_are(make_run: MakeRun, tmp_pa
     del stored["cases"]["f"]
     file.write_text(json.dumps(stored))
     report = make_report(run, ReportOptions(scores=file, samples=2, steps=1))
-    assert set(report.scores.cases) == {"a", "b", "c", "d", "e"} == set(report.measured.scores.cases)
+    assert set(report.scores.cases) == {"a", "b", "c", "d", "e"} == set(report.measurements.scores.cases)
     page = to_html(report)
     assert "5 cases of mine.json" in page
     assert "within 3 pixels" in page
@@ -242,8 +242,8 @@ def test_a_deterministic_model_has_no_film_and_no_volume_intervals(make_run: Mak
     run = make_run(baseline="unet")
     report = make_report(run)
     page = to_html(report)
-    assert report.film is None
-    assert report.measured.sampling.samples == 1
+    assert report.trajectory is None
+    assert report.measurements.sampling.samples == 1
     assert "This model is deterministic" in page
     assert "volume intervals" not in page
 
@@ -267,9 +267,12 @@ def test_a_stored_recalibration_is_used_and_said(make_run: MakeRun) -> None:
     soft = make_report(run)
     assert "<dt>recalibrated</dt><dd>no</dd>" in to_html(plain)
     assert "<dt>recalibrated</dt><dd>yes" in to_html(soft)
-    assert plain.measured.calibration.everywhere is not None
-    assert soft.measured.calibration.everywhere is not None
-    assert soft.measured.calibration.everywhere.confidence < plain.measured.calibration.everywhere.confidence
+    assert plain.measurements.calibration.everywhere is not None
+    assert soft.measurements.calibration.everywhere is not None
+    assert (
+        soft.measurements.calibration.everywhere.confidence
+        < plain.measurements.calibration.everywhere.confidence
+    )
     assert plain.scores.case_dice() == soft.scores.case_dice()
 
 
@@ -294,7 +297,9 @@ def test_the_page_is_the_same_for_the_same_run(make_run: MakeRun) -> None:
     run = make_run()
     first, second = make_report(run), make_report(run)
     assert first.scores == second.scores
-    assert {t: p.html for t, p in first.portraits.items()} == {t: p.html for t, p in second.portraits.items()}
+    assert {t: p.html for t, p in first.case_figures.items()} == {
+        t: p.html for t, p in second.case_figures.items()
+    }
 
 
 def test_a_report_leaves_the_run_as_it_is(make_run: MakeRun) -> None:
@@ -314,8 +319,8 @@ def test_all_raters_are_shown_and_counted(make_run: MakeRun, tmp_path: Path) -> 
     report = make_report(run)
     page = to_html(report)
     assert set(report.scores.cases) == {"a", "b", "c"}
-    assert len(report.measured.calibration.cases) == 6
-    assert page.count("references of 2 raters") == 2 * len(report.portraits)
+    assert len(report.measurements.calibration.cases) == 6
+    assert page.count("references of 2 raters") == 2 * len(report.case_figures)
 
 
 def test_voxels_that_nobody_labelled_do_not_count(make_run: MakeRun) -> None:
@@ -329,8 +334,8 @@ def test_voxels_that_nobody_labelled_do_not_count(make_run: MakeRun) -> None:
     plan = (run / "plan.json").read_text().replace('"left": 2', '"left": 1')
     (run / "plan.json").write_text(plan)
     after = make_report(run)
-    assert after.measured.volumes.keys() <= before.measured.volumes.keys()
-    assert sum(map(len, after.measured.volumes.values())) == 2  # the case without structures
+    assert after.measurements.volumes.keys() <= before.measurements.volumes.keys()
+    assert sum(map(len, after.measurements.volumes.values())) == 2  # the case without structures
     page = to_html(after)
     assert "not labelled throughout" in page
 
@@ -358,9 +363,9 @@ def test_a_case_that_was_brought_nearer_to_the_training_images_is_named(
     plan = know_soft_pictures(run, (20, 16))
     report = make_report(run, ReportOptions(samples=2, steps=1, cases=("a",)))
     assert re.search(r"the image is noisier[^;]* than the training images", to_html(report))
-    assert report.film is not None
-    image = next(iter(report.portraits.values())).image
-    assert not np.array_equal(report.film.image, preprocess_image(image, plan).array)
+    assert report.trajectory is not None
+    image = next(iter(report.case_figures.values())).image
+    assert not np.array_equal(report.trajectory.image, preprocess_image(image, plan).array)
 
 
 def test_a_report_of_pictures_without_a_spacing_has_nothing_in_mm(make_run: MakeRun) -> None:

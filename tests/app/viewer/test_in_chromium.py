@@ -121,11 +121,11 @@ def test_a_volume_is_seen_the_right_way_round_in_true_proportions(
     browser: Page, make_session: MakeSession, serve: Serve, monkeypatch: pytest.MonkeyPatch, longest: int
 ) -> None:
     """As radiologists look: the patient's left is on the right; front or head is up."""
-    monkeypatch.setattr("ldseg.app.viewer.nifti.LONGEST", longest)  # a larger volume is thinned
+    monkeypatch.setattr("ldseg.app.viewer.nifti.LONGEST", longest)  # a larger volume is downsample
     image, labels = a_block_left_in_front_above()
     opened(browser, serve(with_labels(make_session("zyx", image=image), labels)).address)
-    thinned = "one voxel in 2" in browser.run("document.getElementById('facts').textContent")
-    assert thinned == (longest == 12)
+    downsample = "one voxel in 2" in browser.run("document.getElementById('facts').textContent")
+    assert downsample == (longest == 12)
     labels_alone(browser)
     put(browser, "smooth", False)
     seen = close_to(*class_colour(0))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from nibabel.nifti1 import Nifti1Image
 
-from ldseg.app.viewer.nifti import LONGEST, MOST, compact, thinning, to_nifti
+from ldseg.app.viewer.nifti import LONGEST, MOST, compact, downsampling_steps, to_nifti
 from ldseg.data.volume import Volume
 
 UNIT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -107,4 +107,4 @@ def test_numbers_take_no_more_room_than_they_need(values: list[float], kind: typ
 def test_what_is_larger_than_browsers_hold_is_thinned_but_no_frame_is_left_out(
     axes: str, shape: tuple[int, ...], steps: tuple[int, ...]
 ) -> None:
-    assert thinning(shape, axes) == steps  # type: ignore[arg-type]
+    assert downsampling_steps(shape, axes) == steps  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldseg.app.cli.options import MODEL_HELP, add_json
 from ldseg.app.cli.output import note, print_json, print_line, print_table, progress
-from ldseg.app.cli.sampling_options import tell_ignored
+from ldseg.app.cli.sampling_options import report_ignored_options
 from ldseg.runs.files import OUT_OF_DISTRIBUTION_FILE
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def run(arguments: Any) -> int:
 
 def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
     """Fit the model of `source`, store the result in `folder`, which people know as `shown`, and say it."""
-    from ldseg.app.report.report_data import calibration_cases, cases_to_learn, open_run_data
+    from ldseg.app.report.report_data import calibration_cases, cases_outside_test, open_run_data
     from ldseg.evaluation.calibration_fit import calibrate
     from ldseg.evaluation.out_of_distribution_fit import fit_and_store_detector
     from ldseg.inference.predictor import Predictor
@@ -83,14 +83,14 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
             f"{source.name} has no splits.json: all {len(cases)} cases are used; "
             "the result is right only if the model was not trained on any of them"
         )
-    tell_ignored(predictor.backend.stochastic, predictor.plan, arguments)
+    report_ignored_options(predictor.backend.stochastic, predictor.plan, arguments)
     with progress("predicting") as bar:
         fitted, before = calibrate(
             folder, predictor, dataset, cases, sampling.samples, sampling.steps, arguments.seed, bar.show
         )
     if origin == "validation":
         with progress("encoding") as bar:
-            fit_and_store_detector(folder, predictor, dataset, cases_to_learn(source, dataset), bar.show)
+            fit_and_store_detector(folder, predictor, dataset, cases_outside_test(source, dataset), bar.show)
     if arguments.json:
         found = {"fitted": to_json(fitted), "before": to_json(before)}
         print_json({**found, "cases": len(cases), "folder": str(shown)})

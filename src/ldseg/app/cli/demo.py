@@ -80,7 +80,7 @@ def run(arguments: Any) -> int:
 
 def _test(files: DemoFiles, seed: int, device: str | None) -> Scores:
     """Predict the part that was kept from training, score it and draw it."""
-    from ldseg.app.demo import CLASSES, TEST_CASE, write_demo_picture
+    from ldseg.app.demo import CLASSES, TEST_CASE, write_demo_figure
     from ldseg.data.formats import read_volume
     from ldseg.data.inputs import find_inputs
     from ldseg.evaluation.evaluate_folders import EvaluationOptions, evaluate_folders
@@ -97,8 +97,8 @@ def _test(files: DemoFiles, seed: int, device: str | None) -> Scores:
         )
     scores = evaluate_folders(files.predictions, files.dataset, EvaluationOptions(partial=True))
     write_scores(files.scores, scores)
-    write_demo_picture(
-        files.picture,
+    write_demo_figure(
+        files.figure,
         read_volume(cases[0].images[0], "image"),
         read_volume(files.dataset / "labelsTr" / f"{TEST_CASE}.nii.gz", "labels"),
         read_volume(files.predictions / f"{TEST_CASE}.nii.gz", "labels"),

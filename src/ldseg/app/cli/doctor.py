@@ -23,22 +23,22 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Always 0: what is wrong with the machine is what was asked for."""
     from ldseg.app.doctor.environment import collect
-    from ldseg.app.doctor.known_issues import remarks
+    from ldseg.app.doctor.known_issues import known_issues
     from ldseg.app.doctor.probing import probe
     from ldseg.errors import InputError
 
     if not arguments.seconds >= 0:
         raise InputError(f"--seconds is {arguments.seconds:g}; give 0 or more")
     report = collect() | probe(arguments.seconds)
-    found = remarks(report)
+    found = known_issues(report)
     if arguments.json:
-        print_json({**report, "remarks": found})
+        print_json({**report, "known_issues": found})
         return 0
-    for section, facts in report.items():
+    for section, values in report.items():
         print_line(section)
-        for name, value in facts.items():
+        for name, value in values.items():
             print_line(f"  {name:<28}{'unknown' if value is None else value}")
-    print_line("remarks")
+    print_line("known issues")
     for line in found or ["nothing known to be bad was found"]:
         print_line(f"  {line}")
     return 0

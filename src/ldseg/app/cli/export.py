@@ -7,7 +7,7 @@ from typing import Any
 
 from ldseg.app.cli.options import MODEL_HELP, add_json, add_sampler
 from ldseg.app.cli.output import print_json, print_line
-from ldseg.app.cli.sampling_options import refuse_contradictions, tell_ignored
+from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
 
 SUMMARY = "Write a trained model for other programs: ONNX, or a MONAI bundle."
 USAGE = "RUN --format FORMAT -o OUT [options]"
@@ -42,20 +42,20 @@ def run(arguments: Any) -> int:
     refuse_file_name(arguments.output)
     refuse_contradictions(arguments)
     arguments.run = find_model(arguments.run)
-    _tell_ignored(arguments)
+    _report_ignored_options(arguments)
     if arguments.format == "onnx":
         return _export_onnx(arguments)
     return _export_bundle(arguments)
 
 
-def _tell_ignored(arguments: Any) -> None:
+def _report_ignored_options(arguments: Any) -> None:
     """Say which options of sampling the model cannot follow."""
     import torch
 
     from ldseg.runs.saved_model import load_model
 
     model = load_model(arguments.run, torch.device("cpu"))
-    tell_ignored(model.segmenter.stochastic, model.plan, arguments)
+    report_ignored_options(model.segmenter.stochastic, model.plan, arguments)
 
 
 def _what(arguments: Any) -> tuple[Any, ...]:
@@ -66,7 +66,7 @@ def _what(arguments: Any) -> tuple[Any, ...]:
         arguments.steps,
         arguments.samples,
         arguments.sampler,
-        arguments.mirror,
+        arguments.tta,
     )
 
 

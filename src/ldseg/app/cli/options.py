@@ -40,11 +40,11 @@ def add_model(parser: Any) -> None:
 
 
 def add_sampler(parser: Any) -> None:
-    """`--sampler` and `--mirror`; the names are written out, for the samplers themselves would load torch."""
+    """`--sampler` and `--tta`; the names are written out, for the samplers themselves would load torch."""
     names = "ddim, ddim_stochastic, ddpm, dpmpp_2m, preconditioned_ddim or one_step"
     parser.add_argument("--sampler", help=names)
     parser.add_argument(
-        "--mirror",
+        "--tta",
         type=bool | None,
         metavar="true|false",
         help="look at the mirrored image too: better, and twice the time; the model's own choice by default",

@@ -48,7 +48,7 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
-def grouped(notes: Mapping[str, Sequence[str]]) -> list[str]:
+def group_notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
     """Return a line for each note, with the names of the cases that it is about; at most three are named."""
     cases: dict[str, list[str]] = {}
     for name, said in notes.items():

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ldseg.app.cli.options import add_harmonize, add_json, add_model, add_sampler, names_of
-from ldseg.app.cli.output import Progress, grouped, note, print_json, print_line, progress
-from ldseg.app.cli.sampling_options import refuse_contradictions, tell_ignored
+from ldseg.app.cli.output import Progress, group_notes, note, print_json, print_line, progress
+from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
 from ldseg.runs.files import SPLITS_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
         arguments.steps,
         arguments.samples,
         arguments.sampler,
-        arguments.mirror,
+        arguments.tta,
         arguments.seed,
         save,
         arguments.max_memory,
@@ -134,7 +134,7 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
 
     predictor, cases, options, folder = context.run_on_all_ranks(look)
     if context.is_rank_zero:
-        tell_ignored(predictor.backend.stochastic, predictor.plan, arguments)
+        report_ignored_options(predictor.backend.stochastic, predictor.plan, arguments)
         for remark in remarks:
             note(remark)
     with progress("predicting", shown=context.is_rank_zero) as bar:
@@ -187,7 +187,7 @@ def _tell(arguments: Any, summary: Summary, remarks: list[str], cases: int, fold
     print_line(f"{len(summary.done)} of {cases} images are segmented, in {arguments.output}")
     for name, ways in summary.unlike.items():
         print_line(f"{name}: {describe_ways(ways)}")
-    for line in grouped(summary.notes):
+    for line in group_notes(summary.notes):
         print_line(line)
     removed = sum(map(len, summary.removed.values()))
     if removed:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ldseg.app.cli.options import MODEL_HELP, add_json
-from ldseg.app.cli.output import grouped, note, print_json, print_line, progress
-from ldseg.app.cli.sampling_options import tell_ignored
+from ldseg.app.cli.output import group_notes, note, print_json, print_line, progress
+from ldseg.app.cli.sampling_options import report_ignored_options
 
 SUMMARY = "Write one HTML page: data, curves, scores, cases in pictures, confidence, robustness."
 USAGE = "RUN [-o report.html] [options]"
@@ -53,7 +53,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Measure and write the page."""
-    from ldseg.app.report.collect import ReportOptions, gather
+    from ldseg.app.report.collect import ReportOptions, collect
     from ldseg.app.report.page import check_output, write_page
     from ldseg.errors import InputError
     from ldseg.zoo.catalogue import find_model
@@ -75,14 +75,14 @@ def run(arguments: Any) -> int:
         seed=arguments.seed,
     )
     with progress("measuring") as bar:
-        report = gather(run, options, arguments.device, bar.show)
-    for line in grouped(report.measured.notes):
+        report = collect(run, options, arguments.device, bar.show)
+    for line in group_notes(report.measurements.notes):
         note(line)
-    tell_ignored(report.stochastic, report.plan, arguments)
+    report_ignored_options(report.stochastic, report.plan, arguments)
     write_page(page, report)
     count, dice = len(report.scores.cases), report.scores.mean_dice
     if arguments.json:
-        shown = {title: one.case for title, one in report.portraits.items()}
+        shown = {title: one.case for title, one in report.case_figures.items()}
         print_json({"page": str(page), "cases": count, "mean_dice": dice, "shown": shown})
     else:
         print_line(f"{page}: mean Dice {dice:.3f} over {count} cases; open it in a browser")

@@ -13,8 +13,8 @@ from ldseg.app.cli.options import (
     data_options,
     given_section,
 )
-from ldseg.app.cli.output import grouped, note, print_json, print_line, print_table, progress
-from ldseg.app.cli.sampling_options import tell_ignored
+from ldseg.app.cli.output import group_notes, note, print_json, print_line, print_table, progress
+from ldseg.app.cli.sampling_options import report_ignored_options
 
 if TYPE_CHECKING:
     from ldseg.evaluation.robustness import Robustness, RobustnessPoint
@@ -78,7 +78,7 @@ def run(arguments: Any) -> int:
     begun = resume_sweep(out, start_sweep(arguments.model, predictor, dataset, options))
     if begun.points:
         note(f"{out}: {len(begun.points)} strengths are measured already")
-    tell_ignored(predictor.backend.stochastic, predictor.plan, arguments)
+    report_ignored_options(predictor.backend.stochastic, predictor.plan, arguments)
     notes: dict[str, tuple[str, ...]] = {}
     with progress("measuring") as bar:
         found = sweep(
@@ -90,7 +90,7 @@ def run(arguments: Any) -> int:
             bar.show,
             notes.__setitem__,
         )
-    for line in grouped(notes):
+    for line in group_notes(notes):
         note(line)
     write_table_and_plot(out, found)
     if arguments.json:

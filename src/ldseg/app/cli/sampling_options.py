@@ -23,7 +23,7 @@ def refuse_contradictions(arguments: Any) -> None:
 def ignored_options(stochastic: bool, plan: Plan, arguments: Any) -> list[str]:
     """Return a sentence for the options of sampling that were given and change nothing."""
     steps, samples = arguments.steps, arguments.samples
-    sampler, mirror = getattr(arguments, "sampler", None), getattr(arguments, "mirror", None)
+    sampler, mirror = getattr(arguments, "sampler", None), getattr(arguments, "tta", None)
     found: list[str] = []
     given = {"--steps": steps, "--samples": None if samples == 1 else samples, "--sampler": sampler}
     named = [name for name, value in given.items() if value is not None]
@@ -31,11 +31,11 @@ def ignored_options(stochastic: bool, plan: Plan, arguments: Any) -> list[str]:
         verb = "change" if len(named) > 1 else "changes"
         found.append(f"the model is deterministic and gives one answer: {', '.join(named)} {verb} nothing")
     if mirror and not plan.mirror_axes:
-        found.append("the training mirrored no axis: --mirror true changes nothing")
+        found.append("the training mirrored no axis: --tta true changes nothing")
     return found
 
 
-def tell_ignored(stochastic: bool, plan: Plan, arguments: Any) -> None:
+def report_ignored_options(stochastic: bool, plan: Plan, arguments: Any) -> None:
     """Say for whoever watches which options change nothing."""
     for sentence in ignored_options(stochastic, plan, arguments):
         note(sentence)

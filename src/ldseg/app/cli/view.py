@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldseg.app.cli.options import add_harmonize, add_model, add_sampler
-from ldseg.app.cli.output import grouped, note, print_line
-from ldseg.app.cli.sampling_options import refuse_contradictions, tell_ignored
+from ldseg.app.cli.output import group_notes, note, print_line
+from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
 
 if TYPE_CHECKING:
     from ldseg.app.viewer.session import Session
@@ -74,13 +74,13 @@ def _session(arguments: Any) -> Session:
     predictor = load_predictor(arguments.model, arguments.device)
     predictor = predictor if arguments.harmonize else predictor.without_harmonization()
     sampling = predictor.posterior_sampling(
-        arguments.steps, arguments.samples, arguments.sampler, arguments.mirror
+        arguments.steps, arguments.samples, arguments.sampler, arguments.tta
     )
-    tell_ignored(predictor.backend.stochastic, predictor.plan, arguments)
+    report_ignored_options(predictor.backend.stochastic, predictor.plan, arguments)
     plan = predictor.plan
     case = _only_case(arguments.image, plan)
     image, source = load_input(case, len(plan.channels), plan.axes), str(case.images[0])
-    for remark in grouped({case.name: notes_of(image, plan)}):
+    for remark in group_notes({case.name: notes_of(image, plan)}):
         note(remark)
     how = f"{sampling.samples} samples by {sampling.sampler} in {sampling.steps} steps"
     note(f"segmenting {case.name}, {how if predictor.backend.stochastic else 'one answer'}")

@@ -18,7 +18,7 @@ from ldseg import __version__
 from ldseg.utils.system import available_memory, container_memory_limit, total_memory, usable_cores
 
 Value = str | int | float | bool | None
-Facts = dict[str, Value]
+Section = dict[str, Value]
 
 REQUIRED = (
     "torch",
@@ -48,15 +48,19 @@ EXTRAS = {
 """Extra to its packages."""
 
 
-def software() -> Facts:
+def software() -> Section:
     """ldseg, Python and what ldseg needs."""
-    found: Facts = {"ldseg": __version__, "Python": platform.python_version(), "system": platform.platform()}
+    found: Section = {
+        "ldseg": __version__,
+        "Python": platform.python_version(),
+        "system": platform.platform(),
+    }
     return found | {name: installed(name) or "missing" for name in REQUIRED}
 
 
-def extras() -> Facts:
+def extras() -> Section:
     """Each extra: the versions of its packages, or what is missing."""
-    found: Facts = {}
+    found: Section = {}
     for extra, names in EXTRAS.items():
         missing = [name for name in names if installed(name) is None]
         here = ", ".join(f"{name} {installed(name)}" for name in names)
@@ -64,33 +68,33 @@ def extras() -> Facts:
     return found
 
 
-def processor() -> Facts:
+def processor() -> Section:
     """The processor, how many of its cores are ours, and the settings that limit threads."""
-    found: Facts = {"model": _processor_name(), "cores": os.cpu_count(), "cores for us": usable_cores()}
+    found: Section = {"model": _processor_name(), "cores": os.cpu_count(), "cores for us": usable_cores()}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
         if name in os.environ:
             found[name] = os.environ[name]
     return found
 
 
-def memory() -> Facts:
+def memory() -> Section:
     """Main memory in GB: all of it, what is free, and what a container allows."""
-    found: Facts = {"total GB": _gb(total_memory()), "available GB": _gb(available_memory())}
+    found: Section = {"total GB": _gb(total_memory()), "available GB": _gb(available_memory())}
     limit = container_memory_limit()
     if limit is not None:
         found["container's limit GB"] = _gb(limit)
     return found
 
 
-def disk() -> Facts:
+def disk() -> Section:
     """Free space in GB where results and temporary files go."""
-    found: Facts = {}
+    found: Section = {}
     for name, folder in (("here", Path.cwd()), ("temporary files", Path(tempfile.gettempdir()))):
         found[f"{name} GB free"] = _gb(shutil.disk_usage(folder).free)
     return found
 
 
-SECTIONS: dict[str, Callable[[], Facts]] = {
+SECTIONS: dict[str, Callable[[], Section]] = {
     "software": software,
     "extras": extras,
     "processor": processor,
@@ -99,7 +103,7 @@ SECTIONS: dict[str, Callable[[], Facts]] = {
 }
 
 
-def collect() -> dict[str, Facts]:
+def collect() -> dict[str, Section]:
     """All sections."""
     return {name: _told(section) for name, section in SECTIONS.items()}
 
@@ -112,7 +116,7 @@ def installed(name: str) -> str | None:
         return None
 
 
-def _told(section: Callable[[], Facts]) -> Facts:
+def _told(section: Callable[[], Section]) -> Section:
     """A section, or in its place what went wrong."""
     try:
         return section()

@@ -1,13 +1,13 @@
-"""What is known to be bad about what was found. A remark is one function and one entry in `REMARKS`."""
+"""What is known to be bad about what was found. A remark is one function and one entry in `CHECKS`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 
-from ldseg.app.doctor.environment import Facts, Value
+from ldseg.app.doctor.environment import Section, Value
 
-Report = dict[str, Facts]
+MachineReport = dict[str, Section]
 
 _TORCH, _MONAI = (2, 8), (1, 6)
 _PYTHONS = ((3, 10), (3, 13))
@@ -15,10 +15,10 @@ _LITTLE_DISK_GB = 2.0
 _CLEARLY = 1.5  # a ratio above it is no accident of a short measurement
 
 
-def remarks(report: Report) -> list[str]:
+def known_issues(report: MachineReport) -> list[str]:
     """All that apply, a line each with what to do; a check that cannot judge this machine says nothing."""
     found: list[str] = []
-    for check in REMARKS:
+    for check in CHECKS:
         try:
             found += list(check(report))
         except (KeyError, TypeError, ValueError):
@@ -26,13 +26,13 @@ def remarks(report: Report) -> list[str]:
     return found
 
 
-def _missing(report: Report) -> Iterator[str]:
+def _missing(report: MachineReport) -> Iterator[str]:
     gone = [name for name, found in report["software"].items() if found == "missing"]
     if gone:
         yield f"missing: {', '.join(gone)}; install ldseg again with pip"
 
 
-def _old_or_bad_torch(report: Report) -> Iterator[str]:
+def _old_or_bad_torch(report: MachineReport) -> Iterator[str]:
     torch = _numbers(report["software"]["torch"])
     if torch[:2] == (2, 9):
         yield "torch 2.9 has slow 3D convolutions; install another version: pip install 'torch>=2.8,!=2.9.*'"
@@ -40,47 +40,47 @@ def _old_or_bad_torch(report: Report) -> Iterator[str]:
         yield "torch is older than 2.8, the oldest that ldseg is tested with; update it"
 
 
-def _old_monai(report: Report) -> Iterator[str]:
+def _old_monai(report: MachineReport) -> Iterator[str]:
     if _numbers(report["software"]["monai"])[:2] < _MONAI:
         yield "MONAI is older than 1.6, the oldest that ldseg is tested with; update it"
 
 
-def _other_python(report: Report) -> Iterator[str]:
+def _other_python(report: MachineReport) -> Iterator[str]:
     if not _PYTHONS[0] <= _numbers(report["software"]["Python"])[:2] <= _PYTHONS[1]:
         yield "ldseg is tested with Python 3.10 to 3.13 only"
 
 
-def _too_many_threads(report: Report) -> Iterator[str]:
+def _too_many_threads(report: MachineReport) -> Iterator[str]:
     threads, cores = _number(report["device"]["torch threads"]), _number(report["processor"]["cores for us"])
     if threads > cores:
         yield f"torch starts {threads:g} threads on {cores:g} cores; set OMP_NUM_THREADS={cores:g}"
 
 
-def _container_memory(report: Report) -> Iterator[str]:
+def _container_memory(report: MachineReport) -> Iterator[str]:
     limit, total = report["memory"]["container's limit GB"], report["memory"]["total GB"]
     if _number(limit) < min(16.0, 0.6 * _number(total)):
         yield f"the container allows {limit} GB, which planning does not know; give --cpu-memory"
 
 
-def _little_disk(report: Report) -> Iterator[str]:
+def _little_disk(report: MachineReport) -> Iterator[str]:
     for name, free in report["disk"].items():
         if _number(free) < _LITTLE_DISK_GB:
             yield f"only {free} GB are free for {name.removesuffix(' GB free')}; free some"
 
 
-def _gpu_unused(report: Report) -> Iterator[str]:
+def _gpu_unused(report: MachineReport) -> Iterator[str]:
     if report["device"]["chosen"] == "cpu" and report["device"]["CUDA build"]:
         yield "torch is a CUDA build but finds no GPU; check the driver (nvidia-smi) and CUDA_VISIBLE_DEVICES"
 
 
-def _gpu_unknown(report: Report) -> Iterator[str]:
+def _gpu_unknown(report: MachineReport) -> Iterator[str]:
     mine, known = report["device"]["GPU architecture"], str(report["device"]["architectures of this torch"])
     majors = {int(number) // 10 for number in re.findall(r"(?:sm|compute)_(\d+)", known)}
     if int(str(mine).removeprefix("sm_")) // 10 not in majors:
         yield f"this torch was not built for the GPU's architecture {mine} ({known}); install another build"
 
 
-def _other_precision(report: Report) -> Iterator[str]:
+def _other_precision(report: MachineReport) -> Iterator[str]:
     chosen = report["device"]["ldseg computes in"]
     ratio = _number(report["convolution"]["conv3d bf16 speed-up"])
     if chosen == "fp32" and ratio > _CLEARLY:
@@ -89,13 +89,13 @@ def _other_precision(report: Report) -> Iterator[str]:
         yield f"bf16 is only {ratio:g} times as fast as fp32 here; try --training.precision fp32"
 
 
-def _slow_conv3d(report: Report) -> Iterator[str]:
+def _slow_conv3d(report: MachineReport) -> Iterator[str]:
     flat, deep = (_number(report["convolution"][f"conv{n}d fp32 GFLOP/s"]) for n in (2, 3))
     if deep < flat / 10:
         yield f"3D convolutions run at {deep:g} GFLOP/s where 2D ones reach {flat:g}; try another torch"
 
 
-def _failed(report: Report) -> Iterator[str]:
+def _failed(report: MachineReport) -> Iterator[str]:
     for name in ("device", "convolution", "compile"):
         if "failed" in report[name]:
             harmless = "; ldseg does not need it" if name == "compile" else ""
@@ -105,7 +105,7 @@ def _failed(report: Report) -> Iterator[str]:
         yield f"{unknown}; install torch again, in a build for this machine"
 
 
-REMARKS: tuple[Callable[[Report], Iterator[str]], ...] = (
+CHECKS: tuple[Callable[[MachineReport], Iterator[str]], ...] = (
     _missing,
     _old_or_bad_torch,
     _old_monai,

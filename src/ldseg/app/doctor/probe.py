@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ldseg.app.doctor.environment import Facts
+from ldseg.app.doctor.environment import Section
 from ldseg.utils.device import choose_device, memory_format, precision_of
 
 _SECONDS = 0.25  # per measurement
@@ -23,10 +23,10 @@ _CHANNELS = 32
 _GRIDS = {2: (128, 128), 3: (32, 32, 32)}  # not smaller: torch does without oneDNN where one case is tiny
 
 
-def device_facts() -> Facts:
+def device_section() -> Section:
     """The device that ldseg takes, and what torch knows of it."""
     device = choose_device()
-    found: Facts = {"chosen": str(device), "torch threads": torch.get_num_threads()}
+    found: Section = {"chosen": str(device), "torch threads": torch.get_num_threads()}
     capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)()
     wanted = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon", "bf16")
     found["instructions"] = " ".join(name for name in wanted if capabilities.get(name)) or "unknown"
@@ -41,10 +41,10 @@ def device_facts() -> Facts:
     return found
 
 
-def convolution_facts() -> Facts:
+def convolution_section() -> Section:
     """Throughput of a 3-wide convolution of 32 channels in 2D and 3D, GFLOP/s, and what bf16 gains."""
     device = choose_device()
-    found: Facts = {}
+    found: Section = {}
     for dimensions in (2, 3):
         speeds = {
             name: _throughput(dimensions, dtype, device)
@@ -55,7 +55,7 @@ def convolution_facts() -> Facts:
     return found
 
 
-def compile_facts() -> Facts:
+def compile_section() -> Section:
     """What torch.compile gains on a small block, and the seconds that its first call takes."""
     device = choose_device()
     block = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.GroupNorm(4, 16), nn.SiLU()).to(device)
@@ -73,10 +73,10 @@ def compile_facts() -> Facts:
         }
 
 
-STEPS: dict[str, Callable[[], Facts]] = {
-    "device": device_facts,
-    "convolution": convolution_facts,
-    "compile": compile_facts,
+STEPS: dict[str, Callable[[], Section]] = {
+    "device": device_section,
+    "convolution": convolution_section,
+    "compile": compile_section,
 }
 
 
@@ -88,7 +88,7 @@ def main() -> None:
         except Exception as problem:  # what fails is a finding here, and the next step may work
             text = (str(problem).strip().splitlines() or [""])[0]
             found = {"failed": f"{type(problem).__name__}: {text[:200]}"}
-        sys.stdout.write(json.dumps({"step": name, "facts": found}) + "\n")
+        sys.stdout.write(json.dumps({"step": name, "section": found}) + "\n")
         sys.stdout.flush()
 
 

@@ -11,13 +11,13 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from ldseg.app.doctor.environment import Facts
+from ldseg.app.doctor.environment import Section
 
 STEPS = ("device", "convolution", "compile")
 """In their order; each becomes a section of the report."""
 
 
-def probe(seconds: float, module: str = "ldseg.app.doctor.probe") -> dict[str, Facts]:
+def probe(seconds: float, module: str = "ldseg.app.doctor.probe") -> dict[str, Section]:
     """The sections of the steps, after at most about `seconds`; one that was not reached says why."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         # A cache of its own, so that compiling is measured and nothing stays behind.
@@ -68,13 +68,13 @@ def _signal_name(number: int) -> str:
         return "unknown"
 
 
-def _steps(text: str) -> dict[str, Facts]:
+def _steps(text: str) -> dict[str, Section]:
     """The whole lines; one that was cut short is left out."""
-    found: dict[str, Facts] = {}
+    found: dict[str, Section] = {}
     for line in text.splitlines():
         try:
             entry = json.loads(line)
-            found[entry["step"]] = entry["facts"]
+            found[entry["step"]] = entry["section"]
         except (ValueError, KeyError, TypeError):
             continue
     return found

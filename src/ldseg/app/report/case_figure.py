@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.app.report.figures import FILL, grey_or_colour, label_overlay, make_base, panel, thinned
+from ldseg.app.report.figures import FILL, downsample, grey_or_colour, label_overlay, make_base_image, panel
 from ldseg.app.report.measurements import TOLERANCE
 from ldseg.app.report.palette import heat
-from ldseg.app.report.slice_selection import View, Window, choose_view, choose_window
+from ldseg.app.report.slice_selection import CropBox, SliceSelection, select_crop, select_slice
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
 from ldseg.data.units import voxel_size
@@ -28,7 +28,7 @@ _COLOUR_CHANNELS = 3
 
 
 @dataclass(frozen=True)
-class Portrait:
+class CaseFigure:
     """One case, predicted, scored and drawn."""
 
     case: str
@@ -45,9 +45,9 @@ class Portrait:
     """The panels."""
 
 
-def draw_portrait(
+def draw_case_figure(
     predictor: Predictor, dataset: DataSet, case: Case, sampling: SamplingSettings, seed: int, name: str
-) -> Portrait:
+) -> CaseFigure:
     """Predict a case and draw it; `name` is that of its image within the page.
 
     Raises:
@@ -71,7 +71,7 @@ def draw_portrait(
     predicted = class_indices(canonical(prediction.labels)[0], classes, None)
     drawing = _Drawing(image, references, predicted, canonical(prediction.uncertainty)[0], log(len(classes)))
     html, where = drawing.panels(name)
-    return Portrait(case.name, scores, prediction, image, _volumes(image, references, classes), where, html)
+    return CaseFigure(case.name, scores, prediction, image, _volumes(image, references, classes), where, html)
 
 
 def canonical(volume: Volume) -> NDArray[Any]:
@@ -79,12 +79,14 @@ def canonical(volume: Volume) -> NDArray[Any]:
     return to_canonical(volume.array, orientation_of(volume))
 
 
-def slice_of_interest(volume: Volume, references: list[NDArray[Any]], predicted: NDArray[Any]) -> View:
+def select_case_slice(
+    volume: Volume, references: list[NDArray[Any]], predicted: NDArray[Any]
+) -> SliceSelection:
     """Where the references (*S) are largest; without any, where the prediction is."""
     structures = np.any([one > 0 for one in references], axis=0)
     if not structures.any():
         structures = predicted > 0
-    return choose_view(structures, orientation_of(volume).permuted(volume.spacing), volume.axes)
+    return select_slice(structures, orientation_of(volume).permuted(volume.spacing), volume.axes)
 
 
 def _volumes(image: Volume, references: list[NDArray[np.int16]], classes: dict[str, int]) -> dict[str, float]:
@@ -108,14 +110,14 @@ class _Drawing:
 
     def panels(self, name: str) -> tuple[str, str]:
         """HTML, and which slice it is."""
-        view = slice_of_interest(self.image, self.references, self.predicted)
+        view = select_case_slice(self.image, self.references, self.predicted)
         truths, answer = [view.cut(one) for one in self.references], view.cut(self.predicted)
-        window = choose_window(np.any([one > 0 for one in (*truths, answer)], 0), view.height, view.width)
+        window = select_crop(np.any([one > 0 for one in (*truths, answer)], 0), view.height, view.width)
         pixels, stretch = self._pixels(view), view.height / view.width
-        whole = make_base(name, pixels, stretch)
-        base = whole if window is None else make_base(f"{name}-part", _part(pixels, window), stretch)
+        whole = make_base_image(name, pixels, stretch)
+        base = whole if window is None else make_base_image(f"{name}-part", _part(pixels, window), stretch)
         marks = [label_overlay(_part(one, window), FILL // len(truths)) for one in truths]
-        doubt = heat(thinned(_part(view.cut(self.entropy), window)) / self.most)
+        doubt = heat(downsample(_part(view.cut(self.entropy), window)) / self.most)
         drawn = [
             whole.definition,
             base.definition if window else "",
@@ -127,14 +129,14 @@ class _Drawing:
         parts = [view.describe(), "the last three enlarged" if window else ""]
         return "".join(drawn), ", ".join(part for part in parts if part)
 
-    def _pixels(self, view: View) -> NDArray[np.uint8]:
+    def _pixels(self, view: SliceSelection) -> NDArray[np.uint8]:
         """The image's slice; in colour where it is a picture of three channels."""
         array = canonical(self.image)
         colour = len(array) == _COLOUR_CHANNELS and self.image.axes == "yx"
         return grey_or_colour(np.stack([view.cut(one) for one in array]), colour)
 
 
-def _part(array: NDArray[Any], window: Window | None) -> NDArray[Any]:
+def _part(array: NDArray[Any], window: CropBox | None) -> NDArray[Any]:
     if window is None:
         return array
     top, left, rows, columns = window

@@ -9,7 +9,7 @@ from math import sqrt
 from ldseg.app.report.html import figure, legend
 from ldseg.app.report.measurements import VolumePoint
 from ldseg.app.report.palette import class_colour, css
-from ldseg.app.report.svg import Axis, Plot, Point, logarithmic, spanning
+from ldseg.app.report.svg import Axis, Plot, Point, linear_axis, log_axis
 from ldseg.data.units import pretty, size_unit
 from ldseg.evaluation.calibration_report import CalibrationReport
 from ldseg.evaluation.corruptions import CORRUPTIONS
@@ -23,7 +23,7 @@ from ldseg.metrics.risk_coverage import RiskPoint
 _ROW = 34  # pixels for a class
 _LETTER, _LONGEST = 7.2, 36  # pixels of one, and how many of a class's name
 _WIDE = 30.0  # largest over smallest volume from which the axes are logarithmic
-_MOST_FILMS = 12
+_MOST_CINES = 12
 _GUIDE = "var(--guide)"
 
 
@@ -77,18 +77,20 @@ def reliability_chart(title: str, found: Reliability) -> str:
 
 
 def cycle_charts(scores: Scores) -> list[str]:
-    """Area over the frames, a chart for each subject with several films or, where there is none, each film;
-    dots where the reference is labelled."""
-    films = islice(scores.subject_or_case_cine().items(), _MOST_FILMS)
-    return [_cycle_chart(film, by_class) for film, by_class in films]
+    """Return charts of the area over the frames, with dots where the reference is labelled.
+
+    There is one chart per subject with several cines or, without such subjects, one per cine.
+    """
+    cines = islice(scores.subject_or_case_cine().items(), _MOST_CINES)
+    return [_cycle_chart(cine, by_class) for cine, by_class in cines]
 
 
-def _cycle_chart(film: str, by_class: dict[str, CineMetrics]) -> str:
+def _cycle_chart(cine: str, by_class: dict[str, CineMetrics]) -> str:
     cycles = by_class.values()
     areas = [area for one in cycles for area in (*one.areas, *one.reference_areas) if area is not None]
     unit = pretty(size_unit("yx", all(one.physical for one in cycles)))
     last = max(len(one.areas) for one in cycles) - 1
-    y = spanning(f"area ({unit})", [0.0, *areas], zero=True)
+    y = linear_axis(f"area ({unit})", [0.0, *areas], zero=True)
     plot = Plot(Axis("frame", 0, max(1, last)), y, width=320, height=230)
     shown = [(name, css(class_colour(index))) for index, name in enumerate(by_class)]
     for one, (name, colour) in zip(cycles, shown, strict=True):
@@ -96,13 +98,13 @@ def _cycle_chart(film: str, by_class: dict[str, CineMetrics]) -> str:
         for frame, area in enumerate(one.reference_areas):
             if area is not None:
                 plot.dot((frame, area), colour, f"{name}, frame {frame}: reference {area:.4g} {unit}")
-    return figure(film, plot.svg(f"area over the frames of {film}") + legend(shown))
+    return figure(cine, plot.svg(f"area over the frames of {cine}") + legend(shown))
 
 
 def risk_chart(title: str, curve: Sequence[RiskPoint], risk: str, caption: str) -> str:
     """Risk over coverage, beside the risk of a random order."""
     points: list[Point] = [(point.coverage, point.risk) for point in curve]
-    y = spanning(risk, [0.0, *(point.risk for point in curve)], zero=True)
+    y = linear_axis(risk, [0.0, *(point.risk for point in curve)], zero=True)
     plot = Plot(Axis("coverage: share kept, the surest first", 0, 1), y)
     plot.line([(0, points[-1][1]), (1, points[-1][1])], _GUIDE, "guide")
     plot.line(points, "var(--s1)")
@@ -132,7 +134,7 @@ def volume_chart(volumes: dict[str, tuple[VolumePoint, ...]], unit: str, several
         return ""
     wide = max(positive) > _WIDE * min(positive)
     names = f"reference ({unit})", f"model ({unit})"
-    x, y = (logarithmic(name, positive) if wide else spanning(name, ends) for name in names)
+    x, y = (log_axis(name, positive) if wide else linear_axis(name, ends) for name in names)
     plot = Plot(x, y)
     plot.line([(x.low, x.low), (x.high, x.high)], _GUIDE, "guide")
     shown: list[tuple[str, str]] = []

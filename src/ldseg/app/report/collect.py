@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ldseg.app.report.case_figure import Portrait, draw_portrait
-from ldseg.app.report.measurements import Measured, measure
-from ldseg.app.report.report_data import Material, choose_cases, named_cases, open_run_data
-from ldseg.app.report.sampling_trajectory import STEPS, Film, shoot
+from ldseg.app.report.case_figure import CaseFigure, draw_case_figure
+from ldseg.app.report.measurements import Measurements, measure_cases
+from ldseg.app.report.report_data import EvaluationCases, named_cases, open_run_data, select_cases
+from ldseg.app.report.sampling_trajectory import STEPS, SamplingTrajectory, record_trajectory
 from ldseg.data.cases import Case
 from ldseg.errors import file_error
 from ldseg.evaluation.robustness import Robustness
@@ -53,7 +53,7 @@ class ReportOptions:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportData:
     """The content of a page."""
 
     name: str
@@ -66,15 +66,15 @@ class Report:
     fingerprint: Fingerprint | None
     records: Sequence[dict[str, Any]]
     """Of the training's log; empty where there is none."""
-    material: Material
-    measured: Measured
+    evaluation: EvaluationCases
+    measurements: Measurements
     scores: Scores
     """Those of `measured`, or of a file."""
     scores_file: str
     """Its name; empty where they are of `measured`."""
-    portraits: dict[str, Portrait]
+    case_figures: dict[str, CaseFigure]
     """By their title, e.g. "median"."""
-    film: Film | None
+    trajectory: SamplingTrajectory | None
     robustness: Robustness | None
     recalibrated: bool
     stochastic: bool
@@ -88,7 +88,9 @@ def _silent(share: float, case: str) -> None:
     del share, case
 
 
-def gather(run: Path, options: ReportOptions, device: str | None = None, on_case: OnCase = _silent) -> Report:
+def collect(
+    run: Path, options: ReportOptions, device: str | None = None, on_case: OnCase = _silent
+) -> ReportData:
     """Read, predict and measure; `on_case` hears which share of the measuring is done.
 
     Raises:
@@ -101,7 +103,7 @@ def gather(run: Path, options: ReportOptions, device: str | None = None, on_case
     sampling = predictor.sampling(options.steps, _samples(options, predictor))
     dataset = open_run_data(run, options.data, predictor.plan)
     shown = named_cases(dataset, options.cases)
-    material = choose_cases(
+    evaluation = select_cases(
         run,
         dataset,
         predictor.settings,
@@ -109,14 +111,14 @@ def gather(run: Path, options: ReportOptions, device: str | None = None, on_case
         None if scored is None else tuple(scored.cases),
         options.limit,
     )
-    measured = measure(predictor, dataset, material.cases, sampling, options.seed, on_case)
-    scores = scored or measured.scores
-    portraits = {
-        title: draw_portrait(predictor, dataset, case, sampling, options.seed, f"case-{number}")
-        for number, (title, case) in enumerate(_to_show(shown, material, scores).items())
+    measurements = measure_cases(predictor, dataset, evaluation.cases, sampling, options.seed, on_case)
+    scores = scored or measurements.scores
+    case_figures = {
+        title: draw_case_figure(predictor, dataset, case, sampling, options.seed, f"case-{number}")
+        for number, (title, case) in enumerate(_to_show(shown, evaluation, scores).items())
     }
-    first = next(iter(portraits.values()))
-    return Report(
+    first = next(iter(case_figures.values()))
+    return ReportData(
         name=run.resolve().name,
         weights=weights,
         parameters=_parameters(predictor),
@@ -124,12 +126,12 @@ def gather(run: Path, options: ReportOptions, device: str | None = None, on_case
         settings=predictor.settings,
         fingerprint=_fingerprint(run),
         records=read_records(run),
-        material=material,
-        measured=measured,
+        evaluation=evaluation,
+        measurements=measurements,
         scores=scores,
         scores_file="" if options.scores is None else options.scores.name,
-        portraits=portraits,
-        film=_film(predictor, portraits.get("median", first), sampling, options.seed),
+        case_figures=case_figures,
+        trajectory=_record_trajectory(predictor, case_figures.get("median", first), sampling, options.seed),
         robustness=robustness,
         recalibrated=predictor.calibration != predictor.uncalibrated().calibration,
         stochastic=predictor.backend.stochastic,
@@ -145,10 +147,10 @@ def extremes(scores: Scores, names: Sequence[str]) -> dict[str, str]:
     return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
 
 
-def _to_show(shown: tuple[Case, ...], material: Material, scores: Scores) -> dict[str, Case]:
+def _to_show(shown: tuple[Case, ...], evaluation: EvaluationCases, scores: Scores) -> dict[str, Case]:
     if shown:
         return {case.name: case for case in shown}
-    by_name = {case.name: case for case in material.cases}
+    by_name = {case.name: case for case in evaluation.cases}
     return {title: by_name[name] for title, name in extremes(scores, list(by_name)).items()}
 
 
@@ -156,9 +158,13 @@ def _samples(options: ReportOptions, predictor: Predictor) -> int:
     return predictor.settings.posterior.samples if options.samples is None else options.samples
 
 
-def _film(predictor: Predictor, portrait: Portrait, sampling: SamplingSettings, seed: int) -> Film | None:
+def _record_trajectory(
+    predictor: Predictor, case_figure: CaseFigure, sampling: SamplingSettings, seed: int
+) -> SamplingTrajectory | None:
     slow = SamplingSettings(sampling.sampler, STEPS, 1)
-    return shoot(predictor, portrait.image, portrait.prediction.labels, portrait.case, slow, seed)
+    return record_trajectory(
+        predictor, case_figure.image, case_figure.prediction.labels, case_figure.case, slow, seed
+    )
 
 
 def _find_robustness(run: Path, given: Path | None, weights: str) -> Robustness | None:

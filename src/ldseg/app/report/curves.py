@@ -10,7 +10,7 @@ import numpy as np
 
 from ldseg.app.report.html import figure, legend
 from ldseg.app.report.palette import class_colour, css
-from ldseg.app.report.svg import Axis, Plot, Point, logarithmic
+from ldseg.app.report.svg import Axis, Plot, Point, log_axis
 
 _MOST_POINTS = 200
 _SCORES = (
@@ -29,11 +29,13 @@ def loss_chart(records: Sequence[Record]) -> str:
     if not names:
         return ""
     series = {
-        name: thinned([(r["step"], r["losses"][name]) for r in found if isfinite(r["losses"].get(name, nan))])
+        name: average_points(
+            [(r["step"], r["losses"][name]) for r in found if isfinite(r["losses"].get(name, nan))]
+        )
         for name in names
     }
     last = max(record["step"] for record in found)
-    y = logarithmic("loss", (value for points in series.values() for _, value in points))
+    y = log_axis("loss", (value for points in series.values() for _, value in points))
     plot = Plot(Axis("training step", 0, last), y)
     colours = {name: f"var(--s{1 + n % 4})" for n, name in enumerate(names)}
     for name, points in series.items():
@@ -67,13 +69,13 @@ def validation_chart(records: Sequence[Record], structures: Sequence[str]) -> st
     return figure("Validation Dice", plot.svg("validation Dice over the steps") + legend(shown), caption)
 
 
-def warnings_of(records: Sequence[Record]) -> list[str]:
+def last_warnings(records: Sequence[Record]) -> list[str]:
     """What the last validation warned of."""
     found = [record for record in records if record.get("event") == "validation"]
     return [str(line) for line in found[-1].get("warnings", ())] if found else []
 
 
-def thinned(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
+def average_points(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
     """At most `most` points, each the mean of its neighbours."""
     if not points:
         return []

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from ldseg.app.report.html import text
 from ldseg.app.report.palette import class_colour
-from ldseg.app.report.slice_selection import Window
+from ldseg.app.report.slice_selection import CropBox
 
 Pixels = NDArray[np.uint8]
 
@@ -27,7 +27,7 @@ _IGNORED: tuple[int, int, int] = (128, 128, 128)
 
 
 @dataclass(frozen=True)
-class Base:
+class BaseImage:
     """An image that stands once in the page and is referred to by `name`."""
 
     name: str
@@ -51,7 +51,7 @@ def grey_or_colour(image: NDArray[Any], is_colour: bool) -> Pixels:
     return np.moveaxis(pixels, 0, -1) if is_colour else pixels[0]
 
 
-def make_base(name: str, pixels: Pixels, stretch: float) -> Base:
+def make_base_image(name: str, pixels: Pixels, stretch: float) -> BaseImage:
     """Keep a picture for `panel`, made smaller where it is larger than anyone sees on a page."""
     rows, columns = pixels.shape[:2]
     small = Image.fromarray(pixels)
@@ -64,14 +64,14 @@ def make_base(name: str, pixels: Pixels, stretch: float) -> Base:
         f'height="{rows * stretch:.3f}" preserveAspectRatio="none" href="{data_uri(np.asarray(small))}"/>'
         "</defs></svg>"
     )
-    return Base(name, rows, columns, stretch, definition)
+    return BaseImage(name, rows, columns, stretch, definition)
 
 
 def panel(
-    base: Base,
+    base: BaseImage,
     title: str,
     overlays: tuple[Pixels, ...] = (),
-    frame: Window | None = None,
+    frame: CropBox | None = None,
     dimmed: bool = False,
 ) -> str:
     """The base under overlays (..., 4) of any size that cover it, with a `frame` in the base's pixels."""
@@ -90,7 +90,7 @@ def panel(
     )
 
 
-def plain_panel(pixels: Pixels, title: str, stretch: float) -> str:
+def pixel_panel(pixels: Pixels, title: str, stretch: float) -> str:
     """A picture that is shown once, its pixels as large squares."""
     rows, columns = pixels.shape[:2]
     size = f'width="{columns}" height="{rows * stretch:.3f}"'
@@ -103,7 +103,7 @@ def plain_panel(pixels: Pixels, title: str, stretch: float) -> str:
 
 def label_overlay(indices: NDArray[np.integer], fill: int = FILL) -> Pixels:
     """Class indices (rows, columns), 0 background, -1 ignored: structures tinted, with an outline."""
-    indices = thinned(indices)
+    indices = downsample(indices)
     scale = max(1, ceil(_GOOD_SIZE / max(indices.shape)))
     large = np.repeat(np.repeat(indices, scale, 0), scale, 1)
     width = max(1, round(max(large.shape) / _OUTLINE))
@@ -118,7 +118,7 @@ def label_overlay(indices: NDArray[np.integer], fill: int = FILL) -> Pixels:
     return overlay
 
 
-def thinned(array: NDArray[Any]) -> NDArray[Any]:
+def downsample(array: NDArray[Any]) -> NDArray[Any]:
     """A slice (rows, columns) with every n-th voxel only, where it is larger than anyone sees on a page."""
     step = ceil(max(array.shape) / _LARGEST)
     return array[::step, ::step]

@@ -36,7 +36,7 @@ class VolumePoint:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurements:
     """A model on a set of cases."""
 
     scores: Scores
@@ -51,14 +51,14 @@ class Measured:
     """Case to what was assumed or changed when its files were read; the others were read as they are."""
 
 
-def measure(
+def measure_cases(
     predictor: Predictor,
     dataset: DataSet,
     cases: Sequence[Case],
     sampling: SamplingSettings,
     seed: int,
     on_case: OnCase,
-) -> Measured:
+) -> Measurements:
     """Predict and measure `cases`, one in memory at a time; `on_case` hears the share that is done.
 
     Raises:
@@ -90,7 +90,7 @@ def measure(
         scores[case.name] = mean_over_raters(by_rater)
         on_case((number + 1) / len(cases), case.name)
     subjects = {case.name: case.subject for case in cases}
-    return Measured(
+    return Measurements(
         Scores(scores, predictor.plan.classes, TOLERANCE, subjects, cine=cycles),
         tally.report(),
         {name: tuple(points) for name, points in volumes.items()},

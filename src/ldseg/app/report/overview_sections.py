@@ -8,8 +8,8 @@ import numpy as np
 
 from ldseg.api import describe_budget
 from ldseg.app.report.charts import cycle_charts, dice_chart
-from ldseg.app.report.collect import Report
-from ldseg.app.report.curves import loss_chart, validation_chart, warnings_of
+from ldseg.app.report.collect import ReportData
+from ldseg.app.report.curves import last_warnings, loss_chart, validation_chart
 from ldseg.app.report.html import facts, grid, paragraph, section, table, text, warning
 from ldseg.data.units import length_words, pretty, size_unit
 from ldseg.evaluation.scores import Scores, to_json
@@ -34,7 +34,7 @@ _PARTS = {
 }
 
 
-def model_name(report: Report) -> str:
+def model_name(report: ReportData) -> str:
     """Which method it is, in words."""
     settings = report.settings
     if settings.baseline == "none":
@@ -42,14 +42,14 @@ def model_name(report: Report) -> str:
     return f"baseline {settings.baseline}, preset {settings.preset}"
 
 
-def structures(report: Report) -> list[str]:
+def structures(report: ReportData) -> list[str]:
     """The classes without the background."""
     return list(report.plan.classes)[1:]
 
 
-def tiles(report: Report) -> str:
+def key_figures(report: ReportData) -> str:
     """The figures that one looks for first."""
-    measured, scores = report.measured, report.scores
+    measurements, scores = report.measurements, report.scores
     dice = scores.case_dice()
     worst = int(np.argmin(dice))
     shown = [
@@ -59,10 +59,10 @@ def tiles(report: Report) -> str:
         ),
         (f"{dice[worst]:.3f}", f"worst case, {list(scores.cases)[worst]}"),
     ]
-    near = measured.calibration.near
+    near = measurements.calibration.near
     if near is not None:
         shown.append((f"{near.ece:.3f}", "calibration error (ECE) near the structures"))
-    shown.append((_count(report), f"cases measured; {sampling_words(report, measured.sampling)}"))
+    shown.append((_count(report), f"cases measured; {describe_sampling(report, measurements.sampling)}"))
     return (
         '<div class="tiles">'
         + "".join(
@@ -72,7 +72,7 @@ def tiles(report: Report) -> str:
     )
 
 
-def sampling_words(report: Report, sampling: SamplingSettings) -> str:
+def describe_sampling(report: ReportData, sampling: SamplingSettings) -> str:
     """How predictions were drawn."""
     if not is_stochastic(report):
         return "one answer, no sampling"
@@ -81,12 +81,12 @@ def sampling_words(report: Report, sampling: SamplingSettings) -> str:
     return f"{samples} of {steps} ({sampling.sampler})"
 
 
-def is_stochastic(report: Report) -> bool:
+def is_stochastic(report: ReportData) -> bool:
     """Whether two samples of the model can differ."""
-    return report.film is not None
+    return report.trajectory is not None
 
 
-def data_section(report: Report) -> str:
+def data_section(report: ReportData) -> str:
     """What it saw, and how it was set up."""
     boxes = [
         facts("Data", _data_facts(report)),
@@ -98,23 +98,23 @@ def data_section(report: Report) -> str:
     )
 
 
-def training_section(report: Report) -> str:
+def training_section(report: ReportData) -> str:
     """Curves, and what the trainer warned of."""
     charts = [loss_chart(report.records), validation_chart(report.records, structures(report))]
     drawn = [chart for chart in charts if chart]
-    notes = "".join(warning(line) for line in warnings_of(report.records))
+    notes = "".join(warning(line) for line in last_warnings(report.records))
     body = grid(drawn) if drawn else paragraph("The run has no log of its training.", kind="note")
     return section("training", "Training", notes, body)
 
 
-def scores_section(report: Report) -> str:
+def scores_section(report: ReportData) -> str:
     """Each class with intervals, and each case."""
     scores = report.scores
     by_subject = any(scores.subjects.get(name, name) != name for name in scores.cases)
     words = f"{_scored_cases(report)}. Below each mean is its 95 % interval"
     words += ", by subject." if by_subject else "."
     parts = [paragraph(text(words), kind="note")]
-    if report.material.seen:
+    if report.evaluation.seen:
         parts.append(
             warning("the model was trained on some of these cases; the scores are better than on new ones.")
         )
@@ -126,11 +126,11 @@ def scores_section(report: Report) -> str:
     return section("scores", "Scores", *parts, _case_table(scores))
 
 
-def _data_facts(report: Report) -> Iterator[tuple[str, object]]:
-    dataset, plan = report.material.dataset, report.plan
+def _data_facts(report: ReportData) -> Iterator[tuple[str, object]]:
+    dataset, plan = report.evaluation.dataset, report.plan
     yield "data set", dataset.root.resolve().name
     yield "cases with masks", sum(1 for case in dataset.cases if case.labels)
-    yield "measured here", f"{_count(report)}: {_PARTS[report.material.part]}"
+    yield "measured here", f"{_count(report)}: {_PARTS[report.evaluation.part]}"
     yield "axes", {"yx": "2D (y, x)", "zyx": "3D (z, y, x)", "tyx": "2D + time (t, y, x)"}[plan.axes]
     yield "channels", ", ".join(channel.name for channel in plan.channels)
     fingerprint = report.fingerprint
@@ -142,26 +142,25 @@ def _data_facts(report: Report) -> Iterator[tuple[str, object]]:
         yield "median spacing", median if _recorded(fingerprint.physical, report) else "none"
 
 
-def _recorded(physical: bool | None, report: Report) -> bool:
+def _recorded(physical: bool | None, report: ReportData) -> bool:
     """Return whether training images had a physical spacing; where that is unknown, whether these have."""
     return report.scores.physical if physical is None else physical
 
 
-def _scored_cases(report: Report) -> str:
+def _scored_cases(report: ReportData) -> str:
     if report.scores_file:
         return f"{len(report.scores.cases)} cases of {report.scores_file}"
-    return (
-        f"{_count(report)} case{'s' if report.material.available > 1 else ''}: {_PARTS[report.material.part]}"
-    )
+    plural = "s" if report.evaluation.available > 1 else ""
+    return f"{_count(report)} case{plural}: {_PARTS[report.evaluation.part]}"
 
 
-def _count(report: Report) -> str:
+def _count(report: ReportData) -> str:
     """How many cases were measured, of how many."""
-    count, available = len(report.material.cases), report.material.available
+    count, available = len(report.evaluation.cases), report.evaluation.available
     return str(count) if count == available else f"{count} of {available}"
 
 
-def _plan_facts(report: Report) -> Iterator[tuple[str, object]]:
+def _plan_facts(report: ReportData) -> Iterator[tuple[str, object]]:
     plan = report.plan
     unit = length_words(plan.axes, _recorded(plan.had_spacing, report))
     yield "spacing", f"{_times(plan.spacing)} {unit}" if plan.resample else "each image's own"
@@ -172,7 +171,7 @@ def _plan_facts(report: Report) -> Iterator[tuple[str, object]]:
     yield "mirrored axes", ", ".join(plan.axes[axis] for axis in plan.mirror_axes) or "none"
 
 
-def _training_facts(report: Report) -> Iterator[tuple[str, object]]:
+def _training_facts(report: ReportData) -> Iterator[tuple[str, object]]:
     training = report.settings.training
     yield "model", model_name(report)
     yield "parameters", f"{report.parameters / 1e6:.2f} million"
@@ -185,7 +184,7 @@ def _training_facts(report: Report) -> Iterator[tuple[str, object]]:
     yield "weights", f"SHA-256 {report.weights[:12]}…"
 
 
-def _classes(report: Report) -> str:
+def _classes(report: ReportData) -> str:
     fingerprint = report.fingerprint
     if fingerprint is None:
         return paragraph("Structures: ", text(", ".join(structures(report))))
@@ -212,7 +211,7 @@ def _classes(report: Report) -> str:
     return table(columns, rows)
 
 
-def _score_table(report: Report) -> str:
+def _score_table(report: ReportData) -> str:
     summary = to_json(report.scores)
     shown = [name for name in _METRICS if all(name in metrics for metrics in summary["mean"].values())]
     rows: list[tuple[str, ...]] = []

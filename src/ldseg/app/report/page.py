@@ -7,21 +7,21 @@ from importlib.resources import files
 from pathlib import Path
 
 from ldseg import __version__
-from ldseg.app.report.collect import Report
+from ldseg.app.report.collect import ReportData
 from ldseg.app.report.html import text
 from ldseg.app.report.overview_sections import (
     data_section,
+    key_figures,
     model_name,
     scores_section,
     structures,
-    tiles,
     training_section,
 )
 from ldseg.app.report.result_sections import (
     cases_section,
     confidence_section,
-    film_section,
     robustness_section,
+    trajectory_section,
 )
 from ldseg.errors import file_error
 from ldseg.utils.serialization import write_bytes_atomic
@@ -39,12 +39,12 @@ def check_output(path: Path) -> None:
         raise file_error(path, "is a folder", "give a file")
 
 
-def write_page(path: Path, report: Report) -> None:
+def write_page(path: Path, report: ReportData) -> None:
     """Write the page, whole or not at all. Raises InputError when the disk refuses."""
     write_bytes_atomic(path, to_html(report).encode())
 
 
-def to_html(report: Report) -> str:
+def to_html(report: ReportData) -> str:
     """The whole page."""
     title = f"{report.name}: {', '.join(structures(report))}"
     parts = {
@@ -54,7 +54,7 @@ def to_html(report: Report) -> str:
         "cases": ("Cases", cases_section(report)),
         "confidence": ("Confidence", confidence_section(report)),
         "robustness": ("Robustness", robustness_section(report)),
-        "film": ("Reverse diffusion", film_section(report)),
+        "trajectory": ("Reverse diffusion", trajectory_section(report)),
     }
     shown = {anchor: part for anchor, part in parts.items() if part[1]}
     links = "".join(f'<a href="#{anchor}">{text(name)}</a>' for anchor, (name, _) in shown.items())
@@ -65,14 +65,15 @@ def to_html(report: Report) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{text(title)}</title><style>\n{style}</style></head><body>"
-        f'<header><h1>{text(report.name)}</h1><p class="sub">{text(_subtitle(report))}</p>{tiles(report)}'
+        f'<header><h1>{text(report.name)}</h1><p class="sub">{text(_subtitle(report))}</p>'
+        f"{key_figures(report)}"
         f"<nav>{links}</nav></header><main>{body}</main>{_footer()}</body></html>\n"
     )
 
 
-def _subtitle(report: Report) -> str:
+def _subtitle(report: ReportData) -> str:
     names = ", ".join(structures(report))
-    return f"Segmentation of {names} on {report.material.dataset.root.resolve().name}, {model_name(report)}"
+    return f"Segmentation of {names} on {report.evaluation.dataset.root.resolve().name}, {model_name(report)}"
 
 
 def _footer() -> str:

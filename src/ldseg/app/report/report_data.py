@@ -22,7 +22,7 @@ Part = Literal["test", "validation", "all", "scored"]
 
 
 @dataclass(frozen=True)
-class Material:
+class EvaluationCases:
     """A data set and the cases to measure, all of them with masks."""
 
     dataset: DataSet
@@ -59,14 +59,14 @@ def open_run_data(run: Path, data: Path | None, plan: Plan) -> DataSet:
     return dataset
 
 
-def choose_cases(
+def select_cases(
     run: Path,
     dataset: DataSet,
     settings: RunSettings,
     part: Literal["test", "validation"] | None,
     scored: Sequence[str] | None,
     limit: int | None,
-) -> Material:
+) -> EvaluationCases:
     """The cases that have scores already, else those of `part`, else of the test part, else of the
     validation fold; all where the data are others than the training's. At most `limit`, evenly spaced.
 
@@ -92,12 +92,14 @@ def choose_cases(
         if found:
             trained = set[str]() if fold is None else set(fold.train)
             kept = evenly(found, limit)
-            return Material(dataset, name, kept, len(found), any(case.name in trained for case in kept))
+            return EvaluationCases(
+                dataset, name, kept, len(found), any(case.name in trained for case in kept)
+            )
     wanted = next(iter(parts), part)
     raise file_error(dataset.root, f"has no case of the part {wanted}", "choose another --part or --data")
 
 
-def cases_to_learn(run: Path, dataset: DataSet) -> tuple[Case, ...]:
+def cases_outside_test(run: Path, dataset: DataSet) -> tuple[Case, ...]:
     """Return all cases but those of the test part. Raises InputError where the splits cannot be read."""
     test = set(match_spelling(read_splits(run / SPLITS_FILE), dataset.cases).test)
     return tuple(case for case in dataset.cases if case.name not in test)

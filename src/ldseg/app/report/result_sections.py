@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ldseg.app.report.case_figure import Portrait
+from ldseg.app.report.case_figure import CaseFigure
 from ldseg.app.report.charts import (
     confidence_chart,
     reliability_chart,
@@ -12,19 +12,19 @@ from ldseg.app.report.charts import (
     robustness_charts,
     volume_chart,
 )
-from ldseg.app.report.collect import Report
-from ldseg.app.report.figures import grey_or_colour, label_overlay, make_base, panel, plain_panel
+from ldseg.app.report.collect import ReportData
+from ldseg.app.report.figures import grey_or_colour, label_overlay, make_base_image, panel, pixel_panel
 from ldseg.app.report.html import code, grid, legend, paragraph, section, table, text
-from ldseg.app.report.overview_sections import is_stochastic, sampling_words, structures
+from ldseg.app.report.overview_sections import describe_sampling, is_stochastic, structures
 from ldseg.app.report.palette import class_colour, css, heat_stops
-from ldseg.app.report.sampling_trajectory import Film, Frame, latent_colours
-from ldseg.app.report.slice_selection import choose_view
+from ldseg.app.report.sampling_trajectory import SamplingTrajectory, TrajectoryState, latent_colours
+from ldseg.app.report.slice_selection import select_slice
 from ldseg.data.units import length_unit, length_words, pretty
 from ldseg.evaluation.calibration_report import CalibrationReport
 from ldseg.inference.out_of_distribution import describe_ways
 
 
-def cases_section(report: Report) -> str:
+def cases_section(report: ReportData) -> str:
     """Pictures of some cases, with what was asked and answered."""
     names = structures(report)
     most = np.log(len(report.plan.classes))
@@ -34,21 +34,22 @@ def cases_section(report: Report) -> str:
         f'<i style="background:linear-gradient(90deg, {shades})"></i> '
         f"log {len(report.plan.classes)} = {most:.2f} nats</div>"
     )
-    drawn = [_case(report, title, portrait) for title, portrait in report.portraits.items()]
+    drawn = [_case(report, title, case_figure) for title, case_figure in report.case_figures.items()]
     return section("cases", "Cases", legend(_class_colours(names)), *drawn, scale)
 
 
-def confidence_section(report: Report) -> str:
+def confidence_section(report: ReportData) -> str:
     """How far what the model says of itself can be trusted."""
-    found = report.measured.calibration
-    unit = pretty(report.measured.volume_unit)
-    intervals = report.measured.sampling.samples > 1
+    found = report.measurements.calibration
+    unit = pretty(report.measurements.volume_unit)
+    intervals = report.measurements.sampling.samples > 1
     charts = [
         *_voxel_charts(found),
         *_case_charts(found),
-        volume_chart(report.measured.volumes, unit, intervals),
+        volume_chart(report.measurements.volumes, unit, intervals),
     ]
-    intro = f"Predicted with {sampling_words(report, report.measured.sampling)}, seed {report.measured.seed}."
+    sampling = describe_sampling(report, report.measurements.sampling)
+    intro = f"Predicted with {sampling}, seed {report.measurements.seed}."
     if not is_stochastic(report):
         intro += " This model is deterministic: its uncertainty is the entropy of its own probabilities."
     coverage = _interval_table(found) if intervals else ""
@@ -61,7 +62,7 @@ def confidence_section(report: Report) -> str:
     )
 
 
-def robustness_section(report: Report) -> str:
+def robustness_section(report: ReportData) -> str:
     """Dice as images get worse, or how to measure it."""
     found = report.robustness
     if found is None:
@@ -70,45 +71,45 @@ def robustness_section(report: Report) -> str:
             "robustness", "Robustness", paragraph("Not measured yet; ", command, " does it.", kind="note")
         )
     setup = found.setup
-    how = sampling_words(report, setup.sampling)
+    how = describe_sampling(report, setup.sampling)
     words = f"{len(setup.cases)} cases of {setup.data} ({setup.part}), {how}. "
     words += "Bands are 95 % intervals of the mean."
     charts = grid(robustness_charts(found), "charts small")
     return section("robustness", "Robustness", paragraph(text(words), kind="note"), charts)
 
 
-def film_section(report: Report) -> str:
+def trajectory_section(report: ReportData) -> str:
     """The reverse diffusion, or nothing for a model that has none."""
-    film = report.film
-    if film is None:
+    trajectory = report.trajectory
+    if trajectory is None:
         return ""
-    case = next(iter(report.portraits.values())).case
-    if "median" in report.portraits:
-        case = report.portraits["median"].case
+    case = next(iter(report.case_figures.values())).case
+    if "median" in report.case_figures:
+        case = report.case_figures["median"].case
     words = (
-        f"{case}, one sample, {len(film.frames) - 1} steps of {film.sampler}. Above, the latent on its way "
-        "from noise (t = 1) to the answer (t = 0), in the colours of its main components; below, the clean "
+        f"{case}, one sample, {len(trajectory.states) - 1} steps of {trajectory.sampler}. Above: the latent "
+        "from noise (t = 1) to the prediction (t = 0); colors show its main components. Below: the clean "
         "latent that the model estimates from it, decoded."
     )
-    return section("film", "Reverse diffusion", paragraph(text(words), kind="note"), _strip(film))
+    return section("trajectory", "Reverse diffusion", paragraph(text(words), kind="note"), _strip(trajectory))
 
 
-def _case(report: Report, title: str, portrait: Portrait) -> str:
-    dice = float(np.mean([one.metrics["dice"] for one in portrait.scores.values()]))
-    label = portrait.case if title == portrait.case else f"{title}: {portrait.case}"
-    expected = f"expected {portrait.prediction.confidence:.3f}"
+def _case(report: ReportData, title: str, case_figure: CaseFigure) -> str:
+    dice = float(np.mean([one.metrics["dice"] for one in case_figure.scores.values()]))
+    label = case_figure.case if title == case_figure.case else f"{title}: {case_figure.case}"
+    expected = f"expected {case_figure.prediction.confidence:.3f}"
     heading = f"<h3>{text(label)} <span>Dice {dice:.3f}, {expected}</span></h3>"
-    panels = f'<div class="panels">{portrait.html}</div>'
-    unlike = portrait.prediction.unlike
+    panels = f'<div class="panels">{case_figure.html}</div>'
+    unlike = case_figure.prediction.unlike
     said = (
-        portrait.where,
+        case_figure.where,
         f"the image {describe_ways(unlike)}" if unlike else "",
-        *portrait.prediction.notes,
+        *case_figure.prediction.notes,
     )
     notes = "".join(paragraph(text(one), kind="note") for one in said if one)
-    rows = [_structure(portrait, name) for name in structures(report) if _is_there(portrait, name)]
-    unit = pretty(portrait.prediction.volume_unit)
-    length = length_words(portrait.image.axes, portrait.image.physical)
+    rows = [_structure(case_figure, name) for name in structures(report) if _is_there(case_figure, name)]
+    unit = pretty(case_figure.prediction.volume_unit)
+    length = length_words(case_figure.image.axes, case_figure.image.physical)
     columns = (
         "structure",
         "Dice",
@@ -120,19 +121,19 @@ def _case(report: Report, title: str, portrait: Portrait) -> str:
     return f'<div class="case">{heading}{panels}{notes}{details}</div>'
 
 
-def _is_there(portrait: Portrait, name: str) -> bool:
+def _is_there(case_figure: CaseFigure, name: str) -> bool:
     """Whether the reference or any sample has the structure; many have no place in most cases."""
-    return portrait.scores[name].empty != "both" or portrait.prediction.volumes[name].high > 0
+    return case_figure.scores[name].empty != "both" or case_figure.prediction.volumes[name].high > 0
 
 
-def _structure(portrait: Portrait, name: str) -> tuple[str, ...]:
-    volume, metrics = portrait.prediction.volumes[name], portrait.scores[name].metrics
+def _structure(case_figure: CaseFigure, name: str) -> tuple[str, ...]:
+    volume, metrics = case_figure.prediction.volumes[name], case_figure.scores[name].metrics
     interval = f" ({_size(volume.low)} to {_size(volume.high)})" if volume.high > volume.low else ""
-    reference = portrait.volumes.get(name)
+    reference = case_figure.volumes.get(name)
     return (
         text(name),
         f"{metrics['dice']:.3f}",
-        f"{metrics[f'hd95_{length_unit(portrait.image.physical)}']:.2f}",
+        f"{metrics[f'hd95_{length_unit(case_figure.image.physical)}']:.2f}",
         f"{_size(volume.mean)}{interval}",
         "not labelled throughout" if reference is None else _size(reference),
     )
@@ -181,26 +182,26 @@ def _interval_table(found: CalibrationReport) -> str:
     return table(columns, rows)
 
 
-def _strip(film: Film) -> str:
-    last = film.frames[-1].labels
+def _strip(trajectory: SamplingTrajectory) -> str:
+    last = trajectory.states[-1].labels
     axes = "yx" if last.ndim == 2 else "zyx"
-    view = choose_view(last > 0, film.spacing, axes)
+    view = select_slice(last > 0, trajectory.spacing, axes)
     stretch = view.height / view.width
-    image = grey_or_colour(np.stack([view.cut(one) for one in film.image]), is_colour=False)
-    base = make_base("film-image", image, stretch)
+    image = grey_or_colour(np.stack([view.cut(one) for one in trajectory.image]), is_colour=False)
+    base = make_base_image("trajectory-image", image, stretch)
     latents = latent_colours(
-        tuple(np.stack([view.cut(channel) for channel in frame.latent]) for frame in film.frames)
+        tuple(np.stack([view.cut(channel) for channel in state.latent]) for state in trajectory.states)
     )
     columns = [
-        f"<div>{plain_panel(colours, f't = {frame.time:.2f}', stretch)}"
-        f"{panel(base, _estimate(frame), (label_overlay(view.cut(frame.labels)),))}</div>"
-        for frame, colours in zip(film.frames, latents, strict=True)
+        f"<div>{pixel_panel(colours, f't = {state.time:.2f}', stretch)}"
+        f"{panel(base, _estimate(state), (label_overlay(view.cut(state.labels)),))}</div>"
+        for state, colours in zip(trajectory.states, latents, strict=True)
     ]
     return f'{base.definition}<div class="strip">{"".join(columns)}</div>'
 
 
-def _estimate(frame: Frame) -> str:
-    return "answer" if frame.time == 0 else "estimate"
+def _estimate(state: TrajectoryState) -> str:
+    return "answer" if state.time == 0 else "estimate"
 
 
 def _class_colours(names: list[str]) -> list[tuple[str, str]]:

@@ -29,7 +29,7 @@ STEPS = 6
 
 
 @dataclass(frozen=True)
-class Frame:
+class TrajectoryState:
     """One time of the sampler; arrays (*S) cut to the image."""
 
     time: float
@@ -41,10 +41,10 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Film:
-    """All frames of one sample in one patch."""
+class SamplingTrajectory:
+    """All states of one sample in one patch."""
 
-    frames: tuple[Frame, ...]
+    states: tuple[TrajectoryState, ...]
     image: NDArray[np.float32]
     """(M, *S), as the network sees it."""
     spacing: tuple[float, ...]
@@ -52,7 +52,7 @@ class Film:
 
 
 @dataclass(frozen=True)
-class _Scene:
+class _Patch:
     """A patch of a case, and its corner on the network's grid."""
 
     x: Tensor
@@ -63,24 +63,26 @@ class _Scene:
 
 
 @torch.inference_mode()
-def shoot(
+def record_trajectory(
     predictor: Predictor, image: Volume, labels: Volume, name: str, sampling: SamplingSettings, seed: int
-) -> Film | None:
-    """The film of the patch with most structures in `labels` (the prediction for `image`); None for a model
-    that has nothing to diffuse. The noise is that of the case's first sample."""
+) -> SamplingTrajectory | None:
+    """Return the sampling trajectory of the patch with most foreground in `labels` (the prediction).
+
+    None for a model without diffusion. The noise is that of the case's first sample.
+    """
     backend = predictor.backend
     if not isinstance(backend, TorchBackend) or not backend.segmenter.stochastic:
         return None
-    scene = _find_scene(predictor, backend, image, labels)
-    frames = _Camera(backend, scene, name, sampling, seed).run()
-    cut = tuple(slice(0, n) for n in scene.inside)
-    frames = tuple(
-        replace(one, latent=one.latent[(slice(None), *cut)], labels=one.labels[cut]) for one in frames
+    patch = _select_patch(predictor, backend, image, labels)
+    states = _Recorder(backend, patch, name, sampling, seed).run()
+    cut = tuple(slice(0, n) for n in patch.inside)
+    states = tuple(
+        replace(one, latent=one.latent[(slice(None), *cut)], labels=one.labels[cut]) for one in states
     )
-    return Film(frames, scene.x[(slice(None), *cut)].numpy(), scene.spacing, sampling.sampler)
+    return SamplingTrajectory(states, patch.x[(slice(None), *cut)].numpy(), patch.spacing, sampling.sampler)
 
 
-def _find_scene(predictor: Predictor, backend: TorchBackend, image: Volume, labels: Volume) -> _Scene:
+def _select_patch(predictor: Predictor, backend: TorchBackend, image: Volume, labels: Volume) -> _Patch:
     plan = predictor.plan
     prepared = harmonize(preprocess_image(image, plan), plan).prepared
     found = preprocess_labels(labels, plan) > 0
@@ -89,65 +91,65 @@ def _find_scene(predictor: Predictor, backend: TorchBackend, image: Volume, labe
     tile = max(tiling.tiles(), key=lambda one: int(found[one.region].sum()))
     inside = tuple(min(p, n - c) for p, n, c in zip(tiling.patch, tiling.shape, tile.corner, strict=True))
     x = torch.from_numpy(np.ascontiguousarray(padded[(slice(None), *tile.region)]))
-    return _Scene(x, tile.corner, inside, prepared.grid.spacing)
+    return _Patch(x, tile.corner, inside, prepared.grid.spacing)
 
 
 @dataclass
-class _Camera:
+class _Recorder:
     """Runs the sampler and keeps what passes by."""
 
     backend: TorchBackend
-    scene: _Scene
+    patch: _Patch
     name: str
     sampling: SamplingSettings
     seed: int
 
-    def run(self) -> tuple[Frame, ...]:
+    def run(self) -> tuple[TrajectoryState, ...]:
         """Sample once; a frame for each time."""
-        model, device, patch = self.backend.segmenter, self.backend.device, self.scene.x.shape[1:]
+        model, device, patch = self.backend.segmenter, self.backend.device, self.patch.x.shape[1:]
         field = CaseNoise(self.seed, self.name, model.latent_channels, model.latent_factor)
         drawn = iter(range(10**9))
 
         def noise() -> Tensor:
-            return field.read(next(drawn), self.scene.corner, patch, range(1)).to(device)
+            return field.read(next(drawn), self.patch.corner, patch, range(1)).to(device)
 
-        batch = self.scene.x[None].to(device).contiguous(memory_format=memory_format(len(patch)))
+        batch = self.patch.x[None].to(device).contiguous(memory_format=memory_format(len(patch)))
         times = model.sampling_times(self.sampling.steps)
         with autocast(device, self.backend.precision):
             conditioning = model.condition(batch)
             latent, time = noise(), float(times[0])
-            frames: list[Frame] = []
+            states: list[TrajectoryState] = []
 
             def on_step(following: Tensor, z: Tensor, clean: Tensor) -> None:
                 nonlocal latent, time
-                frames.append(self._frame(time, latent, model.decode(clean, conditioning)))
+                states.append(self._state(time, latent, model.decode(clean, conditioning)))
                 latent, time = z, float(following)
 
             sampler = find_sampler(self.sampling.sampler)
             last = model.draw(conditioning, latent, times, sampler, noise, on_step)
-            frames.append(self._frame(0.0, last, model.decode(last, conditioning)))
-        return tuple(frames)
+            states.append(self._state(0.0, last, model.decode(last, conditioning)))
+        return tuple(states)
 
-    def _frame(self, time: float, z: Tensor, logits: Tensor) -> Frame:
+    def _state(self, time: float, z: Tensor, logits: Tensor) -> TrajectoryState:
         large: NDArray[Any] = z[0].float().cpu().numpy()
         for axis, factor in enumerate(self.backend.segmenter.latent_factor):
             large = np.repeat(large, factor, axis + 1)
-        return Frame(time, large, logits[0].argmax(0).cpu().numpy())
+        return TrajectoryState(time, large, logits[0].argmax(0).cpu().numpy())
 
 
-def latent_colours(frames: tuple[NDArray[np.float32], ...]) -> list[NDArray[np.uint8]]:
+def latent_colours(states: tuple[NDArray[np.float32], ...]) -> list[NDArray[np.uint8]]:
     """Latent slices (C, rows, columns), the clean one last, as colours (rows, columns, 3).
 
     Red, green and blue are the three main components of the clean latent (grey for fewer channels), at three
     standard deviations of each.
     """
-    channels, *size = frames[-1].shape
-    clean = frames[-1].reshape(channels, -1)
+    channels, *size = states[-1].shape
+    clean = states[-1].reshape(channels, -1)
     middle = clean.mean(1, keepdims=True)
     directions = np.linalg.svd(clean - middle, full_matrices=False)[0][:, : min(3, channels)]
     spread = np.maximum((directions.T @ (clean - middle)).std(1, keepdims=True), 1e-6)
     pictures: list[NDArray[np.uint8]] = []
-    for frame in frames:
+    for frame in states:
         components = directions.T @ (frame.reshape(channels, -1) - middle) / (3 * spread)
         unit = np.clip((components + 1) / 2, 0, 1)
         if len(unit) < 3:

@@ -20,12 +20,12 @@ _WORTH_IT = 0.65  # of a slice's sides: enlarging a larger part gains nothing
 _AROUND = 1.8  # sides of the enlarged part, as a multiple of the structure's
 _LEAST = 24  # pixels of an enlarged part
 
-Window = tuple[int, int, int, int]
+CropBox = tuple[int, int, int, int]
 """Top, left, height, width in pixels."""
 
 
 @dataclass(frozen=True)
-class View:
+class SliceSelection:
     """A slice across `axis` at `index`; no axis in 2D."""
 
     axes: Axes
@@ -51,14 +51,14 @@ class View:
         return f"{('transverse', 'coronal', 'sagittal')[self.axis]} slice {self.index + 1}"
 
 
-def choose_view(structures: NDArray[np.bool_], spacing: tuple[float, ...], axes: Axes) -> View:
+def select_slice(structures: NDArray[np.bool_], spacing: tuple[float, ...], axes: Axes) -> SliceSelection:
     """The slice with the largest area of `structures` (*S), in the middle of those of equal area.
 
     In 2D+time it is a frame; in 3D any of the three directions, as long as its pixels are not much coarser
     one way than the other. Without structures it is the middle.
     """
     if axes == "yx":
-        return View(axes, None, 0, *spacing)
+        return SliceSelection(axes, None, 0, *spacing)
     candidates = [0] if axes == "tyx" else _fine_directions(spacing)
     best: tuple[float, int, int] = (-1.0, 0, 0)
     for axis in candidates:
@@ -68,10 +68,10 @@ def choose_view(structures: NDArray[np.bool_], spacing: tuple[float, ...], axes:
         if float(areas.max()) > best[0]:
             best = float(areas.max()), axis, int(largest[len(largest) // 2])
     height, width = (step for n, step in enumerate(spacing) if n != best[1])
-    return View(axes, best[1], best[2], height, width)
+    return SliceSelection(axes, best[1], best[2], height, width)
 
 
-def choose_window(structures: NDArray[np.bool_], height: float, width: float) -> Window | None:
+def select_crop(structures: NDArray[np.bool_], height: float, width: float) -> CropBox | None:
     """The part of a slice (rows, columns) around its structures, square in mm; None where that is most of it,
     or there are none. `height` and `width` are those of a pixel."""
     rows, columns = np.flatnonzero(structures.any(1)), np.flatnonzero(structures.any(0))

@@ -44,7 +44,7 @@ class Axis:
         return [number * step for number in range(first, last + 1)]
 
 
-def spanning(label: str, values: Iterable[float], zero: bool = False) -> Axis:
+def linear_axis(label: str, values: Iterable[float], zero: bool = False) -> Axis:
     """An axis that holds all values with some room; from 0 where `zero`."""
     found = list(values)
     low, high = min(found, default=0.0), max(found, default=1.0)
@@ -53,7 +53,7 @@ def spanning(label: str, values: Iterable[float], zero: bool = False) -> Axis:
     return Axis(label, low if zero else low - room, high + room)
 
 
-def logarithmic(label: str, values: Iterable[float]) -> Axis:
+def log_axis(label: str, values: Iterable[float]) -> Axis:
     """A logarithmic axis over whole powers of ten; values of 0 and below do not count."""
     found = [value for value in values if value > 0]
     low, high = floor(log10(min(found, default=0.1))), ceil(log10(max(found, default=1.0)))

@@ -61,7 +61,7 @@ def image_layers(image: Volume, plan: Plan) -> list[Layer]:
     ]
 
 
-def answer_layers(maps: InMemory, plan: Plan, samples: int) -> Iterator[Layer]:
+def prediction_layers(maps: InMemory, plan: Plan, samples: int) -> Iterator[Layer]:
     """What the model says of the image, of `samples` samples."""
     last, most = len(plan.classes) - 1, log(len(plan.classes))
     labels = class_indices(maps.volume(LABELS).array[0], plan.classes, None)

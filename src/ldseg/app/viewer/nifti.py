@@ -26,7 +26,7 @@ _INTEGERS = (np.uint8, np.int16)
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def thinning(shape: Sequence[int], axes: Axes) -> tuple[int, ...]:
+def downsampling_steps(shape: Sequence[int], axes: Axes) -> tuple[int, ...]:
     """Every how manieth voxel along each axis is shown; all frames of a film are."""
     step = 1
     while True:
@@ -38,14 +38,14 @@ def thinning(shape: Sequence[int], axes: Axes) -> tuple[int, ...]:
         step += 1
 
 
-def thinned(array: NDArray[Any], steps: Sequence[int]) -> NDArray[Any]:
+def downsample(array: NDArray[Any], steps: Sequence[int]) -> NDArray[Any]:
     """Every `steps`-th voxel of (*S) or (*S, 3)."""
     return array[tuple(slice(None, None, step) for step in steps)]
 
 
 def to_nifti(array: NDArray[Any], grid: Volume, steps: Sequence[int]) -> bytes:
     """`array` (*S), or (*S, 3) colours, on the grid of `grid`, with every `steps`-th voxel."""
-    kept = thinned(array, steps)
+    kept = downsample(array, steps)
     if kept.ndim > len(steps):
         kept = np.ascontiguousarray(kept).view(_COLOUR)[..., 0]
     flipped = kept.T if grid.axes == "zyx" else kept.T[:, :, None]  # (X, Y, Z) or (X, Y, 1[, T])

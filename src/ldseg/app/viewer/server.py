@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any, cast
 
-from ldseg.app.viewer.nifti import thinning, to_nifti
+from ldseg.app.viewer.nifti import downsampling_steps, to_nifti
 from ldseg.app.viewer.session import Session
 from ldseg.app.viewer.state import describe
 from ldseg.errors import InputError
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         image = session.image
-        self._send(to_nifti(layer.array, image, thinning(image.shape, image.axes)), _VOXELS)
+        self._send(to_nifti(layer.array, image, downsampling_steps(image.shape, image.axes)), _VOXELS)
 
     def _send(self, content: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
         self.send_response(status)

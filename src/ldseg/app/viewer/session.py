@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ldseg.app.viewer.layers import WANTED, Layer, answer_layers, image_layers
+from ldseg.app.viewer.layers import WANTED, Layer, image_layers, prediction_layers
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError
 from ldseg.inference.output import CaseSummary, InMemory
@@ -124,7 +124,7 @@ class Session:
         maps = InMemory(self.image, record, tiling.axis)
         sink = _Stoppable(maps, self._ending)
         findings = predictor.stream(self._prepared, tiling, self.name, sampling, self.seed, WANTED, sink)
-        layers = {layer.name: layer for layer in answer_layers(maps, predictor.plan, samples)}
+        layers = {layer.name: layer for layer in prediction_layers(maps, predictor.plan, samples)}
         return Answer(samples, layers, findings)
 
 

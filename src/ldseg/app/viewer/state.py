@@ -6,7 +6,7 @@ from typing import Any
 
 from ldseg.app.report.palette import class_colour, css
 from ldseg.app.viewer.layers import Layer, palette
-from ldseg.app.viewer.nifti import thinned, thinning
+from ldseg.app.viewer.nifti import downsample, downsampling_steps
 from ldseg.app.viewer.session import Session
 from ldseg.data.units import pretty
 from ldseg.planning.orientation import orientation_of
@@ -27,7 +27,7 @@ def describe(session: Session) -> dict[str, Any]:
         "unlike": tuple(dict.fromkeys((*session.unlike, *answer.findings.unlike))),
         "harmonised": session.harmonized,
         "notes": session.notes,
-        "thinned": max(thinning(image.shape, image.axes)),
+        "downsampled": max(downsampling_steps(image.shape, image.axes)),
         "samples": answer.samples,
         "more": session.more,
         "busy": session.busy,
@@ -47,7 +47,7 @@ def _start(session: Session) -> list[int]:
     """Where to look first: along each axis, in canonical order, the slice with most of the structures; in
     voxels that are shown."""
     image = session.image
-    labels = thinned(session.answer.layers["labels"].array, thinning(image.shape, image.axes))
+    labels = downsample(session.answer.layers["labels"].array, downsampling_steps(image.shape, image.axes))
     structures = to_canonical(labels[None] > 0, orientation_of(image))[0]
     if not structures.any():
         return [n // 2 for n in structures.shape]

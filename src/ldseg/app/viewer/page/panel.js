@@ -22,7 +22,7 @@ const short = (number) => Number(number.toPrecision(4)).toLocaleString("en", { m
 export function showFacts(state) {
   const steps = state.spacing.map(short).join(" × ");
   const word = state.axes === "zyx" ? "voxels" : "pixels";
-  const thinned = state.thinned > 1 ? `shown thinned: one voxel in ${state.thinned} along each axis` : "";
+  const downsampled = state.downsampled > 1 ? `downsampled: one voxel in ${state.downsampled} along each axis` : "";
   const unlike = state.unlike.length
     ? `compared with the training images: ${state.unlike.join(", ")}${
         state.harmonised ? "; segmented brought nearer to them, shown as it is" : ""
@@ -38,7 +38,7 @@ export function showFacts(state) {
         : `no physical spacing: sizes are in ${word}`,
       `${counted(state.samples, "sample")}, ${counted(state.steps, "step")} of ${state.sampler}, seed ${state.seed}`,
       `expected Dice ${state.confidence.toFixed(2)}`,
-      thinned,
+      downsampled,
       unlike,
       ...state.notes,
     ].filter(Boolean).map((line) => element("span", {}, line)),
