@@ -1,7 +1,7 @@
-"""Reading and writing of images and label maps, whatever the format.
+"""Read and write images and label maps in all supported file formats.
 
-A format is one file here and one entry in `FORMATS`. Images come back as float32 (M, *S), label maps as
-integers (1, *S). Where a format has a place in the world, what is written for a volume that was read in the
+A format is one module here and one entry in `FORMATS`. Images are returned as float32 (M, *S), label maps as
+integers (1, *S). For formats with geometry, a result written for a volume that was read in the
 same format has bit-equal geometry.
 """
 
@@ -68,7 +68,7 @@ _DICOM_ENDING = dicom.DICOM.endings[0]
 
 
 def ending(path: Path | str) -> str:
-    """The ending in lower case, e.g. ".nii.gz". Raises InputError for an ending that no format has.
+    """Return the ending in lower case, e.g. ".nii.gz". Raises InputError for an unknown ending.
 
     DICOM files and folders of them need not have one; theirs is ".dcm".
     """
@@ -84,12 +84,12 @@ def ending(path: Path | str) -> str:
 
 
 def all_endings() -> tuple[str, ...]:
-    """The endings of all formats."""
+    """Return the endings of all formats."""
     return tuple(_BY_ENDING)
 
 
 def writable_endings() -> tuple[str, ...]:
-    """The endings of the formats that results can be written in."""
+    """Return the endings of the formats that results can be written in."""
     unwritten = (raster.JPEG, analyze.ANALYZE)
     return tuple(
         known
@@ -99,20 +99,20 @@ def writable_endings() -> tuple[str, ...]:
 
 
 def is_ending(text: str) -> bool:
-    """Whether `text` is the ending of a format that can be written."""
+    """Return whether `text` is the ending of a format that can be written."""
     return text in writable_endings()
 
 
 def stem(path: Path | str) -> str:
-    """The file's name without its ending. Raises InputError for an unknown ending."""
+    """Return the file's name without its ending. Raises InputError for an unknown ending."""
     name, own = Path(path).name, ending(path)
     return name[: -len(own)] if name.lower().endswith(own) else name
 
 
 def is_volume(path: Path) -> bool:
-    """Whether `path` is a visible file with a known ending or of DICOM, or a folder of DICOM files.
+    """Return whether `path` is a visible image file by its ending, a DICOM file, or a folder of DICOM files.
 
-    A link to nowhere with such an ending counts too, so that reading it says what is missing.
+    A broken link with such an ending counts too, so that reading it reports what is missing.
     """
     if path.name.startswith("."):
         return False
@@ -121,22 +121,22 @@ def is_volume(path: Path) -> bool:
 
 
 def format_of(path: Path | str) -> Format:
-    """The format by the ending. Raises InputError for an unknown one."""
+    """Return the format of a file by its ending. Raises InputError for an unknown ending."""
     return _BY_ENDING[ending(path)]
 
 
 def is_colour(path: Path) -> bool:
-    """Whether a picture has colour channels, from its header alone; False for volumes and damaged files."""
+    """Return whether a 2D image's header declares colours; False for volumes and damaged files."""
     form = format_of(path)
     return form.is_colour is not None and form.is_colour(path)
 
 
 def output_ending(source: Path | str, channels: int = 1, axes: Axes | None = None) -> str:
-    """The ending for results of an image `source`: its own where the format can hold them.
+    """Return the file ending for results of an image `source`: its own if the format can hold them.
 
-    JPEG is lossy, so its label maps are PNG. With `channels` > 1 (float probabilities, one channel a class)
-    the 2D raster formats give way to TIFF with a page a channel. DICOM holds label maps as segmentations, but
-    not those of films ("tyx"), nor numbers: they become NIfTI.
+    JPEG is lossy, so its label maps are PNG. With `channels` > 1 (float probabilities, one channel per class)
+    2D raster formats are replaced by TIFF with one page per channel. DICOM holds label maps as segmentations,
+    but neither 2D+time ("tyx") nor floats: these become NIfTI.
     """
     own = ending(source)
     if _BY_ENDING[own] in (raster.RASTER, raster.JPEG) and channels > 1:
@@ -151,10 +151,10 @@ def output_ending(source: Path | str, channels: int = 1, axes: Axes | None = Non
 
 
 def read_volume(path: Path, kind: Kind, axes: Axes | None = None) -> Volume:
-    """Read an image or a label map.
+    """Return an image or a label map read from a file.
 
-    `axes` None reads what the file looks like: one slice is "yx", several are "zyx" (a TIFF may say "tyx").
-    Raises InputError when the file is missing, damaged, of another shape than `axes`, or holds forbidden
+    `axes` None detects them from the file: one slice is "yx", several are "zyx" (a TIFF may declare "tyx").
+    Raises InputError when the file is missing, damaged, of another shape than `axes`, or holds invalid
     numbers.
     """
     path = Path(path)
@@ -165,14 +165,14 @@ def read_volume(path: Path, kind: Kind, axes: Axes | None = None) -> Volume:
     if path.is_file() and path.stat().st_size == 0:
         raise file_error(path, "the file is empty", "copy or export it again")
     raw = form.read(path, kind, axes)
-    with translate_errors(path, form.name):  # what there was no memory for
+    with translate_errors(path, form.name):  # reports a lack of memory
         array, notes = (as_image(raw.array, path), ()) if kind == "image" else as_labels(raw.array, path)
     stored = str(raw.array.dtype.newbyteorder("="))
     return replace(raw, array=array, kind=kind, stored=stored, notes=(*raw.notes, *notes))
 
 
 def refuse_dangling(path: Path) -> None:
-    """Raise InputError for a link whose target is not there."""
+    """Raise InputError for a link whose target does not exist."""
     if path.is_symlink() and not path.exists():
         finding = f"is a link to {os.readlink(path)}, which is not there"
         remedy = "fetch the file (git annex get, dvc pull), or remove the link"
@@ -182,9 +182,9 @@ def refuse_dangling(path: Path) -> None:
 def read_channels(
     paths: Sequence[Path], axes: Axes | None = None, geometry_tolerance: float = ROUNDING
 ) -> Volume:
-    """Read an image from one file with all its channels, or from several files of one channel each.
+    """Return an image read from one file with all channels, or from several files of one channel each.
 
-    The channels are brought to the order of voxels of the first. Raises InputError when the files of one
+    The channels are reoriented to the grid of the first. Raises InputError when the files of one
     image have different grids, by more than `geometry_tolerance` voxels of rounding.
     """
     volumes = [read_volume(path, "image", axes) for path in paths]
@@ -207,9 +207,9 @@ def read_channels(
 
 
 def check_labels_of(image: Volume, source: Path, ending: str) -> None:
-    """Raise InputError, in the line of `source`, where no label map of `image` can be written as `ending`.
+    """Raise InputError naming `source` if no label map of `image` can be written with this `ending`.
 
-    To be asked before the labels are computed.
+    Call it before the labels are computed.
     """
     form = _BY_ENDING[ending]
     if form.check is not None:
@@ -217,19 +217,19 @@ def check_labels_of(image: Volume, source: Path, ending: str) -> None:
 
 
 def write_volume(path: Path, volume: Volume) -> None:
-    """Write a volume in the format of `path`'s ending: whole or not at all.
+    """Write a volume atomically, in the format of `path`'s ending.
 
-    Integers keep their type where the format has it, floats become float32. Raises InputError when the format
-    cannot hold the volume or the disk refuses.
+    Integers keep their type if the format has it, floats become float32. Raises InputError when the format
+    cannot hold the volume or the file cannot be written.
     """
     form = format_of(path)
     write_with(path, lambda staged: form.write(staged, volume))
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file (or a header and its data) of the name of `path`, whole or not at all.
+    """Call `write` to create a file (or a header and its data) with the name of `path`, atomically.
 
-    Raises InputError when `write` finds that the format cannot hold it, or the disk refuses.
+    Raises InputError when the format cannot hold the content or the file cannot be written.
     """
     path = Path(path)
     try:
@@ -247,7 +247,7 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def _staged(path: Path) -> Generator[Path, None, None]:
-    """A path of that name in a folder beside; what is there in the end replaces the file(s)."""
+    """Yield a path of this name in a temporary folder; its files replace the final ones on exit."""
     folder = Path(tempfile.mkdtemp(prefix=staged_prefix(path), dir=path.parent))
     try:
         yield folder / path.name

@@ -1,7 +1,7 @@
-"""Analyze 7.5 and NIfTI pairs: a header `.hdr` and its voxels in `.img`, read with nibabel.
+"""Read Analyze 7.5 and NIfTI pairs with nibabel: a header `.hdr` and its voxels in `.img`.
 
-Analyze has spacing and no orientation; it is taken for radiological (the first voxel at the patient's right,
-as nibabel takes it), and that is said. Nothing is written in these formats: results are NIfTI in one file.
+Analyze has spacing but no orientation; radiological order is assumed (the first voxel at the patient's right,
+as in nibabel) and reported. These formats are never written: results are single-file NIfTI.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ from ldseg.errors import file_error, translate_errors
 _HEADER_1, _HEADER_2 = 348, 540  # bytes
 _MAGIC_1, _MAGIC_2 = slice(344, 347), slice(4, 7)
 _OF_ONE_FILE = ("sizeof_hdr", "magic", "vox_offset")
-"""Fields that differ between one file and a pair."""
+"""Fields that differ between single files and pairs."""
 
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
     del kind
     block = path.read_bytes()[:_HEADER_2]
-    voxels = _voxel_file(path)
+    names = [path.with_suffix(ending) for ending in (".img", ".IMG", ".img.gz")]
+    voxels = next((name for name in names if name.is_file()), None)
+    if voxels is None:
+        raise file_error(path, f"its data file {path.stem}.img is missing", "copy it beside the header")
     with translate_errors(path, "Analyze or NIfTI"):
         make = _image_type(block)
         block = block[: _HEADER_2 if make is Nifti2Pair else _HEADER_1]
@@ -50,7 +53,7 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
 
 
 def _in_one_file(block: bytes, second: bool) -> Nifti1Header:
-    """The header of a pair as that of one file with the same geometry."""
+    """Return the header of a pair as a single-file header with the same geometry."""
     pair = (Nifti2PairHeader if second else Nifti1PairHeader)(block, check=False)
     own = (Nifti2Header if second else Nifti1Header)(check=False)
     for field in pair.structarr.dtype.names or ():
@@ -60,7 +63,7 @@ def _in_one_file(block: bytes, second: bool) -> Nifti1Header:
 
 
 def _analyze(array: NDArray[Any], header: AnalyzeHeader, path: Path, axes: Axes | None) -> Volume:
-    """Voxels with the affine that nibabel gives them."""
+    """Return the volume of an Analyze file, with the affine that nibabel assigns."""
     if path.with_suffix(".mat").exists():
         finding = f"has its orientation in {path.with_suffix('.mat').name}, which is not read"
         raise file_error(path, finding, "convert it to .nii.gz")
@@ -75,7 +78,7 @@ def _analyze(array: NDArray[Any], header: AnalyzeHeader, path: Path, axes: Axes 
 
 
 def _image_type(block: bytes) -> type[AnalyzeImage] | type[Nifti1Pair] | type[Nifti2Pair]:
-    """By the magic words; Analyze has none, but the size of its header."""
+    """Return nibabel's class for a header, by its magic word or, for Analyze, by its size."""
     if block[_MAGIC_2] == b"ni2":
         return Nifti2Pair
     if block[_MAGIC_1] == b"ni1":
@@ -85,16 +88,8 @@ def _image_type(block: bytes) -> type[AnalyzeImage] | type[Nifti1Pair] | type[Ni
     return AnalyzeImage
 
 
-def _voxel_file(path: Path) -> Path:
-    """The file beside the header. Raises InputError when it is missing."""
-    for ending in (".img", ".IMG", ".img.gz"):
-        if path.with_suffix(ending).is_file():
-            return path.with_suffix(ending)
-    raise file_error(path, f"its data file {path.stem}.img is missing", "copy it beside the header")
-
-
 def _content(path: Path, expected: int) -> bytes:
-    """The voxels, no more of them than the header promises."""
+    """Return the voxels' bytes, at most as many as the header declares. Raises ValueError for fewer."""
     packed = path.suffix == ".gz"
     with gzip.GzipFile(path) if packed else path.open("rb") as file:
         content = file.read(expected)
@@ -106,7 +101,7 @@ def _content(path: Path, expected: int) -> bytes:
 
 
 def refuse(path: Path, volume: Volume) -> None:
-    """Nothing is written as Analyze, which has no orientation."""
+    """Raise InputError: Analyze has no orientation, so it is never written."""
     del volume
     raise file_error(path, "Analyze has no orientation", "write .nii.gz")
 

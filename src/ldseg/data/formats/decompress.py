@@ -1,4 +1,4 @@
-"""Compressed voxels: how many bytes they inflate to, none of them kept, and not beyond what they should."""
+"""Measure the size of compressed voxels without keeping them, and stop at decompression bombs."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import Any, Protocol
 
 _CHUNK = 2**18  # bytes read at once
 _PIECE = 2**24  # bytes inflated at once
-_BEYOND = 2**16  # bytes that a stream may have more than twice what it should
+_BEYOND = 2**16  # bytes allowed beyond twice the expected size
 
 
 class Inflate(Protocol):
-    """What the decompressors of the standard library have in common, with pieces of a bounded size."""
+    """Common interface of the standard library's decompressors, with output of bounded size."""
 
     def feed(self, content: bytes) -> int:
-        """Take more and return how many bytes came out, at most `_PIECE`."""
+        """Decompress more input and return the number of output bytes, at most `_PIECE`."""
         ...
 
     @property
     def hungry(self) -> bool:
-        """Whether it wants more before anything else can come out."""
+        """Return whether more input is needed before there is more output."""
         ...
 
     @property
     def ended(self) -> bool:
-        """Whether the stream is whole; its checksum was right."""
+        """Return whether the stream is complete with a correct checksum."""
         ...
 
 
 class _Zlib:
-    """zlib and gzip streams, or bare ones."""
+    """Decompressor for zlib, gzip and raw deflate streams."""
 
     def __init__(self, form: int = zlib.MAX_WBITS | 32) -> None:
         self._stream, self._rest, self.ended = zlib.decompressobj(form), b"", False
@@ -50,7 +50,7 @@ class _Zlib:
 
 
 class _Other:
-    """bzip2 and lzma."""
+    """Decompressor for bzip2 and lzma."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -73,13 +73,13 @@ INFLATE: dict[str, Callable[[], Inflate]] = {
     "bzip2": lambda: _Other(bz2.BZ2Decompressor()),
     "lzma": lambda: _Other(lzma.LZMADecompressor()),
 }
-"""By compression; zlib reads gzip too, deflate has no header and no checksum."""
+"""Decompressor by compression name; zlib reads gzip too, deflate has no header and no checksum."""
 
 
 def inflated_size(path: Path, start: int, expected: int, compression: str = "zlib", length: int = -1) -> int:
-    """Bytes that the stream at `start` of a file inflates to; its checksum is compared.
+    """Return the decompressed size of the stream at `start` of a file; its checksum is verified.
 
-    `length` are the bytes that it takes in the file, -1 for all. Raises ValueError when it ends early, or
+    `length` is the compressed size in bytes, -1 for all. Raises ValueError when it ends early, or
     gives far more than `expected`.
     """
     inflate, size, left = INFLATE[compression](), 0, length
@@ -99,9 +99,9 @@ def inflated_size(path: Path, start: int, expected: int, compression: str = "zli
 
 
 def read_to_end(file: BufferedIOBase, expected: int) -> None:
-    """Read what little may follow the `expected` bytes, so that gzip compares its checksum.
+    """Read the few bytes that may follow the `expected` ones, so that gzip verifies its checksum.
 
-    Raises ValueError for a stream that goes on and on.
+    Raises ValueError for a stream that is far longer.
     """
     beyond = 0
     while more := len(file.read(_PIECE)):

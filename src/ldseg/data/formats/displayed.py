@@ -1,7 +1,7 @@
-"""Voxels as an image viewer displays them: orientation tag, inverted grey values, inks, alpha.
+"""Convert stored pixels to displayed ones: orientation tag, inverted grey values, CMYK inks, alpha.
 
-One rule for images and label maps of all picture formats. What a file says of its display is applied on
-reading; results are written without it, so a label map lies on what a viewer shows of the image. Arrays end
+One rule for images and label maps of all 2D formats. Display attributes are applied on
+reading and not written to results, so a label map matches the image as a viewer shows it. Arrays end
 in (Y, X). Orientation is the value 1 to 8 of TIFF's tag 274, which is EXIF's 0x0112.
 """
 
@@ -18,32 +18,32 @@ from ldseg.data.volume import Kind
 from ldseg.errors import FileError, file_error
 
 ORIENTATION = 0x0112
-"""The tag, in TIFF and in EXIF."""
+"""Tag number in TIFF and EXIF."""
 KNOWN_ORIENTATIONS = range(1, 9)
 UPRIGHT = 1
 INKS = "its CMYK inks were converted to RGB without a colour profile"
 _TRANSPOSED = (5, 6, 7, 8)
 _FLIPPED_ROWS = (3, 4, 7, 8)
 _FLIPPED_COLUMNS = (2, 3, 6, 7)
-"""The axis is flipped after the transposition."""
+"""Flips are applied after the transposition."""
 _ALPHA = (1, 2)
-"""ExtraSamples: alpha by which the colours were multiplied, or not."""
+"""Values of ExtraSamples for alpha, premultiplied or not."""
 
 
 def orientation_note(orientation: int) -> tuple[str, ...]:
-    """The note for a volume that was turned; empty when it was not."""
+    """Return a note if the image was reoriented, else nothing."""
     if orientation == UPRIGHT:
         return ()
     return (f"it was turned as its Orientation tag says ({orientation}), as viewers show it",)
 
 
 def swaps_axes(orientation: int) -> bool:
-    """Whether the displayed rows are the stored columns."""
+    """Return whether the displayed rows are the stored columns."""
     return orientation in _TRANSPOSED
 
 
 def apply_orientation(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """The stored array (..., Y, X) as it is displayed."""
+    """Return the stored array (..., Y, X) in displayed orientation."""
     if swaps_axes(orientation):
         array = array.swapaxes(-1, -2)
     if orientation in _FLIPPED_ROWS:
@@ -54,7 +54,7 @@ def apply_orientation(array: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def stored_region(region: Sequence[slice], shape: Sequence[int], orientation: int) -> tuple[slice, slice]:
-    """The part (rows, columns) of the stored image that is `region` of the displayed one, `shape` (Y, X)."""
+    """Return the stored rows and columns for `region` of the displayed image of `shape` (Y, X)."""
     rows, columns = region
     if orientation in _FLIPPED_ROWS:
         rows = slice(shape[0] - rows.stop, shape[0] - rows.start)
@@ -64,11 +64,11 @@ def stored_region(region: Sequence[slice], shape: Sequence[int], orientation: in
 
 
 def invert_grey(array: NDArray[Any], bits: int, path: Path, kind: Kind) -> NDArray[Any]:
-    """Grey values of `bits` that are stored with white as 0, with black as 0.
+    """Return grey values of `bits` bits, stored with white as 0, with black as 0.
 
-    Whole numbers are inverted within the range of their bits, fractions within 0 to 1. Label maps are
+    Integers are inverted within the range of their bits, floats within 0 to 1. Label maps are
     inverted like images, because masks in black and white are drawn as displayed. Raises InputError for
-    fractions of another range, and for label maps that get ids without a background.
+    floats of another range, and for label maps that would have no background.
     """
     remedy = "save it with black as 0 (BlackIsZero)"
     if array.dtype.kind == "b":
@@ -96,7 +96,7 @@ def invert_grey(array: NDArray[Any], bits: int, path: Path, kind: Kind) -> NDArr
 
 
 def cmyk_to_rgb(inks: NDArray[Any]) -> NDArray[Any]:
-    """The RGB colours (3, ...) of CMYK inks (4, ...), of the same type of unsigned integers."""
+    """Return CMYK inks (4, ...) as RGB colours (3, ...) of the same unsigned integer type."""
     full = np.iinfo(inks.dtype).max
     paper = (full - inks).astype(np.uint16 if inks.dtype.itemsize == 1 else np.uint32)  # holds full * full
     return ((paper[:3] * paper[3] + full // 2) // full).astype(inks.dtype)
@@ -110,11 +110,11 @@ def drop_alpha(
     bits: int,
     keep_unstated: bool = False,
 ) -> NDArray[Any]:
-    """(C, ...) with the first `colours` channels and those of the others that are no alpha.
+    """Return (C, ...) with the first `colours` channels and further ones that are not alpha.
 
-    `extra` are TIFF's ExtraSamples. Alpha must be opaque. A single sample of no stated meaning is alpha where
-    it is opaque and `keep_unstated` is not set, else a channel. Raises InputError for real transparency: what
-    lies under it is not part of what a person sees.
+    `extra` are TIFF's ExtraSamples. Alpha must be opaque. A single undeclared sample counts as alpha if
+    it is opaque and `keep_unstated` is not set, else as a channel. Raises InputError for transparency: the
+    colours under it are not visible.
     """
     count = len(array) - colours
     if count <= 0:
@@ -125,7 +125,7 @@ def drop_alpha(
         if not stated and (count > 1 or keep_unstated):
             kept.append(colours + place)
             continue
-        clear = _count_clear(array[colours + place], bits)
+        clear = _count_transparent(array[colours + place], bits)
         if clear and stated:
             raise transparency_error(path, clear)
         if clear:
@@ -134,18 +134,18 @@ def drop_alpha(
 
 
 def is_alpha(extra: Sequence[int], place: int) -> bool:
-    """Whether TIFF's ExtraSamples state that the extra sample at `place` is alpha."""
+    """Return whether TIFF's ExtraSamples declare the extra sample at `place` as alpha."""
     return place < len(extra) and extra[place] in _ALPHA
 
 
 def transparency_error(path: Path, count: int) -> FileError:
-    """The error to raise for an image with `count` pixels that are not opaque."""
+    """Return the error for an image with `count` pixels that are not opaque."""
     remedy = "flatten the image onto a background, without alpha"
     return file_error(path, f"{count} pixels are transparent", remedy)
 
 
-def _count_clear(alpha: NDArray[Any], bits: int) -> int:
-    """How many values are not opaque."""
+def _count_transparent(alpha: NDArray[Any], bits: int) -> int:
+    """Return the number of values that are not opaque."""
     kind = alpha.dtype.kind
     opaque = 2**bits - 1 if kind == "u" else np.iinfo(alpha.dtype).max if kind == "i" else 1
     return int(np.count_nonzero(alpha != opaque))

@@ -1,4 +1,4 @@
-"""From the numbers of a file to the two kinds of voxels: float32 images and integer label maps."""
+"""Convert the numbers of a file to the two kinds of voxels: float32 images and integer label maps."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from ldseg.errors import file_error
 
 _ROUNDING = 1e-4
-"""Label maps stored as scaled integers come back as 0.99999997; up to this it is not worth a remark."""
+"""Label maps stored as scaled integers are read as 0.99999997; smaller deviations are not reported."""
 _NEARLY_WHOLE = 0.05
-"""Coarsely scaled integers give 0.988 for 1; what is farther from a whole number is a fraction."""
+"""Coarsely scaled integers give 0.988 for 1; larger deviations are not whole numbers."""
 _WIDE = 4
-"""Bytes of an integer type that may hold more than 32 bits with a sign."""
+"""Item size in bytes from which an integer type may exceed signed 32 bits."""
 
 
 def as_image(array: NDArray[Any], path: Path) -> NDArray[np.float32]:
-    """(M, *S) float32. Raises InputError for complex numbers, NaN and infinity."""
+    """Return (M, *S) as float32. Raises InputError for complex numbers, NaN and infinity."""
     if np.iscomplexobj(array):
         raise file_error(path, "holds complex numbers", "save the magnitude")
     if array.size == 0:
@@ -35,7 +35,7 @@ def as_image(array: NDArray[Any], path: Path) -> NDArray[np.float32]:
 
 
 def as_labels(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return (1, *S) integers in the machine's byte order, and what was assumed of them.
+    """Return label ids (1, *S) as native integers, and notes about assumptions.
 
     Raises InputError for colours, fractions, and ids beyond 32 bits.
     """
@@ -52,7 +52,7 @@ def as_labels(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], tuple[str,
 
 
 def _whole(label: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Integer ids; of types that torch lacks, in the smallest type that holds them."""
+    """Return integer ids, in the smallest type that holds them if torch lacks their own."""
     kind = label.dtype.newbyteorder("=")
     if kind.itemsize < _WIDE:
         return np.ascontiguousarray(label, dtype=kind)
@@ -70,7 +70,7 @@ def _refuse_huge(low: int, high: int, path: Path) -> None:
 
 
 def one_channel(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """The first of channels that are all equal (a grey mask saved in colour)."""
+    """Return the first of equal channels (a grey mask saved in colour). Raises InputError if they differ."""
     if any(not np.array_equal(array[0], other) for other in array[1:]):
         finding = f"is a mask of {len(array)} different channels, so its ids are unknown"
         raise file_error(
@@ -80,7 +80,7 @@ def one_channel(array: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def whole_numbers(label: NDArray[Any], path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return float label ids as the smallest integer type that holds them, and what was assumed of them."""
+    """Return float label ids as the smallest integer type that holds them, and notes about rounding."""
     lost = int(label.size - np.count_nonzero(np.isfinite(label)))
     if lost:
         finding = f"is a mask with {lost} voxels that are NaN or infinite"
@@ -101,7 +101,7 @@ def whole_numbers(label: NDArray[Any], path: Path) -> tuple[NDArray[Any], tuple[
 
 
 def smallest_type(low: int, high: int) -> np.dtype[Any]:
-    """The smallest of the integer types that every format and torch can hold."""
+    """Return the smallest integer type for `low` to `high` that every format and torch support."""
     for name in ("uint8", "int16", "int32"):
         if np.iinfo(name).min <= low and high <= np.iinfo(name).max:
             return np.dtype(name)

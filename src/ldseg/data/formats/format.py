@@ -1,4 +1,4 @@
-"""What a file format is to the project: a name, its endings, a function that reads and one that writes."""
+"""The interface of a file format: a name, its endings, a function that reads and one that writes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ldseg.data.volume import Axes, Kind, Volume
 
 @dataclass(frozen=True)
 class Format:
-    """One family of file formats."""
+    """A family of file formats."""
 
     name: str
-    """For people, in messages."""
+    """Name in messages."""
     endings: tuple[str, ...]
     """Lower case, with the dot."""
     read: Callable[[Path, Kind, Axes | None], Volume]
-    """Decode a file: (M, *S) in the file's own number type. `kind` only says how to take palettes."""
+    """Return the decoded file: (M, *S) in its own number type. `kind` only matters for palettes."""
     write: Callable[[Path, Volume], None]
-    """Encode a volume. Raises FileError when the format cannot hold it, OSError when the disk refuses."""
+    """Write a volume. Raises FileError if the format cannot hold it, OSError if writing fails."""
     has_geometry: bool
-    """Whether files always say where their voxels are."""
+    """Whether files always store spacing, origin and direction."""
     is_colour: Callable[[Path], bool] | None = None
-    """Look at the header for colour channels; None for formats that are no pictures."""
+    """Return whether the header declares colour channels; None for volume formats."""
     check: Callable[[Path, Volume], None] | None = None
-    """Raise FileError where no label map of the image could be written; None for formats that hold any."""
+    """Raise FileError if no label map of the image can be written; None for formats that hold any."""

@@ -1,6 +1,6 @@
-"""MetaImage (MHA, MHD) and NRRD with SimpleITK.
+"""Read and write MetaImage (MHA, MHD) and NRRD with SimpleITK.
 
-Spacing, origin and direction are what the file says, LPS; they are written back as they were read, bit for
+Spacing, origin and direction (LPS) are those of the file; they are written back as they were read, bit for
 bit.
 """
 
@@ -9,11 +9,9 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
 from ldseg.data.formats import metaimage, nrrd, seg_nrrd
 from ldseg.data.formats.format import Format
@@ -30,19 +28,19 @@ from ldseg.data.volume import Axes, Kind, Volume
 from ldseg.errors import file_error, suppress_stderr, translate_errors
 
 SEGMENTATION_ENDING = ".seg.nrrd"
-"""Of the label maps of 3D Slicer; an image `a.nrrd` has `a.seg.nrrd`."""
+"""Ending of 3D Slicer's label maps; an image `a.nrrd` has `a.seg.nrrd`."""
 
 
 @dataclass(frozen=True)
 class ItkHeader:
-    """Grid of the file, 2 to 4 index axes, fastest first."""
+    """The header of an ITK file: its grid of 2 to 4 index axes, fastest first, and its segments."""
 
     size: tuple[int, ...]
     grid: Grid
     text: nrrd.NrrdGeometry | None = None
-    """The same grid as text, when the file was a NRRD."""
+    """The same grid as text, for a NRRD file."""
     segments: tuple[tuple[int, str], ...] = ()
-    """Ids and names of the segments of a label map, where the file has them."""
+    """Ids and names of the segments of a label map, if the file has them."""
 
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
@@ -61,7 +59,11 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
         raise file_error(path, "is a segmentation and not an image", "give its image")
     grid = Grid(image.GetSpacing(), image.GetOrigin(), image.GetDirection(), physical)
     require_orthogonal_axes(grid, image.GetSize(), path)
-    array = _five_axes(array, len(image.GetSize()))
+    # (i, j, k, t, c), with ones for what the file lacks
+    dimensions = len(image.GetSize())
+    array = array.transpose(*range(dimensions - 1, -1, -1), *range(dimensions, array.ndim))
+    channels = array.shape[dimensions:] or (1,)
+    array = array.reshape(array.shape[:dimensions] + (1,) * (4 - dimensions) + channels)
     layout = axis_layout(array.shape, axes, path)
     voxels, names = to_channels_first(array, layout), dict[int, str]()
     if segments and kind == "labels":
@@ -89,11 +91,11 @@ def write(path: Path, volume: Volume) -> None:
     except RuntimeError as problem:
         raise OSError(errno.EIO, "ITK could not write it whole") from problem
     if not np.array_equal(written, sitk.GetArrayViewFromImage(image), equal_nan=True):
-        raise OSError(errno.EIO, "ITK could not write it whole")  # ITK does not notice a full disk
+        raise OSError(errno.EIO, "ITK could not write it whole")  # ITK does not detect a full disk
 
 
 def _check_name(path: Path) -> None:
-    """Raise InputError for a name that ITK cannot take, or would take for something else."""
+    """Raise InputError for a file name that ITK cannot handle or would misinterpret."""
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError as problem:
@@ -103,15 +105,8 @@ def _check_name(path: Path) -> None:
         raise file_error(path, finding, "rename it, or choose .mha")
 
 
-def _five_axes(array: NDArray[Any], dimensions: int) -> NDArray[Any]:
-    """(i, j, k, t, c), with ones for what the file does not have."""
-    channels = array.shape[dimensions:]  # () or (c,)
-    spatial = array.transpose(*range(dimensions - 1, -1, -1), *range(dimensions, array.ndim))
-    return spatial.reshape(spatial.shape[:dimensions] + (1,) * (4 - dimensions) + (channels or (1,)))
-
-
 def _four_axes(grid: Grid) -> Grid:
-    """The grid with unit steps along the index axes that the file does not have."""
+    """Return the grid with unit steps along the index axes that the file lacks."""
     size = len(grid.spacing)
     direction = np.eye(4)
     direction[:size, :size] = np.asarray(grid.direction).reshape(size, size)
@@ -125,7 +120,7 @@ def _four_axes(grid: Grid) -> Grid:
 
 
 def _file_grid(volume: Volume) -> tuple[tuple[int, ...], Grid, nrrd.NrrdGeometry | None]:
-    """Size and grid of the file to write: the native's own where it still describes the volume."""
+    """Return size and grid of the file to write: those of the native header if it still fits the volume."""
     own = (tuple(reversed(volume.shape)), volume_grid(volume))
     if not isinstance(volume.native, ItkHeader):
         return *own, None

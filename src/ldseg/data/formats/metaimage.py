@@ -1,4 +1,4 @@
-"""Is a MetaImage file what it says? ITK reads damaged voxels as garbage and crashes on some headers.
+"""Verify MetaImage files, because ITK reads damaged voxels as garbage and crashes on some headers.
 
 The header is lines of `Key = value`, the last `ElementDataFile = LOCAL` (voxels follow) or a file name.
 """
@@ -37,8 +37,7 @@ _STEPS = ("ElementSpacing", "ElementSize")
 
 
 def verify_integrity(path: Path) -> None:
-    """Raise ValueError when the header contradicts itself or there are fewer voxels than it promises, and
-    InputError when there is no room for them."""
+    """Raise ValueError for an inconsistent header or missing voxels, InputError for a lack of memory."""
     header, start = _header(path)
     size = _check_header(header)
     channels = int(header.get("ElementNumberOfChannels", 1))
@@ -63,7 +62,7 @@ def verify_integrity(path: Path) -> None:
 
 
 def has_spacing(path: Path) -> bool:
-    """Whether the header says how large a voxel is. Raises InputError where it does not say so in mm."""
+    """Return whether the header gives a voxel size. Raises InputError if its unit is not mm."""
     header, _ = _header(path)
     unit = header.get("DistanceUnits", "mm").lower()
     if unit in ("um", "cm"):
@@ -72,7 +71,7 @@ def has_spacing(path: Path) -> bool:
 
 
 def _check_header(header: dict[str, str]) -> list[int]:
-    """The size along each axis. Raises ValueError for what ITK could not read, or would crash on."""
+    """Return the size along each axis. Raises ValueError for headers that ITK cannot read or crashes on."""
     if header["ElementType"] not in _BYTES:
         raise ValueError(f"ElementType is {header['ElementType']}")
     if header.get("ObjectType", "Image") != "Image":
@@ -106,7 +105,7 @@ def _is_true(header: dict[str, str], key: str, default: str) -> bool:
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:
-    """Keys and values, and where the voxels begin."""
+    """Return keys and values of the header, and the offset of the voxels."""
     with path.open("rb") as file:
         text = file.read(_HEADER_LIMIT)
     found: dict[str, str] = {}
@@ -118,7 +117,7 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
         key = key.strip()
         if not equals or len(line) > _LONGEST_LINE or key in found or b"\0" in line:
             raise ValueError("its header is incomplete")
-        # ITK takes the lines in their order.
+        # ITK depends on the order of the lines.
         if key in (*_VECTORS, *_MATRICES, *_STEPS, "DimSize") and "NDims" not in found:
             raise ValueError("its header is in disorder")
         found[key] = value.strip()

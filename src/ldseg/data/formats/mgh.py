@@ -1,7 +1,7 @@
-"""FreeSurfer's MGH and MGZ with nibabel.
+"""Read and write FreeSurfer's MGH and MGZ with nibabel.
 
-A file is a big-endian header of 284 bytes, voxels (i, j, k, frame) and a footer that may be missing. The
-header stays with the volume as `native`: a label map written for it has the same geometry, bit for bit.
+A file has a big-endian header of 284 bytes, voxels (i, j, k, frame) and an optional footer. The
+header is kept in `Volume.native`: a label map written for it has the same geometry, bit for bit.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ldseg.utils.system import require_memory
 
 _HEADER = 284  # bytes
 _FLAG = slice(28, 30)  # whether the geometry is known
-_FOOTER = 2**20  # bytes that are read of what follows the voxels
+_FOOTER = 2**20  # bytes read after the voxels
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TYPES = ("uint8", "int16", "int32", "float32")
 
@@ -72,7 +72,7 @@ def write(path: Path, volume: Volume) -> None:
         data = data.transpose(0, 1, 3, 2)
     if data.shape[3] == 1:
         data = data[..., 0]
-    place = _ras_affine(volume) if header is None else None  # without one nibabel keeps the header's own
+    place = _ras_affine(volume) if header is None else None  # None keeps the header's own affine
     image = MGHImage(cast(Any, np.ascontiguousarray(data)), place, header)
     image.header.set_data_dtype(data.dtype)
     if header is not None:
@@ -81,7 +81,7 @@ def write(path: Path, volume: Volume) -> None:
 
 
 def _open(path: Path) -> tuple[MGHImage, MGHHeader]:
-    """The file from memory, no more of it than its header promises, and the header with its own flag."""
+    """Return the image, read up to the size its header declares, and the header with its geometry flag."""
     packed = path.suffix.lower() in (".mgz", ".gz")
     with gzip.GzipFile(path) if packed else path.open("rb") as file:
         content = file.read(_HEADER)
@@ -105,12 +105,12 @@ def _open(path: Path) -> tuple[MGHImage, MGHHeader]:
 
 
 def _shape(header: MGHHeader) -> tuple[int, ...]:
-    """Voxels along i, j, k, and frames."""
+    """Return the number of voxels along i, j, k, and of frames."""
     return tuple(int(n) for n in header["dims"])
 
 
 def _grid(header: MGHHeader) -> Grid:
-    """The four index axes i, j, k, frame in LPS mm and seconds."""
+    """Return the grid of the four index axes i, j, k, frame in LPS mm and seconds."""
     lps = _RAS_TO_LPS @ np.asarray(header.get_affine(), dtype=np.float64)
     steps = np.linalg.norm(lps[:3, :3], axis=0)
     direction = np.eye(4)
@@ -127,7 +127,7 @@ def _grid(header: MGHHeader) -> Grid:
 
 
 def _native_header(volume: Volume) -> MGHHeader | None:
-    """A copy of the header the volume was read with, when it still describes the volume's grid."""
+    """Return a copy of the volume's native header if it still describes the volume's grid, else None."""
     if not isinstance(volume.native, MGHHeader):
         return None
     shape = _shape(volume.native)
@@ -140,7 +140,7 @@ def _native_header(volume: Volume) -> MGHHeader | None:
 
 
 def _ras_affine(volume: Volume) -> NDArray[np.float64]:
-    """From index (i, j, k) to RAS."""
+    """Return the (4, 4) affine from index (i, j, k) to RAS."""
     matrix, place = np.eye(4), affine(volume)
     size = 3 if volume.axes == "zyx" else 2
     matrix[:size, :size] = place[:size, :size]

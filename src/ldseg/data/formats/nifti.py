@@ -1,7 +1,7 @@
-"""NIfTI-1 and -2 with nibabel.
+"""Read and write NIfTI-1 and NIfTI-2 with nibabel.
 
-The file's (i, j, k, t, c) becomes (c, k, j, i) and its RAS affine LPS. The header stays with the volume as
-`native`: a label map written for it has the same affine, codes, pixdim and units, bit for bit.
+The file's (i, j, k, t, c) becomes (c, k, j, i) and its RAS affine LPS. The header is kept in
+`Volume.native`: a label map written for it has the same affine, codes, pixdim and units, bit for bit.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
-    """See `Format.read`. A palette does not exist in NIfTI, so `kind` makes no difference."""
+    """See `Format.read`. NIfTI has no palettes, so `kind` is not used."""
     del kind
     with translate_errors(path, "NIfTI"):
         image, header = _open(path)
@@ -51,8 +51,14 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
 
 
 def to_placed_volume(array: NDArray[Any], header: Nifti1Header, path: Path, axes: Axes | None) -> Volume:
-    """Return the voxels (i, j[, k, t, c]) of a file at the place that its header says."""
-    array = _five_axes(_split_colours(array), path)
+    """Return the voxels (i, j[, k, t, c]) of a file as a volume with the geometry of its header."""
+    if array.dtype.names is not None:  # RGB
+        colours = np.stack([array[name] for name in array.dtype.names], axis=-1)
+        array = colours.reshape(array.shape + (1,) * (4 - array.ndim) + colours.shape[-1:])
+    shape = array.shape + (1,) * (5 - array.ndim)
+    if array.ndim < 2 or any(n > 1 for n in shape[5:]):
+        raise file_error(path, f"has shape {array.shape}", "save an image of two to five axes")
+    array = array.reshape(shape[:5])  # (i, j, k, t, c)
     layout = axis_layout(array.shape, axes, path)
     with translate_errors(path, "NIfTI"):
         refuse_misleading(header, path)
@@ -89,7 +95,7 @@ def write(path: Path, volume: Volume) -> None:
 
 
 def _open(path: Path) -> tuple[Nifti1Image, Nifti1Header]:
-    """The file from memory, no more of it than its header promises, and the header with its own pixdim."""
+    """Return the image, read up to the size its header declares, and the header with unmodified pixdim."""
     packed = path.suffix.lower() == ".gz"
     with gzip.GzipFile(path) if packed else path.open("rb") as file:
         content = file.read(_HEADER_2)
@@ -109,7 +115,7 @@ def _open(path: Path) -> tuple[Nifti1Image, Nifti1Header]:
 
 
 def promised_bytes(header: AnalyzeHeader, path: Path) -> int:
-    """Size of the whole file. Raises InputError when there is no room for its voxels."""
+    """Return the size of the whole file in bytes. Raises InputError if memory does not suffice."""
     shape, each = header.get_data_shape(), header.get_data_dtype().itemsize
     if min(shape, default=0) < 0:
         raise ValueError(f"its shape is {shape}")
@@ -121,30 +127,14 @@ def promised_bytes(header: AnalyzeHeader, path: Path) -> int:
     return start + voxels * each
 
 
-def _split_colours(array: NDArray[Any]) -> NDArray[Any]:
-    """RGB voxels as a fifth axis; other arrays as they are."""
-    if array.dtype.names is None:
-        return array
-    channels = np.stack([array[name] for name in array.dtype.names], axis=-1)
-    return channels.reshape(array.shape + (1,) * (4 - array.ndim) + channels.shape[-1:])
-
-
-def _five_axes(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """(i, j, k, t, c), with ones for what the file does not have."""
-    shape = array.shape + (1,) * (5 - array.ndim)
-    if len(array.shape) < 2 or any(n > 1 for n in shape[5:]):
-        raise file_error(path, f"has shape {array.shape}", "save an image of two to five axes")
-    return array.reshape(shape[:5])
-
-
 def _native_indices(header: Nifti1Header) -> tuple[int, ...]:
-    """The index axes of a 2D+time file: its frames are slices (k) or times (t)."""
+    """Return the index axes of a 2D+time file, whose frames are slices (k) or times (t)."""
     shape = header.get_data_shape()
     return (0, 1, 2) if len(shape) > 2 and shape[2] > 1 else (0, 1, 3)
 
 
 def _native_header(volume: Volume) -> Nifti1Header | None:
-    """A copy of the header the volume was read with, when it still describes the volume's grid."""
+    """Return a copy of the volume's native header if it still describes the volume's grid, else None."""
     if not isinstance(volume.native, Nifti1Header):
         return None
     indices = {"yx": (0, 1), "zyx": (0, 1, 2), "tyx": _native_indices(volume.native)}[volume.axes]
@@ -156,7 +146,7 @@ def _native_header(volume: Volume) -> Nifti1Header | None:
 
 
 def _new_header(volume: Volume) -> Nifti1Header:
-    """A header with the volume's geometry, in mm and seconds; no unit of length where it is not physical."""
+    """Return a header with the volume's geometry in mm and seconds, without unit if it is not physical."""
     header = Nifti1Header()
     matrix = np.eye(4)
     place = affine(volume)
@@ -177,7 +167,7 @@ def _new_header(volume: Volume) -> Nifti1Header:
 def _file_shape(
     axes: Axes, frames_last: bool, flat: bool, shape: tuple[int, ...], channels: int
 ) -> tuple[int, ...]:
-    """The file's shape, fastest axis first, for a grid `shape` (slowest first) and a number of channels."""
+    """Return the file's shape, fastest axis first, for a grid `shape` (slowest first) and channels."""
     grid = tuple(reversed(shape))
     if axes == "yx":
         if channels > 1:
@@ -191,7 +181,7 @@ def _file_shape(
     return whole if frames_last else grid
 
 
-# A damaged file is one line of ours; nibabel would log its own lines before that.
+# A damaged file is reported in one line; nibabel would log its own lines before that.
 logging.getLogger("nibabel.global").addFilter(lambda record: record.levelno > logging.CRITICAL)
 
 NIFTI = Format("NIfTI", (".nii.gz", ".nii"), read, write, has_geometry=True)

@@ -1,8 +1,8 @@
-"""Where the voxels of a NIfTI are: which of its three descriptions counts, and which contradict each other.
+"""The geometry of NIfTI headers: which of the three descriptions counts, and contradictions among them.
 
 A header may give an affine (sform, `sform_code` > 0), a rotation with spacing (qform, `qform_code` > 0), and
-the spacing by itself (pixdim). The sform counts before the qform and that before pixdim, as in nibabel and
-most viewers; an sform that is empty is passed over, as ITK and FSL do. Index axes are i, j, k.
+the spacing alone (pixdim). The sform takes precedence over the qform, and that over pixdim, as in nibabel and
+most viewers; an empty sform is ignored, as in ITK and FSL. Index axes are i, j, k.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 _SECONDS = {"msec": 1e-3, "usec": 1e-6}
 _SAME_STEP = 0.01
-"""Relative difference of two spacings up to which it is rounding."""
+"""Relative difference between two spacings that counts as rounding."""
 _AGAIN = "write its geometry again"
 
 Method = Literal["sform", "qform", "pixdim"]
 
 
 def header_grid(header: Nifti1Header) -> Grid:
-    """Return the four index axes i, j, k, t in LPS mm and seconds; see `refuse_misleading` for its faults."""
+    """Return the grid of the index axes i, j, k, t in LPS mm and seconds, without validating it."""
     space_unit, time_unit = header.get_xyzt_units()
     lps = _RAS_TO_LPS @ _ras_affine(header)
     lps[:3] *= _MILLIMETRES.get(str(space_unit), 1.0)
@@ -50,7 +50,7 @@ def header_grid(header: Nifti1Header) -> Grid:
 
 
 def refuse_misleading(header: Nifti1Header, path: Path) -> None:
-    """Raise InputError for `path` when its header gives no voxel size, or two that differ."""
+    """Raise InputError for `path` if its header gives an invalid or contradictory geometry."""
     used, pixdim = _used_axes(header), np.asarray(header["pixdim"][1:4], dtype=np.float64)
     method = _method(header)
     sizes = " x ".join(f"{step:.4g}" for step in pixdim[used])
@@ -73,7 +73,7 @@ def refuse_misleading(header: Nifti1Header, path: Path) -> None:
 
 
 def remarks(header: Nifti1Header, axes: str) -> tuple[str, ...]:
-    """Return what is assumed of a header that `refuse_misleading` lets pass."""
+    """Return notes about assumptions for a header that `refuse_misleading` accepts."""
     notes: list[str] = []
     unit = str(header.get_xyzt_units()[0])
     grid = header_grid(header)
@@ -85,7 +85,7 @@ def remarks(header: Nifti1Header, axes: str) -> tuple[str, ...]:
     if int(header["sform_code"]) > 0 and _method(header) != "sform":
         notes.append("has an sform that is empty; its qform is taken")
     other = _other_affine(header)
-    apart = 0.0 if other is None else _apart(_ras_affine(header), other, header)
+    apart = 0.0 if other is None else _largest_distance(_ras_affine(header), other, header)
     if apart > ROUNDING:
         notes.append(f"has an sform and a qform that lie up to {apart:.3g} voxels apart; the sform is taken")
     if axes == "tyx" and _shape(header)[2] == 1 and not float(header["pixdim"][4]) > 0:
@@ -94,17 +94,17 @@ def remarks(header: Nifti1Header, axes: str) -> tuple[str, ...]:
 
 
 def _shape(header: Nifti1Header) -> tuple[int, ...]:
-    """Voxels along i, j, k."""
+    """Return the number of voxels along i, j, k."""
     return tuple(int(n) for n in (*header.get_data_shape(), 1, 1, 1)[:3])
 
 
 def _used_axes(header: Nifti1Header) -> list[int]:
-    """The axes of space of which a size must be known: the plane, and what else has several voxels."""
+    """Return the spatial axes whose voxel size must be known: i, j, and others with several voxels."""
     return [n for n, count in enumerate(_shape(header)) if n < 2 or count > 1]
 
 
 def _method(header: Nifti1Header) -> Method:
-    """Which description counts."""
+    """Return which description of the geometry counts."""
     sform, qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
     if sform and (not qform or np.linalg.det(_sform(header)[:3, :3]) != 0):
         return "sform"
@@ -112,12 +112,12 @@ def _method(header: Nifti1Header) -> Method:
 
 
 def _lacks_spacing(header: Nifti1Header) -> bool:
-    """Whether nothing says how large a voxel is: there is no affine, and every pixdim is 0."""
+    """Return whether the voxel size is unknown: there is no affine, and every pixdim is 0."""
     return _method(header) == "pixdim" and not np.any(np.asarray(header["pixdim"][1:4])[_used_axes(header)])
 
 
 def _ras_affine(header: Nifti1Header) -> NDArray[np.float64]:
-    """The affine that counts, from index (i, j, k) to RAS in the header's own unit."""
+    """Return the affine that counts, from index (i, j, k) to RAS in the header's own unit."""
     method = _method(header)
     if method == "sform":
         return _sform(header)
@@ -126,14 +126,14 @@ def _ras_affine(header: Nifti1Header) -> NDArray[np.float64]:
 
 
 def _other_affine(header: Nifti1Header) -> NDArray[np.float64] | None:
-    """The qform where both count for something and the sform is taken."""
+    """Return the qform if both are set and the sform is used, else None."""
     if _method(header) != "sform" or int(header["qform_code"]) <= 0:
         return None
     return np.array(_repaired(header).get_qform(), np.float64)
 
 
 def _repaired(header: Nifti1Header) -> Nifti1Header:
-    """A copy whose pixdim can be computed with: sizes above 0, the handedness 1 or -1."""
+    """Return a copy with a valid pixdim: positive sizes, and handedness 1 or -1."""
     header = header.copy()
     steps = np.abs(header["pixdim"][1:4])
     header["pixdim"][1:4] = np.where(np.isfinite(steps) & (steps > 0), steps, 1.0)
@@ -142,7 +142,7 @@ def _repaired(header: Nifti1Header) -> Nifti1Header:
 
 
 def _sform(header: Nifti1Header) -> NDArray[np.float64]:
-    """The sform; a third axis of one voxel and no length is at a right angle to the plane."""
+    """Return the sform; a third axis of one voxel and zero length becomes the normal of the plane."""
     matrix = np.eye(4)
     matrix[:3] = [header[row] for row in ("srow_x", "srow_y", "srow_z")]
     across = np.cross(matrix[:3, 0], matrix[:3, 1])
@@ -152,7 +152,7 @@ def _sform(header: Nifti1Header) -> NDArray[np.float64]:
     return matrix
 
 
-def _apart(first: NDArray[np.float64], second: NDArray[np.float64], header: Nifti1Header) -> float:
-    """The largest distance of the two affines at a corner, in voxels of the first."""
+def _largest_distance(first: NDArray[np.float64], second: NDArray[np.float64], header: Nifti1Header) -> float:
+    """Return the largest distance between the two affines at a corner, in voxels of the first."""
     corners = np.array(list(product(*[(0, n - 1) for n in _shape(header)], [1])), dtype=np.float64)
     return float(np.abs(np.linalg.solve(first, (second - first) @ corners.T)).max())

@@ -1,7 +1,7 @@
-"""NRRD headers: is the file what it says, and the geometry as text.
+"""Verify NRRD files, and carry over their geometry as text.
 
-A header is lines of `field: value` (and `key:=value`, which mean nothing here), up to an empty line. NRRD
-stores spacing times direction, and ITK takes the product apart and multiplies it again: the last bit moves
+A header has lines of `field: value` (and `key:=value`, without geometry), up to an empty line. NRRD
+stores spacing times direction, and ITK factorizes and multiplies it again, which changes the last bit
 with each writing. So the vectors are carried over as text.
 """
 
@@ -36,23 +36,22 @@ _TYPES = {
 _BYTES = {name: size for size, names in _TYPES.items() for name in names.split("|")}
 _PACKED = {"gzip": "zlib", "gz": "zlib", "bzip2": "bzip2", "bz2": "bzip2"}
 _WORDS = {"ascii": 2, "text": 2, "txt": 2, "hex": 2}
-"""Characters that a voxel, or a byte of one, takes at least."""
+"""Minimum number of characters per voxel, or per byte of one."""
 
 
 @dataclass(frozen=True)
 class NrrdGeometry:
-    """Parts of the header, as text."""
+    """The geometry fields of the header, as text."""
 
     space: str
-    """The whole line that names the space or its dimension."""
+    """The whole line that gives the space or its dimension."""
     directions: tuple[str, ...]
-    """A vector per index axis of space, fastest first, "(x,y,z)"."""
+    """One vector per spatial index axis, fastest first, "(x,y,z)"."""
     origin: str
 
 
 def verify_integrity(path: Path) -> None:
-    """Raise ValueError when the header contradicts itself or there are fewer voxels than it promises, and
-    InputError when there is no room for them."""
+    """Raise ValueError for an inconsistent header or missing voxels, InputError for a lack of memory."""
     fields, start = _fields(path)
     sizes = _check_fields(fields)
     if fields["type"] not in _BYTES:
@@ -82,7 +81,7 @@ def verify_integrity(path: Path) -> None:
 
 
 def read_geometry(path: Path) -> NrrdGeometry | None:
-    """The header's geometry; None when it has no space."""
+    """Return the header's geometry, or None if it has no space fields."""
     fields, _ = _fields(path)
     name = next((field for field in _SPACES if field in fields), None)
     if name is None or not {"space directions", "space origin"} <= set(fields):
@@ -92,7 +91,7 @@ def read_geometry(path: Path) -> NrrdGeometry | None:
 
 
 def write_geometry(path: Path, geometry: NrrdGeometry) -> None:
-    """Put `geometry` in the place of what the file says. It must describe the same grid."""
+    """Replace the geometry in the file by `geometry`, which must describe the same grid."""
     header, voxels = path.read_bytes().split(b"\n\n", maxsplit=1)
     lines = header.decode("latin-1").split("\n")
     path.write_bytes(
@@ -101,14 +100,14 @@ def write_geometry(path: Path, geometry: NrrdGeometry) -> None:
 
 
 def key_values(path: Path) -> dict[str, str]:
-    """The header's own keys of programs, `key:=value`."""
+    """Return the header's key-value pairs (`key:=value`)."""
     lines, _, _ = _lines(path)
     pairs = [line.split(":=", maxsplit=1) for line in lines if ":=" in line and not line.startswith("#")]
     return {pair[0]: pair[1] for pair in pairs}
 
 
 def has_spacing(path: Path) -> bool:
-    """Whether the header says how large a voxel is. Raises InputError where it does not say so in mm."""
+    """Return whether the header gives a voxel size. Raises InputError if its unit is not mm."""
     fields, _ = _fields(path)
     units = re.findall(r'"([^"]*)"', f"{fields.get('space units', '')} {fields.get('units', '')}")
     other = next((unit for unit in units if _OTHER_LENGTHS.fullmatch(unit.strip())), None)
@@ -119,7 +118,7 @@ def has_spacing(path: Path) -> bool:
 
 
 def _lines(path: Path) -> tuple[list[str], int, bool]:
-    """The lines of the header, where the voxels begin, and whether the header is whole."""
+    """Return the lines of the header, the offset of the voxels, and whether the header is complete."""
     with path.open("rb") as file:
         text = file.read(_HEADER_LIMIT)
     if not re.match(rb"NRRD000[1-6]\r?\n", text):
@@ -130,7 +129,7 @@ def _lines(path: Path) -> tuple[list[str], int, bool]:
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
-    """The fields by name, and where the voxels begin. Raises ValueError for what is no header."""
+    """Return the fields by name, and the offset of the voxels. Raises ValueError for an invalid header."""
     lines, start, whole = _lines(path)
     found: dict[str, str] = {}
     for line in lines:
@@ -149,7 +148,7 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _check_fields(fields: dict[str, str]) -> list[int]:
-    """The size along each axis. Raises ValueError for what ITK could not read, or would crash on."""
+    """Return the size along each axis. Raises ValueError for headers that ITK cannot read or crashes on."""
     axes = int(fields["dimension"])
     sizes = [int(n) for n in fields["sizes"].split()]
     if not 2 <= axes <= 5 or len(sizes) != axes or min(sizes) <= 0:
@@ -175,7 +174,7 @@ def _check_fields(fields: dict[str, str]) -> list[int]:
 
 
 def _numbers(vector: str) -> list[float]:
-    """Of "(x,y,z)"."""
+    """Return the numbers of a vector "(x,y,z)". Raises ValueError if one is not finite."""
     numbers = [float(part) for part in vector.strip("()").split(",")]
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"it has a vector {vector}")
@@ -183,7 +182,7 @@ def _numbers(vector: str) -> list[float]:
 
 
 def _replaced(line: str, geometry: NrrdGeometry) -> str:
-    """One line of the header. "none" stays where ITK put the axis of channels."""
+    """Return a header line with its geometry replaced; "none" stays where ITK put the channel axis."""
     if line.split(":")[0] in _SPACES:
         return geometry.space
     if line.startswith("space origin: "):

@@ -1,8 +1,8 @@
-"""PNG, BMP and JPEG: 2D, without a spacing and a place in the world.
+"""Read and write PNG, BMP and JPEG (reading only): 2D images without geometry.
 
-Pixels are read as displayed: the orientation in EXIF is applied, for images and label maps alike. Palette
-files are colours as images and indices as label maps. Opaque alpha is dropped, transparency refused. Pillow
-decodes all but PNGs of 16 bits, of whose colours it keeps 8 bits; imagecodecs decodes those.
+Pixels are read as displayed: the EXIF orientation is applied to images and label maps alike. Palette
+files give colours for images and indices for label maps. Opaque alpha is dropped, transparency rejected.
+Pillow decodes all but 16-bit PNGs, whose colours it reduces to 8 bits; imagecodecs decodes those.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from ldseg.errors import InputError, file_error, suppress_stderr, translate_erro
 from ldseg.utils.system import require_memory
 
 _FORMATS = ("PNG", "BMP", "DIB", "JPEG", "MPO")
-"""By content, whatever the ending: others of Pillow's run programs (EPS) or are no pictures."""
+"""Formats accepted by content, whatever the ending; some other Pillow formats run programs (EPS)."""
 _SCAN, _MOST_SCANS = b"\xff\xda", 200
-"""Begins a scan of a progressive JPEG, each of which costs the whole picture; cameras write about ten."""
+"""Marker of a progressive JPEG's scan, each of which costs a full decoding; cameras write about ten."""
 _GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _BIT_DEPTH, _DEEP = 24, 16
-"""Place of the bit depth in a PNG, and its largest value."""
+"""Offset of the bit depth in a PNG, and its largest value."""
 _ALPHA = (2,)
-"""ExtraSamples of TIFF, as `drop_alpha` takes them: not multiplied with the colours."""
+"""Value of TIFF's ExtraSamples for `drop_alpha`: alpha that is not premultiplied."""
 
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
@@ -65,12 +65,12 @@ def is_colour(path: Path) -> bool:
         with translate_errors(path, "PNG, BMP or JPEG"), Image.open(path, formats=_FORMATS) as image:
             return image.mode not in (*_GREY, "LA")
     except InputError:
-        return False  # reading it says what is wrong
+        return False  # reading it reports the error
 
 
 @contextmanager
 def _opened(path: Path) -> Generator[Image.Image, None, None]:
-    """The picture, if it can be decoded here. Raises InputError or ValueError where not."""
+    """Yield the opened image. Raises InputError or ValueError if it cannot be decoded safely."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.format in ("JPEG", "MPO") and path.read_bytes().count(_SCAN) > _MOST_SCANS:
@@ -82,7 +82,7 @@ def _opened(path: Path) -> Generator[Image.Image, None, None]:
 
 
 def _decode(path: Path, image: Image.Image, kind: Kind) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """(C, Y, X) as stored, without alpha, and notes."""
+    """Return the stored pixels (C, Y, X) without alpha, and notes."""
     count, notes = getattr(image, "n_frames", 1), ()
     if count > 1 and image.format != "MPO":
         raise file_error(path, f"is an animation of {count} images", "save each one as a file of its own")
@@ -96,31 +96,31 @@ def _decode(path: Path, image: Image.Image, kind: Kind) -> tuple[NDArray[Any], t
     elif image.mode not in (*_GREY, "P", "LA", "RGB", "RGBA"):
         notes = (*notes, INKS) if image.mode == "CMYK" else notes
         image = image.convert("RGBA" if "A" in image.mode else "RGB")  # CMYK, YCbCr, PA ...
-    array = _deep_pixels(path) if _is_deep(path) else np.asarray(image)
+    array = _png_16_bit_pixels(path) if _is_16_bit_png(path) else np.asarray(image)
     array = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
     colours = len(array) - 1 if len(array) in (2, 4) else len(array)
     return drop_alpha(array, path, colours, _ALPHA, 8 * array.dtype.itemsize), notes
 
 
-def _is_deep(path: Path) -> bool:
-    """Whether it is a PNG of 16 bits."""
+def _is_16_bit_png(path: Path) -> bool:
+    """Return whether the file is a PNG with 16 bits per channel."""
     with path.open("rb") as file:
         header = file.read(_BIT_DEPTH + 1)
     return header.startswith(b"\x89PNG") and header[_BIT_DEPTH] == _DEEP
 
 
-def _deep_pixels(path: Path) -> NDArray[Any]:
-    """(Y, X, C) of 16 bits."""
+def _png_16_bit_pixels(path: Path) -> NDArray[Any]:
+    """Return the pixels (Y, X[, C]) of a 16-bit PNG."""
     with suppress_stderr():
         return np.asarray(imagecodecs.png_decode(path.read_bytes()))
 
 
 def _check_colour_key(path: Path, image: Image.Image) -> None:
-    """Raise InputError when pixels have the one value that the file declares transparent."""
+    """Raise InputError if any pixel has the value that the file declares transparent."""
     key = image.info.get("transparency")
     if image.mode not in (*_GREY, "RGB") or key is None:
         return
-    pixels = _deep_pixels(path) if _is_deep(path) else np.asarray(image)
+    pixels = _png_16_bit_pixels(path) if _is_16_bit_png(path) else np.asarray(image)
     colours = pixels[..., : len(key)] if isinstance(key, tuple) else pixels
     same = colours == np.asarray(key)
     clear = int(np.count_nonzero(same.all(-1) if isinstance(key, tuple) else same))
@@ -129,7 +129,7 @@ def _check_colour_key(path: Path, image: Image.Image) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The orientation in the EXIF of a loaded picture; damaged EXIF says nothing, as in viewers."""
+    """Return the EXIF orientation of a loaded image; damaged EXIF is ignored, as in viewers."""
     try:
         found = image.getexif().get(ORIENTATION, UPRIGHT)
     except (SyntaxError, ValueError, KeyError, TypeError, OverflowError, OSError, struct.error):
@@ -138,7 +138,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def write(path: Path, volume: Volume) -> None:
-    """See `Format.write`. Whole numbers only: 8 bits, or 16 bits for one channel in PNG."""
+    """See `Format.write`. Only integers are supported: 8 bits, or 16 bits for one channel in PNG."""
     array = volume.array
     channels, largest = len(array), 65535 if path.suffix.lower() == ".png" and len(array) == 1 else 255
     if volume.axes != "yx" or channels not in (1, 3):
@@ -148,14 +148,14 @@ def write(path: Path, volume: Volume) -> None:
         finding = f"{path.suffix} holds whole numbers from 0 to {largest} only"
         raise file_error(path, finding, "write .tif or .nii.gz")
     pixels = array.astype(np.uint8 if array.max() <= 255 else np.uint16)
-    picture = Image.fromarray(pixels[0] if channels == 1 else np.moveaxis(pixels, 0, -1))
+    image = Image.fromarray(pixels[0] if channels == 1 else np.moveaxis(pixels, 0, -1))
     encoded = BytesIO()
-    picture.save(encoded, path.suffix[1:].lower())
-    path.write_bytes(encoded.getvalue())  # Pillow itself does not notice a full disk
+    image.save(encoded, path.suffix[1:].lower())
+    path.write_bytes(encoded.getvalue())  # Pillow itself does not detect a full disk
 
 
 def refuse(path: Path, volume: Volume) -> None:
-    """JPEG changes the numbers it is given, so nothing is written as JPEG."""
+    """Raise InputError: JPEG is lossy, so it is never written."""
     del volume
     raise file_error(path, "JPEG is lossy and would change the values", "write .png")
 

@@ -1,4 +1,4 @@
-"""Segmentations of 3D Slicer (`.seg.nrrd`): a label map, or several layers of one where segments overlap.
+"""Read segmentations of 3D Slicer (`.seg.nrrd`): one label map, or several layers if segments overlap.
 
 Segment n is described by the header's `Segmentn_Name`, `Segmentn_LabelValue` and `Segmentn_Layer`. Files of
 older versions have one layer per segment and neither value nor layer.
@@ -23,11 +23,11 @@ _KEY = re.compile(r"Segment(\d+)_(Name|ID|LabelValue|Layer)")
 
 @dataclass(frozen=True)
 class Segment:
-    """One structure of the file."""
+    """A segment as the header describes it."""
 
     name: str
     value: int
-    """Of its voxels, in its layer."""
+    """Value of its voxels in its layer."""
     layer: int
 
 
@@ -50,9 +50,9 @@ def read_segments(path: Path) -> tuple[Segment, ...]:
 def merge_layers(
     array: NDArray[Any], segments: tuple[Segment, ...], path: Path
 ) -> tuple[NDArray[Any], dict[int, str]]:
-    """Return (1, *S) ids and their names from (layers, *S) values.
+    """Return label ids (1, *S) and their names from the values of all layers (layers, *S).
 
-    Ids are the values where these differ, else segments are counted from 1. Raises InputError for `path`
+    Ids are the values if these are distinct, else segments are numbered from 1. Raises InputError for `path`
     when segments overlap, or a voxel belongs to none.
     """
     values = [segment.value for segment in segments]

@@ -1,8 +1,8 @@
-"""TIFF with tifffile: grey, colour and palette; several pages are slices, or frames where the file says so.
+"""Read and write TIFF with tifffile. Several pages are slices, or frames if the file declares them.
 
 Voxels are read as displayed: the Orientation tag is applied and white stored as 0 is inverted, for images and
 label maps alike, whatever the compression. The spacing is known only where ImageJ or OME metadata give it in
-a unit of length. Channels that are not colours, such as probabilities, are pages (axis C) of an OME-TIFF.
+a unit of length. Channels other than colours, such as probabilities, are pages (axis C) of an OME-TIFF.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
 
 
 def grid_of_tiff(said: dict[str, float], axes: Axes, tiff_image: TiffImage) -> tuple[Grid, tuple[str, ...]]:
-    """The grid of the displayed image of which metadata tell the steps `said`, and notes.
+    """Return the grid of the displayed image from the steps `said` in the metadata, and notes.
 
-    The steps are used where those along all axes of space are known.
+    The steps are used if those along all spatial axes are known.
     """
     letters = [letter for letter in axes if letter != "t"]
     if swaps_axes(tiff_image.orientation):
@@ -74,7 +74,7 @@ def grid_of_tiff(said: dict[str, float], axes: Axes, tiff_image: TiffImage) -> t
 
 
 def write(path: Path, volume: Volume) -> None:
-    """See `Format.write`. OME-TIFF for a spacing or several channels, else a plain one."""
+    """See `Format.write`. Writes an OME-TIFF for a spacing or several channels, else a plain TIFF."""
     array = volume.array if volume.kind == "labels" else volume.array.astype(np.float32)
     array = array.astype(np.uint8) if array.dtype == bool else array
     pages = array if len(array) > 1 else array[0]
@@ -83,30 +83,30 @@ def write(path: Path, volume: Volume) -> None:
 
 
 def description(volume: Volume, channels: int) -> dict[str, Any]:
-    """What tifffile is told of a result with `channels` on the grid of `volume`."""
+    """Return tifffile's metadata arguments for a result of `channels` on the grid of `volume`."""
     letters = ("C" if channels > 1 else "") + volume.axes.upper()
     described = channels > 1 or volume.axes == "tyx" or volume.physical
     if not described:
         return {"ome": False, "metadata": None}
     words = {"axes": letters, **_ome_spacing(volume)}
-    same = uuid.uuid5(uuid.NAMESPACE_OID, f"{channels} {volume.shape} {words}")  # not by time and machine
+    same = uuid.uuid5(uuid.NAMESPACE_OID, f"{channels} {volume.shape} {words}")  # reproducible
     return {"ome": True, "metadata": words | {"UUID": str(same)}}
 
 
 def is_colour(path: Path) -> bool:
     """See `Format.is_colour`."""
-    page = _page_of_image(path)
+    page = _first_page(path)
     return page is not None and is_colour_page(page)
 
 
 def size_of_page(path: Path) -> int:
-    """Pixels of a page of the image, from the headers alone; 0 for a file that cannot be read."""
-    page = _page_of_image(path)
+    """Return the number of pixels per page from the headers; 0 for a file that cannot be read."""
+    page = _first_page(path)
     return 0 if page is None else int(page.imagewidth) * int(page.imagelength)
 
 
-def _page_of_image(path: Path) -> Any:
-    """The first page of the image; None where reading it says what is wrong."""
+def _first_page(path: Path) -> Any:
+    """Return the first page of the image, or None for a file that cannot be read."""
     try:
         with translate_errors(path, "TIFF"), open_tiff(path) as file:
             check_chain(file)
@@ -116,12 +116,12 @@ def _page_of_image(path: Path) -> Any:
 
 
 def open_tiff(path: Path) -> tifffile.TiffFile:
-    """Of this file alone: OME metadata may name others, which nobody asked to be read."""
+    """Return the opened file, without further files that its OME metadata may name."""
     return tifffile.TiffFile(path, _multifile=False)
 
 
 def _channels_first(array: NDArray[Any], letters: str, path: Path) -> tuple[NDArray[Any], str]:
-    """(M, N, Y, X) and the letter of the stack axis of length N ("" when there is none)."""
+    """Return (M, N, Y, X) and the letter of the stack axis of length N ("" if there is none)."""
     colour = [n for n, letter in enumerate(letters) if letter in "SC" and array.shape[n] > 1]
     stack = [n for n, letter in enumerate(letters) if letter not in "SCYX" and array.shape[n] > 1]
     if len(colour) > 1 or len(stack) > 1:
@@ -137,7 +137,7 @@ def _channels_first(array: NDArray[Any], letters: str, path: Path) -> tuple[NDAr
 
 
 def _axes(shape: tuple[int, ...], stack: str, asked: Axes | None, path: Path) -> Axes:
-    """What the pages (M, N, Y, X) are."""
+    """Return the axes of pages (M, N, Y, X). Raises InputError if they contradict the requested ones."""
     if asked == "yx" and shape[1] > 1:
         raise file_error(
             path, f"has {shape[1]} pages where a 2D image is expected", "save each page as a file of its own"
@@ -150,7 +150,7 @@ def _axes(shape: tuple[int, ...], stack: str, asked: Axes | None, path: Path) ->
 
 
 def _ome_spacing(volume: Volume) -> dict[str, Any]:
-    """The volume's steps in the words of OME, as far as they are known."""
+    """Return the volume's known steps as OME metadata."""
     words: dict[str, Any] = {}
     for letter, step in zip(volume.axes, volume.spacing, strict=True):
         if letter == "t" and (volume.physical or step != 1.0):
@@ -160,7 +160,7 @@ def _ome_spacing(volume: Volume) -> dict[str, Any]:
     return words
 
 
-# A damaged file is one line of ours; tifffile would log its own lines before that.
+# A damaged file is reported in one line; tifffile would log its own lines before that.
 logging.getLogger("tifffile").addFilter(lambda record: record.levelno >= logging.CRITICAL)
 
 TIFF = Format("TIFF", (".tif", ".tiff"), read, write, has_geometry=False, is_colour=is_colour)

@@ -1,4 +1,4 @@
-"""Is a TIFF what it says? tifffile fills what is missing with zeros, and inflates whatever a segment holds.
+"""Verify TIFF files: tifffile fills missing data with zeros, and decompresses any amount of data.
 
 A segment is a strip or a tile: the part of a page that is compressed on its own.
 """
@@ -18,7 +18,7 @@ from ldseg.errors import file_error
 from ldseg.utils.system import require_memory
 
 _SUSPECT = 2**26
-"""Bytes that a segment might inflate to, from which on it is tried first."""
+"""Possible decompressed size of a segment in bytes from which it is measured first."""
 _LARGEST_RATIO = {"zlib": 1032, "lzma": 8192}
 _DESCRIPTION = 270
 _STREAMS = {
@@ -26,13 +26,13 @@ _STREAMS = {
     tifffile.COMPRESSION.DEFLATE: "zlib",
     tifffile.COMPRESSION.LZMA: "lzma",
 }
-"""The compressions of which tifffile keeps all that comes out."""
+"""Compressions for which tifffile keeps all decompressed data."""
 
 
 def check_chain(file: tifffile.TiffFile) -> None:
-    """Raise ValueError for pages that name each other in a circle, and for a description that is cut off.
+    """Raise ValueError for pages that refer to each other in a circle, and for a truncated description.
 
-    Round a circle tifffile would go for ever; the description tells what the pages are.
+    tifffile would follow a circle forever; the description defines the pages.
     """
     form, handle = file.tiff, file.filehandle
     seen: set[int] = set()
@@ -49,7 +49,7 @@ def check_chain(file: tifffile.TiffFile) -> None:
 
 
 def _check_description(content: bytes, form: Any, file_size: int) -> None:
-    """Look at the tag ImageDescription among the tags of a page."""
+    """Raise ValueError if the page's tag ImageDescription points beyond the end of the file."""
     counted = struct.calcsize(form.offsetformat)
     for place in range(0, len(content) - form.tagsize + 1, form.tagsize):
         tag = content[place : place + form.tagsize]
@@ -77,8 +77,10 @@ def check_codec(page: Any, path: Path) -> None:
 
 
 def check_series(series: Any, path: Path) -> None:
-    """Raise ValueError when a page's voxels lie beyond the end of the file, or are far more than they should
-    be; InputError when there is no room for them."""
+    """Raise ValueError for voxels beyond the end of the file, or far more than declared.
+
+    Raises InputError if memory does not suffice.
+    """
     if min(series.shape, default=0) <= 0:
         raise ValueError(f"its shape is {series.shape}")
     require_memory(path, prod(series.shape), 2 * series.dtype.itemsize)
@@ -88,7 +90,7 @@ def check_series(series: Any, path: Path) -> None:
 
 
 def check_page(page: Any, key: Any, path: Path, file_size: int) -> None:
-    """One page, of which `key` has the tags that all pages of its series share. Raises ValueError."""
+    """Raise ValueError for a page with missing or oversized segments; `key` has the tags of its series."""
     segments = prod(key.chunked)
     if len(page.dataoffsets) < segments:
         raise ValueError(f"a page of {segments} strips or tiles has {len(page.dataoffsets)} of them")

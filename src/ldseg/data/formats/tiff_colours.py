@@ -1,7 +1,7 @@
-"""The samples of a TIFF's pixels as grey values or RGB colours, by its photometric interpretation.
+"""Convert a TIFF's samples to grey values or RGB colours, by its photometric interpretation.
 
-Read are grey values with black or white as 0, RGB, palettes, CMYK inks, and YCbCr that is compressed as JPEG;
-other colour spaces are refused. Label maps keep the indices of their palette.
+Supported are grey values with black or white as 0, RGB, palettes, CMYK inks, and YCbCr compressed as JPEG;
+other colour spaces are rejected. Label maps keep the indices of their palette.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SAMPLES = {
     _PHOTOMETRIC.YCBCR: 3,
     _PHOTOMETRIC.SEPARATED: 4,
 }
-"""Samples of a pixel that are grey values or colours; more are alpha or channels of their own."""
+"""Samples per pixel that are grey values or colours; further ones are alpha or other channels."""
 _COLOURS = (_PHOTOMETRIC.RGB, _PHOTOMETRIC.PALETTE, _PHOTOMETRIC.YCBCR, _PHOTOMETRIC.SEPARATED)
 _JPEG = (
     tifffile.COMPRESSION.OJPEG,
@@ -42,12 +42,12 @@ _WHITE_IS_ZERO = "it stores white as 0 (WhiteIsZero), so its values were inverte
 
 
 def is_colour_page(page: Any) -> bool:
-    """Whether a page has colours, from its tags."""
+    """Return whether a page has colours, from its tags."""
     return page.photometric in _COLOURS
 
 
 def check_colours(page: Any, path: Path) -> None:
-    """Raise InputError for a page of a colour space that is not read, ValueError for a missing palette."""
+    """Raise InputError for an unsupported colour space, ValueError for a missing palette."""
     space = page.photometric
     name = getattr(space, "name", str(space))
     jpeg2000 = page.compression == tifffile.COMPRESSION.APERIO_JP2000_YCBC
@@ -65,7 +65,7 @@ def check_colours(page: Any, path: Path) -> None:
 
 
 def channel_counts(page: Any) -> set[int]:
-    """How many channels the image can have, from its tags; two where they do not state what a sample is."""
+    """Return the possible numbers of channels, from the tags; two if the extra sample is undeclared."""
     colours, stored = _SAMPLES[page.photometric], int(page.samplesperpixel)
     shown = 3 if is_colour_page(page) else colours
     extra = max(0, stored - colours)
@@ -74,7 +74,7 @@ def channel_counts(page: Any) -> set[int]:
 
 
 def colour_notes(page: Any) -> tuple[str, ...]:
-    """What `as_displayed` changes in the values of an image, see `Volume.notes`."""
+    """Return notes about the changes that `as_displayed` makes to the values of an image."""
     notes = {_PHOTOMETRIC.MINISWHITE: _WHITE_IS_ZERO, _PHOTOMETRIC.SEPARATED: INKS}
     return (notes[page.photometric],) if page.photometric in notes else ()
 
@@ -82,9 +82,9 @@ def colour_notes(page: Any) -> tuple[str, ...]:
 def as_displayed(
     array: NDArray[Any], page: Any, path: Path, kind: Kind, keep_unstated: bool = False
 ) -> NDArray[Any]:
-    """Stored samples or channels (C, ...) of pages like `page` as displayed, (M, ...).
+    """Return stored samples or channels (C, ...) of pages like `page` as displayed, (M, ...).
 
-    `keep_unstated` is for `drop_alpha`. Raises InputError for pixels that are transparent, and what
+    `keep_unstated` is for `drop_alpha`. Raises InputError for transparent pixels, and for what
     `invert_grey` refuses.
     """
     space, bits = page.photometric, int(page.bitspersample)
@@ -95,18 +95,11 @@ def as_displayed(
         shown = invert_grey(array[:grey], bits, path, kind)
         return np.concatenate([shown, array[grey:]]) if grey < len(array) else shown
     if space == _PHOTOMETRIC.PALETTE and kind == "image":
-        return _palette(page.colormap)[:, _as_index(array[0])]
+        stored = page.colormap  # (3, 2^bits); some programs store 8 bits, most 16
+        palette = (stored if stored.max() < _EIGHT_BITS else stored >> 8).astype(np.uint8)
+        return palette[:, array[0].astype(np.uint8) if array.dtype.kind == "b" else array[0]]
     if space == _PHOTOMETRIC.SEPARATED:
         if len(array) != _SAMPLES[space]:
             raise file_error(path, f"has {len(array)} inks", "convert it to RGB or grey")
         return cmyk_to_rgb(array)
     return array
-
-
-def _palette(stored: NDArray[Any]) -> NDArray[np.uint8]:
-    """The colours (3, 2^bits) with 8 bits; some programs store them so already."""
-    return stored.astype(np.uint8) if stored.max() < _EIGHT_BITS else (stored >> 8).astype(np.uint8)
-
-
-def _as_index(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(np.uint8) if array.dtype.kind == "b" else array

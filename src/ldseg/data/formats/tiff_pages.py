@@ -1,7 +1,7 @@
-"""Which of a TIFF's pages are the image: the one at full resolution, wherever in the file it is.
+"""Select the image among a TIFF's pages: the one at full resolution, anywhere in the file.
 
-Smaller copies are levels of a pyramid, pages flagged as reduced, and the label, macro and thumbnail images of
-slide scanners. A file with several images of their own is refused.
+Levels of a pyramid, pages flagged as reduced, and the label, macro and thumbnail images of
+slide scanners are ignored. A file with several separate images is rejected.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ldseg.data.formats.displayed import KNOWN_ORIENTATIONS, ORIENTATION, UPRIGH
 from ldseg.errors import file_error, listed
 
 _SLIDES = ("svs", "ndpi", "scn", "bif", "philips", "qpi", "sis", "avs")
-"""tifffile's kinds of series in files of slide scanners."""
+"""tifffile's series kinds of slide scanner files."""
 _PYRAMIDS = (*_SLIDES, "ome")
-"""Kinds of series whose levels are smaller copies by definition."""
+"""Series kinds whose levels are smaller copies by definition."""
 _BESIDE_SLIDE = ("label", "macro", "thumbnail", "map")
 _BESIDE = ("label image", "macro image", "overview image")
-"""Names of what slide scanners store beside the image; the second are those of files that were converted."""
+"""Names of extra images in files of slide scanners, and in files converted from them."""
 _SHAPE_ROUNDING = 2.0
-"""Pixels of the larger image per pixel of a smaller copy's rounding, in its aspect ratio."""
+"""Tolerance for the size of a smaller copy, in its pixels."""
 _COLOURMAP = 320
 _MUST_AGREE = ("shape", "dtype", "photometric", "compression", "predictor", "planarconfig", "bitspersample")
 _ALONE = "save the one to use as a file of its own"
@@ -32,24 +32,24 @@ _ALONE = "save the one to use as a file of its own"
 
 @dataclass(frozen=True)
 class TiffImage:
-    """The image of a TIFF."""
+    """The selected image of a TIFF."""
 
     series: Any
-    """tifffile's series of its pages, at full resolution."""
+    """tifffile's series of its pages at full resolution."""
     page: Any
-    """Its first page, with the tags that all share."""
+    """Its first page, with the tags shared by all."""
     orientation: int
-    """1 to 8, see `displayed`."""
+    """Orientation tag, 1 to 8; see `displayed`."""
     notes: tuple[str, ...] = ()
-    """What was assumed, see `Volume.notes`."""
+    """Assumptions made; see `Volume.notes`."""
 
 
 def select_image(file: tifffile.TiffFile, path: Path) -> TiffImage:
-    """Find the image of an open file.
+    """Return the image of an open file.
 
     Raises:
-        ValueError: there is none.
-        InputError: there are several, planes of it are missing, or its pages are not of one kind.
+        ValueError: the file has no pages.
+        InputError: there are several images, planes are missing, or the pages differ in kind.
     """
     levels = [
         level
@@ -59,8 +59,8 @@ def select_image(file: tifffile.TiffFile, path: Path) -> TiffImage:
     if not levels:
         raise ValueError("it has no pages")
     whole = [level for level in levels if not (level.keyframe.is_reduced or level.keyframe.is_mask)]
-    named = [level for level in whole if not _is_beside(level)]
-    series, notes = _largest(named or whole or levels, path)
+    main = [level for level in whole if not _is_extra_image(level)]
+    series, notes = _largest(main or whole or levels, path)
     if series.kind == "ome" and any(page is None for page in series.pages):
         raise file_error(
             path, "its OME metadata names planes that it does not hold", "save it whole in one file"
@@ -68,14 +68,14 @@ def select_image(file: tifffile.TiffFile, path: Path) -> TiffImage:
     return TiffImage(series, series.keyframe, _orientation(series, path), notes)
 
 
-def _is_beside(level: Any) -> bool:
-    """Whether its name tells that it is no image of the specimen."""
+def _is_extra_image(level: Any) -> bool:
+    """Return whether the name marks a label, macro or thumbnail image instead of the specimen."""
     name = str(level.name or "").lower()
     return name in _BESIDE or (level.kind in _SLIDES and name in _BESIDE_SLIDE)
 
 
 def _largest(found: Sequence[Any], path: Path) -> tuple[Any, tuple[str, ...]]:
-    """The one image, or that of which the others seem to be smaller copies. Raises InputError for others."""
+    """Return the largest image and notes. Raises InputError unless all others are smaller copies of it."""
     first = max(found, key=lambda level: level.keyframe.imagewidth * level.keyframe.imagelength)
     others = [level for level in found if level is not first]
     if not others:
@@ -90,7 +90,7 @@ def _largest(found: Sequence[Any], path: Path) -> tuple[Any, tuple[str, ...]]:
 
 
 def _is_smaller_copy(small: Any, large: Any) -> bool:
-    """Whether a page can be another at less than its resolution: of the same aspect ratio and colours."""
+    """Return whether `small` may be a copy of `large`: same aspect ratio and number of samples."""
     width, height = small.imagewidth, small.imagelength
     factor = large.imagewidth / width
     fits = abs(height * factor - large.imagelength) <= _SHAPE_ROUNDING * factor
@@ -98,7 +98,7 @@ def _is_smaller_copy(small: Any, large: Any) -> bool:
 
 
 def _orientation(series: Any, path: Path) -> int:
-    """The orientation of all pages. Raises InputError where pages differ in what all should share."""
+    """Return the orientation of all pages. Raises InputError if the pages differ in kind."""
     key = series.keyframe
     orientation, kind = _kind_of(key)
     for page in series.pages:
@@ -117,7 +117,7 @@ def _orientation(series: Any, path: Path) -> int:
 
 
 def _kind_of(page: Any) -> tuple[int, tuple[object, ...]]:
-    """A page's orientation, and what else must be equal for all pages of an image."""
+    """Return a page's orientation, and the other properties that all pages of an image must share."""
     orientation = page.tags.valueof(ORIENTATION, UPRIGHT)
     known = orientation if orientation in KNOWN_ORIENTATIONS else UPRIGHT
     colours = page.tags.valueof(_COLOURMAP)

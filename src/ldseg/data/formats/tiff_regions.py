@@ -1,6 +1,6 @@
-"""A 2D TIFF read by regions: tiles or strips are decoded as they are needed, the last ones used are kept.
+"""Read a 2D TIFF by regions: tiles or strips are decoded on demand, the last used ones are cached.
 
-Regions are those of the image as displayed, as `tiff` reads it whole. Of a pyramid the finest level is read.
+Regions refer to the image as displayed, as `tiff` reads it whole. The finest level of a pyramid is read.
 Colours must be stored together (not plane by plane).
 """
 
@@ -25,24 +25,24 @@ from ldseg.data.formats.tiff_spacing import spacing_of
 from ldseg.data.volume import Volume
 from ldseg.errors import file_error, suppress_stderr, translate_errors
 
-_KEPT = 2**27  # bytes of decoded segments
-_LARGEST = 2**28  # bytes of one segment; more is no reading by regions
+_CACHE_BYTES = 2**27  # of decoded segments
+_LARGEST = 2**28  # bytes of one segment; more defeats reading by regions
 _GREY, _RGB = 1, 3
 """Numbers of channels."""
-_RUN = 2**20  # bytes of rows read at once where they lie one after the other
+_RUN = 2**20  # bytes of contiguous rows read at once
 
 
 class TiffRegions:
-    """Open until closed."""
+    """A 2D TIFF opened for reading by regions."""
 
     def __init__(self, path: Path, channels: int, spacing: Sequence[float] | None = None) -> None:
-        """The image at `path`, which must have `channels`; an opaque alpha channel does not count.
+        """Open the image at `path`, which must have `channels`, not counting an opaque alpha channel.
 
-        `spacing` (y, x) takes the place of what the file says.
+        `spacing` (y, x) overrides that of the file.
 
         Raises:
-            InputError: it is damaged, several pages, in separate planes or in a palette, one large block, or
-                on its side and not in tiles.
+            InputError: the file is damaged, has several pages, separate planes, a palette, one large block,
+                or is rotated and not tiled.
         """
         self._path = path
         with translate_errors(path, "TIFF"):
@@ -88,7 +88,7 @@ class TiffRegions:
         self._file.close()
 
     def read(self, region: Sequence[slice]) -> NDArray[np.float32]:
-        """The voxels (M, h, w) of `region` = (rows, columns). Raises InputError: damaged."""
+        """Return the voxels (M, h, w) of `region` = (rows, columns). Raises InputError for damaged data."""
         down, across = stored_region(region, self.outline.shape, self._orientation)
         pieces = [
             np.concatenate([self._part(y, x, down, across) for x in _blocks(across, self._columns)], axis=1)
@@ -106,7 +106,7 @@ class TiffRegions:
         return as_image(apply_orientation(shown, self._orientation), self._path)
 
     def _segment_shape(self) -> tuple[int, int]:
-        """Rows and columns of what is read at once. Raises InputError for too many, ValueError for 0."""
+        """Return rows and columns read at once. Raises InputError for too many, ValueError for 0."""
         page = self._page
         row = max(1, page.imagewidth * page.samplesperpixel * page.dtype.itemsize)
         rows = page.tilelength if page.is_tiled else page.rowsperstrip
@@ -122,12 +122,12 @@ class TiffRegions:
 
     @property
     def _plain(self) -> bool:
-        """Whether rows lie one behind the other as they are."""
+        """Return whether rows are stored contiguously without compression."""
         page = self._page
         return bool(page.is_contiguous) and page.compression == 1 and not page.is_tiled
 
     def _part(self, y: int, x: int, down: slice, across: slice) -> NDArray[Any]:
-        """What a segment has of a region, (h, w, samples)."""
+        """Return the part of a region inside a segment, (h, w, samples)."""
         segment = self._segment(y, x)
         top, left = y * self._rows, x * self._columns
         rows = slice(max(0, down.start - top), min(self._rows, down.stop - top))
@@ -135,7 +135,7 @@ class TiffRegions:
         return segment[rows, columns]
 
     def _segment(self, y: int, x: int) -> NDArray[Any]:
-        """A decoded segment (rows, columns, samples), from those kept if it is there."""
+        """Return a decoded segment (rows, columns, samples), from the cache if possible."""
         if (y, x) in self._kept:
             self._kept.move_to_end((y, x))
             return self._kept[y, x]
@@ -144,12 +144,12 @@ class TiffRegions:
         self.decoded += 1
         self._kept[y, x] = made
         self._bytes += made.nbytes
-        while self._bytes > _KEPT and len(self._kept) > 1:
+        while self._bytes > _CACHE_BYTES and len(self._kept) > 1:
             self._bytes -= self._kept.popitem(last=False)[1].nbytes
         return made
 
     def _read_rows(self, y: int) -> NDArray[Any]:
-        """Rows that lie in the file as they are."""
+        """Return contiguous uncompressed rows of the file."""
         page = self._page
         first = y * self._rows
         count = min(self._rows, page.imagelength - first) * page.imagewidth * page.samplesperpixel
@@ -172,7 +172,7 @@ class TiffRegions:
         return found[0]
 
     def _check(self, pages: int, wanted: int) -> None:
-        """Raise InputError for what cannot be read by regions as `tiff` reads it whole."""
+        """Raise InputError for files that cannot be read by regions with the same result as whole."""
         page, space = self._page, self._page.photometric
         finding, remedy = "", "save it as one tiled page with the colours of a pixel together"
         found = channel_counts(page)
@@ -194,5 +194,5 @@ class TiffRegions:
 
 
 def _blocks(along: slice, size: int) -> range:
-    """Numbers of the segments that a run of pixels touches."""
+    """Return the indices of the segments that a range of pixels overlaps."""
     return range(along.start // size, -(-along.stop // size))

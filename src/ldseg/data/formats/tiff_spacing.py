@@ -1,4 +1,4 @@
-"""The spacing in a TIFF's metadata, ImageJ's or OME's: a bare resolution tag is a printer's matter."""
+"""Read the spacing in a TIFF's ImageJ or OME metadata; bare resolution tags concern printing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SECONDS = {"s": 1.0, "ms": 1e-3, "min": 60.0}
 
 
 def spacing_of(file: tifffile.TiffFile, series: Any) -> dict[str, float]:
-    """Steps of the image `series` by axis letter (z, y, x in mm, t in s), as far as metadata tell them."""
+    """Return the known steps of the image `series` by axis letter (z, y, x in mm, t in s)."""
     if file.is_ome and file.ome_metadata:
         return _from_ome(file.ome_metadata, series)
     if file.is_imagej and file.imagej_metadata:
@@ -22,7 +22,7 @@ def spacing_of(file: tifffile.TiffFile, series: Any) -> dict[str, float]:
 
 
 def _from_ome(text: str, series: Any) -> dict[str, float]:
-    """Steps in OME-XML; its unit of length is the micrometre unless it says another."""
+    """Return the steps in OME-XML, whose default unit of length is the micrometre."""
     pixels = _pixels_of(ElementTree.fromstring(text), series)
     if pixels is None:
         return {}
@@ -39,7 +39,7 @@ def _from_ome(text: str, series: Any) -> dict[str, float]:
 
 
 def _pixels_of(root: ElementTree.Element, series: Any) -> ElementTree.Element | None:
-    """What OME-XML says of the image `series`: that of its name and size, else of its size."""
+    """Return OME-XML's Pixels element of the image `series`, by name and size, else by size, or None."""
     size = (str(series.keyframe.imagewidth), str(series.keyframe.imagelength))
     fitting = [
         (image.get("Name"), pixels)
@@ -53,7 +53,7 @@ def _pixels_of(root: ElementTree.Element, series: Any) -> ElementTree.Element | 
 
 
 def _from_imagej(file: tifffile.TiffFile) -> dict[str, float]:
-    """Steps in ImageJ's metadata; x and y are in the resolution tags, as pixels per unit."""
+    """Return the steps in ImageJ's metadata; x and y are in the resolution tags, as pixels per unit."""
     metadata: dict[str, Any] = file.imagej_metadata or {}
     factor = _MILLIMETRES.get(str(metadata.get("unit", "")).lower())
     found: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""A map of a large 2D image, written to disk as it is made and then as a tiled TIFF: never held whole."""
+"""Write a large 2D map as a tiled TIFF through a temporary file, without holding it in memory."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ldseg.data.volume import Volume
 
 _TILE = 512
 _BUFFER = 2**24  # bytes of tiles that are compressed together
-_BIG = 2**31  # bytes from which on offsets need 64 bits
+_BIG = 2**31  # bytes from which offsets need 64 bits
 
 
 class TiledTiffWriter:
-    """Voxels (C, Y, X) of a map in a file beside, in any order of rows or columns."""
+    """A writer that collects voxels (C, Y, X) of a map in a temporary file, then writes a tiled TIFF."""
 
     def __init__(self, path: Path, channels: int, outline: Volume, kind: np.dtype[Any]) -> None:
-        """An empty map on the grid of `outline`; its voxels go to `path`."""
+        """Create an empty map on the grid of `outline`; its voxels are collected in the file `path`."""
         self.shape, self.kind, self._outline = (channels, *outline.shape), kind, outline
         self._file = path.open("w+b")
         self._file.truncate(prod(self.shape) * kind.itemsize)
 
     def put(self, corner: tuple[int, int], part: NDArray[Any]) -> None:
-        """Take the part (C, h, w) at `corner`."""
+        """Store the part (C, h, w) at `corner` (row, column)."""
         (top, left), (rows, columns) = corner, part.shape[1:]
         for channel, values in enumerate(np.ascontiguousarray(part, self.kind)):
             if columns == self.shape[2]:
@@ -42,7 +42,7 @@ class TiledTiffWriter:
                 self._file.write(values[row].tobytes())
 
     def write(self, path: Path) -> None:
-        """Make the TIFF, whole or not at all. Raises InputError when the disk refuses."""
+        """Write the TIFF atomically. Raises InputError if it cannot be written."""
         self._file.flush()
         words = description(self._outline, self.shape[0])
         shape = self.shape if self.shape[0] > 1 else self.shape[1:]
@@ -64,11 +64,11 @@ class TiledTiffWriter:
         )
 
     def close(self) -> None:
-        """Forget the file; who made its folder removes it."""
+        """Close the temporary file; the owner of its folder removes it."""
         self._file.close()
 
     def _tiles(self) -> Iterator[NDArray[Any]]:
-        """All tiles in the order of TIFF, channel by channel; beyond the edge they are 0."""
+        """Yield all tiles in TIFF order, channel by channel, padded with 0 beyond the edge."""
         channels, rows, columns = self.shape
         for channel in range(channels):
             for top in range(0, rows, _TILE):

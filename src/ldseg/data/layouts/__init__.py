@@ -1,4 +1,4 @@
-"""Layouts: one file each and one entry in `LAYOUTS`. The first that matches a folder reads it."""
+"""Data set layouts: one module and one entry in `LAYOUTS` each. The first that matches a folder reads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ldseg.errors import InputError, file_error
 
 __all__ = ["LAYOUTS", "DatasetIndex", "Layout", "find_layout", "layout_named"]
 
-# A list that somebody wrote by hand comes first; the loosest look comes last.
+# A list written by hand comes first; the least specific pattern comes last.
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
@@ -25,12 +25,12 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def find_layout(root: Path) -> Layout | None:
-    """The layout of a folder or list, or None."""
+    """Return the layout of a folder or list, or None."""
     return next((layout for layout in LAYOUTS.values() if layout.matches(root)), None)
 
 
 def layout_named(name: str | None, root: Path) -> Layout:
-    """The layout of that name; the recognised one for None. Raises InputError when there is none."""
+    """Return the layout of this name; None detects it. Raises InputError if there is none."""
     if name is not None:
         if name not in LAYOUTS:
             raise InputError(f"data.layout is {name!r}; choose one of {', '.join(LAYOUTS)}")

@@ -1,4 +1,4 @@
-"""A folder per case with an image and one mask per rater: `7/image_8.jpg`, `7/label0_.jpg`, ....
+"""Layout with a folder per case, with an image and one mask per rater: `7/image_8.jpg`, `7/label0_.jpg` ...
 
 Case folders may lie one or two levels deep; a case is named after its folder, with the level above in front
 where there is one (`training_7`), because numbers start again in each.
@@ -22,7 +22,7 @@ _LABEL = re.compile(r"^(?:label|mask)_?(\d*)_?$", re.IGNORECASE)
 
 
 def matches(root: Path) -> bool:
-    """Any folder that holds an image and a mask."""
+    """Return whether any folder holds an image and a mask."""
     for folder in _folders(root):
         stems = [stem(path) for path in volumes_in(folder)]
         if any(map(_IMAGE.match, stems)) and any(map(_LABEL.match, stems)):
@@ -39,37 +39,32 @@ def read(root: Path) -> DatasetIndex:
         unread += unread_in(folder, folders=False)
         files = volumes_in(folder)
         if not files:
-            unread += _unread_case(folder)
+            if all(path.name.startswith(".") for path in folder.iterdir()):
+                unread.append(
+                    Unread(folder, "an empty folder", "fill it with its image and masks, or remove it")
+                )
             continue
         name = "_".join(folder.relative_to(root).parts)
-        pictures = [path for path in files if _IMAGE.match(stem(path))]
+        own = [path for path in files if _IMAGE.match(stem(path))]
         masks = [path for path in files if _LABEL.match(stem(path))]
-        if pictures:
-            images[name] = _one_image(folder, pictures)
+        if own:
+            images[name] = _one_image(folder, own)
         if masks:
-            labels[name] = tuple(sorted(masks, key=_rater))
+            labels[name] = tuple(sorted(masks, key=_rater_number))
     return DatasetIndex(images, labels, read_description(root / "dataset.json"), unread=tuple(unread))
 
 
 def _folders(root: Path) -> list[Path]:
-    """Visible folders one and two levels below `root`."""
+    """Return the visible folders one and two levels below `root`."""
     if not root.is_dir():
         return []
     found = [path for pattern in ("*", "*/*") for path in root.glob(pattern) if path.is_dir()]
     return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts))
 
 
-def _unread_case(folder: Path) -> list[Unread]:
-    """A case's folder that is empty."""
-    empty = not any(not path.name.startswith(".") for path in folder.iterdir())
-    return (
-        [Unread(folder, "an empty folder", "fill it with its image and masks, or remove it")] if empty else []
-    )
-
-
-def _one_image(folder: Path, pictures: list[Path]) -> tuple[Path, ...]:
-    """The files of the one image in a case's folder."""
-    groups = group_inputs(pictures, len(pictures), channel_files=True).files
+def _one_image(folder: Path, files: list[Path]) -> tuple[Path, ...]:
+    """Return the files of the single image in a case's folder. Raises InputError if there are several."""
+    groups = group_inputs(files, len(files), channel_files=True).files
     if len(groups) != 1:
         finding = f"has {len(groups)} images and one was expected"
         raise file_error(
@@ -78,8 +73,8 @@ def _one_image(folder: Path, pictures: list[Path]) -> tuple[Path, ...]:
     return next(iter(groups.values()))
 
 
-def _rater(path: Path) -> int:
-    """The number in a mask's name; 0 without one."""
+def _rater_number(path: Path) -> int:
+    """Return the rater's number in a mask's name, or 0."""
     match = _LABEL.match(stem(path))
     return int(match[1]) if match and match[1] else 0
 

@@ -1,5 +1,4 @@
-"""Medical Segmentation Decathlon: `dataset.json` with "training": [{"image": .., "label": ..}] and "test":
-[..].
+"""Layout of the Medical Segmentation Decathlon: `dataset.json` lists "training" pairs and "test" images.
 
 Images of several channels are 4D files. The files of nnU-Net v1 (`imagesTr/NAME_0000.nii.gz` behind the entry
 `imagesTr/NAME.nii.gz`) are found too.
@@ -21,7 +20,7 @@ from ldseg.utils.serialization import parse_json
 
 
 def matches(root: Path) -> bool:
-    """A dataset.json with a list of pairs."""
+    """Return whether there is a dataset.json with a list of pairs."""
     path = root / "dataset.json"
     if not path.is_file():
         return False
@@ -64,7 +63,7 @@ def read(root: Path) -> DatasetIndex:
 
 
 def _entries(content: dict[str, Any], name: str, table: Path) -> list[Any]:
-    """A list of the description, empty where there is none. Raises InputError for what is no list."""
+    """Return a list of the description, empty if missing. Raises InputError if it is not a list."""
     found = content.get(name, [])
     if not isinstance(found, list):
         raise file_error(table, f'"{name}" is no list', "list the images in it, or leave it out")
@@ -72,7 +71,7 @@ def _entries(content: dict[str, Any], name: str, table: Path) -> list[Any]:
 
 
 def _path(root: Path, entry: Any, table: Path) -> Path:
-    """The path of an entry, relative to the set."""
+    """Return the path of an entry, relative to the data set's folder."""
     if not isinstance(entry, str) or not entry:
         raise file_error(
             table, f"has {entry!r} where a file should be", "write a path relative to dataset.json"
@@ -81,7 +80,7 @@ def _path(root: Path, entry: Any, table: Path) -> Path:
 
 
 def _image_files(image: Path, channels: int | None) -> tuple[Path, ...]:
-    """The file itself, or its `_0000` ... files."""
+    """Return the image file itself, or its `_0000` ... channel files."""
     image = find_path(image)
     if image.is_file() or image.is_symlink():
         return (image,)
@@ -97,7 +96,7 @@ def _image_files(image: Path, channels: int | None) -> tuple[Path, ...]:
 
 
 def _existing(path: Path, table: Path) -> Path:
-    """The path, when it is a file."""
+    """Return `path`. Raises InputError if it is not a file."""
     found = find_path(path)
     if not found.is_file() and not found.is_symlink():
         raise file_error(

@@ -1,4 +1,4 @@
-"""GlaS: images `train_1.bmp` and masks `train_1_anno.bmp` in one folder."""
+"""Layout of GlaS: images `train_1.bmp` and masks `train_1_anno.bmp` in one folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SUFFIX = "_anno"
 
 
 def matches(root: Path) -> bool:
-    """Any mask by its suffix."""
+    """Return whether any file has the suffix of masks."""
     return root.is_dir() and any(stem(path).endswith(_SUFFIX) for path in volumes_in(root))
 
 

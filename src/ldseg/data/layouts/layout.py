@@ -1,4 +1,4 @@
-"""What a layout is: a way people arrange images and masks in folders."""
+"""The interface of a layout: a way to arrange images and masks in folders."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from ldseg.errors import InputError
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """What a layout finds. Images and masks are paired by name later, in one place for all layouts."""
+    """The files of a data set as a layout finds them; `open_dataset` pairs images and masks by name."""
 
     images: Files
     """Case name to image files (one, or one per channel)."""
     labels: Files
     """Case name to mask files (one per rater)."""
     description: Description = field(default_factory=Description)
-    """What dataset.json says."""
+    """The contents of dataset.json."""
     subjects: dict[str, str] = field(default_factory=dict[str, str])
-    """Case name to subject, where the layout says it."""
+    """Case name to subject, if the layout defines it."""
     spacings: dict[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
-    """Case name to spacing, where the layout says it."""
+    """Case name to spacing, if the layout defines it."""
     unlabelled: Files = field(default_factory=dict[str, tuple[Path, ...]])
-    """Images that are only there to be predicted (imagesTs)."""
+    """Images without masks, for prediction only (imagesTs)."""
     unlabelled_fault: InputError | None = None
-    """What is wrong with those; it matters to nobody who trains."""
+    """Error in those images; it does not affect training."""
     unread: tuple[Unread, ...] = ()
-    """What looks like an image or a mask and was passed over."""
+    """Files that look like images or masks but are not read."""
     remarks: tuple[str, ...] = ()
-    """What a person should know of the set, a sentence each."""
+    """Remarks about the data set for the user, one sentence each."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to arrange a data set."""
+    """A way to arrange a data set."""
 
     name: str
-    """For options and messages."""
+    """Name in options and messages."""
     looks_like: str
-    """What a person would call it, for the message that none fits."""
+    """Short description for the error that no layout matches."""
     matches: Callable[[Path], bool]
-    """Whether a folder (or file) has this layout. Looks at names only."""
+    """Return whether a folder (or file) has this layout, judged by names only."""
     read: Callable[[Path], DatasetIndex]
-    """List it. Raises InputError for what contradicts itself."""
+    """Return the files of the data set. Raises InputError for inconsistent names."""

@@ -1,4 +1,4 @@
-"""nnU-Net v2 raw: `imagesTr/NAME_0000.nii.gz`, `labelsTr/NAME.nii.gz`, `dataset.json`; `imagesTs`.
+"""Layout of nnU-Net v2 raw: `imagesTr/NAME_0000.nii.gz`, `labelsTr/NAME.nii.gz`, `dataset.json`, `imagesTs`.
 
 A dataset.json with "dataset" lists the files of each case itself, wherever they are.
 """
@@ -31,7 +31,7 @@ _IMAGES, _LABELS, _TEST = "imagesTr", "labelsTr", "imagesTs"
 
 
 def matches(root: Path) -> bool:
-    """The two folders say it, of which dataset.json may be missing; or a dataset.json that lists files."""
+    """Return whether both folders exist (dataset.json is optional), or a dataset.json lists the files."""
     return ((root / _IMAGES).is_dir() and (root / _LABELS).is_dir()) or _lists_files(root / "dataset.json")
 
 
@@ -60,7 +60,7 @@ def read(root: Path) -> DatasetIndex:
 
 
 def _lists_files(table: Path) -> bool:
-    """Whether a dataset.json has the key "dataset" of nnU-Net."""
+    """Return whether a dataset.json has nnU-Net's key "dataset"."""
     if not table.is_file():
         return False
     try:
@@ -72,7 +72,7 @@ def _lists_files(table: Path) -> bool:
 
 
 def _file_ending(description: Description, table: Path) -> str | None:
-    """The ending that "file_ending" asks for; None where it asks for none."""
+    """Return the ending requested by "file_ending", or None."""
     entry = description.content.get("file_ending")
     if entry is None:
         return None
@@ -84,9 +84,9 @@ def _file_ending(description: Description, table: Path) -> str | None:
 
 
 def _files(folder: Path, wanted: str | None, unread: list[Unread]) -> list[Path]:
-    """The images in a folder; those of another ending than `wanted` are passed over, as nnU-Net does.
+    """Return the images in a folder; those of another ending than `wanted` are skipped, as in nnU-Net.
 
-    Where none has that ending all are taken, and `_remarks` says so.
+    If none has that ending, all are returned and `_remarks` reports it.
     """
     paths = volumes_in(folder)
     unread += unread_in(folder)
@@ -99,12 +99,14 @@ def _files(folder: Path, wanted: str | None, unread: list[Unread]) -> list[Path]
 
 
 def _images(paths: Sequence[Path], channels: int | None, labels: Files) -> Files:
-    """Images by name. Raises InputError for a file without the channel suffix.
+    """Return the images by name. Raises InputError for a file without the channel suffix.
 
-    A name that is a mask's own has none, though it may end with four digits (`patient_0001`).
+    A name that equals a mask's has no suffix, even if it ends with four digits (`patient_0001`).
     """
     masks = {name_key(name) for name in labels}
-    odd = [path for path in paths if not has_suffix(path) or _is_bare(stem(path), masks)]
+    keys = [name_key(stem(path)) for path in paths]
+    bare = {key for key in keys if key in masks and key.rpartition("_")[0] not in masks}
+    odd = [path for path, key in zip(paths, keys, strict=True) if not has_suffix(path) or key in bare]
     if odd:
         kind, name = ending(odd[0]), stem(odd[0])
         others = f" ({len(odd)} files)" if len(odd) > 1 else ""
@@ -114,16 +116,10 @@ def _images(paths: Sequence[Path], channels: int | None, labels: Files) -> Files
     return complete_groups(groups, channels or max((len(files) for files in groups.values()), default=1))
 
 
-def _is_bare(name: str, masks: set[str]) -> bool:
-    """Whether a name with four digits is that of a case."""
-    key = name_key(name)
-    return key in masks and key.rpartition("_")[0] not in masks
-
-
 def _test(
     folder: Path, channels: int | None, wanted: str | None, unread: list[Unread]
 ) -> tuple[Files, InputError | None]:
-    """The images to test on, or what is wrong with them."""
+    """Return the test images, or the error in them."""
     if not folder.is_dir():
         return {}, None
     try:
@@ -133,7 +129,7 @@ def _test(
 
 
 def _listed(root: Path, cases: dict[str, Any], channels: int | None, table: Path) -> tuple[Files, Files]:
-    """Images and masks that "dataset" lists; paths may hold variables of the environment."""
+    """Return images and masks listed in "dataset"; paths may contain environment variables."""
     images: Files = {}
     labels: Files = {}
     for name, entry in cases.items():
@@ -150,7 +146,7 @@ def _listed(root: Path, cases: dict[str, Any], channels: int | None, table: Path
 
 
 def _existing(root: Path, entry: Any, table: Path) -> Path:
-    """The path of an entry. Raises InputError where it is no image that is there."""
+    """Return the path of an entry. Raises InputError if it is not an existing image."""
     if not isinstance(entry, str) or not entry:
         raise file_error(table, f'"dataset" has {entry!r} where a file should be', "write a path")
     path = find_path(root / os.path.expandvars(entry))
@@ -162,7 +158,7 @@ def _existing(root: Path, entry: Any, table: Path) -> Path:
 
 
 def _remarks(description: Description, wanted: str | None, images: Files, labels: Files) -> list[str]:
-    """What dataset.json says otherwise than the files."""
+    """Return remarks about contradictions between dataset.json and the files."""
     found: list[str] = []
     for kind, files in (("image", images), ("mask", labels)):
         endings = sorted({ending(path) for paths in files.values() for path in paths})

@@ -1,4 +1,4 @@
-"""A list of pairs: `cases.csv` or `cases.json` (or `pairs.*`), or any such file given by its path.
+"""Layout of a list of pairs: `cases.csv` or `cases.json` (or `pairs.*`), or any such file given by its path.
 
 CSV columns: image, image2 ... (channels), label, label2 ... (raters), name, subject, spacing (mm, "0.5" or
 "3 0.7 0.7"). JSON: a list of objects with the same keys, where "image" and "label" may be lists. Paths are
@@ -22,7 +22,7 @@ _KEYS = re.compile(r"^(image\d*|label\d*|name|subject|spacing)$")
 
 
 def matches(root: Path) -> bool:
-    """The list itself, or a folder with a list of a known name."""
+    """Return whether the path is a list, or a folder with a list of a known name."""
     return _table(root) is not None
 
 
@@ -56,19 +56,20 @@ def read(root: Path) -> DatasetIndex:
         if row.get("subject"):
             subjects[name] = str(row["subject"])
         if row.get("spacing"):
-            spacings[name] = _spacing(row["spacing"], table)
+            steps = row["spacing"] if isinstance(row["spacing"], list) else [row["spacing"]]
+            spacings[name] = parse_spacing(" ".join(map(str, steps)), table)
     return DatasetIndex(images, labels, read_description(table.parent / "dataset.json"), subjects, spacings)
 
 
 def _table(root: Path) -> Path | None:
-    """The list that is meant by a path, if any."""
+    """Return the list at a path or in a folder, or None."""
     if root.is_file() and root.suffix.lower() in (".csv", ".tsv", ".json"):
         return root
     return next((root / name for name in _NAMES if (root / name).is_file()), None)
 
 
 def _rows(table: Path) -> list[dict[str, Any]]:
-    """The entries. Raises InputError for unknown columns, so that a misspelt one is not passed over."""
+    """Return the entries. Raises InputError for unknown columns, so that a misspelled one is not ignored."""
     if table.suffix.lower() != ".json":
         rows: list[dict[str, Any]] = [dict(row) for row in read_rows(table)]
     else:
@@ -86,7 +87,7 @@ def _rows(table: Path) -> list[dict[str, Any]]:
 
 
 def _files(row: dict[str, Any], key: str, table: Path) -> tuple[Path, ...]:
-    """The existing files of `image`, `image2` ... in their order."""
+    """Return the existing files of the columns `image`, `image2` ... in their order."""
     columns = sorted((k for k in row if re.fullmatch(rf"{key}\d*", k)), key=lambda k: int(k[len(key) :] or 1))
     entries: list[Any] = []
     for column in columns:
@@ -99,11 +100,6 @@ def _files(row: dict[str, Any], key: str, table: Path) -> tuple[Path, ...]:
                 path, f"is listed in {table.name} but is not there", "correct the path in the list"
             )
     return paths
-
-
-def _spacing(entry: Any, table: Path) -> tuple[float, ...]:
-    """A number, a list of numbers or a text of them."""
-    return parse_spacing(" ".join(str(e) for e in entry) if isinstance(entry, list) else str(entry), table)
 
 
 LAYOUT = Layout("pairs", "cases.csv or cases.json", matches, read)

@@ -1,4 +1,4 @@
-"""Two folders of equal names: `images/NAME.png` and `labels/NAME.png` (or `masks/`).
+"""Layout of two folders with equal file names: `images/NAME.png` and `labels/NAME.png` (or `masks/`).
 
 Several raters are `labels/NAME_rater1.png` ...; several channels `images/NAME_0000.nii.gz` ... A dataset.json
 beside the folders may name classes, channels, "axes" and "ignore_id".
@@ -28,7 +28,7 @@ _LABELS = ("labels", "label", "masks", "mask", "annotations")
 
 
 def matches(root: Path) -> bool:
-    """A folder of images and at least one of masks."""
+    """Return whether there is a folder of images and at least one of masks."""
     return bool(_folders(root, _IMAGES)) and bool(_folders(root, _LABELS))
 
 
@@ -45,9 +45,9 @@ def read(root: Path) -> DatasetIndex:
 
 
 def _images(images: list[Path], labels: list[Path]) -> Files:
-    """Images by name; `_0000` is a channel's suffix only when the masks do not have it too.
+    """Return the images by name; `_0000` is a channel suffix only if the masks do not have it too.
 
-    Nor is it where several colour pictures would be one image: colours are channels already.
+    Nor is it a suffix if several colour files would be one image: colours are channels already.
     """
     groups = counting_groups(images)
     stems = {name_key(stem(path)) for path in images}
@@ -60,14 +60,14 @@ def _images(images: list[Path], labels: list[Path]) -> Files:
 
 
 def _folders(root: Path, names: tuple[str, ...]) -> list[Path]:
-    """Sub-folders with one of the names, whatever the case of their letters."""
+    """Return the sub-folders with one of the names, regardless of letter case."""
     if not root.is_dir():
         return []
     return sorted(path for path in root.iterdir() if path.name.lower() in names and path.is_dir())
 
 
 def _only(root: Path, names: tuple[str, ...]) -> Path:
-    """The one folder of these names. Raises InputError when there are several."""
+    """Return the single folder with one of these names. Raises InputError if there are several."""
     found = _folders(root, names)
     if len(found) != 1:
         finding = f"has {len(found)} folders named {' or '.join(names)}"

@@ -1,4 +1,4 @@
-"""DICOM: series, multi-frame and enhanced objects, films and pictures in; segmentations in and out.
+"""Read DICOM series, multi-frame and enhanced objects, cines and 2D images; read and write segmentations.
 
 A path is a file, or a folder that holds the files of one image (see `series`). pydicom and highdicom come
 with the extra `dicom` and are imported when a DICOM file is opened.
@@ -41,13 +41,13 @@ __all__ = [
     "with_segments",
 ]
 
-_ELSEWHERE = {"ImagerPixelSpacing": "at the detector", "NominalScannedPixelSpacing": "on the scanned film"}
-"""Attributes of the size of a pixel in another plane than that of the patient."""
+_OTHER_PLANE = {"ImagerPixelSpacing": "at the detector", "NominalScannedPixelSpacing": "on the scanned film"}
+"""Attributes that give the pixel size in another plane than that of the patient."""
 _INDICES = {"yx": (0, 1), "zyx": (0, 1, 2), "tyx": (0, 1, 3)}
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether `path` is a DICOM file, or a folder with DICOM files directly in it."""
+    """Return whether `path` is a DICOM file, or a folder with DICOM files directly in it."""
     return bool(dicom_files(path)) if path.is_dir() else is_dicom_file(path)
 
 
@@ -96,12 +96,13 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
 
 
 def _size_notes(stack: Stack) -> tuple[str, ...]:
-    """What is said where the size of a voxel is not that of what it shows, or not known."""
+    """Return notes about a voxel size that is unknown, assumed, or not measured in the patient."""
     source = stack.frames[0].plane.source
     if source == "":
         return ("nothing in the header says how large a pixel is (no PixelSpacing)",)
-    if source in _ELSEWHERE:
-        return (f"the size of a pixel is that {_ELSEWHERE[source]} ({source}), as there is no PixelSpacing",)
+    if source in _OTHER_PLANE:
+        where = f"{_OTHER_PLANE[source]} ({source})"
+        return (f"the size of a pixel is that {where}, as there is no PixelSpacing",)
     if stack.axes == "zyx" and len(stack.frames) == 1 and stack.frames[0].plane.thickness is None:
         return ("its one slice is taken as 1 mm thick, as there is no SliceThickness",)
     return ()
@@ -113,7 +114,7 @@ def is_colour(path: Path) -> bool:
         first = dicom_files(path)[0] if path.is_dir() else path
         header = read_header(first)
     except (InputError, IndexError):
-        return False  # reading it says what is wrong
+        return False  # reading it reports the error
     return isinstance(header, Header) and header.is_colour
 
 

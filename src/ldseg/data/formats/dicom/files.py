@@ -1,4 +1,4 @@
-"""Which files are DICOM: by their ending, else by their first bytes, whatever their name."""
+"""Detect DICOM files by their ending, else by their first bytes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Literal
 ENDINGS = (".dcm", ".dicom", ".ima")
 _MAGIC_AT, _MAGIC = 128, b"DICM"
 _TIFF = (".tif", ".tiff", ".btf", ".svs")
-"""Slides may be TIFF and DICOM at once; they are read as what they are called."""
+"""Slides may be TIFF and DICOM at once; the ending decides."""
 _GROUPS = (0x0002, 0x0008)
-"""A data set begins with file meta information, or with what identifies it."""
+"""Groups with which a data set begins: file meta information, or identification."""
 _NEXT = (*_GROUPS, 0x0010, 0x0018, 0x0020)
 _FIRST = 0x0018
-"""The last element that a data set may begin with: SOPInstanceUID."""
+"""Number of the last element with which a data set may begin: SOPInstanceUID."""
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT")
-"""Value representations with a length of four bytes."""
+"""Value representations with a four-byte length field."""
 _LONGEST = 2**10
-"""Bytes of the first element at most; it is a group's length, a character set or a UID."""
+"""Maximum length of the first element in bytes; it is a group length, a character set or a UID."""
 _ENOUGH = 2
-"""Elements that must be followed by a later one."""
+"""Number of elements that must be in ascending order."""
 _HEAD = _ENOUGH * (12 + _LONGEST) + 4
 
 
@@ -67,7 +67,7 @@ def _are_elements(head: bytes, order: Literal["little", "big"]) -> bool:
 
 
 def _end_of_element(head: bytes, at: int, order: Literal["little", "big"]) -> int | None:
-    """The byte behind the element at a byte; None where it is too long or odd to be one of the first."""
+    """Return the offset after the element at `at`; None if its length is odd or too large."""
     kind = head[at + 4 : at + 6]
     if kind.isalpha() and kind.isupper():
         start, size = (at + 12, head[at + 8 : at + 12]) if kind in _LONG else (at + 8, head[at + 6 : at + 8])
@@ -80,7 +80,7 @@ def _end_of_element(head: bytes, at: int, order: Literal["little", "big"]) -> in
 
 
 def _tag(head: bytes, at: int, order: Literal["little", "big"]) -> tuple[int, int]:
-    """Group and element at a byte."""
+    """Return group and element number at `at`."""
     return int.from_bytes(head[at : at + 2], order), int.from_bytes(head[at + 2 : at + 4], order)
 
 

@@ -1,13 +1,12 @@
-"""What a header says of each frame: its place, its time, its scale; for one frame a file as for many.
+"""Parse DICOM headers into frames with position, time and scale, for single- and multi-frame files.
 
-Values are those of the DICOM attributes, None where the file does not say. Positions and directions are LPS,
+Values are those of the DICOM attributes, None if the file lacks them. Positions and directions are LPS,
 in mm.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of segmentations: binary or fractional, and label maps."""
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7."
 _NO_IMAGES = ("1.2.840.10008.5.1.4.1.1.481.2", "1.2.840.10008.5.1.4.1.1.4.2")
-"""SOP classes of what has rows and columns and is no image: doses, spectra."""
+"""SOP classes with rows and columns that are not images: doses, spectra."""
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 _CENTIMETRES = 3  # code of PhysicalUnitsXDirection in an ultrasound region
 _TISSUE = 1  # RegionSpatialFormat: two-dimensional
@@ -27,7 +26,7 @@ _TISSUE = 1  # RegionSpatialFormat: two-dimensional
 
 @dataclass(frozen=True)
 class ImagePlane:
-    """Where a frame lies."""
+    """The position, orientation and pixel size of a frame."""
 
     orientation: tuple[float, ...] | None
     """Unit vectors along a row and along a column (6 values)."""
@@ -36,19 +35,19 @@ class ImagePlane:
     spacing: tuple[float, ...] | None
     """Between rows, between columns."""
     thickness: float | None
-    """Between slices, or a slice's thickness; only asked where there is one slice."""
+    """Distance between slices, or a slice's thickness; only used for single slices."""
     between: float | None = None
-    """Between slices, where the file says it (SpacingBetweenSlices)."""
+    """Distance between slices (SpacingBetweenSlices), if given."""
     source: str = ""
-    """The attribute that `spacing` is from; empty where there is none."""
+    """The attribute that `spacing` comes from; empty if there is none."""
 
 
 @dataclass(frozen=True)
 class FrameTime:
-    """When a frame was made; its order among others in the first of these that tells all of them apart."""
+    """The time of a frame; frames are sorted by the first of these values that is distinct for all."""
 
     seconds: float | None
-    """Trigger time or time within the film."""
+    """Trigger time, or time since the first frame."""
     index: int | None
     """Number of the temporal position."""
     acquired: float | None
@@ -59,11 +58,11 @@ class FrameTime:
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of one file."""
+    """A frame of a file."""
 
     file: Path
     index: int
-    """In its file, from 0."""
+    """Index in its file, from 0."""
     plane: ImagePlane
     time: FrameTime
     slope: float
@@ -74,7 +73,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Header:
-    """One file: what it belongs to and its frames."""
+    """The header of a file: its series, its pixel format and its frames."""
 
     file: Path
     series: str
@@ -84,18 +83,18 @@ class Header:
     pixels: tuple[object, ...]
     """Rows, columns, samples, photometric interpretation, bits, signedness: equal in one image."""
     has_table: bool
-    """Whether a modality lookup table stands in the place of slope and intercept."""
+    """Whether a modality lookup table replaces slope and intercept."""
     multi: bool
-    """Whether the object is of a kind that holds many frames, even if it holds one."""
+    """Whether the object type can hold several frames, even if it holds one."""
     frames: tuple[Frame, ...]
     image_type: tuple[str, ...] = ()
-    """ImageType: what the scanner says of its origin."""
+    """ImageType, the origin of the image as given by the scanner."""
     generated: tuple[str, ...] = ()
-    """UIDs that it lacks, and that are made up for a segmentation of it."""
+    """UIDs that are missing and generated for segmentations of it."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is changed on reading or assumed on writing, a sentence each."""
+        """Return notes about changes on reading and assumptions on writing."""
         notes: list[str] = []
         if self.generated:
             lacking = ", ".join(self.generated)
@@ -108,36 +107,36 @@ class Header:
 
     @property
     def is_segmentation(self) -> bool:
-        """Whether it holds segments instead of intensities."""
+        """Return whether the file holds segments instead of intensities."""
         return self.sop_class in SEGMENTATIONS
 
     @property
     def is_colour(self) -> bool:
-        """Whether its pixels have colours, by themselves or by a palette."""
+        """Return whether the pixels have colours, directly or by a palette."""
         return self.pixels[3] not in ("MONOCHROME1", "MONOCHROME2")
 
     @property
     def is_localizer(self) -> bool:
-        """Whether the scanner calls it a localizer (scout, topogram)."""
+        """Return whether the scanner calls it a localizer (scout, topogram)."""
         return "LOCALIZER" in self.image_type
 
     @property
     def is_screenshot(self) -> bool:
-        """Whether it is a secondary capture, or a screen that was saved."""
+        """Return whether it is a secondary capture or a saved screen."""
         return f"{self.sop_class}.".startswith(_SECONDARY_CAPTURE) or "SCREEN SAVE" in self.image_type
 
 
 @dataclass(frozen=True)
 class OtherObject:
-    """A file of DICOM that holds no image to be segmented."""
+    """A DICOM file without an image to segment."""
 
     file: Path
     what: str
-    """The name of its kind, e.g. "RT Structure Set"."""
+    """Name of its SOP class, e.g. "RT Structure Set"."""
 
 
 def read_header(path: Path) -> Header | OtherObject:
-    """The header of a file, or what it is instead of an image (a report, a structure set, a dose, DICOMDIR).
+    """Return the header of an image file, or an `OtherObject` (report, structure set, dose, DICOMDIR).
 
     Raises InputError when the file is damaged.
     """
@@ -164,6 +163,10 @@ def _header(dataset: Any, path: Path) -> Header:
         raise file_error(path, finding, "convert it to a tiled TIFF")
     enhanced = "PerFrameFunctionalGroupsSequence" in dataset
     frames = _enhanced_frames(dataset, path, count) if enhanced else _plain_frames(dataset, path, count)
+    positioned = any(frame.plane.position for frame in frames)  # other images have no frame of reference
+    required = [name for name in _UIDS if positioned or name != "FrameOfReferenceUID"]
+    image_type = dataset.get("ImageType") or ()
+    image_type = (image_type,) if isinstance(image_type, str) else image_type
     names = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation")
     bits = ("BitsStored", "PixelRepresentation")
     return Header(
@@ -175,24 +178,13 @@ def _header(dataset: Any, path: Path) -> Header:
         has_table="ModalityLUTSequence" in dataset,
         multi=enhanced or count > 1,
         frames=frames,
-        image_type=_texts(dataset.get("ImageType")),
-        generated=tuple(name for name in _UIDS if not dataset.get(name) and _is_asked(name, frames)),
+        image_type=tuple(str(part).strip().upper() for part in image_type),
+        generated=tuple(name for name in required if not dataset.get(name)),
     )
 
 
-def _is_asked(name: str, frames: Sequence[Frame]) -> bool:
-    """Whether an image of these frames should have the UID; pictures have no frame of reference."""
-    return name != "FrameOfReferenceUID" or any(frame.plane.position for frame in frames)
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    """One or several texts, in capital letters."""
-    values = [] if value is None else [value] if isinstance(value, str) else value
-    return tuple(str(part).strip().upper() for part in values)
-
-
 def _plain_frames(dataset: Any, path: Path, count: int) -> tuple[Frame, ...]:
-    """Frames of an object that has one place for all of them."""
+    """Return the frames of an object with one position for all frames."""
     spacing, source = _pixel_spacing(dataset)
     plane = ImagePlane(
         _numbers(dataset, "ImageOrientationPatient", 6),
@@ -211,14 +203,14 @@ def _plain_frames(dataset: Any, path: Path, count: int) -> tuple[Frame, ...]:
             _whole(dataset.get("InstanceNumber")) or 0,
         )
         return (Frame(path, 0, plane, time, slope, intercept),)
-    seconds = _film_times(dataset, count)
+    seconds = _cine_times(dataset, count)
     return tuple(
         Frame(path, n, plane, FrameTime(seconds[n], None, None, n), slope, intercept) for n in range(count)
     )
 
 
 def _enhanced_frames(dataset: Any, path: Path, count: int) -> tuple[Frame, ...]:
-    """Frames of an object with functional groups, each with its own place."""
+    """Return the frames of an object with functional groups, each with its own position."""
     groups = dataset.PerFrameFunctionalGroupsSequence
     if len(groups) != count:
         raise ValueError(f"it declares {count} frames and describes {len(groups)}")
@@ -228,7 +220,7 @@ def _enhanced_frames(dataset: Any, path: Path, count: int) -> tuple[Frame, ...]:
 
 def _enhanced_frame(own: Any, shared: Any, path: Path, index: int) -> Frame:
     def group(name: str) -> Any:
-        """The item of a functional group: the frame's own, the shared one, or an empty one."""
+        """Return the item of a functional group: the frame's own, the shared one, or an empty one."""
         return ((own.get(name) or shared.get(name)) or [{}])[0]
 
     measures = group("PixelMeasuresSequence")
@@ -255,7 +247,7 @@ def _enhanced_frame(own: Any, shared: Any, path: Path, index: int) -> Frame:
 
 
 def _pixel_spacing(dataset: Any) -> tuple[tuple[float, ...] | None, str]:
-    """Between rows and between columns, and the attribute that says it; None and "" where none does."""
+    """Return the distances between rows and columns, and the attribute that gives them ("" if none)."""
     own = _numbers(dataset, "PixelSpacing", 2)
     if own is not None and any(own):
         return own, "PixelSpacing"
@@ -275,7 +267,7 @@ def _pixel_spacing(dataset: Any) -> tuple[tuple[float, ...] | None, str]:
 
 
 def _region_spacing(region: Any) -> tuple[float, float] | None:
-    """Of an ultrasound region in mm; None where its unit is no length or its size is 0."""
+    """Return the pixel size of an ultrasound region in mm; None if its unit is no length or its size is 0."""
     units = (region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection"))
     across, down = (_number(region, name) for name in ("PhysicalDeltaX", "PhysicalDeltaY"))
     if units != (_CENTIMETRES, _CENTIMETRES) or not across or not down:
@@ -289,8 +281,8 @@ def _between_slices(dataset: Any) -> tuple[float | None, float | None]:
     return between or _optional(dataset, "SliceThickness") or None, between
 
 
-def _film_times(dataset: Any, count: int) -> list[float | None]:
-    """Seconds of each frame since the first, from frame time, its vector or the rate."""
+def _cine_times(dataset: Any, count: int) -> list[float | None]:
+    """Return the seconds of each frame since the first, from FrameTimeVector, FrameTime or the frame rate."""
     vector = _numbers(dataset, "FrameTimeVector", count)
     if vector is not None:
         return [sum(vector[1 : n + 1]) / 1000 for n in range(count)]
@@ -302,13 +294,13 @@ def _film_times(dataset: Any, count: int) -> list[float | None]:
 
 
 def _scale(dataset: Any) -> tuple[float, float]:
-    """Slope and intercept; 1 and 0 where there are none."""
+    """Return slope and intercept; 1 and 0 if there are none."""
     slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
     return (1.0 if slope is None else slope, 0.0 if intercept is None else intercept)
 
 
 def _numbers(dataset: Any, name: str, count: int) -> tuple[float, ...] | None:
-    """A list of `count` numbers. Raises ValueError for another count or what is not finite."""
+    """Return an attribute's `count` numbers, or None. Raises ValueError if it is invalid."""
     value = dataset.get(name)
     if value is None or value == "" or (count > 1 and len(value) == 0):
         return None
@@ -324,7 +316,7 @@ def _number(dataset: Any, name: str) -> float | None:
 
 
 def _optional(dataset: Any, name: str) -> float | None:
-    """A number that an image is read without as well; None where it is none."""
+    """Return the number of an optional attribute; None if it is missing or invalid."""
     try:
         return _number(dataset, name)
     except (TypeError, ValueError):
@@ -332,7 +324,7 @@ def _optional(dataset: Any, name: str) -> float | None:
 
 
 def _whole(value: Any) -> int | None:
-    """A whole number that an image is read without as well; None where it is none."""
+    """Return an optional value as an integer; None if it is missing or invalid."""
     try:
         return None if value is None or value == "" else int(value)
     except (TypeError, ValueError):
@@ -340,7 +332,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _time_of_day(text: Any) -> float | None:
-    """Seconds from HHMMSS.FFFFFF; None where it is not one."""
+    """Return the seconds of a time HHMMSS.FFFFFF; None if it is invalid."""
     digits = str(text or "")
     if len(digits) < 6 or not digits[:6].isdigit():
         return None

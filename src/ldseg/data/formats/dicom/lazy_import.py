@@ -1,4 +1,4 @@
-"""pydicom and highdicom, which come with the extra `dicom`, imported where they are first needed."""
+"""Import pydicom and highdicom (extra `dicom`) on first use, and read data sets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ldseg.errors import InputError, file_error, translate_errors
 
 _META_LIMIT = 2**12
 _SAME = {"SOPClassUID": "MediaStorageSOPClassUID", "SOPInstanceUID": "MediaStorageSOPInstanceUID"}
-"""Attributes that the meta information repeats."""
+"""Attributes that are repeated in the meta information."""
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _USUAL, _RATIO = 2**26, 16
-"""Bytes that a deflated data set may inflate to, or so many times its file; twice that is refused."""
+"""Allowed decompressed size of a deflated data set in bytes, or relative to its file; twice is refused."""
 
 
 def lazy_import(name: str) -> Any:
-    """The module `name`. Raises InputError with the way to install it when it is not there."""
+    """Return the module `name`. Raises InputError with installation instructions if it is missing."""
     try:
         return import_module(name)
     except ImportError as problem:
@@ -33,15 +33,15 @@ def lazy_import(name: str) -> Any:
 
 @contextmanager
 def reading(path: Path) -> Generator[None, None, None]:
-    """One line for what pydicom raises at `path`."""
+    """Translate pydicom's errors into an InputError for `path`."""
     with translate_errors(path, "DICOM"):
         yield
 
 
 def read_dataset(path: Path, pixels: bool = False) -> Any:
-    """The data set in a file, without its pixels unless they are wanted. Raises InputError.
+    """Return the data set of a file, without pixels by default. Raises InputError for a damaged file.
 
-    A file without preamble, meta information or transfer syntax is read by what its first element looks like.
+    A file without preamble, meta information or transfer syntax is read by the encoding of its first element.
     """
     pydicom = lazy_import("pydicom")
     with reading(path):
@@ -57,7 +57,7 @@ def read_dataset(path: Path, pixels: bool = False) -> Any:
 
 
 def _complete_meta(dataset: Any) -> None:
-    """Put what the meta information says into the data set, and a transfer syntax where none is said."""
+    """Copy missing UIDs from the meta information to the data set, and add a missing transfer syntax."""
     meta = dataset.file_meta
     for name, own in _SAME.items():
         if not dataset.get(name) and meta.get(own):
@@ -70,9 +70,9 @@ def _complete_meta(dataset: Any) -> None:
 
 
 def _refuse_bomb(path: Path, head: bytes) -> None:
-    """pydicom inflates a deflated data set whole. Raises ValueError for one that would be far too large."""
+    """Raise ValueError for a deflated data set that is far too large, as pydicom decompresses it whole."""
     if _DEFLATED not in head:
         return
     start = 132 if has_preamble(head) else 0
-    length = int.from_bytes(head[start + 8 : start + 12], "little")  # of the meta information behind it
+    length = int.from_bytes(head[start + 8 : start + 12], "little")  # of the following meta information
     inflated_size(path, start + 12 + length, max(_USUAL, _RATIO * path.stat().st_size), "deflate")

@@ -1,4 +1,4 @@
-"""The voxels of a stack: decoded, in colour or grey, with slope and intercept applied."""
+"""Decode the voxels of a stack, in colour or grey, with slope and intercept applied."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _DECODERS = dict.fromkeys(
     ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"),
     "pylibjpeg pylibjpeg-openjpeg",
 )
-"""Packages that decode a transfer syntax, where python-gdcm does not."""
+"""Packages that decode transfer syntaxes unsupported by python-gdcm."""
 
 
 def read_pixels(frames: Sequence[Frame]) -> NDArray[Any]:
-    """(M, N, Y, X) of N frames: in the file's own integers where nothing scales them, else float32.
+    """Return the voxels (M, N, Y, X) of N frames, as the file's integers if unscaled, else as float32.
 
-    Raises InputError when a file is truncated, compressed in a way that nothing here decodes, or unlike the
+    Raises InputError when a file is truncated, compressed in an unsupported way, or differs from the
     others.
     """
     plain = all((frame.slope, frame.intercept) == (1.0, 0.0) for frame in frames)
@@ -44,7 +44,7 @@ def read_pixels(frames: Sequence[Frame]) -> NDArray[Any]:
 
 
 def _decoded(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[Any]]]:
-    """Each frame with its stored values, (M, Y, X); a file is opened once for neighbours from it."""
+    """Yield each frame with its stored values (M, Y, X); consecutive frames of a file open it once."""
     for file, together in groupby(frames, key=lambda frame: frame.file):
         own = list(together)
         dataset = read_dataset(file, pixels=True)
@@ -55,28 +55,22 @@ def _decoded(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[Any]]]:
 
 
 def _channels_first(stored: NDArray[Any], dataset: Any) -> NDArray[Any]:
-    """(M, Y, X): colours by palette, bright as bright, a modality table applied."""
+    """Return (M, Y, X) with palette, modality table and inversion of MONOCHROME1 applied."""
     pixels = lazy_import("pydicom.pixels")
     photometric = str(dataset.PhotometricInterpretation)
     if photometric == "PALETTE COLOR":
         stored = pixels.apply_color_lut(stored, dataset)[..., :3]
     if photometric == "MONOCHROME1":
-        stored = _inverted(stored, dataset)
+        signed, bits = bool(dataset.PixelRepresentation), int(dataset.BitsStored)
+        total = -1 if signed else (1 << bits) - 1  # sum of the lowest and the highest value
+        stored = (total - stored.astype(np.int64)).astype(stored.dtype)
     if "ModalityLUTSequence" in dataset:
         stored = pixels.apply_modality_lut(stored, dataset)
     return stored[None] if stored.ndim == 2 else np.moveaxis(stored, -1, 0)
 
 
-def _inverted(stored: NDArray[Any], dataset: Any) -> NDArray[Any]:
-    """MONOCHROME1 shows small values bright; here, as in all other images, large ones are."""
-    signed = bool(dataset.PixelRepresentation)
-    bits = int(dataset.BitsStored)
-    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-    return (low + high - stored.astype(np.int64)).astype(stored.dtype)
-
-
 def _refuse_unclear(dataset: Any, frame: Frame) -> None:
-    """Refuse what would be decoded wrongly, or what nothing here decodes."""
+    """Raise InputError for pixels that would be decoded wrongly or cannot be decoded."""
     if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise file_error(frame.file, "has no pixels", "export it again")
     if frame.slope == 0:
@@ -91,7 +85,7 @@ def _refuse_unclear(dataset: Any, frame: Frame) -> None:
 
 
 def _refuse_other_length(dataset: Any, frame: Frame) -> None:
-    """Refuse pixels of another compression than the header says, and more frames than it counts."""
+    """Raise InputError for pixels that are compressed against the header, or are more than it declares."""
     if "PixelData" not in dataset or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         return
     if dataset["PixelData"].is_undefined_length:
@@ -105,7 +99,7 @@ def _refuse_other_length(dataset: Any, frame: Frame) -> None:
 
 
 def _refuse_unknown_compression(syntax: Any, frame: Frame) -> None:
-    """Say which decoder is missing instead of what the library says, which is many lines."""
+    """Raise InputError that names the missing decoder, in place of the library's long message."""
     if not syntax.is_compressed or not syntax.is_encapsulated:
         return
     try:
@@ -119,11 +113,11 @@ def _refuse_unknown_compression(syntax: Any, frame: Frame) -> None:
 
 
 def _stored(dataset: Any, frames: Sequence[Frame]) -> Iterator[NDArray[Any]]:
-    """The decoded frames of one file. Raises FileError where a decoder fails."""
+    """Yield the decoded frames of one file. Raises FileError if a decoder fails."""
     decoded = lazy_import("pydicom.pixels").iter_pixels(dataset, indices=[frame.index for frame in frames])
     try:
         yield from decoded
-    except RuntimeError as problem:  # pydicom's for what no decoder could do
+    except RuntimeError as problem:  # raised by pydicom if all decoders failed
         reasons = [line.strip() for line in str(problem).splitlines() if line.strip()]
         syntax = dataset.file_meta.TransferSyntaxUID.name
         finding = f"its pixels cannot be decoded as {syntax} ({first_line(ValueError(reasons[-1]))})"

@@ -1,7 +1,7 @@
-"""Label maps as DICOM segmentations (SEG), written with highdicom for the image that they belong to.
+"""Read DICOM segmentations (SEG), and write label maps as such with highdicom, for the image they belong to.
 
-Every slice is written, the empty ones too: a segmentation that lacks them has lost its grid. The class's id
-in label maps is in the segment's description, because segments are numbered from 1 without gaps.
+Every slice is written, even empty ones: without them a segmentation loses its grid. The class's id
+in label maps is stored in the segment's description, because segments are numbered from 1 without gaps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ldseg import __version__
 from ldseg.data.formats.dicom.frames import Frame, Header
 from ldseg.data.formats.dicom.lazy_import import lazy_import, read_dataset, reading
 from ldseg.data.formats.dicom.segments import Code, Segment
-from ldseg.data.formats.dicom.sources import ELSEWHERE, VoxelSteps, source_images
+from ldseg.data.formats.dicom.sources import OTHER_FORMAT, VoxelSteps, source_images
 from ldseg.data.formats.dicom.stack import (
     STEP_DIGITS,
     Stack,
@@ -43,29 +43,29 @@ _LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 
 @dataclass(frozen=True)
 class DicomImage:
-    """Where a volume that was read from DICOM came from; what a segmentation of it refers to."""
+    """The DICOM origin of a volume, to which segmentations of it refer."""
 
     frames: tuple[Frame, ...]
-    """In the order of the volume's slices or frames."""
+    """Frames in the order of the volume's slices or frames."""
     segments: tuple[Segment, ...] = ()
     """Names and codes of the classes, for label maps."""
 
 
 def write_segmentation(path: Path, volume: Volume) -> None:
-    """Write the label map of a volume or picture that was read from DICOM; highdicom writes none of films.
+    """Write the label map of a volume or 2D image that was read from DICOM; highdicom does not support cines.
 
-    Raises FileError where it belongs to no DICOM image or cannot be expressed, OSError when the disk refuses.
+    Raises FileError if it belongs to no DICOM image or cannot be represented, OSError if writing fails.
     """
     image = volume.native
     if not isinstance(image, DicomImage) or volume.kind != "labels":
-        raise file_error(path, "DICOM holds segmentations of DICOM images only", ELSEWHERE)
+        raise file_error(path, "DICOM holds segmentations of DICOM images only", OTHER_FORMAT)
     labels = volume.array.reshape(-1, *volume.shape[-2:])  # (N, Y, X)
     segments = image.segments or tuple(
         Segment(number, f"class_{number}") for number in sorted({*np.unique(labels).tolist(), 1} - {0})
     )
     numbers = _segment_numbers(labels, segments, path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what pydicom thinks of the image's own header
+        warnings.simplefilter("ignore")  # pydicom's warnings about the image's own header
         written = _dataset(path, image, numbers, segments, _steps(image.frames, volume))
         written.save_as(path)
         if not np.array_equal(written.pixel_array, read_dataset(path, pixels=True).pixel_array):
@@ -73,13 +73,13 @@ def write_segmentation(path: Path, volume: Volume) -> None:
 
 
 def check_segmentation(path: Path, volume: Volume) -> None:
-    """Raise FileError, with the name `path`, where no segmentation of the image `volume` could be written.
+    """Raise FileError for `path` if no segmentation of the image `volume` can be written.
 
-    Makes one of tiny frames: what highdicom refuses depends on the headers only.
+    It creates one with tiny frames: whether highdicom accepts it depends on the headers only.
     """
     image = volume.native
     if not isinstance(image, DicomImage):
-        raise file_error(path, "DICOM holds segmentations of DICOM images only", ELSEWHERE)
+        raise file_error(path, "DICOM holds segmentations of DICOM images only", OTHER_FORMAT)
     numbers = np.zeros((len(image.frames), 1, _TINY), np.uint8)
     segments = image.segments or (Segment(1, "class_1"),)
     with warnings.catch_warnings():
@@ -90,7 +90,7 @@ def check_segmentation(path: Path, volume: Volume) -> None:
 
 
 def _steps(frames: Sequence[Frame], volume: Volume) -> VoxelSteps:
-    """Distances of voxels: those in the files, else those that were given for the volume."""
+    """Return the voxel steps: those in the files, else those of the volume."""
     first = frames[0].plane
     rows, columns = first.spacing or volume.spacing[-2:]
     pixels = (rows, columns) if first.spacing is not None or volume.physical else None
@@ -101,12 +101,12 @@ def _steps(frames: Sequence[Frame], volume: Volume) -> VoxelSteps:
 
 
 def _segment_numbers(labels: NDArray[Any], segments: Sequence[Segment], path: Path) -> NDArray[np.uint8]:
-    """Ids (N, Y, X) as numbers of segments, background 0."""
+    """Return label ids (N, Y, X) as segment numbers, background 0. Raises InputError for an unknown id."""
     known = {0: 0} | {segment.id: number for number, segment in enumerate(segments, start=1)}
     strange = [number for number in np.unique(labels).tolist() if number not in known]
     if strange or len(segments) > 255:
         finding = f"has id {strange[0]}, which is no class" if strange else f"has {len(segments)} classes"
-        raise file_error(path, finding, ELSEWHERE)
+        raise file_error(path, finding, OTHER_FORMAT)
     table = np.zeros(max(known) + 1, dtype=np.uint8)
     table[list(known)] = list(known.values())
     return table[labels]
@@ -115,7 +115,7 @@ def _segment_numbers(labels: NDArray[Any], segments: Sequence[Segment], path: Pa
 def _dataset(
     path: Path, image: DicomImage, numbers: NDArray[np.uint8], segments: Sequence[Segment], steps: VoxelSteps
 ) -> Any:
-    """The segmentation of (N, Y, X) `numbers`, as highdicom makes it."""
+    """Return highdicom's segmentation of the segment `numbers` (N, Y, X)."""
     hd = lazy_import("highdicom")
     sources = source_images(image.frames, steps, (numbers.shape[-2], numbers.shape[-1]))
     if len(sources) < len(image.frames):  # one file of many frames, which refers to them in its own order
@@ -123,7 +123,7 @@ def _dataset(
         numbers = numbers[np.argsort(order)]
     with translate_errors(path, "DICOM SEG"):
         try:
-            uids = _uids(sources, numbers, segments)
+            uids = _reproducible_uids(sources, numbers, segments)
             made = hd.seg.Segmentation(
                 source_images=sources,
                 pixel_array=numbers,
@@ -145,14 +145,14 @@ def _dataset(
             )
         except (AttributeError, KeyError, TypeError, ValueError) as problem:
             finding = f"cannot be written as DICOM SEG ({first_line(problem)})"
-            raise file_error(path, finding, ELSEWHERE) from problem
+            raise file_error(path, finding, OTHER_FORMAT) from problem
     if steps.pixels is None:  # highdicom copies an empty item for some kinds of objects
         made.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence", None)
     return made
 
 
 def _description(segment: Segment, number: int) -> Any:
-    """Name, codes and origin of one segment."""
+    """Return highdicom's description of a segment: name, codes and algorithm."""
     hd, codes = lazy_import("highdicom"), lazy_import("pydicom.sr.codedict").codes
     made_by = hd.AlgorithmIdentificationSequence(
         name="ldseg", family=codes.DCM.ArtificialIntelligence, version=__version__
@@ -173,8 +173,10 @@ def _coded(code: Code) -> Any:
     return lazy_import("highdicom").sr.CodedConcept(code.value, code.scheme, code.meaning)
 
 
-def _uids(sources: Sequence[Any], numbers: NDArray[np.uint8], segments: Sequence[Segment]) -> tuple[str, str]:
-    """UIDs of series and object that depend on image and content only: equal runs give equal objects."""
+def _reproducible_uids(
+    sources: Sequence[Any], numbers: NDArray[np.uint8], segments: Sequence[Segment]
+) -> tuple[str, str]:
+    """Return UIDs of series and object that depend only on image and content."""
     image = [str(source.SOPInstanceUID) for source in sources]
     content = [hashlib.sha256(numbers.tobytes()).hexdigest(), repr(segments), __version__]
     make = lazy_import("pydicom.uid").generate_uid
@@ -182,9 +184,9 @@ def _uids(sources: Sequence[Any], numbers: NDArray[np.uint8], segments: Sequence
 
 
 def read_segmentation(header: Header, axes: Axes | None) -> tuple[NDArray[Any], Stack]:
-    """(1, N, Y, X) ids and their stack, from slice to slice as far as there are frames.
+    """Return label ids (1, N, Y, X) and their stack, from the first to the last slice with a frame.
 
-    Raises InputError for a fractional segmentation, for segments that overlap, and where frames fit no grid.
+    Raises InputError for fractional segmentations, overlapping segments, and frames off a regular grid.
     """
     path = header.file
     dataset = read_dataset(path, pixels=True)
@@ -207,7 +209,7 @@ def read_segmentation(header: Header, axes: Axes | None) -> tuple[NDArray[Any], 
 
 
 def _ids(dataset: Any) -> dict[int, int]:
-    """Segment number to the id in label maps: what we wrote, else the number itself."""
+    """Return segment number to label id: that in a description by ldseg, else the number itself."""
     found: dict[int, int] = {}
     for segment in dataset.SegmentSequence:
         match = _ID.match(str(segment.get("SegmentDescription", "")))
@@ -216,7 +218,7 @@ def _ids(dataset: Any) -> dict[int, int]:
 
 
 def _frame_ids(stored: NDArray[Any], frame: Frame, ids: dict[int, int], header: Header) -> NDArray[Any]:
-    """(Y, X) ids of one frame."""
+    """Return the label ids (Y, X) of one frame."""
     if header.sop_class != _LABEL_MAP:
         return (stored > 0) * ids.get(frame.segment or 0, frame.segment or 0)
     table = np.zeros(int(stored.max()) + 1, dtype=np.int64)
@@ -226,25 +228,22 @@ def _frame_ids(stored: NDArray[Any], frame: Frame, ids: dict[int, int], header: 
 
 
 def _places(frames: Sequence[Frame], axes: Axes | None, path: Path) -> tuple[list[int], Stack]:
-    """The slice of each frame, and the stack that they make."""
+    """Return the slice index of each frame, and their stack."""
     if axes == "zyx" or (axes is None and len(distinct_heights(frames)) > 1):
         return _slices(frames, path)
     segments = [frame.segment for frame in frames]
     if axes == "tyx" or len(set(segments)) < len(segments):
-        finding = f"has {len(frames)} frames, which are neither slices of a volume nor one picture"
+        finding = f"has {len(frames)} frames, which are neither slices of a volume nor one image"
         raise file_error(path, finding, "save the labels in another format, e.g. .nii.gz")
     return [0] * len(frames), Stack((frames[0],), stack_grid(frames[0], 1.0, 1.0), "yx")
 
 
-def _smallest(values: NDArray[np.float64]) -> float | None:
-    return float(values.min()) if len(values) else None
-
-
 def _slices(frames: Sequence[Frame], path: Path) -> tuple[list[int], Stack]:
-    """By height; slices that have no frame are there, and empty."""
+    """Return slice indices by position along the normal, and a stack that includes slices without frame."""
     across = normal(frames[0])
     found = distinct_heights(frames)
-    step = frames[0].plane.between or _smallest(np.diff(found)) or frames[0].plane.thickness or 1.0
+    closest = float(np.diff(found).min()) if len(found) > 1 else None
+    step = frames[0].plane.between or closest or frames[0].plane.thickness or 1.0
     exact = [(height(frame, across) - found[0]) / step for frame in frames]
     places = [round(value) for value in exact]
     if max(abs(value - place) for value, place in zip(exact, places, strict=True)) > 0.1:

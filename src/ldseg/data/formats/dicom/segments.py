@@ -1,7 +1,7 @@
-"""What a segment is called in a DICOM segmentation: its name and the codes of its category and type.
+"""Names of segments in DICOM segmentations, and the codes of their category and type.
 
-Codes come from a file (`segments.json`) or from DICOM's own list of anatomical structures, when a class has
-the name of one ("liver"); any other class is coded as tissue, which is true of most and misleads nobody.
+Codes come from a file (`segments.json`) or from DICOM's own list of anatomical structures, if a class has
+the name of one ("liver"); any other class is coded as tissue, which fits most and misleads nobody.
 
     {"version": 1, "segments": {"liver": {
         "type": {"value": "10200004", "scheme": "SCT", "meaning": "Liver"},
@@ -32,7 +32,7 @@ class Code:
     scheme: str
     """Coding scheme designator, e.g. "SCT" (SNOMED CT)."""
     meaning: str
-    """In words, at most 64 characters."""
+    """Meaning in words, at most 64 characters."""
 
     def __post_init__(self) -> None:
         lengths = {"value": 16, "scheme": 16, "meaning": 64}
@@ -57,10 +57,10 @@ class SegmentCodes:
 
 @dataclass(frozen=True)
 class Segment:
-    """One class of the label map, as a segmentation describes it."""
+    """A class of the label map as described in a segmentation."""
 
     id: int
-    """In label maps."""
+    """Label id."""
     name: str
     codes: SegmentCodes = SegmentCodes()
 
@@ -71,7 +71,7 @@ class _CodesFile:
 
 
 def read_codes(path: Path, classes: Mapping[str, int]) -> dict[str, SegmentCodes]:
-    """Class name to codes, for some of `classes`.
+    """Return class name to codes from a file, for some or all of `classes`.
 
     Raises InputError when the file is missing, damaged or newer, or names another class.
     """
@@ -85,7 +85,7 @@ def read_codes(path: Path, classes: Mapping[str, int]) -> dict[str, SegmentCodes
 
 
 def segments_of(classes: Mapping[str, int], codes: Mapping[str, SegmentCodes]) -> tuple[Segment, ...]:
-    """The structures among `classes` (name to id, background has id 0) with their codes."""
+    """Return the segments for `classes` (name to id, without background) with their codes."""
     return tuple(
         Segment(number, name, codes.get(name) or known_codes(name))
         for name, number in classes.items()
@@ -94,7 +94,7 @@ def segments_of(classes: Mapping[str, int], codes: Mapping[str, SegmentCodes]) -
 
 
 def known_codes(name: str) -> SegmentCodes:
-    """The codes of an anatomical structure of that name; tissue where DICOM lists none."""
+    """Return the codes of the anatomical structure of this name; tissue if DICOM lists none."""
     concepts = getattr(lazy_import("pydicom.sr.codedict").codes, _STRUCTURES)
     wanted = "".join(letter for letter in name.lower() if letter.isalnum())
     keywords = {keyword.lower(): keyword for keyword in concepts.dir()}

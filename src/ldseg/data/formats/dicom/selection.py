@@ -1,7 +1,7 @@
-"""Which of the images among the files of an input are meant, and which only lie beside them.
+"""Select the images to segment among the DICOM files of an input.
 
-A study holds localizers, screenshots, reports, structure sets and doses beside its volumes. They are passed
-over where there is something else to segment, and said.
+A study holds localizers, screenshots, reports, structure sets and doses beside its volumes. They are skipped
+if there is something better to segment, and reported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ldseg.errors import FileError, listed
 Key = TypeVar("Key")
 Groups = dict[tuple[object, ...], list[Header]]
 _PERHAPS, _UNPLACED, _LOCALIZER = 1, 2, 3
-"""Weights of a doubt."""
+"""Weights of a doubt, from weak to strong."""
 _SAME_PLACE_DIGITS = 2  # of mm
 _FEWEST, _MOST = 3, 2 / 3
 """A series in several planes is a volume and its localizer where so many slices, and more than this share of
@@ -28,26 +28,26 @@ all, lie in one plane; else it is a localizer."""
 
 @dataclass(frozen=True)
 class PassedOver:
-    """Files that hold nothing to be segmented."""
+    """Skipped files, which hold nothing to segment."""
 
     path: Path
-    """Their folder, or the file where it is one."""
+    """Their folder, or the file if there is one only."""
     files: int
     why: str
-    """What they are, e.g. "RT Structure Set"."""
+    """Their type, e.g. "RT Structure Set"."""
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """Why an image may not be meant."""
+    """A reason why an image may not be the one to segment."""
 
     why: str
     weight: int
-    """From 1; of several images those of the least are taken."""
+    """Strength from 1; among several images those with the weakest doubt are selected."""
 
     @property
     def refused(self) -> bool:
-        """Whether it is refused even where it is asked for."""
+        """Return whether the image is refused even if requested."""
         return self.weight == _LOCALIZER
 
 
@@ -55,7 +55,7 @@ _NONE = Doubt("", 0)
 
 
 def grouped(headers: Iterable[Header], axes: Axes | None) -> Groups:
-    """Return the headers by the image that they make together; segmentations are none."""
+    """Return the headers grouped by image, without segmentations."""
     groups: Groups = {}
     for header in headers:
         if not header.is_segmentation:
@@ -74,7 +74,7 @@ def _key(header: Header, axes: Axes | None) -> tuple[object, ...]:
 
 
 def doubt(group: Sequence[Header], axes: Axes | None) -> Doubt | None:
-    """Return why the image that `group` makes may not be meant; None where nothing speaks against it."""
+    """Return the doubt about the image of `group`, or None."""
     group, _ = without_localizer(group)
     many = axes in ("zyx", "tyx")
     if all(header.is_localizer for header in group):
@@ -98,9 +98,9 @@ def doubt(group: Sequence[Header], axes: Axes | None) -> Doubt | None:
 
 
 def meant(groups: Mapping[Key, Sequence[Header]], axes: Axes | None) -> tuple[list[Key], dict[Key, str]]:
-    """Return the images among `groups` that are meant, and of each other one why it is not.
+    """Return the keys of the images to segment, and of all others with the reason.
 
-    Images of which something doubtful is known are meant where there are no better ones.
+    Doubtful images are selected only if there are no better ones.
     """
     doubts = {key: doubt(group, axes) or _NONE for key, group in groups.items()}
     least = min((found.weight for found in doubts.values()), default=0)
@@ -109,9 +109,9 @@ def meant(groups: Mapping[Key, Sequence[Header]], axes: Axes | None) -> tuple[li
 
 
 def without_localizer(group: Sequence[Header]) -> tuple[list[Header], list[Header]]:
-    """Return the slices of a series that make its volume, and those of a localizer in the same series.
+    """Return the slices of a series' volume, and those of a localizer in the same series.
 
-    Slices of another plane are a localizer's where they are few and the others are a whole volume.
+    Slices in another plane belong to a localizer if they are few and the others form a complete volume.
     """
     known = [header for header in group if not header.is_localizer] or list(group)
     largest = max(_planes(known), key=len)
@@ -122,7 +122,7 @@ def without_localizer(group: Sequence[Header]) -> tuple[list[Header], list[Heade
 
 
 def _planes(group: Sequence[Header]) -> list[list[Header]]:
-    """The files by direction of their first frame."""
+    """Return the files grouped by the direction of their first frame."""
     planes: list[list[Header]] = []
     for header in group:
         for plane in planes:
@@ -144,7 +144,7 @@ def _is_whole(group: Sequence[Header]) -> bool:
 
 
 def describe_skipped(passed: Iterable[PassedOver]) -> list[str]:
-    """Return a line per kind of what was passed over: how many files, what and where."""
+    """Return a sentence per type of skipped files: number, type and location."""
     kinds: dict[str, list[PassedOver]] = {}
     for one in passed:
         kinds.setdefault(one.why, []).append(one)

@@ -1,8 +1,8 @@
-"""Files of a folder to images: which files are DICOM, and which of them make one image.
+"""Find the DICOM images in folders and group their files by image.
 
-An image is a file where a file holds many frames, or where the images wanted are pictures (yx); else it is a
-series (zyx), or the frames of a series at one place (tyx). A path names it: the folder that holds nothing
-else, or the first of its files.
+An image is a single file if it can hold many frames, or if 2D images (yx) are requested; else it is a
+series (zyx), or the frames of a series at one position (tyx). Its path is the folder if that holds nothing
+else, otherwise the first of its files.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Scan:
     """The DICOM files directly in a folder."""
 
     headers: tuple[Header, ...]
-    """Of images and segmentations, ascending by file name."""
+    """Headers of images and segmentations, ascending by file name."""
     others: tuple[OtherObject, ...]
     damaged: tuple[FileError, ...]
 
 
 def scan(folder: Path) -> Scan:
-    """Read all headers of a folder; the last folder's are kept, as its series follow each other."""
+    """Return all headers of a folder; those of the last folder are cached for its other series."""
     files = dicom_files(folder)
     return _scan(tuple(files), tuple(path.stat().st_mtime_ns for path in files))
 
@@ -66,15 +66,15 @@ def _scan(files: tuple[Path, ...], changed: tuple[int, ...]) -> Scan:
 
 @dataclass(frozen=True)
 class Found:
-    """What an input holds of DICOM."""
+    """The DICOM images of an input, and the skipped files."""
 
     images: dict[str, Path]
-    """Name to path."""
+    """Case name to path."""
     passed: tuple[PassedOver, ...] = ()
 
 
 def frames_at(path: Path, axes: Axes | None) -> tuple[Header, list[Frame], tuple[str, ...]]:
-    """The frames of the image that `path` names, in no order, one header of its files, and notes.
+    """Return one header, the unordered frames and notes of the image at `path`.
 
     Raises InputError when there is none, when a folder holds several, or when files of one image differ.
     """
@@ -101,7 +101,7 @@ def frames_at(path: Path, axes: Axes | None) -> tuple[Header, list[Frame], tuple
 
 
 def _only_group(folder: Path, axes: Axes | None) -> tuple[list[Header], list[PassedOver]]:
-    """Return the files of the one image in a folder, and what is passed over beside them.
+    """Return the files of the single image in a folder, and the skipped files.
 
     Raises InputError where it holds none or several.
     """
@@ -125,7 +125,7 @@ def _only_group(folder: Path, axes: Axes | None) -> tuple[list[Header], list[Pas
 def _joined(
     group: Sequence[Header], path: Path, axes: Axes | None
 ) -> tuple[Header, list[Frame], tuple[str, ...]]:
-    """All frames of the image's files, which must hold the same kind of pixels. Refuses localizers."""
+    """Return header, frames and notes of an image. Raises InputError for localizers and mixed pixels."""
     found = doubt(group, axes)
     if found is not None and found.refused:
         raise file_error(path, f"is a {found.why}", "name the series that is meant")
@@ -133,9 +133,8 @@ def _joined(
     first = group[0]
     for header in group[1:]:
         if header.pixels != first.pixels:
-            finding = (
-                f"holds {_described(header)} where {first.file.name} of the series has {_described(first)}"
-            )
+            usual = f"{first.file.name} of the series has {_pixel_format(first)}"
+            finding = f"holds {_pixel_format(header)} where {usual}"
             raise file_error(header.file, finding, "remove it, or split the series")
     notes: list[str] = []
     if left_out:
@@ -144,14 +143,14 @@ def _joined(
     return first, [frame for header in group for frame in header.frames], tuple(notes)
 
 
-def _described(header: Header) -> str:
-    """Its pixels in words."""
+def _pixel_format(header: Header) -> str:
+    """Return the size and number format of the pixels in words."""
     rows, columns, samples, photometric, bits, signed = header.pixels
     return f"{rows} x {columns} x {samples} {photometric} {'signed ' if signed else ''}{bits}-bit pixels"
 
 
 def images_below(root: Path, axes: Axes | None) -> Found:
-    """Every DICOM image in `root` and its sub-folders, and what was passed over."""
+    """Return the DICOM images in `root` and its sub-folders, and the skipped files."""
     scans = {folder: scan(folder) for folder in _folders(root)}
     groups = {
         (folder, key): group
@@ -165,7 +164,10 @@ def images_below(root: Path, axes: Axes | None) -> Found:
         images = {key: groups[place, key] for place, key in kept if place == folder}
         others = {key: why for (place, key), why in doubtful.items() if place == folder}
         alone = all(key[0] == "file" for place, key in groups if place == folder)
-        named = [*(_damaged(folder, own, root) if alone else []), *_named(folder, images, root)]
+        bad = [Path(problem.file) for problem in own.damaged] if alone else []
+        parts = folder.relative_to(root).parts
+        # Damaged files count as images; reading them reports the error.
+        named = [(_name((*parts, _stem(path))), path) for path in bad] + _named(folder, images, root)
         for name, path in named:
             found[name if name not in found else f"{name}_{len(found)}"] = path
         for key, why in others.items():
@@ -176,7 +178,7 @@ def images_below(root: Path, axes: Axes | None) -> Found:
 
 
 def _folders(root: Path) -> list[Path]:
-    """`root` and the visible folders below it, each once, those behind links too."""
+    """Return `root` and the visible folders below it, each once, including linked ones."""
     found: list[Path] = []
     seen: set[str] = set()
     for folder, inner, _ in os.walk(root, followlinks=True):
@@ -189,7 +191,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _other_objects(found: Scan) -> list[PassedOver]:
-    """The files of a folder that hold no image."""
+    """Return the DICOM files of a folder that hold no image."""
     segmentations = [header.file for header in found.headers if header.is_segmentation]
     return [PassedOver(other.file, 1, other.what) for other in found.others] + [
         PassedOver(file, 1, "Segmentation") for file in segmentations
@@ -197,7 +199,7 @@ def _other_objects(found: Scan) -> list[PassedOver]:
 
 
 def _no_dicom(folder: Path, found: Scan, is_root: bool) -> list[PassedOver]:
-    """The files beside DICOM that are none; in the folder that was given, those that a slice could be."""
+    """Return the files beside DICOM that are not; in the given folder only those named like slices."""
     damaged = {Path(problem.file) for problem in found.damaged}
     known = {one.file for one in (*found.headers, *found.others)} | damaged
     if not known:
@@ -208,27 +210,16 @@ def _no_dicom(folder: Path, found: Scan, is_root: bool) -> list[PassedOver]:
         for path in files
         if not path.name.startswith(".")
         and path.name.upper() != "DICOMDIR"
-        and not _named_otherwise(path, is_root)
+        and not (is_root and path.suffix[1:].isalpha())  # named as another type
     ]
     return [PassedOver(folder, len(strange), "no DICOM")] if strange else []
 
 
-def _named_otherwise(path: Path, is_root: bool) -> bool:
-    """Whether a file of the folder that was given has the ending of something else."""
-    return is_root and path.suffix[1:].isalpha()
-
-
-def _damaged(folder: Path, found: Scan, root: Path) -> list[tuple[str, Path]]:
-    """Damaged files as images of their own; reading them says what is wrong."""
-    parts = folder.relative_to(root).parts
-    return [(_name((*parts, _stem(Path(bad.file)))), Path(bad.file)) for bad in found.damaged]
-
-
 def _named(folder: Path, groups: Groups, root: Path | None = None) -> list[tuple[str, Path]]:
-    """Name and path of each image whose files are directly in `folder`.
+    """Return name and path of each image whose files are directly in `folder`.
 
-    A name is made of the folders below `root` and, where the folder holds several images, of the series and
-    slice or of the file.
+    A name consists of the folders below `root` and, if the folder holds several images, the series and
+    slice, or the file.
     """
     parts = folder.relative_to(root).parts if root is not None else ()
     if len(groups) == 1 and next(iter(groups))[0] != "file":
@@ -241,7 +232,7 @@ def _named(folder: Path, groups: Groups, root: Path | None = None) -> list[tuple
 
 
 def _own_names(groups: Groups) -> list[str]:
-    """What tells each image from the others of its folder."""
+    """Return a distinct name for each image of a folder."""
     series = {key: group[0].series for key, group in groups.items() if key[0] != "file"}
     numbers = {group[0].series: group[0].series_number for group in groups.values()}
     clear = None not in numbers.values() and len(set(numbers.values())) == len(numbers)
@@ -252,13 +243,13 @@ def _own_names(groups: Groups) -> list[str]:
             continue
         own = f"series{numbers[series[key]]}" if clear else series[key]
         slices = [other for other, uid in series.items() if uid == series[key]]
-        slices.sort(key=lambda other: _height(groups[other]))
+        slices.sort(key=lambda other: _slice_position(groups[other]))
         names.append(own if len(slices) == 1 else f"{own}_slice{slices.index(key) + 1}")
     return names
 
 
-def _height(group: list[Header]) -> float:
-    """Along the slices' normal; 0 where there is no place."""
+def _slice_position(group: list[Header]) -> float:
+    """Return the position of the first frame along the slice normal, 0 if it has none."""
     frame = group[0].frames[0]
     known = frame.plane.position is not None and frame.plane.orientation is not None
     return height(frame, normal(frame)) if known else 0.0
@@ -273,7 +264,7 @@ def _name(parts: Sequence[str]) -> str:
 
 
 def images_of(files: Sequence[Path], axes: Axes | None) -> Found:
-    """The images that these files belong to, named as if their folders had been given."""
+    """Return the images of these files, named as if their folders had been given."""
     folders = dict.fromkeys(path.parent for path in files)
     every = {folder: grouped(scan(folder).headers, axes) for folder in folders}
     given = set(files)
@@ -287,7 +278,7 @@ def images_of(files: Sequence[Path], axes: Axes | None) -> Found:
     found: dict[str, Path] = {}
     for folder, own in every.items():
         wanted = [key for place, key in kept if place == folder]
-        beside = meant(own, axes)[0]  # which names tell from those that are wanted
+        beside = meant(own, axes)[0]  # from which names must distinguish them
         named = {key: own[key] for key in own if key in wanted or key in beside}
         for key, (name, path) in zip(named, _named(folder, named), strict=True):
             if key in wanted:
@@ -299,7 +290,7 @@ def images_of(files: Sequence[Path], axes: Axes | None) -> Found:
             if found and other.path in lost:
                 passed.append(other)
                 lost.remove(other.path)
-    found |= {_stem(path): path for path in sorted(lost)}  # reading them says what is wrong
+    found |= {_stem(path): path for path in sorted(lost)}  # reading them reports the error
     return Found(found, tuple(passed))
 
 

@@ -1,8 +1,8 @@
-"""What a segmentation takes over from its image: patient, study, references and place.
+"""Prepare the source images of a segmentation: patient, study, references and position.
 
-Files often lack attributes that DICOM requires, because they were de-identified, or hold values that it
-forbids. highdicom gets data sets made here instead: what can be taken over is, an attribute that may be empty
-is empty where it is missing or illegal, and a missing UID is generated.
+Files often lack attributes that DICOM requires, because they were de-identified, or hold invalid
+values. highdicom gets data sets built here instead: valid attributes are copied, one that may be empty
+is empty if it is missing or invalid, and missing UIDs are generated.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from ldseg.data.formats.dicom.frames import Frame
 from ldseg.data.formats.dicom.lazy_import import lazy_import, read_dataset
 from ldseg.errors import file_error
 
-ELSEWHERE = "choose another format, e.g. --format .nii.gz"
-"""The remedy for an image that can have no segmentation in DICOM."""
+OTHER_FORMAT = "choose another format, e.g. --format .nii.gz"
+"""Remedy for an image that cannot have a DICOM segmentation."""
 _COPIED = (0x0008, 0x0010, 0x0012, 0x0020, 0x0038, 0x0040)
-"""Groups of attributes about patient, study and specimen."""
+"""Attribute groups about patient, study and specimen."""
 _PLACE = ("ImageCenterPointCoordinatesSequence", "ImagePositionPatient", "ImageOrientationPatient")
 _LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _MAY_BE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "ReferringPhysicianName"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
 )
-"""Attributes of type 2 that highdicom asks for."""
+"""Attributes of type 2 (may be empty) that highdicom requires."""
 _UTF8 = "ISO_IR 192"
 
 
 @dataclass(frozen=True)
 class VoxelSteps:
-    """Distances of voxels in mm; None where nothing says them."""
+    """Voxel steps in mm; None if unknown."""
 
     slices: float | None
     pixels: tuple[float, float] | None
-    """Between rows, between columns."""
+    """Distance between rows and between columns."""
 
 
 def source_images(frames: Sequence[Frame], steps: VoxelSteps, size: tuple[int, int]) -> list[Any]:
-    """Return a data set per file of `frames`, with all that highdicom asks of a source image.
+    """Return a data set per file of `frames`, with everything highdicom requires of a source image.
 
-    `size` is rows and columns. Raises FileError where no segmentation can refer to the files.
+    `size` is (rows, columns). Raises FileError if no segmentation can refer to the files.
     """
     files = list(dict.fromkeys(frame.file for frame in frames))
     sources = [_identified(read_dataset(file), frames[0]) for file in files]
@@ -51,14 +51,14 @@ def source_images(frames: Sequence[Frame], steps: VoxelSteps, size: tuple[int, i
         if name in named[:number]:
             other = files[named.index(name)].name
             finding = f"has the SOPInstanceUID of {other}, so no segmentation can refer to it"
-            raise file_error(files[number], finding, ELSEWHERE)
+            raise file_error(files[number], finding, OTHER_FORMAT)
     placed = steps.pixels is not None and all(
         frame.plane.position and frame.plane.orientation for frame in frames
     )
     if len(frames) > 1 and not placed:
         lacking = "place of its frames" if steps.pixels else "size of its pixels (PixelSpacing)"
         finding = f"does not say the {lacking}, which a DICOM segmentation needs"
-        raise file_error(frames[0].file, finding, ELSEWHERE)
+        raise file_error(frames[0].file, finding, OTHER_FORMAT)
     for source, file in zip(sources, files, strict=True):
         source.Rows, source.Columns = size
         own = sorted((frame for frame in frames if frame.file == file), key=lambda frame: frame.index)
@@ -73,7 +73,7 @@ def source_images(frames: Sequence[Frame], steps: VoxelSteps, size: tuple[int, i
 
 
 def _identified(dataset: Any, first: Frame) -> Any:
-    """The data set's patient, study and UIDs, made whole."""
+    """Return a data set with valid patient, study and UID attributes."""
     source = lazy_import("pydicom").Dataset()
     source.file_meta = dataset.file_meta
     for tag in [tag for tag in dataset.keys() if tag.group in _COPIED]:  # noqa: SIM118
@@ -93,7 +93,7 @@ def _identified(dataset: Any, first: Frame) -> Any:
 
 
 def _copy(dataset: Any, tag: Any, source: Any) -> None:
-    """Take one attribute over, unless it cannot be decoded or written."""
+    """Copy one attribute, unless it cannot be decoded or written."""
     pydicom = lazy_import("pydicom")
     try:
         element = dataset[tag]
@@ -106,7 +106,7 @@ def _copy(dataset: Any, tag: Any, source: Any) -> None:
 
 
 def _is_legal(name: str, value: Any) -> bool:
-    """Whether highdicom accepts the value of an attribute that may be empty."""
+    """Return whether highdicom accepts the value of an attribute that may be empty."""
     values = lazy_import("pydicom").valuerep
     try:
         if name == "PatientSex":
@@ -116,14 +116,14 @@ def _is_legal(name: str, value: Any) -> bool:
         elif name.endswith("Time"):
             values.TM(value or "")
         else:
-            return value is None or not hasattr(value, "append")  # several values where there is one
+            return value is None or not hasattr(value, "append")  # several values instead of one
     except (TypeError, ValueError):
         return False
     return True
 
 
 def _put_text_encoding(source: Any) -> None:
-    """Texts are written as UTF-8 where the declared character set is none."""
+    """Declare UTF-8 if the declared character set is unknown."""
     if "SpecificCharacterSet" not in source:
         return
     declared = source.SpecificCharacterSet
@@ -134,13 +134,13 @@ def _put_text_encoding(source: Any) -> None:
 
 
 def _put_uids(source: Any, dataset: Any, first: Frame) -> None:
-    """The UIDs that a segmentation refers to; all but those of the object itself may be made up."""
+    """Set the UIDs to which a segmentation refers; all but the object's own are generated if invalid."""
     uid = lazy_import("pydicom.uid")
     own = {name: str(dataset.get(name) or "") for name in ("SOPClassUID", "SOPInstanceUID")}
     for name, value in own.items():
         if not uid.UID(value).is_valid:
             finding = f"has no usable {name}, so no segmentation can refer to it"
-            raise file_error(dataset.filename, finding, ELSEWHERE)
+            raise file_error(dataset.filename, finding, OTHER_FORMAT)
         setattr(source, name, value)
     series = str(dataset.get("SeriesInstanceUID") or first.file.parent.resolve())
     for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
@@ -151,7 +151,7 @@ def _put_uids(source: Any, dataset: Any, first: Frame) -> None:
 
 
 def _put_measures(target: Any, steps: VoxelSteps) -> None:
-    """Size of a voxel, as far as it is known."""
+    """Set the known voxel steps."""
     if steps.pixels is not None:
         target.PixelSpacing = _decimals(steps.pixels)
     target.SliceThickness = None
@@ -160,7 +160,7 @@ def _put_measures(target: Any, steps: VoxelSteps) -> None:
 
 
 def _put_groups(source: Any, own: Sequence[Frame], placed: bool) -> None:
-    """Size and place as the kinds of objects that may hold many frames have them."""
+    """Set voxel size and position in functional groups, as multi-frame objects have them."""
     pydicom = lazy_import("pydicom")
     shared, measures = pydicom.Dataset(), pydicom.Dataset()
     for name in ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"):
@@ -177,7 +177,7 @@ def _put_groups(source: Any, own: Sequence[Frame], placed: bool) -> None:
 
 
 def _plane(frame: Frame) -> Any:
-    """The functional groups of one frame: its position."""
+    """Return the functional groups of one frame, with its position."""
     pydicom = lazy_import("pydicom")
     group, place = pydicom.Dataset(), pydicom.Dataset()
     place.ImagePositionPatient = _decimals(frame.plane.position or ())
@@ -186,6 +186,6 @@ def _plane(frame: Frame) -> Any:
 
 
 def _decimals(values: Sequence[float]) -> list[Any]:
-    """Numbers as DICOM writes them, in at most 16 characters."""
+    """Return numbers as DICOM decimal strings of at most 16 characters."""
     make = lazy_import("pydicom").valuerep.DSfloat
     return [make(value, auto_format=True) for value in values]

@@ -1,4 +1,4 @@
-"""From frames to an ordered stack on a regular grid, or a refusal that says why there is none.
+"""Sort frames into a stack on a regular grid, or raise an error that says why this is impossible.
 
 n is the normal of the slices (row x column), h = position . n the height of a slice along it.
 """
@@ -30,7 +30,7 @@ STEP_DIGITS = 9  # of mm: beyond them is the rounding of sums
 
 @dataclass(frozen=True)
 class Stack:
-    """Frames in their order, and the grid of four index axes (x, y, slice, time) on which they lie."""
+    """Ordered frames and their grid of four index axes (x, y, slice, time)."""
 
     frames: tuple[Frame, ...]
     grid: Grid
@@ -38,9 +38,9 @@ class Stack:
 
 
 def stack_of(frames: Sequence[Frame], axes: Axes | None, name: Path) -> Stack:
-    """Order `frames` as `axes`; None takes a volume where positions differ, else a film, or a picture.
+    """Return `frames` ordered as `axes`; None detects a volume (positions differ), a cine or a single image.
 
-    `name` is what messages call the image. Raises InputError for what is not one regular grid.
+    `name` is the image's path in messages. Raises InputError for frames off a regular grid.
     """
     if axes is None:
         axes = "yx" if len(frames) == 1 else ("zyx" if _heights_differ(frames) else "tyx")
@@ -51,20 +51,20 @@ def stack_of(frames: Sequence[Frame], axes: Axes | None, name: Path) -> Stack:
     if axes == "zyx":
         return _volume(frames, name)
     if axes == "tyx":
-        return _film(frames, name)
+        return _cine(frames, name)
     if len(frames) > 1:
-        finding = f"has {len(frames)} frames where one picture is wanted"
-        raise file_error(name, finding, "export its frames one by one, or take a model of volumes or films")
+        finding = f"has {len(frames)} frames where one 2D image is expected"
+        raise file_error(name, finding, "export its frames one by one, or use a model of volumes or 2D+time")
     return Stack(tuple(frames), stack_grid(frames[0], 1.0, 1.0), "yx")
 
 
 def same_direction(first: ImagePlane, second: ImagePlane) -> bool:
-    """Return whether two frames lie in parallel planes, turned alike; both may be without a direction."""
+    """Return whether two frames have equal orientation, or both have none."""
     return not _differ(first.orientation, second.orientation, relative=False)
 
 
 def normal(frame: Frame) -> NDArray[np.float64]:
-    """Unit vector across the slice. Raises InputError where the frame has no usable orientation."""
+    """Return the slice's unit normal. Raises InputError if the frame has no valid orientation."""
     row, column = np.asarray(_needed(frame, "ImageOrientationPatient")).reshape(2, 3)
     lengths = (float(np.linalg.norm(row)), float(np.linalg.norm(column)))
     if max(abs(length - 1) for length in lengths) > _UNIT or abs(float(row @ column)) > _UNIT:
@@ -75,7 +75,7 @@ def normal(frame: Frame) -> NDArray[np.float64]:
 
 
 def height(frame: Frame, across: NDArray[np.float64]) -> float:
-    """h of a frame, in mm."""
+    """Return the position h of a frame along the normal, in mm."""
     return float(np.asarray(_needed(frame, "ImagePositionPatient")) @ across)
 
 
@@ -92,7 +92,7 @@ def _volume(frames: Sequence[Frame], name: Path) -> Stack:
     return Stack(tuple(ordered), stack_grid(ordered[0], step, 1.0), "zyx")
 
 
-def _film(frames: Sequence[Frame], name: Path) -> Stack:
+def _cine(frames: Sequence[Frame], name: Path) -> Stack:
     if _heights_differ(frames):
         count = len(distinct_heights(frames))
         finding = f"has {count} slice positions, which is not 2D+time"
@@ -107,9 +107,9 @@ def _film(frames: Sequence[Frame], name: Path) -> Stack:
 
 
 def _times(frames: Sequence[Frame]) -> list[float]:
-    """A time for each frame, by the first kind of moment that tells all apart.
+    """Return a time for each frame, by the first kind of time that is distinct for all.
 
-    Raises InputError when none does: two frames would have no order.
+    Raises InputError if there is none: two frames would have no order.
     """
     for kind in ("seconds", "index", "acquired", "number"):
         found = [getattr(frame.time, kind) for frame in frames]
@@ -122,7 +122,7 @@ def _times(frames: Sequence[Frame]) -> list[float]:
 
 
 def _check_alike(frames: Sequence[Frame], axes: Axes) -> None:
-    """Refuse frames of another direction or pixel size than the first."""
+    """Raise InputError for frames whose orientation or pixel size differs from the first."""
     first = frames[0]
     for frame in frames[1:]:
         if _differ(first.plane.spacing, frame.plane.spacing, relative=True):
@@ -148,7 +148,7 @@ def _differ(first: tuple[float, ...] | None, second: tuple[float, ...] | None, r
 
 
 def _refuse_duplicates(ordered: list[Frame], heights: NDArray[np.float64], name: Path) -> None:
-    """Two slices at one place: one too many, or a series of several phases, echoes or b-values."""
+    """Raise InputError for two slices at one position (a duplicate, or several phases or b-values)."""
     same = np.flatnonzero(np.diff(heights) < _SAME_HEIGHT_MM)
     if not len(same):
         return
@@ -163,7 +163,7 @@ def _refuse_duplicates(ordered: list[Frame], heights: NDArray[np.float64], name:
 def _refuse_tilt(
     ordered: list[Frame], heights: NDArray[np.float64], across: NDArray[np.float64], name: Path
 ) -> None:
-    """Slices must lie on one axis, as those of a tilted gantry do not."""
+    """Raise InputError if the slices do not lie on one axis, as with a tilted gantry."""
     positions = np.array([frame.plane.position for frame in ordered])  # (N, 3)
     rise = heights - heights[0]
     beside = np.linalg.norm(positions - positions[0] - rise[:, None] * across, axis=1)  # (N,) mm
@@ -176,7 +176,7 @@ def _refuse_tilt(
 
 
 def _refuse_gaps(ordered: list[Frame], heights: NDArray[np.float64]) -> None:
-    """Equal steps, so that every slice has its place on the grid."""
+    """Raise InputError if the steps between slices are not equal."""
     steps = np.diff(heights)
     usual = float(np.median(steps))
     uneven = np.flatnonzero(np.abs(steps - usual) > max(_EVEN * usual, 0.01))
@@ -195,7 +195,7 @@ def _refuse_gaps(ordered: list[Frame], heights: NDArray[np.float64]) -> None:
 
 
 def _refuse_drift(ordered: list[Frame], heights: NDArray[np.float64]) -> None:
-    """Steps that are nearly equal one by one may still add up."""
+    """Raise InputError if small deviations of the steps add up to a shift off the grid."""
     even = np.linspace(heights[0], heights[-1], len(heights))
     off = np.abs(heights - even) / (even[1] - even[0])
     worst = int(off.argmax())
@@ -205,7 +205,7 @@ def _refuse_drift(ordered: list[Frame], heights: NDArray[np.float64]) -> None:
 
 
 def _called(frame: Frame) -> Path:
-    """What a message calls a frame: its file, with its number where the file has several."""
+    """Return a frame's name in messages: its file, with its number if the file has several."""
     return (
         frame.file if frame.index == 0 else frame.file.with_name(f"{frame.file.name} frame {frame.index + 1}")
     )
@@ -216,7 +216,7 @@ def _heights_differ(frames: Sequence[Frame]) -> bool:
 
 
 def distinct_heights(frames: Sequence[Frame]) -> list[float]:
-    """Heights that are apart, ascending; none where frames have no place."""
+    """Return the distinct positions along the normal, ascending; none if a frame has no position."""
     if any(frame.plane.position is None or frame.plane.orientation is None for frame in frames):
         return []
     across = normal(frames[0])
@@ -228,9 +228,9 @@ def distinct_heights(frames: Sequence[Frame]) -> list[float]:
 
 
 def stack_grid(first: Frame, slice_step: float, time_step: float) -> Grid:
-    """The grid whose first voxel is the first pixel of `first`; plain axes where it has no place.
+    """Return the grid that begins at the first pixel of `first`; unit directions if it has no orientation.
 
-    Where nothing says how large a pixel is, the steps of all axes of space are 1.
+    If the pixel size is unknown, the steps of all spatial axes are 1.
     """
     known = first.plane.spacing is not None
     between_rows, between_columns = first.plane.spacing or (1.0, 1.0)
@@ -246,7 +246,7 @@ def stack_grid(first: Frame, slice_step: float, time_step: float) -> Grid:
 
 
 def _needed(frame: Frame, attribute: str) -> tuple[float, ...]:
-    """Orientation or position. Raises InputError where the frame has none."""
+    """Return the frame's orientation or position. Raises InputError if it has none."""
     value = frame.plane.position if "Position" in attribute else frame.plane.orientation
     if value is None:
         finding = f"has no {attribute}, so it is no slice of a volume"
