@@ -59,7 +59,7 @@ def test_only_what_a_region_touches_is_decoded_and_once(tmp_path: Path) -> None:
 
 
 def test_decoded_parts_are_forgotten_beyond_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ldseg.data.formats.tiff_regions._KEPT", 3 * 64 * 64)
+    monkeypatch.setattr("ldseg.data.formats.tiff_regions._CACHE_BYTES", 3 * 64 * 64)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pixels((640, 640)), tile=(64, 64), compression="zlib")
     regions = TiffRegions(path, 1)

@@ -15,7 +15,7 @@ from ldseg.data.formats import write_volume
 from ldseg.data.volume import Volume
 from ldseg.evaluation.calibration_fit import calibrate
 from ldseg.evaluation.calibration_report import CalibrationAccumulator, evaluate_calibration
-from ldseg.evaluation.predictions import CasePrediction, class_indices, iterate_predictions
+from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, scale_interval, with_temperature
@@ -96,14 +96,6 @@ def test_a_temperature_changes_the_confidence_and_not_the_dice() -> None:
     assert b.near is not None
     assert b.near.confidence < a.near.confidence
     assert b.cases[0].dice == a.cases[0].dice
-
-
-def test_class_indices_follow_the_models_classes() -> None:
-    classes = {"background": 0, "left": 2, "right": 5}
-    ids = np.array([0, 5, 2, 255])
-    assert class_indices(ids, classes, 255).tolist() == [0, 2, 1, -1]
-    with pytest.raises(ValueError, match="label id 255 is no class"):
-        class_indices(ids, classes, None)
 
 
 def dataset_of(folder: Path, raters: int = 1) -> Path:

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.data.cases import Case, DataSet
+from ldseg.data.class_indices import IGNORE_INDEX, class_indices
 from ldseg.data.loading import load_case
 from ldseg.data.units import OneUnit, voxel_size
 from ldseg.data.volume import Axes, Volume
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.predictor import Predictor
-
-IGNORED = -1
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def iterate_predictions(
         said = raw(image, case.name, steps, samples, seed=seed, source=str(case.images[0]))
         for mask in masks:
             truth = class_indices(mask.array[0], classes, dataset.ignore_id)
-            complete = not bool((truth == IGNORED).any())
+            complete = not bool((truth == IGNORE_INDEX).any())
             yield CasePrediction(
                 case=case.name,
                 axes=image.axes,
@@ -66,24 +65,6 @@ def iterate_predictions(
                 volumes=said.volumes,
                 true_volumes=_volumes(truth, mask, classes) if complete else {},
             )
-
-
-def class_indices(
-    ids: NDArray[np.integer], classes: dict[str, int], ignore_id: int | None
-) -> NDArray[np.int16]:
-    """The files' ids as the place of their class in `classes`, -1 for the ignore id.
-
-    Raises ValueError for an id that is neither.
-    """
-    indices = np.full(ids.shape, IGNORED, dtype=np.int16)
-    known = np.zeros(ids.shape, dtype=bool) if ignore_id is None else ids == ignore_id
-    for index, label in enumerate(classes.values()):
-        found = (ids == label) & ~known
-        indices[found] = index
-        known |= found
-    if not known.all():
-        raise ValueError(f"label id {int(ids[~known][0])} is no class of the model ({classes})")
-    return indices
 
 
 def _volumes(truth: NDArray[np.int16], mask: Volume, classes: dict[str, int]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ldseg.data.class_indices import class_indices
 from ldseg.data.units import length_words, mismatch_note
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError
@@ -27,7 +28,6 @@ from ldseg.preprocessing.patches import crop
 from ldseg.preprocessing.resample import resample_image, resample_labels, resample_probabilities
 from ldseg.utils.system import require_memory
 
-IGNORE_INDEX = -1
 _LARGEST_GROWTH, _ALONG_AN_AXIS = 2**10, 2**6
 """Times the image's own voxels that the network's grid may have, in all and along an axis; more comes of a
 wrong spacing in a header."""
@@ -161,7 +161,10 @@ def preprocess_labels(volume: Volume, plan: Plan, name: str = "labels") -> NDArr
     Raises InputError for an id that the plan does not know, and for other axes.
     """
     grid = grid_transform(volume, plan, name)
-    indices = _indices(volume.array[0], plan, name)
+    try:
+        indices = class_indices(volume.array[0], plan.classes, plan.ignore_id, plan.labels_above_zero)
+    except ValueError as problem:
+        raise InputError(f"{name}: {problem}; correct the mask or declare the ids") from problem
     return resample_labels(to_canonical(indices[None], grid.orientation)[0], grid.shape)
 
 
@@ -193,27 +196,6 @@ def labels_to_ids(indices: NDArray[Any], plan: Plan) -> NDArray[Any]:
         raise ValueError("index -1 (ignore) in a plan without an ignore id")
     smallest = np.result_type(*(np.min_scalar_type(i) for i in ids))
     return np.array(ids, dtype=smallest)[indices]
-
-
-def _indices(ids: NDArray[Any], plan: Plan, name: str) -> NDArray[np.int16]:
-    """Return class indices of the file's ids (*S)."""
-    indices = np.zeros(ids.shape, dtype=np.int16)
-    known = np.zeros(ids.shape, dtype=bool)
-    for k, class_id in enumerate(plan.classes.values()):
-        mask = ids > 0 if plan.labels_above_zero and k == 1 else ids == class_id
-        indices[mask] = k
-        known |= mask
-    if plan.ignore_id is not None:
-        ignored = ids == plan.ignore_id
-        indices[ignored] = IGNORE_INDEX
-        known |= ignored
-    if not known.all():
-        found = sorted({int(i) for i in np.unique(ids[~known])})
-        raise InputError(
-            f"{name}: label ids {found[:5]} are not among {sorted(plan.classes.values())}; "
-            "correct the mask or declare the ids"
-        )
-    return indices
 
 
 def _check_grid(shape: tuple[int, ...], grid: GridTransform) -> None:

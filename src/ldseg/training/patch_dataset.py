@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ldseg.data.class_indices import IGNORE_INDEX
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.augment import make_augment
 from ldseg.preprocessing.cache import Cache
@@ -22,7 +23,6 @@ from ldseg.settings import AugmentSettings
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 from ldseg.utils.system import usable_cores
 
-IGNORED = -1
 _MOST_WORKERS = 8
 
 
@@ -74,7 +74,7 @@ def central_patch(cache: Cache, name: str, plan: Plan, rater: int = 0) -> tuple[
 def cut(image: Any, labels: Any, corner: Sequence[int], plan: Plan) -> tuple[Tensor, Tensor]:
     """The plan's patch of arrays (M, *S) and (*S) at `corner`, as float32 and int64 tensors."""
     x = crop(image, corner, plan.patch, 0.0).astype(np.float32)
-    y = crop(labels, corner, plan.patch, IGNORED).astype(np.int64)
+    y = crop(labels, corner, plan.patch, IGNORE_INDEX).astype(np.int64)
     return torch.from_numpy(x), torch.from_numpy(y)
 
 

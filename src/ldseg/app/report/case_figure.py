@@ -14,11 +14,11 @@ from ldseg.app.report.measurements import TOLERANCE
 from ldseg.app.report.palette import heat
 from ldseg.app.report.slice_selection import CropBox, SliceSelection, select_crop, select_slice
 from ldseg.data.cases import Case, DataSet
+from ldseg.data.class_indices import IGNORE_INDEX, class_indices
 from ldseg.data.loading import load_case
 from ldseg.data.units import voxel_size
 from ldseg.data.volume import Volume
 from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, mean_over_raters
-from ldseg.evaluation.predictions import IGNORED, class_indices
 from ldseg.inference.predictor import Prediction, Predictor
 from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import to_canonical
@@ -90,7 +90,7 @@ def select_case_slice(
 
 
 def _volumes(image: Volume, references: list[NDArray[np.int16]], classes: dict[str, int]) -> dict[str, float]:
-    if any((one == IGNORED).any() for one in references):
+    if any((one == IGNORE_INDEX).any() for one in references):
         return {}
     voxel = voxel_size(image.axes, image.spacing)
     counts = np.mean([np.bincount(one.ravel(), minlength=len(classes)) for one in references], axis=0)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ldseg.app.report.figures import grey_or_colour
 from ldseg.app.report.palette import class_colour, heat
+from ldseg.data.class_indices import class_indices
 from ldseg.data.volume import Volume
-from ldseg.evaluation.predictions import class_indices
 from ldseg.inference.output import DISAGREEMENT, LABELS, PROBABILITIES, SAMPLES, UNCERTAINTY, InMemory
 from ldseg.planning.plan import Plan
 
