@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ldseg
 from ldseg.api import describe_budget, make_settings, plan_run, train_run
 from ldseg.data.cases import DataOptions
 from ldseg.data.splits import read_splits
@@ -199,3 +200,28 @@ def test_a_training_is_neither_started_over_nor_resumed_from_nothing(data: Path,
         train_run(data, run)
     with pytest.raises(InputError, match="keeps its settings; leave out what sets training"):
         train_run(data, run, resume=True, changes={"training": {"steps": 1}})
+
+
+def test_dir_lists_the_public_names() -> None:
+    assert set(dir(ldseg)) == set(ldseg.__all__)
+    assert {"plan", "train", "load", "evaluate", "read_image"} < set(dir(ldseg))
+    assert {"LDSeg", "Predictor", "Prediction", "Volume", "InputError"} < set(dir(ldseg))
+    for name in set(dir(ldseg)) - {"__version__"}:
+        assert getattr(ldseg, name).__doc__
+
+
+def test_an_image_is_read_with_its_grid(data: Path, tmp_path: Path) -> None:
+    image = ldseg.read_image(data / "images" / "p0.png")
+    assert isinstance(image, ldseg.Volume)
+    assert (image.array.shape, image.array.dtype, image.axes) == ((1, 32, 32), np.float32, "yx")
+    with pytest.raises(ldseg.InputError, match="there is no such file"):
+        ldseg.read_image(tmp_path / "none.png")
+
+
+def test_a_run_is_planned_by_the_public_name(data: Path, tmp_path: Path) -> None:
+    assert ldseg.plan(data, tmp_path / "run") == read_plan(tmp_path / "run" / "plan.json")
+
+
+def test_masks_are_perfect_predictions_of_themselves(data: Path) -> None:
+    scores = ldseg.evaluate(data / "masks", data)
+    assert scores.mean_dice == 1.0

@@ -1,11 +1,11 @@
-"""Latent diffusion for medical image segmentation: a segmentation, and how sure it is.
+"""Latent diffusion for medical image segmentation: a segmentation and its uncertainty.
 
-    ldseg.plan(data, run)             what a training on a folder would look like
-    ldseg.train(data, run)            train on it
-    ldseg.load(run)(path)             segment an image
-    ldseg.evaluate(predictions, masks)
+    ldseg.plan(data, run)                   plan a training on a data set
+    ldseg.train(data, run)                  train on it
+    ldseg.load(run)(path)                   segment an image
+    ldseg.evaluate(predictions, labels)     score predictions
 
-Names are imported when first used, so that importing the package costs nothing.
+`dir(ldseg)` lists the public API. Names are imported when first used, so that importing the package is cheap.
 """
 
 from __future__ import annotations
@@ -15,25 +15,51 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ldseg.api import plan_run as plan
+    from ldseg.api import read_image
     from ldseg.api import train_run as train
+    from ldseg.data.volume import Volume
+    from ldseg.errors import InputError
     from ldseg.evaluation.evaluate_folders import evaluate_folders as evaluate
-    from ldseg.inference.predictor import Predictor
+    from ldseg.inference.predictor import Prediction, Predictor
     from ldseg.inference.predictor import load_predictor as load
+    from ldseg.methods.latent_diffusion import LDSeg
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "__version__", "evaluate", "load", "plan", "train"]
+__all__ = [
+    "InputError",
+    "LDSeg",
+    "Prediction",
+    "Predictor",
+    "Volume",
+    "__version__",
+    "evaluate",
+    "load",
+    "plan",
+    "read_image",
+    "train",
+]
 
-_PLACES = {
+_EXPORTS = {
+    "InputError": ("ldseg.errors", "InputError"),
+    "LDSeg": ("ldseg.methods.latent_diffusion", "LDSeg"),
+    "Prediction": ("ldseg.inference.predictor", "Prediction"),
     "Predictor": ("ldseg.inference.predictor", "Predictor"),
+    "Volume": ("ldseg.data.volume", "Volume"),
     "evaluate": ("ldseg.evaluation.evaluate_folders", "evaluate_folders"),
     "load": ("ldseg.inference.predictor", "load_predictor"),
     "plan": ("ldseg.api", "plan_run"),
+    "read_image": ("ldseg.api", "read_image"),
     "train": ("ldseg.api", "train_run"),
 }
+"""Public name to its module and the name there."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _EXPORTS:
         raise AttributeError(f"module 'ldseg' has no attribute {name!r}")
-    module, attribute = _PLACES[name]
+    module, attribute = _EXPORTS[name]
     return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,11 +1,6 @@
-"""From a folder of cases to a trained and calibrated model in a run's folder.
+"""Plan and train: from a folder of cases to a trained and calibrated model in a run's folder.
 
-To what preparation.py leaves there, training adds its own files (training/run.py) and
-
-    RUN/calibration.json  how sure the model may be, fitted on validation cases when training has ended
-    RUN/out_of_distribution.safetensors  what images of another kind are told by
-
-Stands above training; the command line and Python users call it.
+`runs/files.py` names the files that appear there. The command line and Python users call this module.
 """
 
 from __future__ import annotations
@@ -17,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldseg.data.cases import DataOptions, DataSet
-from ldseg.data.splits import evenly
+from ldseg.data.formats import read_volume
+from ldseg.data.splits import Fold, evenly
 from ldseg.data.unread import OnRemark, ignore_remark
+from ldseg.data.volume import Axes, Volume
 from ldseg.errors import InputError, listed
 from ldseg.planning.plan import Plan, PlanSettings
 from ldseg.presets import PRESETS
@@ -31,7 +28,7 @@ from ldseg.runs.files import (
     STATE_FILE,
 )
 from ldseg.runs.folder_lock import lock_folder
-from ldseg.runs.run_setup import PreparedRun, SplitOptions, prepare_run, read_prepared, remarks_on_numbers
+from ldseg.runs.run_setup import PreparedRun, SplitOptions, intensity_remarks, prepare_run, read_prepared
 from ldseg.settings import RunSettings, TrainingSettings
 from ldseg.utils.serialization import with_changes
 
@@ -39,15 +36,32 @@ if TYPE_CHECKING:
     from ldseg.training.trainer import TrainingResult
     from ldseg.utils.distributed import DistributedContext
 
-_TRAINED = (Path(SETTINGS_FILE), STATE_FILE.parent)
 BUDGETS = ("steps", "minutes", "cpu_minutes", "epochs")
 DEFAULT_MINUTES = 60.0
 _CALIBRATION_CASES = 24
 OnEvent = Callable[[dict[str, Any]], None]
 
 
-def _silent(event: dict[str, Any]) -> None:
+def ignore_event(event: dict[str, Any]) -> None:
+    """Do nothing with an event of the training."""
     del event
+
+
+def read_image(path: Path | str, axes: Axes | None = None) -> Volume:
+    """Read an image file, or a folder with the files of one DICOM series.
+
+    Args:
+        path: a file of any format that ldseg reads, or a DICOM folder.
+        axes: "yx", "zyx" or "tyx"; None takes what the file looks like.
+
+    Returns:
+        A volume whose array is float32 (channels, *axes), with spacing and origin in mm as the file states
+        them; `physical` is False if it states none.
+
+    Raises:
+        InputError: the file is missing, damaged, or has other axes.
+    """
+    return read_volume(Path(path), "image", axes)
 
 
 def plan_run(
@@ -58,12 +72,21 @@ def plan_run(
     split: SplitOptions | None = None,
     on_remark: OnRemark = ignore_remark,
 ) -> Plan:
-    """Look at the data and write the plan of a training into `run`.
+    """Plan a training: analyze the data set and write `plan.json` into the run's folder.
 
-    `on_remark` gets a sentence for what was passed over in the data.
+    Args:
+        data: a data set of any layout that ldseg reads.
+        run: folder of the run; created if missing.
+        options: how the data set is read, e.g. its axes and channels.
+        limits: what the plan must keep to, e.g. spacing in mm or memory in GB.
+        split: how the cases are split into training, validation and test.
+        on_remark: called with a sentence for everything in the data that is skipped.
+
+    Returns:
+        The plan: spacing (mm, or voxels without a physical size), patch size (voxels), strides, channels.
 
     Raises:
-        InputError: the data cannot be used, or `run` has a plan already.
+        InputError: the data cannot be used, or the run has a plan already.
     """
     path = Path(run) / PLAN_FILE
     if path.exists():
@@ -84,88 +107,83 @@ def train_run(
     split: SplitOptions | None = None,
     resume: bool = False,
     device: str | None = None,
-    on_event: OnEvent = _silent,
+    on_event: OnEvent = ignore_event,
     context: DistributedContext | None = None,
 ) -> TrainingResult:
-    """Train on `data` into `run` and calibrate; plans and splits first where `run` has no plan and splits.
+    """Train a model on a data set and calibrate it; plan and split first if the run has no plan and splits.
 
-    `changes` go on top of the preset, nested as `RunSettings` is: {"training": {"minutes": 30}}. With
-    `resume` the run continues with its own settings. `on_event` gets training's records (training/run.py),
-    before them {"event": "settings", "run", "train", "validation", "test", "budget"} and {"event": "warning",
-    "warnings"} where files were passed over, and after them {"event": "calibrating", "progress", "case"} for
-    each case. `context` are the processes that train together
-    (`ldseg.utils.distributed.distributed_context`); `run` and `data` must be
-    the same files for all.
+    Args:
+        data: a data set of any layout that ldseg reads.
+        run: folder of the run; the model is written into it.
+        preset: "default" or "paper".
+        changes: settings that replace those of the preset, nested as `RunSettings` is, e.g.
+            `{"training": {"minutes": 30}}`.
+        options: how the data set is read, e.g. its axes and channels.
+        limits: what the plan must keep to, e.g. spacing in mm or memory in GB.
+        split: how the cases are split into training, validation and test.
+        resume: continue the training in `run` with its own settings.
+        device: "cpu", "cuda" or "mps"; None takes the fastest that is there.
+        on_event: called with each event: "settings" (run, number of cases, budget), "warning" (sentences),
+            "prepared", "losses", "validation" and "saved" during training, then "calibrating" and "encoding"
+            with their progress in [0, 1].
+        context: the processes that train together, see `ldseg.utils.distributed.distributed_context`; `data`
+            and `run` must be the same files for all.
+
+    Returns:
+        The run's folder, the number of steps and the mean foreground Dice of the last validation.
 
     Raises:
-        InputError: the data or settings cannot be used, `run` holds a training already, none to resume, or
-            another training is at work in it.
+        InputError: the data or settings cannot be used, `run` holds a training already, holds none to
+            resume, or another training is at work in it.
     """
-    from ldseg.training.trainer import forget_unfinished, train
+    from ldseg.training.trainer import remove_partial_files, train
     from ldseg.utils.device import choose_device
     from ldseg.utils.distributed import SINGLE_PROCESS
 
-    folder, context = Path(run), context or SINGLE_PROCESS
+    folder, context, changes = Path(run), context or SINGLE_PROCESS, changes or {}
 
     def prepare() -> PreparedRun:
         _check_folder(folder, resume)
-        choose_device(device)  # a device that is not here is no reason to prepare all cases first
-        if not resume:
-            _check_changes(preset, changes or {})
-        if resume and changes:
-            given = ", ".join(changes)
-            raise InputError(f"{folder}: a resumed training keeps its settings; leave out what sets {given}")
-        use.enter_context(lock_folder(folder, "training"))
-        _check_folder(folder, resume)  # again: another may have been at work until now
-        forget_unfinished(folder)
+        choose_device(device)  # fail before all cases are preprocessed
+        _check_changes(folder, preset, changes, resume)
+        lock.enter_context(lock_folder(folder, "training"))
+        _check_folder(folder, resume)  # again: another process may have been at work until now
+        remove_partial_files(folder)
         return prepare_run(Path(data), folder, options, limits, split)
 
-    def settle() -> RunSettings:
+    def make_run_settings() -> RunSettings:
         if resume:
             return _stored_settings(prepared.plan, folder)
-        return make_settings(prepared.plan, preset, changes or {}, folder / PLAN_FILE)
+        return make_settings(prepared.plan, preset, changes, folder / PLAN_FILE)
 
-    with ExitStack() as use:
+    with ExitStack() as lock:
         prepared = context.rank_zero_first(prepare, lambda: read_prepared(Path(data), folder))
-        settings = context.run_on_all_ranks(settle)
-        on_event(_beginning(prepared, settings, folder))
-        remarks = [*prepared.dataset.remarks, *remarks_on_numbers(folder)]
-        if remarks:
-            on_event({"event": "warning", "warnings": remarks})
-        _tell_unused(prepared, folder, on_event)
+        settings = context.run_on_all_ranks(make_run_settings)
+        _report_beginning(prepared, settings, folder, on_event)
         dataset, plan, splits = prepared.dataset, prepared.plan, prepared.splits
         result = train(dataset, plan, splits, settings, folder, resume, on_event, device, context)
-        part = splits.part(settings.training.fold)
-        unseen = sorted(set(part.validation) - set(part.train))
         if settings.training.calibrate and not result.interrupted:
-            of_team = context.device_name(device)
-            seen = sorted({*part.train, *part.validation})
-
-            def missing(file: str) -> bool:
-                return not (result.already and (folder / file).is_file())
-
-            if missing(CALIBRATION_FILE):
-                context.on_rank_zero(lambda: _calibrate(dataset, unseen, folder, of_team, on_event))
-            if missing(OUT_OF_DISTRIBUTION_FILE):
-                context.on_rank_zero(lambda: _learn_images(dataset, seen, folder, of_team, on_event))
+            part = splits.part(settings.training.fold)
+            _calibrate_on_rank_zero(dataset, part, result, context, device, on_event)
         return result
 
 
-def _beginning(prepared: PreparedRun, settings: RunSettings, folder: Path) -> dict[str, Any]:
-    """The event that names the run, its cases and its budget."""
+def _report_beginning(prepared: PreparedRun, settings: RunSettings, folder: Path, on_event: OnEvent) -> None:
+    """Report the run, its numbers of cases and its budget, then warn of what is odd about the data."""
     part = prepared.splits.part(settings.training.fold)
-    return {
-        "event": "settings",
-        "run": str(folder),
-        "train": len(part.train),
-        "validation": len(part.validation),
-        "test": len(prepared.splits.test),
-        "budget": describe_budget(settings),
-    }
-
-
-def _tell_unused(prepared: PreparedRun, folder: Path, on_event: OnEvent) -> None:
-    """Say which cases of the data are in no part of the splits, e.g. those that were added later."""
+    on_event(
+        {
+            "event": "settings",
+            "run": str(folder),
+            "train": len(part.train),
+            "validation": len(part.validation),
+            "test": len(prepared.splits.test),
+            "budget": describe_budget(settings),
+        }
+    )
+    remarks = [*prepared.dataset.remarks, *intensity_remarks(folder)]
+    if remarks:
+        on_event({"event": "warning", "warnings": remarks})
     splits = prepared.splits
     known = {*splits.test, *(name for fold in splits.folds for name in (*fold.train, *fold.validation))}
     unused = [case.name for case in prepared.dataset.cases if case.name not in known]
@@ -177,10 +195,28 @@ def _tell_unused(prepared: PreparedRun, folder: Path, on_event: OnEvent) -> None
         on_event({"event": "warning", "warnings": [text]})
 
 
+def _calibrate_on_rank_zero(
+    dataset: DataSet,
+    part: Fold,
+    result: TrainingResult,
+    context: DistributedContext,
+    device: str | None,
+    on_event: OnEvent,
+) -> None:
+    """Fit and store confidence and out-of-distribution detector, unless a finished training has them."""
+    folder, device = result.folder, context.device_name(device)
+    unseen = sorted(set(part.validation) - set(part.train))
+    seen = sorted({*part.train, *part.validation})
+    if not (result.already and (folder / CALIBRATION_FILE).is_file()):
+        context.on_rank_zero(lambda: _calibrate(dataset, unseen, folder, device, on_event))
+    if not (result.already and (folder / OUT_OF_DISTRIBUTION_FILE).is_file()):
+        context.on_rank_zero(lambda: _fit_detector(dataset, seen, folder, device, on_event))
+
+
 def _calibrate(
     dataset: DataSet, names: Sequence[str], folder: Path, device: str | None, on_event: OnEvent
 ) -> None:
-    """Fit the trained model's confidence on at most `_CALIBRATION_CASES` cases of `names`, evenly spaced."""
+    """Fit the model's confidence on at most `_CALIBRATION_CASES` cases of `names`, evenly spaced."""
     from ldseg.evaluation.calibration_fit import NoStructureError, calibrate
     from ldseg.inference.predictor import Predictor
 
@@ -198,10 +234,10 @@ def _calibrate(
         on_event({"event": "warning", "warnings": [f"not calibrated: {error}"]})
 
 
-def _learn_images(
+def _fit_detector(
     dataset: DataSet, names: Sequence[str], folder: Path, device: str | None, on_event: OnEvent
 ) -> None:
-    """Store with the trained model by what images of another kind than `names` are told."""
+    """Fit and store the out-of-distribution detector on the images of the cases `names`."""
     from ldseg.evaluation.out_of_distribution_fit import fit_and_store_detector
     from ldseg.inference.predictor import Predictor
 
@@ -215,19 +251,20 @@ def _learn_images(
 
 @dataclass(frozen=True)
 class _Budgeted:
-    """The part of the settings that no plan is needed for."""
+    """The part of the settings that can be checked without a plan."""
 
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
 
-def _check_changes(preset: str, changes: dict[str, Any]) -> None:
-    """Refuse what needs no plan to be refused, before anything is read or written.
-
-    Raises:
-        InputError: as `make_settings`.
-    """
+def _check_changes(folder: Path, preset: str, changes: dict[str, Any], resume: bool) -> None:
+    """Raise InputError for illegal preset, changes and budget, before anything is read or written."""
     from ldseg.training.budget import make_budget
 
+    if resume:
+        if changes:
+            given = ", ".join(changes)
+            raise InputError(f"{folder}: a resumed training keeps its settings; leave out what sets {given}")
+        return
     if preset not in PRESETS:
         raise InputError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
     given = {name: value for name, value in changes.items() if name == "training"}
@@ -237,7 +274,7 @@ def _check_changes(preset: str, changes: dict[str, Any]) -> None:
 
 
 def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: Path) -> RunSettings:
-    """The preset's settings for `plan` with `changes`, and a budget if none is named.
+    """Return the preset's settings for `plan` with `changes`, and with the default budget if none is given.
 
     Raises:
         InputError: an unknown preset or field, an illegal value, several budgets, a model that cannot be
@@ -257,7 +294,7 @@ def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: P
 
 
 def _stored_settings(plan: Plan, run: Path) -> RunSettings:
-    """Those that the run began with. Raises InputError: damaged, or no model for `plan`."""
+    """Return the settings that the run began with. Raises InputError: damaged, or they do not fit `plan`."""
     from ldseg.runs.saved_model import build_segmenter, check_fit, read_settings
 
     settings = read_settings(run / SETTINGS_FILE)
@@ -266,14 +303,14 @@ def _stored_settings(plan: Plan, run: Path) -> RunSettings:
 
 
 def describe_budget(settings: RunSettings) -> str:
-    """The budget in words, e.g. "60 minutes"."""
+    """Return the budget in words, e.g. "60 minutes"."""
     found = [(name, getattr(settings.training, name)) for name in BUDGETS]
     return ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in found if value is not None)
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
-    """A training neither starts over another nor resumes from nothing."""
-    trained = any((folder / name).exists() for name in _TRAINED)
+    """Raise InputError for a training over another one, or a resumption of none."""
+    trained = (folder / SETTINGS_FILE).exists() or (folder / STATE_FILE.parent).exists()
     if trained and not resume:
         raise InputError(
             f"{folder}: holds a training already; continue it with --resume or choose another -o"

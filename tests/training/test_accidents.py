@@ -19,7 +19,7 @@ from ldseg.runs.files import STATE_FILE
 from ldseg.runs.folder_lock import lock_folder
 from ldseg.training.log_files import append_record, draw_curves, read_records
 from ldseg.training.train_step import Learner
-from ldseg.training.trainer import forget_unfinished
+from ldseg.training.trainer import remove_partial_files
 from ldseg.utils.serialization import write_bytes_atomic
 
 if sys.platform != "win32":
@@ -88,7 +88,7 @@ def test_what_a_killed_training_left_half_written_is_removed(tmp_path: Path) -> 
     for name in (*kept, *left):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    forget_unfinished(tmp_path)
+    remove_partial_files(tmp_path)
     assert all((tmp_path / name).exists() for name in kept)
     assert not any((tmp_path / name).exists() for name in left)
 
@@ -103,7 +103,7 @@ def test_the_names_of_half_written_files_are_recognised(
             write_bytes_atomic(tmp_path / f"{'long ' * 20}.json", b"x")
         os.waitpid(child, 0)
     assert len(list(tmp_path.iterdir())) == 1
-    forget_unfinished(tmp_path)
+    remove_partial_files(tmp_path)
     assert not list(tmp_path.iterdir())
 
 

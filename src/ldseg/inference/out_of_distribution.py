@@ -31,7 +31,6 @@ from ldseg.preprocessing.harmonize import UNLIKE, in_words
 from ldseg.runs.files import OUT_OF_DISTRIBUTION_FILE
 from ldseg.utils.serialization import from_json, to_json, write_bytes_atomic
 
-"""Its place in a model's folder."""
 VERSION = 1
 OTHER_KIND, INVERTED = "of another kind", "inverted"
 """Ways in which an image differs: it is farther from the training images than all of them, or nearer to the

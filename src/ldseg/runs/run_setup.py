@@ -110,7 +110,7 @@ def look_and_plan(dataset: DataSet, cases: Sequence[Case], limits: PlanSettings)
     return fingerprint, replace(plan, appearance=measure_intensity_statistics(prepared, plan))
 
 
-def remarks_on_numbers(run: Path) -> tuple[str, ...]:
+def intensity_remarks(run: Path) -> tuple[str, ...]:
     """Return what is odd about the numbers of the images that the plan in `run` was made for."""
     path = run / FINGERPRINT_FILE
     if not path.is_file():

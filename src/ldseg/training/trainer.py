@@ -41,7 +41,7 @@ from ldseg.training.train_step import Learner, make_optimizer
 from ldseg.training.validation import Validation, validate
 from ldseg.utils.device import choose_device, memory_format
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
-from ldseg.utils.serialization import forget_staged
+from ldseg.utils.serialization import remove_staged_files
 
 _LOG_EVERY = 10  # steps per line of losses
 OnEvent = Callable[[Record], None]
@@ -179,10 +179,10 @@ def _learner(settings: RunSettings, device: torch.device, context: DistributedCo
     return Learner(model, average, make_optimizer(model, settings.training), settings, device, context)
 
 
-def forget_unfinished(run_folder: Path) -> None:
+def remove_partial_files(run_folder: Path) -> None:
     """Remove what a killed training left half-written; nobody else may be at work in the folder."""
     for folder in (run_folder, run_folder / BEST_FOLDER, (run_folder / STATE_FILE).parent):
-        forget_staged(folder)
+        remove_staged_files(folder)
     forget_parts(run_folder / CACHE_FOLDER)
 
 

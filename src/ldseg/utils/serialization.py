@@ -138,7 +138,7 @@ def refused(path: Path, error: OSError) -> InputError:
     return InputError(f"{path}: {finding}")
 
 
-def forget_staged(folder: Path) -> None:
+def remove_staged_files(folder: Path) -> None:
     """Remove what a killed process left half-written in `folder`; nobody else may be writing there."""
     for path in folder.glob(".*"):
         if _STAGED.fullmatch(path.name) and path.is_file():

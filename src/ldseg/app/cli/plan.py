@@ -52,7 +52,7 @@ def run(arguments: Any) -> int:
     from ldseg.api import plan_run
     from ldseg.app.cli.destination import refuse_file_name
     from ldseg.data.units import spacing_words
-    from ldseg.runs.run_setup import remarks_on_numbers
+    from ldseg.runs.run_setup import intensity_remarks
 
     refuse_file_name(arguments.output)
     plan = plan_run(
@@ -74,7 +74,7 @@ def run(arguments: Any) -> int:
     print_line(f"latent grid 1/{' x 1/'.join(map(str, plan.latent_factor))}, {plan.latent_channels} channels")
     print_line(f"widths      {', '.join(map(str, plan.widths))} (the first {levels} above the latent grid)")
     print_line(f"batch       {plan.batch}, about {plan.training_memory_gb:.1f} GB in training")
-    for remark in remarks_on_numbers(arguments.output):
+    for remark in intensity_remarks(arguments.output):
         print_line(f"warning: {remark}")
     train = shlex.join(["ldseg", "train", str(arguments.dataset), "-o", str(arguments.output)])
     note(f"written to {arguments.output / 'plan.json'}; edit it, or train with it: {train}")
