@@ -27,7 +27,7 @@ from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from ldseg.inference.output import LABELS, InMemory
 from ldseg.inference.predictor import Predictor, load_predictor
 from ldseg.preprocessing import harmonize as harmonizing
-from ldseg.preprocessing.preprocess import PreprocessedImage, preprocess_image
+from ldseg.preprocessing.preprocess import PatchSource, PreprocessedImage, preprocess_image
 from records import as_a_command, commit, write_result
 from sets import open_set, set_aside
 
@@ -115,11 +115,11 @@ def measure(
     return ways
 
 
-def beyond_one_tolerance(prepared: PreprocessedImage, predictor: Predictor) -> PreprocessedImage:
+def beyond_one_tolerance(prepared: PreprocessedImage, predictor: Predictor) -> PatchSource:
     """The image harmonized from one tolerance on."""
     usual, harmonizing.BEYOND = harmonizing.BEYOND, 1.0
     try:
-        return harmonizing.harmonize(prepared, predictor.plan).prepared
+        return harmonizing.harmonize(prepared, predictor.plan).image
     finally:
         harmonizing.BEYOND = usual
 
@@ -130,7 +130,7 @@ def score(
     case: Case,
     image: Volume,
     masks: Sequence[Volume],
-    prepared: PreprocessedImage,
+    prepared: PatchSource,
 ) -> float:
     """Mean Dice over structures and raters."""
     tiling = predictor.tiling(prepared.grid)

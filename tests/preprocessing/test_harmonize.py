@@ -1,4 +1,4 @@
-"""Images unlike those of training are brought nearer to them, all others are left as they are."""
+"""Images that differ from the training images are harmonized, all others stay as they are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ldseg.errors import InputError
 from ldseg.planning.intensity_statistics import ReferenceRange
 from ldseg.planning.plan import ChannelPlan, Plan, read_plan, write_plan
 from ldseg.preprocessing import harmonize as module
-from ldseg.preprocessing.harmonize import BLURRED, CONTRAST, NOISY, Harmonized, harmonize
+from ldseg.preprocessing.deviations import BLURRED, CONTRAST, NOISY
+from ldseg.preprocessing.harmonize import HarmonizedImage, harmonize
 from ldseg.preprocessing.intensity_statistics import (
     ENOUGH_IMAGES,
     band_widths,
@@ -54,8 +55,8 @@ def trained(axes: str, channel: ChannelPlan | None = None) -> Plan:
     return replace(made, appearance=measure_intensity_statistics(seen, made))
 
 
-def error(found: Harmonized | PreprocessedImage, wanted: PreprocessedImage) -> float:
-    array = found.prepared.array if isinstance(found, Harmonized) else found.array
+def error(found: HarmonizedImage | PreprocessedImage, wanted: PreprocessedImage) -> float:
+    array = found.image.array if isinstance(found, HarmonizedImage) else found.array
     return float(np.sqrt(np.square(array - wanted.array).mean()))
 
 
@@ -64,8 +65,8 @@ def test_an_image_like_those_of_training_stays_as_it_is(axes: str) -> None:
     made = trained(axes)
     image = prepared(scene(axes, 99), made)
     found = harmonize(image, made)
-    assert found.prepared is image
-    assert found.unlike == ()
+    assert found.image is image
+    assert found.deviations == ()
 
 
 @pytest.mark.parametrize("channel", [None, COLOUR, CT])
@@ -75,7 +76,7 @@ def test_noise_is_found_and_most_of_it_taken(axes: str, channel: ChannelPlan | N
     noise = 0.2 * np.random.default_rng(0).standard_normal(clean.shape)
     image, wanted = prepared(clean + noise, made), prepared(clean, made)
     found = harmonize(image, made)
-    assert NOISY in found.unlike
+    assert NOISY in found.deviations
     assert error(found, wanted) < 0.6 * error(image, wanted)
 
 
@@ -85,7 +86,7 @@ def test_blur_is_found_and_some_of_it_taken(axes: str) -> None:
     soft = ndimage.gaussian_filter(clean, [0 if axis == "t" else 2 for axis in axes])
     image, wanted = prepared(soft, made), prepared(clean, made)
     found = harmonize(image, made)
-    assert BLURRED in found.unlike
+    assert BLURRED in found.deviations
     assert error(found, wanted) < 0.9 * error(image, wanted)
 
 
@@ -94,7 +95,7 @@ def test_another_contrast_is_found_and_most_of_it_taken(power: float) -> None:
     made, clean = trained("yx"), scene("yx", 99)
     image, wanted = prepared(clean**power, made), prepared(clean, made)
     found = harmonize(image, made)
-    assert found.unlike == (CONTRAST,)
+    assert found.deviations == (CONTRAST,)
     assert error(found, wanted) < 0.2 * error(image, wanted)
 
 
@@ -104,8 +105,8 @@ def test_the_numbers_of_ct_keep_their_meaning() -> None:
     darker = clean - 0.02
     noise = 0.1 * np.random.default_rng(0).standard_normal(clean.shape)
     found = harmonize(prepared(darker + noise, made), made)
-    assert found.unlike == (NOISY,)
-    assert found.prepared.array.mean() == pytest.approx(255 * (darker + noise).mean(), abs=0.5)
+    assert found.deviations == (NOISY,)
+    assert found.image.array.mean() == pytest.approx(255 * (darker + noise).mean(), abs=0.5)
 
 
 def test_brightness_that_noise_took_from_a_picture_in_colour_comes_back() -> None:
@@ -120,9 +121,9 @@ def test_brightness_that_noise_took_from_a_picture_in_colour_comes_back() -> Non
 def test_filtering_slab_by_slab_is_filtering_the_whole(axes: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made, clean = trained(axes), scene(axes, 99)
     image = prepared(clean + 0.2 * np.random.default_rng(0).standard_normal(clean.shape), made)
-    whole = harmonize(image, made).prepared.array
+    whole = harmonize(image, made).image.array
     monkeypatch.setattr(module, "_SLAB", 5)
-    np.testing.assert_allclose(harmonize(image, made).prepared.array, whole, atol=1e-5)
+    np.testing.assert_allclose(harmonize(image, made).image.array, whole, atol=1e-5)
 
 
 def test_only_the_channel_that_is_unlike_changes() -> None:
@@ -136,7 +137,7 @@ def test_only_the_channel_that_is_unlike_changes() -> None:
     made = replace(one, appearance=measure_intensity_statistics(seen, one))
     noise = np.random.default_rng(0).standard_normal(SHAPES["yx"]).astype(np.float32)
     image = replace(prepared(scene("yx", 99), plan("yx")), array=np.stack([seen[3][0], seen[3][1] + noise]))
-    found = harmonize(image, made).prepared.array
+    found = harmonize(image, made).image.array
     assert np.array_equal(found[0], image.array[0])
     assert not np.array_equal(found[1], image.array[1])
 
@@ -149,21 +150,21 @@ def test_a_picture_keeps_its_hue_where_one_colour_alone_is_noisy() -> None:
     noise = 0.05 * np.random.default_rng(0).standard_normal(SHAPES["yx"]).astype(np.float32)
     image = replace(faint, array=np.concatenate([faint.array + noise, faint.array]))
     found = harmonize(image, made)
-    assert found.unlike == (NOISY, CONTRAST)
-    red, green = found.prepared.array
+    assert found.deviations == (NOISY, CONTRAST)
+    red, green = found.image.array
     assert abs(red.mean() - green.mean()) < 0.1 * abs(green.mean() - faint.array.mean())
 
 
 def test_a_constant_channel_stays_as_it_is() -> None:
     made = trained("yx")
     image = prepared(np.full(SHAPES["yx"], 0.5), made)
-    assert harmonize(image, made).prepared is image
+    assert harmonize(image, made).image is image
 
 
 def test_a_plan_that_does_not_know_the_images_changes_none() -> None:
     made = plan("yx")
     image = prepared(np.random.default_rng(0).random(SHAPES["yx"]), made)
-    assert harmonize(image, made).prepared is image
+    assert harmonize(image, made).image is image
 
 
 def test_a_few_images_say_nothing_of_what_is_usual() -> None:
@@ -181,7 +182,7 @@ def test_a_large_image_is_looked_at_like_a_small_one() -> None:
     large, small = (
         measure_intensity_statistics([part] * 10, made)[0] for part in (texture, texture[:, :250, :250])
     )
-    np.testing.assert_allclose(large.detail.mean, small.detail.mean, atol=0.3)
+    np.testing.assert_allclose(large.band_energy.mean, small.band_energy.mean, atol=0.3)
     np.testing.assert_allclose(large.intensities.mean, small.intensities.mean, atol=0.1)
 
 
@@ -194,9 +195,9 @@ def test_faint_noise_where_there_is_nothing_else_does_not_make_an_image_noisy() 
     random = np.random.default_rng(0)
     nearly_empty = np.full((600, 600), 0.25) + 0.002 * random.standard_normal((600, 600))
     nearly_empty[:, 220:380] = whole[3][:, 220:380]
-    assert NOISY not in harmonize(prepared(nearly_empty, made), made).unlike
+    assert NOISY not in harmonize(prepared(nearly_empty, made), made).deviations
     noisy = whole[3] + 0.2 * random.standard_normal((600, 600))
-    assert NOISY in harmonize(prepared(noisy, made), made).unlike
+    assert NOISY in harmonize(prepared(noisy, made), made).deviations
 
 
 def test_bands_sum_to_the_image_and_are_as_wide_in_mm_along_all_axes() -> None:

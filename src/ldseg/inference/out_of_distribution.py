@@ -27,7 +27,7 @@ from safetensors.numpy import save
 
 from ldseg.errors import InputError
 from ldseg.inference.feature_statistics import Statistics
-from ldseg.preprocessing.harmonize import UNLIKE, in_words
+from ldseg.preprocessing.deviations import DEVIATIONS, describe_deviations
 from ldseg.runs.files import OUT_OF_DISTRIBUTION_FILE
 from ldseg.utils.serialization import from_json, to_json, write_bytes_atomic
 
@@ -135,11 +135,11 @@ def flipped(axis: str) -> str:
 
 def describe_ways(unlike: Sequence[str]) -> str:
     """Return the ways in which an image differs from the training images, for a sentence about it."""
-    looks = [way for way in unlike if way in UNLIKE]
-    parts = [in_words(looks)] if looks else []
+    looks = [way for way in unlike if way in DEVIATIONS]
+    parts = [describe_deviations(looks)] if looks else []
     if OTHER_KIND in unlike:
         parts.append("is of another kind than the training images, so that its confidence means little")
-    changes = [way for way in unlike if way not in UNLIKE and way != OTHER_KIND]
+    changes = [way for way in unlike if way not in DEVIATIONS and way != OTHER_KIND]
     if changes:
         parts.append(f"seems to be {' and '.join(changes)}, compared with the training images")
     return "; ".join(parts)

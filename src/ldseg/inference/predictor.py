@@ -291,7 +291,7 @@ class Predictor:
         content = check_content(volume, self.plan, source or name)
         found = harmonize(prepared, self.plan)
         notes = (*notes_of(volume, self.plan), *prepared.notes, *content)
-        return self.settle(prepared, found.prepared, (found.unlike, found.certain), notes, name)
+        return self.settle(prepared, found.image, (found.deviations, found.certain_deviations), notes, name)
 
     def settle(
         self,

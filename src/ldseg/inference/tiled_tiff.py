@@ -22,7 +22,7 @@ from ldseg.inference.fit_to_memory import ImageCost, fit_to_memory
 from ldseg.inference.output import SAMPLES, CaseSummary
 from ldseg.inference.predictor import Predictor, told
 from ldseg.inference.writer import MAP_OF, OutputFormat, output_paths, sample_number, wanted_maps
-from ldseg.preprocessing.harmonize_regions import harmonize_lazily
+from ldseg.preprocessing.harmonize import harmonize
 from ldseg.preprocessing.lazy_image import LazyImage
 from ldseg.preprocessing.preprocess import notes_of
 from ldseg.settings import SamplingSettings
@@ -76,10 +76,12 @@ def predict_large(
         if options.max_memory is not None:
             cost = ImageCost(image.grid, wanted, _READING)
             predictor = fit_to_memory(predictor, cost, sampling, options.max_memory)
-        changed = harmonize_lazily(image, predictor.plan)
+        changed = harmonize(image, predictor.plan)
         outline = replace(source.outline, notes=(*case.notes, *source.outline.notes))
         notes = (*notes_of(outline, predictor.plan), *image.notes)
-        seen = predictor.settle(image, changed.image, (changed.unlike, changed.certain), notes, case.name)
+        seen = predictor.settle(
+            image, changed.image, (changed.deviations, changed.certain_deviations), notes, case.name
+        )
         tiling = predictor.tiling(image.grid)
         sink = _OnDisk(folder, source.outline, tiling.axis)
         found = predictor.stream(seen.image, tiling, case.name, sampling, options.seed, wanted, sink)

@@ -1,23 +1,25 @@
-"""What the training images look like once they are prepared: how much detail of each fineness, and which
-intensities. Pure data of the plan; `preprocessing.appearance` measures it."""
+"""Intensity statistics of the training images after preprocessing, as the plan stores them.
+
+Pure data; `preprocessing.intensity_statistics` measures it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 BAND_WIDTHS = (0.6, 1.0, 2.0, 4.0)
-"""Deviations of the Gaussian blurs between which the bands of detail lie, in voxels of the finest axis."""
-RANKS = 33
-"""Of the intensities."""
+"""Deviations of the Gaussian blurs between the frequency bands, in voxels of the finest axis."""
+QUANTILES = 33
+"""Number of quantiles of the intensities."""
 
 
 @dataclass(frozen=True)
 class ReferenceRange:
-    """Some numbers of an image as they are among the training images."""
+    """Mean and tolerance of some numbers over the training images."""
 
     mean: tuple[float, ...]
     tolerance: tuple[float, ...]
-    """How far from the mean a number is still usual; above 0."""
+    """Largest distance from the mean at which a number still counts as usual; above 0."""
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.tolerance) or min(self.tolerance, default=1.0) <= 0:
@@ -26,23 +28,23 @@ class ReferenceRange:
 
 @dataclass(frozen=True)
 class ChannelStatistics:
-    """Of one channel."""
+    """Intensity statistics of one channel."""
 
-    detail: ReferenceRange
-    """Logarithm of the deviation of each band of detail, finest first, over that of what no band holds. The
-    tolerance is of what the next coarser band does not explain."""
-    follows: tuple[float, ...]
-    """How far each band goes with the next coarser one, 0 for the coarsest: an image that is rich in coarse
-    detail is rich in fine detail too."""
+    band_energy: ReferenceRange = field(metadata={"key": "detail"})
+    """Logarithm of each frequency band's deviation over that of the remainder, finest first. The tolerance
+    is of what the next coarser band does not explain."""
+    band_slope: tuple[float, ...] = field(metadata={"key": "follows"})
+    """Slope of the regression of each band on the next coarser one, 0 for the coarsest: an image with much
+    coarse detail has much fine detail too."""
     intensities: ReferenceRange
-    """Normalised intensities at even ranks, from the least to the greatest."""
+    """Normalized intensities at even ranks, from the least to the greatest."""
 
     def __post_init__(self) -> None:
         bands = len(BAND_WIDTHS)
         lengths = {
-            "detail": (len(self.detail.mean), bands),
-            "follows": (len(self.follows), bands),
-            "intensities": (len(self.intensities.mean), RANKS),
+            "detail": (len(self.band_energy.mean), bands),
+            "follows": (len(self.band_slope), bands),
+            "intensities": (len(self.intensities.mean), QUANTILES),
         }
         for name, (found, wanted) in lengths.items():
             if found != wanted:

@@ -1,12 +1,15 @@
-"""An image that is prepared region by region, for images too large to be held: the same voxels as
-`preprocess_image` gives, but for rounding in the mean and deviation of the whole.
+"""Preprocess an image that does not fit memory patch by patch, as it is read.
 
-2D only: M channels; (Y, X) the file's grid; *S' = (Y', X') the network's.
+The voxels are those of `preprocess_image`, except for rounding in the mean and deviation of the whole image.
+2D only: M channels; (Y, X) the file's grid; *S' = (Y', X') the network's. `read_region`, `tiles_of` and
+`transform` treat images in memory and lazily read ones alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Protocol
 
 import numpy as np
@@ -23,10 +26,22 @@ from ldseg.preprocessing.number_scale import (
     judge_content,
     number_scale,
 )
-from ldseg.preprocessing.preprocess import GridTransform, grid_transform, thick_axes
+from ldseg.preprocessing.preprocess import (
+    GridTransform,
+    PatchSource,
+    PreprocessedImage,
+    grid_transform,
+    thick_axes,
+)
 from ldseg.preprocessing.resample import axis_weights
 
-_ROWS = 128  # that the look at all intensities reads at once
+_ROWS = 128
+"""Rows that are read at once while the whole image is measured."""
+_TILE = 1024
+"""Side in voxels of the tiles in which a lazily read image is measured."""
+
+Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""A transform of one channel (*R)."""
 
 
 class Source(Protocol):
@@ -34,21 +49,26 @@ class Source(Protocol):
 
     @property
     def outline(self) -> Volume:
-        """The image's grid and place, with voxels that mean nothing and take no memory."""
+        """Return the image's grid and place, with placeholder voxels that take no memory."""
         ...
 
     def read(self, region: Sequence[slice]) -> NDArray[np.float32]:
-        """The voxels (M, *R) of a region within the grid."""
+        """Return the voxels (M, *R) of a region within the grid."""
         ...
 
 
 class LazyImage:
-    """See `prepare.PatchSource`. Looks at all numbers once, and at all intensities again where the plan
-    normalises by the image's own."""
+    """A `PatchSource` that preprocesses each patch as it is read.
+
+    All numbers are read once beforehand, and again where the plan normalizes by the image's own intensities.
+    """
 
     def __init__(self, source: Source, plan: Plan, name: str) -> None:
-        """Raises InputError for other axes than the plan's, for numbers on no scale that the plan knows, and
-        for an image with one value in all its voxels (see `number_scale`)."""
+        """Measure the whole image.
+
+        Raises InputError for other axes than the plan's, for numbers on no scale that the plan knows, and for
+        an image with one value in all its voxels (see `number_scale`).
+        """
         self._source, self._grid = source, grid_transform(source.outline, plan, name)
         thick = thick_axes(source.outline, self._grid, plan)
         grids = zip(source.outline.shape, self._grid.shape, strict=True)
@@ -56,25 +76,25 @@ class LazyImage:
             None if old == new else axis_weights(old, new, "linear" if axis in thick else "cubic")
             for axis, (old, new) in enumerate(grids)
         ]
-        found, content = self._look(name)
+        found, content = self._measure(name)
         scale = number_scale(found, plan)
         self._factor = np.float32(scale.factor)
         pixels = int(np.prod(source.outline.shape))
         self.notes = (*scale.notes, *judge_content(content, pixels, plan, name))
-        """What was assumed about its numbers, one sentence each."""
+        """Assumptions about the number scale, one sentence each."""
         self._scales: list[Scale] = []
         for channel, channel_plan in enumerate(plan.channels):
             bounds = [np.array([channel_plan.low, channel_plan.high], dtype=np.float32)]
-            slabs = self._channel(channel) if channel_plan.scheme in OWN_SCALE else bounds
+            slabs = self._bands_of_rows(channel) if channel_plan.scheme in OWN_SCALE else bounds
             self._scales.append(find_scale(channel_plan, slabs))
 
     @property
     def grid(self) -> GridTransform:
-        """The network's grid, and the way back."""
+        """Return the network's grid and the way back to the file's."""
         return self._grid
 
     def read(self, corner: Sequence[int], patch: Sequence[int]) -> NDArray[np.float32]:
-        """See `prepare.PatchSource`."""
+        """See `PatchSource`."""
         result = np.zeros((len(self._scales), *patch), dtype=np.float32)
         ends = [min(c + p, n) for c, p, n in zip(corner, patch, self._grid.shape, strict=True)]
         values = self._resampled([slice(c, end) for c, end in zip(corner, ends, strict=True)])
@@ -83,7 +103,7 @@ class LazyImage:
             scale.apply(one, target[inside])
         return result
 
-    def _look(self, name: str) -> tuple[ImageRange, list[Differing]]:
+    def _measure(self, name: str) -> tuple[ImageRange, list[Differing]]:
         """Return the range of all numbers in the file, and how many of them differ from the commonest."""
         outline = self._source.outline
         rows, columns = outline.shape
@@ -99,14 +119,14 @@ class LazyImage:
         found = ImageRange(name, number_type(outline), tuple(low.tolist()), tuple(high.tolist()))
         return found, [Differing(*pair) for pair in zip(commonest, counts.tolist(), strict=True)]
 
-    def _channel(self, channel: int) -> Iterator[NDArray[np.float32]]:
-        """One channel in bands of rows."""
+    def _bands_of_rows(self, channel: int) -> Iterator[NDArray[np.float32]]:
+        """Yield one channel, before normalization, in bands of rows."""
         rows, columns = self._grid.shape
         for first in range(0, rows, _ROWS):
             yield self._resampled([slice(first, min(first + _ROWS, rows)), slice(0, columns)])[channel]
 
     def _resampled(self, region: Sequence[slice]) -> NDArray[np.float32]:
-        """A region of the network's grid, before normalisation."""
+        """Return a region of the network's grid before normalization."""
         own: list[slice] = []
         for weights, along in zip(self._weights, region, strict=True):
             needed = None if weights is None else weights[along].indices
@@ -119,3 +139,62 @@ class LazyImage:
                 product = matrix @ np.ascontiguousarray(moved).reshape(len(moved), -1)
                 values = np.moveaxis(product.reshape(-1, *moved.shape[1:]), 0, axis + 1)
         return np.ascontiguousarray(values * self._factor, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class TransformedImage:
+    """A `PatchSource` whose channels are transformed as patches are read."""
+
+    image: PatchSource
+    changes: Mapping[int, Change]
+    """The transform of each channel that is changed."""
+    margin: int
+    """Voxels around a region that its transform depends on."""
+
+    @property
+    def grid(self) -> GridTransform:
+        """Return the grid of the image."""
+        return self.image.grid
+
+    def read(self, corner: Sequence[int], patch: Sequence[int]) -> NDArray[np.float32]:
+        """See `PatchSource`."""
+        shape = self.grid.shape
+        stops = [min(c + p, n) for c, p, n in zip(corner, patch, shape, strict=True)]
+        firsts = [max(0, c - self.margin) for c in corner]
+        lasts = [min(n, stop + self.margin) for stop, n in zip(stops, shape, strict=True)]
+        values = self.image.read(firsts, [last - first for first, last in zip(firsts, lasts, strict=True)])
+        inner = tuple(slice(c - f, stop - f) for c, f, stop in zip(corner, firsts, stops, strict=True))
+        inside = tuple(slice(0, stop - c) for c, stop in zip(corner, stops, strict=True))
+        result = np.zeros((len(values), *patch), dtype=np.float32)
+        for n, (one, target) in enumerate(zip(values, result, strict=True)):
+            target[inside] = (self.changes[n](one) if n in self.changes else one)[inner]
+        return result
+
+
+def transform(image: PatchSource, changes: Mapping[int, Change], margin: int = 0) -> PatchSource:
+    """Return the image with some channels transformed: at once in memory, else as patches are read.
+
+    `margin` is the number of voxels around a region that its transform depends on.
+    """
+    if not changes:
+        return image
+    if not isinstance(image, PreprocessedImage):
+        return TransformedImage(image, changes, margin)
+    channels = [changes[n](one) if n in changes else one for n, one in enumerate(image.array)]
+    # a single channel is not copied once more, for memory
+    return replace(image, array=channels[0][None] if len(channels) == 1 else np.stack(channels))
+
+
+def read_region(image: PatchSource, region: Sequence[slice]) -> NDArray[np.float32]:
+    """Return the voxels (M, *R) of a region within the image; a view of an image in memory."""
+    if isinstance(image, PreprocessedImage):
+        return image.array[(slice(None), *region)]
+    return image.read([part.start for part in region], [part.stop - part.start for part in region])
+
+
+def tiles_of(image: PatchSource) -> Iterator[tuple[slice, ...]]:
+    """Yield regions that partition the image: one for an image in memory, else tiles."""
+    shape = image.grid.shape
+    sides = shape if isinstance(image, PreprocessedImage) else (_TILE,) * len(shape)
+    for corner in product(*(range(0, n, side) for n, side in zip(shape, sides, strict=True))):
+        yield tuple(slice(c, min(c + side, n)) for c, side, n in zip(corner, sides, shape, strict=True))

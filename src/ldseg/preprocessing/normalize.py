@@ -39,14 +39,14 @@ def normalize(array: NDArray[np.float32], channels: Sequence[ChannelPlan]) -> ND
     """Return `array` (M, *S) normalised channel by channel; a constant image becomes 0, never nan."""
     result = np.empty(array.shape, dtype=np.float32)
     for values, plan, target in zip(array, channels, result, strict=True):
-        scale = find_scale(plan, _slabs(values))
-        for slab, out in zip(_slabs(values), _slabs(target), strict=True):
+        scale = find_scale(plan, slabs(values))
+        for slab, out in zip(slabs(values), slabs(target), strict=True):
             scale.apply(slab, out)
     return result
 
 
-def _slabs(values: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """`values` cut across the first axis."""
+def slabs(values: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Yield `values` in slabs across the first axis."""
     thickness = max(1, _SLAB // max(1, prod(values.shape[1:])))
     for start in range(0, len(values), thickness):
         yield values[start : start + thickness]

@@ -20,7 +20,6 @@ from ldseg.inference.backends.torch_backend import CaseNoise, TorchBackend
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
 from ldseg.preprocessing.harmonize import harmonize
-from ldseg.preprocessing.patches import pad_to
 from ldseg.preprocessing.preprocess import preprocess_image, preprocess_labels
 from ldseg.settings import SamplingSettings
 from ldseg.utils.device import autocast, memory_format
@@ -84,13 +83,12 @@ def record_trajectory(
 
 def _select_patch(predictor: Predictor, backend: TorchBackend, image: Volume, labels: Volume) -> _Patch:
     plan = predictor.plan
-    prepared = harmonize(preprocess_image(image, plan), plan).prepared
+    prepared = harmonize(preprocess_image(image, plan), plan).image
     found = preprocess_labels(labels, plan) > 0
     tiling = make_tiling(prepared.grid.shape, plan.patch, backend.latent_factor)
-    padded = pad_to(prepared.array, tiling.covered, 0.0)
     tile = max(tiling.tiles(), key=lambda one: int(found[one.region].sum()))
     inside = tuple(min(p, n - c) for p, n, c in zip(tiling.patch, tiling.shape, tile.corner, strict=True))
-    x = torch.from_numpy(np.ascontiguousarray(padded[(slice(None), *tile.region)]))
+    x = torch.from_numpy(prepared.read(tile.corner, tiling.patch))
     return _Patch(x, tile.corner, inside, prepared.grid.spacing)
 
 

@@ -1,4 +1,4 @@
-"""An image read by regions is harmonized as the whole is."""
+"""A lazily read image is harmonized as an image in memory is."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from preprocessing_grids import plan
 from scipy import ndimage
 
 from ldseg.planning.plan import ChannelPlan, Plan
-from ldseg.preprocessing import harmonize_regions as module
-from ldseg.preprocessing.harmonize import BLURRED, CONTRAST, NOISY, harmonize
-from ldseg.preprocessing.harmonize_regions import LazilyHarmonized, harmonize_lazily
+from ldseg.preprocessing import lazy_image as module
+from ldseg.preprocessing.deviations import BLURRED, CONTRAST, NOISY
+from ldseg.preprocessing.harmonize import HarmonizedImage, harmonize
 from ldseg.preprocessing.intensity_statistics import measure_intensity_statistics
+from ldseg.preprocessing.lazy_image import TransformedImage
 from ldseg.preprocessing.normalize import normalize
 from ldseg.preprocessing.preprocess import GridTransform, PreprocessedImage
 
@@ -35,6 +36,11 @@ def picture(seed: int) -> Picture:
 def prepared(unit: Picture, made: Plan) -> PreprocessedImage:
     array = normalize(255 * unit.astype(np.float32), made.channels)
     return PreprocessedImage(array, GridTransform(None, SHAPE, SHAPE, made.spacing))  # type: ignore[arg-type]
+
+
+def lazily_read(image: PreprocessedImage) -> TransformedImage:
+    """Return the image as one of which only patches can be read."""
+    return TransformedImage(image, {}, 0)
 
 
 def trained(channel: ChannelPlan) -> Plan:
@@ -80,23 +86,23 @@ def test_regions_are_those_of_the_whole(
     monkeypatch.setattr(module, "_TILE", 70)
     made = trained(channel)
     image = prepared(worsen(picture(99)), made)
-    whole, found = harmonize(image, made), harmonize_lazily(image, made)
-    lazy, unlike = found.image, found.unlike
-    assert (unlike, found.certain) == (whole.unlike, whole.certain)
-    assert way in unlike or (way == CONTRAST and channel.scheme != "zscore")
+    whole, found = harmonize(image, made), harmonize(lazily_read(image), made)
+    lazy, deviations = found.image, found.deviations
+    assert (deviations, found.certain_deviations) == (whole.deviations, whole.certain_deviations)
+    assert way in deviations or (way == CONTRAST and channel.scheme != "zscore")
     for corner, patch in (((0, 0), SHAPE), ((40, 100), (64, 32)), ((280, 250), (64, 64))):
         np.testing.assert_allclose(
-            lazy.read(corner, patch), whole.prepared.read(corner, patch), atol=2e-4, rtol=1e-4
+            lazy.read(corner, patch), whole.image.read(corner, patch), atol=2e-4, rtol=1e-4
         )
 
 
 def test_an_image_like_those_of_training_is_read_as_it_is() -> None:
     made = trained(RANGE)
-    image = prepared(picture(99), made)
-    assert harmonize_lazily(image, made) == LazilyHarmonized(image, (), ())
+    image = lazily_read(prepared(picture(99), made))
+    assert harmonize(image, made) == HarmonizedImage(image, (), ())
 
 
 def test_a_plan_that_does_not_know_the_images_changes_none() -> None:
     made = plan("yx", channels=(RANGE, replace(RANGE, name="b")))
-    image = prepared(noisy(picture(99)), made)
-    assert harmonize_lazily(image, made) == LazilyHarmonized(image, (), ())
+    image = lazily_read(prepared(noisy(picture(99)), made))
+    assert harmonize(image, made) == HarmonizedImage(image, (), ())
