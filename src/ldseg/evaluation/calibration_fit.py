@@ -1,4 +1,4 @@
-"""Fitting a temperature and a widening of volume intervals on validation cases.
+"""Fit a temperature and an interval scale on validation cases.
 
 They must not be fitted on the cases that are reported.
 """
@@ -28,14 +28,14 @@ _VOXELS = 2**14  # drawn per case
 
 
 class NoStructureError(InputError):
-    """There is nothing to fit on."""
+    """No case has a structure to fit the calibration on."""
 
 
-def fit_calibration(answers: Iterable[CasePrediction], seed: int = 0) -> Calibration:
-    """Temperature and widening that suit the answers, which must be uncalibrated ones.
+def fit_calibration(predictions: Iterable[CasePrediction], seed: int = 0) -> Calibration:
+    """Return the temperature and interval scale fitted to uncalibrated predictions.
 
     The temperature is fitted on at most 16384 labelled voxels a case, drawn from all of them: fitted near the
-    structures alone it makes boundaries honest and all the rest, which is most of an image, far too unsure.
+    structures alone it calibrates boundaries and makes the rest, most of an image, underconfident.
 
     Raises:
         NoStructureError: no case has a structure, labelled or predicted.
@@ -46,26 +46,19 @@ def fit_calibration(answers: Iterable[CasePrediction], seed: int = 0) -> Calibra
     estimates: list[VolumeEstimate] = []
     volumes: list[float] = []
     structures = False
-    for answer in answers:
-        somewhere = (answer.truth > 0) | (answer.probabilities.argmax(0) > 0)
-        structures |= bool((somewhere & (answer.truth >= 0)).any())
-        p, y = _draw(answer, rng)
+    for prediction in predictions:
+        somewhere = (prediction.truth > 0) | (prediction.probabilities.argmax(0) > 0)
+        structures |= bool((somewhere & (prediction.truth >= 0)).any())
+        p, y = _draw(prediction, rng)
         probabilities.append(p)
         truths.append(y)
-        for name, volume in answer.true_volumes.items():
-            estimates.append(answer.volumes[name])
+        for name, volume in prediction.true_volumes.items():
+            estimates.append(prediction.volumes[name])
             volumes.append(volume)
     if not structures:
         raise NoStructureError("no case has a structure, labelled or predicted; give other cases")
     temperature = fit_temperature(np.concatenate(probabilities, axis=1), np.concatenate(truths))
     return Calibration(temperature, fit_interval_scale(estimates, volumes))
-
-
-OnCase = Callable[[float, str], None]
-
-
-def _silent(share: float, case: str) -> None:
-    del share, case
 
 
 def calibrate(
@@ -76,38 +69,37 @@ def calibrate(
     samples: int | None = None,
     steps: int | None = None,
     seed: int = 0,
-    on_case: OnCase = _silent,
+    on_case: Callable[[float, str], None] = lambda _share, _case: None,
 ) -> tuple[Calibration, CalibrationReport]:
-    """Fit the model of `folder`, loaded as `predictor`, on labelled cases that it did not train on, and store
-    the result with it. Returns it with a report on the same cases before it.
+    """Calibrate the model of `folder`, loaded as `predictor`, on labelled cases that it did not train on.
 
-    From then on the model answers calibrated. The widening suits answers of as many samples as were drawn
-    here.
+    Stores the calibration in the folder, which later predictions use, and returns it with a report on the
+    same cases before calibration. The interval scale holds for predictions of as many samples as drawn here.
 
     Raises:
         InputError: a case cannot be read or does not fit the model.
         NoStructureError: no case has a structure.
     """
-    tally = CalibrationAccumulator(len(predictor.plan.classes))
+    accumulator = CalibrationAccumulator(len(predictor.plan.classes))
 
     def counted() -> Iterator[CasePrediction]:
-        for number, answer in enumerate(
+        for number, prediction in enumerate(
             iterate_predictions(predictor, dataset, cases, samples, steps, seed), start=1
         ):
-            tally.add(answer)
-            on_case(min(1.0, number / len(cases)), answer.case)
-            yield answer
+            accumulator.add(prediction)
+            on_case(min(1.0, number / len(cases)), prediction.case)
+            yield prediction
 
     try:
         found = fit_calibration(counted(), seed)
     except NoStructureError as error:
         raise NoStructureError(f"{dataset.root}: {error}") from None
     store_calibration(folder, found)
-    return found, tally.report()
+    return found, accumulator.report()
 
 
 def fit_temperature(probabilities: NDArray[np.float32], truth: NDArray[np.integer]) -> float:
-    """The T in 0.1 to 10 with the least negative log-likelihood of `truth` (N,) under p (K, N).
+    """Return the T in 0.1 to 10 with the least negative log-likelihood of `truth` (N,) under p (K, N).
 
     NLL is convex in 1/T, so that a search along one line finds it (Guo et al. 2017, section 4.2).
     """
@@ -124,12 +116,12 @@ def fit_temperature(probabilities: NDArray[np.float32], truth: NDArray[np.intege
 
 
 def fit_interval_scale(estimates: Sequence[VolumeEstimate], volumes: Sequence[float]) -> float:
-    """The least w with which [low - w mean, high + w mean] holds 90 % of the true `volumes`.
+    """Return the least w with which [low - w mean, high + w mean] holds 90 % of the true `volumes`.
 
-    Conformalised quantile regression (Romano et al. 2019, eq. 6 and 7) with the miss as a share of the mean
-    volume. It promises the coverage for new cases alike these; for fewer than 9 volumes the largest miss is
-    taken, which promises less. A structure that the answer does not have at all is passed over: no share of
-    nothing would reach it. 0 where nothing is left.
+    Conformalized quantile regression (Romano et al. 2019, eq. 6 and 7) with the miss relative to the mean
+    volume. It guarantees the coverage for exchangeable new cases; with fewer than 9 volumes the largest miss
+    is taken, and the coverage is lower. Structures with a predicted mean volume of 0 are left out, since no
+    multiple of 0 reaches the truth. Returns 0 where nothing is left.
     """
     misses = sorted(
         max(estimate.low - volume, volume - estimate.high) / estimate.mean
@@ -144,12 +136,11 @@ def fit_interval_scale(estimates: Sequence[VolumeEstimate], volumes: Sequence[fl
 
 
 def _draw(
-    answer: CasePrediction, rng: np.random.Generator
+    prediction: CasePrediction, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
-    """Labelled voxels: (K, N) and (N,)."""
-    places = np.flatnonzero(answer.truth >= 0)
+    """Return probabilities (K, N) and truth (N,) of randomly drawn labelled voxels."""
+    places = np.flatnonzero(prediction.truth >= 0)
     if len(places) > _VOXELS:
         places = rng.choice(places, _VOXELS, replace=False)
-    return answer.probabilities.reshape(len(answer.probabilities), -1)[:, places], answer.truth.ravel()[
-        places
-    ]
+    probabilities = prediction.probabilities.reshape(len(prediction.probabilities), -1)
+    return probabilities[:, places], prediction.truth.ravel()[places]

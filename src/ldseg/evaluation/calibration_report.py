@@ -1,4 +1,4 @@
-"""How far a model's confidence can be trusted, over a set of cases: voxels, cases and volumes."""
+"""Calibration of a model over a set of cases: of voxels, of whole cases and of volume intervals."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from ldseg.metrics.risk_coverage import RiskPoint, area_under_risk, group_by_con
 
 @dataclass(frozen=True)
 class CaseCalibration:
-    """One case: is a low Dice announced by a low confidence?"""
+    """Confidence and Dice of one case; a good confidence is low where the Dice is low."""
 
     case: str
     confidence: float
     """See `inference.posterior.case_confidence`."""
     dice: float
-    """Mean over the structures; 1 for one that neither answer nor truth has."""
+    """Mean over the structures; 1 for a structure that neither prediction nor truth has."""
 
 
 @dataclass(frozen=True)
 class CaseSelection:
-    """Risk 1 - Dice over coverage, cases sorted by their confidence (see `selective`)."""
+    """Risk 1 - Dice over coverage, cases sorted by their confidence (see `metrics.risk_coverage`)."""
 
     aurc: float
     excess_aurc: float
@@ -50,14 +50,14 @@ class IntervalCoverage:
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """All figures of one model on one set of cases; JSON by `records.to_json`."""
+    """The calibration of one model on one set of cases; `serialization.to_json` makes it JSON."""
 
     everywhere: Reliability | None
-    """Over all labelled voxels; None without any."""
+    """Calibration of all labelled voxels; None without any."""
     near: Reliability | None
-    """Over those near the structures; None without any."""
+    """Calibration of the labelled voxels near the structures; None without any."""
     margin_voxels: int
-    """How near (see `calibration.boundary_region`)."""
+    """Largest distance of these voxels to a structure (see `calibration.boundary_region`)."""
     selection: CaseSelection
     cases: tuple[CaseCalibration, ...]
     """One for each case and rater."""
@@ -66,38 +66,40 @@ class CalibrationReport:
 
 
 class CalibrationAccumulator:
-    """Answers added one by one; what is kept does not grow with their voxels."""
+    """Accumulates predictions one by one in memory that does not grow with their voxels."""
 
     def __init__(self, classes: int, margin: int = MARGIN) -> None:
         self._margin = margin
-        self._everywhere, self._near = (
-            VoxelCalibrationAccumulator(classes),
-            VoxelCalibrationAccumulator(classes),
-        )
+        self._everywhere = VoxelCalibrationAccumulator(classes)
+        self._near = VoxelCalibrationAccumulator(classes)
         self._cases: list[CaseCalibration] = []
         self._intervals: dict[str, list[tuple[float, float, float]]] = {}  # low, high, truth
 
-    def add(self, answer: CasePrediction, calibration: Calibration = UNCALIBRATED) -> None:
-        """Take in one answer, calibrated first."""
-        probabilities = with_temperature(answer.probabilities, calibration.temperature)
-        predicted, labelled = probabilities.argmax(0), answer.truth >= 0
-        self._everywhere.add(probabilities[:, labelled], answer.truth[labelled])
-        chosen = labelled & boundary_region(answer.truth, predicted, answer.axes, self._margin)
-        self._near.add(probabilities[:, chosen], answer.truth[chosen])
+    def add(self, prediction: CasePrediction, calibration: Calibration = UNCALIBRATED) -> None:
+        """Add one prediction after calibrating it."""
+        probabilities = with_temperature(prediction.probabilities, calibration.temperature)
+        predicted, labelled = probabilities.argmax(0), prediction.truth >= 0
+        self._everywhere.add(probabilities[:, labelled], prediction.truth[labelled])
+        chosen = labelled & boundary_region(prediction.truth, predicted, prediction.axes, self._margin)
+        self._near.add(probabilities[:, chosen], prediction.truth[chosen])
         structures = range(1, len(probabilities))
-        structure_dice = [dice(predicted[labelled] == k, answer.truth[labelled] == k) for k in structures]
+        structure_dice = [dice(predicted[labelled] == k, prediction.truth[labelled] == k) for k in structures]
         confidence = case_confidence(probabilities)
-        self._cases.append(CaseCalibration(answer.case, confidence, float(np.mean(structure_dice))))
-        for name, volume in answer.true_volumes.items():
-            estimate = scale_interval(answer.volumes[name], calibration.widening)
+        self._cases.append(CaseCalibration(prediction.case, confidence, float(np.mean(structure_dice))))
+        for name, volume in prediction.true_volumes.items():
+            estimate = scale_interval(prediction.volumes[name], calibration.widening)
             self._intervals.setdefault(name, []).append((estimate.low, estimate.high, volume))
 
     def report(self) -> CalibrationReport:
-        """The figures. Raises ValueError when nothing was added."""
+        """Return the report. Raises ValueError when nothing was added."""
         counts, losses = group_by_confidence(
             [case.confidence for case in self._cases], [1 - case.dice for case in self._cases]
         )
-        area, ideal = area_under_risk(counts, losses), self._ideal_area()
+        area = area_under_risk(counts, losses)
+        by_dice = group_by_confidence(
+            [case.dice for case in self._cases], [1 - case.dice for case in self._cases]
+        )
+        ideal = area_under_risk(*by_dice)
         return CalibrationReport(
             everywhere=self._everywhere.reliability(),
             near=self._near.reliability(),
@@ -106,11 +108,6 @@ class CalibrationAccumulator:
             cases=tuple(self._cases),
             intervals={name: _coverage(entries) for name, entries in self._intervals.items()},
         )
-
-    def _ideal_area(self) -> float:
-        """AURC when the cases are sorted by their Dice itself."""
-        dice = [case.dice for case in self._cases]
-        return area_under_risk(*group_by_confidence(dice, [1 - one for one in dice]))
 
 
 def evaluate_calibration(
@@ -122,7 +119,7 @@ def evaluate_calibration(
     seed: int = 0,
     calibration: Calibration | None = None,
 ) -> CalibrationReport:
-    """Predict labelled cases and measure how far the answers' confidence can be trusted.
+    """Predict labelled cases and return the calibration report.
 
     `calibration` None takes the model's own; UNCALIBRATED measures the model as it was trained.
 
@@ -130,13 +127,14 @@ def evaluate_calibration(
         InputError: a case cannot be read, or does not fit the model.
         ValueError: no case has labels.
     """
-    tally = CalibrationAccumulator(len(predictor.plan.classes))
-    for answer in iterate_predictions(predictor, dataset, cases, samples, steps, seed):
-        tally.add(answer, calibration or predictor.calibration)
-    return tally.report()
+    accumulator = CalibrationAccumulator(len(predictor.plan.classes))
+    for prediction in iterate_predictions(predictor, dataset, cases, samples, steps, seed):
+        accumulator.add(prediction, calibration or predictor.calibration)
+    return accumulator.report()
 
 
 def _coverage(entries: Sequence[tuple[float, float, float]]) -> IntervalCoverage:
+    """Return the coverage of (low, high, true volume) of all cases."""
     low, high, volume = np.asarray(entries).T
     covered = float(np.mean((low <= volume) & (volume <= high)))
     mean = float(volume.mean())

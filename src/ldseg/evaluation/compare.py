@@ -1,4 +1,4 @@
-"""Two methods on the same cases: paired differences, with intervals and a Wilcoxon test.
+"""Compare two methods on the same cases: paired differences, with intervals and a Wilcoxon test.
 
 Paired, since most of the spread between cases is how hard they are, which both methods share.
 """
@@ -19,14 +19,14 @@ ALL_CLASSES = "all classes"
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row: one metric of one class."""
+    """The paired difference of one metric of one class."""
 
     class_name: str
     metric: str
     a: float
-    """Mean of the first."""
+    """Mean of the first method."""
     b: float
-    """Mean of the second."""
+    """Mean of the second method."""
     difference: float
     """Mean of b - a over the cases."""
     interval: Interval | None
@@ -36,7 +36,7 @@ class Comparison:
 
 
 def compare(a: Scores, b: Scores) -> list[Comparison]:
-    """Rows for the mean Dice over classes and for each class and metric, b against a.
+    """Return the differences b - a of the mean Dice over classes, and of each metric of each class.
 
     Raises InputError where cases, classes, unit or tolerance differ: then the numbers are not of one kind.
     """
@@ -53,7 +53,8 @@ def compare(a: Scores, b: Scores) -> list[Comparison]:
             f"the tolerance is {a.tolerance} {a.unit} in the first, {b.tolerance} {b.unit} in the second "
             f"scores; evaluate both with the same --tolerance-{a.unit}"
         )
-    b = _in_order_of(a, b)
+    cases = {name: {class_name: b.cases[name][class_name] for class_name in a.metrics} for name in a.cases}
+    b = replace(b, cases=cases, cine={})  # in the order of `a`
     rows = [_row(ALL_CLASSES, "dice", a.case_dice(), b.case_dice(), a.groups)]
     for name, metrics in a.metrics.items():
         shared = [metric for metric in metrics if metric in b.metrics[name]]
@@ -62,6 +63,7 @@ def compare(a: Scores, b: Scores) -> list[Comparison]:
 
 
 def _row(name: str, metric: str, a: list[float], b: list[float], subjects: list[str]) -> Comparison:
+    """Return the comparison of the values of one metric, case by case."""
     found = paired_difference(a, b, subjects)
     return Comparison(
         name, metric, float(np.mean(a)), float(np.mean(b)), found.mean, found.interval, found.p_value
@@ -69,17 +71,13 @@ def _row(name: str, metric: str, a: list[float], b: list[float], subjects: list[
 
 
 def _in_nfc(scores: Scores) -> Scores:
-    """The scores with each case's name in one spelling: two systems may spell the same name differently."""
+    """Return the scores with all names in Unicode NFC, since operating systems spell them differently."""
     cases = {name_key(name): classes for name, classes in scores.cases.items()}
     return replace(scores, cases=cases, subjects={name_key(n): s for n, s in scores.subjects.items()})
 
 
-def _in_order_of(a: Scores, b: Scores) -> Scores:
-    cases = {name: {class_name: b.cases[name][class_name] for class_name in a.metrics} for name in a.cases}
-    return Scores(cases, b.classes, b.tolerance, b.subjects, b.failed)
-
-
 def _require_equal(what: str, a: set[str], b: set[str]) -> None:
+    """Raise InputError where the two scores have different `what`."""
     if a == b:
         return
     only = [

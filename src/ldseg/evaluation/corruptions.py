@@ -3,7 +3,7 @@
 A corruption is one function and one line in `CORRUPTIONS`. It is given the image with each channel scaled to
 [0, 1] by its own least and greatest value (M, *S), the strength, the voxel's size along each axis of *S as a
 multiple of the finest spatial axis (infinite for time: what has a width in space does nothing there) and a
-random generator. Its answer is mapped back to the channel's intensities.
+random generator. Its result is mapped back to the channel's intensities.
 
 Noise is measured as in the paper (Zaman et al. 2026): added on [0, 1], and the result scaled to [0, 1] again.
 The generator depends on (seed, case name, corruption, strength) and on nothing else.
@@ -33,51 +33,53 @@ _BIAS_ORDER = 3
 
 @dataclass(frozen=True)
 class Corruption:
-    """What is done, and how strongly."""
+    """A function that degrades an image, with its strengths."""
 
     apply: Apply
     strengths: tuple[float, ...]
     """Ascending; at the first the image stays as it is."""
     meaning: str
-    """Of a strength, with its unit, for tables and plots."""
+    """Meaning of a strength with its unit, for tables and plots."""
 
 
 def gaussian_noise(unit: Image, strength: float, voxel: Voxel, generator: np.random.Generator) -> Image:
-    """Additive white noise; the paper's protocol."""
+    """Add white Gaussian noise, the protocol of the paper."""
     del voxel
     return to_unit(unit + np.float32(strength) * _normal(generator, unit))
 
 
 def rician_noise(unit: Image, strength: float, voxel: Voxel, generator: np.random.Generator) -> Image:
-    """The magnitude of a complex signal with noise in both parts: MR (Gudbjartsson & Patz 1995)."""
+    """Return the magnitude of a complex MR signal with noise in both parts (Gudbjartsson & Patz 1995)."""
     del voxel
     real, imaginary = _normal(generator, unit), _normal(generator, unit)
     return to_unit(np.hypot(unit + strength * real, strength * imaginary))
 
 
 def speckle(unit: Image, strength: float, voxel: Voxel, generator: np.random.Generator) -> Image:
-    """Multiplicative gamma noise of mean 1: ultrasound averaged over 1 / strength^2 looks."""
+    """Multiply by gamma noise of mean 1, as in ultrasound averaged over 1 / strength^2 looks."""
     del voxel
     looks = 1 / strength**2
     return to_unit(unit * generator.gamma(looks, 1 / looks, unit.shape).astype(np.float32))
 
 
 def blur(unit: Image, strength: float, voxel: Voxel, generator: np.random.Generator) -> Image:
-    """Gaussian blur of equal width in mm along all spatial axes."""
+    """Blur with a Gaussian of equal width in mm along all spatial axes."""
     del generator
     blurred = ndimage.gaussian_filter(unit, (0.0, *(strength / size for size in voxel)))
     return np.asarray(blurred, dtype=np.float32)
 
 
 def contrast(unit: Image, strength: float, voxel: Voxel, generator: np.random.Generator) -> Image:
-    """A power of the intensity: dark parts lose their contrast. (A linear change is undone by z-scores.)"""
+    """Raise intensities to a power, lowering the contrast of dark parts (z-scores undo linear changes)."""
     del voxel, generator
     return unit**strength
 
 
 def bias_field(unit: Image, strength: float, voxel: Voxel, generator: np.random.Generator) -> Image:
-    """Multiplication by exp(strength * f), f a random polynomial over space whose largest value is 1 (after
-    Van Leemput et al. 1999); the same for all channels and frames."""
+    """Multiply by exp(strength * f), f a random polynomial over space whose largest value is 1.
+
+    After Van Leemput et al. 1999; the field is the same for all channels and frames.
+    """
     places = np.meshgrid(
         *(np.linspace(-1, 1, n) if n > 1 and not isinf(v) else np.zeros(n) for n, v in _axes(unit, voxel)),
         indexing="ij",
@@ -95,8 +97,10 @@ def bias_field(unit: Image, strength: float, voxel: Voxel, generator: np.random.
 
 
 def low_resolution(unit: Image, strength: float, voxel: Voxel, generator: np.random.Generator) -> Image:
-    """As if taken with cubic voxels `strength` times the finest step, and interpolated back; axes that are
-    coarser already stay as they are."""
+    """Resample to cubic voxels of `strength` times the finest spacing and back.
+
+    Axes that are coarser already keep their resolution.
+    """
     del generator
     coarse = [max(1, round(n / max(1.0, strength / size))) for n, size in _axes(unit, voxel)]
     every = range(len(coarse))
@@ -115,7 +119,7 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 def corrupt(volume: Volume, name: str, strength: float, seed: int, case: str) -> Volume:
-    """The image `volume` of the case `case` after the corruption `name`, on the same grid.
+    """Return the image `volume` of the case `case` after the corruption `name`, on the same grid.
 
     A constant channel stays as it is. `name` must be a key of `CORRUPTIONS`; any `strength` from the first of
     its strengths on is allowed.
@@ -125,14 +129,14 @@ def corrupt(volume: Volume, name: str, strength: float, seed: int, case: str) ->
         return volume
     array = np.asarray(volume.array, dtype=np.float32)
     low, high = _extremes(array)
-    changed = chosen.apply(
-        to_unit(array), strength, relative_voxel(volume), _generator(seed, case, name, strength)
-    )
+    key = f"{seed}/{case}/{name}/{float(strength)!r}"
+    generator = np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big"))
+    changed = chosen.apply(to_unit(array), strength, relative_voxel(volume), generator)
     return volume.with_array(np.where(high > low, low + (high - low) * changed, array), "image")
 
 
 def relative_voxel(volume: Volume) -> tuple[float, ...]:
-    """Size along each axis as a multiple of the finest spatial one; infinite along time."""
+    """Return the voxel size along each axis as a multiple of the finest spatial one, infinite along time."""
     spatial = [step for axis, step in zip(volume.axes, volume.spacing, strict=True) if axis != "t"]
     finest = min(spatial)
     return tuple(
@@ -141,27 +145,22 @@ def relative_voxel(volume: Volume) -> tuple[float, ...]:
 
 
 def to_unit(array: Image) -> Image:
-    """Each channel of (M, *S) scaled to [0, 1]; 0 where it is constant."""
+    """Return an image (M, *S) with each channel scaled to [0, 1], 0 where it is constant."""
     low, high = _extremes(array)
     extent = np.where(high > low, high - low, 1)
     return ((array - low) / extent).astype(np.float32)
 
 
 def _extremes(array: Image) -> tuple[Image, Image]:
-    """Least and greatest value of each channel, (M, 1, ...)."""
+    """Return the least and greatest value of each channel, (M, 1, ...)."""
     axes = tuple(range(1, array.ndim))
     return array.min(axes, keepdims=True), array.max(axes, keepdims=True)
 
 
 def _axes(unit: Image, voxel: Voxel) -> list[tuple[int, float]]:
-    """Length and relative voxel size of each axis of *S."""
+    """Return the length and relative voxel size of each axis of *S."""
     return list(zip(unit.shape[1:], voxel, strict=True))
 
 
 def _normal(generator: np.random.Generator, like: Image) -> Image:
     return generator.standard_normal(like.shape, dtype=np.float32)
-
-
-def _generator(seed: int, case: str, name: str, strength: float) -> np.random.Generator:
-    key = f"{seed}/{case}/{name}/{float(strength)!r}"
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big"))

@@ -1,4 +1,4 @@
-"""A folder of predictions against a folder or data set of masks, matched by the cases' names."""
+"""Score a folder of predictions against a folder or data set of masks, matched by the cases' names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ldseg.metrics.cine import CineMetrics
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How predictions are measured."""
+    """Options of the evaluation of a folder of predictions."""
 
     tolerance_mm: float | None = None
     """Distance up to which surfaces are equal (NSD), >= 0, in mm; None: 1. For masks with a physical
@@ -80,24 +80,24 @@ def evaluate_folders(
     predictions = Path(predictions)
     if not predictions.is_dir():
         raise file_error(predictions, "there is no such folder", "give the folder of predicted label files")
-    references = open_ground_truth(Path(labels), predictions, options.data)
-    for remark in (*references.remarks, *describe_unread(unread_in(predictions, folders=False))):
+    ground_truth = open_ground_truth(Path(labels), predictions, options.data)
+    for remark in (*ground_truth.remarks, *describe_unread(unread_in(predictions, folders=False))):
         on_remark(remark)
-    files = _files_of(references, predictions)
-    cases = [case for case in references.cases if case.name in files or not options.partial]
-    failed = _partners_missing(predictions, references, cases, files)
+    files = _files_of(ground_truth, predictions)
+    cases = [case for case in ground_truth.cases if case.name in files or not options.partial]
+    failed = _partners_missing(predictions, ground_truth, cases, files)
     if failed and not options.keep_going:
         raise InputError(next(iter(failed.values())))
     scored: dict[str, dict[str, ClassScores]] = {}
-    cycles: dict[str, dict[str, CineMetrics]] = {}
+    cine: dict[str, dict[str, CineMetrics]] = {}
     units, tolerance, notes = OneUnit(), 1.0, _Notes()
     for case in (case for case in cases if case.name in files):
         try:
-            scored[case.name], cycle, tolerance = _evaluate(
-                references, case, files[case.name], options, units, notes
+            scored[case.name], over_time, tolerance = _evaluate(
+                ground_truth, case, files[case.name], options, units, notes
             )
-            if cycle:
-                cycles[case.name] = cycle
+            if over_time:
+                cine[case.name] = over_time
         except InputError as problem:
             if not options.keep_going:
                 raise
@@ -109,36 +109,36 @@ def evaluate_folders(
     if not scored:
         reason = next(iter(failed.values()), f"{predictions}: no file has the name of a case")
         raise InputError(f"nothing could be scored; {reason}")
-    return Scores(scored, references.classes, tolerance, _subjects(cases, scored), failed, cycles)
+    return Scores(scored, ground_truth.classes, tolerance, _subjects(cases, scored), failed, cine)
 
 
 @dataclass
 class _Notes:
-    """What was assumed or changed when the files were read: path and sentence."""
+    """Remarks on reading files, each a path and a sentence: what was assumed or changed."""
 
     masks: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     predictions: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
 
-def _files_of(references: DataSet, predictions: Path) -> dict[str, Path]:
-    """Predictions by name, spelt as the cases are."""
-    spelling = {name_key(case.name): case.name for case in references.cases}
+def _files_of(ground_truth: DataSet, predictions: Path) -> dict[str, Path]:
+    """Return the prediction files by the names of the cases."""
+    spelling = {name_key(case.name): case.name for case in ground_truth.cases}
     found = by_stem(volumes_in(predictions)).items()
     return {spelling.get(name_key(name), name): paths[0] for name, paths in found}
 
 
 def _subjects(cases: Sequence[Case], scored: Container[str]) -> dict[str, str]:
-    """Case to subject; empty when every case is its own."""
+    """Return the subject of each scored case; empty when every case is its own subject."""
     subjects = {case.name: case.subject for case in cases if case.name in scored}
     return subjects if any(name != subject for name, subject in subjects.items()) else {}
 
 
 def _partners_missing(
-    predictions: Path, references: DataSet, cases: Sequence[Case], files: dict[str, Path]
+    predictions: Path, ground_truth: DataSet, cases: Sequence[Case], files: dict[str, Path]
 ) -> dict[str, str]:
-    """Case or file name to what is wrong: masks without prediction, predictions without mask."""
+    """Return an error message per case or file name: masks without prediction, predictions without mask."""
     missing = [case.name for case in cases if case.name not in files]
-    names = {case.name for case in references.cases}
+    names = {case.name for case in ground_truth.cases}
     others = tuple(f"{name_key(name)}_" for name in names)
     extra = [name for name in files if name not in names and not name_key(name).startswith(others)]
     because = f"has no prediction for {listed(missing)}"
@@ -146,19 +146,19 @@ def _partners_missing(
     found = dict.fromkeys(missing, f"{predictions}: {because}; {remedy}")
     because = f"has no mask for {listed([files[name].name for name in extra])}"
     remedy = "remove them, or give the masks of these cases"
-    return found | dict.fromkeys(extra, f"{references.root}: {because}; {remedy}")
+    return found | dict.fromkeys(extra, f"{ground_truth.root}: {because}; {remedy}")
 
 
 def _evaluate(
-    references: DataSet, case: Case, file: Path, options: EvaluationOptions, units: OneUnit, notes: _Notes
+    ground_truth: DataSet, case: Case, file: Path, options: EvaluationOptions, units: OneUnit, notes: _Notes
 ) -> tuple[dict[str, ClassScores], dict[str, CineMetrics], float]:
-    """Return one case's scores, for a film its cycle, and the tolerance.
+    """Return one case's scores, its cine metrics (empty unless 2D+time) and the tolerance.
 
-    With several raters each metric is the mean over them; over time the first is the reference.
+    With several raters each metric is the mean over them; the cine metrics are against the first.
     """
-    prediction = map_ids_by_name(read_volume(file, "labels", references.axes), references, file)
-    masks = read_ground_truth(references, case)
-    pairs = [_on_one_grid(references, case, file, prediction, mask) for mask in masks]
+    prediction = map_ids_by_name(read_volume(file, "labels", ground_truth.axes), ground_truth, file)
+    masks = read_ground_truth(ground_truth, case)
+    pairs = [_on_one_grid(ground_truth, case, file, prediction, mask) for mask in masks]
     for path, read, (_, mask) in zip(case.labels, masks, pairs, strict=True):
         units.add(str(path), mask.physical)
         notes.masks += [(str(path), text) for text in notes_together(read, mask)]
@@ -167,26 +167,28 @@ def _evaluate(
     scores: list[dict[str, ClassScores]] = []
     for predicted, mask in pairs:
         try:
-            scores.append(evaluate_case(predicted, mask, references.classes, references.ignore_id, tolerance))
+            scores.append(
+                evaluate_case(predicted, mask, ground_truth.classes, ground_truth.ignore_id, tolerance)
+            )
         except InputError as problem:
             raise InputError(f"{file}: {problem}") from problem
-    if references.axes != "tyx":
+    if ground_truth.axes != "tyx":
         return mean_over_raters(scores), {}, tolerance
-    cycle = evaluate_cine(*pairs[0], references.classes, references.ignore_id)
-    return mean_over_raters(scores), cycle, tolerance
+    over_time = evaluate_cine(*pairs[0], ground_truth.classes, ground_truth.ignore_id)
+    return mean_over_raters(scores), over_time, tolerance
 
 
 def _on_one_grid(
-    references: DataSet, case: Case, file: Path, prediction: Volume, mask: Volume
+    ground_truth: DataSet, case: Case, file: Path, prediction: Volume, mask: Volume
 ) -> tuple[Volume, Volume]:
-    """Prediction and mask voxel by voxel, by their geometry.
+    """Return prediction and mask on one voxel grid, aligned by their geometry.
 
     A mask of no known image may be cut to its segments: it is 0 in what else the prediction covers. Raises
     InputError where the two do not lie on the same voxels.
     """
     source = (case.images or case.labels)[0]
     if format_of(file).has_geometry and format_of(source).has_geometry:
-        tolerance = references.geometry_tolerance
+        tolerance = ground_truth.geometry_tolerance
         if not case.images and prod(mask.shape) < prod(prediction.shape):
             mask = align_label_to_image(mask, prediction, source, file, tolerance)
         else:

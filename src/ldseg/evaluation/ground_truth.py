@@ -1,4 +1,4 @@
-"""The masks to measure against: a data set of any layout, or a plain folder of label files.
+"""Ground truth of an evaluation: the masks of a data set of any layout, or a plain folder of label files.
 
 Both become a `DataSet`; the cases of a plain folder have masks and no images.
 """
@@ -29,7 +29,7 @@ _MOST_IDS = 64
 
 
 def open_ground_truth(labels: Path, predictions: Path, options: DataOptions) -> DataSet:
-    """The labelled cases at `labels`, and the classes to score.
+    """Return the labelled cases at `labels`, with the classes to score.
 
     Classes are those of the dataset.json (in the folder of labels or the one above), else those of a
     plan.json beside the predictions, else the ids found in the masks and the predictions. Raises InputError
@@ -49,23 +49,25 @@ def open_ground_truth(labels: Path, predictions: Path, options: DataOptions) -> 
     return found if found.declared or binary else replace(found, classes=_classes(found, predictions))
 
 
-def read_ground_truth(references: DataSet, case: Case) -> tuple[Volume, ...]:
-    """One mask (1, *S) per rater, with the geometry of the files and of the image where there is one.
+def read_ground_truth(ground_truth: DataSet, case: Case) -> tuple[Volume, ...]:
+    """Return one mask (1, *S) per rater, with the geometry of the files and of the image where there is one.
 
     Raises InputError when one is unreadable or does not fit its image.
     """
     if case.images:
-        image = read_image(references, case)
-        return tuple(read_label(references, case, path, image) for path in case.labels)
+        image = read_image(ground_truth, case)
+        return tuple(read_label(ground_truth, case, path, image) for path in case.labels)
     named = [
-        map_ids_by_name(read_volume(path, "labels", references.axes), references, path)
+        map_ids_by_name(read_volume(path, "labels", ground_truth.axes), ground_truth, path)
         for path in case.labels
     ]
-    return tuple(map_label_ids(mask, references, path) for mask, path in zip(named, case.labels, strict=True))
+    return tuple(
+        map_label_ids(mask, ground_truth, path) for mask, path in zip(named, case.labels, strict=True)
+    )
 
 
 def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> DataSet:
-    """A folder with masks and nothing else, such as labelsTs."""
+    """Return the data set of a folder that has masks and nothing else, such as labelsTs."""
     files, unread = volumes_in(labels), unread_in(labels)
     if not files:
         other = "".join(f" ({remark})" for remark in describe_unread(unread))
@@ -106,20 +108,23 @@ def _description(labels: Path) -> Description:
     return beside if beside.content else read_description(labels.parent / "dataset.json")
 
 
-def _classes(references: DataSet, predictions: Path) -> dict[str, int]:
-    """Classes that no data set declares. What is unreadable has no ids here; scoring it reports it."""
+def _classes(ground_truth: DataSet, predictions: Path) -> dict[str, int]:
+    """Return classes that no data set declares, from plan.json or from the ids found in the files.
+
+    Unreadable files are left out here; scoring them reports the error.
+    """
     plan = predictions / PLAN_FILE
     if plan.is_file():
         return read_plan(plan).classes
-    names = {name_key(case.name) for case in references.cases}
-    files = [path for case in references.cases for path in case.labels]
+    names = {name_key(case.name) for case in ground_truth.cases}
+    files = [path for case in ground_truth.cases for path in case.labels]
     files += [path for path in volumes_in(predictions) if name_key(stem(path)) in names]
     scan = LabelScan()
     for path in files:
         with suppress(InputError):
-            scan.add(read_volume(path, "labels", references.axes))
+            scan.add(read_volume(path, "labels", ground_truth.axes))
         if len(scan.ids) >= _MOST_IDS:
             found = len(scan.ids) + 1  # with the background
             finding = f"{found} different ids up to this mask, more than classes: instances?"
             raise file_error(path, finding, "choose --data.labels_above_zero")
-    return scan.classes(references.root, references.ignore_id)
+    return scan.classes(ground_truth.root, ground_truth.ignore_id)

@@ -49,13 +49,9 @@ Numbers = NDArray[np.float64]
 OnCase = Callable[[float, str], None]
 
 
-def _silent(share: float, case: str) -> None:
-    del share, case
-
-
 @dataclass(frozen=True)
 class ChangedImages:
-    """The training images, or some of them, after one change."""
+    """Feature statistics of training images after one change, e.g. flipped."""
 
     statistics: tuple[Statistics, ...]
     slopes: tuple[int, ...]
@@ -63,7 +59,11 @@ class ChangedImages:
 
 
 def fit_and_store_detector(
-    folder: Path, predictor: Predictor, dataset: DataSet, cases: Sequence[Case], on_case: OnCase = _silent
+    folder: Path,
+    predictor: Predictor,
+    dataset: DataSet,
+    cases: Sequence[Case],
+    on_case: OnCase = lambda _share, _case: None,
 ) -> Detector | None:
     """Fit a detector for the model of `folder`, loaded as `predictor`, on `cases` and store it there.
 

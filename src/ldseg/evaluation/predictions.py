@@ -1,4 +1,4 @@
-"""A model's answers beside the truth, one case after the other: what calibration is measured on.
+"""Predictions of a model paired with the reference labels, case by case; calibration is measured on them.
 
 K classes in the plan's order; *S the image's own grid.
 """
@@ -22,18 +22,18 @@ from ldseg.inference.predictor import Predictor
 
 @dataclass(frozen=True)
 class CasePrediction:
-    """What a model says of a case, and what one rater says."""
+    """The prediction for one case, paired with the labels of one rater."""
 
     case: str
     axes: Axes
     probabilities: NDArray[np.float32]
-    """(K, *S), not recalibrated."""
+    """(K, *S), not calibrated."""
     truth: NDArray[np.int16]
-    """(*S) classes 0..K-1, -1 where nobody labelled."""
+    """(*S) classes 0..K-1, -1 for unlabelled voxels."""
     volumes: dict[str, VolumeEstimate]
-    """Per structure."""
+    """Estimated volume of each structure."""
     true_volumes: dict[str, float]
-    """Per structure, in the unit of `volumes`; empty where voxels are not labelled, for then nobody knows."""
+    """True volume of each structure, in the unit of `volumes`; empty where some voxels are unlabelled."""
 
 
 def iterate_predictions(
@@ -44,7 +44,9 @@ def iterate_predictions(
     steps: int | None = None,
     seed: int = 0,
 ) -> Iterator[CasePrediction]:
-    """One answer for each case and rater, a case in memory at a time. None takes the model's own sampling.
+    """Yield one prediction for each case and rater, with one case in memory at a time.
+
+    `samples` and `steps` None take the model's own sampling.
 
     Raises:
         InputError: a case cannot be read, does not fit the model, or has another unit than the others.
@@ -53,22 +55,22 @@ def iterate_predictions(
     for case in cases:
         image, masks = load_case(dataset, case)
         units.add(str(case.images[0]), image.physical)
-        said = raw(image, case.name, steps, samples, seed=seed, source=str(case.images[0]))
+        predicted = raw(image, case.name, steps, samples, seed=seed, source=str(case.images[0]))
         for mask in masks:
             truth = class_indices(mask.array[0], classes, dataset.ignore_id)
             complete = not bool((truth == IGNORE_INDEX).any())
             yield CasePrediction(
                 case=case.name,
                 axes=image.axes,
-                probabilities=said.probabilities.array,
+                probabilities=predicted.probabilities.array,
                 truth=truth,
-                volumes=said.volumes,
+                volumes=predicted.volumes,
                 true_volumes=_volumes(truth, mask, classes) if complete else {},
             )
 
 
 def _volumes(truth: NDArray[np.int16], mask: Volume, classes: dict[str, int]) -> dict[str, float]:
-    """Sizes in the unit of the model's own (`data.units.size_unit`)."""
+    """Return the volume of each structure, in the unit of the image (`data.units.size_unit`)."""
     voxel = voxel_size(mask.axes, mask.spacing)
     counts = np.bincount(truth.ravel(), minlength=len(classes))
     return {name: float(counts[k] * voxel) for k, name in enumerate(classes) if k > 0}

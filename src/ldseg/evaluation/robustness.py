@@ -1,4 +1,4 @@
-"""How the Dice of a trained model falls as its images get worse.
+"""Robustness: the Dice of a trained model on images of decreasing quality.
 
 Every case is corrupted at each strength of each corruption (`corruptions`), segmented and scored on its own
 grid; the clean images are the first strength of all of them and are segmented once. What is measured is kept
@@ -33,17 +33,17 @@ CLEAN = "clean"
 
 @dataclass(frozen=True)
 class RobustnessOptions:
-    """What is swept, and how the model answers; None takes what it was trained to do."""
+    """Options of a robustness sweep; None takes the sampling that the model was trained for."""
 
     corruptions: tuple[str, ...] = tuple(CORRUPTIONS)
     steps: int | None = None
     samples: int | None = None
     seed: int = 0
-    """Of the corruptions and of the model's noise."""
+    """Seed of the corruptions and of the model's noise."""
     tolerance: float = 1.0
-    """Of the surface Dice, in mm, or in voxels where the images have no physical spacing."""
+    """Tolerance of the surface Dice, in mm, or in voxels where the images have no physical spacing."""
     harmonize: bool = True
-    """Whether the model brings images that are unlike those of training nearer to them."""
+    """Whether the model harmonizes images that differ from those of training."""
 
     def __post_init__(self) -> None:
         strange = [name for name in self.corruptions if name not in CORRUPTIONS]
@@ -54,7 +54,7 @@ class RobustnessOptions:
 
 @dataclass(frozen=True)
 class RobustnessSetup:
-    """What was measured: a sweep only goes on with the same."""
+    """The model, data and options of a sweep, which is only resumed with the same ones."""
 
     weights: str
     """SHA-256 of the model's weights."""
@@ -71,50 +71,54 @@ class RobustnessSetup:
     """In `unit`."""
     harmonize: bool = field(default=False, metadata={"key": "harmonise"})
     unit: LengthUnit = "mm"
-    """Of lengths: "px" where the images have no physical spacing."""
+    """Unit of lengths; "px" where the images have no physical spacing."""
 
 
 @dataclass(frozen=True)
 class RobustnessPoint:
-    """All cases at one strength of one corruption."""
+    """The scores of all cases at one strength of one corruption."""
 
     corruption: str
     strength: float
     mean_dice: float
-    """Over classes and cases."""
+    """Mean over classes and cases."""
     mean_dice_interval: Interval | None
     """95 % interval, by subjects; None for a single subject."""
     cases: dict[str, dict[str, dict[str, float]]]
-    """Case, class, metric."""
+    """Case to class to metric to value."""
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """A sweep, whole or under way."""
+    """A sweep, complete or in progress."""
 
     setup: RobustnessSetup
     points: tuple[RobustnessPoint, ...] = ()
 
     def find(self, corruption: str, strength: float) -> RobustnessPoint | None:
-        """The point, if it was measured. The first strength of each corruption is the clean point."""
+        """Return the point, or None if it was not measured.
+
+        The first strength of each corruption is the clean point.
+        """
         key = _key(corruption, strength)
         return next((point for point in self.points if (point.corruption, point.strength) == key), None)
 
     def curve(self, corruption: str) -> list[RobustnessPoint] | None:
-        """The points along the strengths; None while some are missing."""
+        """Return the points along the strengths, or None while some are missing."""
         found = [self.find(corruption, strength) for strength in CORRUPTIONS[corruption].strengths]
         points = [point for point in found if point is not None]
         return points if len(points) == len(found) else None
 
     def curves(self) -> dict[str, list[RobustnessPoint]]:
-        """All complete curves, in the order of the registry."""
+        """Return all complete curves, in the order of the registry."""
         found = {name: self.curve(name) for name in CORRUPTIONS}
         return {name: points for name, points in found.items() if points is not None}
 
 
 def cases_to_test(dataset: DataSet, run: Path) -> tuple[str, tuple[Case, ...]]:
-    """ "test" and the cases of the test part of the splits in `run`, or "all" and all cases with masks where
-    there is no such part or the set has none of its cases.
+    """Return "test" and the test cases of the splits in `run`, else "all" and all cases with masks.
+
+    All cases are taken where there is no test part or the data set has none of its cases.
 
     Raises InputError when no case has a mask, or the splits are damaged.
     """
@@ -128,7 +132,7 @@ def cases_to_test(dataset: DataSet, run: Path) -> tuple[str, tuple[Case, ...]]:
 
 
 def start_sweep(run: Path, predictor: Predictor, dataset: DataSet, options: RobustnessOptions) -> Robustness:
-    """A sweep of the model in the folder `run` with nothing measured yet.
+    """Return a sweep of the model in the folder `run` with nothing measured yet.
 
     Raises InputError: illegal sampling, a set with other classes than the model's, no masks, a damaged
     image.
@@ -160,13 +164,14 @@ def sweep(
     on_case: Callable[[float, str], None] = lambda _share, _text: None,
     on_notes: Callable[[str, tuple[str, ...]], None] = lambda _case, _notes: None,
 ) -> Robustness:
-    """Measure what is missing of `corruptions`; `keep` is called with all so far after each strength.
+    """Measure the missing points of `corruptions`.
 
-    `on_case` hears which share of the work is done, `on_notes` what was assumed or changed when the files of
-    a case were read. Raises InputError for a case that cannot be read, segmented or scored; what was measured
-    before it is kept.
+    `keep` is called with the sweep so far after each strength, `on_case` with the share of the work that is
+    done, and `on_notes` with what was assumed or changed when the files of a case were read. Raises
+    InputError for a case that cannot be read, segmented or scored; what was measured before it is kept.
     """
-    missing = _missing(begun, corruptions)
+    wanted = [_key(name, strength) for name in corruptions for strength in CORRUPTIONS[name].strengths]
+    missing = [key for key in dict.fromkeys(wanted) if begun.find(*key) is None]
     predictor = predictor if begun.setup.harmonize else predictor.without_harmonization()
     by_name = {case.name: case for case in dataset.cases}
     cases = [by_name[name] for name in begun.setup.cases]
@@ -176,8 +181,9 @@ def sweep(
         for case in cases:
             image, masks = load_case(dataset, case)
             on_notes(case.name, notes_together(image, *masks))
-            seen = _corrupted(image, case, corruption, strength, state.setup)
-            scores[case.name] = _score(predictor, dataset, case, seen, masks, state.setup)
+            if corruption != CLEAN:
+                image = corrupt(image, corruption, strength, state.setup.seed, case.name)
+            scores[case.name] = _score(predictor, dataset, case, image, masks, state.setup)
             done += 1
             on_case(done / (len(missing) * len(cases)), f"{corruption} {strength:g}, {case.name}")
         point = _point(corruption, strength, scores, predictor.plan, cases, state.setup)
@@ -186,37 +192,25 @@ def sweep(
     return state
 
 
-def _missing(begun: Robustness, corruptions: Sequence[str]) -> list[tuple[str, float]]:
-    """Points to be measured, each once, the clean one first."""
-    wanted = [_key(name, strength) for name in corruptions for strength in CORRUPTIONS[name].strengths]
-    return [key for key in dict.fromkeys(wanted) if begun.find(*key) is None]
-
-
 def _key(corruption: str, strength: float) -> tuple[str, float]:
+    """Return the name and strength of the point; all first strengths are the clean point."""
     if corruption == CLEAN or strength <= CORRUPTIONS[corruption].strengths[0]:
         return CLEAN, 0.0
     return corruption, float(strength)
-
-
-def _corrupted(image: Volume, case: Case, corruption: str, strength: float, setup: RobustnessSetup) -> Volume:
-    """Return the image as it is measured."""
-    if corruption == CLEAN:
-        return image
-    return corrupt(image, corruption, strength, setup.seed, case.name)
 
 
 def _score(
     predictor: Predictor,
     dataset: DataSet,
     case: Case,
-    seen: Volume,
+    image: Volume,
     masks: Sequence[Volume],
     setup: RobustnessSetup,
 ) -> dict[str, ClassScores]:
-    """Scores of each class, the mean over raters."""
+    """Return the scores of each class, averaged over raters."""
     sampling = setup.sampling
     labels = predictor(
-        seen,
+        image,
         case.name,
         steps=sampling.steps,
         samples=sampling.samples,
@@ -239,6 +233,7 @@ def _point(
     order: Sequence[Case],
     setup: RobustnessSetup,
 ) -> RobustnessPoint:
+    """Return the point with the summary of the scores of `cases`."""
     scores = Scores(cases, plan.classes, setup.tolerance, {case.name: case.subject for case in order})
     return RobustnessPoint(
         corruption,
@@ -250,7 +245,7 @@ def _point(
 
 
 def _check_classes(plan: Plan, dataset: DataSet) -> None:
-    """Masks may lack a class of the model, but hold none that it does not know."""
+    """Raise InputError where the masks have a class that the model does not know."""
     strange = sorted(set(dataset.classes.values()) - set(plan.classes.values()))
     if strange:
         raise InputError(

@@ -1,4 +1,4 @@
-"""The files of a sweep: robustness.json (to go on from), robustness.csv and robustness.png.
+"""Read and write the files of a robustness sweep: robustness.json, robustness.csv and robustness.png.
 
     {"version": 2, "setup": {..}, "points": [{"corruption", "strength", "mean_dice", "mean_dice_interval",
      "cases": {CASE: {CLASS: {METRIC: ..}}}}]}
@@ -32,9 +32,9 @@ _COLUMNS = 4
 
 
 def resume_sweep(out: Path, fresh: Robustness) -> Robustness:
-    """What the folder `out` has of this sweep, else `fresh`.
+    """Return the stored part of the sweep `fresh` from the folder `out`, or `fresh` itself without one.
 
-    Raises InputError when it has a sweep of something else, or a damaged one.
+    Raises InputError when the folder has a sweep with another setup, or a damaged one.
     """
     path = out / JSON_FILE
     if not path.exists():
@@ -71,7 +71,7 @@ def write_table_and_plot(out: Path, found: Robustness) -> None:
 
 
 def to_csv(found: Robustness) -> str:
-    """One line a corruption, strength, case and class."""
+    """Return a CSV table with one row per corruption, strength, case and class."""
     rows = [
         {"corruption": point.corruption, "strength": point.strength, "case": case, "class": name, **metrics}
         for point in found.points
@@ -87,7 +87,7 @@ def to_csv(found: Robustness) -> str:
 
 
 def to_png(found: Robustness) -> bytes:
-    """Mean Dice against strength with its interval, a panel for each complete corruption."""
+    """Return a PNG plot of mean Dice and its interval over strength, one panel per complete corruption."""
     curves = found.curves()
     columns = max(1, min(_COLUMNS, len(curves)))
     rows = max(1, -(-len(curves) // columns))
@@ -109,9 +109,9 @@ def to_png(found: Robustness) -> bytes:
     setup = found.setup
     model = setup.baseline if setup.baseline != "none" else f"ldseg, {setup.preset}"
     figure.suptitle(f"{model} on {setup.data}, {len(setup.cases)} cases")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    return picture.getvalue()
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    return image.getvalue()
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Scores of a set of cases: summary, and `scores.json` with `scores.csv` beside it, written and read.
+"""Scores of a set of cases with their summary, and reading and writing `scores.json` and `scores.csv`.
 
 `scores.json` is a promise to users and scripts (version 1):
 
@@ -9,7 +9,7 @@
      "mean_dice": .., "mean_dice_interval": [low, high] or null,
      "subjects": {NAME: SUBJECT}, "failed": {NAME: why}}
 
-and for films (`cycle`), fractions and Dice may be null:
+and for 2D+time (`metrics.cine`), where fractions and Dice may be null:
 
      "cycle": {NAME: {CLASS: {"area_mm2": [..], "reference_area_mm2": [.. or null], "neighbour_dice",
                               "reference_neighbour_dice", "ejection_fraction", "labelled_ejection_fraction",
@@ -53,15 +53,15 @@ class Scores:
     """The scores of all cases of one set."""
 
     cases: dict[str, dict[str, ClassScores]]
-    """Case, class, metrics; every case has the same classes, and at least one case is there."""
+    """Case to class to scores; every case has the same classes, and there is at least one case."""
     classes: dict[str, int]
     """Name to id, background included where it is declared."""
     tolerance: float
-    """Of the surface Dice, in `unit`."""
+    """Tolerance of NSD and surface Dice, in `unit`."""
     subjects: dict[str, str] = field(default_factory=dict[str, str])
     """Case to subject; empty where nothing is known, then each case is its own."""
     failed: dict[str, str] = field(default_factory=dict[str, str])
-    """Cases without scores, and why; they are in no mean."""
+    """Cases without scores, and the reason; no mean includes them."""
     cine: dict[str, dict[str, CineMetrics]] = field(default_factory=dict[str, dict[str, CineMetrics]])
     """Case to class to cine metrics; empty unless the images are 2D+time."""
 
@@ -72,20 +72,20 @@ class Scores:
 
     @property
     def physical(self) -> bool:
-        """Whether lengths are in mm and not in voxels."""
+        """Return whether lengths are in mm and not in voxels."""
         return _is_physical(next(iter(self.cases.values())))
 
     @property
     def unit(self) -> LengthUnit:
-        """Unit of all lengths."""
+        """Return the unit of all lengths."""
         return length_unit(self.physical)
 
     def values(self, class_name: str, metric: str) -> list[float]:
-        """One metric of one class, in the order of `cases`."""
+        """Return the values of one metric of one class, in the order of `cases`."""
         return [scores[class_name].metrics[metric] for scores in self.cases.values()]
 
     def case_dice(self) -> list[float]:
-        """Each case's Dice averaged over the classes, in the order of `cases`."""
+        """Return the Dice of each case averaged over the classes, in the order of `cases`."""
         return [
             float(np.mean([scores.metrics["dice"] for scores in case.values()]))
             for case in self.cases.values()
@@ -93,26 +93,26 @@ class Scores:
 
     @property
     def mean_dice(self) -> float:
-        """Mean over classes and cases."""
+        """Return the mean Dice over classes and cases."""
         return float(np.mean(self.case_dice()))
 
     @property
     def mean_dice_interval(self) -> Interval | None:
-        """95 % interval of the mean Dice, by subjects; None for a single subject."""
+        """Return the 95 % interval of the mean Dice, by subjects, or None for a single subject."""
         return mean_interval(self.case_dice(), self.groups, bounds=_bounds("dice"))
 
     def interval(self, class_name: str, metric: str) -> Interval | None:
-        """95 % interval of the mean of one metric of one class, by subjects; None for a single subject."""
+        """Return the 95 % interval of the mean of one metric of one class, None for a single subject."""
         return mean_interval(self.values(class_name, metric), self.groups, bounds=_bounds(metric))
 
     @property
     def metrics(self) -> dict[str, tuple[str, ...]]:
-        """The names of the metrics of each class."""
+        """Return the names of the metrics of each class."""
         first = next(iter(self.cases.values()))
         return {name: tuple(scores.metrics) for name, scores in first.items()}
 
     def subject_cine(self) -> dict[str, dict[str, CineMetrics]]:
-        """Of the subjects that have several cases of equally many frames."""
+        """Return the summed cine metrics of subjects that have several cases of equally many frames."""
         slices: dict[str, list[dict[str, CineMetrics]]] = {}
         for name, cycle in self.cine.items():
             slices.setdefault(self.subjects.get(name, name), []).append(cycle)
@@ -123,12 +123,12 @@ class Scores:
         }
 
     def subject_or_case_cine(self) -> dict[str, dict[str, CineMetrics]]:
-        """What a reader looks at first: those of subjects, or where there are none those of the cases."""
+        """Return the cine metrics of the subjects, or where there are none those of the cases."""
         return self.subject_cine() or self.cine
 
     @property
     def groups(self) -> list[str]:
-        """The subject of each case, in the order of `cases`."""
+        """Return the subject of each case, in the order of `cases`."""
         return [self.subjects.get(name, name) for name in self.cases]
 
 
@@ -153,7 +153,7 @@ def to_json(scores: Scores) -> dict[str, Any]:
         "mean_dice_interval": scores.mean_dice_interval,
         "subjects": scores.subjects,
         "failed": scores.failed,
-        **_cycles_to_json(scores),
+        **_cine_to_json(scores),
     }
 
 
@@ -164,12 +164,12 @@ def _bounds(metric: str) -> Interval:
     return 0.0, 1.0 if metric in _SHARES else math.inf
 
 
-def _cycles_to_json(scores: Scores) -> dict[str, Any]:
+def _cine_to_json(scores: Scores) -> dict[str, Any]:
     if not scores.cine:
         return {}
     return {
         key: {
-            name: {class_name: _cycle_record(one) for class_name, one in by_class.items()}
+            name: {class_name: _cine_record(one) for class_name, one in by_class.items()}
             for name, by_class in cycles.items()
         }
         for key, cycles in (("cycle", scores.cine), ("subject_cycle", scores.subject_cine()))
@@ -177,7 +177,7 @@ def _cycles_to_json(scores: Scores) -> dict[str, Any]:
 
 
 def to_csv(scores: Scores) -> str:
-    """One line a case and class; the columns are the metrics."""
+    """Return a CSV table with one row per case and class and one column per metric."""
     text = io.StringIO()
     names = list(dict.fromkeys(metric for metrics in scores.metrics.values() for metric in metrics))
     table = csv.DictWriter(text, ["case", "subject", "class", *names, "empty"], lineterminator="\n")
@@ -208,7 +208,7 @@ def write_scores(path: Path, scores: Scores) -> None:
 
 
 def read_scores(path: Path) -> Scores:
-    """Read what `write_scores` wrote. Raises InputError for a missing, damaged or newer file."""
+    """Read the scores that `write_scores` wrote. Raises InputError for a missing, damaged or newer file."""
     remedy = "make it with ldseg evaluate PREDICTIONS LABELS -o scores.json"
     content = read_versioned(Path(path), VERSION, remedy)
     try:
@@ -222,7 +222,7 @@ def read_scores(path: Path) -> Scores:
             subjects=content.get("subjects", {}),
             failed=content.get("failed", {}),
             cine={
-                name: {class_name: _cycle(record) for class_name, record in by_class.items()}
+                name: {class_name: _parsed_cine(record) for class_name, record in by_class.items()}
                 for name, by_class in content.get("cycle", {}).items()
             },
         )
@@ -235,11 +235,12 @@ def _record(one: ClassScores) -> dict[str, float | str]:
 
 
 def _parsed(record: dict[str, Any]) -> ClassScores:
+    """Return the scores of one class from their record in `scores.json`."""
     metrics = {name: float(value) for name, value in record.items() if name != "empty"}
     return ClassScores(metrics, record.get("empty", "none"))
 
 
-def _cycle_record(one: CineMetrics) -> dict[str, Any]:
+def _cine_record(one: CineMetrics) -> dict[str, Any]:
     unit = area_unit(one.physical)
     return {
         f"area_{unit}": one.areas,
@@ -250,7 +251,7 @@ def _cycle_record(one: CineMetrics) -> dict[str, Any]:
     }
 
 
-def _cycle(record: dict[str, Any]) -> CineMetrics:
+def _parsed_cine(record: dict[str, Any]) -> CineMetrics:
     physical = "area_px" not in record
     unit = area_unit(physical)
     return CineMetrics(
@@ -263,5 +264,5 @@ def _cycle(record: dict[str, Any]) -> CineMetrics:
 
 
 def _is_physical(case: dict[str, ClassScores]) -> bool:
-    """Whether a case's lengths are in mm, by the names of its metrics."""
+    """Return whether a case's lengths are in mm, by the names of its metrics."""
     return not any(metric.endswith("_px") for one in case.values() for metric in one.metrics)

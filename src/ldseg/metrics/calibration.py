@@ -1,4 +1,4 @@
-"""Are probabilities what they say? Calibration of voxels, from counts that do not grow with the cases.
+"""Calibration of voxel probabilities, from counts whose memory does not grow with the cases.
 
 N voxels with probabilities p (K, N) and true classes y (N,); voxels that nobody labelled are left out.
 Confidence is the largest probability. Bins are M = 15 of equal width, (m/M, (m+1)/M].
@@ -7,7 +7,7 @@ ECE    sum_b n_b / N |accuracy_b - mean confidence_b|                           
 class-wise ECE  mean over classes of the same with p_k and [y = k] in the bins of p_k   (Kull et al. 2019)
 Brier  mean of sum_k (p_k - [y = k])^2, 0 to 2                                  (Brier 1950)
 NLL    mean of -log p_y, p_y at least 1e-7
-AURC   loss 1 for a wrong voxel, 0 for a right one                              (see `selective`)
+AURC   loss 1 for a wrong voxel, 0 for a right one                              (see `risk_coverage`)
 
 Most voxels of a medical image are easy background, and any model looks calibrated on them: ECE over all
 voxels mainly counts how many these are. `boundary_region` selects the voxels near structures; report both
@@ -30,14 +30,14 @@ FLOOR = 1e-7
 """Least probability of which a logarithm is taken: the resolution of float32 next to 1."""
 BINS = 15
 MARGIN = 5
-"""Voxels along each axis that `boundary_region` goes beyond the structures."""
+"""Margin of `boundary_region` in voxels."""
 _LEVELS = np.linspace(-4, 17, 2049)[1:-1]  # of the confidence's log odds; even ones would all lie at 1
 _BLOCK = 2**20  # voxels taken at once
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """One bar of a reliability diagram; empty bins are left out."""
+    """A bin of a reliability diagram; empty bins are left out."""
 
     low: float
     high: float
@@ -49,12 +49,12 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Calibration of a set of voxels; formulas at the top of this file."""
+    """Calibration of a set of voxels; the module's docstring has the formulas."""
 
     voxels: int
     accuracy: float
     confidence: float
-    """Mean confidence; above the accuracy, the model is too sure of itself."""
+    """Mean confidence; above the accuracy, the model is overconfident."""
     ece: float
     classwise_ece: float
     brier: float
@@ -63,11 +63,11 @@ class Reliability:
     excess_aurc: float
     bins: tuple[ReliabilityBin, ...]
     risk: tuple[RiskPoint, ...]
-    """Share of wrong voxels over coverage."""
+    """Risk-coverage curve of the share of wrong voxels."""
 
 
 class VoxelCalibrationAccumulator:
-    """Counts of voxels, added case by case."""
+    """Accumulates counts of voxels case by case."""
 
     def __init__(self, classes: int) -> None:
         self._voxels = 0
@@ -77,17 +77,19 @@ class VoxelCalibrationAccumulator:
         self._brier = self._nll = 0.0
 
     def add(self, probabilities: NDArray[np.float32], truth: NDArray[np.integer]) -> None:
-        """Take in probabilities (K, N) and classes (N,), every one of them 0..K-1."""
+        """Add probabilities (K, N) and classes (N,), each 0..K-1."""
         for first in range(0, truth.size, _BLOCK):
             part = slice(first, first + _BLOCK)
             self._add(probabilities[:, part].astype(np.float64), truth[part].astype(np.int64))
 
     def reliability(self) -> Reliability | None:
-        """The figures; None when no voxel was added."""
+        """Return the calibration, or None when no voxel was added."""
         if self._voxels == 0:
             return None
         voxels, confidences, right = self._top
         sizes, wrong = self._levels[:, ::-1]  # the surest first
+        all_wrong = float(wrong.sum())
+        best = area_under_risk([self._voxels - all_wrong, all_wrong], [0, all_wrong])  # all wrong ones last
         return Reliability(
             voxels=self._voxels,
             accuracy=float(right.sum() / self._voxels),
@@ -97,7 +99,7 @@ class VoxelCalibrationAccumulator:
             brier=self._brier / self._voxels,
             nll=self._nll / self._voxels,
             aurc=area_under_risk(sizes, wrong),
-            excess_aurc=area_under_risk(sizes, wrong) - _best_area(self._voxels, float(wrong.sum())),
+            excess_aurc=area_under_risk(sizes, wrong) - best,
             bins=tuple(
                 ReliabilityBin(b / BINS, (b + 1) / BINS, int(n), float(c / n), float(r / n))
                 for b, (n, c, r) in enumerate(zip(voxels, confidences, right, strict=True))
@@ -107,7 +109,7 @@ class VoxelCalibrationAccumulator:
         )
 
     def _add(self, p: NDArray[np.float64], y: NDArray[np.int64]) -> None:
-        """One block: p (K, N), y (N,)."""
+        """Add one block of probabilities p (K, N) and classes y (N,)."""
         confidence, right = p.max(0), p.argmax(0) == y
         bins = _bin(confidence)
         self._voxels += len(y)
@@ -126,10 +128,10 @@ class VoxelCalibrationAccumulator:
 def boundary_region(
     truth: NDArray[np.integer], predicted: NDArray[np.integer], axes: Axes, margin: int = MARGIN
 ) -> NDArray[np.bool_]:
-    """Voxels (*S) within `margin` voxels of the union of both maps' structures (ids above 0).
+    """Return the voxels (*S) within `margin` voxels of a structure (id above 0) of either map.
 
-    A box along each spatial axis, none along time. It depends on the prediction: whoever predicts structures
-    far off is measured there too.
+    The margin is a box over the spatial axes, not over time. The region depends on the prediction, so that
+    structures predicted elsewhere count too.
     """
     structures = (truth > 0) | (predicted > 0)
     reach = tuple(1 if axis == "t" else 2 * margin + 1 for axis in axes)
@@ -137,9 +139,5 @@ def boundary_region(
 
 
 def _bin(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the index of the bin of each probability."""
     return np.clip(np.ceil(values * BINS).astype(np.int64) - 1, 0, BINS - 1)
-
-
-def _best_area(voxels: int, wrong: float) -> float:
-    """AURC when all wrong voxels are the least sure ones."""
-    return area_under_risk([voxels - wrong, wrong], [0, wrong])

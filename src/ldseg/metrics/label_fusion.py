@@ -1,4 +1,4 @@
-"""One label map from those of several raters."""
+"""Fuse the label maps of several raters into one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Labels = NDArray[np.integer]
 
 
 def majority(raters: Sequence[Labels], structures: Sequence[int]) -> Labels:
-    """Each voxel's structure where more than half of the raters say so, else 0 (ties of two raters are 0)."""
+    """Return the structure that more than half of the raters give each voxel, else 0 (also for ties)."""
     fused = np.zeros_like(raters[0])
     for structure in structures:
         fused[_majority([one == structure for one in raters])] = structure
@@ -22,7 +22,9 @@ def majority(raters: Sequence[Labels], structures: Sequence[int]) -> Labels:
 
 
 def staple(raters: Sequence[Labels], structures: Sequence[int]) -> Labels:
-    """The likeliest map when each rater has a sensitivity and specificity (STAPLE, Warfield et al. 2004).
+    """Return the likeliest label map, estimating each rater's sensitivity and specificity.
+
+    STAPLE, Warfield et al. 2004.
 
     Structure by structure, the likeliest one where several claim a voxel; 0 where none has a probability
     above one half. Maps of any shape. A structure that fewer than two raters see anywhere, or that all see
@@ -40,11 +42,12 @@ def staple(raters: Sequence[Labels], structures: Sequence[int]) -> Labels:
 
 
 def _majority(masks: Sequence[Mask]) -> Mask:
+    """Return the voxels that more than half of the masks hold."""
     return 2 * np.sum(masks, axis=0) > len(masks)
 
 
 def _staple(masks: Sequence[Mask]) -> NDArray[np.float64]:
-    """Probability of the structure, the masks' shape."""
+    """Return the probability of the structure, of the masks' shape."""
     images = [sitk.GetImageFromArray(mask.reshape(1, -1).astype(np.uint8)) for mask in masks]
     probability = sitk.GetArrayFromImage(sitk.STAPLE(images, 1.0))
     return probability.reshape(masks[0].shape).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Does low confidence find what is wrong? Risk over coverage, and the area under it.
+"""Risk-coverage curve and the area under it (AURC): whether low confidence finds the errors.
 
 Of N items sorted from the surest down, the risk at coverage i/N is the mean loss of the first i. AURC is its
 mean over i = 1..N (Geifman & El-Yaniv 2017; Geifman et al. 2019); a random order gives the mean loss. The
@@ -31,7 +31,7 @@ class RiskPoint:
 
 
 def area_under_risk(counts: ArrayLike, losses: ArrayLike) -> float:
-    """AURC of groups from the surest down.
+    """Return the AURC of groups from the surest down.
 
     Over a group of g items with losses e behind n0 items with losses E, the sum of (E + e (i - n0) / g) / i
     for i = n0+1 .. n0+g is e + (E - e n0 / g) (H(n0 + g) - H(n0)), H being the harmonic numbers.
@@ -47,7 +47,7 @@ def area_under_risk(counts: ArrayLike, losses: ArrayLike) -> float:
 def risk_coverage_curve(
     counts: ArrayLike, losses: ArrayLike, points: int = CURVE_POINTS
 ) -> tuple[RiskPoint, ...]:
-    """Risk at `points` even coverages up to 1; groups from the surest down."""
+    """Return the risk at `points` even coverages up to 1; groups run from the surest down."""
     sizes, sums = _groups(counts, losses)
     coverages = np.arange(1, points + 1) / points
     items = np.concatenate([[0], np.cumsum(sizes)])
@@ -59,7 +59,7 @@ def risk_coverage_curve(
 def group_by_confidence(
     confidences: Sequence[float], losses: Sequence[float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Counts and sums of losses of single items, grouped by confidence from the surest down."""
+    """Return the counts and summed losses of items grouped by confidence, from the surest down."""
     _, group, counts = np.unique(-np.asarray(confidences, float), return_inverse=True, return_counts=True)
     sums = np.zeros(len(counts))
     np.add.at(sums, group.ravel(), np.asarray(losses, float))
@@ -67,7 +67,7 @@ def group_by_confidence(
 
 
 def _groups(counts: ArrayLike, losses: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Without empty groups. Raises ValueError where there is nothing at all."""
+    """Return counts and losses without empty groups. Raises ValueError where no group is left."""
     sizes, sums = np.asarray(counts, float), np.asarray(losses, float)
     if not sizes.sum() > 0:
         raise ValueError("no items: the risk of nothing has no value")
