@@ -21,7 +21,6 @@ from ldseg.evaluation.out_of_distribution_fit import ChangedImages, fit_and_stor
 from ldseg.inference import tiled_tiff as large
 from ldseg.inference.feature_statistics import Statistics
 from ldseg.inference.out_of_distribution import (
-    FILE,
     INVERTED,
     OTHER_KIND,
     Detector,
@@ -32,6 +31,7 @@ from ldseg.inference.out_of_distribution import (
 )
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import read_plan, write_plan
+from ldseg.runs.files import OUT_OF_DISTRIBUTION_FILE
 
 MakeModel = Callable[..., Path]
 SHAPE = (48, 40)
@@ -136,17 +136,17 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     assert found is not None
     for one in gaussian_statistics(5, 3):
         assert found.judge(one) == detector.judge(one)
-    assert (tmp_path / FILE).stat().st_size < 20_000
+    assert (tmp_path / OUT_OF_DISTRIBUTION_FILE).stat().st_size < 20_000
 
 
 def test_a_file_for_other_weights_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
     store_detector(tmp_path, fit_detector(gaussian_statistics(20, 0), {}), "hash")
     with pytest.raises(InputError, match="was fitted on other weights"):
         stored_detector(tmp_path, "other")
-    content = (tmp_path / FILE).read_bytes()
+    content = (tmp_path / OUT_OF_DISTRIBUTION_FILE).read_bytes()
     for damaged in (content[:-40], b"", content.replace(b"level0.mean", b"level9.mean")):
-        (tmp_path / FILE).write_bytes(damaged)
-        with pytest.raises(InputError, match=f"{FILE}: .*run `ldseg calibrate` again"):
+        (tmp_path / OUT_OF_DISTRIBUTION_FILE).write_bytes(damaged)
+        with pytest.raises(InputError, match=f"{OUT_OF_DISTRIBUTION_FILE}: .*run `ldseg calibrate` again"):
             stored_detector(tmp_path, "hash")
 
 
@@ -161,7 +161,7 @@ def test_few_images_say_nothing_and_an_old_file_goes(make_model: MakeModel, data
     store_detector(folder, fit_detector(gaussian_statistics(20, 0), {}), "hash")
     predictor = Predictor.load(folder, "cpu", calibrated=False)
     assert fit_and_store_detector(folder, predictor, dataset, dataset.cases[:9]) is None
-    assert not (folder / FILE).exists()
+    assert not (folder / OUT_OF_DISTRIBUTION_FILE).exists()
     assert Predictor.load(folder, "cpu").detector is None
 
 
@@ -230,7 +230,7 @@ def test_a_training_ends_with_it_and_calibrating_fits_it_again(dataset: DataSet,
     words = ["--training.steps", "1", "--training.validations", "1", "--device", "cpu"]
     assert main(["train", str(dataset.root), "-o", str(run), *words]) == 0
     assert Predictor.load(run, "cpu").detector is not None
-    (run / FILE).unlink()
+    (run / OUT_OF_DISTRIBUTION_FILE).unlink()
     assert main(["calibrate", str(run), "--samples", "1", "--device", "cpu"]) == 0
     assert Predictor.load(run, "cpu").detector is not None
 
