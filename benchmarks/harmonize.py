@@ -25,7 +25,7 @@ from ldseg.data.volume import Volume
 from ldseg.evaluation.case_metrics import evaluate_case, mean_over_raters
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from ldseg.inference.output import LABELS, InMemory
-from ldseg.inference.predictor import Predictor, load_predictor
+from ldseg.inference.predictor import NetworkInput, Predictor, load_predictor
 from ldseg.preprocessing import harmonize as harmonizing
 from ldseg.preprocessing.preprocess import PatchSource, PreprocessedImage, preprocess_image
 from records import as_a_command, commit, write_result
@@ -103,8 +103,8 @@ def measure(
     image = image if corruption is None else corrupt(image, corruption, strength, 0, case.name)
     prepared = preprocess_image(image, predictor.plan, case.name)
     always = beyond_one_tolerance(prepared, predictor)
-    seen = predictor.prepare(image, case.name)
-    ways = Ways(unlike=seen.unlike, harmonized=seen.harmonized)
+    seen = predictor.preprocess(image, case.name)
+    ways = Ways(unlike=seen.out_of_distribution, harmonized=seen.harmonized)
     ways.dice[AS_IT_IS] = score(predictor, dataset, case, image, masks, prepared)
     ways.dice[ALWAYS] = ways.dice[AS_IT_IS]
     if always is not prepared:
@@ -135,7 +135,7 @@ def score(
     """Mean Dice over structures and raters."""
     tiling = predictor.tiling(prepared.grid)
     sink = InMemory(image, prepared.grid, tiling.axis)
-    predictor.stream(prepared, tiling, case.name, predictor.sampling(), 0, (LABELS,), sink)
+    predictor.segment(NetworkInput(prepared), tiling, case.name, predictor.sampling(), 0, (LABELS,), sink)
     classes = predictor.plan.classes
     scores = [evaluate_case(sink.volume(LABELS), mask, classes, dataset.ignore_id, 1.0) for mask in masks]
     return float(np.mean([one.metrics["dice"] for one in mean_over_raters(scores).values()]))

@@ -117,12 +117,12 @@ def evenly_of(items: list[Any], most: int) -> list[Any]:
 def measure(predictor: Predictor, image: Volume) -> dict[str, Any]:
     """Distance, ways and confidence of one image; one that is refused is told of too."""
     try:
-        _, found = predictor.maps(image, "image", predictor.sampling(), 0, (LABELS,))
+        _, found = predictor.predict_maps(image, "image", predictor.sampling(), 0, (LABELS,))
     except InputError as problem:
         return {"refused": str(problem)}
     assert predictor.detector is not None
     known = {OTHER_KIND, *(change.way for change in predictor.detector.changes)}
-    ways = list(found.unlike)
+    ways = list(found.out_of_distribution)
     kind = [way for way in ways if way in known]
     return {"distance": found.distance, "ways": ways, "kind_ways": kind, "confidence": found.confidence}
 

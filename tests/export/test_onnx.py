@@ -75,14 +75,14 @@ def test_other_models_can_be_exported(make_export, model: tuple[str, ...]) -> No
 
 
 class TorchSession:
-    """What onnxruntime.InferenceSession is for a graph, for the chain that the graph is traced from."""
+    """What onnxruntime.InferenceSession is for a graph, for the sampler that the graph is traced from."""
 
-    def __init__(self, chain: ExportableSampler) -> None:
-        self.chain = chain
+    def __init__(self, sampler: ExportableSampler) -> None:
+        self.sampler = sampler
 
     def run(self, names: list[str], feed: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         del names
-        return [self.chain(*(torch.from_numpy(value) for value in feed.values())).numpy()]
+        return [self.sampler(*(torch.from_numpy(value) for value in feed.values())).numpy()]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -111,8 +111,8 @@ def test_the_chain_looks_at_the_mirror_image_as_the_predictor_does(
     model = load_model(make_model(baseline=baseline), CPU)
     model = replace(model, plan=replace(model.plan, mirror_axes=(1,)))
     sampling = SamplingSettings("ddpm", 3, samples if baseline == "none" else 1, tta=True)
-    chain = ExportableSampler(model.segmenter, sampling, mirrored=-1).eval()
-    backend = OnnxBackend(TorchSession(chain), make_onnx_spec(model, sampling, 0.0))
+    sampler = ExportableSampler(model.segmenter, sampling, tta_axis=-1).eval()
+    backend = OnnxBackend(TorchSession(sampler), make_onnx_spec(model, sampling, 0.0))
     wanted = Predictor(model.plan, model.settings, TorchBackend(model.segmenter, CPU, "fp32"))
     found, expected = (
         one(image("yx", (16, 20)), steps=3, samples=samples, sampler="ddpm", tta=True)

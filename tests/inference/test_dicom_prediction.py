@@ -111,7 +111,7 @@ def test_films_have_nifti_labels(make_model: MakeModel, tmp_path: Path, capsys: 
     read = read_volume(tmp_path / "out" / "cine.nii.gz", "labels", "tyx")
     assert (read.shape, read.spacing) == ((4, 16, 16), pytest.approx((0.03, 0.7, 0.5)))
     assert run(*words, "--format", "dcm") == 2
-    assert "films have no DICOM segmentation" in capsys.readouterr().err
+    assert "cine images have no DICOM segmentation" in capsys.readouterr().err
 
 
 def test_each_picture_has_a_segmentation(make_model: MakeModel, tmp_path: Path) -> None:

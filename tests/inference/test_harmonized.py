@@ -56,7 +56,7 @@ def pictures(tmp_path: Path) -> Path:
 
 def let_harmonizing_help(monkeypatch: pytest.MonkeyPatch, helps: bool) -> None:
     """The model is not trained, and its answers say nothing about the image."""
-    monkeypatch.setattr("ldseg.inference.predictor.is_steadier", lambda *_: helps)
+    monkeypatch.setattr("ldseg.inference.predictor.agrees_better", lambda *_: helps)
 
 
 def test_an_image_whose_answers_agree_no_better_is_named_and_segmented_as_it_is(
@@ -66,7 +66,7 @@ def test_an_image_whose_answers_agree_no_better_is_named_and_segmented_as_it_is(
     predictor = Predictor.load(model, "cpu")
     volume = read_volume(pictures / "noisy.png", "image")
     found, plain = predictor(volume, "noisy"), predictor.without_harmonization()(volume, "noisy")
-    assert (found.unlike, found.harmonized) == (("noisier",), False)
+    assert (found.out_of_distribution, found.harmonized) == (("noisier",), False)
     assert "segmented as it is" in " ".join(found.notes)
     np.testing.assert_array_equal(found.probabilities.array, plain.probabilities.array)
 
@@ -79,7 +79,7 @@ def test_an_image_unlike_those_of_training_is_segmented_otherwise(
     for name, unlike in (("soft", ()), ("noisy", ("noisier",))):
         volume = read_volume(pictures / f"{name}.png", "image")
         found, plain = predictor(volume, name), predictor.without_harmonization()(volume, name)
-        assert (found.unlike, plain.unlike) == (unlike, ())
+        assert (found.out_of_distribution, plain.out_of_distribution) == (unlike, ())
         assert found.harmonized == bool(unlike)
         assert np.array_equal(found.probabilities.array, plain.probabilities.array) == (not unlike)
 

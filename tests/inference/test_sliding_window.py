@@ -13,9 +13,9 @@ def test_the_shares_of_every_voxel_sum_to_one(shape: tuple[int, ...]) -> None:
     tiling = make_tiling(shape, (16,) * len(shape), (4,) * len(shape))
     total = torch.zeros(tiling.covered)
     for tile in tiling.tiles():
-        total[tile.region] += tile.share
+        total[tile.region] += tile.weight
         assert all(corner % 4 == 0 for corner in tile.corner)
-        assert (tile.share > 0).all()
+        assert (tile.weight > 0).all()
     torch.testing.assert_close(total, torch.ones(tiling.covered))
     assert all(n >= size for n, size in zip(tiling.covered, shape, strict=True))
 
@@ -24,4 +24,4 @@ def test_the_shares_of_every_voxel_sum_to_one(shape: tuple[int, ...]) -> None:
 def test_an_image_that_fits_is_one_whole_tile(shape: tuple[int, ...]) -> None:
     (tile,) = make_tiling(shape, (16, 16), (4, 4)).tiles()
     assert tile.corner == (0, 0)
-    assert torch.equal(tile.share, torch.ones(16, 16))
+    assert torch.equal(tile.weight, torch.ones(16, 16))

@@ -61,7 +61,7 @@ def test_a_large_image_that_is_unlike_those_of_training_is_segmented_as_in_memor
 ) -> None:
     folder = make_model(channels=3)
     know_soft_pictures(folder, (70, 45))
-    monkeypatch.setattr("ldseg.inference.predictor.is_steadier", lambda *_: True)
+    monkeypatch.setattr("ldseg.inference.predictor.agrees_better", lambda *_: True)
     predictor = Predictor.load(folder, "cpu")
     cases = find_inputs([write_colour(tmp_path / "a.tif", (70, 45))], 3, "yx")
     options = PredictOptions(save=("probabilities",))
@@ -69,8 +69,8 @@ def test_a_large_image_that_is_unlike_those_of_training_is_segmented_as_in_memor
     as_it_is = predict_cases(predictor.without_harmonization(), cases, tmp_path / "as_it_is", options)
     monkeypatch.setattr(large, "LARGE", 100)
     regions = predict_cases(predictor, cases, tmp_path / "regions", options)
-    assert "noisier" in usual.unlike["a"]
-    assert regions.unlike == usual.unlike
+    assert "noisier" in usual.out_of_distribution["a"]
+    assert regions.out_of_distribution == usual.out_of_distribution
     mine, theirs, plain = (read_volume(one.done["a"][0], "image").array for one in (regions, usual, as_it_is))
     np.testing.assert_allclose(mine, theirs, atol=1e-3)
     assert not np.allclose(mine, plain, atol=1e-3)

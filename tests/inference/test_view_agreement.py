@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ldseg.inference.backends.backend import Backend, TileBlock, Tiles
+from ldseg.inference.backends.backend import Backend, TileBlock, TileSampler
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
-from ldseg.inference.view_agreement import agreement, is_steadier
+from ldseg.inference.view_agreement import agrees_better, tta_agreement
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.preprocess import GridTransform, PreprocessedImage
 from ldseg.settings import SamplingSettings
@@ -30,13 +30,13 @@ class Looking:
     latent_factor: tuple[int, ...] = (4, 4)
     stochastic: bool = True
     classes: int = 2
-    answers: int = 0
+    deterministic_predictions: int = 0
 
-    def possible(self, sampling: SamplingSettings) -> SamplingSettings:
+    def resolve_sampling(self, sampling: SamplingSettings) -> SamplingSettings:
         return sampling
 
-    def tiles(self, sampling: SamplingSettings, seed: int, name: str, mirrored: int | None) -> Tiles:
-        del sampling, seed, name, mirrored
+    def tiles(self, sampling: SamplingSettings, seed: int, name: str, tta_axis: int | None) -> TileSampler:
+        del sampling, seed, name, tta_axis
         return self
 
     def blocks(self, x: Tensor, corner: Sequence[int], samples: range) -> Iterator[TileBlock]:
@@ -65,15 +65,15 @@ def test_answers_that_follow_the_image_agree_wholly_and_others_do_not(plan: Plan
     seen = image(np.random.default_rng(0).standard_normal(SHAPE))
     lost = image(np.full(SHAPE, 5.0))
     asked = (backend, plan, tiling, SamplingSettings(), "case")
-    assert agreement(seen, *asked) == pytest.approx(1)
-    assert agreement(lost, *asked) < 0.1
-    assert is_steadier(seen, lost, *asked)
-    assert not is_steadier(lost, seen, *asked)
-    assert not is_steadier(seen, seen, *asked)
+    assert tta_agreement(seen, *asked) == pytest.approx(1)
+    assert tta_agreement(lost, *asked) < 0.1
+    assert agrees_better(seen, lost, *asked)
+    assert not agrees_better(lost, seen, *asked)
+    assert not agrees_better(seen, seen, *asked)
 
 
 def test_a_model_that_was_not_mirrored_is_judged_by_two_samples(plan: Plan) -> None:
     plan = replace(plan, mirror_axes=())
     tiling = make_tiling(SHAPE, SHAPE, (4, 4))
     lost = image(np.full(SHAPE, 5.0))
-    assert agreement(lost, Looking(), plan, tiling, SamplingSettings(), "case") == pytest.approx(1)
+    assert tta_agreement(lost, Looking(), plan, tiling, SamplingSettings(), "case") == pytest.approx(1)

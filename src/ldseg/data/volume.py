@@ -6,10 +6,14 @@ Notation: M channels; *S the spatial (and time) grid in the order of `axes`, slo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
+
+from ldseg.errors import InputError
 
 Axes = Literal["yx", "zyx", "tyx"]
 Kind = Literal["image", "labels"]
@@ -55,3 +59,25 @@ class Volume:
 def notes_together(*volumes: Volume) -> tuple[str, ...]:
     """Return the notes of several volumes without duplicates."""
     return tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))
+
+
+def volume_of_array(array: NDArray[Any], axes: Axes, spacing: Sequence[float] | None = None) -> Volume:
+    """Return an array (*S) or (M, *S) as an image whose axes run along those of the world, z, y, x to S, P,
+    L.
+
+    `spacing` is the size of a voxel along each of `axes`, None where it is unknown.
+
+    Raises:
+        InputError: the array is not of numbers or has other axes, or the spacing does not suit them.
+    """
+    number = len(axes)
+    if array.dtype.kind not in "buif" or array.ndim not in (number, number + 1):
+        found = f"{array.dtype.name} of shape {array.shape}"
+        raise InputError(f"the array is {found}; give numbers on the axes {', '.join(axes)}, channels first")
+    if spacing is not None and (len(spacing) != number or not all(0 < one < np.inf for one in spacing)):
+        raise InputError(f"spacing is {tuple(spacing)}; give a size above 0 for each of {', '.join(axes)}")
+    voxels = np.asarray(array if array.ndim > number else array[None], dtype=np.float32)
+    size = (1.0,) * number if spacing is None else tuple(float(one) for one in spacing)
+    origin, direction = (0.0,) * number, tuple(float(one) for one in np.eye(number).ravel())
+    stored, physical = array.dtype.name, spacing is not None
+    return Volume(voxels, size, origin, direction, axes, "image", stored=stored, physical=physical)

@@ -1,4 +1,4 @@
-"""An exported folder that is there whole or not at all."""
+"""Writes a folder whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ldseg.errors import InputError
 
 @contextmanager
 def atomic_directory(out: Path) -> Generator[Path]:
-    """A folder to write into, which takes the place of `out` when all went well and vanishes otherwise.
+    """Yield a temporary folder, which becomes `out` on success and is removed otherwise.
 
     Raises:
         InputError: `out` holds something already, or the disk refuses.

@@ -71,7 +71,7 @@ def export_bundle(
 
 
 def make_metadata(model: SavedModel) -> dict[str, Any]:
-    """The content of metadata.json."""
+    """Return the content of metadata.json."""
     plan = model.plan
     structures = ", ".join(list(plan.classes)[1:])
     kind = "latent diffusion (LDSeg)" if model.settings.baseline == "none" else model.settings.baseline
@@ -94,13 +94,13 @@ def make_metadata(model: SavedModel) -> dict[str, Any]:
         "intended_use": "Research. Not a medical device; not validated for clinical use.",
         "network_data_format": {
             "inputs": {"image": _image_format(plan)},
-            "outputs": {"pred": _answer_format(plan)},
+            "outputs": {"pred": _output_format(plan)},
         },
     }
 
 
 def _image_format(plan: Plan) -> dict[str, Any]:
-    """A normalised patch, as `network_def` takes it."""
+    """Return the format of `network_def`'s input: a normalized patch."""
     known = all(channel.scheme == "range" for channel in plan.channels)
     return {
         "type": "image",
@@ -115,7 +115,7 @@ def _image_format(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _answer_format(plan: Plan) -> dict[str, Any]:
+def _output_format(plan: Plan) -> dict[str, Any]:
     """Return the format of `network_def`'s output: a probability per class and voxel.
 
     In the bundle specification "segmentation" is one channel of ids; "labels" is one channel per class, the
@@ -134,8 +134,8 @@ def _answer_format(plan: Plan) -> dict[str, Any]:
 
 
 def make_config(samples: int) -> dict[str, Any]:
-    """The content of inference.json; each entry can be overridden when it is run."""
-    room = "ldseg.export.bundle_run"
+    """Return the content of inference.json; each entry can be overridden when it is run."""
+    module = "ldseg.export.bundle_run"
     return {
         "bundle_root": ".",
         "dataset_dir": "$@bundle_root + '/images'",
@@ -144,15 +144,15 @@ def make_config(samples: int) -> dict[str, Any]:
         "samples": samples,
         "seed": 0,
         "save": ["labels"],
-        "inferer": {"_target_": f"{room}.load_bundle", "bundle_root": "@bundle_root", "device": "@device"},
-        "network_def": {"_target_": f"{room}.PatchNetwork", "predictor": "@inferer", "seed": "@seed"},
+        "inferer": {"_target_": f"{module}.load_bundle", "bundle_root": "@bundle_root", "device": "@device"},
+        "network_def": {"_target_": f"{module}.PatchNetwork", "predictor": "@inferer", "seed": "@seed"},
         "dataset": {
-            "_target_": f"{room}.find_images",
+            "_target_": f"{module}.find_images",
             "dataset_dir": "@dataset_dir",
             "predictor": "@inferer",
         },
         "evaluator": {
-            "_target_": f"{room}.BundleRun",
+            "_target_": f"{module}.BundleRun",
             "predictor": "@inferer",
             "cases": "@dataset",
             "output_dir": "@output_dir",
@@ -171,6 +171,6 @@ _HOW_TO_RUN = """
     python -m monai.bundle run --config_file configs/inference.json --bundle_root . \\
         --dataset_dir IMAGES --output_dir PREDICTIONS
 
-`--samples 8 --save "['labels', 'uncertainty']"` adds how sure it is; `--device cpu` chooses where. The folder
-`models` is a model of ldseg: `ldseg predict IMAGES -m models -o PREDICTIONS` does the same.
+`--samples 8 --save "['labels', 'uncertainty']"` adds the uncertainty; `--device cpu` chooses where. The
+folder `models` is a model of ldseg: `ldseg predict IMAGES -m models -o PREDICTIONS` does the same.
 """

@@ -1,4 +1,4 @@
-"""What a bundle's configs/inference.json is made of: MONAI builds these by name."""
+"""Components that a bundle's configs/inference.json names, for MONAI to build."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _PATCH_NAME = "patch"  # stands for the case's name, which a network on its own 
 
 
 def load_bundle(bundle_root: str, device: str | torch.device | None = None) -> Predictor:
-    """The predictor in a bundle; InputError when a file in its folder `models` cannot be used."""
+    """Load the predictor of a bundle; InputError when a file in its folder `models` cannot be used."""
     return Predictor.load(Path(bundle_root) / "models", None if device is None else str(device))
 
 
 def find_images(dataset_dir: str, predictor: Predictor) -> list[Case]:
-    """The images in a folder; InputError when there are none, or a channel is missing."""
+    """Find the images in a folder; InputError when there are none, or a channel is missing."""
     plan = predictor.plan
     return find_inputs([Path(dataset_dir)], len(plan.channels), plan.axes, plan.stored_in_channel_files)
 
 
 class BundleRun:
-    """Segments all images: what MONAI calls an evaluator."""
+    """Segments all images; an evaluator in MONAI's terms."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class BundleRun:
 
 
 class PatchNetwork(nn.Module):
-    """One normalised patch, image (B, M, *S), to mean probabilities (B, K, *S), with noise of its own.
+    """Maps a normalized patch (B, M, *S) to mean probabilities (B, K, *S), with noise of its own.
 
     Whole images are better given to the predictor, which tiles, resamples and normalises.
     """
@@ -61,15 +61,15 @@ class PatchNetwork(nn.Module):
     def __init__(self, predictor: Predictor, seed: int = 0) -> None:
         super().__init__()
         self.sampling = predictor.sampling()
-        self.chain = ExportableSampler(
+        self.sampler = ExportableSampler(
             predictor.segmenter, self.sampling, find_tta_axis(predictor.plan, self.sampling)
         )
         self.seed = seed
 
     def forward(self, image: Tensor) -> Tensor:
-        model = self.chain.segmenter
+        model = self.sampler.segmenter
         if not model.stochastic:
-            return self.chain.mean(self.chain(image))
+            return self.sampler.mean(self.sampler(image))
         noise = CaseNoise(self.seed, _PATCH_NAME, model.latent_channels, model.latent_factor)
         patch, samples = image.shape[2:], range(self.sampling.samples)
         corner = [0] * len(patch)
@@ -78,4 +78,4 @@ class PatchNetwork(nn.Module):
             for step in range(1 + count_draws(self.sampling))
         ]
         fresh = torch.stack(steps[1:], 2) if len(steps) > 1 else None
-        return self.chain.mean(self.chain(image, steps[0], fresh))
+        return self.sampler.mean(self.sampler(image, steps[0], fresh))

@@ -1,4 +1,4 @@
-"""The whole chain from an image patch and its noise to probabilities, as one module that can be traced.
+"""`ExportableSampler`: sampling of an image patch, from its noise to probabilities, as one traceable module.
 
 B cases; N samples; M image channels; C latent channels; D fresh draws; K classes; *S patch; f latent factor.
 """
@@ -14,76 +14,82 @@ from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.samplers.types import DrawNoise
 from ldseg.diffusion.schedule import even_times
 from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
-from ldseg.inference.backends.torch_backend import count_deterministic, flipped, views
+from ldseg.inference.backends.torch_backend import count_deterministic, flip, tta_flips
 from ldseg.methods.base import Segmenter
 from ldseg.networks.image_encoder import Conditioning
 from ldseg.settings import SamplingSettings
 
-_ONE_CALL = [1.0, 0.0]
-"""Times of sampling."""
+_ONE_STEP = [1.0, 0.0]
+"""Sampling times of the deterministic prediction."""
 
 
 class ExportableSampler(nn.Module):
-    """image (B, M, *S), noise (B, N, C, *S / f), fresh noise (B, N, D, C, *S / f) to probabilities
-    (B, answers + N, K, *S), the answers of one call first; the parameters of `sampling` are fixed. A
-    deterministic model takes the image alone. With `mirrored`, an axis counted from the last, the image is
-    looked at mirrored too, as `TorchTileSampler` does."""
+    """Maps image (B, M, *S), noise (B, N, C, *S / f) and fresh noise (B, N, D, C, *S / f) to probabilities
+    (B, P + N, K, *S), the P deterministic predictions first. The parameters of `sampling` are fixed. A
+    deterministic model takes the image alone. `tta_axis` is the flip axis of test-time augmentation, counted
+    from the last, which works as in `TorchTileSampler`."""
 
-    def __init__(self, segmenter: Segmenter, sampling: SamplingSettings, mirrored: int | None = None) -> None:
+    def __init__(self, segmenter: Segmenter, sampling: SamplingSettings, tta_axis: int | None = None) -> None:
         super().__init__()
         self.segmenter = segmenter
         self.samples = sampling.samples
-        self.views = views(mirrored)
-        self.answers = count_deterministic(segmenter, sampling, mirrored)
+        self.flips = tta_flips(tta_axis)
+        self.deterministic_predictions = count_deterministic(segmenter, sampling, tta_axis)
         self.times: list[float] = segmenter.sampling_times(sampling.steps).tolist()
         self.sampler = find_sampler(sampling.sampler)
 
     def forward(
         self, image: Tensor, noise: Tensor | None = None, fresh_noise: Tensor | None = None
     ) -> Tensor:
-        seen = [self._look(view, image, noise, fresh_noise) for view in range(len(self.views))]
-        answers = [answer for view in seen for answer in view.answers]
+        views = [self._view(view, image, noise, fresh_noise) for view in range(len(self.flips))]
+        deterministic = [one for view in views for one in view.deterministic]
         if self.samples == 1:
-            samples = [torch.stack([view.samples[0] for view in seen]).mean(0)]
+            samples = [torch.stack([view.samples[0] for view in views]).mean(0)]
         else:
-            each = len(self.views)
-            samples = [seen[sample % each].samples[sample // each] for sample in range(self.samples)]
-        return torch.stack([*answers, *samples], 1)
+            number = len(views)
+            samples = [views[sample % number].samples[sample // number] for sample in range(self.samples)]
+        return torch.stack([*deterministic, *samples], 1)
 
-    def _look(self, view: int, image: Tensor, noise: Tensor | None, fresh_noise: Tensor | None) -> _Seen:
-        """Each view has every second of several samples, and a single one too."""
-        axis = self.views[view]
-        conditioning = self.segmenter.condition(flipped(image, axis))
+    def _view(
+        self, view: int, image: Tensor, noise: Tensor | None, fresh_noise: Tensor | None
+    ) -> _Probabilities:
+        """Return what one view of test-time augmentation gives: every second of several samples, or the only
+        one."""
+        axis = self.flips[view]
+        conditioning = self.segmenter.condition(flip(image, axis))
         if noise is None:
-            nothing = image.new_zeros(image.shape[0], *self.segmenter.start_shape(tuple(image.shape[2:])))
-            return _Seen([], [self._decode(nothing, conditioning, axis)])
-        mine = slice(view, None, len(self.views)) if self.samples > 1 else slice(None)
-        start = flipped(noise[:, mine], axis)
-        fresh = None if fresh_noise is None else flipped(fresh_noise[:, mine], axis)
+            zeros = image.new_zeros(image.shape[0], *self.segmenter.start_shape(tuple(image.shape[2:])))
+            return _Probabilities([], [self._decode(zeros, conditioning, axis)])
+        mine = slice(view, None, len(self.flips)) if self.samples > 1 else slice(None)
+        start = flip(noise[:, mine], axis)
+        fresh = None if fresh_noise is None else flip(fresh_noise[:, mine], axis)
         # Sample by sample, so that the image's fine features are never repeated.
         samples = [self._decode(z, conditioning, axis) for z in self._latents(conditioning, start, fresh)]
-        if self.answers == 0:
-            return _Seen([], samples)
-        answer = self._draw(conditioning, flipped(noise[:, 0], axis), _ONE_CALL, _nothing)
-        return _Seen([self._decode(answer, conditioning, axis)], samples)
+        if self.deterministic_predictions == 0:
+            return _Probabilities([], samples)
+        start = flip(noise[:, 0], axis)
+        z = self._draw(conditioning, start, _ONE_STEP, lambda: start)  # one step draws no fresh noise
+        return _Probabilities([self._decode(z, conditioning, axis)], samples)
 
     def mean(self, maps: Tensor) -> Tensor:
-        """Of what `forward` gives, over the samples and, beside several, the answers: (B, K, *S)."""
-        mean = maps[:, self.answers :].mean(1)
-        if not self.answers or self.samples == 1:
+        """Return the mean (B, K, *S) of what `forward` gives, deterministic predictions with their own
+        weight."""
+        number = self.deterministic_predictions
+        mean = maps[:, number:].mean(1)
+        if not number or self.samples == 1:
             return mean
-        return mean.lerp(maps[:, : self.answers].mean(1), DETERMINISTIC_WEIGHT)
+        return mean.lerp(maps[:, :number].mean(1), DETERMINISTIC_WEIGHT)
 
     def _latents(self, conditioning: Conditioning, noise: Tensor, fresh_noise: Tensor | None) -> list[Tensor]:
-        """Clean latents (B, C, *S / f) of each sample."""
+        """Return clean latents (B, C, *S / f), one tensor per sample."""
         samples = noise.shape[1]
         draws = iter(()) if fresh_noise is None else iter(fresh_noise.flatten(0, 1).unbind(1))
-        repeated = _repeated(conditioning, samples)
+        repeated = _repeat(conditioning, samples)
         latents = self._draw(repeated, noise.flatten(0, 1), self.times, lambda: next(draws))
         return [*latents.unflatten(0, (-1, samples)).unbind(1)]
 
     def _decode(self, z: Tensor, conditioning: Conditioning, axis: int | None) -> Tensor:
-        return flipped(self.segmenter.decode(z, conditioning).softmax(1), axis)
+        return flip(self.segmenter.decode(z, conditioning).softmax(1), axis)
 
     def _draw(
         self, conditioning: Conditioning, start: Tensor, times: list[float], fresh: DrawNoise
@@ -94,19 +100,15 @@ class ExportableSampler(nn.Module):
         return self.segmenter.draw(conditioning, start, known, self.sampler, fresh)
 
 
-class _Seen(NamedTuple):
-    """Probabilities (B, K, *S) of what one view says."""
+class _Probabilities(NamedTuple):
+    """Probabilities (B, K, *S) that one view of test-time augmentation gives."""
 
-    answers: list[Tensor]
+    deterministic: list[Tensor]
     samples: list[Tensor]
 
 
-def _nothing() -> Tensor:
-    raise RuntimeError("one step draws no fresh noise")
-
-
-def _repeated(conditioning: Conditioning, samples: int) -> Conditioning:
-    """Each case `samples` times in a row."""
+def _repeat(conditioning: Conditioning, samples: int) -> Conditioning:
+    """Return the conditioning with each case `samples` times in a row."""
 
     def repeat(tensor: Tensor) -> Tensor:
         return tensor[:, None].expand(-1, samples, *tensor.shape[1:]).flatten(0, 1)
@@ -115,7 +117,7 @@ def _repeated(conditioning: Conditioning, samples: int) -> Conditioning:
 
 
 def count_draws(sampling: SamplingSettings) -> int:
-    """How often sampling draws fresh noise, besides the noise it starts from."""
+    """Return how many times sampling draws fresh noise, besides the noise it starts from."""
     drawn = 0
 
     def draw() -> Tensor:

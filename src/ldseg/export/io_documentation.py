@@ -1,7 +1,6 @@
-"""Preprocessing and postprocessing in words, for whoever runs a graph without ldseg.
+"""Describes preprocessing and postprocessing in words, for programs that run a graph without ldseg.
 
-The words must say what the code of `preprocessing` and `inference` does; tests hold them to it where they
-can.
+The words must agree with the code of `preprocessing` and `inference`; tests check that where they can.
 """
 
 from __future__ import annotations
@@ -9,12 +8,12 @@ from __future__ import annotations
 from ldseg.inference.onnx_spec import TilingSpec
 
 TILING = TilingSpec(overlap=0.5, align=(), deviation=0.125, floor=1e-4)
-"""As `preprocessing.patches` does it."""
+"""The sliding window of `preprocessing.patches`."""
 
 RULES = {
     "1 orientation": (
         "3D: turn and flip the axes so that array order z, y, x runs to superior, posterior, left (LPS). "
-        "Pictures stay as they are."
+        "2D images stay as they are."
     ),
     "2 resampling": (
         "If `resample`: to the grid of `spacing`, each axis to round(size * own spacing / spacing) voxels "

@@ -1,7 +1,7 @@
-"""A trained model as an ONNX graph of its whole chain, with the contract of how to feed it.
+"""Exports a trained model as one ONNX graph with its specification.
 
 OUT/model.onnx      image patch and noise to probabilities, fp32, any number of patches at once
-    contract.json   see inference/contract.py
+    contract.json   see inference/onnx_spec.py
     plan.json, settings.json, card.md    as training wrote them, the sampling as exported
 """
 
@@ -47,19 +47,20 @@ from ldseg.utils.serialization import write_bytes_atomic
 GRAPH_FILE = "model.onnx"
 OPSET = 20
 TOLERANCE = 1e-3
-"""Largest difference of a probability between the graph and torch with which a graph is written."""
+"""Return the largest difference of a probability between the graph and torch with which a graph is
+written."""
 _CPU = torch.device("cpu")
 _BATCH = 2  # cases of the example that is traced; 1 would be taken for a constant
 
 
 @dataclass(frozen=True)
 class OnnxExport:
-    """What was written."""
+    """The files that were written."""
 
     folder: Path
-    contract: OnnxSpec
+    spec: OnnxSpec
     megabytes: float
-    """Of the graph with its weights."""
+    """Size of the graph with its weights."""
 
 
 def export_onnx(
@@ -84,16 +85,16 @@ def export_onnx(
     if not model.segmenter.stochastic:
         sampling = replace(sampling, samples=1)
     with atomic_directory(Path(out)) as staged:
-        contract = _write(model, sampling, stored_calibration(Path(folder)), staged)
+        spec = _write(model, sampling, stored_calibration(Path(folder)), staged)
         card = Path(folder) / CARD_FILE
         if card.is_file():
             write_bytes_atomic(staged / CARD_FILE, card.read_bytes())
         size = (staged / GRAPH_FILE).stat().st_size
-    return OnnxExport(Path(out), contract, size / 1e6)
+    return OnnxExport(Path(out), spec, size / 1e6)
 
 
 def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: float) -> OnnxSpec:
-    """The contract of a graph of `model` that samples in this way."""
+    """Return the specification of a graph of `model` that samples in this way."""
     plan, segmenter = model.plan, model.segmenter
     draws = count_draws(sampling) if segmenter.stochastic else 0
     latent = segmenter.start_shape(plan.patch)
@@ -105,7 +106,7 @@ def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: fl
             IMAGE,
             ("batch", "channel", *axes),
             ("batch", len(plan.channels), *plan.patch),
-            "patch of the normalised image",
+            "patch of the normalized image",
         )
     ]
     if segmenter.stochastic:
@@ -115,13 +116,13 @@ def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: fl
         meaning = "standard normal, for each draw during sampling in its order"
         names = ("batch", "sample", "draw", *grid_axes)
         inputs.append(TensorSpec(FRESH_NOISE, names, (*noise, draws, *latent), meaning))
-    answers = count_deterministic(segmenter, sampling, find_tta_axis(plan, sampling))
+    deterministic = count_deterministic(segmenter, sampling, find_tta_axis(plan, sampling))
     meaning = "probability of each class in each sample; sums to 1 over the classes"
-    answer = TensorSpec(
+    output = TensorSpec(
         PROBABILITIES,
         ("batch", "sample", "class", *axes),
-        ("batch", answers + sampling.samples, segmenter.classes, *plan.patch),
-        f"{meaning}; the first {answers} are answers of one call" if answers else meaning,
+        ("batch", deterministic + sampling.samples, segmenter.classes, *plan.patch),
+        f"{meaning}; the first {deterministic} are deterministic predictions" if deterministic else meaning,
     )
     return OnnxSpec(
         version=SPEC_VERSION,
@@ -133,7 +134,7 @@ def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: fl
         sampling=sampling,
         draws=draws,
         inputs=tuple(inputs),
-        outputs=(answer,),
+        outputs=(output,),
         axes=plan.axes,
         spacing=plan.spacing,
         resample=plan.resample,
@@ -144,44 +145,42 @@ def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: fl
         classes=tuple(ClassSpec(k, plan.classes[name], name) for k, name in enumerate(plan.classes)),
         tiling=replace(TILING, align=segmenter.latent_factor),
         rules=RULES,
-        answers=answers,
+        answers=deterministic,
         physical_spacing=plan.had_spacing,
     )
 
 
-def _write(
-    model: SavedModel, sampling: SamplingSettings, recalibration: Calibration, staged: Path
-) -> OnnxSpec:
-    """Graph, contract, plan and settings into the folder `staged`."""
-    contract = replace(make_onnx_spec(model, sampling, 0.0), recalibration=recalibration)
-    chain = ExportableSampler(model.segmenter, sampling, find_tta_axis(model.plan, sampling)).eval()
-    _trace(chain, contract, staged / GRAPH_FILE)
-    contract = replace(contract, difference=_difference(chain, contract, staged / GRAPH_FILE))
-    if not contract.difference <= TOLERANCE:
+def _write(model: SavedModel, sampling: SamplingSettings, calibration: Calibration, staged: Path) -> OnnxSpec:
+    """Write graph, specification, plan and settings into the folder `staged`."""
+    spec = replace(make_onnx_spec(model, sampling, 0.0), recalibration=calibration)
+    sampler = ExportableSampler(model.segmenter, sampling, find_tta_axis(model.plan, sampling)).eval()
+    _trace(sampler, spec, staged / GRAPH_FILE)
+    spec = replace(spec, difference=_difference(sampler, spec, staged / GRAPH_FILE))
+    if not spec.difference <= TOLERANCE:
         raise RuntimeError(
-            f"the graph's probabilities differ from torch's by up to {contract.difference:.2g}, "
+            f"the graph's probabilities differ from torch's by up to {spec.difference:.2g}, "
             f"more than {TOLERANCE}"
         )
     write_plan(staged / PLAN_FILE, model.plan)
     write_settings(staged / SETTINGS_FILE, model.settings.fixed(sampling))
-    write_onnx_spec(staged, contract)
-    return contract
+    write_onnx_spec(staged, spec)
+    return spec
 
 
-def _trace(chain: ExportableSampler, contract: OnnxSpec, path: Path) -> None:
-    """Write the graph of `chain`, with its weights, in one file."""
-    example = _example(contract, _BATCH, seed=0)
+def _trace(sampler: ExportableSampler, spec: OnnxSpec, path: Path) -> None:
+    """Write the graph of `sampler`, with its weights, in one file."""
+    example = _example(spec, _BATCH, seed=0)
     batch = torch.export.Dim("batch")
-    arguments = [torch.from_numpy(example[tensor.name]) for tensor in contract.inputs]
+    arguments = [torch.from_numpy(example[tensor.name]) for tensor in spec.inputs]
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            chain,
+            sampler,
             tuple(arguments),
             dynamo=True,
-            input_names=[tensor.name for tensor in contract.inputs],
+            input_names=[tensor.name for tensor in spec.inputs],
             output_names=[PROBABILITIES],
             dynamic_shapes=tuple({0: batch} for _ in arguments),
-            opset_version=contract.opset,
+            opset_version=spec.opset,
             verbose=False,
         )
         if program is None:
@@ -189,33 +188,34 @@ def _trace(chain: ExportableSampler, contract: OnnxSpec, path: Path) -> None:
         program.save(str(path), external_data=False)
 
 
-def _difference(chain: ExportableSampler, contract: OnnxSpec, path: Path) -> float:
-    """Largest difference of a probability between the graph and torch, with one case and with several."""
+def _difference(sampler: ExportableSampler, spec: OnnxSpec, path: Path) -> float:
+    """Return the largest difference of a probability between the graph and torch, with one case and with
+    several."""
     session = open_session(path, "cpu")
     largest = 0.0
     for cases in (1, _BATCH + 1):
-        feed = _example(contract, cases, seed=cases)
+        feed = _example(spec, cases, seed=cases)
         with torch.inference_mode():
-            wanted: Tensor = chain(*(torch.from_numpy(feed[tensor.name]) for tensor in contract.inputs))
+            wanted: Tensor = sampler(*(torch.from_numpy(feed[tensor.name]) for tensor in spec.inputs))
         found: NDArray[np.float32] = session.run([PROBABILITIES], feed)[0]
         largest = max(largest, float(np.abs(found - wanted.numpy()).max()))
     return largest
 
 
-def _example(contract: OnnxSpec, cases: int, seed: int) -> dict[str, NDArray[np.float32]]:
-    """Standard normal numbers in the shape of each input."""
+def _example(spec: OnnxSpec, cases: int, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Return standard normal numbers in the shape of each input."""
     rng = np.random.default_rng(seed)
     return {
         tensor.name: rng.standard_normal(
             [cases if n == "batch" else n for n in tensor.shape], dtype=np.float32
         )
-        for tensor in contract.inputs
+        for tensor in spec.inputs
     }
 
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Without the exporter's remarks on libraries and names, which a user can't act on."""
+    """Suppress the exporter's remarks on libraries and names, which a user cannot act on."""
     logger: Any = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

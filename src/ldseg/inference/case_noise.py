@@ -22,17 +22,18 @@ _BLOCK = {2: 64, 3: 16}  # cells per axis of what one generator draws; 4096 in a
 
 @dataclass(frozen=True)
 class NoiseField:
-    """The noise of one sample of one case: an endless grid from the corner 0 on."""
+    """The noise of one sample of one case: an unbounded grid from the corner 0 on."""
 
     seed: int
     name: str
-    """Of the case."""
+    """The case's name."""
     sample: int
     channels: int
     """C; 0 gives empty tensors."""
 
     def read(self, step: int, corner: Sequence[int], shape: Sequence[int]) -> Tensor:
-        """The field (C, *shape) at `corner`, in latent cells, >= 0. Step 0 is the start of sampling."""
+        """Return the field (C, *shape) at `corner`, in latent cells, >= 0. Step 0 is the start of
+        sampling."""
         edge = _BLOCK[len(shape)]
         result = torch.empty(self.channels, *shape)
         blocks = [range(c // edge, -(-(c + n) // edge)) for c, n in zip(corner, shape, strict=True)]
@@ -42,7 +43,7 @@ class NoiseField:
         return result
 
     def _draw(self, step: int, block: tuple[int, ...], edge: int) -> Tensor:
-        """All values of one block, (C, edge, ...)."""
+        """Return all values of one block, (C, edge, ...)."""
         key = f"{self.seed}/{name_key(self.name)}/{self.sample}/{step}/{block}"
         number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
         generator = torch.Generator().manual_seed(number)
@@ -51,18 +52,19 @@ class NoiseField:
 
 @dataclass(frozen=True)
 class CaseNoise:
-    """The noise of one case, as its tiles read it."""
+    """The noise of one case, which its tiles read."""
 
     seed: int
     name: str
-    """Of the case; the noise depends on it."""
+    """The case's name; the noise depends on it."""
     channels: int
-    """C."""
+    """Latent channels C."""
     factor: tuple[int, ...]
-    """f."""
+    """Latent factor f."""
 
     def read(self, step: int, corner: Sequence[int], patch: Sequence[int], samples: range) -> Tensor:
-        """Noise (B, C, *S / f) of `samples` in the patch at `corner`, in voxels; step 0 starts sampling."""
+        """Return the noise (B, C, *S / f) of `samples` in the patch at `corner`, in voxels; step 0 starts
+        sampling."""
         first = [c // f for c, f in zip(corner, self.factor, strict=True)]
         grid = [n // f for n, f in zip(patch, self.factor, strict=True)]
         fields = (NoiseField(self.seed, self.name, sample, self.channels) for sample in samples)
@@ -72,7 +74,7 @@ class CaseNoise:
 def _overlap(
     block: tuple[int, ...], edge: int, corner: Sequence[int], shape: Sequence[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Where a block lies in the tile, and which part of the block that is."""
+    """Return a block's place in the tile, and the part of the block that lies there."""
     there: list[slice] = []
     here: list[slice] = []
     for b, c, n in zip(block, corner, shape, strict=True):

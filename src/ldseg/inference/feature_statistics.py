@@ -1,4 +1,4 @@
-"""What the image encoder says of an image as a whole, in few numbers.
+"""Summary statistics of the image encoder's features over a whole image.
 
 Tiles are encoded anyway; of the features of each level (C channels) these numbers are kept, over all cells
 that lie in the image: the mean, the logarithm of the standard deviation, and along each axis the slope, which
@@ -23,7 +23,7 @@ _LEAST_VARIANCE = 1e-6
 
 
 class FeatureStatistics:
-    """Sums over the tiles of one image."""
+    """Sums of features over the tiles of one image."""
 
     def __init__(self, tiling: Tiling) -> None:
         self._tiling = tiling
@@ -31,11 +31,11 @@ class FeatureStatistics:
         self._weights: list[NDArray[np.float64]] = []
 
     def add(self, tile: Tile, features: Sequence[Tensor]) -> None:
-        """Take the features (1, C, *cells) of a tile, level by level; none if the model has none."""
-        weights = tile.share.clone()
+        """Add the features (1, C, *cells) of a tile, level by level; none if the model has none."""
+        weights = tile.weight.clone()
         for axis, (corner, size) in enumerate(zip(tile.corner, self._tiling.shape, strict=True)):
             depth = weights.shape[axis]
-            beyond = min(depth, max(0, size - corner))  # padding says nothing of the image
+            beyond = min(depth, max(0, size - corner))  # padding does not count
             weights.narrow(axis, beyond, depth - beyond).zero_()
         for level, maps in enumerate(features):
             weights = _sums_of_blocks(weights, maps.shape[2:])  # of finer cells: levels become coarser

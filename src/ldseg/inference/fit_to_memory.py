@@ -1,8 +1,8 @@
-"""The largest tiles and chunks of samples with which a prediction stays below a limit of memory.
+"""Fits tiles and chunks of samples to a limit of memory.
 
-    peak = process as it is + image prepared + maps asked for + window of statistics + one tile at work
+    peak = process before + preprocessed image + maps to be made + window of statistics + one tile
 
-Chunks of samples do not change the answer; smaller tiles do, for they show the network less of the image at
+Chunks of samples do not change the result; smaller tiles do, for they show the network less of the image at
 once, so they come last.
 """
 
@@ -32,30 +32,30 @@ _LOADED_LATER = 5 * 10**7
 
 @dataclass(frozen=True)
 class ImageCost:
-    """What an image and its maps take besides tiles."""
+    """Memory that an image and its maps take besides tiles."""
 
     grid: GridTransform
     wanted: tuple[str, ...]
-    """Of `answer.MAPS`."""
+    """Maps to be made, of `output.MAPS`."""
     held: float
-    """Bytes that the prepared image and the maps take; 0 where both stay on the disk."""
+    """Bytes of the preprocessed image and the maps; little where both stay on the disk."""
 
 
-def cost_in_memory(record: GridTransform, plan: Plan, samples: int, wanted: Sequence[str]) -> ImageCost:
-    """Of an image whose prepared voxels and maps are held as arrays."""
-    classes, same = len(plan.classes), record.shape == record.canonical_shape
+def cost_in_memory(grid: GridTransform, plan: Plan, samples: int, wanted: Sequence[str]) -> ImageCost:
+    """Return the memory of an image whose preprocessed voxels and maps are held as arrays."""
+    classes, same = len(plan.classes), grid.shape == grid.canonical_shape
     sizes = {LABELS: 1, PROBABILITIES: 4 * classes, UNCERTAINTY: 4, DISAGREEMENT: 4}
     sizes |= {FREQUENCIES: 4 * classes, SAMPLES: samples}
-    maps = prod(record.canonical_shape) * sum(sizes[name] for name in wanted)
+    maps = prod(grid.canonical_shape) * sum(sizes[name] for name in wanted)
     copies = 3 if plan.appearance or not same else 1  # harmonizing and resampling take some
-    prepared = 4 * len(plan.channels) * prod(record.shape) * copies
-    return ImageCost(record, tuple(wanted), prepared + maps)
+    prepared = 4 * len(plan.channels) * prod(grid.shape) * copies
+    return ImageCost(grid, tuple(wanted), prepared + maps)
 
 
 def fit_to_memory(
     predictor: Predictor, cost: ImageCost, sampling: SamplingSettings, limit_gb: float
 ) -> Predictor:
-    """The predictor with the largest tiles and chunks that keep the process below `limit_gb` GB.
+    """Return the predictor with the largest tiles and chunks that keep the process below `limit_gb` GB.
 
     Raises:
         InputError: no tile is small enough, or the model was exported and its tile is fixed.
@@ -64,13 +64,13 @@ def fit_to_memory(
     if not isinstance(backend, TorchBackend):
         raise InputError("--max-memory needs a model as trained; an exported graph has its tile built in")
     taken = taken_bytes()
-    room = limit_gb * 1e9 - taken
+    available = limit_gb * 1e9 - taken
     least = 0.0
     for patch in _patches(predictor.plan.patch, backend.segmenter.image_factor):
         around = cost.held + _window_bytes(predictor, cost, sampling, patch)
         for chunks in _FEWER:
             least = around + tile_bytes(predictor, sampling.samples, patch, chunks)
-            if least <= room:
+            if least <= available:
                 chosen = replace(backend, limits=chunks)
                 plan = replace(predictor.plan, patch=patch)
                 return Predictor(
@@ -89,12 +89,13 @@ def fit_to_memory(
 
 
 def taken_bytes() -> int:
-    """What this process takes before the first tile."""
+    """Return the bytes that this process takes before the first tile."""
     return resident_memory() + _LOADED_LATER
 
 
 def _patches(patch: tuple[int, ...], factor: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """The plan's patch and ever smaller ones: the longest axis is halved, as far as the model divides."""
+    """Yield the plan's patch and ever smaller ones: the longest axis is halved, as far as the model
+    divides."""
     while True:
         yield patch
         halves = [max(f, n // 2 // f * f) for n, f in zip(patch, factor, strict=True)]
@@ -107,7 +108,7 @@ def _patches(patch: tuple[int, ...], factor: tuple[int, ...]) -> Iterator[tuple[
 def _window_bytes(
     predictor: Predictor, cost: ImageCost, sampling: SamplingSettings, patch: tuple[int, ...]
 ) -> float:
-    """Of the statistics, and of a slab of them on its way to the maps."""
+    """Return the bytes of the statistics, and of a slab of them on its way to the maps."""
     classes = len(predictor.plan.classes)
     tiling = make_tiling(cost.grid.shape, patch, predictor.backend.latent_factor)
     window = list(tiling.covered)
@@ -119,7 +120,7 @@ def _window_bytes(
 
 
 def tile_bytes(predictor: Predictor, samples: int, patch: tuple[int, ...], chunks: ChunkSizes) -> float:
-    """Of one tile at work, from the image to the statistics of a block of samples.
+    """Return the bytes of one tile, from the image to the statistics of a chunk of samples.
 
     The image's features stay; beside them the widest level of whichever network is at work, in so many maps,
     and full-size maps of logits, probabilities and statistics.
@@ -138,7 +139,7 @@ def tile_bytes(predictor: Predictor, samples: int, patch: tuple[int, ...], chunk
 
 
 def _level_sizes(stages: StagesSettings, cells: int) -> list[int]:
-    """Numbers in one map of each level of a network on a grid of `cells`."""
+    """Return the number of values in one feature map of each level of a network on a grid of `cells`."""
     sizes: list[int] = []
     for width, stride in zip(stages.widths, stages.strides, strict=True):
         cells //= prod(stride)

@@ -1,4 +1,4 @@
-"""`OnnxSpec`: what a program must know to run an exported graph, as contract.json beside it.
+"""`OnnxSpec`: the specification that a program needs to run an exported graph, as contract.json beside it.
 
 Sizes and spacings are in the order of `axes`; f is the latent factor, K the number of classes.
 """
@@ -28,38 +28,38 @@ class TensorSpec:
     name: str
     axes: tuple[str, ...]
     shape: tuple[int | Literal["batch"], ...]
-    """"batch" where any number will do."""
+    """"batch" stands for any number."""
     meaning: str
 
 
 @dataclass(frozen=True)
 class ClassSpec:
-    """One class."""
+    """A class of the output."""
 
     index: int
-    """On the class axis of the probabilities."""
+    """Index on the class axis of the probabilities."""
     id: int
-    """In mask files."""
+    """Id in mask files."""
     name: str
 
 
 @dataclass(frozen=True)
 class TilingSpec:
-    """How patches cover an image that is larger."""
+    """The sliding window over a larger image."""
 
     overlap: float
-    """Least share of a patch that neighbours have in common, per axis."""
+    """Least overlap of neighboring patches, as a fraction of the patch, per axis."""
     align: tuple[int, ...]
     """Corners are multiples of this, so that tiles share the cells of one noise field."""
     deviation: float
-    """Of the Gaussian weight of a tile about its middle, as a share of the patch; the largest is 1."""
+    """Standard deviation of a tile's Gaussian weight, as a fraction of the patch; the largest weight is 1."""
     floor: float
     """No weight is below this."""
 
 
 @dataclass(frozen=True)
 class OnnxSpec:
-    """All of contract.json."""
+    """The content of contract.json."""
 
     version: int
     made_by: str
@@ -70,21 +70,21 @@ class OnnxSpec:
     difference: float
     """Largest difference of a probability from torch's that was seen when the graph was checked."""
     stochastic: bool
-    """Whether the answer depends on noise; without it the graph has the image as its only input."""
+    """True where the output depends on noise; without it the graph has the image as its only input."""
     sampling: SamplingSettings
-    """Built into the graph: sampler, steps, and the samples of one call."""
+    """Sampling that is built into the graph: sampler, steps, and the samples of one call."""
     draws: int
-    """Times that sampling draws fresh noise, besides the noise it starts from; 0 for most samplers."""
+    """Number of fresh noise draws during sampling, besides the noise it starts from; 0 for most samplers."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     axes: Literal["yx", "zyx", "tyx"]
     spacing: tuple[float, ...]
-    """Of the grid that the network works on, in mm if `physical_spacing`, else in the image's own voxels."""
+    """Spacing of the network's grid, in mm if `physical_spacing`, else in the image's own voxels."""
     resample: bool
-    """Whether images are brought to `spacing` (never along t), or keep their own voxels."""
+    """True where images are resampled to `spacing` (never along t); else they keep their own voxels."""
     patch: tuple[int, ...]
     channels: tuple[ChannelPlan, ...]
-    """Normalisation of each channel; `rules` says how."""
+    """Normalization of each channel, explained in `rules`."""
     latent_factor: tuple[int, ...]
     latent_channels: int
     classes: tuple[ClassSpec, ...]
@@ -92,22 +92,22 @@ class OnnxSpec:
     rules: dict[str, str]
     """Each step from an image to its labels, in words."""
     recalibration: Calibration = UNCALIBRATED
-    """What was fitted to the answers of this model; it comes after the graph."""
+    """Calibration of this model, which is applied after the graph."""
     answers: int = 0
-    """How many of the graph's maps, the first, are no samples but answers of one call."""
+    """Number of deterministic predictions, which come first among the graph's maps."""
     answers_weight: float = DETERMINISTIC_WEIGHT
-    """Share of these in the probabilities, beside several samples."""
+    """Weight of their mean in the probabilities, beside several samples."""
     physical_spacing: bool | None = None
-    """Whether the training images had a physical spacing; null where that is not known."""
+    """True where the training images had a physical spacing; null where that is unknown."""
 
 
-def write_onnx_spec(folder: Path, contract: OnnxSpec) -> None:
-    """Write the contract, whole or not at all."""
-    write_json_atomic(folder / SPEC_FILE, contract)
+def write_onnx_spec(folder: Path, spec: OnnxSpec) -> None:
+    """Write contract.json, whole or not at all."""
+    write_json_atomic(folder / SPEC_FILE, spec)
 
 
 def read_onnx_spec(folder: Path) -> OnnxSpec:
-    """Read the contract of an exported folder.
+    """Read contract.json of an exported folder.
 
     Raises:
         InputError: it is missing, damaged, or of a newer version.

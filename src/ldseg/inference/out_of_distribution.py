@@ -1,4 +1,4 @@
-"""How far an image is from those that a model learnt from, in the model's own features.
+"""Out-of-distribution detection: the distance of an image from the training images in the model's features.
 
 For each level of the image encoder an image has a vector v: mean and log deviation of every channel
 (`feature_statistics`). Of the training images the mean m, the deviations s and the covariance of
@@ -10,7 +10,7 @@ out, so that beyond 1 an image is farther than all of training.
 
 Images that are flipped, or whose intensities are inverted, lie near the others. Each such change has a line
 between the training images (0) and the same images changed (1), by Fisher's discriminant, on which the slopes
-count too. An image beyond the middle, and beyond all training images that are left out, is told of.
+count too. An image beyond the middle, and beyond all training images that are left out, is reported.
 """
 
 from __future__ import annotations
@@ -70,30 +70,31 @@ class Change:
     """The line from the training images to the same images changed."""
 
     way: str
-    """Of an image beyond the limit, e.g. `INVERTED`."""
+    """Name of an image beyond the limit, e.g. `INVERTED`."""
     slopes: tuple[int, ...]
-    """Axes whose slopes count."""
+    """Axes whose slopes are used."""
     weights: Vector
-    """Of `flattened` statistics."""
+    """Fisher's discriminant, of `flattened` statistics."""
     start: float
     limit: float
-    """The place beyond which an image is told of."""
+    """The place beyond which an image is reported."""
 
     def place(self, statistics: Statistics) -> float:
-        """Return where an image lies on the line, about 0 where the training images are, and 1."""
+        """Return an image's place on the line, about 0 for the training images and 1 for the same images
+        changed."""
         return float(flattened(statistics, self.slopes) @ self.weights) - self.start
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How an image differs from the training images."""
+    """The differences of an image from the training images."""
 
     distance: float
-    """In units of the farthest of the training images that are left out of the fit."""
+    """Distance in units of that of the farthest training image, left out of the fit."""
     ways: tuple[str, ...]
     """Empty if it is like them."""
     excess: float
-    """At least 1; beyond 1 the farther the image is."""
+    """Factor of at least 1 that grows with the distance."""
 
     def lowered(self, confidence: float) -> float:
         """Return the confidence that is left: divided by the fourth power of the excess."""
@@ -102,7 +103,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Detector:
-    """All that is stored of the training images' features."""
+    """Detects images out of distribution from statistics of the training images' features."""
 
     levels: tuple[LevelReference, ...]
     limit: float
@@ -115,7 +116,8 @@ class Detector:
         return float(np.mean(levels)) / self.limit
 
     def judge(self, statistics: Statistics) -> Difference:
-        """Return how an image differs. Raises InputError where the model's features are not those stored."""
+        """Return the differences of an image. Raises InputError where the model's features are not those
+        stored."""
         sizes = [len(level.mean) for level in self.levels]
         axes = len(statistics[0]) - 2
         slopes = {axis for change in self.changes for axis in change.slopes}
@@ -146,7 +148,7 @@ def describe_ways(unlike: Sequence[str]) -> str:
 
 
 def flattened(statistics: Statistics, slopes: Sequence[int]) -> NDArray[np.float64]:
-    """Return the numbers of all levels as one vector, of the slopes only these."""
+    """Return the statistics of all levels as one vector, with the slopes of these axes only."""
     rows = [0, 1, *(2 + axis for axis in slopes)]
     return np.concatenate([level[rows].ravel() for level in statistics])
 
@@ -209,7 +211,7 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Header:
-    """What the file's metadata hold."""
+    """The file's metadata."""
 
     weights: str
     limit: float
@@ -232,10 +234,11 @@ def _read(path: Path) -> tuple[_Header, dict[str, NDArray[np.generic]]]:
 
 
 def _assembled(header: _Header, arrays: dict[str, NDArray[np.generic]]) -> Detector:
-    """Raises KeyError or ValueError for arrays that are missing, contradict each other, or are not finite."""
+    """Return the detector; raises KeyError or ValueError for arrays that are missing, contradict each other,
+    or are not finite."""
     for name, array in arrays.items():
         if not np.isfinite(array.astype(np.float64)).all():
-            raise ValueError(f"{name} has values that are no numbers")
+            raise ValueError(f"{name} has values that are not finite")
     levels: list[LevelReference] = []
     for n, unit in enumerate(header.units):
         parts = {

@@ -1,6 +1,6 @@
-"""From finished slabs to maps of the whole image on its own grid: labels, probabilities, how sure.
+"""`OutputAssembler`: from slabs of statistics to maps of the whole image on its own grid.
 
-A map goes to a `Sink` plane by plane, so that what is held of it is the sink's choice. K classes; *S the
+A map goes to a `Sink` plane by plane, which may hold it in memory or write it to a file. K classes; *S the
 image's own grid; *R that of some of its planes, in canonical order.
 """
 
@@ -34,58 +34,64 @@ from ldseg.preprocessing.resample import StreamingResampler
 LABELS, PROBABILITIES, UNCERTAINTY = "labels", "probabilities", "uncertainty"
 DISAGREEMENT, FREQUENCIES, SAMPLES = "disagreement", "frequencies", "samples"
 MAPS = (LABELS, PROBABILITIES, UNCERTAINTY, DISAGREEMENT, FREQUENCIES, SAMPLES)
-"""What can be asked for."""
+"""The maps that can be made."""
 
 
 class Sink(Protocol):
     """Takes maps as they are made."""
 
     def put(self, name: str, start: int, planes: NDArray[Any]) -> None:
-        """The planes (channels, *R) of the map `name` from `start` on, each plane once, in order."""
+        """Take the planes (channels, *R) of the map `name` from `start` on, each plane once, in order."""
         ...
 
 
 @dataclass(frozen=True)
 class CaseSummary:
-    """What is said of an image as a whole."""
+    """Findings about an image as a whole."""
 
     volumes: dict[str, VolumeEstimate]
     """Per structure, in `volume_unit`, counted on the network's grid."""
     pairwise_dice: dict[str, float]
     """Per structure, the Dice between two samples, over all pairs; empty where there is one sample."""
     confidence: float
-    """0 to 1, the Dice to expect (see `posterior.Confidence`)."""
+    """The Dice to expect of the case, 0 to 1 (see `posterior.Confidence`); lowered where the image is of
+    another kind than the training images (see `out_of_distribution.Difference`)."""
     volume_unit: str
-    """See `data.units.size_unit`."""
-    unlike: tuple[str, ...] = ()
-    """In which ways the image differs from the training images (see `Prediction`)."""
+    """"mm^3", in 2D "mm^2"; "voxels" or "pixels" where the image has no physical spacing; in 2D+time with
+    " summed over frames"."""
+    out_of_distribution: tuple[str, ...] = ()
+    """The ways in which the image differs from the training images: those of `preprocessing.harmonize` and of
+    `inference.out_of_distribution`; empty where it is like them."""
     notes: tuple[str, ...] = ()
     """What was assumed or changed when the image was read and preprocessed, one sentence each."""
     distance: float | None = None
-    """From the training images, in units of the farthest of them; None where that is not known."""
+    """Distance from the training images in the model's features, in units of the farthest of them, so that
+    beyond 1 the image is of another kind; None where the model does not know them."""
     harmonized: bool = False
-    """Whether it was brought nearer to the training images before it was segmented."""
+    """True where the image was harmonized with the training images before it was segmented."""
 
 
-class Answer:
-    """Turns slabs into maps."""
+class OutputAssembler:
+    """Turns slabs of statistics into maps."""
 
     def __init__(
         self,
         plan: Plan,
-        record: GridTransform,
+        grid: GridTransform,
         axis: int,
         calibration: Calibration,
         samples: int,
         wanted: Sequence[str],
         sink: Sink,
     ) -> None:
-        """`wanted` of `MAPS` go to `sink`; slabs come along `axis` of the network's grid."""
+        """Send the maps `wanted` (of `MAPS`) to `sink`; slabs come along `axis` of the network's grid."""
         self._plan, self._calibration, self._samples, self._sink = plan, calibration, samples, sink
         self._wanted, self._axis, self._plane = frozenset(wanted), axis, 0
         self._confidence = Confidence(len(plan.classes))
-        grids = (record.shape, record.canonical_shape, axis)
-        self._resamplers = {part: StreamingResampler(*grids) for part in ("mean", *self._needed())}
+        of_map = {DISAGREEMENT: "entropy", FREQUENCIES: "frequencies", SAMPLES: "samples"}
+        sources = [part for name, part in of_map.items() if name in self._wanted]
+        grids = (grid.shape, grid.canonical_shape, axis)
+        self._resamplers = {part: StreamingResampler(*grids) for part in ("mean", *sources)}
 
     def add(self, slab: Slab) -> None:
         """Take the next slab, and put the planes that it completes."""
@@ -99,27 +105,22 @@ class Answer:
                 self._sink.put(name, self._plane, planes)
         self._plane += parts["mean"].shape[self._axis + 1]
 
-    def findings(self, posterior: Posterior, record: GridTransform) -> CaseSummary:
-        """After the last slab."""
+    def summarize(self, posterior: Posterior, grid: GridTransform) -> CaseSummary:
+        """Return the summary of the case, after the last slab."""
         names = list(self._plan.classes)
         counts = posterior.counts()
         axes = self._plan.axes
-        volumes = estimate_volumes(counts, names, voxel_size(axes, record.spacing))
+        volumes = estimate_volumes(counts, names, voxel_size(axes, grid.spacing))
         dice = posterior.pairwise_dice().tolist() if len(counts) > 1 else []
         return CaseSummary(
             {name: scale_interval(one, self._calibration.widening) for name, one in volumes.items()},
             dict(zip(names[1:], dice, strict=False)),
             self._confidence.value(),
-            size_unit(axes, record.physical),
+            size_unit(axes, grid.physical),
         )
 
-    def _needed(self) -> list[str]:
-        """Parts of a slab besides the mean that the wanted maps are made of."""
-        sources = {DISAGREEMENT: "entropy", FREQUENCIES: "frequencies", SAMPLES: "samples"}
-        return [part for name, part in sources.items() if name in self._wanted]
-
     def _maps(self, parts: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
-        """Planes of all maps that the parts allow."""
+        """Return planes of the maps, by name, from planes of the slabs' parts on the image's own grid."""
         raw = parts["mean"]
         probabilities = with_temperature(raw, self._calibration.temperature)
         classes = _likeliest(probabilities)
@@ -132,8 +133,8 @@ class Answer:
             maps[UNCERTAINTY] = _entropy(probabilities)
         if DISAGREEMENT in self._wanted:  # where tiles differ, one sample would seem to disagree with itself
             several = self._samples > 1
-            nothing = np.zeros_like(parts["entropy"])
-            maps[DISAGREEMENT] = np.maximum(_entropy(raw) - parts["entropy"], 0) if several else nothing
+            zeros = np.zeros_like(parts["entropy"])
+            maps[DISAGREEMENT] = np.maximum(_entropy(raw) - parts["entropy"], 0) if several else zeros
         if "frequencies" in parts:
             background = 1 - parts["frequencies"].sum(0, keepdims=True)
             maps[FREQUENCIES] = np.concatenate([background, parts["frequencies"]]).clip(0, 1)
@@ -142,42 +143,42 @@ class Answer:
         return maps
 
     def _decide(self, structures: NDArray[np.float32]) -> NDArray[Any]:
-        """Ids (*R) of one sample from the probabilities of its structures (K - 1, *R)."""
+        """Return the ids (*R) of one sample from the probabilities of its structures (K - 1, *R)."""
         background = 1 - structures.sum(0, keepdims=True)
         return labels_to_ids(_likeliest(np.concatenate([background, structures])), self._plan)
 
 
 def _likeliest(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Classes (*R) of probabilities (K, *R)."""
+    """Return the likeliest classes (*R) of probabilities (K, *R)."""
     return likeliest(torch.from_numpy(probabilities), 0).numpy()
 
 
 def _entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(1, *R) in nats, of probabilities (K, *R)."""
+    """Return the entropy (1, *R) in nats of probabilities (K, *R)."""
     return entropy(torch.from_numpy(probabilities), 0)[None].numpy()
 
 
 class InMemory:
     """A sink that holds maps as arrays (channels, *S) on the image's own grid."""
 
-    def __init__(self, volume: Volume, record: GridTransform, axis: int) -> None:
-        self._volume, self._record, self._axis = volume, record, axis
+    def __init__(self, volume: Volume, grid: GridTransform, axis: int) -> None:
+        self._volume, self._grid, self._axis = volume, grid, axis
         self._arrays: dict[str, NDArray[Any]] = {}
 
     def put(self, name: str, start: int, planes: NDArray[Any]) -> None:
-        """See `Sink`."""
+        """Take planes of a map, see `Sink`."""
         if name not in self._arrays:
             self._arrays[name] = np.empty((len(planes), *self._volume.shape), planes.dtype)
-        target = to_canonical(self._arrays[name], self._record.orientation)
+        target = to_canonical(self._arrays[name], self._grid.orientation)
         region = [slice(None)] * target.ndim
         region[self._axis + 1] = slice(start, start + planes.shape[self._axis + 1])
         target[tuple(region)] = planes
 
     def volume(self, name: str) -> Volume:
-        """A whole map."""
+        """Return a whole map."""
         kind = "labels" if name == LABELS else "image"
         return self._volume.with_array(self._arrays[name], kind)
 
     def samples(self) -> tuple[Volume, ...]:
-        """The labels of each sample."""
+        """Return the labels of each sample."""
         return tuple(self._volume.with_array(one[None], "labels") for one in self._arrays.get(SAMPLES, ()))

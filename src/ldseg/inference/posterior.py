@@ -1,10 +1,10 @@
-"""Statistics of posterior samples, gathered tile by tile in memory that grows neither with the samples nor
+"""Statistics of posterior samples, accumulated tile by tile in memory that grows neither with the samples nor
 with the image along the axis of the tiling.
 
 Tiles come in the order of their corners along that axis. What later tiles cannot reach is complete and leaves
 as a `Slab`; sums are held for the rest alone, a window as deep as a patch.
 
-Over tiles the mean probabilities p are exact, and a voxel counts for a class by the share of the tiles that
+Over tiles the mean probabilities p are exact, and a voxel counts for a class by the weight of the tiles that
 decide for it, so that volumes need no label map per sample. The mean entropy of the samples is blended from
 the tiles' own; entropy is concave, so the mutual information H(p) - mean H(p_s) stays >= 0, and where
 neighbouring tiles disagree it counts as disagreement, as it does in the pairwise Dice. Entropies are in nats.
@@ -48,25 +48,26 @@ class Slab:
     start: int
     """The first plane, on the network's grid."""
     mean: Tensor
-    """Mean probabilities of samples and answer (K, *R)."""
+    """Mean probabilities of samples and deterministic predictions (K, *R)."""
     entropy: Tensor
-    """Mean entropy of the single samples and the answer, (1, *R), in nats; 0 of one sample."""
+    """Mean entropy of the single samples and deterministic predictions, (1, *R), in nats; 0 of one sample."""
     frequencies: Tensor
-    """Share of the samples that decide for each structure, (K - 1, *R); broken where tiles disagree."""
+    """Share of the samples that decide for each structure, (K - 1, *R); fractional where tiles disagree."""
     samples: Tensor
     """Probabilities of the structures in each sample, (samples, K - 1, *R); no samples unless kept."""
 
 
 class Posterior:
-    """Sums over tiles and samples in the window of the covered grid that tiles still to come can reach."""
+    """Sums over tiles and samples, in the window of the covered grid that later tiles can reach."""
 
     def __init__(
-        self, classes: int, tiling: Tiling, samples: int, keep_samples: bool = False, answers: int = 0
+        self, classes: int, tiling: Tiling, samples: int, keep_samples: bool = False, deterministic: int = 0
     ) -> None:
-        """Add each tile of `tiling`, in its order, for each of `samples` and of the `answers` of one call."""
+        """Expect each tile of `tiling`, in its order, for each of `samples` and `deterministic`
+        predictions."""
         self._tiling, self._samples, self._start = tiling, samples, 0
-        self._weight = (1 - DETERMINISTIC_WEIGHT if answers else 1) / samples  # of a sample in the mean
-        self._answer_weight = DETERMINISTIC_WEIGHT / max(1, answers)
+        self._weight = (1 - DETERMINISTIC_WEIGHT if deterministic else 1) / samples  # of a sample in the mean
+        self._deterministic_weight = DETERMINISTIC_WEIGHT / max(1, deterministic)
         window = list(tiling.covered)
         window[tiling.axis] = tiling.patch[tiling.axis]
         self._mean = torch.zeros(classes, *window)
@@ -78,51 +79,55 @@ class Posterior:
         self._total = torch.zeros(classes - 1, dtype=torch.float64)
 
     def add(self, tile: Tile, block: TileBlock) -> None:
-        """Take what samples, or an answer of one call, say of a tile. An answer counts in the mean and in its
+        """Add samples, or a deterministic prediction, of a tile. The latter counts in the mean and in its
         entropy, not in volumes, frequencies and agreement."""
-        region, probabilities = self._within(tile), block.probabilities
-        share = tile.share * (self._weight if block.samples else self._answer_weight)
-        self._mean[(slice(None), *region)] += share * probabilities.sum(0).cpu()
+        region, probabilities = list(tile.region), block.probabilities
+        along = region[self._tiling.axis]
+        region[self._tiling.axis] = slice(along.start - self._start, along.stop - self._start)
+        weight = tile.weight * (self._weight if block.samples else self._deterministic_weight)
+        self._mean[(slice(None), *region)] += weight * probabilities.sum(0).cpu()
         if self._samples > 1:  # one sample disagrees with nothing
-            self._entropy[(0, *region)] += share * entropy(probabilities, 1).sum(0).cpu()
+            self._entropy[(0, *region)] += weight * entropy(probabilities, 1).sum(0).cpu()
         if block.samples:
-            self._count(tile, region, block)
+            self._count(tile, tuple(region), block)
 
     def _count(self, tile: Tile, region: tuple[slice, ...], block: TileBlock) -> None:
-        """What samples decide for."""
+        """Count the classes that samples decide for."""
         labels = likeliest(block.probabilities, 1).cpu()
         for k in range(1, len(self._mean)):
-            self._votes[(k - 1, *region)] += tile.share * (labels == k).sum(0)
-        inside = self._inside(tile)
-        weights = tile.share[inside].double().flatten()
-        for sample, decided, said in zip(block.samples, labels, block.probabilities, strict=True):
+            self._votes[(k - 1, *region)] += tile.weight * (labels == k).sum(0)
+        inside = tile.inside(self._tiling.shape)
+        weights = tile.weight[inside].double().flatten()
+        for sample, decided, probabilities in zip(block.samples, labels, block.probabilities, strict=True):
             counts = torch.bincount(decided[inside].flatten(), weights, minlength=len(self._mean))
             self._counts[sample] += counts
             if len(self._kept) > 0:
-                self._kept[(sample, slice(None), *region)] += tile.share * said[1:].cpu()
+                self._kept[(sample, slice(None), *region)] += tile.weight * probabilities[1:].cpu()
 
     def finish(self, before: int | None = None) -> Slab | None:
-        """What is complete once no tile to come starts before the plane `before` (None: no tile to come);
-        None if nothing is."""
+        """Return what is complete once no later tile starts before the plane `before` (None: there is no
+        later tile); None if nothing is."""
         axis = self._tiling.axis
         end = self._tiling.covered[axis] if before is None else before
         if end <= self._start:
             return None
         slab = self._slab(end)
         for sums in (self._mean, self._entropy, self._votes, self._kept):
-            _forget(sums, sums.ndim - len(self._tiling.shape) + axis, end - self._start)
+            _advance_window(sums, sums.ndim - len(self._tiling.shape) + axis, end - self._start)
         self._start = end
         return slab
 
     def counts(self) -> NDArray[np.float64]:
-        """Voxels of each class in each sample (samples, K): the tiles' decisions by their shares."""
+        """Return the voxels of each class in each sample (samples, K): the tiles' decisions by their
+        weights."""
         return self._counts.numpy()
 
     def pairwise_dice(self) -> NDArray[np.float64]:
-        """Dice between two samples, pooled over all pairs, (K - 1,) for the structures, of what is finished.
+        """Return the Dice between two samples, pooled over all pairs, (K - 1,) for the structures, of what
+        is finished.
 
         With n_v of S samples deciding for the structure in voxel v, the pairs have sum_v n_v (n_v - 1) / 2
-        voxels in common, and together (S - 1) sum_v n_v: no pair need be looked at, no sample kept. 1 where
+        voxels in common, and together (S - 1) sum_v n_v, so that no sample need be kept. 1 where
         no sample has the structure. Raises ValueError for one sample.
         """
         others = self._samples - 1
@@ -131,7 +136,7 @@ class Posterior:
         return np.minimum(dice_of_counts(self._common.numpy() / 2, others * self._total.numpy()), 1.0)
 
     def _slab(self, end: int) -> Slab:
-        """The window's planes before `end`, as far as they are image."""
+        """Return the window's planes before `end`, as far as they are image."""
         axis, region = self._tiling.axis, list(self._tiling.inside)
         depth = min(end, self._tiling.shape[axis]) - self._start
         region[axis] = slice(0, max(0, depth))
@@ -147,20 +152,9 @@ class Posterior:
             self._kept[(slice(None), slice(None), *region)].clone(),
         )
 
-    def _within(self, tile: Tile) -> tuple[slice, ...]:
-        """Where a tile lies in the window."""
-        axis, region = self._tiling.axis, list(tile.region)
-        region[axis] = slice(region[axis].start - self._start, region[axis].stop - self._start)
-        return tuple(region)
 
-    def _inside(self, tile: Tile) -> tuple[slice, ...]:
-        """The part of a tile that is image, not padding."""
-        ends = zip(tile.corner, self._tiling.patch, self._tiling.shape, strict=True)
-        return tuple(slice(0, max(0, min(patch, size - corner))) for corner, patch, size in ends)
-
-
-def _forget(sums: Tensor, axis: int, planes: int) -> None:
-    """Drop the first `planes` along `axis`: the others move up, zeros follow."""
+def _advance_window(sums: Tensor, axis: int, planes: int) -> None:
+    """Drop the first `planes` along `axis`; the others move up, zeros follow."""
     depth = sums.shape[axis]
     for source in range(planes, depth):  # plane by plane: source and target overlap
         sums.select(axis, source - planes).copy_(sums.select(axis, source))
@@ -168,19 +162,21 @@ def _forget(sums: Tensor, axis: int, planes: int) -> None:
 
 
 def entropy(probabilities: Tensor, axis: int) -> Tensor:
-    """Shannon entropy in nats over the classes on `axis`."""
+    """Return the Shannon entropy in nats over the classes on `axis`."""
     return torch.special.entr(probabilities).sum(axis)
 
 
 def likeliest(probabilities: Tensor, axis: int) -> Tensor:
-    """The class on `axis`, the first of equals; on a CPU this takes a twelfth of argmax's time."""
+    """Return the likeliest class on `axis`, the first of equals; on a CPU this takes a twelfth of argmax's
+    time."""
     return probabilities.max(axis).indices
 
 
 def estimate_volumes(
     counts: NDArray[np.float64], names: Sequence[str], voxel_size: float
 ) -> dict[str, VolumeEstimate]:
-    """Volume of each structure from `counts` (samples, K); `names` are the K classes, background first."""
+    """Return the volume of each structure from `counts` (samples, K); `names` are the K classes, background
+    first."""
     sizes = counts * voxel_size
     return {
         name: VolumeEstimate(
@@ -192,7 +188,7 @@ def estimate_volumes(
 
 
 class Confidence:
-    """How sure an answer is as a whole, 0 to 1: the Dice to expect of the likeliest labels.
+    """The confidence in a segmentation as a whole, 0 to 1: the Dice to expect of the likeliest labels.
 
     For each structure the soft Dice between the labels and their own probabilities (K, *S),
     2 sum_{v in A} p_v / (|A| + sum_v p_v) (soft Dice confidence, Borges et al. 2024, arXiv 2402.10665);
@@ -204,22 +200,22 @@ class Confidence:
         self._size, self._expected, self._soft, self._peak = np.zeros((4, classes))
 
     def add(self, probabilities: NDArray[np.float32], labels: NDArray[Any]) -> None:
-        """Take in a part of the image: probabilities (K, *R) and their likeliest classes (*R)."""
+        """Add a part of the image: probabilities (K, *R) and their likeliest classes (*R)."""
         for k in range(1, len(probabilities)):
-            probability, answer = probabilities[k], labels == k
-            self._size[k] += np.count_nonzero(answer)
-            self._expected[k] += probability.sum(where=answer, dtype=np.float64)
+            probability, segmented = probabilities[k], labels == k
+            self._size[k] += np.count_nonzero(segmented)
+            self._expected[k] += probability.sum(where=segmented, dtype=np.float64)
             self._soft[k] += probability.sum(dtype=np.float64)
             self._peak[k] = max(self._peak[k], probability.max(initial=0))
 
     def value(self) -> float:
-        """Of all that was added."""
+        """Return the confidence for all that was added."""
         dice = dice_of_counts(self._expected, self._size + self._soft)
         return float(np.where(self._size > 0, dice, 1 - self._peak)[1:].mean())
 
 
 def case_confidence(probabilities: NDArray[np.float32]) -> float:
-    """`Confidence` of a whole image, probabilities (K, *S)."""
+    """Return the `Confidence` of a whole image, probabilities (K, *S)."""
     confidence = Confidence(len(probabilities))
     confidence.add(probabilities, probabilities.argmax(0))
     return confidence.value()

@@ -1,4 +1,4 @@
-"""Many cases one after the other: read, segment, write. Several processes share them out.
+"""Predicts many cases one after the other: read, segment, write. Several processes divide them.
 
 OUT/NAME.ext ...       results (see writer.py)
     plan.json          of the model: classes and their ids
@@ -44,7 +44,7 @@ from ldseg.inference.writer import (
     write_prediction,
     write_summary,
 )
-from ldseg.planning.plan import Plan, write_plan
+from ldseg.planning.plan import write_plan
 from ldseg.preprocessing.preprocess import grid_transform
 from ldseg.runs.files import PLAN_FILE
 from ldseg.settings import SamplingSettings
@@ -57,7 +57,7 @@ OnEvent = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """How to predict; None takes what the model was trained to do."""
+    """Options of a prediction; None takes what the model was trained to do."""
 
     steps: int | None = None
     samples: int | None = None
@@ -89,19 +89,19 @@ class PredictOptions:
 
 
 class CaseError(InputError):
-    """A case that cannot be predicted, where the others could."""
+    """A case that cannot be predicted, though others can."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of each case."""
+    """The outcome of each case."""
 
     done: dict[str, tuple[Path, ...]] = field(default_factory=dict[str, tuple[Path, ...]])
     """Case to the files written."""
     failed: dict[str, str] = field(default_factory=dict[str, str])
-    """Case to what is wrong with it."""
-    unlike: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    """Case to the ways in which it is unlike the training images; the others are like them."""
+    """Case to the problem with it."""
+    out_of_distribution: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Case to the ways in which it differs from the training images; the others are like them."""
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """Case to what was assumed or changed when its image was read; the others were read as they are."""
     removed: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
@@ -119,7 +119,7 @@ def predict_cases(
     on_event: OnEvent = lambda _: None,
     context: DistributedContext = SINGLE_PROCESS,
 ) -> Summary:
-    """Predict `cases` into the folder `out`; the processes of a `context` predict a share each.
+    """Predict `cases` into the folder `out`; the processes of a `context` divide the cases.
 
     `on_event` gets {"event": "predicted", "case", "seconds", "files"} or {"event": "failed", "case",
     "error"} for each case of this process. The summary is of all.
@@ -130,23 +130,27 @@ def predict_cases(
     """
     predictor = predictor if options.harmonize else predictor.without_harmonization()
     sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.tta)
-    run = _Run(predictor, out, options, sampling, _form(options, predictor.plan))
+    if options.format in dicom.DICOM.endings and predictor.plan.axes == "tyx":
+        raise InputError(
+            f"format is {options.format!r}; cine images have no DICOM segmentation, choose .nii.gz"
+        )
+    output_format = OutputFormat(options.format, predictor.plan.axes, options.file)
+    run = _Run(predictor, out, options, sampling, output_format)
     context.on_rank_zero(lambda: run.begin(cases))
-    return _joined(
+    return _all_summaries(
         context.run_on_all_ranks(lambda: run.predict_all(context.shard(cases), keep_going, on_event)), context
     )
 
 
-def _joined(summary: Summary, context: DistributedContext) -> Summary:
-    """The summaries of all processes as one."""
-    parts = [
-        from_json(_Told, json.loads(text), "")
-        for text in context.all_gather(json.dumps(to_json(_told(summary))))
-    ]
+def _all_summaries(summary: Summary, context: DistributedContext) -> Summary:
+    """Return the summaries of all processes as one."""
+    done = {name: tuple(map(str, files)) for name, files in summary.done.items()}
+    plain = to_json(replace(summary, done=done))  # paths as text
+    parts = [from_json(_Plain, json.loads(text), "") for text in context.all_gather(json.dumps(plain))]
     return Summary(
         {name: tuple(map(Path, files)) for part in parts for name, files in part.done.items()},
         {name: why for part in parts for name, why in part.failed.items()},
-        {name: ways for part in parts for name, ways in part.unlike.items()},
+        {name: ways for part in parts for name, ways in part.out_of_distribution.items()},
         {name: notes for part in parts for name, notes in part.notes.items()},
         {name: files for part in parts for name, files in part.removed.items()},
         tuple(name for part in parts for name in part.kept),
@@ -154,49 +158,44 @@ def _joined(summary: Summary, context: DistributedContext) -> Summary:
 
 
 @dataclass(frozen=True)
-class _Told:
-    """A summary in the words that travel between processes."""
+class _Plain:
+    """A summary whose types are those of JSON, to be sent between processes."""
 
     done: dict[str, tuple[str, ...]]
     failed: dict[str, str]
-    unlike: dict[str, tuple[str, ...]]
+    out_of_distribution: dict[str, tuple[str, ...]]
     notes: dict[str, tuple[str, ...]]
     removed: dict[str, tuple[str, ...]]
     kept: tuple[str, ...]
 
 
-def _told(summary: Summary) -> _Told:
-    done = {name: tuple(map(str, files)) for name, files in summary.done.items()}
-    return _Told(done, summary.failed, summary.unlike, summary.notes, summary.removed, summary.kept)
-
-
 @dataclass(frozen=True)
 class _Run:
-    """One call: a model, a folder and how."""
+    """A prediction of several cases: the model, the folder of results and the options."""
 
     predictor: Predictor
     out: Path
     options: PredictOptions
     sampling: SamplingSettings
-    form: OutputFormat
+    format: OutputFormat
 
     def begin(self, cases: Sequence[Case]) -> None:
-        """Make the folder, and put in it what is said once for all cases."""
+        """Make the folder, and write the files that all cases share."""
         files = {self.name(case): self.files(case) for case in cases}
         prepare_folder(self.out, cases, files)
-        if self.form.file is None:
+        if self.format.file is None:
             refuse_other_classes(self.out, self.predictor.plan, files)
             write_plan(self.out / PLAN_FILE, self.predictor.plan)
 
     def name(self, case: Case) -> str:
         """Return how the names of the case's files begin."""
-        return self.form.stem(case)
+        return self.format.stem(case)
 
     def files(self, case: Case) -> tuple[Path, ...]:
         """Return the files to be written for the case, the summary first and the labels last."""
         options, samples = self.options, self.sampling.samples
-        summary = summary_path(self.out, case, options.save, self.form)
-        maps = output_paths(self.out, case, options.save, samples, self.form).values()
+        summary = summary_path(self.out, case, options.save, self.format)
+        maps = output_paths(self.out, case, options.save, samples, self.format).values()
         return (*(() if summary is None else (summary,)), *maps)
 
     def predict_all(self, cases: Sequence[Case], keep_going: bool, on_event: OnEvent) -> Summary:
@@ -222,28 +221,28 @@ class _Run:
         return replace(found, kept=tuple(kept))
 
     def _predict(self, case: Case, found: Summary, begun: list[str]) -> None:
-        """Write the case's files, and put into `found` what came of it. `begun` gets the files' names as soon
+        """Write the case's files, and record the outcome in `found`. `begun` gets the files' names as soon
         as the first is written."""
         files = self.files(case)
 
-        def before_writing(findings: CaseSummary) -> None:
-            removed = begin_case(self.out, self.name(case), self._record(case, findings))
+        def before_writing(case_summary: CaseSummary) -> None:
+            removed = begin_case(self.out, self.name(case), self._record(case, case_summary))
             begun.extend(path.name for path in files)
-            for told, of_case in (
-                (found.unlike, findings.unlike),
-                (found.notes, findings.notes),
+            for collected, of_case in (
+                (found.out_of_distribution, case_summary.out_of_distribution),
+                (found.notes, case_summary.notes),
                 (found.removed, removed),
             ):
                 if of_case:
-                    told[case.name] = of_case
-            summary = summary_path(self.out, case, self.options.save, self.form)
-            if summary is not None:
-                write_summary(summary, case, findings, self.sampling, self.options.seed)
+                    collected[case.name] = of_case
+            path = summary_path(self.out, case, self.options.save, self.format)
+            if path is not None:
+                write_summary(path, case, case_summary, self.sampling, self.options.seed)
 
         as_its_own = self.options.format is None or self.options.format in TIFF_ENDINGS
         if as_its_own and is_large(case, self.predictor.plan.axes):
             how = self.options
-            large = LargeOptions(how.save, self.sampling, how.seed, how.max_memory, self.form)
+            large = LargeOptions(how.save, self.sampling, how.seed, how.max_memory, self.format)
             predict_large(self.predictor, case, self.out, large, before_writing)
         else:
             self._predict_in_memory(case, before_writing)
@@ -254,17 +253,17 @@ class _Run:
         image = load_input(case, len(plan.channels), plan.axes)
         image = dicom.with_segment_codes(image, plan.classes, options.codes)
         if "labels" in options.save or "samples" in options.save:
-            check_labels_of(image, case.images[0], self.form.endings(case.images[0])[0])
+            check_labels_of(image, case.images[0], self.format.endings(case.images[0])[0])
         wanted, source = wanted_maps(options.save, sampling.samples), str(case.images[0])
         if options.max_memory is not None:
             cost = cost_in_memory(grid_transform(image, plan, source), plan, sampling.samples, wanted)
             predictor = fit_to_memory(predictor, cost, sampling, options.max_memory)
-        maps, findings = predictor.maps(image, case.name, sampling, options.seed, wanted, source)
-        before_writing(findings)
-        write_prediction(self.out, case, maps, options.save, sampling.samples, self.form)
+        maps, case_summary = predictor.predict_maps(image, case.name, sampling, options.seed, wanted, source)
+        before_writing(case_summary)
+        write_prediction(self.out, case, maps, options.save, sampling.samples, self.format)
 
-    def _record(self, case: Case, findings: CaseSummary) -> CaseRecord:
-        """Return what prediction.json says of the case."""
+    def _record(self, case: Case, case_summary: CaseSummary) -> CaseRecord:
+        """Return the record of the case for prediction.json."""
         predictor, options = self.predictor, self.options
         method = Method(
             self.sampling,
@@ -278,17 +277,10 @@ class _Run:
             case.name,
             *describe_inputs(case),
             tuple(path.name for path in self.files(case)),
-            findings.notes,
-            findings.unlike,
+            case_summary.notes,
+            case_summary.out_of_distribution,
             predictor.identity,
             method,
             __version__,
             now(),
         )
-
-
-def _form(options: PredictOptions, plan: Plan) -> OutputFormat:
-    """The format of the results. Raises InputError for one that cannot hold them."""
-    if options.format in dicom.DICOM.endings and plan.axes == "tyx":
-        raise InputError(f"format is {options.format!r}; films have no DICOM segmentation, choose .nii.gz")
-    return OutputFormat(options.format, plan.axes, options.file)

@@ -1,4 +1,14 @@
-"""`Predictor`: a trained model that answers for whole images, on the image's own grid.
+"""`Predictor`: segments whole images with a trained model, on each image's own grid.
+
+An image passes these containers, in this order:
+
+    Volume              the voxels and their geometry, as read
+    PreprocessedImage   the voxels on the network's grid (`LazyImage` where they are read by regions)
+    NetworkInput        the same or its harmonized version, whichever is segmented
+    TileBlock           probabilities of several samples of a tile
+    Slab                statistics of the samples over complete planes of the network's grid
+    InMemory            maps on the image's own grid (another `Sink` holds them in files)
+    Prediction          the maps, and the `CaseSummary` that it extends
 
 M channels, K classes, *S the image's grid, *S' the network's grid.
 """
@@ -9,15 +19,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ldseg.data.cases import Case
 from ldseg.data.inputs import find_inputs
 from ldseg.data.loading import load_input, with_channels
-from ldseg.data.volume import Volume
+from ldseg.data.volume import Volume, volume_of_array
 from ldseg.errors import InputError, file_error
-from ldseg.inference.backends.backend import Backend, Tiles, ignore_features
+from ldseg.inference.backends.backend import Backend, TileSampler, ignore_features
 from ldseg.inference.backends.torch_backend import TorchBackend, check_sampling, find_tta_axis
 from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
 from ldseg.inference.out_of_distribution import Detector, stored_detector
@@ -29,16 +42,16 @@ from ldseg.inference.output import (
     PROBABILITIES,
     SAMPLES,
     UNCERTAINTY,
-    Answer,
     CaseSummary,
     InMemory,
+    OutputAssembler,
     Sink,
 )
-from ldseg.inference.posterior import Posterior, Slab, VolumeEstimate
+from ldseg.inference.posterior import Posterior, Slab
 from ldseg.inference.provenance import UNKNOWN_MODEL, ModelIdentity, identify
 from ldseg.inference.sliding_window import Tiling, make_tiling
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, stored_calibration
-from ldseg.inference.view_agreement import is_steadier
+from ldseg.inference.view_agreement import agrees_better
 from ldseg.methods.base import Segmenter
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.harmonize import harmonize
@@ -53,15 +66,15 @@ HARMONIZED = "it was brought nearer to the training images, for the answers to t
 LEFT_AS_IT_IS = "it was segmented as it is: answers to what was brought nearer to training agree no better"
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What the model says of one image; all volumes are on the image's own grid."""
+@dataclass(frozen=True, kw_only=True)
+class Prediction(CaseSummary):
+    """The segmentation of one image with its uncertainty; all volumes are on the image's own grid."""
 
     labels: Volume
     """(1, *S) ids as in the training masks: the likeliest class of the mean probabilities."""
     probabilities: Volume
-    """(K, *S) float32, mean over the samples, classes in the plan's order; the answer of one call, where the
-    model has one, counts in it as much as all samples together."""
+    """(K, *S) float32, mean over the samples, classes in the plan's order. A deterministic prediction, where
+    the model has one, has the weight of all samples together."""
     uncertainty: Volume
     """(1, *S) float32, entropy of the mean probabilities in nats, 0 to log K."""
     disagreement: Volume
@@ -69,43 +82,24 @@ class Prediction:
     before any calibration."""
     samples: tuple[Volume, ...]
     """(1, *S) ids of each sample; empty unless they were to be kept."""
-    volumes: dict[str, VolumeEstimate]
-    """Per structure, in `volume_unit`, counted on the network's grid."""
     frequencies: Volume
     """(K, *S) float32, share of the samples that decide for each class, classes in the plan's order."""
-    volume_unit: str
-    """"mm^3", in 2D "mm^2"; "voxels" or "pixels" where the image has no physical spacing; in 2D+time with
-    " summed over frames"."""
-    pairwise_dice: dict[str, float]
-    """Per structure, the Dice between two samples, over all pairs; empty where there is one sample."""
-    confidence: float
-    """Of the case as a whole, 0 to 1: the Dice to expect (see `posterior.case_confidence`); lower where the
-    image is of another kind than the training images (see `out_of_distribution.Difference`)."""
-    unlike: tuple[str, ...]
-    """In which ways the image differs from the training images: those of `preprocessing.harmonize` and of
-    `out_of_distribution`; empty where it is like them."""
-    notes: tuple[str, ...] = ()
-    """What was assumed or changed when the image was read and preprocessed, one sentence each."""
-    distance: float | None = None
-    """Of the image from the training images in the model's features; beyond 1 it is of another kind. None
-    where the model does not know them."""
-    harmonized: bool = False
-    """Whether it was brought nearer to the training images before it was segmented."""
 
 
 @dataclass(frozen=True)
-class Seen:
+class NetworkInput:
     """An image as it is segmented."""
 
     image: PatchSource
-    unlike: tuple[str, ...] = ()
-    """See `Prediction`."""
+    out_of_distribution: tuple[str, ...] = ()
+    """See `CaseSummary`; as far as intensities show it."""
     harmonized: bool = False
     notes: tuple[str, ...] = ()
+    """See `CaseSummary`."""
 
 
 class Predictor:
-    """A model's plan and settings, and the backend that computes its answers."""
+    """A trained model: its plan and settings, and the backend that computes tiles."""
 
     def __init__(
         self,
@@ -116,7 +110,7 @@ class Predictor:
         identity: ModelIdentity = UNKNOWN_MODEL,
         detector: Detector | None = None,
     ) -> None:
-        """Without a `detector` images of another kind than the training images are not found."""
+        """Without a `detector`, images of another kind than the training images go unnoticed."""
         self.plan = plan
         self.settings = settings
         self.backend = backend
@@ -126,9 +120,10 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: Path | str, device: str | None = None, calibrated: bool = True) -> Predictor:
-        """From a folder that training wrote; on the best device here unless one is named. It answers with
-        the calibration, and compares images with the training images, as they are stored there, unless not
-        `calibrated`.
+        """Load a folder that training wrote, on the best device here unless one is named.
+
+        Unless `calibrated` is False, predictions are calibrated, and images are compared with the training
+        images, as the folder has it.
 
         Raises:
             InputError: the folder or one of its files cannot be used, or the device is not here.
@@ -145,17 +140,17 @@ class Predictor:
         return cls(model.plan, model.settings, backend, stored, identity, detector)
 
     def uncalibrated(self) -> Predictor:
-        """The same model, answering as it was trained."""
+        """Return the same model without its calibration."""
         return Predictor(self.plan, self.settings, self.backend, UNCALIBRATED, self.identity, self.detector)
 
     def without_harmonization(self) -> Predictor:
-        """The same model, which takes images that are unlike those of training as they are."""
+        """Return the same model, which never harmonizes an image."""
         plan = replace(self.plan, appearance=())
         return Predictor(plan, self.settings, self.backend, self.calibration, self.identity, self.detector)
 
     @property
     def segmenter(self) -> Segmenter:
-        """The network itself, for those who look inside.
+        """The network itself.
 
         Raises:
             InputError: the model was exported, and what is left of it is a graph.
@@ -173,14 +168,14 @@ class Predictor:
         sampler: str | None = None,
         tta: bool | None = None,
     ) -> SamplingSettings:
-        """The model's own sampling with what is given here instead; one sample where all would be equal.
+        """Return the model's sampling with what is given here instead; one sample where all would be equal.
 
         Raises:
             InputError: an unknown sampler, a number below 1, or what the backend cannot do.
         """
         chosen = self.settings.sampling_of(sampler, steps, samples, tta, self.backend.stochastic)
         check_sampling(chosen)
-        return self.backend.possible(chosen)
+        return self.backend.resolve_sampling(chosen)
 
     def posterior_sampling(
         self,
@@ -199,11 +194,11 @@ class Predictor:
         chosen = self.sampling(steps, max(number, 2), sampler, tta)
         asked = replace(chosen, samples=number)
         check_sampling(asked)
-        return self.backend.possible(asked)
+        return self.backend.resolve_sampling(asked)
 
     def __call__(
         self,
-        image: Volume | Path | str,
+        image: Volume | NDArray[Any] | Path | str,
         name: str | None = None,
         steps: int | None = None,
         samples: int | None = None,
@@ -212,40 +207,41 @@ class Predictor:
         keep_samples: bool = False,
         source: str | None = None,
         tta: bool | None = None,
+        spacing: Sequence[float] | None = None,
     ) -> Prediction:
-        """Segment an image: one that was read, or the path of its file or DICOM folder.
+        """Segment an image: a `Volume`, an array, or the path of a file or DICOM folder.
+
+        An array is (*S), or (M, *S), in the order of `plan.axes`; `spacing` is the size of its voxels in mm
+        along these axes (along t in seconds or frames), None where it is unknown.
 
         The result depends on the image, the model, `seed` and `name`, which the noise is drawn from, and on
         nothing else. The default `name` is that of the file, as with `ldseg predict`, or "image". `source` is
-        what messages call the image (default: its path, or `name`).
+        the image's name in messages (default: its path, or `name`).
 
         Raises:
             InputError: the image cannot be read, has other axes or channels than the model takes, or voxels
-                without a value.
+                without a value; or the spacing does not suit it.
         """
-        if isinstance(image, Volume):
+        if spacing is not None and not isinstance(image, np.ndarray):
+            raise InputError("spacing is given for an image that has its own; leave it out")
+        if isinstance(image, np.ndarray):
+            volume, name = volume_of_array(image, self.plan.axes, spacing), name or "image"
+        elif isinstance(image, Volume):
             volume, name = image, name or "image"
         else:
             volume, case = self._read(Path(image))
             name, source = name or case.name, source or str(case.images[0])
         wanted = MAPS if keep_samples else tuple(one for one in MAPS if one != SAMPLES)
         sampling = self.sampling(steps, samples, sampler, tta)
-        maps, findings = self.maps(volume, name, sampling, seed, wanted, source)
+        maps, summary = self.predict_maps(volume, name, sampling, seed, wanted, source)
         return Prediction(
-            maps.volume(LABELS),
-            maps.volume(PROBABILITIES),
-            maps.volume(UNCERTAINTY),
-            maps.volume(DISAGREEMENT),
-            maps.samples(),
-            findings.volumes,
-            maps.volume(FREQUENCIES),
-            findings.volume_unit,
-            findings.pairwise_dice,
-            findings.confidence,
-            findings.unlike,
-            findings.notes,
-            findings.distance,
-            findings.harmonized,
+            **vars(summary),
+            labels=maps.volume(LABELS),
+            probabilities=maps.volume(PROBABILITIES),
+            uncertainty=maps.volume(UNCERTAINTY),
+            disagreement=maps.volume(DISAGREEMENT),
+            samples=maps.samples(),
+            frequencies=maps.volume(FREQUENCIES),
         )
 
     def _read(self, path: Path) -> tuple[Volume, Case]:
@@ -258,7 +254,7 @@ class Predictor:
         volume = load_input(cases[0], channels, plan.axes)
         return replace(volume, notes=(*remarks, *volume.notes)), cases[0]
 
-    def maps(
+    def predict_maps(
         self,
         volume: Volume,
         name: str,
@@ -267,20 +263,20 @@ class Predictor:
         wanted: Sequence[str],
         source: str | None = None,
     ) -> tuple[InMemory, CaseSummary]:
-        """The maps `wanted` (of `answer.MAPS`) of an image in memory, and nothing else as large as the image.
+        """Return the maps `wanted` (of `output.MAPS`) of an image in memory, and nothing else as large as
+        the image.
 
         Raises:
             InputError: as when it is called.
         """
-        seen = self.prepare(volume, name, source)
-        tiling = self.tiling(seen.image.grid)
-        sink = InMemory(volume, seen.image.grid, tiling.axis)
-        findings = self.stream(seen.image, tiling, name, sampling, seed, wanted, sink)
-        return sink, told(findings, seen)
+        chosen = self.preprocess(volume, name, source)
+        tiling = self.tiling(chosen.image.grid)
+        sink = InMemory(volume, chosen.image.grid, tiling.axis)
+        return sink, self.segment(chosen, tiling, name, sampling, seed, wanted, sink)
 
-    def prepare(self, volume: Volume, name: str, source: str | None = None) -> Seen:
-        """Bring an image to the network's grid and intensities, and nearer to the training images where that
-        gives the steadier answer. `source` is what messages call it.
+    def preprocess(self, volume: Volume, name: str, source: str | None = None) -> NetworkInput:
+        """Bring an image to the network's grid and intensities, and harmonize it where that gives the more
+        consistent prediction. `source` is its name in messages.
 
         Raises:
             InputError: as when it is called.
@@ -291,34 +287,39 @@ class Predictor:
         content = check_content(volume, self.plan, source or name)
         found = harmonize(prepared, self.plan)
         notes = (*notes_of(volume, self.plan), *prepared.notes, *content)
-        return self.settle(prepared, found.image, (found.deviations, found.certain_deviations), notes, name)
+        return self.choose_input(
+            prepared, found.image, (found.deviations, found.certain_deviations), notes, name
+        )
 
-    def settle(
+    def choose_input(
         self,
         image: PatchSource,
         changed: PatchSource,
-        unlike: tuple[tuple[str, ...], tuple[str, ...]],
+        ways: tuple[tuple[str, ...], tuple[str, ...]],
         notes: tuple[str, ...],
         name: str,
-    ) -> Seen:
-        """Choose between an image and what harmonizing made of it, by the answers to both; `unlike` are the
-        ways that it has if it is changed, and those that it has in any case."""
-        if changed is image:
-            return Seen(image, unlike[1], notes=notes)
-        tiling = self.tiling(image.grid)
-        asked = (self.backend, self.plan, tiling, self.settings.sampling, name)
-        if is_steadier(changed, image, *asked):
-            return Seen(changed, unlike[0], True, (*notes, HARMONIZED))
-        return Seen(image, unlike[1], notes=(*notes, LEFT_AS_IT_IS) if unlike[1] else notes)
+    ) -> NetworkInput:
+        """Choose between an image and its harmonized version, by how consistent the predictions of each are.
 
-    def tiling(self, record: GridTransform) -> Tiling:
-        """The tiles of an image."""
-        return make_tiling(record.shape, self.plan.patch, self.backend.latent_factor)
+        `ways` are those in which the image is out of distribution: the first if it is harmonized, the second,
+        which are certain, in any case.
+        """
+        if changed is image:
+            return NetworkInput(image, ways[1], notes=notes)
+        tiling = self.tiling(image.grid)
+        how = (self.backend, self.plan, tiling, self.settings.sampling, name)
+        if agrees_better(changed, image, *how):
+            return NetworkInput(changed, ways[0], True, (*notes, HARMONIZED))
+        return NetworkInput(image, ways[1], notes=(*notes, LEFT_AS_IT_IS) if ways[1] else notes)
+
+    def tiling(self, grid: GridTransform) -> Tiling:
+        """Return the tiles that cover an image."""
+        return make_tiling(grid.shape, self.plan.patch, self.backend.latent_factor)
 
     @torch.inference_mode()
-    def stream(
+    def segment(
         self,
-        image: PatchSource,
+        chosen: NetworkInput,
         tiling: Tiling,
         name: str,
         sampling: SamplingSettings,
@@ -327,39 +328,43 @@ class Predictor:
         sink: Sink,
     ) -> CaseSummary:
         """Segment an image tile by tile; the maps `wanted` go to `sink`."""
+        image = chosen.image
         tiles = self.backend.tiles(sampling, seed, name, find_tta_axis(self.plan, sampling))
-        posterior = Posterior(tiles.classes, tiling, sampling.samples, SAMPLES in wanted, tiles.answers)
-        answer = Answer(self.plan, image.grid, tiling.axis, self.calibration, sampling.samples, wanted, sink)
+        keep = SAMPLES in wanted
+        posterior = Posterior(tiles.classes, tiling, sampling.samples, keep, tiles.deterministic_predictions)
+        assembler = OutputAssembler(
+            self.plan, image.grid, tiling.axis, self.calibration, sampling.samples, wanted, sink
+        )
         statistics = None if self.detector is None else FeatureStatistics(tiling)
         for slab in _slabs(tiles, image, tiling, posterior, sampling.samples, statistics):
-            answer.add(slab)
-        findings = answer.findings(posterior, image.grid)
-        return findings if statistics is None else self._compared(findings, statistics.result())
+            assembler.add(slab)
+        summary = assembler.summarize(posterior, image.grid)
+        if statistics is not None:
+            summary = self._compare(summary, statistics.result())
+        ways = tuple(dict.fromkeys((*chosen.out_of_distribution, *summary.out_of_distribution)))
+        return replace(summary, out_of_distribution=ways, harmonized=chosen.harmonized, notes=chosen.notes)
 
-    def _compared(self, findings: CaseSummary, statistics: Statistics) -> CaseSummary:
-        """Return what is known of an image after it is compared with the training images."""
+    def _compare(self, summary: CaseSummary, statistics: Statistics) -> CaseSummary:
+        """Return the summary with what the comparison of an image with the training images finds."""
         if self.detector is None or not statistics:
-            return findings
+            return summary
         found = self.detector.judge(statistics)
-        confidence = found.lowered(findings.confidence)
-        return replace(findings, unlike=found.ways, distance=found.distance, confidence=confidence)
-
-
-def told(findings: CaseSummary, seen: Seen) -> CaseSummary:
-    """Return the findings with what is known of the image."""
-    ways = tuple(dict.fromkeys((*seen.unlike, *findings.unlike)))
-    return replace(findings, unlike=ways, harmonized=seen.harmonized, notes=seen.notes)
+        confidence = found.lowered(summary.confidence)
+        return replace(
+            summary, out_of_distribution=found.ways, distance=found.distance, confidence=confidence
+        )
 
 
 def _slabs(
-    tiles: Tiles,
+    tiles: TileSampler,
     image: PatchSource,
     tiling: Tiling,
     posterior: Posterior,
     samples: int,
     statistics: FeatureStatistics | None,
 ) -> Iterator[Slab]:
-    """Statistics of all tiles, as they are complete; those of the features go to `statistics`."""
+    """Yield the statistics of the samples as planes are complete; those of the features go to
+    `statistics`."""
     for tile in tiling.tiles():
         slab = posterior.finish(before=tile.corner[tiling.axis])
         if slab is not None:
@@ -374,7 +379,7 @@ def _slabs(
 
 
 def load_predictor(folder: Path | str, device: str | None = None) -> Predictor:
-    """`Predictor.load` of a folder or of a shipped model's name, as the package's `ldseg.load`.
+    """Load the model in a folder, or a shipped model by its name; the package has it as `ldseg.load`.
 
     Raises:
         InputError: neither a folder nor a name, or see `Predictor.load`.

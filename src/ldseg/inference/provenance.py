@@ -1,4 +1,4 @@
-"""`prediction.json`: what made the files of an output folder, case by case.
+"""`prediction.json`: the provenance of the files of an output folder, case by case.
 
     {"version": 2,
      "cases": {NAME: {"files", "inputs", "notes", "unlike_training", "model", "settings", "ldseg", "time"}},
@@ -39,12 +39,12 @@ _REMEDY = "remove it and the predictions beside it, or choose another -o"
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which model."""
+    """The identity of a model."""
 
     name: str
     """Its folder's name."""
     sha256: str
-    """Of its weights, or of the graph of an exported model."""
+    """Hash of its weights, or of the graph of an exported model."""
 
 
 UNKNOWN_MODEL = ModelIdentity("", "")
@@ -58,7 +58,7 @@ def identify(folder: Path, weights: str = WEIGHTS_FILE) -> ModelIdentity:
 
 @dataclass(frozen=True)
 class Method:
-    """How a case was predicted: all that the result depends on beside the image and its name."""
+    """The settings of a prediction: all that the result depends on beside the image and its name."""
 
     sampling: SamplingSettings
     seed: int
@@ -72,7 +72,7 @@ class Method:
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """One case of an output folder."""
+    """The provenance of one case of an output folder."""
 
     case: str
     """Its name, which the noise depends on."""
@@ -84,17 +84,17 @@ class CaseRecord:
     files: tuple[str, ...]
     """Names in this folder."""
     notes: tuple[str, ...]
-    """What was assumed or changed on reading the image."""
+    """Assumptions and changes made on reading the image."""
     unlike_training: tuple[str, ...]
     model: ModelIdentity
     settings: Method
     ldseg: str
     """Version."""
     time: str
-    """When it was predicted, ISO 8601 in UTC."""
+    """Time of the prediction, ISO 8601 in UTC."""
 
     def same_origin(self, other: CaseRecord) -> bool:
-        """Whether both were made from the same image by the same model in the same way."""
+        """Return True where both were made from the same image by the same model in the same way."""
         return replace(self, files=other.files, time=other.time) == other
 
 

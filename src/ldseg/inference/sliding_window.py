@@ -1,4 +1,4 @@
-"""Covering an image with patches, and the share that each patch has in each voxel.
+"""Sliding window: the patches that cover an image, and the weight of each patch in each voxel.
 
 Corners lie on the latent grid, so that all tiles read their noise from one field. An image that fits one
 patch is one tile; what a tile covers beyond the image is padding. Nothing here is as large as the image.
@@ -16,18 +16,23 @@ from torch import Tensor
 
 from ldseg.preprocessing.patches import Shape, gaussian_weights, tile_corners
 
-_SHARES_KEPT = 4  # tiles that follow one another have one of few shares; each is as large as a patch
+_WEIGHTS_KEPT = 4  # successive tiles have one of few weight maps; each is as large as a patch
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One patch of the covered grid."""
+    """A patch of the covered grid."""
 
     corner: Shape
-    share: Tensor
-    """(*patch); over all tiles the shares of a voxel sum to one."""
+    weight: Tensor
+    """(*patch); over all tiles the weights of a voxel sum to one."""
     region: tuple[slice, ...]
-    """Where the patch lies in the covered grid."""
+    """The patch's place in the covered grid."""
+
+    def inside(self, shape: Shape) -> tuple[slice, ...]:
+        """Return the part of the patch that is image (`shape`), not padding."""
+        ends = zip(self.corner, self.weight.shape, shape, strict=True)
+        return tuple(slice(0, max(0, min(patch, size - corner))) for corner, patch, size in ends)
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Tiling:
     """The image's grid *S'."""
     patch: Shape
     starts: tuple[Shape, ...]
-    """Per axis, where patches start; there is a patch for each combination."""
+    """Per axis, the starts of patches; there is a patch for each combination."""
 
     @property
     def covered(self) -> Shape:
@@ -52,38 +57,35 @@ class Tiling:
 
     @property
     def axis(self) -> int:
-        """The axis along which tiles are worked off: with the most patches, so that what tiles still to come
-        can reach is the least."""
+        """The axis along which tiles are ordered: that with the most patches, so that later tiles can reach
+        the least of the image."""
         counts = [len(starts) for starts in self.starts]
         return counts.index(max(counts))
 
     def tiles(self) -> Iterator[Tile]:
-        """All tiles with their Gaussian shares, those of lower corners along `axis` first."""
+        """Yield all tiles with their Gaussian weights, in the order of their corners along `axis`."""
         for corner in sorted(product(*self.starts), key=lambda corner: corner[self.axis]):
             region = tuple(slice(c, c + p) for c, p in zip(corner, self.patch, strict=True))
-            yield Tile(corner, _share(self.patch, self._neighbours(corner)), region)
-
-    def _neighbours(self, corner: Shape) -> tuple[Shape, ...]:
-        """Per axis, starts that overlap with the tile at `corner`, counted from there."""
-        return tuple(
-            tuple(start - c for start in starts if abs(start - c) < p)
-            for c, starts, p in zip(corner, self.starts, self.patch, strict=True)
-        )
+            neighbors = tuple(  # per axis, offsets of the starts that overlap with this tile
+                tuple(start - c for start in starts if abs(start - c) < p)
+                for c, starts, p in zip(corner, self.starts, self.patch, strict=True)
+            )
+            yield Tile(corner, _weight(self.patch, neighbors), region)
 
 
 def make_tiling(shape: Sequence[int], patch: Sequence[int], latent_factor: Sequence[int]) -> Tiling:
-    """Tiles over an image of `shape`, neighbours sharing at least half of a patch."""
+    """Return tiles that cover an image of `shape`, neighbors sharing at least half of a patch."""
     corners = tile_corners(shape, patch, align=latent_factor)
     starts = tuple(tuple(sorted(set(along))) for along in zip(*corners, strict=True))
     return Tiling(tuple(shape), tuple(patch), starts)
 
 
-@lru_cache(maxsize=_SHARES_KEPT)
-def _share(patch: Shape, neighbours: tuple[Shape, ...]) -> Tensor:
-    """Weight of a patch among those that overlap with it, (*patch)."""
+@lru_cache(maxsize=_WEIGHTS_KEPT)
+def _weight(patch: Shape, neighbors: tuple[Shape, ...]) -> Tensor:
+    """Return the weight of a patch among those that overlap with it, (*patch)."""
     weights = torch.from_numpy(gaussian_weights(patch))
     total = torch.zeros(patch)
-    for offset in product(*neighbours):
+    for offset in product(*neighbors):
         mine = tuple(slice(max(0, o), min(p, p + o)) for o, p in zip(offset, patch, strict=True))
         theirs = tuple(slice(max(0, -o), min(p, p - o)) for o, p in zip(offset, patch, strict=True))
         total[mine] += weights[theirs]

@@ -1,9 +1,9 @@
-"""What turns a model's probabilities and volume intervals into honest ones, fitted on validation cases.
+"""Calibration of probabilities and volume intervals, by two numbers fitted on validation cases.
 
 Temperature T: p_k^(1/T) / sum_j p_j^(1/T), softer for T > 1 (Guo et al. 2017, on log-probabilities in place
 of logits, since mean probabilities of several samples have no logits). The likeliest class stays.
 
-Widening w: [low - w mean, high + w mean], w in units of the mean volume (see
+Interval scale w: [low - w mean, high + w mean], w in units of the mean volume (see
 `evaluation.calibration_fit.fit_interval_scale`).
 """
 
@@ -27,12 +27,12 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Calibration:
-    """Two numbers for a model; the defaults change nothing."""
+    """A model's calibration; the defaults change nothing."""
 
     temperature: float = 1.0
     """T > 0."""
     widening: float = 0.0
-    """w; below 0 where intervals are too wide."""
+    """Interval scale w; below 0 where intervals are too wide."""
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -43,7 +43,7 @@ UNCALIBRATED = Calibration()
 
 
 def with_temperature(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """`probabilities` (K, *S) at another temperature, float32."""
+    """Return `probabilities` (K, *S) at another temperature, float32."""
     if temperature == 1:
         return probabilities
     powers = np.maximum(probabilities, FLOOR)  # from here on in place, for memory
@@ -55,9 +55,9 @@ def with_temperature(probabilities: NDArray[np.float32], temperature: float) -> 
     return powers
 
 
-def scale_interval(estimate: VolumeEstimate, widening: float) -> VolumeEstimate:
-    """The same estimate with its interval widened, not below 0; narrowed at most to its middle."""
-    middle, step = (estimate.low + estimate.high) / 2, widening * estimate.mean
+def scale_interval(estimate: VolumeEstimate, scale: float) -> VolumeEstimate:
+    """Return the estimate with its interval widened, not below 0; narrowed at most to its middle."""
+    middle, step = (estimate.low + estimate.high) / 2, scale * estimate.mean
     low, high = min(estimate.low - step, middle), max(estimate.high + step, middle)
     return VolumeEstimate(estimate.mean, max(0.0, low), high)
 
@@ -69,7 +69,7 @@ def store_calibration(folder: Path, calibration: Calibration) -> None:
 
 
 def stored_calibration(folder: Path) -> Calibration:
-    """What is stored in a model's folder, UNCALIBRATED where nothing is.
+    """Read the calibration in a model's folder, UNCALIBRATED where there is none.
 
     Raises:
         InputError: the file is damaged, newer, or was fitted on other weights than are there now.
@@ -89,7 +89,7 @@ class _Stored:
 
     recalibration: Calibration
     weights: str
-    """SHA-256 of the weights that it was fitted on: trained on, a model needs another."""
+    """SHA-256 of the weights that it was fitted on: a model that is trained further needs another."""
 
 
 def _weights(folder: Path) -> str:

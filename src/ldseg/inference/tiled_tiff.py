@@ -1,4 +1,4 @@
-"""Prediction of a 2D TIFF too large to be held: read by regions, segmented tile by tile, written in tiles."""
+"""Predicts a 2D TIFF that is too large for memory: read by regions, segmented and written tile by tile."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ldseg.data.formats.tiff_tiles import TiledTiffWriter
 from ldseg.data.volume import Volume
 from ldseg.inference.fit_to_memory import ImageCost, fit_to_memory
 from ldseg.inference.output import SAMPLES, CaseSummary
-from ldseg.inference.predictor import Predictor, told
+from ldseg.inference.predictor import Predictor
 from ldseg.inference.writer import MAP_OF, OutputFormat, output_paths, sample_number, wanted_maps
 from ldseg.preprocessing.harmonize import harmonize
 from ldseg.preprocessing.lazy_image import LazyImage
@@ -28,13 +28,13 @@ from ldseg.preprocessing.preprocess import notes_of
 from ldseg.settings import SamplingSettings
 
 LARGE = 2**26
-"""Pixels from which on a TIFF is read by regions; 8192 x 8192."""
+"""Least number of pixels with which a TIFF is read by regions; 8192 x 8192."""
 _READING = 3e8
 """Bytes for decoded parts of the file and for what is on its way to the disk."""
 
 
 def is_large(case: Case, axes: str) -> bool:
-    """Whether the case is a 2D TIFF of at least `LARGE` pixels, from its header alone."""
+    """Return True for a 2D TIFF of at least `LARGE` pixels, from its header alone."""
     path = case.images[0]
     if axes != "yx" or len(case.images) > 1 or ending(path) not in TIFF_ENDINGS:
         return False
@@ -42,12 +42,12 @@ def is_large(case: Case, axes: str) -> bool:
 
 
 BeforeWriting = Callable[[CaseSummary], None]
-"""What is done when all is computed and nothing is written."""
+"""Called when everything is computed and nothing is written."""
 
 
 @dataclass(frozen=True)
 class LargeOptions:
-    """What is computed, and which files it becomes."""
+    """The maps to compute and the files to write."""
 
     save: tuple[str, ...]
     """Any of `writer.OUTPUTS`."""
@@ -55,7 +55,7 @@ class LargeOptions:
     seed: int
     max_memory: float | None
     """GB that the process may take in all; None: as much as the plan's patch needs."""
-    form: OutputFormat
+    format: OutputFormat
 
 
 def predict_large(
@@ -79,15 +79,13 @@ def predict_large(
         changed = harmonize(image, predictor.plan)
         outline = replace(source.outline, notes=(*case.notes, *source.outline.notes))
         notes = (*notes_of(outline, predictor.plan), *image.notes)
-        seen = predictor.settle(
+        chosen = predictor.choose_input(
             image, changed.image, (changed.deviations, changed.certain_deviations), notes, case.name
         )
         tiling = predictor.tiling(image.grid)
-        sink = _OnDisk(folder, source.outline, tiling.axis)
-        found = predictor.stream(seen.image, tiling, case.name, sampling, options.seed, wanted, sink)
-        findings = told(found, seen)
-        before_writing(findings)
-        for part, target in output_paths(out, case, options.save, sampling.samples, options.form).items():
+        sink = _FileSink(folder, source.outline, tiling.axis)
+        before_writing(predictor.segment(chosen, tiling, case.name, sampling, options.seed, wanted, sink))
+        for part, target in output_paths(out, case, options.save, sampling.samples, options.format).items():
             sink.spools[MAP_OF.get(part) or _sample(sample_number(part))].write(target)
         sink.close()
     finally:
@@ -100,17 +98,17 @@ def _sample(number: int) -> str:
 
 
 @dataclass
-class _OnDisk:
-    """A sink that holds maps in files."""
+class _FileSink:
+    """A sink that writes maps to files."""
 
     folder: Path
     outline: Volume
     axis: int
     spools: dict[str, TiledTiffWriter] = field(default_factory=dict)
-    """By map; samples are numbered from 1."""
+    """The file of each map; samples are numbered from 1."""
 
     def put(self, name: str, start: int, planes: NDArray[Any]) -> None:
-        """See `answer.Sink`."""
+        """Take planes of a map, see `output.Sink`."""
         if name == SAMPLES:
             for number, one in enumerate(planes, start=1):
                 self._put(_sample(number), start, one[None])

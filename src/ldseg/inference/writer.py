@@ -1,4 +1,4 @@
-"""Predictions as files: in the input's format, with its geometry, each whole or not at all.
+"""Writes predictions in the input's format, with its geometry; each file whole or not at all.
 
     NAME.ext                    labels
     NAME_probabilities.ext      (K, *S) float32
@@ -6,9 +6,9 @@
     NAME_sample1.ext ...        labels of each sample
     NAME_summary.json           volumes, agreement of the samples, confidence; with uncertainty or samples
 
-`ext` is the input's ending, or the one that is asked for. Labels of a JPEG are PNG; numbers that a picture
-format cannot hold are TIFF. Labels of DICOM are a DICOM segmentation, except those of films, which are NIfTI
-as its numbers are.
+`ext` is the input's ending, or the one that is asked for. Labels of a JPEG are PNG; numbers that an image
+format cannot hold are TIFF. Labels of DICOM are a DICOM segmentation, except those of cine images, which are
+NIfTI as its numbers are.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from ldseg.settings import SamplingSettings
 from ldseg.utils.serialization import write_json_atomic
 
 OUTPUTS = ("labels", "probabilities", "uncertainty", "samples")
-"""What can be saved."""
+"""The outputs that can be saved."""
 SUMMARY_VERSION = 1
-_MANY = 2  # more channels than a picture format has for numbers that are not whole
+_MANY = 2  # channels; too many for fractional numbers in PNG, BMP or JPEG
 
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """In which format results are written."""
+    """The file format and name of results."""
 
     ending: str | None = None
-    """E.g. ".nii.gz"; None: that of the input."""
+    """File ending, e.g. ".nii.gz"; None for that of the input."""
     axes: Axes | None = None
-    """Of the images."""
+    """Axes of the images."""
     file: str | None = None
     """Name of the labels' file of the only case; None: the case's name with the ending."""
 
     def endings(self, source: Path) -> tuple[str, str]:
-        """For labels and for numbers, of an image `source`."""
+        """Return the endings of labels and of maps of numbers, for an image `source`."""
         like = source if self.ending is None else f"results{self.ending}"
         return output_ending(like, axes=self.axes), output_ending(like, _MANY)
 
@@ -60,14 +60,14 @@ class OutputFormat:
 
 
 INPUT_FORMAT = OutputFormat()
-"""Formats are those of the inputs."""
+"""The format of the input."""
 
 
 def output_paths(
-    out: Path, case: Case, save: Sequence[str], samples: int, form: OutputFormat = INPUT_FORMAT
+    out: Path, case: Case, save: Sequence[str], samples: int, output_format: OutputFormat = INPUT_FORMAT
 ) -> dict[str, Path]:
-    """The file of each volume to be written, by its part of the name; "" is the labels."""
-    labels, numbers = form.endings(case.images[0])
+    """Return the file of each volume to be written, by its part of the name; "" is the labels."""
+    labels, numbers = output_format.endings(case.images[0])
     endings: dict[str, str] = {}
     if "samples" in save:
         endings |= {f"_sample{number}": labels for number in range(1, samples + 1)}
@@ -77,20 +77,20 @@ def output_paths(
         endings |= {"_uncertainty": numbers} | ({"_disagreement": numbers} if samples > 1 else {})
     if "labels" in save:
         endings[""] = labels
-    paths = {part: out / f"{form.stem(case)}{part}{end}" for part, end in endings.items()}
-    return paths if form.file is None else {**paths, "": out / form.file}
+    paths = {part: out / f"{output_format.stem(case)}{part}{end}" for part, end in endings.items()}
+    return paths if output_format.file is None else {**paths, "": out / output_format.file}
 
 
 def summary_path(
-    out: Path, case: Case, save: Sequence[str], form: OutputFormat = INPUT_FORMAT
+    out: Path, case: Case, save: Sequence[str], output_format: OutputFormat = INPUT_FORMAT
 ) -> Path | None:
     """Return the path of NAME_summary.json, None where `save` asks for neither uncertainty nor samples."""
     wanted = "uncertainty" in save or "samples" in save
-    return out / f"{form.stem(case)}_summary.json" if wanted else None
+    return out / f"{output_format.stem(case)}_summary.json" if wanted else None
 
 
 def wanted_maps(save: Sequence[str], samples: int) -> tuple[str, ...]:
-    """The maps (of `answer.MAPS`) that the files of `save` hold."""
+    """Return the maps (of `output.MAPS`) that the files of `save` hold."""
     beside = (DISAGREEMENT,) if "uncertainty" in save and samples > 1 else ()
     return (*save, *beside)
 
@@ -101,15 +101,15 @@ def write_prediction(
     maps: InMemory,
     save: Sequence[str],
     samples: int,
-    form: OutputFormat = INPUT_FORMAT,
+    output_format: OutputFormat = INPUT_FORMAT,
 ) -> list[Path]:
-    """Write the maps that `save` names into the folder `out`, the labels last; returns the files.
+    """Write the maps that `save` names into the folder `out`, the labels last, and return the files.
 
     Raises:
         InputError: the format cannot hold the volume, or the disk refuses.
     """
     numbered = dict(enumerate(maps.samples(), start=1))
-    paths = output_paths(out, case, save, samples, form)
+    paths = output_paths(out, case, save, samples, output_format)
     for part, path in paths.items():
         write_volume(path, maps.volume(MAP_OF[part]) if part in MAP_OF else numbered[sample_number(part)])
     return list(paths.values())
@@ -121,16 +121,16 @@ MAP_OF = {
     "_uncertainty": UNCERTAINTY,
     "_disagreement": DISAGREEMENT,
 }
-"""The map of a part of the file's name; all others are samples."""
+"""Part of a file's name to its map; all other parts are samples."""
 
 
 def sample_number(part: str) -> int:
-    """Of the part of a sample's file name, from 1."""
+    """Return the sample's number, from 1, for the part of its file's name."""
     return int(part.removeprefix(f"_{SAMPLES[:-1]}"))
 
 
 def write_summary(
-    path: Path, case: Case, findings: CaseSummary, sampling: SamplingSettings, seed: int
+    path: Path, case: Case, summary: CaseSummary, sampling: SamplingSettings, seed: int
 ) -> None:
     """Write NAME_summary.json to `path`. Raises InputError when the disk refuses."""
     content = {
@@ -138,13 +138,13 @@ def write_summary(
         "case": case.name,
         "sampling": sampling,
         "seed": seed,
-        "volume_unit": findings.volume_unit,
-        "volumes": findings.volumes,
-        "pairwise_dice": findings.pairwise_dice,
-        "confidence": findings.confidence,
-        "unlike_training": findings.unlike,
-        "distance_from_training": findings.distance,
-        "notes": findings.notes,
-        "harmonised": findings.harmonized,
+        "volume_unit": summary.volume_unit,
+        "volumes": summary.volumes,
+        "pairwise_dice": summary.pairwise_dice,
+        "confidence": summary.confidence,
+        "unlike_training": summary.out_of_distribution,
+        "distance_from_training": summary.distance,
+        "notes": summary.notes,
+        "harmonised": summary.harmonized,
     }
     write_json_atomic(path, content)

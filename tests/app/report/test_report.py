@@ -358,7 +358,7 @@ def test_a_page_has_room_for_many_structures(tmp_path: Path, a_plan: Plan, make_
 def test_a_case_that_was_brought_nearer_to_the_training_images_is_named(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ldseg.inference.predictor.is_steadier", lambda *_: True)
+    monkeypatch.setattr("ldseg.inference.predictor.agrees_better", lambda *_: True)
     run = make_run()
     plan = know_soft_pictures(run, (20, 16))
     report = make_report(run, ReportOptions(samples=2, steps=1, cases=("a",)))

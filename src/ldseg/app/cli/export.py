@@ -74,7 +74,7 @@ def _export_onnx(arguments: Any) -> int:
     from ldseg.export.onnx import export_onnx
 
     made = export_onnx(*_what(arguments))
-    contract = made.contract
+    contract = made.spec
     if arguments.json:
         print_json(
             {

@@ -176,7 +176,7 @@ def _tell(arguments: Any, summary: Summary, remarks: list[str], cases: int, fold
             {
                 "done": {name: [str(path) for path in paths] for name, paths in summary.done.items()},
                 "failed": summary.failed,
-                "unlike_training": summary.unlike,
+                "unlike_training": summary.out_of_distribution,
                 "notes": summary.notes,
                 "passed_over": remarks,
                 "removed": summary.removed,
@@ -185,7 +185,7 @@ def _tell(arguments: Any, summary: Summary, remarks: list[str], cases: int, fold
         )
         return
     print_line(f"{len(summary.done)} of {cases} images are segmented, in {arguments.output}")
-    for name, ways in summary.unlike.items():
+    for name, ways in summary.out_of_distribution.items():
         print_line(f"{name}: {describe_ways(ways)}")
     for line in group_notes(summary.notes):
         print_line(line)

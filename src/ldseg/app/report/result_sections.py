@@ -100,7 +100,7 @@ def _case(report: ReportData, title: str, case_figure: CaseFigure) -> str:
     expected = f"expected {case_figure.prediction.confidence:.3f}"
     heading = f"<h3>{text(label)} <span>Dice {dice:.3f}, {expected}</span></h3>"
     panels = f'<div class="panels">{case_figure.html}</div>'
-    unlike = case_figure.prediction.unlike
+    unlike = case_figure.prediction.out_of_distribution
     said = (
         case_figure.where,
         f"the image {describe_ways(unlike)}" if unlike else "",

@@ -60,8 +60,8 @@ class Session:
         self.image, self.name, self.seed = image, name, seed
         self.sampling = predictor.sampling(sampling.steps, sampling.samples, sampling.sampler, sampling.tta)
         self._samples_vary = predictor.backend.stochastic
-        seen = predictor.prepare(image, name, source)
-        self._predictor, self._prepared, self.unlike = predictor, seen.image, seen.unlike
+        seen = predictor.preprocess(image, name, source)
+        self._predictor, self._input, self.unlike = predictor, seen, seen.out_of_distribution
         self.harmonized, self.notes = seen.harmonized, seen.notes
         self.images = {layer.name: layer for layer in image_layers(image, predictor.plan)}
         self._ending = threading.Event()
@@ -119,11 +119,11 @@ class Session:
             self.problem = f"No more samples could be drawn: {error}"
 
     def _draw(self, samples: int) -> Answer:
-        predictor, record = self._predictor, self._prepared.grid
+        predictor, record = self._predictor, self._input.image.grid
         sampling, tiling = replace(self.sampling, samples=samples), predictor.tiling(record)
         maps = InMemory(self.image, record, tiling.axis)
         sink = _Stoppable(maps, self._ending)
-        findings = predictor.stream(self._prepared, tiling, self.name, sampling, self.seed, WANTED, sink)
+        findings = predictor.segment(self._input, tiling, self.name, sampling, self.seed, WANTED, sink)
         layers = {layer.name: layer for layer in prediction_layers(maps, predictor.plan, samples)}
         return Answer(samples, layers, findings)
 

@@ -24,7 +24,7 @@ def describe(session: Session) -> dict[str, Any]:
         "spacing": image.spacing,
         "physical": image.physical,
         "start": _start(session),
-        "unlike": tuple(dict.fromkeys((*session.unlike, *answer.findings.unlike))),
+        "unlike": tuple(dict.fromkeys((*session.unlike, *answer.findings.out_of_distribution))),
         "harmonised": session.harmonized,
         "notes": session.notes,
         "downsampled": max(downsampling_steps(image.shape, image.axes)),

@@ -1,5 +1,7 @@
-"""What an backend computes of a tile. Torch's is in `sampling`; another runtime's has the same methods.
+"""`Backend`: the protocol of what computes the probabilities of a tile. `TorchBackend` and `OnnxBackend`
+follow it.
 
+A backend is made once per model; it makes a `TileSampler` per case, which yields a `TileBlock` at a time.
 B samples of a block; K classes; *S patch.
 """
 
@@ -14,12 +16,13 @@ from torch import Tensor
 from ldseg.settings import SamplingSettings
 
 DETERMINISTIC_WEIGHT = 0.5
-"""Share of the answers of one call in the probabilities, beside several samples. Eight samples scatter around
-the mean that such an answer was trained to give; on the other hand it is too sure where they differ."""
+"""Weight of the deterministic predictions in the mean probabilities, beside several samples. Eight samples
+scatter around the mean that such a prediction was trained to give; alone it is overconfident where they
+differ."""
 
 
 OnFeatures = Callable[[tuple[Tensor, ...]], None]
-"""Gets the image encoder's features (1, C, *cells) of a tile as it is, finest level first."""
+"""Gets the image encoder's features (1, C, *cells) of an unflipped tile, finest level first."""
 
 
 def ignore_features(features: tuple[Tensor, ...]) -> None:
@@ -29,38 +32,40 @@ def ignore_features(features: tuple[Tensor, ...]) -> None:
 
 @dataclass(frozen=True)
 class TileBlock:
-    """What some samples say in a tile, or an answer of one call."""
+    """Probabilities of a tile, of several samples or of one deterministic prediction."""
 
     probabilities: Tensor
     """(B, K, *S) float32."""
     samples: range
-    """The numbers of the B samples; empty: an answer, B = 1."""
+    """The numbers of the B samples; empty for a deterministic prediction, B = 1."""
 
 
-class Tiles(Protocol):
-    """Posterior samples of the tiles of one case."""
+class TileSampler(Protocol):
+    """Draws posterior samples of the tiles of one case."""
 
     @property
     def classes(self) -> int:
-        """K."""
+        """Number of classes, K."""
         ...
 
     @property
-    def answers(self) -> int:
-        """How many blocks of a tile are no samples."""
+    def deterministic_predictions(self) -> int:
+        """Number of deterministic predictions that `blocks` yields beside the samples."""
         ...
 
     def blocks(
         self, x: Tensor, corner: Sequence[int], samples: range, on_features: OnFeatures = ignore_features
     ) -> Iterator[TileBlock]:
-        """What all `samples`, and the answers, say of the tile x (M, *S) at `corner`. `on_features` is called
-        once, or never by a runtime that has no features to show."""
+        """Yield the deterministic predictions and all `samples` of the tile x (M, *S) at `corner`.
+
+        `on_features` is called once, or never by a backend that has no features to show.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Computation:
-    """What computes, on what, and how exactly."""
+    """The runtime, device and precision of a prediction."""
 
     runtime: Literal["torch", "onnx"]
     device: str
@@ -69,7 +74,7 @@ class Computation:
 
 
 class Backend(Protocol):
-    """What computes tiles."""
+    """Computes tiles of any case with one model."""
 
     @property
     def computation(self) -> Computation:
@@ -83,17 +88,19 @@ class Backend(Protocol):
 
     @property
     def stochastic(self) -> bool:
-        """Whether two samples of one image can differ."""
+        """True where two samples of one image can differ."""
         ...
 
-    def possible(self, sampling: SamplingSettings) -> SamplingSettings:
-        """What it does when `sampling` is asked for: one sample where all would be equal.
+    def resolve_sampling(self, sampling: SamplingSettings) -> SamplingSettings:
+        """Return the sampling that is computed when `sampling` is asked for: one sample of a deterministic
+        model.
 
         Raises:
-            InputError: it can't sample in this way.
+            InputError: the backend cannot sample in this way.
         """
         ...
 
-    def tiles(self, sampling: SamplingSettings, seed: int, name: str, mirrored: int | None) -> Tiles:
-        """Tiles of the case `name`, looked at mirrored along this axis too."""
+    def tiles(self, sampling: SamplingSettings, seed: int, name: str, tta_axis: int | None) -> TileSampler:
+        """Return the sampler of the case `name`; `tta_axis` is the flip axis of test-time augmentation, or
+        None."""
         ...

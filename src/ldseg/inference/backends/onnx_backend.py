@@ -1,7 +1,7 @@
-"""Tiles computed by onnxruntime from an exported folder. Tiling, noise and statistics are those of torch.
+"""Posterior samples of a tile by onnxruntime. Tiling, noise and statistics are those of PyTorch.
 
-The graph has a fixed number of steps and of samples N in one call; any number of samples is as many calls as
-it takes, what is too much of the last one is left out.
+The graph has a fixed number of steps, and of samples N per call; any number of samples takes several calls,
+and excess samples of the last one are dropped.
 """
 
 from __future__ import annotations
@@ -35,31 +35,32 @@ from ldseg.runs.saved_model import read_settings
 from ldseg.settings import SamplingSettings
 
 _LARGEST = 2**16
-"""Any size in a contract: far more than an export has."""
+"""Largest size that is accepted in contract.json; far above those of any export."""
 _LONGEST_FINDING = 160
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 def load_onnx_predictor(folder: Path | str, device: str | None = None) -> Predictor:
-    """A predictor from a folder that `ldseg export --format onnx` wrote; `device` is cpu (default) or cuda.
+    """Return a predictor from a folder that `ldseg export --format onnx` wrote; `device` is cpu (default) or
+    cuda.
 
     Raises:
         InputError: the folder or one of its files cannot be used, onnxruntime is not installed, or the device
             is not here.
     """
     folder = Path(folder)
-    contract = read_onnx_spec(folder)
+    spec = read_onnx_spec(folder)
     plan = read_plan(folder / PLAN_FILE)
-    _check_contract(contract, folder)
-    _check_plan(plan, contract, folder)
-    settings = read_settings(folder / SETTINGS_FILE).fixed(contract.sampling)
-    session = open_session(folder / contract.graph, device or "cpu")
-    identity = identify(folder, contract.graph)
-    return Predictor(plan, settings, OnnxBackend(session, contract), contract.recalibration, identity)
+    _check_spec(spec, folder)
+    _check_plan(plan, spec, folder)
+    settings = read_settings(folder / SETTINGS_FILE).fixed(spec.sampling)
+    session = open_session(folder / spec.graph, device or "cpu")
+    identity = identify(folder, spec.graph)
+    return Predictor(plan, settings, OnnxBackend(session, spec), spec.recalibration, identity)
 
 
 def open_session(path: Path, device: str) -> Any:
-    """An onnxruntime session of the graph at `path`, with as many threads as torch uses.
+    """Return an onnxruntime session of the graph at `path`, with as many threads as torch uses.
 
     Raises:
         InputError: onnxruntime or the device is not here, or the file is missing or damaged.
@@ -81,7 +82,7 @@ def open_session(path: Path, device: str) -> Any:
 
 
 def require(library: str) -> Any:
-    """A library of the extra `export`. Raises InputError when it is not installed."""
+    """Import a library of the extra `export`. Raises InputError when it is not installed."""
     try:
         return import_module(library)
     except ImportError as error:
@@ -90,36 +91,37 @@ def require(library: str) -> Any:
 
 @dataclass(frozen=True)
 class OnnxBackend:
-    """An exported graph, ready to run."""
+    """Computes tiles with an exported graph."""
 
     session: Any
     """onnxruntime.InferenceSession."""
-    contract: OnnxSpec
+    spec: OnnxSpec
 
     @property
     def computation(self) -> Computation:
-        """On the device of the session; a graph computes in single precision."""
+        """The device of the session; a graph computes in single precision."""
         first = str(self.session.get_providers()[0])
         device = next((name for name, provider in _PROVIDERS.items() if provider == first), first)
         return Computation("onnx", device, "fp32")
 
     @property
     def latent_factor(self) -> tuple[int, ...]:
-        """f."""
-        return self.contract.latent_factor
+        """The graph's f."""
+        return self.spec.latent_factor
 
     @property
     def stochastic(self) -> bool:
-        """As the exported model is."""
-        return self.contract.stochastic
+        """True where two samples of one image can differ."""
+        return self.spec.stochastic
 
-    def possible(self, sampling: SamplingSettings) -> SamplingSettings:
-        """The contract's sampler and steps with any number of samples; one of a deterministic model.
+    def resolve_sampling(self, sampling: SamplingSettings) -> SamplingSettings:
+        """Return `sampling`, whose sampler and steps must be the graph's; one sample of a deterministic
+        model.
 
         Raises:
             InputError: another sampler or number of steps is asked for.
         """
-        fixed = self.contract.sampling
+        fixed = self.spec.sampling
         if not self.stochastic:
             return replace(fixed, samples=1)
         for name in ("sampler", "steps", "tta"):
@@ -131,13 +133,13 @@ class OnnxBackend:
         return sampling
 
     def tiles(
-        self, sampling: SamplingSettings, seed: int, name: str, mirrored: int | None
+        self, sampling: SamplingSettings, seed: int, name: str, tta_axis: int | None
     ) -> OnnxTileSampler:
-        """Tiles of the case `name`; whether they are mirrored too is built into the graph."""
-        del mirrored
-        contract = self.contract
-        noise = CaseNoise(seed, name, contract.latent_channels, contract.latent_factor)
-        return OnnxTileSampler(self.session, contract, noise, contract.answers if sampling.samples > 1 else 0)
+        """Return the sampler of the case `name`; test-time augmentation is built into the graph."""
+        del tta_axis
+        spec = self.spec
+        noise = CaseNoise(seed, name, spec.latent_channels, spec.latent_factor)
+        return OnnxTileSampler(self.session, spec, noise, spec.answers if sampling.samples > 1 else 0)
 
 
 @dataclass(frozen=True)
@@ -145,26 +147,26 @@ class OnnxTileSampler:
     """Draws samples of tiles of one case, N at a time."""
 
     session: Any
-    contract: OnnxSpec
+    spec: OnnxSpec
     noise: CaseNoise
-    answers: int
-    """How many blocks of a tile are answers of one call."""
+    deterministic_predictions: int
+    """Number of deterministic predictions, the first maps of the graph's first call."""
 
     @property
     def classes(self) -> int:
-        """K."""
-        return len(self.contract.classes)
+        """Number of classes, K."""
+        return len(self.spec.classes)
 
     def blocks(
         self, x: Tensor, corner: Sequence[int], samples: range, on_features: OnFeatures = ignore_features
     ) -> Iterator[TileBlock]:
-        """What is said of the tile x (M, *S) at `corner`; B is N, or less in the last block of samples. The
-        graph shows no features."""
+        """Yield the blocks of the tile x (M, *S) at `corner`; B is N, or less in the last block of samples.
+        The graph shows no features."""
         del on_features
-        together = self.contract.sampling.samples
+        together = self.spec.sampling.samples
         for first in range(samples.start, samples.stop, together):
             feed = {IMAGE: x[None].numpy()}
-            if self.contract.stochastic:
+            if self.spec.stochastic:
                 feed |= self._read_noise(corner, x.shape[1:], range(first, first + together))
             try:
                 (found,) = self.session.run([PROBABILITIES], feed)
@@ -174,38 +176,40 @@ class OnnxTileSampler:
                     f"the graph cannot compute what {SPEC_FILE} says ({reason}); export again"
                 ) from error
             maps = torch.from_numpy(found[0])
-            for answer in maps[: self.answers if first == samples.start else 0]:
-                yield TileBlock(answer[None], range(0))
+            for deterministic in maps[: self.deterministic_predictions if first == samples.start else 0]:
+                yield TileBlock(deterministic[None], range(0))
             drawn = range(first, min(first + together, samples.stop))
-            yield TileBlock(maps[self.contract.answers :][: len(drawn)], drawn)
+            yield TileBlock(maps[self.spec.answers :][: len(drawn)], drawn)
 
     def _read_noise(self, corner: Sequence[int], patch: Sequence[int], samples: range) -> dict[str, Any]:
-        """What the graph takes besides the image; step 0 of the noise is the start, the draws follow."""
-        steps = [self.noise.read(step, corner, patch, samples) for step in range(1 + self.contract.draws)]
+        """Return the graph's noise inputs; step 0 of the noise field starts sampling, the fresh draws
+        follow."""
+        steps = [self.noise.read(step, corner, patch, samples) for step in range(1 + self.spec.draws)]
         feed = {NOISE: steps[0][None].numpy()}
-        if self.contract.draws:
+        if self.spec.draws:
             feed[FRESH_NOISE] = torch.stack(steps[1:], 1)[None].numpy()
         return feed
 
 
-def _check_contract(contract: OnnxSpec, folder: Path) -> None:
-    """A folder from a stranger leads to no file elsewhere, and asks for no noise of absurd size."""
-    others = (contract.latent_channels + 1, contract.draws + 1)  # these may be 0
-    sizes = (*contract.latent_factor, contract.sampling.samples, *others)
-    fits = len(contract.latent_factor) == len(contract.patch)
+def _check_spec(spec: OnnxSpec, folder: Path) -> None:
+    """Raise InputError for a graph outside the folder and for noise of absurd size: the folder is not
+    trusted."""
+    others = (spec.latent_channels + 1, spec.draws + 1)  # these may be 0
+    sizes = (*spec.latent_factor, spec.sampling.samples, *others)
+    fits = len(spec.latent_factor) == len(spec.patch)
     if not fits or not all(0 < size <= _LARGEST for size in sizes):
         raise InputError(f"{folder / SPEC_FILE}: its sizes contradict each other; export again")
-    if Path(contract.graph).name != contract.graph:
-        raise InputError(f"{folder / SPEC_FILE}: graph is {contract.graph!r}; name a file beside it")
+    if Path(spec.graph).name != spec.graph:
+        raise InputError(f"{folder / SPEC_FILE}: graph is {spec.graph!r}; name a file beside it")
 
 
-def _check_plan(plan: Plan, contract: OnnxSpec, folder: Path) -> None:
-    """A plan edited after the export may not say otherwise than the graph."""
+def _check_plan(plan: Plan, spec: OnnxSpec, folder: Path) -> None:
+    """Raise InputError where a plan that was edited after the export contradicts the graph."""
     pairs = {
-        "axes": (plan.axes, contract.axes),
-        "patch": (plan.patch, contract.patch),
-        "channels": (len(plan.channels), len(contract.channels)),
-        "classes": (len(plan.classes), len(contract.classes)),
+        "axes": (plan.axes, spec.axes),
+        "patch": (plan.patch, spec.patch),
+        "channels": (len(plan.channels), len(spec.channels)),
+        "classes": (len(plan.classes), len(spec.classes)),
     }
     for name, (planned, made) in pairs.items():
         if planned != made:

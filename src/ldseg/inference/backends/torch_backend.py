@@ -1,12 +1,11 @@
-"""Posterior samples of one tile: the image is encoded once, all steps of all samples run on the latent grid.
+"""Posterior samples of a tile by PyTorch: one call of the image encoder, all steps on the latent grid.
 
-B samples of a block; K classes; C latent channels; f latent factor; *S patch.
+B samples of a chunk; K classes; C latent channels; f latent factor; *S patch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -26,17 +25,17 @@ from ldseg.utils.device import autocast, memory_format, precision_of
 
 @dataclass(frozen=True)
 class ChunkSizes:
-    """How much of the samples is at work at once; at least one sample is. It does not change the answer."""
+    """Upper limits of the work done at once, at least one sample; the result does not depend on them."""
 
     latent_cells: int = 2**18
-    """Of all samples drawn together."""
+    """Latent cells of all samples that are drawn together."""
     decoded_voxels: int = 2**21
-    """Of all samples decoded together."""
+    """Voxels of all samples that are decoded together."""
 
 
 @dataclass(frozen=True)
 class TorchBackend:
-    """The model itself, on a device."""
+    """Computes tiles with the model itself, on a device."""
 
     segmenter: Segmenter
     device: torch.device
@@ -45,152 +44,154 @@ class TorchBackend:
 
     @property
     def computation(self) -> Computation:
-        """On the device in the precision that it takes there."""
+        """The device, and the precision that is computed in there."""
         return Computation("torch", str(self.device), precision_of(self.device, self.precision))
 
     @property
     def latent_factor(self) -> tuple[int, ...]:
-        """f."""
+        """The model's f."""
         return self.segmenter.latent_factor
 
     @property
     def stochastic(self) -> bool:
-        """As the model is."""
+        """True where two samples of one image can differ."""
         return self.segmenter.stochastic
 
-    def possible(self, sampling: SamplingSettings) -> SamplingSettings:
-        """Anything; one sample of a deterministic model."""
+    def resolve_sampling(self, sampling: SamplingSettings) -> SamplingSettings:
+        """Return `sampling`, with one sample of a deterministic model."""
         return sampling if self.stochastic else replace(sampling, samples=1)
 
     def tiles(
-        self, sampling: SamplingSettings, seed: int, name: str, mirrored: int | None
+        self, sampling: SamplingSettings, seed: int, name: str, tta_axis: int | None
     ) -> TorchTileSampler:
-        """Tiles of the case `name`, looked at mirrored along this axis too."""
+        """Return the sampler of the case `name`; `tta_axis` is the flip axis of test-time augmentation."""
         model = self.segmenter
         noise = CaseNoise(seed, name, model.latent_channels, model.latent_factor)
-        return TorchTileSampler(model, self.device, self.precision, sampling, noise, mirrored, self.limits)
+        return TorchTileSampler(model, self.device, self.precision, sampling, noise, tta_axis, self.limits)
 
 
 @dataclass(frozen=True)
 class TorchTileSampler:
-    """Draws samples of tiles of one case."""
+    """Draws samples of the tiles of one case, half of them on flipped tiles with test-time augmentation."""
 
     segmenter: Segmenter
     device: torch.device
     precision: str
     sampling: SamplingSettings
     noise: CaseNoise
-    mirrored: int | None = None
-    """The axis, counted from the last, along which a tile is looked at mirrored, beside as it is."""
+    tta_axis: int | None = None
+    """Flip axis of test-time augmentation, counted from the last; None for none."""
     limits: ChunkSizes = ChunkSizes()
 
     @property
     def classes(self) -> int:
-        """K."""
+        """Number of classes, K."""
         return self.segmenter.classes
 
     @property
-    def answers(self) -> int:
-        """One of each view, where the model has one and several samples are asked for."""
+    def deterministic_predictions(self) -> int:
+        """One per augmented view, where the model has one and several samples are asked for."""
         several = self.sampling.samples > 1
-        return count_deterministic(self.segmenter, self.sampling, self.mirrored) if several else 0
+        return count_deterministic(self.segmenter, self.sampling, self.tta_axis) if several else 0
 
     def blocks(
         self, x: Tensor, corner: Sequence[int], samples: range, on_features: OnFeatures = ignore_features
     ) -> Iterator[TileBlock]:
-        """View by view: of several samples each has every second one, a single one is the mean of both."""
+        """Yield the blocks of the tile x (M, *S) view by view: each view draws every second of several
+        samples; a single sample is the mean over the views."""
+        axes = tta_flips(self.tta_axis)
         if len(samples) == 1:
-            looks = (self._look(x, corner, view, on_features) for view in views(self.mirrored))
-            both = [next(look.samples(samples)) for look in looks]
+            encoded = (self._encode(x, corner, axis, on_features) for axis in axes)
+            both = [next(tile.samples(samples)) for tile in encoded]
             yield TileBlock(torch.stack([one.probabilities for one in both]).mean(0), samples)
             return
-        for first, axis in enumerate(views(self.mirrored)):
-            share = samples[first :: len(views(self.mirrored))]
-            yield from self._said(x, corner, axis, share, on_features)
+        for first, axis in enumerate(axes):
+            yield from self._view(x, corner, axis, samples[first :: len(axes)], on_features)
 
-    def _said(
+    def _view(
         self, x: Tensor, corner: Sequence[int], axis: int | None, samples: range, on_features: OnFeatures
     ) -> Iterator[TileBlock]:
-        """In one view, which is let go of before the next is encoded."""
-        view = self._look(x, corner, axis, on_features)
-        if self.answers:
-            yield view.answer()
-        yield from view.samples(samples)
+        """Yield the blocks of one view, which is freed before the next is encoded."""
+        tile = self._encode(x, corner, axis, on_features)
+        if self.deterministic_predictions:
+            yield tile.deterministic_prediction()
+        yield from tile.samples(samples)
 
-    def _look(self, x: Tensor, corner: Sequence[int], axis: int | None, on_features: OnFeatures) -> _View:
-        """Encode the tile x (M, *S), mirrored along `axis`."""
+    def _encode(
+        self, x: Tensor, corner: Sequence[int], axis: int | None, on_features: OnFeatures
+    ) -> _EncodedTile:
+        """Encode the tile x (M, *S), flipped along `axis`."""
         conditioning = encode(self.segmenter, x, axis, self.device, self.precision)
         if axis is None:
             on_features(conditioning.features)
-        return _View(self, conditioning, tuple(corner), tuple(x.shape[1:]), axis)
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """In which the model is called."""
-        return autocast(self.device, self.precision)
+        return _EncodedTile(self, conditioning, tuple(corner), tuple(x.shape[1:]), axis)
 
 
 @dataclass(frozen=True)
-class _View:
-    """A tile as it is or mirrored, encoded once. What it says is mirrored back; the noise is mirrored too,
+class _EncodedTile:
+    """A tile or its flipped version, encoded once. Probabilities are flipped back; the noise is flipped too,
     for it belongs to places of the image."""
 
-    of: TorchTileSampler
+    sampler: TorchTileSampler
     conditioning: Conditioning
     corner: tuple[int, ...]
     patch: tuple[int, ...]
     axis: int | None
 
-    def answer(self) -> TileBlock:
-        """Of one call."""
+    def deterministic_prediction(self) -> TileBlock:
+        """Return the deterministic prediction, of one denoiser call."""
         return TileBlock(self._decode(self._draw(range(1), 1)), range(0))
 
     def samples(self, samples: range) -> Iterator[TileBlock]:
-        """Of several steps, block by block."""
-        of, voxels = self.of, prod(self.patch)
-        cells = prod(of.segmenter.start_shape(self.patch)[1:])
-        for drawn in _blocks(samples, of.limits.latent_cells // cells):
-            z = self._draw(drawn, of.sampling.steps)
-            for decoded in _blocks(range(len(drawn)), of.limits.decoded_voxels // voxels):
+        """Yield `samples`, chunk by chunk."""
+        sampler, voxels = self.sampler, prod(self.patch)
+        cells = prod(sampler.segmenter.start_shape(self.patch)[1:])
+        for drawn in _chunks(samples, sampler.limits.latent_cells // cells):
+            z = self._draw(drawn, sampler.sampling.steps)
+            for decoded in _chunks(range(len(drawn)), sampler.limits.decoded_voxels // voxels):
                 part = slice(decoded.start, decoded.stop)
                 yield TileBlock(self._decode(z[part]), drawn[part])
 
     def _draw(self, samples: range, steps: int) -> Tensor:
-        """Clean latents (B, C, *S / f) of these samples."""
+        """Return clean latents (B, C, *S / f) of these samples."""
+        sampler, model = self.sampler, self.sampler.segmenter
         draws = iter(range(10**9))
 
         def noise() -> Tensor:
-            field = self.of.noise.read(next(draws), self.corner, self.patch, samples)
-            return flipped(field.to(self.of.device), self.axis)
+            field = sampler.noise.read(next(draws), self.corner, self.patch, samples)
+            return flip(field.to(sampler.device), self.axis)
 
-        with self.of.autocast():
-            return self.of.segmenter.draw(
-                _shared(self.conditioning, len(samples)),
+        with autocast(sampler.device, sampler.precision):
+            return model.draw(
+                _expand(self.conditioning, len(samples)),
                 noise(),
-                self.of.segmenter.sampling_times(steps),
-                find_sampler(self.of.sampling.sampler),
+                model.sampling_times(steps),
+                find_sampler(sampler.sampling.sampler),
                 noise,
             )
 
     def _decode(self, z: Tensor) -> Tensor:
-        """Probabilities (B, K, *S), float32."""
-        with self.of.autocast():
-            logits = self.of.segmenter.decode(z, _shared(self.conditioning, len(z)))
-        return flipped(logits.softmax(1), self.axis)
+        """Return probabilities (B, K, *S), float32."""
+        with autocast(self.sampler.device, self.sampler.precision):
+            logits = self.sampler.segmenter.decode(z, _expand(self.conditioning, len(z)))
+        return flip(logits.softmax(1), self.axis)
 
 
 def encode(
     segmenter: Segmenter, x: Tensor, axis: int | None, device: torch.device, precision: str
 ) -> Conditioning:
-    """Return what the image encoder says of a tile x (M, *S), mirrored along `axis`."""
+    """Return the image encoder's output for a tile x (M, *S), flipped along `axis`."""
     with autocast(device, precision):
-        batch = flipped(x[None].to(device), axis)
+        batch = flip(x[None].to(device), axis)
         return segmenter.condition(batch.contiguous(memory_format=memory_format(x.ndim - 1)))
 
 
-def count_deterministic(segmenter: Segmenter, sampling: SamplingSettings, mirrored: int | None) -> int:
-    """How many answers of one call there are apart from such samples: one of each view. Few samples only come
-    near to them, so that they stand beside several in their mean."""
-    return len(views(mirrored)) if segmenter.direct and sampling.steps > 1 else 0
+def count_deterministic(segmenter: Segmenter, sampling: SamplingSettings, tta_axis: int | None) -> int:
+    """Return the number of deterministic predictions that are averaged with samples: one per augmented view.
+
+    A mean of few samples only approaches them, so that they stand beside several samples in the mean.
+    """
+    return len(tta_flips(tta_axis)) if segmenter.direct and sampling.steps > 1 else 0
 
 
 def check_sampling(sampling: SamplingSettings) -> None:
@@ -204,35 +205,37 @@ def check_sampling(sampling: SamplingSettings) -> None:
             raise InputError(f"{name} is {value}; choose 1 or more")
 
 
-def _shared(conditioning: Conditioning, samples: int) -> Conditioning:
-    """One image's conditioning for several samples, without a copy."""
+def _expand(conditioning: Conditioning, samples: int) -> Conditioning:
+    """Return one image's conditioning for several samples, as views without a copy."""
 
-    def share(tensor: Tensor) -> Tensor:
+    def expand(tensor: Tensor) -> Tensor:
         return tensor.expand(samples, *tensor.shape[1:])
 
-    return Conditioning(share(conditioning.embedding), tuple(share(f) for f in conditioning.features))
+    return Conditioning(expand(conditioning.embedding), tuple(expand(f) for f in conditioning.features))
 
 
-def _blocks(samples: range, most: int) -> Iterator[range]:
-    """`samples` in blocks of at most `most`, at least one."""
+def _chunks(samples: range, most: int) -> Iterator[range]:
+    """Yield `samples` in chunks of at most `most`, at least one."""
     size = max(1, most)
     for first in range(0, len(samples), size):
         yield samples[first : first + size]
 
 
 def find_tta_axis(plan: Plan, sampling: SamplingSettings) -> int | None:
-    """Along which an image is looked at mirrored, the last of those that training mirrored; counted from the
-    last axis."""
+    """Return the flip axis for test-time augmentation, counted from the last, or None.
+
+    It is the last axis that training flipped.
+    """
     if not sampling.tta or not plan.mirror_axes:
         return None
     return plan.mirror_axes[-1] - len(plan.patch)
 
 
-def views(mirrored: int | None) -> tuple[int | None, ...]:
-    """Along which axis an image is mirrored each time it is looked at."""
-    return (None,) if mirrored is None else (None, mirrored)
+def tta_flips(tta_axis: int | None) -> tuple[int | None, ...]:
+    """Return the flip axis of each view of test-time augmentation; None is the image unflipped."""
+    return (None,) if tta_axis is None else (None, tta_axis)
 
 
-def flipped(tensor: Tensor, axis: int | None) -> Tensor:
-    """Mirrored along an axis of `views`."""
+def flip(tensor: Tensor, axis: int | None) -> Tensor:
+    """Return `tensor` flipped along `axis`, unchanged for None."""
     return tensor if axis is None else tensor.flip(axis)
