@@ -180,12 +180,12 @@ def test_a_prediction_says_of_which_kind_the_image_is(model: Path, tmp_path: Pat
     own, other = soft_picture(99), striped_picture(99)
     pictures = {"own": own, "other": other, "flipped": own[::-1].copy(), "inverted": 255 - own}
     found = {name: predictor(picture(tmp_path, name, pixels), name) for name, pixels in pictures.items()}
-    assert found["own"].unlike == ()
+    assert found["own"].out_of_distribution == ()
     assert (found["own"].distance or 2) < 1
-    assert OTHER_KIND in found["other"].unlike
+    assert OTHER_KIND in found["other"].out_of_distribution
     assert (found["other"].distance or 0) > 1
-    assert "flipped along y" in found["flipped"].unlike
-    assert INVERTED in found["inverted"].unlike
+    assert "flipped along y" in found["flipped"].out_of_distribution
+    assert INVERTED in found["inverted"].out_of_distribution
 
 
 def test_what_is_found_changes_the_confidence_alone(model: Path, tmp_path: Path) -> None:
