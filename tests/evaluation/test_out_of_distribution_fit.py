@@ -196,7 +196,7 @@ def test_what_is_found_changes_the_confidence_alone(model: Path, tmp_path: Path)
         mine, theirs = knowing(volume, name), plain(volume, name)
         np.testing.assert_array_equal(mine.probabilities.array, theirs.probabilities.array)
         assert (mine.confidence < theirs.confidence) == lower
-        assert (theirs.distance, theirs.unlike) == (None, ())
+        assert (theirs.distance, theirs.out_of_distribution) == (None, ())
 
 
 def test_the_distance_depends_neither_on_samples_nor_on_views(model: Path, tmp_path: Path) -> None:
