@@ -27,7 +27,7 @@ from ldseg.data.cases import Case
 from ldseg.data.dataset import DataOptions, DataSet, open_dataset
 from ldseg.data.loading import load_image, load_input
 from ldseg.data.phantom import make_phantom
-from ldseg.data.splits import evenly, read_splits
+from ldseg.data.splits import evenly_spaced, read_splits
 from ldseg.data.volume import Axes, Volume
 from ldseg.errors import InputError
 from ldseg.inference.out_of_distribution import OTHER_KIND
@@ -110,7 +110,7 @@ def parse() -> argparse.Namespace:
 
 def evenly_of(items: list[Any], most: int) -> list[Any]:
     """At most so many, evenly spaced."""
-    kept = set(evenly(list(range(len(items))), most))
+    kept = set(evenly_spaced(list(range(len(items))), most))
     return [item for number, item in enumerate(items) if number in kept]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldseg.data.cases import DataOptions, DataSet
 from ldseg.data.formats import read_volume
-from ldseg.data.splits import Fold, evenly
+from ldseg.data.splits import Fold, evenly_spaced
 from ldseg.data.unread import OnRemark, ignore_remark
 from ldseg.data.volume import Axes, Volume
 from ldseg.errors import InputError, listed
@@ -225,7 +225,7 @@ def _calibrate(
 
     if not names:
         return
-    chosen = evenly(names, _CALIBRATION_CASES)
+    chosen = evenly_spaced(names, _CALIBRATION_CASES)
     cases = [case for case in dataset.cases if case.name in chosen]
     predictor = Predictor.load(folder, device, calibrated=False)
     try:

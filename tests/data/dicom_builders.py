@@ -1,4 +1,4 @@
-"""Small DICOM files: series, enhanced and plain multi-frame objects, pictures."""
+"""Small DICOM files: series, enhanced and plain multi-frame objects, images."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def enhanced(
     return save(dataset, path)
 
 
-def a_film(path: Path, frames: np.ndarray, photometric: str = "MONOCHROME2", **values: Any) -> Path:
+def a_cine(path: Path, frames: np.ndarray, photometric: str = "MONOCHROME2", **values: Any) -> Path:
     """An ultrasound clip of (N, Y, X[, 3])."""
     dataset = a_dataset(US_FILM, "clips", path.name)
     dataset.Modality = "US"
@@ -163,9 +163,9 @@ def a_film(path: Path, frames: np.ndarray, photometric: str = "MONOCHROME2", **v
     return save(dataset, path)
 
 
-def a_picture(path: Path, pixels: np.ndarray, photometric: str = "MONOCHROME2", **values: Any) -> Path:
+def a_single_image(path: Path, pixels: np.ndarray, photometric: str = "MONOCHROME2", **values: Any) -> Path:
     """One frame without a place."""
-    dataset = a_dataset("1.2.840.10008.5.1.4.1.1.7", "pictures", path.name)
+    dataset = a_dataset("1.2.840.10008.5.1.4.1.1.7", "images", path.name)
     dataset.InstanceNumber, dataset.ConversionType = 1, "WSD"
     put_pixels(dataset, pixels, photometric)
     for keyword, value in values.items():

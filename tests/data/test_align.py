@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from volume_builders import rotation, saved, volume
+from volume_builders import rotation, save_volume, volume
 
 from ldseg.data.align import align_label_to_image
 from ldseg.data.cases import DataOptions
@@ -50,8 +50,8 @@ def cropped(given: Volume, low: tuple[int, ...], high: tuple[int, ...]) -> Volum
 
 
 def a_pair(root: Path, image: Volume, label: Volume, kind: str = ".mha", label_kind: str = "") -> Path:
-    saved(root / f"images/a{kind}", replace(image, kind="image"))
-    saved(root / f"labels/a{label_kind or kind}", label)
+    save_volume(root / f"images/a{kind}", replace(image, kind="image"))
+    save_volume(root / f"labels/a{label_kind or kind}", label)
     return root
 
 
@@ -181,16 +181,16 @@ def test_a_slice_of_a_volume_keeps_which_way_round_it_lies(seed: int, tmp_path: 
 def test_channels_are_reoriented_to_the_first_and_rounding_is_said(tmp_path: Path) -> None:
     given = [volume("zyx", "image", seed=2) for _ in range(2)]
     given[1] = replace(given[1], array=given[1].array[:, ::-1].copy())
-    first = saved(tmp_path / "a_0000.nii.gz", given[0])
-    second = saved(tmp_path / "a_0001.mha", reoriented(given[1], (1, 0, 2), (False, True, True)))
+    first = save_volume(tmp_path / "a_0000.nii.gz", given[0])
+    second = save_volume(tmp_path / "a_0001.mha", reoriented(given[1], (1, 0, 2), (False, True, True)))
     merged = read_channels([first, second])
     np.testing.assert_array_equal(merged.array, np.concatenate([one.array for one in given]))
     assert "channel 1 is stored in another orientation" in merged.notes[0]
     step = given[0].spacing[2] * np.reshape(given[0].direction, (3, 3))[:, 0]
     near = replace(given[0], origin=tuple((np.asarray(given[0].origin) + 0.05 * step).tolist()))
-    assert "0.05 voxels" in read_channels([first, saved(tmp_path / "b.mha", near)]).notes[0]
+    assert "0.05 voxels" in read_channels([first, save_volume(tmp_path / "b.mha", near)]).notes[0]
     far = replace(given[0], origin=tuple((np.asarray(given[0].origin) + 0.2 * step).tolist()))
     with pytest.raises(InputError, match=r"0\.2 voxels away from its first channel a_0000"):
-        read_channels([first, saved(tmp_path / "b.mha", far)])
+        read_channels([first, save_volume(tmp_path / "b.mha", far)])
     assert read_channels([first, tmp_path / "b.mha"], None, geometry_tolerance=0.3).notes
     assert read_volume(first, "image").notes == ()

@@ -63,14 +63,14 @@ def test_mgh_without_known_geometry_is_not_physical(tmp_path: Path) -> None:
     assert "lengths are in voxels" in read.notes[0]
 
 
-def test_frames_of_mgh_are_films_or_channels(tmp_path: Path) -> None:
+def test_frames_of_mgh_are_cines_or_channels(tmp_path: Path) -> None:
     voxels = np.random.default_rng(0).normal(size=(3, 4, 1, 5)).astype(np.float32)
     path = mgh(tmp_path / "a.mgz", voxels, np.diag((2.0, 3.0, 4.0, 1.0)))
-    film = read_volume(path, "image", "tyx")
-    np.testing.assert_array_equal(film.array[0], voxels[:, :, 0].T)
-    write_volume(tmp_path / "b.mgz", labels_for(film))
+    cine = read_volume(path, "image", "tyx")
+    np.testing.assert_array_equal(cine.array[0], voxels[:, :, 0].T)
+    write_volume(tmp_path / "b.mgz", labels_for(cine))
     np.testing.assert_array_equal(
-        read_volume(tmp_path / "b.mgz", "labels", "tyx").array, labels_for(film).array
+        read_volume(tmp_path / "b.mgz", "labels", "tyx").array, labels_for(cine).array
     )
     assert read_volume(path, "image").array.shape == (5, 4, 3)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from volume_builders import mask, picture, saved, volume, write_json
+from volume_builders import mask, save_image, save_volume, volume, write_json
 
 from ldseg.data import checks
 from ldseg.data.cases import Case, DataSet
@@ -18,15 +18,15 @@ from ldseg.data.volume import Volume
 
 def flat_set(root: Path, ids: tuple[int, ...] = (0, 1), number: int = 5) -> Path:
     for n in range(number):
-        picture(root / f"images/{n}.png")
+        save_image(root / f"images/{n}.png")
         mask(root / f"labels/{n}.png", ids)
     return root
 
 
 def test_a_sound_set_has_a_row_per_case_and_no_faults(tmp_path: Path) -> None:
     for n in range(5):
-        saved(tmp_path / f"images/{n}.nii.gz", volume("zyx", "image", seed=n))
-        saved(tmp_path / f"labels/{n}.nii.gz", volume("zyx", seed=n))
+        save_volume(tmp_path / f"images/{n}.nii.gz", volume("zyx", "image", seed=n))
+        save_volume(tmp_path / f"labels/{n}.nii.gz", volume("zyx", seed=n))
     dataset = open_dataset(tmp_path)
     report = check(dataset)
     assert report.faults == ()
@@ -42,7 +42,7 @@ def test_every_fault_is_listed_with_file_and_remedy(tmp_path: Path) -> None:
     (tmp_path / "images/1.png").write_bytes(b"nonsense")
     (tmp_path / "labels/2.png").write_bytes(b"nonsense")
     mask(tmp_path / "labels/3.png", (0, 9))
-    picture(tmp_path / "labels/4.png", np.zeros((3, 3), np.uint8))
+    save_image(tmp_path / "labels/4.png", np.zeros((3, 3), np.uint8))
     write_json(tmp_path / "dataset.json", {"labels": {"background": 0, "a": 1}})
     seen: list[str] = []
     report = check(open_dataset(tmp_path), on_case=lambda case: seen.append(case.name))
@@ -57,7 +57,7 @@ def test_every_fault_is_listed_with_file_and_remedy(tmp_path: Path) -> None:
 
 
 def test_all_raters_of_a_case_are_looked_at(tmp_path: Path) -> None:
-    picture(tmp_path / "images/a.png")
+    save_image(tmp_path / "images/a.png")
     for rater in range(3):
         mask(tmp_path / f"labels/a_rater{rater}.png")
     (tmp_path / "labels/a_rater0.png").write_bytes(b"nonsense")
@@ -82,7 +82,7 @@ def test_a_255_alone_is_the_foreground(tmp_path: Path) -> None:
 def test_odd_but_legal_things_are_hinted_at(tmp_path: Path) -> None:
     flat_set(tmp_path, number=3)
     mask(tmp_path / "labels/1.png", (0,))
-    picture(tmp_path / "images/2.png", np.full((6, 8), 7, np.uint8))
+    save_image(tmp_path / "images/2.png", np.full((6, 8), 7, np.uint8))
     write_json(tmp_path / "dataset.json", {"labels": {"background": 0, "a": 1, "rare": 2}})
     hints = " | ".join(check(open_dataset(tmp_path)).hints)
     assert "no mask has rare" in hints

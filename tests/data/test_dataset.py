@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from volume_builders import mask, picture, plain, saved, volume, write_json
+from volume_builders import mask, plain, save_image, save_volume, volume, write_json
 
 from ldseg.data.dataset import DataOptions, cases_named, load_case, load_image, load_labels, open_dataset
 from ldseg.errors import InputError
@@ -15,7 +15,7 @@ from ldseg.errors import InputError
 
 def flat_set(root: Path, ids: tuple[int, ...] = (0, 1)) -> Path:
     for name in ("p1_a", "p1_b", "p2_a"):
-        picture(root / f"images/{name}.png")
+        save_image(root / f"images/{name}.png")
         mask(root / f"labels/{name}.png", ids)
     return root
 
@@ -23,8 +23,8 @@ def flat_set(root: Path, ids: tuple[int, ...] = (0, 1)) -> Path:
 def deep_set(root: Path, kind: str = ".nii.gz") -> Path:
     for number, name in enumerate(("a", "b")):
         image = volume("zyx", "image", seed=number)
-        saved(root / f"images/{name}{kind}", image)
-        saved(root / f"labels/{name}{kind}", replace(volume("zyx", seed=number), kind="labels"))
+        save_volume(root / f"images/{name}{kind}", image)
+        save_volume(root / f"labels/{name}{kind}", replace(volume("zyx", seed=number), kind="labels"))
     return root
 
 
@@ -68,17 +68,17 @@ def test_a_threshold_splits_at_its_value(tmp_path: Path) -> None:
 
 
 def test_jpeg_masks_without_a_threshold_are_refused_with_the_remedy(tmp_path: Path) -> None:
-    picture(tmp_path / "images/a.png")
+    save_image(tmp_path / "images/a.png")
     smooth = np.linspace(0, 255, 48).reshape(6, 8).astype(np.uint8)
-    picture(tmp_path / "labels/a.jpg", smooth)
+    save_image(tmp_path / "labels/a.jpg", smooth)
     with pytest.raises(InputError, match="label_threshold"):
         open_dataset(tmp_path)
     assert open_dataset(tmp_path, DataOptions(label_threshold=127)).classes == {"background": 0, "class_1": 1}
 
 
 def test_very_many_ids_are_refused_with_the_remedy(tmp_path: Path) -> None:
-    picture(tmp_path / "images/a.png", np.zeros((10, 20), np.uint8))
-    picture(tmp_path / "labels/a.png", np.arange(200, dtype=np.uint16).reshape(10, 20))
+    save_image(tmp_path / "images/a.png", np.zeros((10, 20), np.uint8))
+    save_image(tmp_path / "labels/a.png", np.arange(200, dtype=np.uint16).reshape(10, 20))
     with pytest.raises(InputError, match="labels_above_zero"):
         open_dataset(tmp_path)
 
@@ -124,8 +124,8 @@ def test_a_spacing_option_overrules_files_and_tables(tmp_path: Path) -> None:
 
 
 def test_one_spacing_is_for_space_and_not_for_time(tmp_path: Path) -> None:
-    saved(tmp_path / "images/a.tif", plain("tyx", "image"))
-    saved(tmp_path / "labels/a.tif", plain("tyx"))
+    save_volume(tmp_path / "images/a.tif", plain("tyx", "image"))
+    save_volume(tmp_path / "labels/a.tif", plain("tyx"))
     (tmp_path / "spacing.csv").write_text("filename,mm\na.tif,0.7\n")
     (case,) = open_dataset(tmp_path, DataOptions(axes="tyx")).cases
     assert case.spacing == (1.0, 0.7, 0.7)
@@ -145,7 +145,7 @@ def test_labels_lie_on_the_images_grid(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_mask_of_another_shape_is_refused(tmp_path: Path) -> None:
-    saved(deep_set(tmp_path) / "labels/b.nii.gz", volume("zyx", shape=(4, 5, 6)))
+    save_volume(deep_set(tmp_path) / "labels/b.nii.gz", volume("zyx", shape=(4, 5, 6)))
     dataset = open_dataset(tmp_path)
     with pytest.raises(
         InputError, match=r"labels/b\.nii\.gz: has shape \(4, 5, 6\) but its image b\.nii\.gz has"
@@ -155,16 +155,16 @@ def test_a_mask_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 def test_a_flipped_mask_is_refused(tmp_path: Path) -> None:
     given = replace(plain("zyx"), spacing=(1.0, 1.0, 1.0))
-    saved(tmp_path / "images/a.mha", replace(given, kind="image"))
-    saved(tmp_path / "labels/a.mha", replace(given, direction=(-1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)))
+    save_volume(tmp_path / "images/a.mha", replace(given, kind="image"))
+    save_volume(tmp_path / "labels/a.mha", replace(given, direction=(-1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)))
     dataset = open_dataset(tmp_path)
     with pytest.raises(InputError, match="different affine"):
         load_labels(dataset, dataset.cases[0])
 
 
 def test_masks_of_a_format_without_geometry_only_need_the_shape(tmp_path: Path) -> None:
-    saved(tmp_path / "images/a.nii.gz", volume("yx", "image"))
-    saved(tmp_path / "labels/a.png", plain("yx"))
+    save_volume(tmp_path / "images/a.nii.gz", volume("yx", "image"))
+    save_volume(tmp_path / "labels/a.png", plain("yx"))
     dataset = open_dataset(tmp_path)
     image, (label,) = load_case(dataset, dataset.cases[0])
     assert label.spacing == image.spacing
@@ -186,10 +186,10 @@ def test_a_description_of_ignored_ids_makes_them_legal(tmp_path: Path) -> None:
     assert dataset.classes == {"background": 0, "liver": 1}
 
 
-def test_grey_and_colour_pictures_mix(tmp_path: Path) -> None:
+def test_grey_and_colour_images_mix(tmp_path: Path) -> None:
     flat_set(tmp_path)
     colours = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
-    picture(tmp_path / "images/p2_a.png", colours)
+    save_image(tmp_path / "images/p2_a.png", colours)
     dataset = open_dataset(tmp_path)
     assert dataset.channel_names == ("red", "green", "blue")
     grey = load_image(dataset, dataset.cases[0]).array
@@ -200,8 +200,8 @@ def test_grey_and_colour_pictures_mix(tmp_path: Path) -> None:
 
 def test_colour_where_one_channel_is_declared_must_be_grey(tmp_path: Path) -> None:
     write_json(flat_set(tmp_path) / "dataset.json", {"channel_names": ["US"]})
-    picture(tmp_path / "images/p1_b.png", np.stack([np.arange(48, dtype=np.uint8).reshape(6, 8)] * 3, -1))
-    picture(tmp_path / "images/p2_a.png", np.arange(144, dtype=np.uint8).reshape(6, 8, 3))
+    save_image(tmp_path / "images/p1_b.png", np.stack([np.arange(48, dtype=np.uint8).reshape(6, 8)] * 3, -1))
+    save_image(tmp_path / "images/p2_a.png", np.arange(144, dtype=np.uint8).reshape(6, 8, 3))
     dataset = open_dataset(tmp_path)
     assert load_image(dataset, dataset.cases[1]).array.shape == (1, 6, 8)
     with pytest.raises(InputError, match=r"p2_a\.png: has 3 channels where 1 are expected"):
@@ -209,7 +209,7 @@ def test_colour_where_one_channel_is_declared_must_be_grey(tmp_path: Path) -> No
 
 
 def test_volumes_with_another_number_of_channels_are_refused(tmp_path: Path) -> None:
-    saved(deep_set(tmp_path) / "images/b.nii.gz", volume("zyx", "image", channels=3, seed=1))
+    save_volume(deep_set(tmp_path) / "images/b.nii.gz", volume("zyx", "image", channels=3, seed=1))
     dataset = open_dataset(tmp_path)
     with pytest.raises(InputError, match=r"images/b\.nii\.gz: has 3 channels where 1 are expected"):
         load_image(dataset, dataset.cases[1])
@@ -233,7 +233,7 @@ def test_a_set_without_any_readable_image_is_refused(tmp_path: Path) -> None:
 
 
 def test_several_raters_are_loaded_in_order(tmp_path: Path) -> None:
-    picture(tmp_path / "images/a.png")
+    save_image(tmp_path / "images/a.png")
     for rater in range(3):
         mask(tmp_path / f"labels/a_rater{rater}.png", (0, 1) if rater else (0,))
     dataset = open_dataset(tmp_path)

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 
-from dicom_builders import MR, a_film, a_picture, a_series, enhanced
+from dicom_builders import MR, a_cine, a_series, a_single_image, enhanced
 
 from ldseg.data.formats import ending, is_volume, read_volume, stem
 from ldseg.data.geometry import affine
@@ -73,7 +73,7 @@ def test_an_enhanced_object_is_the_series_that_it_holds(tmp_path: Path) -> None:
     np.testing.assert_allclose(affine(read), affine(series), atol=1e-12)
 
 
-def test_a_film_is_sorted_by_trigger_time(tmp_path: Path) -> None:
+def test_a_cine_is_sorted_by_trigger_time(tmp_path: Path) -> None:
     def frame(dataset: Any, number: int) -> None:
         dataset.ImagePositionPatient = [1.0, 2.0, 3.0]
         dataset.TriggerTime = 40.0 * (number * 2 % 5)
@@ -84,7 +84,7 @@ def test_a_film_is_sorted_by_trigger_time(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.array[0], voxels()[[0, 3, 1, 4, 2]])
 
 
-def test_a_film_without_times_is_sorted_by_number(tmp_path: Path) -> None:
+def test_a_cine_without_times_is_sorted_by_number(tmp_path: Path) -> None:
     def frame(dataset: Any, number: int) -> None:
         dataset.ImagePositionPatient = [1.0, 2.0, 3.0]
         dataset.InstanceNumber = 9 - number
@@ -105,17 +105,17 @@ def test_an_ultrasound_clip_has_the_time_and_size_of_its_header(tmp_path: Path) 
         PhysicalDeltaY=0.03,
     )
     colours = voxels((4, 6, 8, 3), kind="uint8")
-    path = a_film(tmp_path / "clip", colours, "RGB", FrameTime=25.0, SequenceOfUltrasoundRegions=region)
+    path = a_cine(tmp_path / "clip", colours, "RGB", FrameTime=25.0, SequenceOfUltrasoundRegions=region)
     read = read_volume(path, "image", "tyx")
     np.testing.assert_allclose(read.spacing, (0.025, 0.3, 0.2))
     np.testing.assert_array_equal(read.array, np.moveaxis(colours, -1, 0))
 
 
-def test_a_picture_is_two_dimensional_and_bright_is_bright(tmp_path: Path) -> None:
+def test_an_image_is_two_dimensional_and_bright_is_bright(tmp_path: Path) -> None:
     given = voxels((6, 8), kind="uint8")
     spacing = {"ImagerPixelSpacing": [0.2, 0.1]}
-    plain = read_volume(a_picture(tmp_path / "a.dcm", given, **spacing), "image")
-    inverted = read_volume(a_picture(tmp_path / "b.dcm", 255 - given, "MONOCHROME1"), "image")
+    plain = read_volume(a_single_image(tmp_path / "a.dcm", given, **spacing), "image")
+    inverted = read_volume(a_single_image(tmp_path / "b.dcm", 255 - given, "MONOCHROME1"), "image")
     assert (plain.axes, plain.spacing) == ("yx", (0.2, 0.1))
     np.testing.assert_array_equal(plain.array[0], given)
     np.testing.assert_array_equal(inverted.array, plain.array)
@@ -211,9 +211,9 @@ def test_a_truncated_file_is_one_line(part: float, tmp_path: Path) -> None:
 
 
 def test_a_declared_size_beyond_the_file_is_refused(tmp_path: Path) -> None:
-    path = a_film(tmp_path / "clip.dcm", voxels((4, 6, 8), kind="uint8"), Rows=60000, Columns=60000)
+    path = a_cine(tmp_path / "clip.dcm", voxels((4, 6, 8), kind="uint8"), Rows=60000, Columns=60000)
     assert "clip.dcm: cannot be read as DICOM" in refusal(path, "tyx")
-    path = a_film(tmp_path / "long.dcm", voxels((4, 6, 8), kind="uint8"), NumberOfFrames=2_000_000_000)
+    path = a_cine(tmp_path / "long.dcm", voxels((4, 6, 8), kind="uint8"), NumberOfFrames=2_000_000_000)
     assert "long.dcm: cannot be read as DICOM (it declares" in refusal(path, "tyx")
 
 
@@ -239,11 +239,11 @@ def test_any_file_of_a_series_names_it(tmp_path: Path) -> None:
     folder = a_series(tmp_path / "scan", voxels())
     (case,) = find_inputs(sorted(folder.iterdir()), 1, "zyx")
     assert (case.name, case.images) == ("scan", (folder,))
-    pictures = find_inputs([folder], 1, "yx")
-    assert [case.name for case in pictures] == [f"IM00{number}" for number in range(1, 6)]
+    images = find_inputs([folder], 1, "yx")
+    assert [case.name for case in images] == [f"IM00{number}" for number in range(1, 6)]
 
 
-def test_each_slice_of_a_cine_stack_is_a_film(tmp_path: Path) -> None:
+def test_each_slice_of_a_cine_stack_is_a_cine(tmp_path: Path) -> None:
     def phase(dataset: Any, number: int) -> None:
         dataset.ImagePositionPatient = [0.0, 0.0, 10.0 * (number // 3)]
         dataset.TriggerTime = 30.0 * (number % 3)
@@ -283,7 +283,7 @@ def test_compressed_pixels_are_decoded(tmp_path: Path) -> None:
 def test_an_unknown_compression_names_what_is_missing(tmp_path: Path) -> None:
     import pydicom
 
-    path = a_picture(tmp_path / "a.dcm", voxels((6, 8), kind="uint8"))
+    path = a_single_image(tmp_path / "a.dcm", voxels((6, 8), kind="uint8"))
     dataset = pydicom.dcmread(path)
     dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"
     dataset.PixelData = pydicom.encaps.encapsulate([b"\0" * 20])

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("highdicom", reason="the extra dicom is not installed")
 
 import pydicom
-from dicom_builders import a_picture, a_series, enhanced
+from dicom_builders import a_series, a_single_image, enhanced
 from test_dicom import voxels
 
 from ldseg.data.formats import check_labels_of, read_volume, write_volume
@@ -123,9 +123,9 @@ def test_an_enhanced_object_may_lack_them_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(affine(written(image, tmp_path / "seg.dcm")), affine(image), atol=1e-9)
 
 
-def test_a_picture_of_a_kind_that_may_be_a_film_has_a_segmentation(tmp_path: Path) -> None:
+def test_an_image_of_a_kind_that_may_be_a_cine_has_a_segmentation(tmp_path: Path) -> None:
     x_ray_angiography = "1.2.840.10008.5.1.4.1.1.12.1"
-    path = a_picture(tmp_path / "a.dcm", voxels((6, 8), kind="uint8"), SOPClassUID=x_ray_angiography)
+    path = a_single_image(tmp_path / "a.dcm", voxels((6, 8), kind="uint8"), SOPClassUID=x_ray_angiography)
     image = read_volume(path, "image", "yx")
     read = written(image, tmp_path / "seg.dcm")
     assert (image.physical, read.physical) == (False, False)

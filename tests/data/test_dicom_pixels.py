@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 
-from dicom_builders import a_film, a_picture, a_series, sequence
+from dicom_builders import a_cine, a_series, a_single_image, sequence
 from test_dicom import refusal, voxels
 
 from ldseg.data.formats import read_volume
@@ -73,7 +73,7 @@ def test_floats_are_read_as_they_are(tmp_path: Path) -> None:
 
 def test_colours_by_planes_are_those_by_pixels(tmp_path: Path) -> None:
     planes = {"PlanarConfiguration": 1, "PixelData": np.moveaxis(COLOURS, -1, 0).tobytes()}
-    read = read_volume(a_picture(tmp_path / "a.dcm", COLOURS, "RGB", **planes), "image")
+    read = read_volume(a_single_image(tmp_path / "a.dcm", COLOURS, "RGB", **planes), "image")
     np.testing.assert_array_equal(read.array, np.moveaxis(COLOURS, -1, 0))
 
 
@@ -83,7 +83,7 @@ def test_halved_chroma_becomes_colour(tmp_path: Path) -> None:
     given = COLOURS.copy()
     given[:, 1::2, 1:] = given[:, ::2, 1:]  # Y Cb Cr, with one chroma for two neighbours
     packed = np.stack([given[:, ::2, 0], given[:, 1::2, 0], given[:, ::2, 1], given[:, ::2, 2]], axis=-1)
-    path = a_picture(tmp_path / "a.dcm", COLOURS, "YBR_FULL_422", PixelData=packed.tobytes())
+    path = a_single_image(tmp_path / "a.dcm", COLOURS, "YBR_FULL_422", PixelData=packed.tobytes())
     expected = convert_color_space(given, "YBR_FULL", "RGB")
     np.testing.assert_array_equal(read_volume(path, "image").array, np.moveaxis(expected, -1, 0))
 
@@ -95,13 +95,13 @@ def test_palettes_become_their_colours(bits: int, tmp_path: Path) -> None:
     for number, name in enumerate(("Red", "Green", "Blue")):
         values[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
         values[f"{name}PaletteColorLookupTableData"] = np.roll(table, number).tobytes()
-    read = read_volume(a_picture(tmp_path / "a.dcm", GREY, "PALETTE COLOR", **values), "image")
+    read = read_volume(a_single_image(tmp_path / "a.dcm", GREY, "PALETTE COLOR", **values), "image")
     np.testing.assert_array_equal(read.array, np.stack([np.roll(table, n)[GREY] for n in range(3)]))
 
 
 @pytest.mark.parametrize("count", [0, None])
 def test_no_number_of_frames_is_one(count: int | None, tmp_path: Path) -> None:
-    path = a_picture(tmp_path / "a.dcm", GREY, NumberOfFrames=count)
+    path = a_single_image(tmp_path / "a.dcm", GREY, NumberOfFrames=count)
     np.testing.assert_array_equal(read_volume(path, "image").array[0], GREY)
 
 
@@ -114,9 +114,9 @@ def test_files_without_pixels_or_values_are_refused(tmp_path: Path) -> None:
     assert "has no pixels" in refusal(empty)
 
 
-def test_a_slide_in_tiles_is_no_film(tmp_path: Path) -> None:
+def test_a_slide_in_tiles_is_no_cine(tmp_path: Path) -> None:
     tiles = voxels((4, 6, 8, 3), kind="uint8")
-    path = a_film(tmp_path / "slide.dcm", tiles, "RGB", TotalPixelMatrixRows=12, TotalPixelMatrixColumns=16)
+    path = a_cine(tmp_path / "slide.dcm", tiles, "RGB", TotalPixelMatrixRows=12, TotalPixelMatrixColumns=16)
     for axes in (None, "yx", "tyx", "zyx"):
         assert "is a slide that is cut into 4 tiles; convert it to a tiled TIFF" in refusal(path, axes)
 
@@ -126,7 +126,7 @@ def test_a_slide_in_tiles_is_no_film(tmp_path: Path) -> None:
     [("4.70", "python-gdcm"), ("4.201", "pylibjpeg-openjpeg"), ("4.100", "export its frames uncompressed")],
 )
 def test_a_missing_decoder_has_a_remedy_that_works(syntax: str, remedy: str, tmp_path: Path) -> None:
-    path = a_picture(tmp_path / "a.dcm", GREY)
+    path = a_single_image(tmp_path / "a.dcm", GREY)
     dataset = pydicom.dcmread(path)
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(f"1.2.840.10008.1.2.{syntax}")
     dataset.PixelData = pydicom.encaps.encapsulate([b"\0" * 20])
@@ -165,7 +165,7 @@ def test_a_missing_decoder_has_a_remedy_that_works(syntax: str, remedy: str, tmp
 def test_the_size_of_a_pixel_is_what_the_header_says(
     values: dict[str, Any], spacing: tuple[float, ...] | None, note: str, tmp_path: Path
 ) -> None:
-    read = read_volume(a_picture(tmp_path / "a.dcm", GREY, **values), "image")
+    read = read_volume(a_single_image(tmp_path / "a.dcm", GREY, **values), "image")
     assert read.physical == (spacing is not None)
     assert read.spacing == pytest.approx(spacing or (1.0, 1.0))
     assert bool(note) == bool(read.notes)
@@ -199,12 +199,12 @@ def test_what_no_image_needs_may_be_nonsense(tmp_path: Path) -> None:
 
 
 def test_more_frames_than_are_counted_are_refused(tmp_path: Path) -> None:
-    path = a_film(tmp_path / "clip.dcm", voxels((4, 6, 8), kind="uint8"), NumberOfFrames=None)
+    path = a_cine(tmp_path / "clip.dcm", voxels((4, 6, 8), kind="uint8"), NumberOfFrames=None)
     assert "192 bytes of pixels where its header describes 48" in refusal(path, "yx")
 
 
 def test_pixels_compressed_without_saying_how_are_refused(tmp_path: Path) -> None:
-    path = a_picture(tmp_path / "a.dcm", GREY)
+    path = a_single_image(tmp_path / "a.dcm", GREY)
     dataset = pydicom.dcmread(path)
     dataset.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
     buffer = pydicom.filebase.DicomBytesIO()

@@ -13,7 +13,7 @@ pytest.importorskip("highdicom", reason="the extra dicom is not installed")
 
 import highdicom
 import pydicom
-from dicom_builders import AXIAL, MR, a_film, a_picture, a_series, enhanced, uid
+from dicom_builders import AXIAL, MR, a_cine, a_series, a_single_image, enhanced, uid
 from test_dicom import OBLIQUE, SHAPE, voxels
 from volume_builders import plain, volume, write_json
 
@@ -109,8 +109,8 @@ def test_an_empty_label_map_keeps_its_grid(tmp_path: Path) -> None:
     assert not read.array.any()
 
 
-def test_a_picture_has_a_segmentation_too(tmp_path: Path) -> None:
-    image = read_volume(a_picture(tmp_path / "a.dcm", voxels((6, 8), kind="uint8")), "image")
+def test_an_image_has_a_segmentation_too(tmp_path: Path) -> None:
+    image = read_volume(a_single_image(tmp_path / "a.dcm", voxels((6, 8), kind="uint8")), "image")
     given = labelled(image)
     write_volume(tmp_path / "seg.dcm", given)
     np.testing.assert_array_equal(read_volume(tmp_path / "seg.dcm", "labels").array, given.array)
@@ -182,19 +182,19 @@ def test_a_damaged_file_of_codes_is_refused(content: object, message: str, tmp_p
 
 
 def test_what_is_no_label_map_of_a_dicom_image_is_refused(tmp_path: Path) -> None:
-    def film_frame(dataset: object, number: int) -> None:
+    def cine_frame(dataset: object, number: int) -> None:
         dataset.ImagePositionPatient, dataset.TriggerTime = [0.0, 0.0, 0.0], number  # type: ignore[attr-defined]
 
     image = read_volume(a_series(tmp_path / "scan", voxels()), "image")
-    film = read_volume(a_series(tmp_path / "cine", voxels(), change=film_frame, sop_class=MR), "image")
-    clip = read_volume(a_film(tmp_path / "clip.dcm", voxels((4, 6, 8), kind="uint8")), "image")
+    cine = read_volume(a_series(tmp_path / "cine", voxels(), change=cine_frame, sop_class=MR), "image")
+    clip = read_volume(a_cine(tmp_path / "clip.dcm", voxels((4, 6, 8), kind="uint8")), "image")
     stranger = labelled(image)
     stranger.array[0, 1, 0, 0] = 9
     for given, message in (
         (volume("zyx"), "segmentations of DICOM images only"),
         (image, "segmentations of DICOM images only"),
         (stranger, "has id 9, which is no class"),
-        (labelled(film), "cannot be written as DICOM SEG"),
+        (labelled(cine), "cannot be written as DICOM SEG"),
         (labelled(clip), "does not say the size of its pixels"),
     ):
         with pytest.raises(InputError, match=message):

@@ -1,4 +1,4 @@
-"""Studies as archives send them: what lies beside the images is passed over and said; files have any name."""
+"""Studies as archives send them: what lies beside the images is skipped and said; files have any name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 
 import pydicom
-from dicom_builders import AXIAL, CT, a_dataset, a_film, a_picture, a_series, put_pixels, save
+from dicom_builders import AXIAL, CT, a_cine, a_dataset, a_series, a_single_image, put_pixels, save
 from test_dicom import voxels
 
 from ldseg.data.formats import read_volume
@@ -23,7 +23,7 @@ STRUCTURES, DOSE, REPORT = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("481.3"
 
 
 def found(*paths: Path, axes: Any = "zyx") -> tuple[list[str], list[str]]:
-    """Names of the images and the lines of what was passed over."""
+    """Names of the images and the lines of what was skipped."""
     lines: list[str] = []
     cases = find_inputs(list(paths), 1, axes, on_remark=lines.append)
     return [case.name for case in cases], lines
@@ -60,7 +60,7 @@ def test_a_study_is_its_volume_alone(mixed: bool, tmp_path: Path) -> None:
 
     a_series(folder("volume"), voxels())
     a_localizer(folder("localizer"))
-    a_picture(folder("screens") / "screen.dcm", voxels((6, 8), kind="uint8"))
+    a_single_image(folder("screens") / "screen.dcm", voxels((6, 8), kind="uint8"))
     other_objects(folder("others"))
     names, lines = found(study)
     assert names == ["study" if mixed else "volume"]
@@ -82,7 +82,7 @@ def test_a_folder_that_is_one_image_says_what_it_passes_over(tmp_path: Path) -> 
     a_localizer(study)
     other_objects(study)
     notes = "\n".join(read_volume(study, "image", "zyx").notes)
-    assert "passed over: 3 files, localizer (slices in several planes)" in notes
+    assert "skipped: 3 files, localizer (slices in several planes)" in notes
     assert "RT Dose" in notes
 
 
@@ -139,7 +139,7 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
 
 
 def test_secondary_captures_are_images_where_there_is_nothing_else(tmp_path: Path) -> None:
-    a_picture(tmp_path / "a.dcm", voxels((6, 8), kind="uint8"))
+    a_single_image(tmp_path / "a.dcm", voxels((6, 8), kind="uint8"))
     assert found(tmp_path, axes="yx") == (["a"], [])
     a_series(tmp_path, voxels((1, 6, 8)), sop_class=CT, name=lambda _: "ct.dcm")
     names, lines = found(tmp_path, axes="yx")
@@ -149,7 +149,7 @@ def test_secondary_captures_are_images_where_there_is_nothing_else(tmp_path: Pat
 
 def test_a_clip_is_no_volume_beside_one(tmp_path: Path) -> None:
     a_series(tmp_path / "scan", voxels())
-    a_film(tmp_path / "clip" / "clip.dcm", voxels((4, 6, 8), kind="uint8"))
+    a_cine(tmp_path / "clip" / "clip.dcm", voxels((4, 6, 8), kind="uint8"))
     assert found(tmp_path)[0] == ["scan"]
 
 

@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from volume_builders import mask, picture, write_json
+from volume_builders import mask, save_image, write_json
 
 from ldseg.data.dataset import cases_named, find_inputs, open_dataset
 from ldseg.data.splits import make_splits, match_spelling, read_splits
@@ -21,7 +21,7 @@ NFD, NFC = (tuple(unicodedata.normalize(form, name) for name in NAMES) for form 
 def mixed(root: Path) -> Path:
     """Images as macOS names them, masks as others do."""
     for decomposed, composed in zip(NFD, NFC, strict=True):
-        picture(root / f"images/{decomposed}.png")
+        save_image(root / f"images/{decomposed}.png")
         mask(root / f"masks/{composed}.png")
     return root
 
@@ -78,7 +78,7 @@ def test_a_list_finds_files_in_either_spelling(tmp_path: Path) -> None:
 
 def test_one_name_in_two_spellings_is_one_name_twice(tmp_path: Path) -> None:
     for name in (NFC[0], NFD[0]):
-        picture(tmp_path / f"{name}.png")
+        save_image(tmp_path / f"{name}.png")
     if len(list(tmp_path.iterdir())) == 1:
         pytest.skip("this file system has one spelling")
     with pytest.raises(InputError, match="is a second file of case"):
@@ -87,7 +87,7 @@ def test_one_name_in_two_spellings_is_one_name_twice(tmp_path: Path) -> None:
 
 def test_names_that_differ_in_case_only_are_told(tmp_path: Path) -> None:
     for name in ("a", "A"):
-        picture(tmp_path / f"images/{name}.png")
+        save_image(tmp_path / f"images/{name}.png")
         mask(tmp_path / f"masks/{name}.png")
     if len(list((tmp_path / "images").iterdir())) == 1:
         pytest.skip("this file system ignores upper and lower case")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from volume_builders import picture, plain, saved, volume
+from volume_builders import plain, save_image, save_volume, volume
 
 from ldseg.data.formats import (
     FORMATS,
@@ -44,7 +44,7 @@ def labels_for(kind: str):
 @pytest.mark.parametrize("kind", WRITABLE)
 def test_labels_come_back_as_they_were_written(kind: str, tmp_path: Path) -> None:
     given = labels_for(kind)
-    read = read_volume(saved(tmp_path / f"a{kind}", given), "labels")
+    read = read_volume(save_volume(tmp_path / f"a{kind}", given), "labels")
     np.testing.assert_array_equal(read.array, given.array)
     assert read.array.dtype == given.array.dtype
     assert (read.axes, read.kind) == (given.axes, "labels")
@@ -55,17 +55,17 @@ def test_labels_come_back_as_they_were_written(kind: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", WRITABLE)
 def test_what_is_written_for_a_file_has_its_geometry_bit_for_bit(kind: str, tmp_path: Path) -> None:
-    first = read_volume(saved(tmp_path / f"a{kind}", labels_for(kind)), "labels")
-    second = read_volume(saved(tmp_path / f"b{kind}", first), "labels")
+    first = read_volume(save_volume(tmp_path / f"a{kind}", labels_for(kind)), "labels")
+    second = read_volume(save_volume(tmp_path / f"b{kind}", first), "labels")
     assert (second.spacing, second.origin, second.direction) == (first.spacing, first.origin, first.direction)
 
 
 @pytest.mark.parametrize("kind", ENDINGS)
 def test_images_are_float32_with_channels_first(kind: str, tmp_path: Path) -> None:
     if kind in (".jpg", ".jpeg"):
-        path = picture(tmp_path / f"a{kind}", np.full((5, 7), 90, np.uint8))
+        path = save_image(tmp_path / f"a{kind}", np.full((5, 7), 90, np.uint8))
     else:
-        path = saved(tmp_path / f"a{kind}", replace(labels_for(kind), kind="image"))
+        path = save_volume(tmp_path / f"a{kind}", replace(labels_for(kind), kind="image"))
     read = read_volume(path, "image")
     assert read.array.dtype == np.float32
     assert read.array.shape == (1, *read.shape)
@@ -78,9 +78,9 @@ def test_paths_with_spaces_and_other_scripts_work(kind: str, tmp_path: Path) -> 
     folder.mkdir()
     path = folder / f"Größe 1 №{kind}"
     if kind in (".jpg", ".jpeg"):
-        picture(path)
+        save_image(path)
     else:
-        saved(path, labels_for(kind))
+        save_volume(path, labels_for(kind))
     assert read_volume(path, "image").array.size
     assert stem(path) == "Größe 1 №"
 
@@ -91,11 +91,11 @@ def test_a_truncated_file_is_one_line_for_the_user(kind: str, part: float, tmp_p
     path = tmp_path / f"a{kind}"
     noise = np.random.default_rng(0).integers(0, 255, (24, 32), dtype=np.uint8)
     if kind in (".jpg", ".jpeg"):
-        picture(path, noise)
+        save_image(path, noise)
     elif kind in FLAT:
-        saved(path, replace(plain("yx"), array=noise[None]))
+        save_volume(path, replace(plain("yx"), array=noise[None]))
     else:
-        saved(path, replace(plain("zyx"), array=noise.reshape(1, 4, 8, 24)))
+        save_volume(path, replace(plain("zyx"), array=noise.reshape(1, 4, 8, 24)))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * part)])
     with pytest.raises(InputError, match="a" + kind.replace(".", r"\.")) as error:
@@ -118,7 +118,7 @@ def test_damage_inside_compressed_voxels_is_noticed(kind: str, tmp_path: Path) -
     given = replace(plain("zyx"), array=noise)
     if kind == ".png":
         given = replace(plain("yx"), array=noise[:, 0])
-    path = saved(tmp_path / f"a{kind}", given)
+    path = save_volume(tmp_path / f"a{kind}", given)
     content = bytearray(path.read_bytes())
     for place in range(len(content) // 2, len(content) // 2 + 20):
         content[place] ^= 255
@@ -133,20 +133,20 @@ def test_probabilities_of_several_classes_can_be_written(kind: str, tmp_path: Pa
     for axes in ("yx", "zyx"):
         given = volume(axes, "image") if kind != ".tif" else plain(axes, "image")
         given = replace(given, array=rng.random((4, *given.shape), dtype=np.float32))
-        read = read_volume(saved(tmp_path / f"{axes}{kind}", given), "image", axes)
+        read = read_volume(save_volume(tmp_path / f"{axes}{kind}", given), "image", axes)
         np.testing.assert_array_equal(read.array, given.array)
         np.testing.assert_allclose(read.spacing, given.spacing, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [".nii.gz", ".nii", ".mha", ".nrrd", ".tif"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_films_come_back_as_films(kind: str, channels: int, tmp_path: Path) -> None:
+def test_cines_come_back_as_cines(kind: str, channels: int, tmp_path: Path) -> None:
     given = plain("tyx", "image", channels)
     given = replace(given, spacing=(0.04, 1.3, 1.4))
-    read = read_volume(saved(tmp_path / f"a{kind}", given), "image", "tyx")
+    read = read_volume(save_volume(tmp_path / f"a{kind}", given), "image", "tyx")
     np.testing.assert_array_equal(read.array, given.array)
     np.testing.assert_allclose(read.spacing, given.spacing, rtol=1e-6)
-    again = read_volume(saved(tmp_path / f"b{kind}", read), "image", "tyx")
+    again = read_volume(save_volume(tmp_path / f"b{kind}", read), "image", "tyx")
     assert (again.spacing, again.origin, again.direction) == (read.spacing, read.origin, read.direction)
 
 
@@ -156,13 +156,13 @@ def test_an_image_with_nan_is_refused_with_their_number(kind: str, bad: float, t
     given = volume("zyx", "image")
     given.array[0, 0, 0, :3] = bad
     with pytest.raises(InputError, match="3 voxels are NaN or infinite"):
-        read_volume(saved(tmp_path / f"a{kind}", given), "image")
+        read_volume(save_volume(tmp_path / f"a{kind}", given), "image")
 
 
 @pytest.mark.parametrize("kind", [".nii.gz", ".mha", ".nrrd", ".tif"])
 def test_float_masks_of_whole_numbers_become_integers(kind: str, tmp_path: Path) -> None:
     given = replace(plain("zyx"), kind="image")
-    read = read_volume(saved(tmp_path / f"a{kind}", given), "labels")
+    read = read_volume(save_volume(tmp_path / f"a{kind}", given), "labels")
     assert read.array.dtype == np.uint8
     np.testing.assert_array_equal(read.array, given.array)
 
@@ -172,21 +172,21 @@ def test_float_masks_with_fractions_are_refused(value: float, tmp_path: Path) ->
     given = volume("zyx", "image")
     given.array[0, 1, 1, 1] = value
     with pytest.raises(InputError, match=r"1 voxels that are (not whole numbers|NaN or infinite)"):
-        read_volume(saved(tmp_path / "a.nii.gz", given), "labels")
+        read_volume(save_volume(tmp_path / "a.nii.gz", given), "labels")
 
 
 def test_big_instance_ids_keep_their_numbers(tmp_path: Path) -> None:
     given = replace(plain("yx"), array=np.array([[[0, 300, 65535]]], dtype=np.uint16))
     for kind in (".png", ".tif", ".nii.gz", ".mha"):
-        read = read_volume(saved(tmp_path / f"a{kind}", given), "labels")
+        read = read_volume(save_volume(tmp_path / f"a{kind}", given), "labels")
         assert read.array.ravel().tolist() == [0, 300, 65535]
 
 
 @pytest.mark.parametrize("source", [".nii.gz", ".mha", ".nrrd"])
 @pytest.mark.parametrize("target", [".nii.gz", ".mha", ".nrrd"])
 def test_geometry_survives_a_change_of_format(source: str, target: str, tmp_path: Path) -> None:
-    first = read_volume(saved(tmp_path / f"a{source}", volume("zyx")), "labels")
-    second = read_volume(saved(tmp_path / f"b{target}", first), "labels")
+    first = read_volume(save_volume(tmp_path / f"a{source}", volume("zyx")), "labels")
+    second = read_volume(save_volume(tmp_path / f"b{target}", first), "labels")
     np.testing.assert_allclose(second.spacing, first.spacing, rtol=1e-6)
     np.testing.assert_allclose(second.origin, first.origin, rtol=1e-6)
     np.testing.assert_allclose(second.direction, first.direction, atol=1e-6)
@@ -194,18 +194,23 @@ def test_geometry_survives_a_change_of_format(source: str, target: str, tmp_path
 
 @pytest.mark.parametrize("kind", [".nii.gz", ".mha", ".nrrd"])
 def test_a_stale_header_does_not_overrule_the_volume(kind: str, tmp_path: Path) -> None:
-    first = read_volume(saved(tmp_path / f"a{kind}", volume("zyx")), "labels")
+    first = read_volume(save_volume(tmp_path / f"a{kind}", volume("zyx")), "labels")
     resampled = replace(first, spacing=(9.0, 8.0, 7.0))
     np.testing.assert_allclose(
-        read_volume(saved(tmp_path / f"b{kind}", resampled), "labels").spacing, (9.0, 8.0, 7.0), rtol=1e-6
+        read_volume(save_volume(tmp_path / f"b{kind}", resampled), "labels").spacing,
+        (9.0, 8.0, 7.0),
+        rtol=1e-6,
     )
 
 
 @pytest.mark.parametrize("kind", [".nii.gz", ".mha", ".nrrd", ".png", ".tif"])
 def test_volumes_survive_pickling_for_worker_processes(kind: str, tmp_path: Path) -> None:
-    first = read_volume(saved(tmp_path / f"a{kind}", labels_for(kind)), "labels")
+    first = read_volume(save_volume(tmp_path / f"a{kind}", labels_for(kind)), "labels")
     copy = pickle.loads(pickle.dumps(first))
-    assert saved(tmp_path / f"b{kind}", first).read_bytes() == saved(tmp_path / f"c{kind}", copy).read_bytes()
+    assert (
+        save_volume(tmp_path / f"b{kind}", first).read_bytes()
+        == save_volume(tmp_path / f"c{kind}", copy).read_bytes()
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits on file size are POSIX")
@@ -213,7 +218,7 @@ def test_volumes_survive_pickling_for_worker_processes(kind: str, tmp_path: Path
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(kind: str, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (1, 120, 120), dtype=np.uint8)
     given = replace(plain("yx"), array=noise)
-    path = saved(tmp_path / f"a{kind}", plain("yx"))
+    path = save_volume(tmp_path / f"a{kind}", plain("yx"))
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
@@ -271,15 +276,15 @@ def test_jpeg_is_no_format_to_choose_for_results() -> None:
 
 def test_channel_files_are_stacked_in_their_order(tmp_path: Path) -> None:
     given = [replace(volume("zyx", "image"), array=volume("zyx", "image", seed=n).array) for n in range(3)]
-    paths = [saved(tmp_path / f"a_000{n}.nii.gz", channel) for n, channel in enumerate(given)]
+    paths = [save_volume(tmp_path / f"a_000{n}.nii.gz", channel) for n, channel in enumerate(given)]
     read = read_channels(paths)
     np.testing.assert_array_equal(read.array, np.concatenate([channel.array for channel in given]))
 
 
 def test_channel_files_on_other_grids_are_refused(tmp_path: Path) -> None:
-    first = saved(tmp_path / "a_0000.nii.gz", volume("zyx", "image", seed=0))
-    moved = saved(tmp_path / "a_0001.nii.gz", volume("zyx", "image", seed=1))
-    small = saved(tmp_path / "a_0002.nii.gz", volume("zyx", "image", shape=(2, 3, 4)))
+    first = save_volume(tmp_path / "a_0000.nii.gz", volume("zyx", "image", seed=0))
+    moved = save_volume(tmp_path / "a_0001.nii.gz", volume("zyx", "image", seed=1))
+    small = save_volume(tmp_path / "a_0002.nii.gz", volume("zyx", "image", shape=(2, 3, 4)))
     with pytest.raises(InputError, match=r"a_0001\.nii\.gz: lies up to .* voxels away"):
         read_channels([first, moved])
     with pytest.raises(InputError, match=r"a_0002\.nii\.gz: has shape"):
@@ -287,6 +292,6 @@ def test_channel_files_on_other_grids_are_refused(tmp_path: Path) -> None:
 
 
 def test_channel_files_with_several_channels_each_are_refused(tmp_path: Path) -> None:
-    paths = [saved(tmp_path / f"a_000{n}.nii.gz", volume("zyx", "image", channels=2)) for n in range(2)]
+    paths = [save_volume(tmp_path / f"a_000{n}.nii.gz", volume("zyx", "image", channels=2)) for n in range(2)]
     with pytest.raises(InputError, match="is one of 2 channel files"):
         read_channels(paths)

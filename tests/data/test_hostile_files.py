@@ -16,7 +16,7 @@ import SimpleITK as sitk
 import tifffile
 from dicom_builders import a_series
 from PIL import Image
-from volume_builders import picture, plain, saved, volume, write_json
+from volume_builders import plain, save_image, save_volume, volume, write_json
 
 from ldseg.data.dataset import open_dataset
 from ldseg.data.formats import read_volume, write_volume
@@ -60,7 +60,7 @@ def test_a_little_behind_the_voxels_is_no_fault_and_the_checksum_is_compared(tmp
 
 @pytest.mark.parametrize("shape", [(2000, 2000, 2000), (32767,) * 7])
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
-def test_a_shape_for_which_there_is_no_room_is_refused_unread(
+def test_a_shape_for_which_there_is_no_memory_is_refused_unread(
     shape: tuple[int, ...], ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ldseg.utils.system.available_memory", lambda: 10**9)
@@ -163,7 +163,7 @@ def test_a_sound_stream_is_counted_and_a_short_one_noticed(compression: str, tmp
 @pytest.mark.parametrize("ending", [".mha", ".nrrd"])
 def test_a_path_that_is_not_in_utf_8_does_not_crash_itk(ending: str, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"latin \xe9" + ending.encode())
-    path.write_bytes(saved(tmp_path / f"a{ending}", volume()).read_bytes())
+    path.write_bytes(save_volume(tmp_path / f"a{ending}", volume()).read_bytes())
     refused(path, "not in UTF-8")
 
 
@@ -284,13 +284,13 @@ def test_float_ids_beyond_whole_numbers_are_refused(tmp_path: Path) -> None:
 
 
 def test_results_fit_where_names_are_as_long_as_they_may_be(tmp_path: Path) -> None:
-    given = saved(tmp_path / f"{'l' * 248}.nii.gz", plain("zyx"))
+    given = save_volume(tmp_path / f"{'l' * 248}.nii.gz", plain("zyx"))
     assert read_volume(given, "labels").shape == plain("zyx").shape
 
 
 @pytest.mark.parametrize("name", ["../../evil", "a/b", "..", "a\\b"])
 def test_a_name_in_a_list_leads_out_of_no_folder(name: str, tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     write_json(tmp_path / "cases.json", [{"image": "a.png", "label": "a.png", "name": name}])
     for ask in (lambda: open_dataset(tmp_path), lambda: find_inputs([tmp_path], 1)):
         with pytest.raises(InputError, match="which is none of a file"):
@@ -301,9 +301,9 @@ def test_a_name_in_a_list_leads_out_of_no_folder(name: str, tmp_path: Path) -> N
     "content", ['{"training": [1]}', '{"training": [{"image": "a.png"}], "test": 3}', "[" * 10**5]
 )
 def test_a_description_of_another_form_is_one_line(content: str, tmp_path: Path) -> None:
-    picture(tmp_path / "images" / "a.png")
-    picture(tmp_path / "masks" / "a.png")
-    picture(tmp_path / "a.png")
+    save_image(tmp_path / "images" / "a.png")
+    save_image(tmp_path / "masks" / "a.png")
+    save_image(tmp_path / "a.png")
     (tmp_path / "dataset.json").write_text(content)
     for layout in ("two_folders", "decathlon"):
         words = [sys.executable, "-m", "ldseg.app.cli.main", "check", str(tmp_path), "--data.layout", layout]

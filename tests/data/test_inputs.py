@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from volume_builders import mask, picture, saved, volume, write_json
+from volume_builders import mask, save_image, save_volume, volume, write_json
 
 from ldseg.data.dataset import find_inputs, load_input
 from ldseg.errors import InputError
@@ -16,9 +16,9 @@ def names(paths: list[Path], channels: int = 1) -> list[str]:
 
 
 def test_files_and_folders_can_be_mixed(tmp_path: Path) -> None:
-    first = picture(tmp_path / "ein Bild é.png")
-    picture(tmp_path / "folder/b.png")
-    picture(tmp_path / "folder/a.jpg")
+    first = save_image(tmp_path / "ein Bild é.png")
+    save_image(tmp_path / "folder/b.png")
+    save_image(tmp_path / "folder/a.jpg")
     (tmp_path / "folder/readme.txt").write_text("x")
     assert names([first, tmp_path / "folder"]) == ["a", "b", "ein Bild é"]
 
@@ -26,7 +26,7 @@ def test_files_and_folders_can_be_mixed(tmp_path: Path) -> None:
 def test_channel_files_are_one_image(tmp_path: Path) -> None:
     for name in ("a", "b"):
         for number in range(2):
-            saved(tmp_path / f"{name}_{number:04d}.nii.gz", volume("zyx", "image"))
+            save_volume(tmp_path / f"{name}_{number:04d}.nii.gz", volume("zyx", "image"))
     cases = find_inputs([tmp_path], 2)
     assert [case.name for case in cases] == ["a", "b"]
     assert load_input(cases[0], 2, "zyx").array.shape[0] == 2
@@ -36,8 +36,8 @@ def test_channel_files_are_one_image(tmp_path: Path) -> None:
 
 
 def test_a_segmentation_beside_its_image_is_passed_over_with_a_remark(tmp_path: Path) -> None:
-    saved(tmp_path / "a.nrrd", volume("zyx", "image"))
-    saved(tmp_path / "a.seg.nrrd", volume("zyx"))
+    save_volume(tmp_path / "a.nrrd", volume("zyx", "image"))
+    save_volume(tmp_path / "a.seg.nrrd", volume("zyx"))
     remarks: list[str] = []
     cases = find_inputs([tmp_path], 1, on_remark=remarks.append)
     assert [case.images[0].name for case in cases] == ["a.nrrd"]
@@ -46,50 +46,50 @@ def test_a_segmentation_beside_its_image_is_passed_over_with_a_remark(tmp_path: 
 
 def test_a_missing_channel_is_named(tmp_path: Path) -> None:
     for number in (0, 1, 2):
-        picture(tmp_path / f"a_000{number}.png")
+        save_image(tmp_path / f"a_000{number}.png")
     for number in (0, 2):
-        picture(tmp_path / f"b_000{number}.png")
+        save_image(tmp_path / f"b_000{number}.png")
     with pytest.raises(InputError, match="case b has no channel _0001"):
         find_inputs([tmp_path], 3)
 
 
 def test_the_suffix_of_a_single_channel_is_no_part_of_the_name(tmp_path: Path) -> None:
-    picture(tmp_path / "a_0000.png")
-    picture(tmp_path / "b_0000.png")
+    save_image(tmp_path / "a_0000.png")
+    save_image(tmp_path / "b_0000.png")
     assert names([tmp_path], 1) == ["a", "b"]
     assert names([tmp_path], 3) == ["a", "b"]
 
 
 def test_frames_keep_their_numbers(tmp_path: Path) -> None:
     for number in range(4):
-        picture(tmp_path / f"film_000{number}.png")
-    assert names([tmp_path], 1) == ["film_0000", "film_0001", "film_0002", "film_0003"]
+        save_image(tmp_path / f"cine_000{number}.png")
+    assert names([tmp_path], 1) == ["cine_0000", "cine_0001", "cine_0002", "cine_0003"]
 
 
 def test_a_folder_of_mixed_names_has_no_suffixes(tmp_path: Path) -> None:
-    picture(tmp_path / "a_0000.png")
-    picture(tmp_path / "b.png")
+    save_image(tmp_path / "a_0000.png")
+    save_image(tmp_path / "b.png")
     assert names([tmp_path], 1) == ["a_0000", "b"]
 
 
 def test_a_data_set_gives_its_images_labelled_or_not(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        saved(tmp_path / f"imagesTr/{name}_0000.nii.gz", volume("zyx", "image"))
-    saved(tmp_path / "labelsTr/a.nii.gz", volume("zyx"))
-    saved(tmp_path / "imagesTs/c_0000.nii.gz", volume("zyx", "image"))
+        save_volume(tmp_path / f"imagesTr/{name}_0000.nii.gz", volume("zyx", "image"))
+    save_volume(tmp_path / "labelsTr/a.nii.gz", volume("zyx"))
+    save_volume(tmp_path / "imagesTs/c_0000.nii.gz", volume("zyx", "image"))
     write_json(tmp_path / "dataset.json", {"channel_names": {"0": "CT"}, "labels": {"background": 0}})
     assert names([tmp_path]) == ["a", "b", "c"]
     assert names([tmp_path / "imagesTs"]) == ["c"]
 
 
 def test_masks_are_not_predicted(tmp_path: Path) -> None:
-    picture(tmp_path / "train_1.bmp")
+    save_image(tmp_path / "train_1.bmp")
     mask(tmp_path / "train_1_anno.bmp")
     assert names([tmp_path]) == ["train_1"]
 
 
 def test_spacings_are_found_beside_and_above_the_folder(tmp_path: Path) -> None:
-    picture(tmp_path / "images/a.png")
+    save_image(tmp_path / "images/a.png")
     (tmp_path / "pixel_size_mm.csv").write_text("filename,mm\na.png,0.3\n")
     for path in (tmp_path / "images", tmp_path / "images/a.png"):
         (case,) = find_inputs([path], 1, "yx")
@@ -98,12 +98,12 @@ def test_spacings_are_found_beside_and_above_the_folder(tmp_path: Path) -> None:
 
 
 def test_the_same_input_twice_is_one_case(tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.png")
+    path = save_image(tmp_path / "a.png")
     assert names([path, path, tmp_path, tmp_path / "../" / tmp_path.name]) == ["a"]
 
 
 def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
-    paths = [picture(tmp_path / "x/a.png"), picture(tmp_path / "y/a.png")]
+    paths = [save_image(tmp_path / "x/a.png"), save_image(tmp_path / "y/a.png")]
     with pytest.raises(InputError, match="a"):
         find_inputs(paths, 1)
     with pytest.raises(InputError, match="same name"):
@@ -114,7 +114,7 @@ def test_nothing_to_predict_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty: has no images.*give a folder with images"):
         find_inputs([tmp_path / "empty"], 1)
-    picture(tmp_path / "outer/inner/a.png")
+    save_image(tmp_path / "outer/inner/a.png")
     with pytest.raises(InputError, match="give one of its sub-folders"):
         find_inputs([tmp_path / "outer"], 1)
     with pytest.raises(InputError, match="no such file or folder"):

@@ -76,8 +76,8 @@ def test_a_slice_with_its_third_axis_stays_one(tmp_path: Path) -> None:
 def test_four_axes_are_frames_when_asked_and_channels_otherwise(tmp_path: Path) -> None:
     array = np.random.default_rng(0).normal(size=(3, 1, 5, 6)).astype(np.float32)
     sitk.WriteImage(sitk.GetImageFromArray(array, isVector=False), str(tmp_path / "a.mha"))
-    film = read_volume(tmp_path / "a.mha", "image", "tyx")
-    np.testing.assert_array_equal(film.array, array.transpose(1, 0, 2, 3))
+    cine = read_volume(tmp_path / "a.mha", "image", "tyx")
+    np.testing.assert_array_equal(cine.array, array.transpose(1, 0, 2, 3))
     assert read_volume(tmp_path / "a.mha", "image").array.shape == (3, 5, 6)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from volume_builders import mask, picture, saved, volume, write_json
+from volume_builders import mask, save_image, save_volume, volume, write_json
 
 from ldseg.data.dataset import DataOptions, DataSet, open_dataset
 from ldseg.data.layouts import LAYOUTS, find_layout
@@ -15,8 +15,8 @@ from ldseg.errors import InputError
 def nnunet(root: Path, names: tuple[str, ...] = ("a", "b"), channels: int = 2) -> Path:
     for name in names:
         for number in range(channels):
-            saved(root / f"imagesTr/{name}_{number:04d}.nii.gz", volume("zyx", "image"))
-        saved(root / f"labelsTr/{name}.nii.gz", volume("zyx"))
+            save_volume(root / f"imagesTr/{name}_{number:04d}.nii.gz", volume("zyx", "image"))
+        save_volume(root / f"labelsTr/{name}.nii.gz", volume("zyx"))
     content = {
         "channel_names": {str(n): f"T{n}" for n in range(channels)},
         "labels": {"background": 0, "liver": 1, "spleen": 2, "ignore": 3},
@@ -29,8 +29,8 @@ def nnunet(root: Path, names: tuple[str, ...] = ("a", "b"), channels: int = 2) -
 def decathlon(root: Path) -> Path:
     pairs = []
     for name in ("a", "b"):
-        saved(root / f"imagesTr/{name}.nii.gz", volume("zyx", "image", channels=2))
-        saved(root / f"labelsTr/{name}.nii.gz", volume("zyx"))
+        save_volume(root / f"imagesTr/{name}.nii.gz", volume("zyx", "image", channels=2))
+        save_volume(root / f"labelsTr/{name}.nii.gz", volume("zyx"))
         pairs.append({"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"})
     content = {
         "modality": {"0": "FLAIR", "1": "T1w"},
@@ -44,21 +44,21 @@ def decathlon(root: Path) -> Path:
 
 def two_folders(root: Path, labels: str = "labels") -> Path:
     for name in ("a", "b"):
-        picture(root / f"images/{name}.png")
+        save_image(root / f"images/{name}.png")
         mask(root / f"{labels}/{name}.png")
     return root
 
 
 def glas(root: Path) -> Path:
     for name in ("train_1", "train_2"):
-        picture(root / f"{name}.bmp")
+        save_image(root / f"{name}.bmp")
         mask(root / f"{name}_anno.bmp")
     return root
 
 
 def pairs(root: Path) -> Path:
-    picture(root / "scans/x 1.png")
-    picture(root / "scans/y.png")
+    save_image(root / "scans/x 1.png")
+    save_image(root / "scans/y.png")
     mask(root / "truth/one.png")
     mask(root / "truth/two.png")
     rows = [
@@ -72,7 +72,7 @@ def pairs(root: Path) -> Path:
 
 def case_folders(root: Path) -> Path:
     for name in ("training/1", "testing/1"):
-        picture(root / name / "image_9.png")
+        save_image(root / name / "image_9.png")
         for rater in (0, 1, 10):
             mask(root / name / f"label{rater}_.png")
     return root
@@ -136,14 +136,14 @@ def test_nnunet_refuses_a_missing_channel(tmp_path: Path) -> None:
 
 def test_nnunet_refuses_an_image_without_channel_suffix(tmp_path: Path) -> None:
     nnunet(tmp_path)
-    saved(tmp_path / "imagesTr/c.nii.gz", volume("zyx", "image"))
+    save_volume(tmp_path / "imagesTr/c.nii.gz", volume("zyx", "image"))
     with pytest.raises(InputError, match=r"c\.nii\.gz.*_0000"):
         open_dataset(tmp_path)
 
 
 def test_nnunet_refuses_too_many_channels(tmp_path: Path) -> None:
     nnunet(tmp_path)
-    saved(tmp_path / "imagesTr/a_0002.nii.gz", volume("zyx", "image"))
+    save_volume(tmp_path / "imagesTr/a_0002.nii.gz", volume("zyx", "image"))
     with pytest.raises(InputError, match="case a has 3 channel files where 2"):
         open_dataset(tmp_path)
 
@@ -167,7 +167,7 @@ def test_decathlon_finds_the_files_of_nnunet_v1(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"imagesTr/{name}.nii.gz").unlink()
         for number in range(2):
-            saved(tmp_path / f"imagesTr/{name}_{number:04d}.nii.gz", volume("zyx", "image"))
+            save_volume(tmp_path / f"imagesTr/{name}_{number:04d}.nii.gz", volume("zyx", "image"))
     assert [len(case.images) for case in open_dataset(tmp_path).cases] == [2, 2]
 
 
@@ -186,30 +186,30 @@ def test_two_folders_are_found_by_their_usual_names(folder: str, tmp_path: Path)
 def test_two_folders_with_raters(tmp_path: Path) -> None:
     for rater in (1, 2, 10):
         mask(tmp_path / f"labels/a_rater{rater}.png")
-    picture(tmp_path / "images/a.png")
+    save_image(tmp_path / "images/a.png")
     (case,) = open_dataset(tmp_path).cases
     assert [path.name for path in case.labels] == ["a_rater1.png", "a_rater2.png", "a_rater10.png"]
 
 
 def test_two_folders_with_channel_files(tmp_path: Path) -> None:
     for number in range(2):
-        picture(tmp_path / f"images/a_000{number}.png")
+        save_image(tmp_path / f"images/a_000{number}.png")
     mask(tmp_path / "labels/a.png")
     (case,) = open_dataset(tmp_path).cases
     assert [path.name for path in case.images] == ["a_0000.png", "a_0001.png"]
 
 
-def test_frames_of_a_film_are_not_taken_for_channels(tmp_path: Path) -> None:
+def test_frames_of_a_cine_are_not_taken_for_channels(tmp_path: Path) -> None:
     for number in range(3):
-        picture(tmp_path / f"images/film_000{number}.png")
-        mask(tmp_path / f"labels/film_000{number}.png")
-    assert names(open_dataset(tmp_path)) == ["film_0000", "film_0001", "film_0002"]
+        save_image(tmp_path / f"images/cine_000{number}.png")
+        mask(tmp_path / f"labels/cine_000{number}.png")
+    assert names(open_dataset(tmp_path)) == ["cine_0000", "cine_0001", "cine_0002"]
 
 
 def test_two_folders_honour_a_description(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        saved(tmp_path / f"images/{name}.nii.gz", volume("tyx", "image"))
-        saved(tmp_path / f"labels/{name}.nii.gz", volume("tyx"))
+        save_volume(tmp_path / f"images/{name}.nii.gz", volume("tyx", "image"))
+        save_volume(tmp_path / f"labels/{name}.nii.gz", volume("tyx"))
     content = {
         "labels": {"background": 0, "cavity": 1},
         "channel_names": ["cine"],
@@ -231,12 +231,12 @@ def test_labels_and_masks_together_are_ambiguous(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "removed, lonely", [("labels/a.png", "images/a.png"), ("images/a.png", "labels/a.png")]
+    "removed, unpaired", [("labels/a.png", "images/a.png"), ("images/a.png", "labels/a.png")]
 )
-def test_a_missing_partner_is_named(removed: str, lonely: str, tmp_path: Path) -> None:
+def test_a_missing_partner_is_named(removed: str, unpaired: str, tmp_path: Path) -> None:
     two_folders(tmp_path)
     (tmp_path / removed).unlink()
-    with pytest.raises(InputError, match=rf"{lonely}: has no .* of its name; add the"):
+    with pytest.raises(InputError, match=rf"{unpaired}: has no .* of its name; add the"):
         open_dataset(tmp_path)
 
 
@@ -249,7 +249,7 @@ def test_a_set_without_masks_is_refused_for_training(tmp_path: Path) -> None:
 
 def test_two_files_of_one_case_are_refused(tmp_path: Path) -> None:
     two_folders(tmp_path)
-    picture(tmp_path / "images/a.bmp")
+    save_image(tmp_path / "images/a.bmp")
     with pytest.raises(InputError, match="second file of case a"):
         open_dataset(tmp_path)
 
@@ -299,7 +299,7 @@ def test_lists_of_other_separators_are_read(separator: str, tmp_path: Path) -> N
 
 def test_a_list_may_be_json_with_channels_and_raters(tmp_path: Path) -> None:
     for name in ("a0.png", "a1.png"):
-        picture(tmp_path / name)
+        save_image(tmp_path / name)
     for name in ("r1.png", "r2.png"):
         mask(tmp_path / name)
     rows = [{"image": ["a0.png", "a1.png"], "label": ["r1.png", "r2.png"], "name": "a"}]
@@ -309,7 +309,7 @@ def test_a_list_may_be_json_with_channels_and_raters(tmp_path: Path) -> None:
 
 def test_numbered_columns_are_channels_and_raters(tmp_path: Path) -> None:
     for name in ("a0.png", "a1.png"):
-        picture(tmp_path / name)
+        save_image(tmp_path / name)
         mask(tmp_path / f"m{name}")
     (tmp_path / "cases.csv").write_text("label2,image2,image,label\nma1.png,a1.png,a0.png,ma0.png\n")
     (case,) = open_dataset(tmp_path).cases
@@ -330,7 +330,7 @@ def test_numbered_columns_are_channels_and_raters(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_lists_are_refused(table: str, message: str, tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     mask(tmp_path / "m.png")
     (tmp_path / "cases.csv").write_text(table)
     with pytest.raises(InputError, match=message):
@@ -344,7 +344,7 @@ def test_case_folders_keep_the_raters_order(tmp_path: Path) -> None:
 
 
 def test_case_folders_refuse_two_images(tmp_path: Path) -> None:
-    picture(case_folders(tmp_path) / "testing/1/image_10.png")
+    save_image(case_folders(tmp_path) / "testing/1/image_10.png")
     with pytest.raises(InputError, match="has 2 images"):
         open_dataset(tmp_path)
 

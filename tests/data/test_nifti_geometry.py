@@ -89,7 +89,7 @@ def test_a_negative_size_counts_without_its_sign(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(7, 5), (7, 5, 1)])
 @pytest.mark.parametrize("codes", [NO_CODES, {"sform_code": 2}, {"sform_code": 2, "srow_z": 0}])
-def test_a_picture_needs_no_third_size(shape: tuple[int, ...], codes: dict[str, int], tmp_path: Path) -> None:
+def test_an_image_needs_no_third_size(shape: tuple[int, ...], codes: dict[str, int], tmp_path: Path) -> None:
     matrix = np.diag((2.0, 3.0, 4.0, 1.0))
     path = header_file(tmp_path / "a.nii", pixdim(2, 3, 0, **codes), matrix, shape)
     read = read_volume(path, "image")
@@ -167,9 +167,9 @@ def test_frames_without_a_time_are_counted(frame: float, unit: str, seconds: flo
         header["pixdim"][4] = frame
 
     path = header_file(tmp_path / "a.nii", change, np.diag((2.0, 3.0, 4.0, 1.0)), (4, 3, 1, 5))
-    film = read_volume(path, "image", "tyx")
-    assert film.spacing[0] == pytest.approx(seconds)
-    assert bool(film.notes) == (frame == 0)
+    cine = read_volume(path, "image", "tyx")
+    assert cine.spacing[0] == pytest.approx(seconds)
+    assert bool(cine.notes) == (frame == 0)
 
 
 def test_an_oblique_header_of_every_kind_is_read_without_remarks(tmp_path: Path) -> None:

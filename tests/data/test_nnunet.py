@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from volume_builders import mask, picture, saved, volume, write_json
+from volume_builders import mask, save_image, save_volume, volume, write_json
 
 from ldseg.data.dataset import find_inputs, load_image, open_dataset
 from ldseg.data.splits import read_splits
@@ -17,8 +17,8 @@ from ldseg.errors import InputError
 
 def nnunet(root: Path, names: tuple[str, ...] = ("a", "b"), **fields: Any) -> Path:
     for name in names:
-        saved(root / f"imagesTr/{name}_0000.nii.gz", volume("zyx", "image"))
-        saved(root / f"labelsTr/{name}.nii.gz", volume("zyx"))
+        save_volume(root / f"imagesTr/{name}_0000.nii.gz", volume("zyx", "image"))
+        save_volume(root / f"labelsTr/{name}.nii.gz", volume("zyx"))
     content = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "x": 1, "y": 2, "z": 3}}
     write_json(root / "dataset.json", content | fields)
     return root
@@ -45,8 +45,8 @@ def test_the_spacing_beside_a_tiff_is_that_of_the_image(tmp_path: Path) -> None:
     assert case.spacing == (7.6, 1.0, 2.0)
 
 
-def test_a_picture_has_the_last_two_of_three_spacings_of_nnunet(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+def test_an_image_has_the_last_two_of_three_spacings_of_nnunet(tmp_path: Path) -> None:
+    save_image(tmp_path / "a.png")
     write_json(tmp_path / "a.json", {"spacing": [999, 0.5, 0.25]})
     (case,) = find_inputs([tmp_path], 1, "yx")
     assert case.spacing == (0.5, 0.25)
@@ -74,8 +74,8 @@ def test_a_mask_of_another_spacing_is_refused(tmp_path: Path) -> None:
         open_dataset(tmp_path)
 
 
-def test_other_json_beside_a_picture_is_none_of_ours(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+def test_other_json_beside_an_image_is_none_of_ours(tmp_path: Path) -> None:
+    save_image(tmp_path / "a.png")
     write_json(tmp_path / "a.json", {"shapes": []})
     (case,) = find_inputs([tmp_path], 1, "yx")
     assert case.spacing is None
@@ -96,8 +96,8 @@ def test_regions_are_refused_by_name(tmp_path: Path) -> None:
 
 def test_the_key_dataset_lists_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCANS", "img")
-    saved(tmp_path / "img/p_0000.nii.gz", volume("zyx", "image"))
-    saved(tmp_path / "gt/q.nii.gz", volume("zyx"))
+    save_volume(tmp_path / "img/p_0000.nii.gz", volume("zyx", "image"))
+    save_volume(tmp_path / "gt/q.nii.gz", volume("zyx"))
     entry = {"images": ["$SCANS/p_0000.nii.gz"], "label": str(tmp_path / "gt/q.nii.gz")}
     write_json(tmp_path / "dataset.json", {"dataset": {"case": entry}})
     (case,) = open_dataset(tmp_path).cases
@@ -115,7 +115,7 @@ def test_the_key_dataset_lists_the_files(tmp_path: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_a_damaged_key_dataset_is_refused(entry: Any, message: str, tmp_path: Path) -> None:
-    saved(tmp_path / "i.nii.gz", volume("zyx", "image"))
+    save_volume(tmp_path / "i.nii.gz", volume("zyx", "image"))
     cases = {"ok": {"images": ["i.nii.gz"]}, "a": entry}
     write_json(tmp_path / "dataset.json", {"dataset": cases, "channel_names": ["MRI"]})
     with pytest.raises(InputError, match=message):
@@ -124,8 +124,8 @@ def test_a_damaged_key_dataset_is_refused(entry: Any, message: str, tmp_path: Pa
 
 def test_a_missing_suffix_is_named_though_the_name_ends_in_four_digits(tmp_path: Path) -> None:
     for number in (1, 2):
-        saved(tmp_path / f"imagesTr/pat_000{number}.nii.gz", volume("zyx", "image"))
-        saved(tmp_path / f"labelsTr/pat_000{number}.nii.gz", volume("zyx"))
+        save_volume(tmp_path / f"imagesTr/pat_000{number}.nii.gz", volume("zyx", "image"))
+        save_volume(tmp_path / f"labelsTr/pat_000{number}.nii.gz", volume("zyx"))
     with pytest.raises(
         InputError, match=r"pat_0001\.nii\.gz: has no channel suffix _0000 \(2 files\); rename it"
     ):
@@ -134,7 +134,7 @@ def test_a_missing_suffix_is_named_though_the_name_ends_in_four_digits(tmp_path:
 
 def test_files_of_another_ending_are_passed_over_with_a_remark(tmp_path: Path) -> None:
     nnunet(tmp_path, file_ending=".nii.gz")
-    saved(tmp_path / "imagesTr/c_0000.mha", volume("zyx", "image"))
+    save_volume(tmp_path / "imagesTr/c_0000.mha", volume("zyx", "image"))
     dataset = open_dataset(tmp_path)
     assert [case.name for case in dataset.cases] == ["a", "b"]
     assert any("c_0000.mha" in remark and "another ending" in remark for remark in dataset.remarks)
@@ -159,7 +159,7 @@ def test_a_wrong_number_of_cases_and_an_unknown_reader_are_told(tmp_path: Path) 
 
 
 def test_images_to_test_on_may_be_named_wrongly_for_training_only(tmp_path: Path) -> None:
-    picture(nnunet(tmp_path) / "imagesTs/c.png")
+    save_image(nnunet(tmp_path) / "imagesTs/c.png")
     assert any("imagesTs/c.png" in remark for remark in open_dataset(tmp_path).remarks)
     with pytest.raises(InputError, match=r"imagesTs/c\.png: has no channel suffix"):
         find_inputs([tmp_path], 1)
@@ -193,7 +193,7 @@ def test_damaged_folds_are_refused(content: object, message: str, tmp_path: Path
 
 
 def test_masks_may_be_of_another_ending_than_images(tmp_path: Path) -> None:
-    picture(tmp_path / "imagesTr/a_0000.jpg")
+    save_image(tmp_path / "imagesTr/a_0000.jpg")
     mask(tmp_path / "labelsTr/a.png")
     write_json(tmp_path / "dataset.json", {"file_ending": ".png", "channel_names": ["US"]})
     assert [case.name for case in open_dataset(tmp_path).cases] == ["a"]

@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from volume_builders import picture, plain
+from volume_builders import plain, save_image
 
 from ldseg.data.formats import read_volume, write_volume
 from ldseg.errors import InputError
@@ -38,23 +38,23 @@ def test_a_palette_bmp_mask_is_read_by_index(tmp_path: Path) -> None:
 
 
 def test_a_grey_mask_saved_in_colour_is_grey(tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.png", np.stack([IDS] * 3, axis=-1))
+    path = save_image(tmp_path / "a.png", np.stack([IDS] * 3, axis=-1))
     assert read_volume(path, "labels").array.tolist() == [IDS.tolist()]
 
 
 def test_a_colour_mask_is_refused_with_a_remedy(tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.png", np.stack([IDS, IDS, IDS * 0], axis=-1))
+    path = save_image(tmp_path / "a.png", np.stack([IDS, IDS, IDS * 0], axis=-1))
     with pytest.raises(InputError, match=r"different channels.*palette"):
         read_volume(path, "labels")
 
 
 def test_opaque_alpha_is_dropped_and_real_transparency_refused(tmp_path: Path) -> None:
     colours = np.dstack([IDS, IDS + 1, IDS + 2, np.full_like(IDS, 255)])
-    read = read_volume(picture(tmp_path / "a.png", colours), "image")
+    read = read_volume(save_image(tmp_path / "a.png", colours), "image")
     np.testing.assert_array_equal(read.array, np.moveaxis(colours[..., :3], -1, 0))
     colours[0, 0, 3] = 254
     with pytest.raises(InputError, match="1 pixels are transparent"):
-        read_volume(picture(tmp_path / "b.png", colours), "image")
+        read_volume(save_image(tmp_path / "b.png", colours), "image")
 
 
 def test_grey_with_opaque_alpha_is_one_channel(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_grey_with_opaque_alpha_is_one_channel(tmp_path: Path) -> None:
 
 def test_sixteen_bits_of_grey_are_kept(tmp_path: Path) -> None:
     deep = np.array([[0, 1000, 65535]], dtype=np.uint16)
-    assert read_volume(picture(tmp_path / "a.png", deep), "image").array.tolist() == [deep.tolist()]
+    assert read_volume(save_image(tmp_path / "a.png", deep), "image").array.tolist() == [deep.tolist()]
     assert read_volume(tmp_path / "a.png", "labels").array.dtype == np.uint16
 
 
@@ -91,7 +91,7 @@ def test_the_orientation_in_exif_is_applied_to_images_and_masks(
 
 
 def test_damaged_exif_turns_nothing(tmp_path: Path) -> None:
-    picture(tmp_path / "a.jpg")
+    save_image(tmp_path / "a.jpg")
     content = (tmp_path / "a.jpg").read_bytes()
     damaged = b"Exif\0\0II*\0\xff\xff\xff\x7f"
     block = b"\xff\xe1" + (len(damaged) + 2).to_bytes(2, "big") + damaged
@@ -156,8 +156,8 @@ def test_a_transparent_palette_is_refused_in_images_and_indices_in_masks(tmp_pat
     assert read_volume(tmp_path / "a.png", "labels").array.tolist() == [IDS.tolist()]
 
 
-def test_pictures_have_no_physical_spacing(tmp_path: Path) -> None:
-    assert not read_volume(picture(tmp_path / "a.png"), "image").physical
+def test_images_have_no_physical_spacing(tmp_path: Path) -> None:
+    assert not read_volume(save_image(tmp_path / "a.png"), "image").physical
 
 
 def test_nothing_is_written_as_jpeg(tmp_path: Path) -> None:
@@ -174,10 +174,10 @@ def test_values_that_do_not_fit_are_refused(name: str, value: float, tmp_path: P
         write_volume(tmp_path / name, given)
 
 
-def test_a_volume_does_not_fit_into_a_picture(tmp_path: Path) -> None:
+def test_a_volume_does_not_fit_into_an_image(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot hold zyx"):
         write_volume(tmp_path / "a.png", plain("zyx"))
-    picture(tmp_path / "b.png")
+    save_image(tmp_path / "b.png")
     with pytest.raises(InputError, match="2D image"):
         read_volume(tmp_path / "b.png", "image", "zyx")
 

@@ -20,9 +20,9 @@ STACK = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
 def test_pages_are_slices_or_frames_when_asked(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", STACK, photometric="minisblack")
     assert read_volume(tmp_path / "a.tif", "image").axes == "zyx"
-    film = read_volume(tmp_path / "a.tif", "image", "tyx")
-    assert film.axes == "tyx"
-    np.testing.assert_array_equal(film.array[0], STACK)
+    cine = read_volume(tmp_path / "a.tif", "image", "tyx")
+    assert cine.axes == "tyx"
+    np.testing.assert_array_equal(cine.array[0], STACK)
     with pytest.raises(InputError, match="3 pages"):
         read_volume(tmp_path / "a.tif", "image", "yx")
 

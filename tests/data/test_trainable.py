@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from volume_builders import picture, saved, volume, write_json
+from volume_builders import save_image, save_volume, volume, write_json
 
 from ldseg.data.checks import check
 from ldseg.data.dataset import open_dataset
@@ -15,21 +15,21 @@ from ldseg.errors import InputError
 from ldseg.runs.run_setup import prepare_run
 
 
-def pictures(root: Path, count: int = 3, mask_id: int = 1, size: tuple[int, int] = (24, 32)) -> Path:
+def write_images(root: Path, count: int = 3, mask_id: int = 1, size: tuple[int, int] = (24, 32)) -> Path:
     for number in range(count):
         image = np.random.default_rng(number).integers(0, 255, size, dtype=np.uint8)
         label = np.zeros(size, np.uint8)
         label[: size[0] // 2, : size[1] // 2] = mask_id
-        picture(root / f"images/c{number}.png", image)
-        picture(root / f"masks/c{number}.png", label)
+        save_image(root / f"images/c{number}.png", image)
+        save_image(root / f"masks/c{number}.png", label)
     return root
 
 
 def volumes(root: Path, slices: tuple[int, ...]) -> Path:
     for number, depth in enumerate(slices):
         shape = (depth, 12, 12)
-        saved(root / f"images/c{number}.nii.gz", volume("zyx", "image", seed=number, shape=shape))
-        saved(root / f"labels/c{number}.nii.gz", volume("zyx", seed=number, shape=shape))
+        save_volume(root / f"images/c{number}.nii.gz", volume("zyx", "image", seed=number, shape=shape))
+        save_volume(root / f"labels/c{number}.nii.gz", volume("zyx", seed=number, shape=shape))
     return root
 
 
@@ -39,25 +39,25 @@ def described(root: Path, **content: object) -> Path:
 
 
 def constant(root: Path) -> Path:
-    for path in (pictures(root) / "images").iterdir():
-        picture(path, np.full((24, 32), 7, np.uint8))
+    for path in (write_images(root) / "images").iterdir():
+        save_image(path, np.full((24, 32), 7, np.uint8))
     return root
 
 
 def other_shape(root: Path) -> Path:
-    picture(pictures(root) / "masks/c1.png", np.zeros((3, 3), np.uint8))
+    save_image(write_images(root) / "masks/c1.png", np.zeros((3, 3), np.uint8))
     return root
 
 
 def dangling(root: Path) -> Path:
-    path = pictures(root) / "masks/c1.png"
+    path = write_images(root) / "masks/c1.png"
     path.unlink()
     path.symlink_to("/nowhere/c1.png")
     return root
 
 
 def sixteen_bits(root: Path) -> Path:
-    picture(described(pictures(root), channel_names=["rgb_to_0_1"]) / "images/c1.png", _WIDE)
+    save_image(described(write_images(root), channel_names=["rgb_to_0_1"]) / "images/c1.png", _WIDE)
     return root
 
 
@@ -66,16 +66,16 @@ _NEVER = {"background": 0, "a": 1, "b": 2}
 _IGNORED = {"background": 0, "a": 2, "ignore": 1}
 
 SETS: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "sound": (pictures, ""),
-    "two cases": (lambda root: pictures(root, 2), ""),
-    "one case": (lambda root: pictures(root, 1), "1 subject leaves 1 to train and validate on"),
-    "empty masks": (lambda root: pictures(root, mask_id=0), "every mask is empty"),
-    "all ignored": (lambda root: described(pictures(root), labels=_IGNORED), "every mask is empty"),
-    "a class that never occurs": (lambda root: described(pictures(root), labels=_NEVER), ""),
-    "specks only": (lambda root: pictures(root, size=(2, 2)), ""),
+    "sound": (write_images, ""),
+    "two cases": (lambda root: write_images(root, 2), ""),
+    "one case": (lambda root: write_images(root, 1), "1 subject leaves 1 to train and validate on"),
+    "empty masks": (lambda root: write_images(root, mask_id=0), "every mask is empty"),
+    "all ignored": (lambda root: described(write_images(root), labels=_IGNORED), "every mask is empty"),
+    "a class that never occurs": (lambda root: described(write_images(root), labels=_NEVER), ""),
+    "specks only": (lambda root: write_images(root, size=(2, 2)), ""),
     "constant images": (constant, ""),
     "an undeclared id": (
-        lambda root: described(pictures(root, mask_id=7), labels=_NEVER),
+        lambda root: described(write_images(root, mask_id=7), labels=_NEVER),
         "label ids outside",
     ),
     "a mask of another shape": (other_shape, "has shape (3, 3)"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from volume_builders import mask, picture
+from volume_builders import mask, save_image
 
 from ldseg.data.checks import check
 from ldseg.data.dataset import DataOptions, load_image, open_dataset
@@ -24,9 +24,9 @@ from ldseg.data.units import (
 from ldseg.errors import InputError
 
 
-def pictures(root: Path, number: int = 3) -> Path:
+def write_images(root: Path, number: int = 3) -> Path:
     for n in range(number):
-        picture(root / f"images/{n}.png")
+        save_image(root / f"images/{n}.png")
         mask(root / f"labels/{n}.png", (0, 1))
     return root
 
@@ -83,7 +83,7 @@ def test_units_are_never_mixed() -> None:
 
 
 def test_check_calls_a_set_of_both_units_a_fault(tmp_path: Path) -> None:
-    pictures(tmp_path)
+    write_images(tmp_path)
     (tmp_path / "spacing.csv").write_text("filename,mm\n0.png,0.25\n1.png,0.5\n")
     (fault,) = check(open_dataset(tmp_path)).faults
     assert fault.file == "2"
@@ -92,14 +92,14 @@ def test_check_calls_a_set_of_both_units_a_fault(tmp_path: Path) -> None:
 
 
 def test_check_says_that_a_set_is_measured_in_pixels(tmp_path: Path) -> None:
-    report = check(open_dataset(pictures(tmp_path)))
+    report = check(open_dataset(write_images(tmp_path)))
     assert not any(row.physical for row in report.rows)
     assert any("distances and sizes are in pixels" in hint for hint in report.hints)
 
 
 @pytest.mark.parametrize("way", ["table", "option"])
 def test_a_table_or_an_option_makes_a_set_physical(tmp_path: Path, way: str) -> None:
-    pictures(tmp_path)
+    write_images(tmp_path)
     options = DataOptions(spacing=(0.5, 0.5) if way == "option" else None)
     if way == "table":
         (tmp_path / "spacing.csv").write_text("filename,mm\n0.png,0.5\n1.png,0.5\n2.png,0.5\n")
@@ -110,8 +110,8 @@ def test_a_table_or_an_option_makes_a_set_physical(tmp_path: Path, way: str) -> 
 
 
 def test_an_image_to_predict_takes_its_spacing_from_the_table_beside_it(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
-    picture(tmp_path / "b.png")
+    save_image(tmp_path / "a.png")
+    save_image(tmp_path / "b.png")
     (tmp_path / "spacing.csv").write_text("filename,mm\na.png,0.5\n")
     known, unknown = (load_input(case, 1, "yx") for case in find_inputs([tmp_path], 1, "yx"))
     assert (known.physical, known.spacing) == (True, (0.5, 0.5))
@@ -119,7 +119,7 @@ def test_an_image_to_predict_takes_its_spacing_from_the_table_beside_it(tmp_path
 
 
 def test_a_table_may_name_files_without_their_ending(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     (tmp_path / "spacing.csv").write_text("filename,mm\na,0.5\n")
     (case,) = find_inputs([tmp_path], 1, "yx")
     assert case.spacing == (0.5, 0.5)

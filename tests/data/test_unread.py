@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from volume_builders import mask, picture, saved, volume
+from volume_builders import mask, save_image, save_volume, volume
 
 from ldseg.data.checks import check
 from ldseg.data.dataset import find_inputs, open_dataset
@@ -16,7 +16,7 @@ from ldseg.evaluation.evaluate_folders import evaluate_folders
 
 def pairs(root: Path, count: int = 5) -> Path:
     for number in range(count):
-        picture(root / f"images/c{number}.png")
+        save_image(root / f"images/c{number}.png")
         mask(root / f"masks/c{number}.png")
     return root
 
@@ -41,7 +41,7 @@ def test_files_of_other_formats_are_counted_with_kind_and_remedy(tmp_path: Path)
 
 
 def test_companions_of_images_are_no_images(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     for name in ("Thumbs.db", "a.json", "notes.txt", "spacing.csv", ".hidden.webp", "a.raw", "dataset.xml"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "docs").mkdir()
@@ -51,7 +51,7 @@ def test_companions_of_images_are_no_images(tmp_path: Path) -> None:
 
 def test_folders_that_could_be_cases_are_told(tmp_path: Path) -> None:
     (tmp_path / "case7").mkdir()
-    picture(tmp_path / "case8/a.png")
+    save_image(tmp_path / "case8/a.png")
     text = remarks(tmp_path)
     assert "an empty folder" in text
     assert "a folder with images of its own" in text
@@ -59,13 +59,13 @@ def test_folders_that_could_be_cases_are_told(tmp_path: Path) -> None:
 
 
 def test_a_kind_that_has_a_reader_is_not_unread(tmp_path: Path) -> None:
-    saved(tmp_path / "a.nii.gz", volume("zyx", "image"))
-    picture(tmp_path / "B.PNG")
+    save_volume(tmp_path / "a.nii.gz", volume("zyx", "image"))
+    save_image(tmp_path / "B.PNG")
     assert unread_in(tmp_path) == ()
 
 
 def test_the_data_of_a_header_are_no_image_of_their_own(tmp_path: Path) -> None:
-    saved(tmp_path / "a.mhd", volume("zyx", "image"))
+    save_volume(tmp_path / "a.mhd", volume("zyx", "image"))
     assert unread_in(tmp_path) == ()
     assert [case.name for case in find_inputs(sorted(tmp_path.iterdir()), 1)] == ["a"]
     (tmp_path / "b.hdr").write_bytes(b"x")
@@ -95,7 +95,7 @@ def test_a_link_to_nowhere_is_a_fault_and_names_its_target(tmp_path: Path) -> No
 
 
 def test_a_link_to_nowhere_is_an_image_to_predict(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     path = link(tmp_path / "b.png")
     assert [case.name for case in find_inputs([tmp_path], 1)] == ["a", "b"]
     with pytest.raises(InputError, match="which is not there"):
@@ -122,9 +122,9 @@ def test_a_folder_of_unread_images_alone_is_refused_with_their_kind(tmp_path: Pa
 
 
 def test_prediction_tells_what_it_passed_over(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     (tmp_path / "b.webp").write_bytes(b"x")
-    picture(tmp_path / "more/c.png")
+    save_image(tmp_path / "more/c.png")
     told: list[str] = []
     find_inputs([tmp_path], 1, on_remark=told.append)
     assert len(told) == 2
@@ -143,7 +143,7 @@ def test_evaluation_tells_what_it_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_mask_of_other_letters_is_named(tmp_path: Path) -> None:
-    picture(tmp_path / "images/Case1.png")
+    save_image(tmp_path / "images/Case1.png")
     mask(tmp_path / "masks/case1.png")
     with pytest.raises(InputError, match=r"case1\.png has other upper and lower case letters; rename"):
         open_dataset(tmp_path)
@@ -151,7 +151,7 @@ def test_a_mask_of_other_letters_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_folder_of_a_case_is_told(tmp_path: Path) -> None:
     for number in range(2):
-        picture(tmp_path / f"{number}/image_1.png")
+        save_image(tmp_path / f"{number}/image_1.png")
         mask(tmp_path / f"{number}/label0_.png")
     (tmp_path / "2").mkdir()
     assert any("an empty folder" in remark for remark in open_dataset(tmp_path).remarks)

@@ -1,4 +1,4 @@
-"""Small volumes and files for the tests of the data room."""
+"""Small volumes and files for the tests of the data package."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def plain(axes: Axes = "yx", kind: Kind = "labels", channels: int = 1, seed: int
     return Volume(given.array, (1.0,) * size, (0.0,) * size, tuple(np.eye(size).ravel().tolist()), axes, kind)
 
 
-def picture(path: Path, array: np.ndarray | None = None) -> Path:
-    """A picture file; folders are made."""
+def save_image(path: Path, array: np.ndarray | None = None) -> Path:
+    """An image file; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.arange(48, dtype=np.uint8).reshape(6, 8) if array is None else np.asarray(array)
     Image.fromarray(pixels).save(path)
@@ -63,10 +63,10 @@ def picture(path: Path, array: np.ndarray | None = None) -> Path:
 def mask(path: Path, ids: tuple[int, ...] = (0, 1)) -> Path:
     """A 6 x 8 mask whose columns go through `ids`."""
     row = [ids[n % len(ids)] for n in range(8)]
-    return picture(path, np.array([row] * 6, dtype=np.uint8))
+    return save_image(path, np.array([row] * 6, dtype=np.uint8))
 
 
-def saved(path: Path, given: Volume) -> Path:
+def save_volume(path: Path, given: Volume) -> Path:
     """Write with our own writer; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_volume(path, given)

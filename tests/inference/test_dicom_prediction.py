@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("highdicom", reason="the extra dicom is not installed")
 
 import pydicom
-from dicom_builders import MR, a_picture, a_series
+from dicom_builders import MR, a_series, a_single_image
 
 from ldseg.app.cli.main import main
 from ldseg.data.formats import read_volume, write_volume
@@ -117,7 +117,7 @@ def test_films_have_nifti_labels(make_model: MakeModel, tmp_path: Path, capsys: 
 def test_each_picture_has_a_segmentation(make_model: MakeModel, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
-        a_picture(tmp_path / "in" / f"{name}.dcm", rng.integers(0, 255, (16, 16), dtype=np.uint8))
+        a_single_image(tmp_path / "in" / f"{name}.dcm", rng.integers(0, 255, (16, 16), dtype=np.uint8))
     assert run("predict", tmp_path / "in", "-m", make_model("yx"), "-o", tmp_path / "out") == 0
     for name in ("a", "b"):
         assert read_volume(tmp_path / "out" / f"{name}.dcm", "labels", "yx").shape == (16, 16)
@@ -181,7 +181,7 @@ def test_a_study_is_segmented_beside_its_localizer(
         out = tmp_path / f"as_{form[:3]}"
         words = ("predict", study, "-m", make_model("zyx"), "-o", out, "--format", form)
         assert run(*words) == 0
-        assert "passed over: 3 files, localizer" in capsys.readouterr().err
+        assert "skipped: 3 files, localizer" in capsys.readouterr().err
         (said,) = read_records(out).passed_over
-        assert said.startswith("passed over: 3 files, localizer")
+        assert said.startswith("skipped: 3 files, localizer")
         assert [path.name for path in out.glob(f"*.{form}")] == [f"volume.{form}"]

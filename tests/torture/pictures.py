@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from volume_builders import picture, saved, volume
+from volume_builders import save_image, save_volume, volume
 
 from ldseg.data.volume import Volume
 
@@ -31,8 +31,8 @@ def write_sets(folder: Path) -> None:
         top, left = rng.integers(2, 16, 2)
         ids[top : top + 14, left : left + 12] = 1
         grey = (120 * ids + rng.integers(0, 60, ids.shape)).astype(np.uint8)
-        picture(folder / "pictures" / "images" / f"p{number}.png", grey)
-        picture(folder / "pictures" / "masks" / f"p{number}.png", ids)
+        save_image(folder / "pictures" / "images" / f"p{number}.png", grey)
+        save_image(folder / "pictures" / "masks" / f"p{number}.png", ids)
         place = volume(seed=number, shape=(8, 16, 16))
         solid = np.kron(ids[None, ::4, ::4], np.ones((8, 2, 2), np.uint8))
         _put(folder / "volumes" / "images" / f"v{number}.nii.gz", place, solid * 100.0 + grey[0, 0])
@@ -41,7 +41,7 @@ def write_sets(folder: Path) -> None:
 
 def _put(path: Path, place: Volume, voxels: np.ndarray) -> None:
     kind = "labels" if voxels.dtype == np.uint8 else "image"
-    saved(path, place.with_array(voxels[None], kind))
+    save_volume(path, place.with_array(voxels[None], kind))
 
 
 def predict_words(work: Path, model: Path, save: str) -> list[str]:

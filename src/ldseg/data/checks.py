@@ -66,7 +66,7 @@ class DatasetReport:
 
 
 @dataclass
-class _Notes:
+class _Findings:
     """Findings collected while the cases are read."""
 
     rows: list[CaseInfo] = field(default_factory=list[CaseInfo])
@@ -83,7 +83,7 @@ class _Notes:
 
 def check(dataset: DataSet, on_case: Callable[[Case], None] | None = None) -> DatasetReport:
     """Read every case and return what was found. `on_case` is called after each. Never raises InputError."""
-    notes = _Notes()
+    notes = _Findings()
     for case in dataset.cases:
         _check_case(dataset, case, notes)
         if on_case is not None:
@@ -105,7 +105,7 @@ def refuse_beyond_eight_bit(channel: str, low: float, high: float) -> None:
         raise InputError(f"{found}; name it rescale_to_0_1 in channel_names, or save the images with 8 bits")
 
 
-def _untrainable(dataset: DataSet, notes: _Notes) -> Iterator[Issue]:
+def _untrainable(dataset: DataSet, notes: _Findings) -> Iterator[Issue]:
     """Yield the issues that prevent training although every case is readable."""
     try:
         make_splits(dataset.cases)
@@ -123,7 +123,7 @@ def _untrainable(dataset: DataSet, notes: _Notes) -> Iterator[Issue]:
         yield Issue(str(dataset.root), *_parts(problem))
 
 
-def _check_case(dataset: DataSet, case: Case, notes: _Notes) -> None:
+def _check_case(dataset: DataSet, case: Case, notes: _Findings) -> None:
     """Add the case's `CaseInfo`, or the issues that make it unreadable; reads every rater's mask."""
     try:
         image = read_image(dataset, case)
@@ -177,7 +177,7 @@ def _parts(problem: InputError) -> tuple[str, str]:
     return finding, remedy
 
 
-def _hints(dataset: DataSet, notes: _Notes) -> list[str]:
+def _hints(dataset: DataSet, notes: _Findings) -> list[str]:
     """Return remarks about the data set as a whole."""
     ids = {number for row in notes.rows for number, count in row.ids.items() if count}
     hints = [*dataset.remarks, *_id_hints(dataset, ids), *_case_hints(dataset, notes)]
@@ -206,7 +206,7 @@ def group_notes(kind: str, notes: Sequence[tuple[str, str]]) -> list[str]:
     ]
 
 
-def _unit_faults(notes: _Notes) -> Iterator[Issue]:
+def _unit_faults(notes: _Findings) -> Iterator[Issue]:
     """Yield the issue of a data set in which only some images have a physical spacing."""
     without = [row.name for row in notes.rows if not row.physical]
     if not without or len(without) == len(notes.rows):
@@ -239,7 +239,7 @@ def _id_hints(dataset: DataSet, ids: set[int]) -> list[str]:
     return hints
 
 
-def _case_hints(dataset: DataSet, notes: _Notes) -> list[str]:
+def _case_hints(dataset: DataSet, notes: _Findings) -> list[str]:
     """Return remarks about unusual but valid cases and masks."""
     hints: list[str] = []
     if notes.constant:

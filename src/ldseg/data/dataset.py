@@ -98,7 +98,7 @@ def _remarks(index: DatasetIndex) -> tuple[str, ...]:
     """Return remarks about skipped files and ambiguous names."""
     found = [*describe_unread(index.unread), *index.remarks]
     if index.unlabelled_fault is not None:
-        found.append(f"images without masks are passed over: {index.unlabelled_fault}")
+        found.append(f"images without masks are skipped: {index.unlabelled_fault}")
     folded: dict[str, list[str]] = defaultdict(list)
     for name in index.images:
         folded[name_key(name).casefold()].append(name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ldseg.data.align import LARGEST_ROUNDING
 from ldseg.data.formats import format_of, read_channels, read_volume
-from ldseg.data.splits import evenly
+from ldseg.data.splits import evenly_spaced
 from ldseg.data.volume import Axes, Kind, Volume
 from ldseg.errors import InputError
 
@@ -32,7 +32,7 @@ def representative_volume(
     if axes is not None or first.axes != "yx" or len(images) == 1 or not may_have_slices:
         return first
     sample: list[Volume] = []
-    for files in evenly(images, _LOOKED_AT):
+    for files in evenly_spaced(images, _LOOKED_AT):
         with suppress(InputError):  # reading it for use reports the error
             sample.append(_read(files, None, kind))
     deep = [image for image in sample if image.axes != "yx"]

@@ -48,7 +48,7 @@ def find_inputs(
     series = dicom.images_of(dicom_files, axes)
     for group in (model_input.group(other_files), Grouping(_alone(series.images))):
         _add(found, notes, group)
-    for remark in dicom.describe_skipped(series.passed):
+    for remark in dicom.describe_skipped(series.skipped):
         on_remark(remark)
     for folder in (path for path in given if not _is_file(path)):
         _add(found, notes, _in_folder(folder, model_input, on_remark))
@@ -83,7 +83,7 @@ def _is_file(path: Path) -> bool:
 def _in_folder(folder: Path, model_input: _ModelInput, on_remark: OnRemark) -> Grouping:
     """Return the images of a data set or of a plain folder."""
     layout = find_layout(folder)
-    passed: tuple[dicom.PassedOver, ...] = ()
+    skipped: tuple[dicom.SkippedFiles, ...] = ()
     if layout is not None:
         found, unread = _in_layout(layout, folder, model_input)
     elif folder.is_dir():
@@ -93,19 +93,19 @@ def _in_folder(folder: Path, model_input: _ModelInput, on_remark: OnRemark) -> G
         unread = (*unread_in(folder), *(Unread(path, _SEGMENTATION, "give its image") for path in labels))
         below = dicom.images_below(folder, model_input.axes)
         _add(found.files, {}, Grouping(_alone(below.images)))
-        passed = below.passed
+        skipped = below.skipped
     else:
         raise file_error(folder, "is neither an image nor a folder of images", "check the path")
     if found.files:
         # What is found another way, such as a DICOM series some folders below, is not reported.
         places = {path for files in found.files.values() for path in files}
         places |= {parent for path in places for parent in path.parents}
-        skipped = [one for one in unread if one.path not in places]
-        for remark in (*describe_unread(skipped), *dicom.describe_skipped(passed)):
+        others = [one for one in unread if one.path not in places]
+        for remark in (*describe_unread(others), *dicom.describe_skipped(skipped)):
             on_remark(remark)
         return found
-    if passed:
-        kinds = listed(list(dict.fromkeys(one.why for one in passed)))
+    if skipped:
+        kinds = listed(list(dict.fromkeys(one.why for one in skipped)))
         raise file_error(folder, f"holds DICOM but no image, only {kinds}", "give the folder of the images")
     inner = folder.is_dir() and any(is_volume(path) for path in folder.rglob("*"))
     remedy = "give one of its sub-folders" if inner else "give a folder with images"

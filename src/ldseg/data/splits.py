@@ -55,7 +55,7 @@ class Splits:
         return self.folds[fold]
 
 
-def evenly(items: Sequence[Item], limit: int | None) -> tuple[Item, ...]:
+def evenly_spaced(items: Sequence[Item], limit: int | None) -> tuple[Item, ...]:
     """Return at most `limit` items, evenly spaced in their order; None returns all."""
     if limit is None or limit >= len(items):
         return tuple(items)

@@ -115,7 +115,7 @@ def describe_unread(unread: Iterable[Unread]) -> tuple[str, ...]:
     for one in unread:
         groups[one.kind, one.remedy].append(one.path)
     return tuple(
-        f"passed over: {len(paths)} that {'is' if len(paths) == 1 else 'are'} {kind}, which is not read "
+        f"skipped: {len(paths)} that {'is' if len(paths) == 1 else 'are'} {kind}, which is not read "
         f"({listed([f'{path.parent.name}/{path.name}' for path in paths], 3)}); {remedy}"
         for (kind, remedy), paths in groups.items()
     )

@@ -56,7 +56,7 @@ class Volume:
         return replace(self, array=array, kind=kind)
 
 
-def notes_together(*volumes: Volume) -> tuple[str, ...]:
+def merge_notes(*volumes: Volume) -> tuple[str, ...]:
     """Return the notes of several volumes without duplicates."""
     return tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))
 

@@ -16,7 +16,7 @@ from ldseg.data.loading import with_own_spacing
 from ldseg.data.segment_names import map_ids_by_name
 from ldseg.data.units import OneUnit
 from ldseg.data.unread import OnRemark, describe_unread, ignore_remark, unread_in
-from ldseg.data.volume import Volume, notes_together
+from ldseg.data.volume import Volume, merge_notes
 from ldseg.errors import InputError, file_error, listed
 from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, evaluate_cine, mean_over_raters
 from ldseg.evaluation.ground_truth import open_ground_truth, read_ground_truth
@@ -70,7 +70,7 @@ def evaluate_folders(
 ) -> Scores:
     """Score every case; `on_case` is called with its name after each, for a progress bar.
 
-    `on_remark` gets a sentence for what was passed over, and for what was assumed or changed on reading.
+    `on_remark` gets a sentence for what was skipped, and for what was assumed or changed on reading.
 
     `predictions` is a folder of label files with the cases' names; files named CASE_something are taken for
     other results of the case. Raises InputError for a missing prediction, a file without a mask, a prediction
@@ -161,8 +161,8 @@ def _evaluate(
     pairs = [_on_one_grid(ground_truth, case, file, prediction, mask) for mask in masks]
     for path, read, (_, mask) in zip(case.labels, masks, pairs, strict=True):
         units.add(str(path), mask.physical)
-        notes.masks += [(str(path), text) for text in notes_together(read, mask)]
-    notes.predictions += [(str(file), text) for text in notes_together(pairs[0][0])]
+        notes.masks += [(str(path), text) for text in merge_notes(read, mask)]
+    notes.predictions += [(str(file), text) for text in merge_notes(pairs[0][0])]
     tolerance = options.tolerance(pairs[0][1], case.labels[0])
     scores: list[dict[str, ClassScores]] = []
     for predicted, mask in pairs:

@@ -16,7 +16,7 @@ from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case, load_image
 from ldseg.data.splits import match_spelling, read_splits
 from ldseg.data.units import LengthUnit, length_unit
-from ldseg.data.volume import Volume, notes_together
+from ldseg.data.volume import Volume, merge_notes
 from ldseg.errors import InputError
 from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
@@ -180,7 +180,7 @@ def sweep(
         scores: dict[str, dict[str, ClassScores]] = {}
         for case in cases:
             image, masks = load_case(dataset, case)
-            on_notes(case.name, notes_together(image, *masks))
+            on_notes(case.name, merge_notes(image, *masks))
             if corruption != CLEAN:
                 image = corrupt(image, corruption, strength, state.setup.seed, case.name)
             scores[case.name] = _score(predictor, dataset, case, image, masks, state.setup)

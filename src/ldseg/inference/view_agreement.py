@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ldseg.data.splits import evenly
+from ldseg.data.splits import evenly_spaced
 from ldseg.inference.backends.backend import Backend, TileSampler
 from ldseg.inference.backends.torch_backend import flip
 from ldseg.inference.sliding_window import Tile, Tiling
@@ -63,7 +63,7 @@ def tta_agreement(
     """Return the soft Dice between two predictions, 0 to 1, the mean over all classes with the background."""
     common, total = torch.zeros(2, len(plan.classes), dtype=torch.float64)
     flip_axis = plan.mirror_axes[-1] - len(plan.patch) if plan.mirror_axes else None
-    for tile in evenly(list(tiling.tiles()), _TILES):
+    for tile in evenly_spaced(list(tiling.tiles()), _TILES):
         x = torch.from_numpy(image.read(tile.corner, tiling.patch))
         one, other = (p.cpu() for p in _two_predictions(x, tile, backend, sampling, name, flip_axis))
         inside = tile.inside(tiling.shape)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ldseg.data.splits import evenly
+from ldseg.data.splits import evenly_spaced
 from ldseg.planning.intensity_statistics import BAND_WIDTHS, QUANTILES, ChannelStatistics, ReferenceRange
 from ldseg.planning.plan import Plan
 
@@ -144,6 +144,6 @@ def informative_blocks(
 ) -> tuple[tuple[slice, ...], ...]:
     """Return an even choice of the blocks with content, judged by the deviation in each (`contents`)."""
     least = _CONTENT * max(contents)
-    return evenly(
+    return evenly_spaced(
         [r for r, content in zip(regions, contents, strict=True) if content >= least], _BLOCKS[plan.axes]
     )

@@ -19,7 +19,7 @@ from statistics import mean
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.dataset import load_image, open_dataset
 from ldseg.data.ranges import mixed_scales
-from ldseg.data.splits import Splits, evenly, make_splits, match_spelling, read_splits, write_splits
+from ldseg.data.splits import Splits, evenly_spaced, make_splits, match_spelling, read_splits, write_splits
 from ldseg.errors import InputError, listed
 from ldseg.planning.fingerprint import Fingerprint, read_fingerprint, take_fingerprint, write_fingerprint
 from ldseg.planning.heuristics import is_photograph
@@ -105,7 +105,7 @@ def look_and_plan(dataset: DataSet, cases: Sequence[Case], limits: PlanSettings)
     fingerprint = take_fingerprint(dataset, cases)
     plan = make_plan(fingerprint, dataset, limits)
     voxels = mean(prod(case.shape) for case in fingerprint.cases)
-    seen = evenly(cases, max(_LOOKED_AT_OF_LARGE, min(_LOOKED_AT, int(_MANY_VOXELS / voxels))))
+    seen = evenly_spaced(cases, max(_LOOKED_AT_OF_LARGE, min(_LOOKED_AT, int(_MANY_VOXELS / voxels))))
     prepared = (preprocess_image(load_image(dataset, case), plan, case.name).array for case in seen)
     return fingerprint, replace(plan, appearance=measure_intensity_statistics(prepared, plan))
 

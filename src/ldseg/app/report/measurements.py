@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
 from ldseg.data.units import OneUnit, size_unit
-from ldseg.data.volume import Volume, notes_together
+from ldseg.data.volume import Volume, merge_notes
 from ldseg.evaluation.calibration_report import CalibrationAccumulator, CalibrationReport
 from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, evaluate_cine, mean_over_raters
 from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
@@ -72,7 +72,7 @@ def measure_cases(
     units, physical = OneUnit(), True
     for number, case in enumerate(cases):
         image, masks = load_case(dataset, case)
-        if said := notes_together(image, *masks):
+        if said := merge_notes(image, *masks):
             notes[case.name] = said
         units.add(str(case.images[0]), image.physical)
         physical = image.physical

@@ -10,7 +10,7 @@ from typing import Literal
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.dataset import open_dataset
 from ldseg.data.file_names import name_key
-from ldseg.data.splits import evenly, match_spelling, read_splits
+from ldseg.data.splits import evenly_spaced, match_spelling, read_splits
 from ldseg.errors import InputError, file_error, listed
 from ldseg.planning.plan import Plan
 from ldseg.runs.files import DATA_FILE, SPLITS_FILE
@@ -91,7 +91,7 @@ def select_cases(
         found = tuple(labelled[case] for case in names if case in labelled)
         if found:
             trained = set[str]() if fold is None else set(fold.train)
-            kept = evenly(found, limit)
+            kept = evenly_spaced(found, limit)
             return EvaluationCases(
                 dataset, name, kept, len(found), any(case.name in trained for case in kept)
             )

@@ -22,7 +22,7 @@ from ldseg.data.formats.dicom.segmentation import (
     write_segmentation,
 )
 from ldseg.data.formats.dicom.segments import Segment, SegmentCodes, segments_of
-from ldseg.data.formats.dicom.selection import PassedOver, describe_skipped
+from ldseg.data.formats.dicom.selection import SkippedFiles, describe_skipped
 from ldseg.data.formats.dicom.series import frames_at, images_below, images_of
 from ldseg.data.formats.dicom.stack import Stack, stack_of
 from ldseg.data.formats.format import Format
@@ -32,7 +32,7 @@ from ldseg.errors import InputError, file_error
 
 __all__ = [
     "DICOM",
-    "PassedOver",
+    "SkippedFiles",
     "describe_skipped",
     "images_below",
     "images_of",

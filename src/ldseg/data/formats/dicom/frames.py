@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldseg.data.formats.dicom.lazy_import import lazy_import, read_dataset, reading
+from ldseg.data.formats.dicom.lazy_import import lazy_import, read_dataset, translate_dicom_errors
 from ldseg.errors import file_error
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -141,7 +141,7 @@ def read_header(path: Path) -> Header | OtherObject:
     Raises InputError when the file is damaged.
     """
     dataset = read_dataset(path)
-    with reading(path):
+    with translate_dicom_errors(path):
         kind: Any = lazy_import("pydicom.uid").UID(str(dataset.SOPClassUID))
         no_image = str(kind) in _NO_IMAGES
         if "Rows" in dataset and "Columns" in dataset and not no_image:

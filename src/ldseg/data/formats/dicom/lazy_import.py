@@ -32,7 +32,7 @@ def lazy_import(name: str) -> Any:
 
 
 @contextmanager
-def reading(path: Path) -> Generator[None, None, None]:
+def translate_dicom_errors(path: Path) -> Generator[None, None, None]:
     """Translate pydicom's errors into an InputError for `path`."""
     with translate_errors(path, "DICOM"):
         yield
@@ -44,10 +44,10 @@ def read_dataset(path: Path, pixels: bool = False) -> Any:
     A file without preamble, meta information or transfer syntax is read by the encoding of its first element.
     """
     pydicom = lazy_import("pydicom")
-    with reading(path):
+    with translate_dicom_errors(path):
         with path.open("rb") as file:
             head = file.read(_META_LIMIT)
-        _refuse_bomb(path, head)
+        _refuse_decompression_bomb(path, head)
         bare = not has_preamble(head) and starts_with_elements(head)
         dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=bare)
         _complete_meta(dataset)
@@ -69,7 +69,7 @@ def _complete_meta(dataset: Any) -> None:
         meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
 
 
-def _refuse_bomb(path: Path, head: bytes) -> None:
+def _refuse_decompression_bomb(path: Path, head: bytes) -> None:
     """Raise ValueError for a deflated data set that is far too large, as pydicom decompresses it whole."""
     if _DEFLATED not in head:
         return

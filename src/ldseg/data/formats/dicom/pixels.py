@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.data.formats.dicom.frames import Frame
-from ldseg.data.formats.dicom.lazy_import import lazy_import, read_dataset, reading
+from ldseg.data.formats.dicom.lazy_import import lazy_import, read_dataset, translate_dicom_errors
 from ldseg.errors import file_error, first_line
 
 _DECODERS = dict.fromkeys(
@@ -48,7 +48,7 @@ def _decoded(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[Any]]]:
     for file, together in groupby(frames, key=lambda frame: frame.file):
         own = list(together)
         dataset = read_dataset(file, pixels=True)
-        with reading(file):
+        with translate_dicom_errors(file):
             _refuse_unclear(dataset, own[0])
             for frame, stored in zip(own, _stored(dataset, own), strict=True):
                 yield frame, _channels_first(stored, dataset)

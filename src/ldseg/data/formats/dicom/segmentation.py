@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 
 from ldseg import __version__
 from ldseg.data.formats.dicom.frames import Frame, Header
-from ldseg.data.formats.dicom.lazy_import import lazy_import, read_dataset, reading
+from ldseg.data.formats.dicom.lazy_import import lazy_import, read_dataset, translate_dicom_errors
 from ldseg.data.formats.dicom.segments import Code, Segment
 from ldseg.data.formats.dicom.sources import OTHER_FORMAT, VoxelSteps, source_images
 from ldseg.data.formats.dicom.stack import (
     STEP_DIGITS,
     Stack,
-    distinct_heights,
-    height,
-    normal,
+    distinct_positions,
+    slice_normal,
+    slice_position,
     stack_grid,
 )
 from ldseg.data.volume import Axes, Volume
@@ -94,7 +94,7 @@ def _steps(frames: Sequence[Frame], volume: Volume) -> VoxelSteps:
     first = frames[0].plane
     rows, columns = first.spacing or volume.spacing[-2:]
     pixels = (rows, columns) if first.spacing is not None or volume.physical else None
-    heights = distinct_heights(frames)
+    heights = distinct_positions(frames)
     if len(heights) > 1:
         return VoxelSteps(round((heights[-1] - heights[0]) / (len(heights) - 1), STEP_DIGITS), pixels)
     return VoxelSteps(first.thickness, pixels)
@@ -192,7 +192,7 @@ def read_segmentation(header: Header, axes: Axes | None) -> tuple[NDArray[Any], 
     dataset = read_dataset(path, pixels=True)
     if dataset.get("SegmentationType") == "FRACTIONAL":
         raise file_error(path, "is a fractional segmentation", "threshold it to a binary one")
-    with reading(path):
+    with translate_dicom_errors(path):
         stored = np.asarray(dataset.pixel_array)
         stored = stored.reshape(-1, *stored.shape[-2:])  # (frames, Y, X)
         ids = _ids(dataset)
@@ -229,7 +229,7 @@ def _frame_ids(stored: NDArray[Any], frame: Frame, ids: dict[int, int], header: 
 
 def _places(frames: Sequence[Frame], axes: Axes | None, path: Path) -> tuple[list[int], Stack]:
     """Return the slice index of each frame, and their stack."""
-    if axes == "zyx" or (axes is None and len(distinct_heights(frames)) > 1):
+    if axes == "zyx" or (axes is None and len(distinct_positions(frames)) > 1):
         return _slices(frames, path)
     segments = [frame.segment for frame in frames]
     if axes == "tyx" or len(set(segments)) < len(segments):
@@ -240,11 +240,11 @@ def _places(frames: Sequence[Frame], axes: Axes | None, path: Path) -> tuple[lis
 
 def _slices(frames: Sequence[Frame], path: Path) -> tuple[list[int], Stack]:
     """Return slice indices by position along the normal, and a stack that includes slices without frame."""
-    across = normal(frames[0])
-    found = distinct_heights(frames)
+    across = slice_normal(frames[0])
+    found = distinct_positions(frames)
     closest = float(np.diff(found).min()) if len(found) > 1 else None
     step = frames[0].plane.between or closest or frames[0].plane.thickness or 1.0
-    exact = [(height(frame, across) - found[0]) / step for frame in frames]
+    exact = [(slice_position(frame, across) - found[0]) / step for frame in frames]
     places = [round(value) for value in exact]
     if max(abs(value - place) for value, place in zip(exact, places, strict=True)) > 0.1:
         raise file_error(path, "has slices at uneven distances", "write it again on the image's grid")

@@ -27,7 +27,7 @@ all, lie in one plane; else it is a localizer."""
 
 
 @dataclass(frozen=True)
-class PassedOver:
+class SkippedFiles:
     """Skipped files, which hold nothing to segment."""
 
     path: Path
@@ -54,7 +54,7 @@ class Doubt:
 _NONE = Doubt("", 0)
 
 
-def grouped(headers: Iterable[Header], axes: Axes | None) -> Groups:
+def group_by_image(headers: Iterable[Header], axes: Axes | None) -> Groups:
     """Return the headers grouped by image, without segmentations."""
     groups: Groups = {}
     for header in headers:
@@ -73,9 +73,9 @@ def _key(header: Header, axes: Axes | None) -> tuple[object, ...]:
     return ("series", header.series)
 
 
-def doubt(group: Sequence[Header], axes: Axes | None) -> Doubt | None:
+def find_doubt(group: Sequence[Header], axes: Axes | None) -> Doubt | None:
     """Return the doubt about the image of `group`, or None."""
-    group, _ = without_localizer(group)
+    group, _ = split_localizer(group)
     many = axes in ("zyx", "tyx")
     if all(header.is_localizer for header in group):
         return Doubt("localizer (ImageType LOCALIZER)", _LOCALIZER if many else _PERHAPS)
@@ -97,18 +97,20 @@ def doubt(group: Sequence[Header], axes: Axes | None) -> Doubt | None:
     )
 
 
-def meant(groups: Mapping[Key, Sequence[Header]], axes: Axes | None) -> tuple[list[Key], dict[Key, str]]:
+def select_images(
+    groups: Mapping[Key, Sequence[Header]], axes: Axes | None
+) -> tuple[list[Key], dict[Key, str]]:
     """Return the keys of the images to segment, and of all others with the reason.
 
     Doubtful images are selected only if there are no better ones.
     """
-    doubts = {key: doubt(group, axes) or _NONE for key, group in groups.items()}
+    doubts = {key: find_doubt(group, axes) or _NONE for key, group in groups.items()}
     least = min((found.weight for found in doubts.values()), default=0)
     kept = [key for key, found in doubts.items() if found.weight == least]
     return kept, {key: found.why for key, found in doubts.items() if found.weight > least}
 
 
-def without_localizer(group: Sequence[Header]) -> tuple[list[Header], list[Header]]:
+def split_localizer(group: Sequence[Header]) -> tuple[list[Header], list[Header]]:
     """Return the slices of a series' volume, and those of a localizer in the same series.
 
     Slices in another plane belong to a localizer if they are few and the others form a complete volume.
@@ -143,14 +145,14 @@ def _is_whole(group: Sequence[Header]) -> bool:
     return True
 
 
-def describe_skipped(passed: Iterable[PassedOver]) -> list[str]:
+def describe_skipped(skipped: Iterable[SkippedFiles]) -> list[str]:
     """Return a sentence per type of skipped files: number, type and location."""
-    kinds: dict[str, list[PassedOver]] = {}
-    for one in passed:
+    kinds: dict[str, list[SkippedFiles]] = {}
+    for one in skipped:
         kinds.setdefault(one.why, []).append(one)
     lines: list[str] = []
     for why, found in kinds.items():
         count = sum(one.files for one in found)
         places = listed(list(dict.fromkeys(str(one.path) for one in found)), 3)
-        lines.append(f"passed over: {count} {'file' if count == 1 else 'files'}, {why} ({places})")
+        lines.append(f"skipped: {count} {'file' if count == 1 else 'files'}, {why} ({places})")
     return lines

@@ -17,20 +17,20 @@ from ldseg.data.formats.dicom.files import ENDINGS, dicom_files
 from ldseg.data.formats.dicom.frames import Frame, Header, OtherObject, read_header
 from ldseg.data.formats.dicom.selection import (
     Groups,
-    PassedOver,
+    SkippedFiles,
     describe_skipped,
-    doubt,
-    grouped,
-    meant,
-    without_localizer,
+    find_doubt,
+    group_by_image,
+    select_images,
+    split_localizer,
 )
-from ldseg.data.formats.dicom.stack import height, normal
+from ldseg.data.formats.dicom.stack import slice_normal, slice_position
 from ldseg.data.volume import Axes
 from ldseg.errors import FileError, file_error, listed
 
 
 @dataclass(frozen=True)
-class Scan:
+class FolderScan:
     """The DICOM files directly in a folder."""
 
     headers: tuple[Header, ...]
@@ -39,14 +39,14 @@ class Scan:
     damaged: tuple[FileError, ...]
 
 
-def scan(folder: Path) -> Scan:
+def scan_folder(folder: Path) -> FolderScan:
     """Return all headers of a folder; those of the last folder are cached for its other series."""
     files = dicom_files(folder)
     return _scan(tuple(files), tuple(path.stat().st_mtime_ns for path in files))
 
 
 @lru_cache(maxsize=1)
-def _scan(files: tuple[Path, ...], changed: tuple[int, ...]) -> Scan:
+def _scan(files: tuple[Path, ...], changed: tuple[int, ...]) -> FolderScan:
     del changed  # part of the key
     headers: list[Header] = []
     others: list[OtherObject] = []
@@ -61,16 +61,16 @@ def _scan(files: tuple[Path, ...], changed: tuple[int, ...]) -> Scan:
             headers.append(header)
         else:
             others.append(header)
-    return Scan(tuple(headers), tuple(others), tuple(damaged))
+    return FolderScan(tuple(headers), tuple(others), tuple(damaged))
 
 
 @dataclass(frozen=True)
-class Found:
+class DicomImages:
     """The DICOM images of an input, and the skipped files."""
 
     images: dict[str, Path]
     """Case name to path."""
-    passed: tuple[PassedOver, ...] = ()
+    skipped: tuple[SkippedFiles, ...] = ()
 
 
 def frames_at(path: Path, axes: Axes | None) -> tuple[Header, list[Frame], tuple[str, ...]]:
@@ -79,9 +79,9 @@ def frames_at(path: Path, axes: Axes | None) -> tuple[Header, list[Frame], tuple
     Raises InputError when there is none, when a folder holds several, or when files of one image differ.
     """
     if path.is_dir():
-        group, passed = _only_group(path, axes)
-        header, frames, notes = _joined(group, path, axes)
-        return header, frames, (*describe_skipped(passed), *notes)
+        group, skipped = _only_group(path, axes)
+        header, frames, notes = _join_frames(group, path, axes)
+        return header, frames, (*describe_skipped(skipped), *notes)
     header = read_header(path)
     if isinstance(header, OtherObject):
         raise file_error(
@@ -90,26 +90,26 @@ def frames_at(path: Path, axes: Axes | None) -> tuple[Header, list[Frame], tuple
     if header.is_segmentation or axes is None:
         return header, list(header.frames), ()
     if header.multi or axes == "yx":
-        return _joined([header], path, axes)
-    found = scan(path.parent)
+        return _join_frames([header], path, axes)
+    found = scan_folder(path.parent)
     if found.damaged:
         raise found.damaged[0]  # it may be a slice of this series
-    group = next(group for group in grouped(found.headers, axes).values() if header in group)
-    if header in without_localizer(group)[1]:
+    group = next(group for group in group_by_image(found.headers, axes).values() if header in group)
+    if header in split_localizer(group)[1]:
         raise file_error(path, "is a localizer within its series", "name a slice of the volume that is meant")
-    return _joined(group, path, axes)
+    return _join_frames(group, path, axes)
 
 
-def _only_group(folder: Path, axes: Axes | None) -> tuple[list[Header], list[PassedOver]]:
+def _only_group(folder: Path, axes: Axes | None) -> tuple[list[Header], list[SkippedFiles]]:
     """Return the files of the single image in a folder, and the skipped files.
 
     Raises InputError where it holds none or several.
     """
-    found = scan(folder)
+    found = scan_folder(folder)
     if found.damaged:
         raise found.damaged[0]
-    groups = grouped(found.headers, axes)
-    kept, doubtful = meant(groups, axes)
+    groups = group_by_image(found.headers, axes)
+    kept, doubtful = select_images(groups, axes)
     if not kept:
         others = sorted({other.what for other in found.others})
         finding = f"holds no DICOM image, only {listed(others)}" if others else "holds no DICOM image"
@@ -118,18 +118,18 @@ def _only_group(folder: Path, axes: Axes | None) -> tuple[list[Header], list[Pas
         firsts = listed([groups[key][0].file.name for key in kept], 3)
         finding = f"holds {len(kept)} DICOM images"
         raise file_error(folder, finding, f"name a file of the one that is meant ({firsts})")
-    passed = [PassedOver(groups[key][0].file, len(groups[key]), why) for key, why in doubtful.items()]
-    return groups[kept[0]], [*passed, *_other_objects(found)]
+    skipped = [SkippedFiles(groups[key][0].file, len(groups[key]), why) for key, why in doubtful.items()]
+    return groups[kept[0]], [*skipped, *_other_objects(found)]
 
 
-def _joined(
+def _join_frames(
     group: Sequence[Header], path: Path, axes: Axes | None
 ) -> tuple[Header, list[Frame], tuple[str, ...]]:
     """Return header, frames and notes of an image. Raises InputError for localizers and mixed pixels."""
-    found = doubt(group, axes)
+    found = find_doubt(group, axes)
     if found is not None and found.refused:
         raise file_error(path, f"is a {found.why}", "name the series that is meant")
-    group, left_out = without_localizer(group)
+    group, left_out = split_localizer(group)
     first = group[0]
     for header in group[1:]:
         if header.pixels != first.pixels:
@@ -149,17 +149,17 @@ def _pixel_format(header: Header) -> str:
     return f"{rows} x {columns} x {samples} {photometric} {'signed ' if signed else ''}{bits}-bit pixels"
 
 
-def images_below(root: Path, axes: Axes | None) -> Found:
+def images_below(root: Path, axes: Axes | None) -> DicomImages:
     """Return the DICOM images in `root` and its sub-folders, and the skipped files."""
-    scans = {folder: scan(folder) for folder in _folders(root)}
+    scans = {folder: scan_folder(folder) for folder in _folders(root)}
     groups = {
         (folder, key): group
         for folder, own in scans.items()
-        for key, group in grouped(own.headers, axes).items()
+        for key, group in group_by_image(own.headers, axes).items()
     }
-    kept, doubtful = meant(groups, axes)
+    kept, doubtful = select_images(groups, axes)
     found: dict[str, Path] = {}
-    passed: list[PassedOver] = []
+    skipped: list[SkippedFiles] = []
     for folder, own in scans.items():
         images = {key: groups[place, key] for place, key in kept if place == folder}
         others = {key: why for (place, key), why in doubtful.items() if place == folder}
@@ -172,9 +172,9 @@ def images_below(root: Path, axes: Axes | None) -> Found:
             found[name if name not in found else f"{name}_{len(found)}"] = path
         for key, why in others.items():
             group = groups[folder, key]
-            passed.append(PassedOver(group[0].file if images else folder, len(group), why))
-        passed += [*_other_objects(own), *_no_dicom(folder, own, folder == root)]
-    return Found(found, tuple(passed))
+            skipped.append(SkippedFiles(group[0].file if images else folder, len(group), why))
+        skipped += [*_other_objects(own), *_no_dicom(folder, own, folder == root)]
+    return DicomImages(found, tuple(skipped))
 
 
 def _folders(root: Path) -> list[Path]:
@@ -190,15 +190,15 @@ def _folders(root: Path) -> list[Path]:
     return found
 
 
-def _other_objects(found: Scan) -> list[PassedOver]:
+def _other_objects(found: FolderScan) -> list[SkippedFiles]:
     """Return the DICOM files of a folder that hold no image."""
     segmentations = [header.file for header in found.headers if header.is_segmentation]
-    return [PassedOver(other.file, 1, other.what) for other in found.others] + [
-        PassedOver(file, 1, "Segmentation") for file in segmentations
+    return [SkippedFiles(other.file, 1, other.what) for other in found.others] + [
+        SkippedFiles(file, 1, "Segmentation") for file in segmentations
     ]
 
 
-def _no_dicom(folder: Path, found: Scan, is_root: bool) -> list[PassedOver]:
+def _no_dicom(folder: Path, found: FolderScan, is_root: bool) -> list[SkippedFiles]:
     """Return the files beside DICOM that are not; in the given folder only those named like slices."""
     damaged = {Path(problem.file) for problem in found.damaged}
     known = {one.file for one in (*found.headers, *found.others)} | damaged
@@ -212,7 +212,7 @@ def _no_dicom(folder: Path, found: Scan, is_root: bool) -> list[PassedOver]:
         and path.name.upper() != "DICOMDIR"
         and not (is_root and path.suffix[1:].isalpha())  # named as another type
     ]
-    return [PassedOver(folder, len(strange), "no DICOM")] if strange else []
+    return [SkippedFiles(folder, len(strange), "no DICOM")] if strange else []
 
 
 def _named(folder: Path, groups: Groups, root: Path | None = None) -> list[tuple[str, Path]]:
@@ -243,16 +243,16 @@ def _own_names(groups: Groups) -> list[str]:
             continue
         own = f"series{numbers[series[key]]}" if clear else series[key]
         slices = [other for other, uid in series.items() if uid == series[key]]
-        slices.sort(key=lambda other: _slice_position(groups[other]))
+        slices.sort(key=lambda other: _group_position(groups[other]))
         names.append(own if len(slices) == 1 else f"{own}_slice{slices.index(key) + 1}")
     return names
 
 
-def _slice_position(group: list[Header]) -> float:
+def _group_position(group: list[Header]) -> float:
     """Return the position of the first frame along the slice normal, 0 if it has none."""
     frame = group[0].frames[0]
     known = frame.plane.position is not None and frame.plane.orientation is not None
-    return height(frame, normal(frame)) if known else 0.0
+    return slice_position(frame, slice_normal(frame)) if known else 0.0
 
 
 def _stem(path: Path) -> str:
@@ -263,10 +263,10 @@ def _name(parts: Sequence[str]) -> str:
     return "_".join(parts)
 
 
-def images_of(files: Sequence[Path], axes: Axes | None) -> Found:
+def images_of(files: Sequence[Path], axes: Axes | None) -> DicomImages:
     """Return the images of these files, named as if their folders had been given."""
     folders = dict.fromkeys(path.parent for path in files)
-    every = {folder: grouped(scan(folder).headers, axes) for folder in folders}
+    every = {folder: group_by_image(scan_folder(folder).headers, axes) for folder in folders}
     given = set(files)
     groups = {
         (folder, key): group
@@ -274,24 +274,24 @@ def images_of(files: Sequence[Path], axes: Axes | None) -> Found:
         for key, group in own.items()
         if given & _files(group)
     }
-    kept, doubtful = meant(groups, axes)
+    kept, doubtful = select_images(groups, axes)
     found: dict[str, Path] = {}
     for folder, own in every.items():
         wanted = [key for place, key in kept if place == folder]
-        beside = meant(own, axes)[0]  # from which names must distinguish them
+        beside = select_images(own, axes)[0]  # from which names must distinguish them
         named = {key: own[key] for key in own if key in wanted or key in beside}
         for key, (name, path) in zip(named, _named(folder, named), strict=True):
             if key in wanted:
                 found[name if name not in found else f"{name}_{len(found)}"] = path
-    passed = [PassedOver(key[0], len(groups[key]), why) for key, why in doubtful.items()]
+    skipped = [SkippedFiles(key[0], len(groups[key]), why) for key, why in doubtful.items()]
     lost = given - {path for group in groups.values() for path in _files(group)}
     for folder in folders:
-        for other in _other_objects(scan(folder)):
+        for other in _other_objects(scan_folder(folder)):
             if found and other.path in lost:
-                passed.append(other)
+                skipped.append(other)
                 lost.remove(other.path)
     found |= {_stem(path): path for path in sorted(lost)}  # reading them reports the error
-    return Found(found, tuple(passed))
+    return DicomImages(found, tuple(skipped))
 
 
 def _files(group: Sequence[Header]) -> set[Path]:

@@ -43,7 +43,7 @@ def stack_of(frames: Sequence[Frame], axes: Axes | None, name: Path) -> Stack:
     `name` is the image's path in messages. Raises InputError for frames off a regular grid.
     """
     if axes is None:
-        axes = "yx" if len(frames) == 1 else ("zyx" if _heights_differ(frames) else "tyx")
+        axes = "yx" if len(frames) == 1 else ("zyx" if _positions_differ(frames) else "tyx")
     _check_alike(frames, axes)
     pixel = frames[0].plane.spacing
     if pixel is not None and min(pixel) <= 0:
@@ -63,7 +63,7 @@ def same_direction(first: ImagePlane, second: ImagePlane) -> bool:
     return not _differ(first.orientation, second.orientation, relative=False)
 
 
-def normal(frame: Frame) -> NDArray[np.float64]:
+def slice_normal(frame: Frame) -> NDArray[np.float64]:
     """Return the slice's unit normal. Raises InputError if the frame has no valid orientation."""
     row, column = np.asarray(_needed(frame, "ImageOrientationPatient")).reshape(2, 3)
     lengths = (float(np.linalg.norm(row)), float(np.linalg.norm(column)))
@@ -74,15 +74,15 @@ def normal(frame: Frame) -> NDArray[np.float64]:
     return across / np.linalg.norm(across)
 
 
-def height(frame: Frame, across: NDArray[np.float64]) -> float:
+def slice_position(frame: Frame, across: NDArray[np.float64]) -> float:
     """Return the position h of a frame along the normal, in mm."""
     return float(np.asarray(_needed(frame, "ImagePositionPatient")) @ across)
 
 
 def _volume(frames: Sequence[Frame], name: Path) -> Stack:
-    across = normal(frames[0])
-    ordered = sorted(frames, key=lambda frame: (height(frame, across), frame.time.number))
-    heights = np.array([height(frame, across) for frame in ordered])
+    across = slice_normal(frames[0])
+    ordered = sorted(frames, key=lambda frame: (slice_position(frame, across), frame.time.number))
+    heights = np.array([slice_position(frame, across) for frame in ordered])
     if len(ordered) == 1:
         return Stack(tuple(ordered), stack_grid(ordered[0], ordered[0].plane.thickness or 1.0, 1.0), "zyx")
     _refuse_duplicates(ordered, heights, name)
@@ -93,8 +93,8 @@ def _volume(frames: Sequence[Frame], name: Path) -> Stack:
 
 
 def _cine(frames: Sequence[Frame], name: Path) -> Stack:
-    if _heights_differ(frames):
-        count = len(distinct_heights(frames))
+    if _positions_differ(frames):
+        count = len(distinct_positions(frames))
         finding = f"has {count} slice positions, which is not 2D+time"
         raise file_error(name, finding, "name one file of the slice that is meant")
     times = _times(frames)
@@ -211,17 +211,17 @@ def _called(frame: Frame) -> Path:
     )
 
 
-def _heights_differ(frames: Sequence[Frame]) -> bool:
-    return len(distinct_heights(frames)) > 1
+def _positions_differ(frames: Sequence[Frame]) -> bool:
+    return len(distinct_positions(frames)) > 1
 
 
-def distinct_heights(frames: Sequence[Frame]) -> list[float]:
+def distinct_positions(frames: Sequence[Frame]) -> list[float]:
     """Return the distinct positions along the normal, ascending; none if a frame has no position."""
     if any(frame.plane.position is None or frame.plane.orientation is None for frame in frames):
         return []
-    across = normal(frames[0])
+    across = slice_normal(frames[0])
     found: list[float] = []
-    for value in sorted(height(frame, across) for frame in frames):
+    for value in sorted(slice_position(frame, across) for frame in frames):
         if not found or value - found[-1] >= _SAME_HEIGHT_MM:
             found.append(value)
     return found
@@ -237,7 +237,7 @@ def stack_grid(first: Frame, slice_step: float, time_step: float) -> Grid:
     direction = np.eye(4)
     if first.plane.orientation is not None:
         row, column = np.asarray(first.plane.orientation).reshape(2, 3)
-        direction[:3, :3] = np.stack([row, column, normal(first)], axis=1)
+        direction[:3, :3] = np.stack([row, column, slice_normal(first)], axis=1)
     spacing = (between_columns, between_rows, slice_step if known else 1.0, time_step)
     if min(spacing) <= 0:
         raise file_error(first.file, f"has voxels of {spacing[:3]} mm", "export it again")
