@@ -1,1 +1,1 @@
-"""From a look at the data set (fingerprint) to the grid, patch and pyramid of its model (plan)."""
+"""Plan the grid, patch and architecture of a model from a fingerprint of its data set."""

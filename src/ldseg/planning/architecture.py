@@ -1,4 +1,4 @@
-"""Strides per level and axis, the latent grid and the widths."""
+"""Plan the strides per level and axis, the latent grid and the widths of the networks."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from math import ceil, prod
 
 LARGE_STRUCTURE = 24.0
-"""Width in voxels from which a structure survives a latent grid of 1/8."""
+"""Width in voxels from which a structure is preserved by a latent grid of 1/8."""
 LARGE_IMAGE = 384
-"""Pixels per axis from which a 2D image of large structures may start at a quarter."""
+"""Pixels per axis from which a 2D image of large structures gets a stem of stride 4."""
 COARSEST_CELLS = 14
-"""Levels are added while the longest axis has more cells: at 7 to 14 the last one sees the whole patch."""
+"""Levels are added while the longest axis has more cells; at 7 to 14 cells the last level sees the patch."""
 DIVISIBLE_CELLS = 8
 """An axis of fewer cells is not halved."""
 FIRST_WIDTH = {2: 24, 3: 32}
-"""By dimensions. In planes fewer channels learn more in the same time, in volumes they do not."""
+"""Width of the first level by dimensions; in 2D fewer channels learn more in the same time."""
 LARGEST_WIDTH = 8
-"""Times the first."""
+"""Largest width as a multiple of the first."""
 
 Stride = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """See the fields of `Plan`."""
+    """The levels of the networks; see the fields of `Plan`."""
 
     strides: tuple[Stride, ...]
     latent_levels: int
@@ -32,12 +32,12 @@ class Architecture:
 
     @property
     def factor(self) -> Stride:
-        """Product of all strides per axis: the patch is a multiple of it."""
+        """Return the product of all strides per axis; the patch is a multiple of it."""
         return tuple(prod(axis) for axis in zip(*self.strides, strict=True))
 
     @property
     def latent_factor(self) -> Stride:
-        """Product of the strides down to the latent grid, per axis."""
+        """Return the product of the strides down to the latent grid, per axis."""
         return tuple(prod(axis) for axis in zip(*self.strides[: self.latent_levels], strict=True))
 
 
@@ -70,7 +70,7 @@ def plan_architecture(
 
 
 def _stem(axes: str, size: tuple[int, ...], spacing: tuple[float, ...], width: float) -> Stride:
-    """Space-to-depth: work at full resolution is bound by memory and costs most of a step."""
+    """Return the stride of the space-to-depth stem, which keeps costly work off the full resolution."""
     large = len(axes) == 2 and max(size) >= LARGE_IMAGE and width >= LARGE_STRUCTURE
     finest = min(spacing[-2:])
     coarse = [name == "t" or step > 2 * finest for name, step in zip(axes, spacing, strict=True)]
@@ -90,7 +90,7 @@ def _next_stride(axes: str, size: tuple[int, ...], spacing: tuple[float, ...], r
 
 
 def _denoiser_level(axes: str, size: tuple[int, ...], strides: list[Stride]) -> list[Stride]:
-    """One level below a latent grid of 8 cells or more, for else the denoiser sees only neighbourhoods."""
+    """Return one more level below a latent grid of 8 cells or more, so that the denoiser sees all of it."""
     factor = [prod(axis) for axis in zip(*strides, strict=True)]
     stride = tuple(
         2 if name != "t" and ceil(n / f) >= DIVISIBLE_CELLS else 1
@@ -100,11 +100,11 @@ def _denoiser_level(axes: str, size: tuple[int, ...], strides: list[Stride]) -> 
 
 
 def _with_time(axes: str, size: tuple[int, ...], stride: Stride) -> Stride:
-    """Time is halved once, at the last level: frames are few, and movement is read from neighbours."""
+    """Return the last stride with time halved once: frames are few, and neighbors show the motion."""
     return (2, *stride[1:]) if axes == "tyx" and size[0] >= 8 else stride
 
 
 def _latent_channels(strides: list[Stride]) -> int:
-    """More channels where one latent cell stands for more voxels."""
+    """Return the number of latent channels, larger where a latent cell covers more voxels."""
     cell = prod(prod(axis) for axis in zip(*strides, strict=True))
     return max(8, min(32, cell // (4 if len(strides[0]) == 2 else 2)))

@@ -1,4 +1,4 @@
-"""Widths of the connected components of a mask.
+"""Measure the widths of the connected components of a mask.
 
 The width of a component along an axis is the diameter of the ball (disc in 2D) with the same mean run of
 voxels along that axis, at most the component's extent. A folded sheet or a ring has a large extent but is
@@ -16,7 +16,7 @@ from scipy import ndimage
 
 SPECK_VOXELS = 4
 SPECK_SHARE = 0.01
-"""Components smaller than this share of the largest one in the case are slips of the annotator."""
+"""Components smaller than this share of the largest one in the case are ignored as annotation errors."""
 
 
 def component_widths(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -33,7 +33,7 @@ def component_widths(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _run_lengths(labelled: NDArray[Any], axis: int, sizes: NDArray[Any]) -> NDArray[np.float64]:
-    """Mean length in voxels of each component's unbroken runs along `axis`."""
+    """Return the mean length in voxels of each component's unbroken runs along `axis`."""
     along = np.moveaxis(labelled, axis, 0)
     starts = along.copy()
     starts[1:][along[:-1] == along[1:]] = 0
@@ -41,5 +41,5 @@ def _run_lengths(labelled: NDArray[Any], axis: int, sizes: NDArray[Any]) -> NDAr
 
 
 def _ball_diameter_per_mean_run(dimensions: int) -> float:
-    """Diameter over mean chord: 4 / pi for a disc, 3 / 2 for a ball (volume over projected area)."""
+    """Return diameter over mean chord: 4 / pi for a disc, 3 / 2 for a ball."""
     return 4 / math.pi if dimensions == 2 else 1.5

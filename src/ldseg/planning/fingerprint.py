@@ -1,7 +1,7 @@
-"""What a data set looks like: grids, intensities, classes and the width of what is to be segmented.
+"""Describe a data set: grids, intensities, classes and the width of the structures to segment.
 
-Taken by streaming the cases, one in memory at a time. Grids are in canonical order (see orientation.py). The
-same cases give the same fingerprint, whatever their order in time: samples are drawn with a seed of the name.
+Cases are read one at a time. Grids are in canonical order (see orientation.py). The same cases give the same
+fingerprint, whatever their order in time: samples are drawn with a seed of the name.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ SAMPLED_VOXELS = 2_000_000
 """Foreground voxels per channel kept for the intensity statistics of the whole set."""
 SAMPLED_PER_CASE = 10_000
 WIDTH_PERCENTILE = 10
-COLOUR_SHARE = 0.15
-"""Three channels are a colour image when they differ from their mean by this share of its deviation.
+COLOR_SHARE = 0.15
+"""Three channels are a color image when they differ from their mean by this share of its deviation.
 
-A tint that a screen or a video grabber adds to grey images stays below a tenth of that.
+A tint that a screen or a video grabber adds to gray images stays below a tenth of that.
 """
 
 
@@ -66,7 +66,7 @@ class ChannelFingerprint:
 
 @dataclass(frozen=True)
 class ClassFingerprint:
-    """One structure over all cases (and raters)."""
+    """Size and frequency of one structure over all cases and raters."""
 
     name: str
     cases: int
@@ -92,7 +92,7 @@ class Fingerprint:
     cases: tuple[CaseFingerprint, ...]
     channels: tuple[ChannelFingerprint, ...]
     colour: bool
-    """Three channels that differ: a photograph or a stained section, not grey values stored three times."""
+    """True for a photograph or stained section: three channels that differ, not gray values in triplicate."""
     classes: tuple[ClassFingerprint, ...]
     """Structures without the background, in the order of their ids."""
     anisotropy: float
@@ -104,14 +104,14 @@ class Fingerprint:
 
 
 @dataclass
-class _ChannelTally:
+class _ChannelAccumulator:
     minimum: float = np.inf
     maximum: float = -np.inf
     whole_numbers: bool = True
 
 
 @dataclass
-class _ClassTally:
+class _ClassAccumulator:
     voxels: int = 0
     volumes: list[float] = field(default_factory=list[float])
     widths: list[NDArray[np.float64]] = field(default_factory=list[NDArray[np.float64]])
@@ -119,11 +119,11 @@ class _ClassTally:
 
 
 @dataclass
-class _Tally:
-    """Everything counted so far."""
+class _Accumulator:
+    """Everything that was measured so far."""
 
-    channels: list[_ChannelTally]
-    classes: dict[int, _ClassTally]
+    channels: list[_ChannelAccumulator]
+    classes: dict[int, _ClassAccumulator]
     cases: list[CaseFingerprint] = field(default_factory=list[CaseFingerprint])
     ranges: list[ImageRange] = field(default_factory=list[ImageRange])
     samples: list[NDArray[np.float32]] = field(default_factory=list[NDArray[np.float32]])
@@ -133,26 +133,27 @@ class _Tally:
 
 
 def take_fingerprint(dataset: DataSet, cases: Sequence[Case]) -> Fingerprint:
-    """Read `cases` one after the other and describe them.
+    """Return the fingerprint of `cases`, which are read one after the other.
 
     Raises InputError when there is no case, one is unreadable, none has any foreground, or
     some have a physical spacing and others none.
     """
     if not cases:
-        raise InputError(f"{dataset.root}: no case to look at; give at least one image with its mask")
+        raise InputError(f"{dataset.root}: no case to read; give at least one image with its mask")
     foreground_ids = sorted(dataset.classes.values())[1:]
-    tally = _Tally(
-        [_ChannelTally() for _ in dataset.channel_names], {i: _ClassTally() for i in foreground_ids}
+    total = _Accumulator(
+        [_ChannelAccumulator() for _ in dataset.channel_names],
+        {i: _ClassAccumulator() for i in foreground_ids},
     )
     per_case = max(100, min(SAMPLED_PER_CASE, SAMPLED_VOXELS // len(cases)))
     for case in cases:
         image, raters = load_case(dataset, case)
-        tally.units.add(str(case.images[0]), image.physical)
-        tally.physical = image.physical
-        _count_image(tally, case.name, image)
-        _count_labels(tally, dataset, raters)
-        tally.samples.append(_sample_foreground(dataset, case.name, image, raters, per_case))
-    return _summary(dataset, tally)
+        total.units.add(str(case.images[0]), image.physical)
+        total.physical = image.physical
+        _count_image(total, case.name, image)
+        _count_labels(total, dataset, raters)
+        total.samples.append(_sample_foreground(dataset, case.name, image, raters, per_case))
+    return _summary(dataset, total)
 
 
 def write_fingerprint(path: Path, fingerprint: Fingerprint) -> None:
@@ -161,31 +162,31 @@ def write_fingerprint(path: Path, fingerprint: Fingerprint) -> None:
 
 
 def read_fingerprint(path: Path) -> Fingerprint:
-    """Read what `write_fingerprint` wrote; InputError when it is damaged."""
+    """Return what `write_fingerprint` wrote. Raises InputError when it is damaged."""
     data = read_versioned(path, FINGERPRINT_VERSION, "make it again with `ldseg plan`")
     return from_json(Fingerprint, {"version": FINGERPRINT_VERSION, **data}, str(path))
 
 
-def _count_image(tally: _Tally, name: str, image: Volume) -> None:
+def _count_image(total: _Accumulator, name: str, image: Volume) -> None:
     orientation = orientation_of(image)
-    tally.cases.append(
+    total.cases.append(
         CaseFingerprint(name, orientation.permuted(image.shape), orientation.permuted(image.spacing))
     )
     found = image_range(name, image)
-    tally.ranges.append(found)
+    total.ranges.append(found)
     pairs = zip(found.minimum, found.maximum, strict=True)
-    for channel, values, (low, high) in zip(tally.channels, image.array, pairs, strict=True):
+    for channel, values, (low, high) in zip(total.channels, image.array, pairs, strict=True):
         channel.minimum = min(channel.minimum, low)
         channel.maximum = max(channel.maximum, high)
         channel.whole_numbers = channel.whole_numbers and bool((values == np.rint(values)).all())
 
 
-def _count_labels(tally: _Tally, dataset: DataSet, raters: Iterable[Volume]) -> None:
+def _count_labels(total: _Accumulator, dataset: DataSet, raters: Iterable[Volume]) -> None:
     for labels in raters:
         orientation = orientation_of(labels)
         spacing = np.asarray(orientation.permuted(labels.spacing))
-        tally.voxels += int(np.count_nonzero(labels.array != _ignored(dataset)))
-        for class_id, one in tally.classes.items():
+        total.voxels += int(np.count_nonzero(labels.array != _ignored(dataset)))
+        for class_id, one in total.classes.items():
             mask = labels.array[0] == class_id
             voxels = int(np.count_nonzero(mask))
             if voxels:
@@ -197,7 +198,7 @@ def _count_labels(tally: _Tally, dataset: DataSet, raters: Iterable[Volume]) -> 
 
 
 def _ignored(dataset: DataSet) -> int:
-    """The ignore id; without one, a number that is no id."""
+    """Return the ignore id, or -1, which is no id, without one."""
     return -1 if dataset.ignore_id is None else dataset.ignore_id
 
 
@@ -215,38 +216,40 @@ def _sample_foreground(
     return image.array.reshape(len(image.array), -1)[:, found].astype(np.float32)
 
 
-def _summary(dataset: DataSet, tally: _Tally) -> Fingerprint:
-    samples = np.concatenate(tally.samples, axis=1)  # (M, N)
+def _summary(dataset: DataSet, total: _Accumulator) -> Fingerprint:
+    samples = np.concatenate(total.samples, axis=1)  # (M, N)
     if not samples.size:
         raise empty_masks_error(dataset)
     channels = tuple(
         _channel_summary(name, one, values)
-        for name, one, values in zip(dataset.channel_names, tally.channels, samples, strict=True)
+        for name, one, values in zip(dataset.channel_names, total.channels, samples, strict=True)
     )
     names = {class_id: name for name, class_id in dataset.classes.items()}
-    classes = tuple(_class_summary(names[i], one, tally) for i, one in tally.classes.items())
-    spacing = np.median([case.spacing for case in tally.cases], axis=0)
+    classes = tuple(_class_summary(names[i], one, total) for i, one in total.classes.items())
+    spacing = np.median([case.spacing for case in total.cases], axis=0)
     spatial = spacing[1:] if dataset.axes == "tyx" else spacing
     return Fingerprint(
         version=FINGERPRINT_VERSION,
         axes=dataset.axes,
-        cases=tuple(tally.cases),
+        cases=tuple(total.cases),
         channels=channels,
         colour=_is_colour(samples),
         classes=classes,
         anisotropy=_rounded(spatial.max() / spatial.min()),
-        physical=tally.physical,
-        ranges=tuple(tally.ranges),
+        physical=total.physical,
+        ranges=tuple(total.ranges),
     )
 
 
-def _channel_summary(name: str, tally: _ChannelTally, values: NDArray[np.float32]) -> ChannelFingerprint:
+def _channel_summary(
+    name: str, total: _ChannelAccumulator, values: NDArray[np.float32]
+) -> ChannelFingerprint:
     low, high = np.percentile(values, [0.5, 99.5])
     return ChannelFingerprint(
         name=name,
-        minimum=_rounded(tally.minimum),
-        maximum=_rounded(tally.maximum),
-        whole_numbers=tally.whole_numbers,
+        minimum=_rounded(total.minimum),
+        maximum=_rounded(total.maximum),
+        whole_numbers=total.whole_numbers,
         low=_rounded(low),
         high=_rounded(high),
         mean=_rounded(values.mean(dtype=np.float64)),
@@ -254,20 +257,20 @@ def _channel_summary(name: str, tally: _ChannelTally, values: NDArray[np.float32
     )
 
 
-def _class_summary(name: str, one: _ClassTally, tally: _Tally) -> ClassFingerprint:
+def _class_summary(name: str, one: _ClassAccumulator, total: _Accumulator) -> ClassFingerprint:
     return ClassFingerprint(
         name=name,
         cases=len(one.volumes),
-        frequency=_rounded(one.voxels / max(1, tally.voxels)),
+        frequency=_rounded(one.voxels / max(1, total.voxels)),
         volume_median=_rounded(np.median(one.volumes)) if one.volumes else 0.0,
         volume_smallest=_rounded(min(one.volumes)) if one.volumes else 0.0,
-        width=_small_width(one.widths, np.median([case.spacing for case in tally.cases], axis=0)),
-        width_voxels=_small_width(one.widths_voxels, np.ones(len(tally.cases[0].shape))),
+        width=_small_width(one.widths, np.median([case.spacing for case in total.cases], axis=0)),
+        width_voxels=_small_width(one.widths_voxels, np.ones(len(total.cases[0].shape))),
     )
 
 
 def _small_width(widths: list[NDArray[np.float64]], voxel: NDArray[np.float64]) -> tuple[float, ...]:
-    """The width of a small component; that of a `voxel` where all are specks, 0 where there is none."""
+    """Return the width of a small component; one `voxel` where all are specks, 0 where there is none."""
     if not widths:
         return (0.0,) * len(voxel)
     found = np.concatenate(widths)
@@ -278,10 +281,10 @@ def _small_width(widths: list[NDArray[np.float64]], voxel: NDArray[np.float64]) 
 def _is_colour(samples: NDArray[np.float32]) -> bool:
     if len(samples) != 3:
         return False
-    grey = samples.mean(axis=0)
-    return float(np.abs(samples - grey).mean()) > COLOUR_SHARE * float(grey.std())
+    gray = samples.mean(axis=0)
+    return float(np.abs(samples - gray).mean()) > COLOR_SHARE * float(gray.std())
 
 
 def _rounded(value: Any) -> float:
-    """Six significant digits: enough for any rule, and readable."""
+    """Return the value with six significant digits."""
     return float(f"{float(value):.6g}")

@@ -1,4 +1,4 @@
-"""Small rules of the plan: normalisation, spacing, flips. Each says why."""
+"""Rules that choose normalization, spacing and flips from the fingerprint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ldseg.data.checks import RGB_NAME, refuse_beyond_eight_bit
 from ldseg.data.ranges import common_white
 from ldseg.planning.fingerprint import ChannelFingerprint, Fingerprint
 
-COLOUR_NAMES = (("r", "g", "b"), ("red", "green", "blue"))
+COLOR_NAMES = (("r", "g", "b"), ("red", "green", "blue"))
 ANISOTROPIC = 3.0
 """An axis is anisotropic when its spacing is more than this many times the finest."""
 
@@ -26,17 +26,17 @@ NNUNET_SCHEMES: dict[str, Scheme] = {
     "rescale_0_1": "minmax",
     RGB_NAME: "range",
 }
-"""What nnU-Net's channel names ask for, in lower case; "CT" is a rule of ours too."""
+"""Normalization by nnU-Net's channel names, in lower case; the name "CT" has a rule of its own."""
 
 
 @dataclass(frozen=True)
 class ChannelPlan:
-    """How the intensities of one image channel are normalised."""
+    """Normalization of one image channel."""
 
     name: str
     scheme: Scheme
     """zscore: by the image's own mean and deviation. foreground: clip to `low`..`high`, then the data set's
-    `mean` and `deviation` (CT). range: `low`..`high` to 0..1, then mean 0.5, deviation 0.25 (colour). minmax:
+    `mean` and `deviation` (CT). range: `low`..`high` to 0..1, then mean 0.5, deviation 0.25 (color). minmax:
     the image's own least and largest value to 0..1, then the same. none: the intensities as they are."""
     low: float = 0.0
     high: float = 0.0
@@ -45,7 +45,7 @@ class ChannelPlan:
 
 
 def plan_channels(fingerprint: Fingerprint) -> tuple[ChannelPlan, ...]:
-    """Choose each channel's normalisation."""
+    """Return the normalization of each channel."""
     colour = is_photograph(fingerprint)
     white = common_white(fingerprint.ranges) if colour and fingerprint.ranges else None
     return tuple(_plan_channel(channel, colour, white) for channel in fingerprint.channels)
@@ -60,9 +60,9 @@ def _plan_channel(channel: ChannelFingerprint, colour: bool, white: float | None
         return ChannelPlan(
             channel.name, "foreground", channel.low, channel.high, channel.mean, channel.deviation or 1.0
         )
-    # Each colour channel on its own scale would change the hue of the stain.
+    # Normalizing each color channel by itself would change the hue of the stain.
     if colour:
-        # without a scale of colour images they are taken as they are
+        # without a known white level the range of the set is used
         low = min(channel.minimum, 0.0) if white is None else 0.0
         high = max(channel.maximum, low + 1e-6) if white is None else white
         return ChannelPlan(channel.name, "range", low, high)
@@ -71,7 +71,7 @@ def _plan_channel(channel: ChannelFingerprint, colour: bool, white: float | None
 
 
 def _as_asked(channel: ChannelFingerprint, scheme: Scheme) -> ChannelPlan:
-    """The normalisation that a channel's name asks for. Raises InputError where the images contradict it."""
+    """Return the normalization that a channel's name asks for. Raises InputError if the images contradict."""
     if scheme != "range":
         return ChannelPlan(channel.name, scheme)
     refuse_beyond_eight_bit(channel.name, channel.minimum, channel.maximum)
@@ -79,17 +79,17 @@ def _as_asked(channel: ChannelFingerprint, scheme: Scheme) -> ChannelPlan:
 
 
 def is_photograph(fingerprint: Fingerprint) -> bool:
-    """Whether the images are in colour: three channels that differ, named R, G, B or of 8 bits."""
+    """Return whether the images are in color: three channels that differ, named R, G, B or of 8 bits."""
     names = tuple(channel.name.casefold() for channel in fingerprint.channels)
     eight_bit = all(c.whole_numbers and c.minimum >= 0 and c.maximum <= 255 for c in fingerprint.channels)
-    return fingerprint.colour and (names in COLOUR_NAMES or eight_bit)
+    return fingerprint.colour and (names in COLOR_NAMES or eight_bit)
 
 
 def plan_spacing(fingerprint: Fingerprint) -> tuple[float, ...]:
-    """Choose the target spacing: the median, so that half of the images lose nothing.
+    """Return the target spacing: the median, so that half of the images lose nothing.
 
-    A very coarse axis takes its 10th percentile instead, for thick slices hold little that could be lost in
-    interpolating the others. Time is never resampled, the frames of a cycle are its natural grid.
+    A very coarse axis takes its 10th percentile instead, since thick slices hold little that interpolation
+    could lose. Time is never resampled: the frames are its grid.
     """
     spacings = np.array([case.spacing for case in fingerprint.cases])  # (N, D)
     target = np.median(spacings, axis=0)
@@ -100,11 +100,10 @@ def plan_spacing(fingerprint: Fingerprint) -> tuple[float, ...]:
 
 
 def plan_resampling(fingerprint: Fingerprint) -> bool:
-    """Decide whether images are brought to one spacing; volumes always are.
+    """Return whether images are resampled to one spacing; volumes always are.
 
-    A 2D picture is framed by a person: zoomed on what matters. Where the pictures differ less in pixels than
-    in mm, a common spacing would undo the zoom and make sizes differ; their own pixels are kept then, as they
-    are where no spacing is known.
+    A 2D image is often zoomed on the structure of interest. Where image sizes differ less in pixels than in
+    mm, a common spacing would undo the zoom; images then keep their own pixels, as they do without a spacing.
     """
     if fingerprint.axes != "yx":
         return True
@@ -114,7 +113,7 @@ def plan_resampling(fingerprint: Fingerprint) -> bool:
 
 
 def _spread(sizes: NDArray[np.float64]) -> float:
-    """Mean over the axes of deviation over mean; (N, D)."""
+    """Return the coefficient of variation of sizes (N, D), averaged over the axes."""
     return float((sizes.std(axis=0) / sizes.mean(axis=0)).mean())
 
 
@@ -146,11 +145,11 @@ _SIDE = re.compile(r"(?<![a-z])(left|right|l|r|lt|rt)(?![a-z])", re.IGNORECASE)
 
 
 def plan_mirror_axes(fingerprint: Fingerprint) -> tuple[int, ...]:
-    """Choose the axes that augmentation may flip.
+    """Return the axes that augmentation may flip.
 
     Left and right of a body look alike, and an ultrasound probe may be held either way round: x is flipped,
     unless a structure's name says a side. A body has a top and a front, so the other axes are not. A section
-    has no up: both axes. A series is not flipped, for all its frames must stay as the heart turns.
+    has no up: both axes. A series is not flipped, since the heart turns one way.
     """
     if fingerprint.axes == "tyx":
         return ()

@@ -1,4 +1,4 @@
-"""Estimate of the memory of one training step.
+"""Estimate the memory of one training step.
 
     memory = fixed + batch * (BYTES * TENSORS * sum over levels of cells * width + 4 * K * FULL * voxels)
 

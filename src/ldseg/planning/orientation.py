@@ -1,4 +1,4 @@
-"""Which way round a volume lies, and the flips and transposes to the canonical order.
+"""Find the flips and transposes that bring a volume to the canonical orientation.
 
 Canonical is LPS+, the convention of `Volume`: along the array's last axis (x) the index grows towards the
 patient's left, along y towards posterior, along z (first) towards superior, each to the nearest axis. Only
@@ -19,7 +19,7 @@ from ldseg.data.volume import Volume
 
 @dataclass(frozen=True)
 class Orientation:
-    """The way from a file's grid axes to the canonical ones."""
+    """The permutation and flips from a file's grid axes to the canonical ones."""
 
     permutation: tuple[int, ...]
     """Canonical axis k is the file's axis `permutation[k]` (array order, channels not counted)."""
@@ -27,12 +27,12 @@ class Orientation:
     """Whether canonical axis k runs backwards in the file."""
 
     def permuted(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Shape, spacing or another per-axis value of the file in canonical order."""
+        """Return shape, spacing or another per-axis value of the file in canonical order."""
         return tuple(values[axis] for axis in self.permutation)
 
 
 def orientation_of(volume: Volume) -> Orientation:
-    """Return how `volume` lies; the identity where it has no patient world."""
+    """Return the orientation of `volume`; the identity where it has no patient coordinates."""
     count = len(volume.shape)
     if volume.axes != "zyx" or len(volume.direction) != 9:
         return Orientation(tuple(range(count)), (False,) * count)
@@ -43,7 +43,7 @@ def orientation_of(volume: Volume) -> Orientation:
 
 
 def _nearest(cosines: NDArray[np.float64]) -> Orientation:
-    """The signed permutation nearest to `cosines` (world axis, file axis), unambiguous in oblique scans."""
+    """Return the signed permutation nearest to `cosines` (world axis, file axis)."""
     world = range(3)
     best = max(permutations(world), key=lambda files: sum(abs(cosines[k, files[k]]) for k in world))
     return Orientation(tuple(best), tuple(bool(cosines[k, best[k]] < 0) for k in world))

@@ -1,4 +1,4 @@
-"""The patch that the network sees at once, and how many of them a step takes."""
+"""Plan the patch that the network sees at once, and the batch size."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ldseg.planning.memory import training_memory_gb
 NEARLY_FITS = 1.4
 """The patch covers the largest image of a set when that is at most this many times the median."""
 LARGEST_PATCH = {2: 768 * 768, 3: 128**3}
-"""Voxels; more costs time without showing more context than the network can use."""
+"""Largest patch in voxels by dimensions; a larger one costs time without adding useful context."""
 SMALLEST_BATCH = 2
 BATCHES = {2: (4, 16), 3: (2, 2)}
 """Fewest and most cases per step by dimensions, as memory allows."""
 VOXELS_PER_STEP = {2: 2**19, 3: 2**20}
-"""Within those bounds a step takes up to so many voxels: more small images calm the gradient at no cost."""
+"""Within those bounds a step takes up to so many voxels: more small images steady the gradient at no cost."""
 
 Shape = tuple[int, ...]
 
@@ -26,7 +26,7 @@ Shape = tuple[int, ...]
 def plan_patch(
     axes: str, shapes: list[Shape], spacing: tuple[float, ...], width: float, classes: int, budget_gb: float
 ) -> tuple[Shape, Architecture]:
-    """Choose the largest useful patch that fits the budget; `shapes` are the images' on the target grid."""
+    """Return the largest useful patch that fits the memory budget; `shapes` are of the resampled images."""
     patch, architecture = _rounded_up(axes, _wanted(shapes), spacing, width)
     while not _fits(patch, architecture, classes, budget_gb):
         smaller, its_architecture = _rounded_up(
@@ -50,9 +50,9 @@ def check_patch(axes: str, patch: Shape, factor: Shape) -> None:
 
 
 def plan_batch(patch: Shape, architecture: Architecture, classes: int, budget_gb: float) -> int:
-    """Choose the cases per step: 4 to 16 in 2D, 2 in 3D, fewer where memory does not allow.
+    """Return the cases per step: 4 to 16 in 2D, 2 in 3D, fewer where memory does not allow.
 
-    A volume has voxels enough for a calm gradient, and twice the steps are worth more than twice the cases.
+    A volume has enough voxels for a steady gradient, and twice the steps are worth more than twice the cases.
     """
     fewest, batch = BATCHES[len(patch)]
     while batch > fewest and batch * prod(patch) > VOXELS_PER_STEP[len(patch)]:
@@ -63,8 +63,9 @@ def plan_batch(patch: Shape, architecture: Architecture, classes: int, budget_gb
 
 
 def _wanted(shapes: list[Shape]) -> Shape:
-    """The largest image where the set is of about one size, so that nothing is tiled; else the median one,
-    along all axes: an image that is tiled along one gains little from fitting along another."""
+    """Return the largest image where all are of about one size, so that none is tiled; else the median one.
+
+    This holds for all axes together: an image that is tiled along one gains little from fitting another."""
     largest, median = np.max(shapes, axis=0), np.median(shapes, axis=0)
     fits = np.all(largest <= NEARLY_FITS * median)
     return tuple(int(n) for n in (largest if fits else np.ceil(median)))
@@ -73,7 +74,7 @@ def _wanted(shapes: list[Shape]) -> Shape:
 def _rounded_up(
     axes: str, size: Shape, spacing: tuple[float, ...], width: float
 ) -> tuple[Shape, Architecture]:
-    """`size` rounded up to what divides by its architecture, and that architecture."""
+    """Return `size` rounded up to a multiple of its architecture's factor, and that architecture."""
     while True:  # the larger size may be due another level; it grows by a cell at most
         architecture = plan_architecture(axes, size, spacing, width)
         rounded = tuple(ceil(n / step) * step for n, step in zip(size, architecture.factor, strict=True))
@@ -83,7 +84,7 @@ def _rounded_up(
 
 
 def _shrunk(axes: str, patch: Shape, factor: Shape, spacing: tuple[float, ...]) -> Shape:
-    """One step smaller along the axis that is longest in mm: context is best kept equal on all sides.
+    """Return the patch one step smaller along its longest axis in mm, so that context stays isotropic.
 
     Frames are not mm: time is cut only when the plane cannot be.
     """

@@ -1,4 +1,4 @@
-"""`Plan`: everything that prediction needs to repeat training's preprocessing, as a file a person may edit.
+"""Define `Plan`: all that prediction needs to repeat training's preprocessing, as a file a person may edit.
 
 Sizes and spacings are in the order of `axes` (slowest first), after reorientation to the canonical grid.
 """
@@ -16,7 +16,7 @@ from ldseg.errors import InputError
 from ldseg.planning.architecture import plan_architecture
 from ldseg.planning.fingerprint import Fingerprint
 from ldseg.planning.heuristics import (
-    COLOUR_NAMES,
+    COLOR_NAMES,
     ChannelPlan,
     plan_channels,
     plan_mirror_axes,
@@ -72,10 +72,10 @@ class Plan:
     resample: bool = True
     """Whether images are brought to `spacing`; False keeps each image's own voxels."""
     appearance: tuple[ChannelStatistics, ...] = ()
-    """What training images look like, for each channel; empty where that is not known. An image that looks
-    otherwise is brought nearer to them before it is segmented (`preprocessing.harmonize`)."""
+    """Intensity statistics of the training images for each channel; empty where they are not known. An image
+    that deviates from them is harmonized before it is segmented (`preprocessing.harmonize`)."""
     ranges: tuple[ChannelRange, ...] = ()
-    """Which numbers the training images had, for each channel; empty where that is not known. An image on
+    """Number ranges of the training images for each channel; empty where they are not known. An image on
     another number scale is converted, or refused (`preprocessing.number_scale`)."""
 
     physical_spacing: bool | None = None
@@ -88,22 +88,22 @@ class Plan:
 
     @property
     def is_colour(self) -> bool:
-        """Whether the channels are those of colour images: by their names, or by a fixed range of each."""
+        """Return whether images are in color, by the channels' names or by a fixed range of each."""
         names = tuple(channel.name.casefold() for channel in self.channels)
         ranges = all(channel.scheme == "range" for channel in self.channels)
-        return names in COLOUR_NAMES or (len(names) == len(COLOUR_NAMES[0]) and ranges)
+        return names in COLOR_NAMES or (len(names) == len(COLOR_NAMES[0]) and ranges)
 
     @property
     def stored_in_channel_files(self) -> bool | None:
-        """`channel_files`; where it is not known, False for colours, which are one file."""
+        """Return `channel_files`; where it is not known, False for color images, which are one file."""
         names = tuple(channel.name.casefold() for channel in self.channels)
-        return False if self.channel_files is None and names in COLOUR_NAMES else self.channel_files
+        return False if self.channel_files is None and names in COLOR_NAMES else self.channel_files
 
     @property
     def had_spacing(self) -> bool | None:
-        """`physical_spacing`; where it is not recorded, True for a `spacing` that cannot stand for voxels.
+        """Return `physical_spacing`; where it is not recorded, True for a `spacing` that cannot be in voxels.
 
-        None where nothing tells; every image is then taken to be like those of training.
+        None where it is unknown; every image then counts as having the same kind of spacing.
         """
         space = [step for axis, step in zip(self.axes, self.spacing, strict=True) if axis != "t"]
         in_mm = True if any(step != 1.0 for step in space) else None
@@ -111,17 +111,17 @@ class Plan:
 
     @property
     def factor(self) -> tuple[int, ...]:
-        """Product of all strides per axis."""
+        """Return the product of all strides per axis."""
         return tuple(prod(axis) for axis in zip(*self.strides, strict=True))
 
     @property
     def latent_factor(self) -> tuple[int, ...]:
-        """Voxels of the target grid per cell of the latent grid, per axis."""
+        """Return the voxels of the target grid per cell of the latent grid, per axis."""
         return tuple(prod(axis) for axis in zip(*self.strides[: self.latent_levels], strict=True))
 
 
 def make_plan(fingerprint: Fingerprint, dataset: DataSet, settings: PlanSettings) -> Plan:
-    """Plan the training on a data set; the same fingerprint, settings and memory give the same plan.
+    """Return the plan for a data set; the same fingerprint, settings and memory give the same plan.
 
     Raises InputError for settings that do not fit the data (number of axes, a patch that does not divide).
     """
@@ -173,7 +173,7 @@ def write_plan(path: Path, plan: Plan) -> None:
 
 
 def read_plan(path: Path) -> Plan:
-    """Read a plan; InputError with file, field, value and remedy when missing, damaged or newer."""
+    """Return the plan in a file. Raises InputError when it is missing, damaged or newer."""
     data = read_versioned(path, PLAN_VERSION, "make it again with `ldseg plan`")
     plan = from_json(Plan, {"version": PLAN_VERSION, **data}, str(path))
     try:

@@ -1,4 +1,4 @@
-"""What a user may fix about the plan; everything left at None is planned from the fingerprint."""
+"""Settings of the plan; everything left at None is planned from the fingerprint."""
 
 from __future__ import annotations
 

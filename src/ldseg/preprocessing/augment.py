@@ -1,7 +1,7 @@
-"""Augmentation of training patches, by MONAI's transforms, drawn anew for each visit of a case.
+"""Augment training patches by MONAI's transforms, drawn anew each time a case is used.
 
 A patch is {"image": (M, *S) float32, "label": (1, *S) class index + 1, 0 where ignored}. The shift by one
-makes what a rotation brings in from outside of the patch an ignored voxel, not background.
+makes voxels that a rotation brings in from outside of the patch ignored, not background.
 """
 
 from __future__ import annotations
@@ -41,31 +41,35 @@ _FILLING = ("border", "zeros")
 
 
 def make_augment(plan: Plan, settings: AugmentSettings) -> Augment:
-    """The augmentation that the plan's axes allow: no flip or rotation along time."""
+    """Return the augmentation that the plan's axes allow: no flip or rotation along time."""
     spatial = [*_flips(plan, settings), *_elastic(plan, settings), _affine(plan, settings)]
-    pipeline = Compose([*spatial, *_blur(plan, settings), *_coarse(plan, settings), *_intensity(settings)])
+    pipeline = Compose(
+        [*spatial, *_blur(plan, settings), *_simulate_low_resolution(plan, settings), *_intensity(settings)]
+    )
     return _Augment(pipeline, plan.axes.index("t") if "t" in plan.axes else None)
 
 
 @dataclass(frozen=True)
 class _Augment:
-    """An `Augment` that can be sent to another process."""
+    """An `Augment` that can be pickled for another process."""
 
     pipeline: Compose
     time: int | None
-    """The axis of *S that is time."""
+    """Index of the time axis in *S, or None."""
 
     def __call__(self, image: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         if self.time is not None:
-            image, labels = random_time_roll(image, labels, self.time, seed)
+            image, labels = _random_time_roll(image, labels, self.time, seed)
         self.pipeline.set_random_state(seed=seed % 2**32)
         data: Any = self.pipeline({"image": image, "label": (labels + 1)[None].float()})
         return _plain(data["image"]), _plain(data["label"])[0].round().long() - 1
 
 
-def random_time_roll(image: Tensor, labels: Tensor, axis: int, seed: int) -> tuple[Tensor, Tensor]:
-    """A film of which some frames are unlabelled, as a cycle that begins at any of them: where all films are
-    labelled in the same frames, a network would learn to segment at these places in time and no others."""
+def _random_time_roll(image: Tensor, labels: Tensor, axis: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return a partly labeled 2D+time series rolled along time by a random number of frames.
+
+    Where all series are labeled at the same frames, a network would learn to segment only at these times.
+    """
     labelled = (labels >= 0).movedim(axis, 0).flatten(1).any(1)
     if bool(labelled.all()):
         return image, labels
@@ -74,7 +78,7 @@ def random_time_roll(image: Tensor, labels: Tensor, axis: int, seed: int) -> tup
 
 
 def _plain(value: Tensor) -> Tensor:
-    """MONAI's tensor with metadata as an ordinary one."""
+    """Return MONAI's tensor with metadata as an ordinary one."""
     return torch.as_tensor(np.asarray(value))
 
 
@@ -85,7 +89,7 @@ def _flips(plan: Plan, settings: AugmentSettings) -> list[Any]:
 
 
 def _spatial_ranges(plan: Plan, settings: AugmentSettings) -> tuple[list[float], list[Any], list[float]]:
-    """Ranges of rotation (radians), relative scale and shift (voxels) per axis; nothing moves along time."""
+    """Return the ranges of rotation (radians), scale and shift (voxels) per axis; 0 along time."""
     radians = np.deg2rad(settings.rotation)
     moves = [0.0 if axis == "t" else 1.0 for axis in plan.axes]
     shift = [settings.shift * n * move for n, move in zip(plan.patch, moves, strict=True)]
@@ -98,12 +102,12 @@ def _spatial_ranges(plan: Plan, settings: AugmentSettings) -> tuple[list[float],
 
 
 def _slice_rotation(plan: Plan, axis: int) -> float:
-    """Rotation about `axis` mixes the two others; across thick slices it would tear the image, so none."""
-    return 1.0 if _alike([s for a, s in enumerate(plan.spacing) if a != axis]) else 0.0
+    """Return 1.0, or 0.0 where rotation about `axis` would mix thin and thick voxels."""
+    return 1.0 if _nearly_isotropic([s for a, s in enumerate(plan.spacing) if a != axis]) else 0.0
 
 
-def _alike(spacing: Sequence[float]) -> bool:
-    """Whether no axis has voxels more than twice as long as another's."""
+def _nearly_isotropic(spacing: Sequence[float]) -> bool:
+    """Return whether no axis has voxels more than twice as long as another's."""
     return max(spacing) <= 2 * min(spacing)
 
 
@@ -121,7 +125,7 @@ def _affine(plan: Plan, settings: AugmentSettings) -> RandAffined:
 
 
 def _elastic(plan: Plan, settings: AugmentSettings) -> list[Any]:
-    """Smooth random displacement; left out for 2D+time, where each frame must move alike."""
+    """Return the elastic deformation; none for 2D+time, where all frames must move alike."""
     if settings.elastic_probability == 0 or "t" in plan.axes:
         return []
     if plan.dimensions == 2:
@@ -148,7 +152,7 @@ def _elastic(plan: Plan, settings: AugmentSettings) -> list[Any]:
 
 
 def _blur(plan: Plan, settings: AugmentSettings) -> list[Any]:
-    """Of equal width in mm along all spatial axes, none along time."""
+    """Return a Gaussian blur of equal width in mm along all spatial axes, none along time."""
     finest = min(s for s, axis in zip(plan.spacing, plan.axes, strict=True) if axis != "t")
     share = [0.0 if axis == "t" else finest / s for s, axis in zip(plan.spacing, plan.axes, strict=True)]
     names = ("sigma_x", "sigma_y", "sigma_z")  # the first, second and third axis
@@ -158,9 +162,9 @@ def _blur(plan: Plan, settings: AugmentSettings) -> list[Any]:
     return [RandGaussianSmoothd(("image",), **widths, prob=settings.blur_probability)]
 
 
-def _coarse(plan: Plan, settings: AugmentSettings) -> list[Any]:
-    """As if taken with larger voxels; left out where that would blur time or slices thick already."""
-    if "t" in plan.axes or not _alike(plan.spacing):
+def _simulate_low_resolution(plan: Plan, settings: AugmentSettings) -> list[Any]:
+    """Return simulated low resolution; none where that would blur time or slices that are thick already."""
+    if "t" in plan.axes or not _nearly_isotropic(plan.spacing):
         return []
     return [
         RandSimulateLowResolutiond(

@@ -1,4 +1,4 @@
-"""Prepared cases on disk, for training: written once, read lazily, larger than memory if need be.
+"""Cache preprocessed training cases on disk: written once, memory-mapped, larger than memory if need be.
 
     FOLDER/NAME-HASH/case.json      what it was made of; written last, so that a case with it is whole
                      image.npy      (M, *S') float16: normalised intensities need no more
@@ -32,7 +32,7 @@ from ldseg.preprocessing.preprocess import preprocess_image, preprocess_labels
 CACHE_VERSION = 2
 FOREGROUND_SAMPLE = 2048
 """Voxels kept per class and case."""
-_PART = ".part"  # and the process that prepares it; a case's own folder ends in its hash
+_PART = ".part"  # followed by the process id; a complete case's folder ends in its hash
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 _PLAN_FIELDS = ("axes", "channels", "classes", "ignore_id", "labels_above_zero", "spacing", "resample")
 
@@ -46,7 +46,7 @@ def ignore(name: str) -> None:
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of prepared cases."""
+    """A folder of preprocessed cases."""
 
     folder: Path
     names: tuple[str, ...]
@@ -65,7 +65,7 @@ class Cache:
             return {int(k): stored[k] for k in stored.files}
 
     def raters(self, name: str) -> int:
-        """Return how many label maps the case has."""
+        """Return the number of label maps of the case."""
         return len(list(self._case(name).glob("labels_*.npy")))
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -83,10 +83,10 @@ def build_cache(
     folder: Path,
     on_case: OnCase = ignore,
 ) -> Cache:
-    """Prepare `cases` into `folder`, leaving alone what is there and still valid, so that it resumes.
+    """Preprocess `cases` into `folder`; valid ones that are there already are kept, so that it resumes.
 
     `on_case` is called with the name of each case that is ready. Raises InputError for a case that cannot be
-    prepared and when there is no room to write.
+    preprocessed, and when the disk is full.
     """
     for case in cases:
         target = folder / _folder_name(case.name)
@@ -104,7 +104,7 @@ def build_cache(
 
 
 def changed_cases(cases: Sequence[Case], plan: Plan, folder: Path) -> list[str]:
-    """Return the cases whose files have another size or time than when they were prepared into `folder`."""
+    """Return the cases whose files have another size or time than when they were cached in `folder`."""
     changed: list[str] = []
     for case in cases:
         stored = _stored_source(folder / _folder_name(case.name))
@@ -117,13 +117,13 @@ def changed_cases(cases: Sequence[Case], plan: Plan, folder: Path) -> list[str]:
 
 
 def forget_parts(folder: Path) -> None:
-    """Remove what a killed process left half-prepared in `folder`; nobody else may be preparing there."""
+    """Remove incomplete cases of a killed process from `folder`; no other process may be writing there."""
     for path in folder.glob(f"*{_PART}*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def _build_case(dataset: DataSet, case: Case, plan: Plan, target: Path, source: str) -> None:
-    """Prepare one case in a folder aside and move it into place whole."""
+    """Preprocess one case in a temporary folder and move it into place."""
     volume, masks = load_case(dataset, case)
     image = preprocess_image(volume, plan, case.name).array
     raters = [preprocess_labels(mask, plan, case.name) for mask in masks]
@@ -146,7 +146,7 @@ def _build_case(dataset: DataSet, case: Case, plan: Plan, target: Path, source: 
 def _sample_foreground(
     name: str, raters: list[NDArray[np.int16]], classes: int
 ) -> dict[int, NDArray[np.int32]]:
-    """Draw voxels of each structure that any rater marked, with a seed of the case's name."""
+    """Return sampled voxels of each structure that any rater marked, drawn with a seed of the case's name."""
     generator = np.random.default_rng(zlib.crc32(name.encode()))
     samples: dict[int, NDArray[np.int32]] = {}
     for k in range(1, classes):
@@ -160,7 +160,7 @@ def _sample_foreground(
 
 
 def _source(case: Case, plan: Plan) -> str:
-    """What a prepared case depends on, as text."""
+    """Return all that a preprocessed case depends on, as JSON text."""
     settings = asdict(plan)
     files = [
         [str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in (*case.images, *case.labels)
@@ -176,7 +176,7 @@ def _source(case: Case, plan: Plan) -> str:
 
 
 def _stored_source(target: Path) -> str | None:
-    """Return the source of a case that is there and whole, else None."""
+    """Return the source of a case that is cached completely, else None."""
     try:
         return (target / "case.json").read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
@@ -184,6 +184,6 @@ def _stored_source(target: Path) -> str | None:
 
 
 def _folder_name(name: str) -> str:
-    """A folder name that every file system takes, unique although names may differ in odd characters only."""
+    """Return a folder name that is valid on every file system and unique to the case's name."""
     readable = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:80]
     return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

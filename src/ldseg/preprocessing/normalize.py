@@ -1,4 +1,4 @@
-"""Intensities to about zero mean and unit deviation, by each channel's plan. Slab by slab, for memory."""
+"""Normalize intensities to about zero mean and unit deviation by each channel's plan, slab by slab."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ldseg.planning.plan import ChannelPlan
 
 OWN_SCALE = ("zscore", "minmax")
-"""Schemes that look at the image itself: its intensities mean nothing beside those of others."""
+"""Schemes that use statistics of the image itself, whose intensities have no common scale."""
 FLAT = 1e-6
 """A deviation below this share of the largest intensity is rounding, not content."""
 _SLAB = 2**16
@@ -21,7 +21,7 @@ _SLAB = 2**16
 
 @dataclass(frozen=True)
 class Scale:
-    """What is done to the intensities of one channel: clipped, shifted and divided."""
+    """Clipping range, shift and divisor of one channel."""
 
     low: float
     high: float
@@ -36,7 +36,7 @@ class Scale:
 
 
 def normalize(array: NDArray[np.float32], channels: Sequence[ChannelPlan]) -> NDArray[np.float32]:
-    """Return `array` (M, *S) normalised channel by channel; a constant image becomes 0, never nan."""
+    """Return `array` (M, *S) normalized channel by channel; a constant image becomes 0, never nan."""
     result = np.empty(array.shape, dtype=np.float32)
     for values, plan, target in zip(array, channels, result, strict=True):
         scale = find_scale(plan, slabs(values))
@@ -53,7 +53,7 @@ def slabs(values: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
 
 
 def find_scale(plan: ChannelPlan, slabs: Iterable[NDArray[np.float32]]) -> Scale:
-    """The scale of a channel of an image that comes in `slabs`."""
+    """Return the scale of a channel of an image that comes in `slabs`."""
     if plan.scheme == "none":
         return Scale(-inf, inf, 0.0, 1.0)
     own = plan.scheme in OWN_SCALE
@@ -82,7 +82,7 @@ class _Moments:
 
 
 def _moments(slabs: Iterable[NDArray[np.float32]], low: float, high: float) -> _Moments:
-    """The moments of all clipped slabs."""
+    """Return the moments of all clipped slabs."""
     count = 0
     total = squares = shift = 0.0
     least, largest = inf, -inf

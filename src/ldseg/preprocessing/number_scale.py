@@ -1,7 +1,7 @@
-"""Brings the numbers of an image to the scale of the training images, or says why that cannot be.
+"""Convert the numbers of an image to the scale of the training images, or refuse the image.
 
-The same colour image with 8 bits, with 16 bits and as floats from 0 to 1 must give the same answer. Grey
-images that are normalised by their own mean and deviation have no scale, and none is asked of them. M
+The same color image with 8 bits, with 16 bits and as floats from 0 to 1 must give the same answer. Gray
+images that are normalized by their own mean and deviation need no scale. M
 channels; *S the image's grid.
 """
 
@@ -32,7 +32,7 @@ from ldseg.preprocessing.normalize import FLAT, OWN_SCALE
 _DIMMER = 4.0
 """An image of the training's own number type keeps its scale down to this fraction of their least maximum."""
 _NARROW = 8.0
-"""Hounsfield units whose range is this many times narrower than in any training image are none."""
+"""A range this many times narrower than in any training image cannot be in Hounsfield units."""
 _FEW = 1e-4
 """Share of the voxels that may differ in an image that counts as constant."""
 
@@ -42,15 +42,15 @@ _PART = 2**20
 
 @dataclass(frozen=True)
 class NumberScale:
-    """How the numbers of an image become those of the training images."""
+    """Factor from the numbers of an image to those of the training images."""
 
     factor: float = 1.0
     notes: tuple[str, ...] = ()
-    """What was assumed, one sentence each."""
+    """Assumptions, one sentence each."""
 
 
 def converted(image: Volume, plan: Plan, name: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Return the voxels (M, *S) of a volume on the number scale of the training images, and what was assumed.
+    """Return the voxels (M, *S) of a volume on the number scale of the training images, and assumptions.
 
     Raises InputError as `number_scale`.
     """
@@ -67,7 +67,7 @@ def number_scale(image: ImageRange, plan: Plan) -> NumberScale:
     Raises InputError for colours of no known scale, and for CT that is not in the training's units.
     """
     if any(channel.scheme == "range" for channel in plan.channels):
-        return _scale_of_colours(image, plan)
+        return _scale_of_colors(image, plan)
     notes: list[str] = []
     for n, (channel, usual) in enumerate(zip(plan.channels, plan.ranges, strict=False)):
         if channel.scheme == "foreground":
@@ -77,8 +77,8 @@ def number_scale(image: ImageRange, plan: Plan) -> NumberScale:
     return NumberScale(notes=tuple(notes))
 
 
-def _scale_of_colours(image: ImageRange, plan: Plan) -> NumberScale:
-    """See `number_scale`."""
+def _scale_of_colors(image: ImageRange, plan: Plan) -> NumberScale:
+    """Return the scale of a color image, as `number_scale`."""
     wanted = _white_of_training(plan)
     if wanted is None:
         return NumberScale()
@@ -97,14 +97,14 @@ def _scale_of_colours(image: ImageRange, plan: Plan) -> NumberScale:
 
 
 def _white_of_training(plan: Plan) -> float | None:
-    """Return the white level that the plan's colours are normalised with; None where they have none."""
+    """Return the white level that color channels are normalized with; None where they have none."""
     colours = [channel for channel in plan.channels if channel.scheme == "range"]
     low, high = min(channel.low for channel in colours), max(channel.high for channel in colours)
     return white_level("float32", low, high) if low == 0 else None
 
 
 def _check_units(image: ImageRange, n: int, channel: str, usual: ChannelRange) -> tuple[str, ...]:
-    """Return what is odd about one channel in Hounsfield units; InputError where it is not in these units."""
+    """Return a warning about one CT channel, if any. Raises InputError if it is not in Hounsfield units."""
     low, high = image.minimum[n], image.maximum[n]
     if low == high:
         return ()
@@ -144,7 +144,7 @@ def _check_extent(image: ImageRange, n: int, channel: str, usual: ChannelRange) 
 
 
 def check_content(image: Volume, plan: Plan, name: str) -> tuple[str, ...]:
-    """Return a sentence for each channel that shows nothing; usually none.
+    """Return a sentence for each empty channel; usually none.
 
     Raises InputError for an image that has one value in all its voxels, or nearly all, where no training
     image is so.
@@ -155,14 +155,14 @@ def check_content(image: Volume, plan: Plan, name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Differing:
-    """How many voxels of a channel differ from its commonest value."""
+    """Number of voxels of a channel that differ from its most frequent value."""
 
     value: float
     voxels: int
 
 
 def differing(values: NDArray[Any]) -> Differing:
-    """Return how many of the values (N,) differ from the one that is the commonest among a few of them."""
+    """Return how many of the values (N,) differ from the most frequent one of a sample."""
     some = values[:: max(1, len(values) // 64)]
     found, counts = np.unique(some, return_counts=True)
     value = float(found[counts.argmax()])
@@ -177,7 +177,7 @@ def count_differing(values: NDArray[Any], value: float) -> int:
 
 
 def judge_content(channels: Sequence[Differing], voxels: int, plan: Plan, name: str) -> tuple[str, ...]:
-    """Return or raise as `check_content`, of channels that have so many voxels."""
+    """Return or raise as `check_content`, for channels of `voxels` voxels each."""
     few = max(1, int(_FEW * voxels))
     empty = [n for n, one in enumerate(channels) if one.voxels <= few and voxels > few]
     known = {n for n, usual in enumerate(plan.ranges) if usual.constant}

@@ -1,4 +1,4 @@
-"""Flips and transposes to the canonical order of axes and back, bit-exact (see planning/orientation.py)."""
+"""Flip and transpose arrays to the canonical orientation (planning/orientation.py) and back, bit-exact."""
 
 from __future__ import annotations
 

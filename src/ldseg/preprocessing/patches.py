@@ -1,4 +1,4 @@
-"""Patches of a grid: where they lie, cutting them out, and the weights that join them again.
+"""Place and cut patches of a grid, and weight them for joining.
 
 Arrays are (*S) or (..., *S); a corner is the first voxel of a patch and may lie outside of the array.
 """
@@ -51,18 +51,18 @@ def sample_corner(
     patch: Sequence[int],
     foreground: Mapping[int, NDArray[np.integer[Any]]] | None = None,
 ) -> Shape:
-    """Draw the corner of a training patch in a grid of `shape`.
+    """Return the randomly drawn corner of a training patch in a grid of `shape`.
 
     An axis that the patch covers is placed anywhere within it (corner <= 0). Along longer axes a third of the
     patches is centred on a voxel of `foreground` (class -> (N, D) coordinates), all classes equally often.
     """
-    room = [n - p for n, p in zip(shape, patch, strict=True)]
-    corner = [int(rng.integers(min(0, r), max(0, r) + 1)) for r in room]
+    excess = [n - p for n, p in zip(shape, patch, strict=True)]
+    corner = [int(rng.integers(min(0, r), max(0, r) + 1)) for r in excess]
     classes = sorted(k for k, found in (foreground or {}).items() if len(found))
-    if foreground and classes and max(room) > 0 and rng.random() < FOREGROUND_SHARE:
+    if foreground and classes and max(excess) > 0 and rng.random() < FOREGROUND_SHARE:
         found = foreground[classes[int(rng.integers(len(classes)))]]
         centre = found[int(rng.integers(len(found)))]
-        for axis, free in enumerate(room):
+        for axis, free in enumerate(excess):
             if free > 0:
                 corner[axis] = min(max(int(centre[axis]) - patch[axis] // 2, 0), free)
     return tuple(corner)
@@ -94,7 +94,7 @@ def covered_shape(corners: Sequence[Shape], patch: Sequence[int]) -> Shape:
 
 
 def _starts(size: int, patch: int, overlap: float, align: int) -> list[int]:
-    """Even starts along one axis: multiples of `align`, the first at 0, the last patch reaching the end."""
+    """Return even starts along one axis: multiples of `align` from 0, the last patch reaching the end."""
     if size <= patch:
         return [0]
     last = ceil((size - patch) / align)  # in units of align from here

@@ -1,4 +1,4 @@
-"""A volume to the network's grid (orient, resample, normalise) and exactly back.
+"""Bring a volume to the network's grid (orient, resample, normalize), and results back to the file's.
 
 K classes; *S the file's grid; *S' the grid of the plan's spacing. Nothing is padded or cropped here.
 """
@@ -29,18 +29,18 @@ from ldseg.preprocessing.resample import resample_image, resample_labels, resamp
 from ldseg.utils.system import require_memory
 
 _LARGEST_GROWTH, _ALONG_AN_AXIS = 2**10, 2**6
-"""Times the image's own voxels that the network's grid may have, in all and along an axis; more comes of a
-wrong spacing in a header."""
+"""Largest ratio of the network's voxels to the image's own, in total and along an axis; a larger ratio comes
+of a wrong spacing in a header."""
 _LARGEST_SHRINKAGE = 2**9
-"""The image's own voxels that may make one of the network's: 8 along each axis of a volume, 22 of a picture,
-which a slide at full magnification may need."""
+"""Largest number of the image's own voxels per voxel of the network: 8 along each axis of a volume, 22 of a
+2D image, which a slide at full magnification may need."""
 _COPIES = 3
-"""Of the prepared image that resampling takes."""
+"""Copies of the preprocessed image that resampling needs."""
 
 
 @dataclass(frozen=True)
 class GridTransform:
-    """What is needed to go back from the network's grid to the file's."""
+    """The geometry of the network's grid and of the way back to the file's."""
 
     orientation: Orientation
     canonical_shape: tuple[int, ...]
@@ -55,13 +55,13 @@ class GridTransform:
 
 @dataclass(frozen=True)
 class PreprocessedImage:
-    """An image as the network takes it."""
+    """An image on the network's grid with normalized intensities, in memory."""
 
     array: NDArray[np.float32]
     """(M, *S')."""
     grid: GridTransform
     notes: tuple[str, ...] = ()
-    """What was assumed about its numbers, one sentence each."""
+    """Assumptions about the number scale, one sentence each."""
 
     def read(self, corner: Sequence[int], patch: Sequence[int]) -> NDArray[np.float32]:
         """See `PatchSource`."""
@@ -69,20 +69,20 @@ class PreprocessedImage:
 
 
 class PatchSource(Protocol):
-    """An image as the network takes it, of which patches are read."""
+    """A preprocessed image, in memory or not, of which patches are read."""
 
     @property
     def grid(self) -> GridTransform:
-        """Its grid."""
+        """Return its grid."""
         ...
 
     def read(self, corner: Sequence[int], patch: Sequence[int]) -> NDArray[np.float32]:
-        """The patch (M, *patch) at `corner`; outside of the image 0, as training fills it."""
+        """Return the patch (M, *patch) at `corner`; 0 outside of the image, as in training."""
         ...
 
 
 def preprocess_image(volume: Volume, plan: Plan, name: str = "image") -> PreprocessedImage:
-    """Bring an image to the network's grid and intensities; `name` is for messages.
+    """Return an image on the network's grid with normalized intensities; `name` is for messages.
 
     Raises InputError for other axes or channels than the plan's, for voxels that are not finite, and for
     numbers that are on no scale that the plan knows (see `number_scale`).
@@ -107,7 +107,7 @@ def preprocess_image(volume: Volume, plan: Plan, name: str = "image") -> Preproc
 
 
 def thick_axes(volume: Volume, grid: GridTransform, plan: Plan) -> list[int]:
-    """Axes of the network's grid along which `volume` has thick slices; time has none."""
+    """Return the axes of the network's grid along which `volume` has thick slices; time has none."""
     finest = min(volume.spacing[-2:]) if volume.axes != "zyx" else min(volume.spacing)
     return [
         axis
@@ -117,7 +117,7 @@ def thick_axes(volume: Volume, grid: GridTransform, plan: Plan) -> list[int]:
 
 
 def grid_transform(volume: Volume, plan: Plan, name: str = "image") -> GridTransform:
-    """Return the way from the grid of `volume` to the network's; InputError for axes unlike the plan's."""
+    """Return the geometry from the grid of `volume` to the network's. Raises InputError for other axes."""
     if volume.axes != plan.axes:
         raise InputError(
             f"{name}: has axes {volume.axes}, the plan was made for {plan.axes}; give an image of that kind"
@@ -125,7 +125,7 @@ def grid_transform(volume: Volume, plan: Plan, name: str = "image") -> GridTrans
     orientation = orientation_of(volume)
     canonical = orientation.permuted(volume.shape)
     spacing = orientation.permuted(volume.spacing)
-    # mm and voxels cannot be compared: such an image is taken as it is, and the user is told (`notes_of`).
+    # mm and voxels cannot be compared: such an image is not resampled, and a note says so (`notes_of`).
     comparable = plan.had_spacing in (None, volume.physical)
     resample = plan.resample and comparable
     shape = resampled_shape(plan.axes, canonical, spacing, plan.spacing) if resample else canonical
@@ -144,13 +144,13 @@ def grid_transform(volume: Volume, plan: Plan, name: str = "image") -> GridTrans
 
 
 def notes_of(volume: Volume, plan: Plan) -> tuple[str, ...]:
-    """Return what the user is to be told of how the image was read and how the model takes it."""
+    """Return notes for the user on how the image was read and on its spacing."""
     note = mismatch_note(volume.axes, volume.physical, plan.had_spacing)
     return volume.notes if note is None else (*volume.notes, note)
 
 
 def _shrinkage(plan: Plan, shape: tuple[int, ...], spacing: tuple[float, ...]) -> list[float]:
-    """How many of the image's voxels make one of the network's, along each axis of space."""
+    """Return how many of the image's voxels make one of the network's, along each axis of space."""
     steps = zip(plan.axes, shape, spacing, plan.spacing, strict=True)
     return [wanted / step if n > 1 else 1.0 for axis, n, step, wanted in steps if axis != "t"]
 
@@ -200,4 +200,4 @@ def labels_to_ids(indices: NDArray[Any], plan: Plan) -> NDArray[Any]:
 
 def _check_grid(shape: tuple[int, ...], grid: GridTransform) -> None:
     if tuple(shape) != grid.shape:
-        raise ValueError(f"grid {tuple(shape)} is not the prepared one, {grid.shape}")
+        raise ValueError(f"grid {tuple(shape)} is not the preprocessed one, {grid.shape}")

@@ -1,4 +1,4 @@
-"""Resampling between grids that cover the same box, axis by axis.
+"""Resample between grids that cover the same box, axis by axis.
 
 Each axis is one sparse matrix (new, old) of kernel weights between voxel centres. Where the grid gets coarser
 the kernel is widened by the same factor, so that nothing aliases; rows sum to one, so that probabilities stay
@@ -40,10 +40,10 @@ def resample_probabilities(probabilities: NDArray[np.float32], shape: Sequence[i
 
 
 class StreamingResampler:
-    """`resample_probabilities` of an image that comes plane by plane along one axis, its other axes whole."""
+    """Resample probabilities as `resample_probabilities`, given plane by plane along one axis."""
 
     def __init__(self, old: Sequence[int], new: Sequence[int], axis: int) -> None:
-        """From the grid `old` to the grid `new`; planes lie across `axis`."""
+        """Prepare resampling from the grid `old` to the grid `new`; planes lie across `axis`."""
         self._new, self._axis, self._same = tuple(new), axis, tuple(old) == tuple(new)
         weights = axis_weights(old[axis], new[axis], "linear")
         self._weights = weights
@@ -114,7 +114,7 @@ def _along(array: NDArray[np.float32], axis: int, weights: Any) -> NDArray[np.fl
 
 
 def axis_weights(old: int, new: int, kernel: Kernel) -> Any:
-    """Return the sparse (new, old) matrix of normalised kernel weights; beyond the border nothing is read."""
+    """Return the sparse (new, old) matrix of normalized kernel weights, none beyond the border."""
     widening = max(1.0, old / new)
     reach = int(np.ceil(_REACH[kernel] * widening))
     centres = (np.arange(new) + 0.5) * old / new - 0.5
@@ -135,7 +135,7 @@ def _linear(distance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys 1981, a = -1/2."""
+    """Return the weights of the cubic kernel of Keys 1981, a = -1/2."""
     near = (1.5 * distance - 2.5) * distance**2 + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
     return np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
