@@ -1,4 +1,4 @@
-"""The demonstration's data and picture: one real brain, cut into coronal slabs of half a brain each.
+"""Data and figure of the demonstration: one real brain, cut into coronal slabs of one hemisphere.
 
 The brain is the MNI152 T1 template at 1 mm, which comes with the package nilearn, with its maps of grey and
 of white matter. It is an average of 152 people: blurred, and exactly symmetric between left and right.
@@ -39,7 +39,7 @@ NOTE = (
     "a demonstration that everything works, not a figure of accuracy."
 )
 SUBJECT_PATTERN = r"(row\d+|middle)"
-"""Mirrored slabs are one subject, so that validation never meets the mirror image of a training slab."""
+"""Mirrored slabs are one subject, so that validation never contains the mirror image of a training slab."""
 TEST_CASE = "middle_right"
 
 _STEP = 2
@@ -54,12 +54,12 @@ _ROWS = 12
 _TEST_ROWS = (6, 7, 8)
 _LEAST_TISSUE = 0.05
 """Share of a slab that must be grey or white matter for it to be a training case."""
-_COLOURS = ("#3b7dba", "#f0a830", "#4aa564", "#b65bb0", "#d1495b")
+_COLORS = ("#3b7dba", "#f0a830", "#4aa564", "#b65bb0", "#d1495b")
 
 
 @dataclass(frozen=True)
 class DemoFiles:
-    """Where the demonstration puts what, in the order in which it is made; see `demo_files`."""
+    """Files of the demonstration in the order in which they are written; see `demo_files`."""
 
     dataset: Path
     splits: Path
@@ -71,14 +71,14 @@ class DemoFiles:
 
 @dataclass(frozen=True)
 class _Brain:
-    """T1, 0 to 255, and ids of `CLASSES`, on one grid."""
+    """T1 image (0 to 255) and label ids of `CLASSES` on one grid."""
 
     image: Volume
     labels: Volume
 
 
 def demo_files(folder: Path) -> DemoFiles:
-    """The files of a demonstration in `folder`. The steps of `ldseg demo`:
+    """Return the files of a demonstration in `folder`. The steps of `ldseg demo` are:
 
     1. `write_demo_dataset(files.dataset)`: nnU-Net raw layout, 16 slabs to train on, one test case.
     2. `write_demo_splits(files)`: the test case is the test part, which `ldseg report` measures too.
@@ -163,7 +163,7 @@ def write_demo_figure(
     _paint(panels[2], predicted, list(shown.values()), aspect)
     heat = panels[3].imshow(doubt, cmap="inferno", aspect=aspect, vmin=0, interpolation="nearest")
     figure.colorbar(heat, ax=panels[3], shrink=0.75, label="entropy (nats)")
-    patches = [Patch(color=_colour(k), label=name.replace("_", " ")) for k, name in enumerate(shown)]
+    patches = [Patch(color=_color(k), label=name.replace("_", " ")) for k, name in enumerate(shown)]
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=12)
     figure.suptitle(caption, fontsize=14)
     content = BytesIO()
@@ -192,7 +192,7 @@ def _load_brain() -> _Brain:
 
 
 def _coarse(image: Any) -> NDArray[np.float32]:
-    """The image's values, each the mean of a cube of the template's voxels."""
+    """Return the image downsampled by averaging cubes of the template's voxels."""
     values = np.asarray(image.dataobj, dtype=np.float32)
     x, y, z = (n // _STEP for n in values.shape)
     cubes = values[: x * _STEP, : y * _STEP, : z * _STEP].reshape(x, _STEP, y, _STEP, z, _STEP)
@@ -200,12 +200,12 @@ def _coarse(image: Any) -> NDArray[np.float32]:
 
 
 def _row(number: int) -> int:
-    """The row's first voxel along y."""
+    """Return the row's first voxel along y."""
     return _BACK + number * _SIZE[1]
 
 
 def _cut(brain: _Brain, first: tuple[int, int, int], size: tuple[int, int, int]) -> _Brain:
-    """The slab of `size` voxels from the voxel `first` on, both in the order x, y, z."""
+    """Return the slab of `size` voxels that begins at voxel `first`, both in the order x, y, z."""
     window = tuple(slice(start, start + n) for start, n in zip(first[::-1], size[::-1], strict=True))
     x, y, z = brain.image.origin
     origin = (x - _STEP * first[0], y - _STEP * first[1], z + _STEP * first[2])  # LPS
@@ -219,7 +219,7 @@ def _write(folder: Path, name: str, slab: _Brain) -> None:
 
 
 def _best_slice(truth: Volume) -> tuple[int | None, int]:
-    """Axis to cut across and index of the slice; no axis in 2D."""
+    """Return the axis to cut across (None in 2D) and the index of the slice with most foreground."""
     if truth.axes == "yx":
         return None, 0
     axis = 0 if truth.axes == "tyx" else int(np.argmin(truth.shape))
@@ -228,7 +228,7 @@ def _best_slice(truth: Volume) -> tuple[int | None, int]:
 
 
 def _slice(volume: Volume, axis: int | None, index: int) -> NDArray[Any]:
-    """The slice of the first channel, superior (else anterior) up and the patient's left on the right."""
+    """Return the slice of the first channel: superior (else anterior) up, the patient's left on the right."""
     if axis is None or volume.axes == "tyx":
         return volume.array[0] if axis is None else volume.array[0, index]
     flat = np.take(volume.array[0], index, axis=axis)
@@ -240,20 +240,20 @@ def _slice(volume: Volume, axis: int | None, index: int) -> NDArray[Any]:
 
 
 def _aspect(volume: Volume, axis: int | None) -> float:
-    """Height of a pixel over its width."""
+    """Return the height of a pixel over its width."""
     height, width = (step for n, step in enumerate(volume.spacing) if n != axis)
     return height / width
 
 
 def _paint(panel: Panel, ids: NDArray[Any], classes: list[int], aspect: float) -> None:
-    """Lay each class in its colour over the picture."""
+    """Overlay each class in its color."""
     order = np.zeros(ids.shape)
     for k, id_ in enumerate(classes):
         order[ids == id_] = k + 1
-    colours = ListedColormap([_colour(k) for k in range(len(classes))])
+    colors = ListedColormap([_color(k) for k in range(len(classes))])
     panel.imshow(
         np.ma.masked_equal(order, 0),
-        cmap=colours,
+        cmap=colors,
         vmin=0.5,
         vmax=len(classes) + 0.5,
         alpha=0.75,
@@ -262,5 +262,5 @@ def _paint(panel: Panel, ids: NDArray[Any], classes: list[int], aspect: float) -
     )
 
 
-def _colour(k: int) -> str:
-    return _COLOURS[k % len(_COLOURS)]
+def _color(k: int) -> str:
+    return _COLORS[k % len(_COLORS)]

@@ -235,7 +235,7 @@ def test_the_default_budget_is_said(
     [
         (("paint",), "there is no command 'paint'; choose one of demo, check"),
         (("check",), "required: dataset"),
-        (("check", "DATA", "--colour"), "unrecognized arguments: --colour"),
+        (("check", "DATA", "--color"), "unrecognized arguments: --color"),
         (("check", "gone"), "gone: "),
         (("check", "DATA", "--axes", "xyz"), "axes is 'xyz'; expected 'yx' or 'zyx' or 'tyx'"),
         (("check", "DATA", "--subject-pattern", "("), "is not a regular expression"),

@@ -147,7 +147,7 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_leaves_nothing(
 SAID: list[tuple[tuple[str, ...], str]] = [
     (
         ("predict", "p.png", "-m", "UNET", "-o", "OUT", "--samples", "4"),
-        "gives one answer: --samples changes",
+        "gives one prediction: --samples changes",
     ),
     (
         (
@@ -164,7 +164,7 @@ SAID: list[tuple[tuple[str, ...], str]] = [
             "--sampler",
             "ddpm",
         ),
-        "gives one answer: --steps, --samples, --sampler change nothing",
+        "gives one prediction: --steps, --samples, --sampler change nothing",
     ),
     (("predict", "p.png", "-m", "MODEL", "-o", "OUT", "--tta", "true"), "--tta true changes nothing"),
 ]
@@ -229,5 +229,5 @@ def test_the_viewer_draws_as_several_samples_are_drawn(
         assert main(["view", "p.png", "-m", "RUN", "--no-browser", "--device", "cpu", *words]) == 0
     for session, samples in zip(shown, (posterior["samples"], 1), strict=True):
         assert (session.sampling.sampler, session.sampling.steps) == ("preconditioned_ddim", 8)
-        assert session.answer.samples == samples
+        assert session.prediction.samples == samples
     assert "8 samples by preconditioned_ddim in 8 steps" in capsys.readouterr().err

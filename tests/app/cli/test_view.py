@@ -61,7 +61,7 @@ def test_it_prints_its_address_and_ends_well_when_interrupted(
     assert run(picture, "-m", make_model(), "--no-browser", "--samples", 2, "--steps", 1, "--seed", 4) == 0
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")
     (session,) = shown
-    assert (session.name, session.answer.samples, session.sampling.steps, session.seed) == ("p0", 2, 1, 4)
+    assert (session.name, session.prediction.samples, session.sampling.steps, session.seed) == ("p0", 2, 1, 4)
 
 
 def test_it_opens_the_page_unless_told_not_to(

@@ -24,7 +24,7 @@ def a_report(**changes: dict[str, Any]) -> MachineReport:
     """A machine without fault, with some sections' facts changed."""
     good: MachineReport = {
         "software": {"Python": "3.12.1", "torch": "2.13.0+cpu", "monai": "1.6.1"},
-        "processor": {"cores for us": 4},
+        "processor": {"usable cores": 4},
         "memory": {"total GB": 32.0, "available GB": 20.0},
         "disk": {"here GB free": 50.0},
         "device": {

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ldseg.app.report.curves import average_points, loss_chart, validation_chart
-from ldseg.app.report.figures import data_uri, grey_or_colour, label_overlay, make_base_image, panel
+from ldseg.app.report.figures import data_uri, label_overlay, make_base_image, panel, to_gray_or_rgb
 from ldseg.app.report.html import facts, text
 from ldseg.app.report.measurements import measure_cases
-from ldseg.app.report.palette import class_colour, heat, heat_stops
-from ldseg.app.report.sampling_trajectory import STEPS, latent_colours, record_trajectory
+from ldseg.app.report.palette import class_color, heat, heat_stops
+from ldseg.app.report.sampling_trajectory import STEPS, latent_colors, record_trajectory
 from ldseg.app.report.slice_selection import select_crop, select_slice
 from ldseg.app.report.svg import Axis, Plot, linear_axis, log_axis
 from ldseg.data.cases import DataOptions
@@ -171,7 +171,7 @@ def test_overlays_leave_the_background_clear_and_outline_structures() -> None:
     assert alpha.max((1, 3))[indices == 0].max() == 0
     assert alpha.max() == 255
     assert 0 < alpha[20, :, 35].max() < 255
-    assert tuple(overlay[10 * scale, 20 * scale]) == (*class_colour(0), 255)
+    assert tuple(overlay[10 * scale, 20 * scale]) == (*class_color(0), 255)
     assert len(
         {tuple(pixel) for pixel in overlay[45 * scale : 46 * scale, 7 * scale : 8 * scale, :3].reshape(-1, 3)}
     )
@@ -182,12 +182,12 @@ def test_pictures_come_back_from_the_page_as_they_were() -> None:
     assert (decoded(data_uri(pixels)) == pixels).all()
 
 
-def test_colour_pictures_keep_their_colours_and_others_use_all_greys() -> None:
+def test_color_pictures_keep_their_colors_and_others_use_all_greys() -> None:
     image = np.random.default_rng(0).integers(0, 256, (3, 20, 20)).astype(np.float32)
-    assert (grey_or_colour(image, True) == np.moveaxis(image, 0, -1)).all()
-    grey = grey_or_colour(image * 7 - 300, False)
+    assert (to_gray_or_rgb(image, True) == np.moveaxis(image, 0, -1)).all()
+    grey = to_gray_or_rgb(image * 7 - 300, False)
     assert (grey.shape, grey.min(), grey.max()) == ((20, 20), 0, 255)
-    assert (grey_or_colour(np.full((1, 4, 4), 3.0), False) == 0).all()
+    assert (to_gray_or_rgb(np.full((1, 4, 4), 3.0), False) == 0).all()
 
 
 def test_panels_show_their_part_of_the_image_stretched_to_its_spacing() -> None:
@@ -210,28 +210,28 @@ def test_large_images_are_made_smaller_for_the_page() -> None:
     assert max(label_overlay(np.ones((3000, 1500), int)).shape) <= 1024
 
 
-def test_any_number_of_classes_has_different_colours() -> None:
-    colours = [class_colour(index) for index in range(120)]
-    assert len(set(colours)) == len(colours)
+def test_any_number_of_classes_has_different_colors() -> None:
+    colors = [class_color(index) for index in range(120)]
+    assert len(set(colors)) == len(colors)
 
 
 def test_more_uncertainty_is_brighter_and_more_opaque() -> None:
-    colours = heat(np.linspace(-0.5, 1.5, 50)).astype(int)
-    assert (np.diff(colours[:, 3]) >= 0).all()
-    assert (np.diff(colours[:, :3].sum(1)) >= 0).all()
-    assert (colours[0, 3], colours[-1, 3]) == (0, 255)
+    colors = heat(np.linspace(-0.5, 1.5, 50)).astype(int)
+    assert (np.diff(colors[:, 3]) >= 0).all()
+    assert (np.diff(colors[:, :3].sum(1)) >= 0).all()
+    assert (colors[0, 3], colors[-1, 3]) == (0, 255)
     assert len(heat_stops()) == 9
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 8])
-def test_latents_of_any_number_of_channels_become_colours(channels: int) -> None:
+def test_latents_of_any_number_of_channels_become_colors(channels: int) -> None:
     rng = np.random.default_rng(0)
     frames = tuple(rng.standard_normal((channels, 6, 5)).astype(np.float32) for _ in range(3))
-    pictures = latent_colours(frames)
+    pictures = latent_colors(frames)
     assert all(one.shape == (6, 5, 3) and one.dtype == np.uint8 for one in pictures)
     grey = bool((pictures[-1] == pictures[-1][..., :1]).all())
     assert grey == (channels < 3)
-    assert (latent_colours((np.zeros((channels, 4, 4), np.float32),))[0] == 128).all()
+    assert (latent_colors((np.zeros((channels, 4, 4), np.float32),))[0] == 128).all()
 
 
 @given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e4))

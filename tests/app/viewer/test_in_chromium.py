@@ -17,7 +17,7 @@ from chromium import Page, find_chromium
 from numpy.typing import NDArray
 from PIL import Image
 
-from ldseg.app.report.palette import class_colour
+from ldseg.app.report.palette import class_color
 from ldseg.app.viewer.nifti import LONGEST
 from ldseg.app.viewer.server import ViewerServer
 from ldseg.app.viewer.session import Session
@@ -49,7 +49,7 @@ def opened(page: Page, address: str) -> None:
     page.addresses.clear()
     page.go(address)
     page.wait_for(READY)
-    put(page, "crosshair", False)  # it has a colour too
+    put(page, "crosshair", False)  # it has a color too
 
 
 def put(page: Page, name: str, value: object) -> None:
@@ -62,7 +62,7 @@ def put(page: Page, name: str, value: object) -> None:
 
 
 def labels_alone(page: Page) -> None:
-    """Nothing but the segmentation, in the full colours of its classes."""
+    """Nothing but the segmentation, in the full colors of its classes."""
     put(page, "opacity-image", 0)
     put(page, "opacity-labels", 100)
 
@@ -76,8 +76,8 @@ def found(page: Page, wanted: Callable[[Pixels], NDArray[np.bool_]]) -> NDArray[
     raise AssertionError("it is nowhere in the picture")
 
 
-def close_to(*colour: int) -> Callable[[Pixels], NDArray[np.bool_]]:
-    return lambda pixels: np.abs(pixels.astype(int) - np.array(colour)).max(-1) <= 12
+def close_to(*color: int) -> Callable[[Pixels], NDArray[np.bool_]]:
+    return lambda pixels: np.abs(pixels.astype(int) - np.array(color)).max(-1) <= 12
 
 
 def middle(mask: NDArray[np.bool_]) -> tuple[float, float]:
@@ -94,7 +94,7 @@ def extent(mask: NDArray[np.bool_]) -> tuple[int, int]:
 
 def with_labels(session: Session, indices: NDArray[Any]) -> Session:
     """A segmentation of which the place is known, in place of the untrained model's."""
-    session.answer.layers["labels"].array[:] = indices
+    session.prediction.layers["labels"].array[:] = indices
     return session
 
 
@@ -128,7 +128,7 @@ def test_a_volume_is_seen_the_right_way_round_in_true_proportions(
     assert downsample == (longest == 12)
     labels_alone(browser)
     put(browser, "smooth", False)
-    seen = close_to(*class_colour(0))
+    seen = close_to(*class_color(0))
     sizes = {"transverse": (6, 8), "coronal": (12, 8), "sagittal": (12, 6)}
     for view, (height, width) in sizes.items():
         put(browser, "view", view)
@@ -159,12 +159,12 @@ def test_the_place_begins_in_the_structures_and_follows_its_sliders(
     assert "background" in browser.run(told)
     labels_alone(browser)
     put(browser, "view", "transverse")
-    assert not close_to(*class_colour(0))(browser.picture()[:, : WIDTH - PANEL]).any()
+    assert not close_to(*class_color(0))(browser.picture()[:, : WIDTH - PANEL]).any()
     put(browser, "place-2", 18)
-    assert found(browser, close_to(*class_colour(0))).any()
+    assert found(browser, close_to(*class_color(0))).any()
 
 
-def test_a_picture_is_seen_as_it_is_in_its_colours(
+def test_a_picture_is_seen_as_it_is_in_its_colors(
     browser: Page, make_session: MakeSession, serve: Serve
 ) -> None:
     array = np.zeros((3, 24, 32), np.float32)
@@ -177,13 +177,13 @@ def test_a_picture_is_seen_as_it_is_in_its_colours(
     whole = found(browser, lambda pixels: pixels.max(-1) > 100)
     rows, columns = extent(whole)
     assert columns / rows == pytest.approx(32 / 24, rel=0.03)
-    for colour, (up, left) in {
+    for color, (up, left) in {
         (255, 0, 0): (True, True),
         (0, 255, 0): (True, False),
         (0, 0, 255): (False, True),
         (255, 255, 255): (False, False),
     }.items():
-        row, column = middle(found(browser, close_to(*colour)))
+        row, column = middle(found(browser, close_to(*color)))
         assert (row < 0.5, column < 0.5) == (up, left)
     assert browser.complaints == []
 
@@ -198,11 +198,11 @@ def test_a_film_has_a_slider_for_its_frames(browser: Page, make_session: MakeSes
     labels_alone(browser)
     assert browser.run("document.getElementById('place-0').max") == "5"
     put(browser, "place-0", 4)
-    row, column = middle(found(browser, close_to(*class_colour(1))))
+    row, column = middle(found(browser, close_to(*class_color(1))))
     assert row > 0.5
     assert column > 0.5
     put(browser, "place-0", 5)
-    row, column = middle(found(browser, close_to(*class_colour(0))))
+    row, column = middle(found(browser, close_to(*class_color(0))))
     assert row < 0.5
     assert column < 0.5
     put(browser, "play", True)
@@ -215,10 +215,10 @@ def test_each_layer_is_seen_over_the_image(
     browser: Page, make_session: MakeSession, serve: Serve, group: str
 ) -> None:
     session = make_session("yx")
-    for name, layer in session.answer.layers.items():
+    for name, layer in session.prediction.layers.items():
         layer.array[:] = 0
         if name.startswith(group) and name != "probability-2":
-            layer.array[:6, :8] = 1 if layer.colours in ("classes", "share") else layer.high
+            layer.array[:6, :8] = 1 if layer.colors in ("classes", "share") else layer.high
     opened(browser, serve(session).address)
     put(browser, f"see-{group}", True)
     put(browser, f"opacity-{group}", 100)

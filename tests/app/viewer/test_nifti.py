@@ -37,7 +37,7 @@ def test_a_volume_keeps_its_voxels_and_its_place(direction: tuple[float, ...]) -
     np.testing.assert_allclose((found.affine @ [*index, 1])[:3], lps * [-1, -1, 1], atol=1e-5)
 
 
-def test_a_thinned_volume_stays_in_its_place() -> None:
+def test_a_downsampled_volume_stays_in_its_place() -> None:
     image = volume((9, 8, 7), "zyx", OBLIQUE)
     whole, thin = (read(to_nifti(image.array[0], image, steps)) for steps in ((1, 1, 1), (2, 3, 4)))
     assert thin.shape == (2, 3, 5)
@@ -65,13 +65,13 @@ def test_a_film_has_its_frames_last() -> None:
     assert found.header["pixdim"][4] == 3.0
 
 
-def test_colours_stay_colours() -> None:
+def test_colors_stay_colors() -> None:
     image = volume((4, 5), "yx")
-    colours = np.random.default_rng(0).integers(0, 256, (4, 5, 3)).astype(np.uint8)
-    found = np.asarray(read(to_nifti(colours, image, (1, 1))).dataobj)
+    colors = np.random.default_rng(0).integers(0, 256, (4, 5, 3)).astype(np.uint8)
+    found = np.asarray(read(to_nifti(colors, image, (1, 1))).dataobj)
     assert found.shape == (5, 4, 1)
     np.testing.assert_array_equal(
-        np.stack([found[name] for name in "RGB"], -1)[:, :, 0], colours.swapaxes(0, 1)
+        np.stack([found[name] for name in "RGB"], -1)[:, :, 0], colors.swapaxes(0, 1)
     )
 
 
@@ -104,7 +104,7 @@ def test_numbers_take_no_more_room_than_they_need(values: list[float], kind: typ
         ("tyx", (3000, 100, 100), (1, 1, 1)),
     ],
 )
-def test_what_is_larger_than_browsers_hold_is_thinned_but_no_frame_is_left_out(
+def test_what_is_larger_than_browsers_hold_is_downsampled_but_no_frame_is_left_out(
     axes: str, shape: tuple[int, ...], steps: tuple[int, ...]
 ) -> None:
     assert downsampling_steps(shape, axes) == steps  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from ldseg.errors import InputError
 
 MakeSession = Callable[..., Session]
 Serve = Callable[[Session], ViewerServer]
-Answer = tuple[int, dict[str, str], bytes]
+SampledPrediction = tuple[int, dict[str, str], bytes]
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def server(make_session: MakeSession, serve: Serve) -> ViewerServer:
 
 def ask(
     server: ViewerServer, path: str, method: str = "GET", headers: dict[str, str] | None = None
-) -> Answer:
+) -> SampledPrediction:
     """Status, headers and content; what is sent is neither escaped nor shortened."""
     lines = {"Host": f"127.0.0.1:{server.server_port}", **(headers or {})}
     request = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items()), "", ""]

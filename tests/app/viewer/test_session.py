@@ -29,7 +29,7 @@ IDS = np.array([0, 2, 5])
 
 
 def arrays(session: Session) -> dict[str, NDArray[Any]]:
-    return {name: layer.array for name, layer in session.answer.layers.items()}
+    return {name: layer.array for name, layer in session.prediction.layers.items()}
 
 
 def same(one: Session, other: Session) -> bool:
@@ -98,9 +98,9 @@ def test_more_samples_are_those_of_all_at_once(make_session: MakeSession) -> Non
     first = arrays(grown)
     assert grown.draw_more()
     grown.wait()
-    assert grown.answer.samples == 8
+    assert grown.prediction.samples == 8
     assert same(grown, whole)
-    assert grown.answer.findings == whole.answer.findings
+    assert grown.prediction.findings == whole.prediction.findings
     for k in range(1, 5):
         np.testing.assert_array_equal(first[f"sample-{k}"], arrays(whole)[f"sample-{k}"])
 
@@ -119,7 +119,7 @@ def test_one_drawing_at_a_time(make_session: MakeSession, monkeypatch: pytest.Mo
     assert not session.draw_more()
     gate.set()
     session.wait()
-    assert (session.busy, session.answer.samples) == (False, 7)
+    assert (session.busy, session.prediction.samples) == (False, 7)
 
 
 def test_the_end_does_not_wait_for_what_is_being_drawn(make_session: MakeSession) -> None:
@@ -127,7 +127,7 @@ def test_the_end_does_not_wait_for_what_is_being_drawn(make_session: MakeSession
     session._ending.set()
     assert session.draw_more()
     session.end()
-    assert (session.answer.samples, session.problem) == (3, "")
+    assert (session.prediction.samples, session.problem) == (3, "")
 
 
 def test_what_goes_wrong_while_drawing_is_told_and_the_answer_stays(
@@ -151,31 +151,31 @@ def test_samples_have_an_end(make_session: MakeSession) -> None:
     assert session.more == 1
     assert session.draw_more()
     session.wait()
-    assert session.answer.samples == MOST_SAMPLES
+    assert session.prediction.samples == MOST_SAMPLES
     assert session.more == 0
     assert not session.draw_more()
 
 
 def test_a_deterministic_model_has_one_answer(make_session: MakeSession) -> None:
     session = make_session(baseline="unet", samples=8)
-    assert (session.answer.samples, session.more) == (1, 0)
+    assert (session.prediction.samples, session.more) == (1, 0)
     assert not session.draw_more()
-    assert not [name for name in session.answer.layers if name.startswith(("sample", "disagreement"))]
+    assert not [name for name in session.prediction.layers if name.startswith(("sample", "disagreement"))]
 
 
-def test_structures_have_volumes_with_an_interval_and_colours(make_session: MakeSession) -> None:
+def test_structures_have_volumes_with_an_interval_and_colors(make_session: MakeSession) -> None:
     session = make_session("zyx")
     left, right = describe(session)["structures"]
     assert (left["name"], right["name"]) == ("left", "right")
-    assert left["colour"] != right["colour"]
+    assert left["color"] != right["color"]
     for one in (left, right):
         assert one["low"] <= one["volume"] <= one["high"]
-        assert one["volume"] == session.answer.findings.volumes[one["name"]].mean
+        assert one["volume"] == session.prediction.findings.volumes[one["name"]].mean
 
 
 def test_it_begins_where_the_structures_are(make_session: MakeSession) -> None:
     session = make_session("zyx")
-    labels = session.answer.layers["labels"].array
+    labels = session.prediction.layers["labels"].array
     labels[:] = 0
     labels[2, 3:5, 7:9] = 1
     labels[6, 4, 8] = 2

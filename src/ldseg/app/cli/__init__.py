@@ -1,7 +1,7 @@
-"""The commands, one a file: its arguments, a call of one room, a table. A new one is a file and a line below.
+"""The commands of the command line, one per file. A new command is a file and a line in `COMMANDS`.
 
 Each module has `SUMMARY` (one line), `USAGE`, `EXAMPLE`, `add_arguments(parser)` and `run(arguments)`, which
-returns the exit code, and imports what is heavy only when it runs.
+returns the exit code. Heavy imports happen only when the command runs.
 """
 
 from __future__ import annotations

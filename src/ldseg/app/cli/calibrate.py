@@ -1,4 +1,4 @@
-"""ldseg calibrate: fit what makes a trained model's confidence honest, on its validation cases."""
+"""ldseg calibrate: fit temperature and interval width of a trained model on its validation cases."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Fit on the validation fold and store the result beside the weights, or in a copy of the model."""
+    """Fit on the validation cases and store the result beside the weights, or in a copy of the model."""
     from ldseg.app.cli.destination import refuse_file_name
     from ldseg.errors import InputError
     from ldseg.export.atomic_directory import atomic_directory
@@ -64,7 +64,10 @@ def run(arguments: Any) -> int:
 
 
 def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
-    """Fit the model of `source`, store the result in `folder`, which people know as `shown`, and say it."""
+    """Calibrate the model in `source`, store the result in `folder` and print it.
+
+    Messages call the folder `shown`.
+    """
     from ldseg.app.report.report_data import calibration_cases, cases_outside_test, open_run_data
     from ldseg.evaluation.calibration_fit import calibrate
     from ldseg.evaluation.out_of_distribution_fit import fit_and_store_detector

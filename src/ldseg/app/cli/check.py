@@ -1,4 +1,4 @@
-"""ldseg check: read every case and list what is there and what is wrong."""
+"""ldseg check: read every case and list its properties and the issues found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """0 when the set can be trained on; InputError when it has faults."""
+    """Check the data set and return 0. Raises InputError if it has issues."""
     from ldseg.data.checks import check
     from ldseg.data.dataset import open_dataset
     from ldseg.errors import InputError

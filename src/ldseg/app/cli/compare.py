@@ -1,4 +1,4 @@
-"""ldseg compare: paired differences of two scores."""
+"""ldseg compare: paired differences between the scores of two methods."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Print b against a."""
+    """Print the paired differences b - a."""
     from ldseg.evaluation.compare import compare
     from ldseg.evaluation.scores import read_scores
     from ldseg.metrics.intervals import format_interval

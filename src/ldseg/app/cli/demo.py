@@ -1,4 +1,4 @@
-"""ldseg demo: the whole way on one real brain in a few minutes, from data to a picture."""
+"""ldseg demo: train, predict and evaluate on one real brain in a few minutes, and draw a figure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ldseg.app.demo import DemoFiles
     from ldseg.evaluation.scores import Scores
 
-SUMMARY = "Train, predict and evaluate on one real brain, in a few minutes, and draw a picture."
+SUMMARY = "Train, predict and evaluate on one real brain, in a few minutes, and draw a figure."
 USAGE = "[-o FOLDER] [options]"
 EXAMPLE = "ldseg demo -o demo --minutes 3"
 SAMPLES = 8
@@ -32,7 +32,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Everything in order; 130 when the training is interrupted."""
+    """Run all steps of the demonstration and return 0, or 130 if training is interrupted."""
     from ldseg.api import train_run
     from ldseg.app.cli.destination import refuse_file_name
     from ldseg.app.demo import NOTE, SUBJECT_PATTERN, demo_files, write_demo_dataset, write_demo_splits
@@ -79,7 +79,7 @@ def run(arguments: Any) -> int:
 
 
 def _test(files: DemoFiles, seed: int, device: str | None) -> Scores:
-    """Predict the part that was kept from training, score it and draw it."""
+    """Predict the test case, score it and draw it."""
     from ldseg.app.demo import CLASSES, TEST_CASE, write_demo_figure
     from ldseg.data.formats import read_volume
     from ldseg.data.inputs import find_inputs

@@ -1,6 +1,6 @@
-"""Where `-o` leads: to a folder that will be made, or for one predicted image to the file of its labels.
+"""Output path of `-o`: a folder to be created or, for one predicted image, its label file.
 
-A name that ends as a file's does not become a folder: whoever gives it expects that file.
+A name with a file's ending never becomes a folder: whoever gives it expects that file.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _OF_FILES = (
     *(".csv", ".tsv", ".txt", ".md", ".yaml", ".yml", ".npy", ".npz", ".zip", ".gz", ".tar", ".pt", ".pth"),
     *(".onnx", ".safetensors", ".log"),
 )
-"""Endings of files other than the images that ldseg writes; no folder is meant by such a name."""
+"""File endings other than those of image formats; such a name does not mean a folder."""
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A folder, and the name of the labels' file in it where there is one image."""
+    """An output folder and, for one image, the name of the label file in it."""
 
     folder: Path
     file: str | None = None
 
     @property
     def path(self) -> Path:
-        """The file, else the folder."""
+        """Path of the label file, else of the folder."""
         return self.folder if self.file is None else self.folder / self.file
 
 
@@ -65,7 +65,7 @@ def image_ending(path: Path) -> str | None:
 
 
 def refuse_file_name(output: Path) -> None:
-    """Raise InputError where the name of a folder to be made ends as that of a file."""
+    """Raise InputError if the name of a folder to be created has a file's ending."""
     name = output.name.lower()
     if not output.is_dir() and (name.endswith(_OF_FILES) or image_ending(output) is not None):
         raise file_error(

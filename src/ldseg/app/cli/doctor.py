@@ -1,4 +1,4 @@
-"""ldseg doctor: one page about this machine, to paste into a bug report."""
+"""ldseg doctor: print the environment of this machine, for a bug report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from ldseg.app.cli.options import add_json
 from ldseg.app.cli.output import print_json, print_line
 
-SUMMARY = "Tell versions, device, speed, memory and known troubles of this machine."
+SUMMARY = "MachineReport versions, device, speed, memory and known issues of this machine."
 USAGE = "[--seconds 60] [--json]"
 EXAMPLE = "ldseg doctor > machine.txt"
 
@@ -21,7 +21,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Always 0: what is wrong with the machine is what was asked for."""
+    """Print the report and return 0, even if the machine has known issues."""
     from ldseg.app.doctor.environment import collect
     from ldseg.app.doctor.known_issues import known_issues
     from ldseg.app.doctor.probing import probe

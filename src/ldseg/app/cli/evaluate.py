@@ -50,7 +50,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """0 when every case has scores; InputError when some failed with --keep-going."""
+    """Score the predictions and return 0. Raises InputError if some cases failed with --keep-going."""
     from ldseg.errors import InputError
     from ldseg.evaluation.evaluate_folders import EvaluationOptions, evaluate_folders
     from ldseg.evaluation.scores import check_scores_file, to_json, write_scores
@@ -103,9 +103,9 @@ def _print(scores: Scores, summary: dict[str, Any]) -> None:
 
 
 def _print_cycles(scores: Scores) -> None:
-    """Films: each subject with several cases, or where there is none each case."""
+    """Print the scores of 2D+time data, one row per cine and structure."""
     columns = (
-        "film and structure",
+        "cine and structure",
         "Dice of neighbouring frames",
         "the reference's",
         "ejection fraction",
@@ -114,12 +114,12 @@ def _print_cycles(scores: Scores) -> None:
     )
     rows = [
         (
-            f"{film} {name}",
+            f"{cine} {name}",
             one.neighbour_dice,
             one.reference_neighbour_dice,
             *one.ejection_fractions().values(),
         )
-        for film, by_class in scores.subject_or_case_cine().items()
+        for cine, by_class in scores.subject_or_case_cine().items()
         for name, one in by_class.items()
     ]
     if rows:

@@ -1,4 +1,4 @@
-"""ldseg export: a trained model for other programs."""
+"""ldseg export: write a trained model for other programs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Write the folder and say what is in it."""
+    """Export the model and print what was written."""
     from ldseg.app.cli.destination import refuse_file_name
     from ldseg.zoo.catalogue import find_model
 
@@ -49,7 +49,7 @@ def run(arguments: Any) -> int:
 
 
 def _report_ignored_options(arguments: Any) -> None:
-    """Say which options of sampling the model cannot follow."""
+    """Print which sampling options have no effect on the model."""
     import torch
 
     from ldseg.runs.saved_model import load_model

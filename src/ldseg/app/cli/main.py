@@ -1,4 +1,7 @@
-"""The command line. Exit codes: 0 done; 2 the user's input is at fault; 1 our fault; 130 interrupted."""
+"""Run a command of the command line.
+
+Exit codes: 0 done, 2 an error in the call or its input, 1 an error in ldseg, 130 interrupted.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ _MORE_MEMORY = "close other programs, limit predict with --max-memory, or use a 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code; a fault of ours leaves with its traceback and code 1."""
+    """Run one command and return its exit code.
+
+    An error in ldseg itself raises, so that its traceback is shown.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     _take_any_name()
     if not words or words[0] not in COMMANDS:
@@ -54,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_parser(name: str, command: Any) -> Any:
-    """The parser of one command's arguments."""
+    """Return the parser of one command's arguments."""
     from ldseg.app.cli.parser import ArgumentParser
 
     description = f"{command.SUMMARY}\n\nExample:\n  {command.EXAMPLE}"
@@ -64,7 +70,7 @@ def make_parser(name: str, command: Any) -> Any:
 
 
 def _without_command(words: list[str]) -> int:
-    """Help, version, or an error."""
+    """Print the help or the version, or report an unknown command; return the exit code."""
     listing = "\n".join(f"  {name:<12}{import_module(place).SUMMARY}" for name, place in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="ldseg",
@@ -84,7 +90,7 @@ def _without_command(words: list[str]) -> int:
 
 
 def _complain(message: str) -> int:
-    """One line on stderr, whatever the message; names in it may hold anything."""
+    """Write the message on one line of stderr and return the exit code of an input error."""
     sys.stderr.write(f"ldseg: error: {one_line(' '.join(message.split()))}\n")
     return INPUT_FAULT
 

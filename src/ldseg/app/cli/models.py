@@ -1,4 +1,4 @@
-"""ldseg models: the models that come with the package."""
+"""ldseg models: list the models that come with the package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """A table of all, or one card."""
+    """Print a table of all models, or the card of one."""
     from ldseg.errors import InputError
     from ldseg.runs.files import CARD_FILE
     from ldseg.utils.serialization import to_json

@@ -1,7 +1,7 @@
-"""Settings as arguments: every field of a dataclass is `--section.field`, with its docstring as help.
+"""Settings as command-line arguments: a dataclass field is `--section.field`, its docstring the help.
 
-Values are only read here; the dataclass and `ldseg.utils.serialization` judge them, for files and arguments
-alike.
+Values are only parsed here; the dataclass and `ldseg.utils.serialization` validate them, for files and for
+arguments alike.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ MODEL_HELP = "folder that ldseg train wrote, or the name of a shipped model (see
 
 
 def add_section(parser: Any, kind: type, section: str, aliases: Mapping[str, str] | None = None) -> None:
-    """Arguments for all fields of the dataclass `kind`; `aliases` gives short names by `section.field`."""
+    """Add arguments for all fields of the dataclass `kind`; `aliases` are short names by `section.field`."""
     group = parser.add_argument_group(section)
     _add_fields(group, kind, section, aliases or {})
 
 
 def add_model(parser: Any) -> None:
-    """`-m`, which `zoo.catalogue.find_model` turns into a folder."""
+    """Add `-m`, which `zoo.catalogue.find_model` resolves to a folder."""
     parser.add_argument("-m", "--model", type=Path, required=True, metavar="MODEL", help=MODEL_HELP)
 
 
 def add_sampler(parser: Any) -> None:
-    """`--sampler` and `--tta`; the names are written out, for the samplers themselves would load torch."""
+    """Add `--sampler` and `--tta`; sampler names are literal because importing samplers would load torch."""
     names = "ddim, ddim_stochastic, ddpm, dpmpp_2m, preconditioned_ddim or one_step"
     parser.add_argument("--sampler", help=names)
     parser.add_argument(
         "--tta",
         type=bool | None,
         metavar="true|false",
-        help="look at the mirrored image too: better, and twice the time; the model's own choice by default",
+        help="test-time augmentation: average with the prediction of the flipped image, in twice the time; "
+        "the model's own setting by default",
     )
 
 
@@ -64,7 +65,7 @@ def add_harmonize(parser: Any) -> None:
 
 
 def add_data_section(parser: Any) -> None:
-    """How to read a data set: `--data.*`."""
+    """Add the options for reading a data set, `--data.*`."""
     from ldseg.data.cases import DataOptions
 
     add_section(parser, DataOptions, "data", DATA_ALIASES)
@@ -74,18 +75,18 @@ def add_data_section(parser: Any) -> None:
 
 
 def add_json(parser: Any) -> None:
-    """The switch for machine-readable output."""
+    """Add `--json`, the switch for machine-readable output."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
 
 
 def given_section(arguments: Any, section: str) -> dict[str, Any]:
-    """What was given of a section, nested; empty when nothing was."""
+    """Return the given values of a section as nested dicts; empty if none was given."""
     found = getattr(arguments, section, None)
     return {} if found is None else cast(dict[str, Any], found.as_dict())
 
 
 def data_options(arguments: Any) -> Any:
-    """The `DataOptions` that were given. Raises InputError for an illegal value."""
+    """Return the given `DataOptions`. Raises InputError for an invalid value."""
     from ldseg.data.cases import DataOptions
 
     given = given_section(arguments, "data")
@@ -109,7 +110,7 @@ def _add_fields(group: Any, kind: type, section: str, aliases: Mapping[str, str]
 
 
 def field_notes(kind: type) -> dict[str, str]:
-    """The docstring of each field, on one line."""
+    """Return the docstring of each field as one line."""
     (declaration,) = ast.parse(inspect.cleandoc(inspect.getsource(kind))).body
     notes: dict[str, str] = {}
     previous: ast.stmt | None = None
@@ -123,7 +124,7 @@ def field_notes(kind: type) -> dict[str, str]:
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:
-    """What turns an argument's text into a value: JSON where it is some, else the text itself."""
+    """Return a function that parses an argument: as JSON if possible, else as plain text."""
     kinds = {one for one in (get_args(hint) or (hint,)) if one is not NoneType}
     is_list = any(get_origin(one) is tuple for one in (hint, *kinds))
     holds_words = any(one is str or get_origin(one) is Literal for one in kinds)

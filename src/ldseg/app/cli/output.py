@@ -1,4 +1,4 @@
-"""What people see: results on stdout as tables or JSON, progress on stderr as a bar or as plain lines."""
+"""Terminal output: results on stdout as tables or JSON, progress on stderr as a bar or plain lines."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ldseg.utils.serialization import to_json
 
 
 def print_json(content: Any) -> None:
-    """Dataclasses, dicts and lists as JSON on stdout."""
+    """Print dataclasses, dicts and lists as JSON on stdout."""
     sys.stdout.write(json.dumps(to_json(content), indent=1, ensure_ascii=False) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """A table on stdout; the first column is text, numbers follow."""
+    """Print a table on stdout: text in the first column, numbers in the others."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -33,23 +33,23 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
 
 
 def one_line(text: str) -> str:
-    """Without what ends a line or steers a terminal: names of files may hold anything."""
+    """Return the text with line breaks and control characters escaped; file names may contain any."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def print_line(text: str) -> None:
-    """A line of the result, on stdout."""
+    """Print a line of the result on stdout."""
     sys.stdout.write(one_line(text) + "\n")
 
 
 def note(text: str) -> None:
-    """A line for a person who watches, on stderr."""
+    """Print a message on stderr."""
     sys.stderr.write(one_line(text) + "\n")
     sys.stderr.flush()
 
 
 def group_notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return a line for each note, with the names of the cases that it is about; at most three are named."""
+    """Return one line per note with the names of its cases, of which at most three are listed."""
     cases: dict[str, list[str]] = {}
     for name, said in notes.items():
         for text in said:
@@ -62,14 +62,14 @@ def group_notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 class Progress:
-    """Where a long command stands. Without a terminal, a line whenever another twentieth is done."""
+    """Progress of a long command. Without a terminal, one line is printed per 5 % of the work."""
 
     def __init__(self, task: str, bar: Any = None, silent: bool = False) -> None:
         self._task, self._bar, self._silent, self._told = task, bar, silent, 0
         self._row = None if bar is None else bar.add_task(task, total=1.0)
 
     def show(self, share: float, text: str = "") -> None:
-        """`share` of the work, 0 to 1, is done."""
+        """Show that `share` of the work, 0 to 1, is done."""
         if self._bar is not None:
             self._bar.update(self._row, completed=share, description=one_line(f"{self._task}  {text}"))
         elif int(share * 20) > self._told and not self._silent:
@@ -77,7 +77,7 @@ class Progress:
             note(f"{self._task}: {share:4.0%}  {text}".rstrip())
 
     def report(self, text: str) -> None:
-        """A line that stays, above the bar."""
+        """Print a permanent line above the bar."""
         if self._bar is not None:
             self._bar.console.print(one_line(text), highlight=False, markup=False)
         elif not self._silent:
@@ -86,7 +86,7 @@ class Progress:
 
 @contextmanager
 def progress(task: str, shown: bool = True) -> Generator[Progress]:
-    """A bar on a terminal, plain lines otherwise, nothing where it is not to be `shown`."""
+    """Show progress as a bar on a terminal and as plain lines otherwise; nothing unless `shown`."""
     if not shown:
         yield Progress(task, silent=True)
         return

@@ -1,7 +1,7 @@
-"""The parser of a command's arguments: jsonargparse's, which refuses what it would otherwise misunderstand.
+"""Argument parser of a command: jsonargparse's, with stricter checks.
 
-An option that takes one value keeps the last of several by default, and the others are lost without a word.
-Here the second is an error, under whichever of its names it is given. Switches may be repeated.
+jsonargparse keeps the last value of an option that is given several times and drops the others silently. Here
+the second is an error, whichever of its names is used. Switches may be repeated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ldseg.errors import InputError
 
 
 class ArgumentParser(jsonargparse.ArgumentParser):
-    """Refuses an option that is given twice; names of options are written out."""
+    """A parser that rejects an option given twice and abbreviated option names."""
 
     def __init__(self, prog: str, usage: str, description: str) -> None:
         super().__init__(
@@ -49,7 +49,7 @@ class ArgumentParser(jsonargparse.ArgumentParser):
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter, jsonargparse.DefaultHelpFormatter):
-    """Keeps the line breaks of the example, and says of an argument what its help says."""
+    """A formatter that keeps the line breaks of the example and prints each argument's help unchanged."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         return action.help or ""
@@ -61,7 +61,7 @@ def _takes_one_value(action: argparse.Action) -> bool:
 
 
 def refuse_repeated_keys(file: Path) -> None:
-    """Raise InputError where a key stands twice in a YAML file; what is no YAML is left to its reader."""
+    """Raise InputError if a key occurs twice in a YAML file; other files are left to their reader."""
     try:
         root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError):

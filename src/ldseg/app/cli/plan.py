@@ -1,4 +1,4 @@
-"""ldseg plan: look at the data and write plan.json, to read or edit before training."""
+"""ldseg plan: analyze the data and write plan.json, to read or edit before training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ldseg.app.cli.options import add_data_section, add_json, add_section, data_
 from ldseg.app.cli.output import note, print_json, print_line
 from ldseg.utils.serialization import from_json
 
-SUMMARY = "Look at the data and write the plan of a training, which may be edited."
+SUMMARY = "Analyze the data and write the training plan, which may be edited."
 USAGE = "DATA -o RUN [options]"
 EXAMPLE = "ldseg plan Dataset004_Hippocampus -o runs/hippocampus"
 PLANNING_ALIASES = {
@@ -27,7 +27,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def add_run_arguments(parser: Any) -> None:
-    """What `plan` and `train` share: data, folder, splits and limits of the plan."""
+    """Add the arguments that `plan` and `train` share: data, folder, splits and limits of the plan."""
     from ldseg.planning.settings import PlanSettings
 
     parser.add_argument(
@@ -48,7 +48,7 @@ def add_run_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Write the plan and show what is in it."""
+    """Write the plan and print a summary."""
     from ldseg.api import plan_run
     from ldseg.app.cli.destination import refuse_file_name
     from ldseg.data.units import spacing_words
@@ -82,14 +82,14 @@ def run(arguments: Any) -> int:
 
 
 def plan_settings(arguments: Any) -> Any:
-    """The `PlanSettings` that were given. Raises InputError for an illegal value."""
+    """Return the given `PlanSettings`. Raises InputError for an invalid value."""
     from ldseg.planning.settings import PlanSettings
 
     return from_json(PlanSettings, given_section(arguments, "planning"), "--planning")
 
 
 def split_options(arguments: Any) -> Any:
-    """The `SplitOptions` that were given."""
+    """Return the given `SplitOptions`."""
     from ldseg.runs.run_setup import SplitOptions
 
     return SplitOptions(arguments.splits, arguments.test_fraction, arguments.split_seed)

@@ -81,7 +81,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """0 when all were predicted; InputError when some failed with --keep-going."""
+    """Predict all inputs and return 0. Raises InputError if some failed with --keep-going."""
     from ldseg.utils.distributed import distributed_context
     from ldseg.utils.system import keep_freed_memory
 
@@ -157,7 +157,7 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
 
 
 def _check_memory(limit_gb: float | None, runtime: str) -> None:
-    """Raise InputError for a limit of memory that nothing can keep."""
+    """Raise InputError for a memory limit that cannot be applied."""
     from ldseg.errors import InputError
 
     if limit_gb is not None and not limit_gb > 0:
@@ -211,7 +211,7 @@ def _load(model: Path, device: str | None, runtime: str) -> Predictor:
 
 
 def _refuse_unused_codes(given: Path | None, cases: list[Case], form: str | None) -> None:
-    """Raise InputError for codes of segments where no result is a DICOM segmentation."""
+    """Raise InputError if segment codes are given and no output is a DICOM segmentation."""
     from ldseg.data.formats import dicom, format_of
     from ldseg.errors import InputError
 
@@ -224,7 +224,7 @@ def _refuse_unused_codes(given: Path | None, cases: list[Case], form: str | None
 
 
 def _codes(given: Path | None, model: Path, predictor: Predictor) -> dict[str, SegmentCodes]:
-    """The codes in the file that was given, or in the one beside the model; none without a file."""
+    """Return the segment codes of the given file, or of the one beside the model; empty without a file."""
     from ldseg.data.formats.dicom.segments import SEGMENTS_FILE, read_codes
 
     file = given or model / SEGMENTS_FILE
@@ -234,7 +234,7 @@ def _codes(given: Path | None, model: Path, predictor: Predictor) -> dict[str, S
 
 
 def _part(cases: list[Case], model: Path, part: str, fold: int | Literal["all"]) -> list[Case]:
-    """The cases of one part of the split that the model was trained with."""
+    """Return the cases of one part of the split that the model was trained with."""
     from ldseg.data.splits import match_spelling, read_splits
     from ldseg.errors import InputError
 
@@ -249,13 +249,13 @@ def _part(cases: list[Case], model: Path, part: str, fold: int | Literal["all"])
 
 
 class ProgressReporter:
-    """Counts the cases."""
+    """Reports the progress of a prediction case by case."""
 
     def __init__(self, bar: Progress, total: int) -> None:
         self.bar, self.total, self.done = bar, total, 0
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Show one more case."""
+        """Count one more case and show it."""
         self.done += 1
         if event["event"] == "failed":
             self.bar.report(f"failed: {event['error']}")

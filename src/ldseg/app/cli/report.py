@@ -9,7 +9,7 @@ from ldseg.app.cli.options import MODEL_HELP, add_json
 from ldseg.app.cli.output import group_notes, note, print_json, print_line, progress
 from ldseg.app.cli.sampling_options import report_ignored_options
 
-SUMMARY = "Write one HTML page: data, curves, scores, cases in pictures, confidence, robustness."
+SUMMARY = "Write one HTML page: data, training curves, scores, example cases, confidence, robustness."
 USAGE = "RUN [-o report.html] [options]"
 EXAMPLE = "ldseg report runs/hippocampus -o hippocampus.html"
 
@@ -52,7 +52,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Measure and write the page."""
+    """Evaluate the model and write the page."""
     from ldseg.app.report.collect import ReportOptions, collect
     from ldseg.app.report.page import check_output, write_page
     from ldseg.errors import InputError

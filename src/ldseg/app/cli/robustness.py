@@ -1,4 +1,4 @@
-"""ldseg robustness: how the Dice of a model falls as its images get worse."""
+"""ldseg robustness: measure the Dice of a model on corrupted images."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Measure, write and show the table."""
+    """Run the sweep, write its results and print the table."""
     from ldseg.app.cli.destination import refuse_file_name
     from ldseg.data.dataset import open_dataset
     from ldseg.evaluation.corruptions import CORRUPTIONS
@@ -101,7 +101,7 @@ def run(arguments: Any) -> int:
 
 
 def summary(found: Robustness) -> dict[str, Any]:
-    """The sweep without its cases: mean Dice by strength, and what the strongest corruption costs."""
+    """Return the sweep without its cases: mean Dice by strength, and the Dice lost at the strongest."""
     from ldseg.evaluation.corruptions import CORRUPTIONS
 
     curves = {
@@ -118,7 +118,7 @@ def summary(found: Robustness) -> dict[str, Any]:
 
 
 def _reading(arguments: Any) -> Any:
-    """How to read the data: as asked, else as the training read its own."""
+    """Return the given data options, else those that the model was trained with."""
     from ldseg.runs.files import DATA_FILE
     from ldseg.runs.run_setup import read_data_options
 
@@ -140,6 +140,6 @@ def _print(found: Robustness, out: Path) -> None:
 
 
 def _cell(point: RobustnessPoint) -> str:
-    """The Dice, and the strength it belongs to."""
+    """Return a table cell: the Dice and the strength of the corruption."""
     dice = f"{point.mean_dice:.4f}"
     return dice if point.corruption == "clean" else f"{dice} ({point.strength:g})"

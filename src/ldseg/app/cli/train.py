@@ -49,7 +49,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Train; 130 when interrupted."""
+    """Train a model and return 0, or 130 if interrupted."""
     from ldseg.utils.distributed import distributed_context
     from ldseg.utils.system import keep_freed_memory
 
@@ -104,13 +104,13 @@ def _train(arguments: Any, context: DistributedContext) -> int:
 
 
 class ProgressReporter:
-    """Turns training's records into what people see."""
+    """Shows training events on the terminal."""
 
     def __init__(self, bar: Progress) -> None:
         self.bar, self.prepared, self.losses = bar, 0, ""
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Show one record; kinds that say nothing to a person pass by."""
+        """Show one event; events without a message are ignored."""
         show = getattr(self, f"_{event['event']}", None)
         if show is not None:
             show(event)

@@ -1,4 +1,4 @@
-"""ldseg view: an image, the model's answer and its samples on a local page."""
+"""ldseg view: show an image, its prediction and the posterior samples on a local web page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ldseg.data.cases import Case
     from ldseg.planning.plan import Plan
 
-SUMMARY = "Look at an image, the model's answer and its samples in a browser."
+SUMMARY = "Show an image, its prediction and the posterior samples in a browser."
 USAGE = "IMAGE -m RUN [options]"
 EXAMPLE = "ldseg view scan.nii.gz -m runs/hippocampus"
 
@@ -46,7 +46,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Serve the page until it is interrupted, which is how it ends."""
+    """Serve the page until Ctrl-C and return 0."""
     from ldseg.app.viewer.server import ViewerServer
 
     refuse_contradictions(arguments)
@@ -65,7 +65,7 @@ def run(arguments: Any) -> int:
 
 
 def _session(arguments: Any) -> Session:
-    """The image, segmented. Raises InputError: it or the model cannot be used."""
+    """Return a session with the segmented image. Raises InputError if image or model cannot be used."""
     from ldseg.app.viewer.session import Session
     from ldseg.data.loading import load_input
     from ldseg.inference.predictor import load_predictor
@@ -83,12 +83,12 @@ def _session(arguments: Any) -> Session:
     for remark in group_notes({case.name: notes_of(image, plan)}):
         note(remark)
     how = f"{sampling.samples} samples by {sampling.sampler} in {sampling.steps} steps"
-    note(f"segmenting {case.name}, {how if predictor.backend.stochastic else 'one answer'}")
+    note(f"segmenting {case.name}, {how if predictor.backend.stochastic else 'one prediction'}")
     return Session(predictor, image, case.name, sampling, arguments.seed, source)
 
 
 def _only_case(paths: list[Path], plan: Plan) -> Case:
-    """The image at `paths`. Raises InputError where there are more, or it is too large to be held."""
+    """Return the one case at `paths`. Raises InputError for several images, or one too large for memory."""
     from ldseg.data.inputs import find_inputs
     from ldseg.errors import file_error
     from ldseg.inference.tiled_tiff import is_large

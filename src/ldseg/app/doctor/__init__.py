@@ -1,1 +1,1 @@
-"""What this machine is and can do, for a bug report; nothing here may fail on a strange one."""
+"""Report of the environment and speed of a machine, for bug reports."""

@@ -1,7 +1,7 @@
-"""What can be told of a machine without torch: software, processor, memory, disk.
+"""Environment of the machine, found without torch: software, processor, memory, disk.
 
-Each section is a function that returns names and values; `collect` calls them all, and one that fails says so
-in its place instead of ending the report.
+Each section is a function that returns names and values. `collect` calls them all; a section that fails holds
+its error instead of ending the report.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ REQUIRED = (
     "matplotlib",
     "psutil",
 )
-"""The packages that ldseg cannot do without."""
+"""Required packages."""
 EXTRAS = {
     "demo": ("nilearn",),
     "dicom": ("pydicom", "highdicom"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "tensorboard": ("tensorboard",),
 }
-"""Extra to its packages."""
+"""Packages of each extra."""
 
 
 def software() -> Section:
-    """ldseg, Python and what ldseg needs."""
+    """Return the versions of ldseg, Python and the required packages."""
     found: Section = {
         "ldseg": __version__,
         "Python": platform.python_version(),
@@ -59,7 +59,7 @@ def software() -> Section:
 
 
 def extras() -> Section:
-    """Each extra: the versions of its packages, or what is missing."""
+    """Return for each extra the versions of its packages, or those that are missing."""
     found: Section = {}
     for extra, names in EXTRAS.items():
         missing = [name for name in names if installed(name) is None]
@@ -69,8 +69,8 @@ def extras() -> Section:
 
 
 def processor() -> Section:
-    """The processor, how many of its cores are ours, and the settings that limit threads."""
-    found: Section = {"model": _processor_name(), "cores": os.cpu_count(), "cores for us": usable_cores()}
+    """Return the processor, its usable cores and the variables that limit threads."""
+    found: Section = {"model": _processor_name(), "cores": os.cpu_count(), "usable cores": usable_cores()}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
         if name in os.environ:
             found[name] = os.environ[name]
@@ -78,7 +78,7 @@ def processor() -> Section:
 
 
 def memory() -> Section:
-    """Main memory in GB: all of it, what is free, and what a container allows."""
+    """Return the total and available main memory and the container's limit, in GB."""
     found: Section = {"total GB": _gb(total_memory()), "available GB": _gb(available_memory())}
     limit = container_memory_limit()
     if limit is not None:
@@ -87,7 +87,7 @@ def memory() -> Section:
 
 
 def disk() -> Section:
-    """Free space in GB where results and temporary files go."""
+    """Return the free disk space for results and for temporary files, in GB."""
     found: Section = {}
     for name, folder in (("here", Path.cwd()), ("temporary files", Path(tempfile.gettempdir()))):
         found[f"{name} GB free"] = _gb(shutil.disk_usage(folder).free)
@@ -104,12 +104,12 @@ SECTIONS: dict[str, Callable[[], Section]] = {
 
 
 def collect() -> dict[str, Section]:
-    """All sections."""
+    """Return all sections by name."""
     return {name: _told(section) for name, section in SECTIONS.items()}
 
 
 def installed(name: str) -> str | None:
-    """The version of a package, None where it is not there."""
+    """Return the version of a package; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -117,15 +117,15 @@ def installed(name: str) -> str | None:
 
 
 def _told(section: Callable[[], Section]) -> Section:
-    """A section, or in its place what went wrong."""
+    """Return a section or, if it fails, its error."""
     try:
         return section()
-    except Exception as problem:  # a report of a strange machine must not end at its first strangeness
+    except Exception as problem:  # the report must not end at the first unusual thing
         return {"unknown": f"{type(problem).__name__}: {problem}"}
 
 
 def _processor_name() -> str:
-    """As the system calls it."""
+    """Return the processor's model name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

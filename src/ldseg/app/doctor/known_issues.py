@@ -1,4 +1,4 @@
-"""What is known to be bad about what was found. A remark is one function and one entry in `CHECKS`."""
+"""Checks for known issues of a machine. A check is one function and one entry in `CHECKS`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLEARLY = 1.5  # a ratio above it is no accident of a short measurement
 
 
 def known_issues(report: MachineReport) -> list[str]:
-    """All that apply, a line each with what to do; a check that cannot judge this machine says nothing."""
+    """Return a line with a remedy for each issue found; checks that lack their values are skipped."""
     found: list[str] = []
     for check in CHECKS:
         try:
@@ -51,7 +51,7 @@ def _other_python(report: MachineReport) -> Iterator[str]:
 
 
 def _too_many_threads(report: MachineReport) -> Iterator[str]:
-    threads, cores = _number(report["device"]["torch threads"]), _number(report["processor"]["cores for us"])
+    threads, cores = _number(report["device"]["torch threads"]), _number(report["processor"]["usable cores"])
     if threads > cores:
         yield f"torch starts {threads:g} threads on {cores:g} cores; set OMP_NUM_THREADS={cores:g}"
 
@@ -122,7 +122,7 @@ CHECKS: tuple[Callable[[MachineReport], Iterator[str]], ...] = (
 
 
 def _numbers(version: Value) -> tuple[int, ...]:
-    """The leading numbers of a version. Raises ValueError where there are none."""
+    """Return the leading numbers of a version. Raises ValueError if there are none."""
     match = re.match(r"\d+(\.\d+)*", str(version))
     if match is None:
         raise ValueError(f"{version!r} is no version")
@@ -130,7 +130,7 @@ def _numbers(version: Value) -> tuple[int, ...]:
 
 
 def _number(value: Value) -> float:
-    """A number. Raises TypeError for anything else."""
+    """Return the value as a float. Raises TypeError if it is not a number."""
     if not isinstance(value, (int, float)):
         raise TypeError(f"{value!r} is no number")
     return float(value)

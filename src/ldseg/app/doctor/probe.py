@@ -1,7 +1,7 @@
-"""What torch says and does here, measured; run as a process of its own (`python -m ldseg.app.doctor.probe`).
+"""Measure torch on this machine, in a process of its own (`python -m ldseg.app.doctor.probe`).
 
-A library that is broken, or an instruction that the processor does not have, ends a process without a word:
-then it is this one, and `probing` tells how far it came. Each step writes one line of JSON to stdout.
+A broken library or an instruction that the processor lacks ends a process without a message: then it is this
+one, and `probing` reports how far it came. Each step writes one line of JSON to stdout.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _GRIDS = {2: (128, 128), 3: (32, 32, 32)}  # not smaller: torch does without one
 
 
 def device_section() -> Section:
-    """The device that ldseg takes, and what torch knows of it."""
+    """Return the device that ldseg chooses and its properties."""
     device = choose_device()
     found: Section = {"chosen": str(device), "torch threads": torch.get_num_threads()}
     capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)()
@@ -42,7 +42,7 @@ def device_section() -> Section:
 
 
 def convolution_section() -> Section:
-    """Throughput of a 3-wide convolution of 32 channels in 2D and 3D, GFLOP/s, and what bf16 gains."""
+    """Return GFLOP/s of 2D and 3D convolutions (width 3, 32 channels) and the bf16 speed-up."""
     device = choose_device()
     found: Section = {}
     for dimensions in (2, 3):
@@ -56,7 +56,7 @@ def convolution_section() -> Section:
 
 
 def compile_section() -> Section:
-    """What torch.compile gains on a small block, and the seconds that its first call takes."""
+    """Return the speed-up of torch.compile on a small block and the seconds of its first call."""
     device = choose_device()
     block = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.GroupNorm(4, 16), nn.SiLU()).to(device)
     x = torch.randn(1, 16, 64, 64, device=device)
@@ -81,7 +81,7 @@ STEPS: dict[str, Callable[[], Section]] = {
 
 
 def main() -> None:
-    """Every step, a line each."""
+    """Run every step and print one line of JSON for each."""
     for name, step in STEPS.items():
         try:
             found = step()
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def _throughput(dimensions: int, dtype: torch.dtype, device: torch.device) -> float:
-    """GFLOP/s of one convolution, in the memory format that ldseg uses."""
+    """Return the GFLOP/s of one convolution in the memory format that ldseg uses."""
     grid, layout = _GRIDS[dimensions], memory_format(dimensions)
     kind = nn.Conv2d if dimensions == 2 else nn.Conv3d
     layer: Any = kind(_CHANNELS, _CHANNELS, 3, padding=1).to(device, dtype)
@@ -105,7 +105,7 @@ def _throughput(dimensions: int, dtype: torch.dtype, device: torch.device) -> fl
 
 
 def _seconds(call: Callable[[], Tensor], device: torch.device) -> float:
-    """The quickest of the calls that fit into the time: other programs only ever make it slower."""
+    """Return the seconds of the fastest call within the time limit; other programs only slow calls down."""
     call()
     _wait(device)
     best, end = float("inf"), time.perf_counter() + _SECONDS
@@ -119,7 +119,7 @@ def _seconds(call: Callable[[], Tensor], device: torch.device) -> float:
 
 
 def _wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -1,4 +1,4 @@
-"""Runs `ldseg.app.doctor.probe` within a limit of time and reads what it wrote, however it ended."""
+"""Run `ldseg.app.doctor.probe` with a time limit and read its output, however it ended."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import IO
 from ldseg.app.doctor.environment import Section
 
 STEPS = ("device", "convolution", "compile")
-"""In their order; each becomes a section of the report."""
+"""Steps in their order; each becomes a section of the report."""
 
 
 def probe(seconds: float, module: str = "ldseg.app.doctor.probe") -> dict[str, Section]:
-    """The sections of the steps, after at most about `seconds`; one that was not reached says why."""
+    """Return the steps' sections after at most about `seconds`; a step that was not reached says why."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         # A cache of its own, so that compiling is measured and nothing stays behind.
         environment = os.environ | {
@@ -34,7 +34,7 @@ def probe(seconds: float, module: str = "ldseg.app.doctor.probe") -> dict[str, S
 
 
 def _run(words: list[str], environment: dict[str, str], output: IO[str], seconds: float) -> str:
-    """How the process ended, in words."""
+    """Run the process and return how it ended, as a message."""
     quiet = subprocess.DEVNULL
     child = subprocess.Popen(
         words, env=environment, stdout=output, stderr=quiet, stdin=quiet, start_new_session=True
@@ -51,7 +51,7 @@ def _run(words: list[str], environment: dict[str, str], output: IO[str], seconds
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
-    """The process with the compilers that it started."""
+    """Kill the process with the compilers that it started."""
     if sys.platform != "win32":
         try:
             os.killpg(child.pid, signal.SIGKILL)
@@ -69,7 +69,7 @@ def _signal_name(number: int) -> str:
 
 
 def _steps(text: str) -> dict[str, Section]:
-    """The whole lines; one that was cut short is left out."""
+    """Return the sections in the complete lines of the output; a truncated line is left out."""
     found: dict[str, Section] = {}
     for line in text.splitlines():
         try:

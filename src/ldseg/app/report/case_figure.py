@@ -1,4 +1,4 @@
-"""Pictures of one case: image, references, prediction and uncertainty on one slice."""
+"""Figure of one case: image, references, prediction and uncertainty on one slice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.app.report.figures import FILL, downsample, grey_or_colour, label_overlay, make_base_image, panel
+from ldseg.app.report.figures import FILL, downsample, label_overlay, make_base_image, panel, to_gray_or_rgb
 from ldseg.app.report.measurements import TOLERANCE
 from ldseg.app.report.palette import heat
 from ldseg.app.report.slice_selection import CropBox, SliceSelection, select_crop, select_slice
@@ -24,31 +24,31 @@ from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import to_canonical
 from ldseg.settings import SamplingSettings
 
-_COLOUR_CHANNELS = 3
+_COLOR_CHANNELS = 3
 
 
 @dataclass(frozen=True)
 class CaseFigure:
-    """One case, predicted, scored and drawn."""
+    """A predicted and scored case with its panels."""
 
     case: str
     scores: dict[str, ClassScores]
-    """Of this very prediction; the mean over the raters."""
+    """Scores of this prediction, averaged over the raters."""
     prediction: Prediction
     image: Volume
     volumes: dict[str, float]
-    """Of the reference per structure, in the unit of the prediction's, the mean over the raters; empty where
-    voxels are not labelled."""
+    """Reference volume per structure in the prediction's unit, averaged over the raters; empty if voxels are
+    unlabeled."""
     where: str
-    """Which slice and part is shown, in words."""
+    """Description of the slice and part that is shown."""
     html: str
-    """The panels."""
+    """HTML of the panels."""
 
 
 def draw_case_figure(
     predictor: Predictor, dataset: DataSet, case: Case, sampling: SamplingSettings, seed: int, name: str
 ) -> CaseFigure:
-    """Predict a case and draw it; `name` is that of its image within the page.
+    """Predict a case and return its figure; `name` identifies its image within the page.
 
     Raises:
         InputError: the case cannot be read, or does not fit the model.
@@ -75,14 +75,14 @@ def draw_case_figure(
 
 
 def canonical(volume: Volume) -> NDArray[Any]:
-    """The array (M, *S) in canonical order of axes."""
+    """Return the array (M, *S) in canonical order of axes."""
     return to_canonical(volume.array, orientation_of(volume))
 
 
 def select_case_slice(
     volume: Volume, references: list[NDArray[Any]], predicted: NDArray[Any]
 ) -> SliceSelection:
-    """Where the references (*S) are largest; without any, where the prediction is."""
+    """Return the slice where the references (*S) are largest or, if they are empty, the prediction."""
     structures = np.any([one > 0 for one in references], axis=0)
     if not structures.any():
         structures = predicted > 0
@@ -99,20 +99,20 @@ def _volumes(image: Volume, references: list[NDArray[np.int16]], classes: dict[s
 
 @dataclass(frozen=True)
 class _Drawing:
-    """Canonical arrays (*S): class indices of each rater and of the prediction, entropy in nats."""
+    """Arrays (*S) in canonical order: class indices of each rater and of the prediction, entropy in nats."""
 
     image: Volume
     references: list[NDArray[Any]]
     predicted: NDArray[Any]
     entropy: NDArray[Any]
     most: float
-    """The largest possible entropy."""
+    """Largest possible entropy."""
 
     def panels(self, name: str) -> tuple[str, str]:
-        """HTML, and which slice it is."""
+        """Return the HTML of the panels and the description of the slice."""
         view = select_case_slice(self.image, self.references, self.predicted)
-        truths, answer = [view.cut(one) for one in self.references], view.cut(self.predicted)
-        window = select_crop(np.any([one > 0 for one in (*truths, answer)], 0), view.height, view.width)
+        truths, prediction = [view.cut(one) for one in self.references], view.cut(self.predicted)
+        window = select_crop(np.any([one > 0 for one in (*truths, prediction)], 0), view.height, view.width)
         pixels, stretch = self._pixels(view), view.height / view.width
         whole = make_base_image(name, pixels, stretch)
         base = whole if window is None else make_base_image(f"{name}-part", _part(pixels, window), stretch)
@@ -123,17 +123,17 @@ class _Drawing:
             base.definition if window else "",
             panel(whole, "image", frame=window),
             panel(base, f"references of {len(truths)} raters" if truths[1:] else "reference", tuple(marks)),
-            panel(base, "prediction", (label_overlay(_part(answer, window)),)),
+            panel(base, "prediction", (label_overlay(_part(prediction, window)),)),
             panel(base, "uncertainty", (doubt,), dimmed=True),
         ]
         parts = [view.describe(), "the last three enlarged" if window else ""]
         return "".join(drawn), ", ".join(part for part in parts if part)
 
     def _pixels(self, view: SliceSelection) -> NDArray[np.uint8]:
-        """The image's slice; in colour where it is a picture of three channels."""
+        """Return the slice of the image: RGB for a 2D image with three channels, else gray."""
         array = canonical(self.image)
-        colour = len(array) == _COLOUR_CHANNELS and self.image.axes == "yx"
-        return grey_or_colour(np.stack([view.cut(one) for one in array]), colour)
+        color = len(array) == _COLOR_CHANNELS and self.image.axes == "yx"
+        return to_gray_or_rgb(np.stack([view.cut(one) for one in array]), color)
 
 
 def _part(array: NDArray[Any], window: CropBox | None) -> NDArray[Any]:

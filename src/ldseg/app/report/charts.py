@@ -1,4 +1,4 @@
-"""Charts of what was measured: scores, confidence, volumes, robustness."""
+"""Charts of the measurements: scores, confidence, volumes, robustness."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import sqrt
 
 from ldseg.app.report.html import figure, legend
 from ldseg.app.report.measurements import VolumePoint
-from ldseg.app.report.palette import class_colour, css
+from ldseg.app.report.palette import class_color, css
 from ldseg.app.report.svg import Axis, Plot, Point, linear_axis, log_axis
 from ldseg.data.units import pretty, size_unit
 from ldseg.evaluation.calibration_report import CalibrationReport
@@ -28,7 +28,7 @@ _GUIDE = "var(--guide)"
 
 
 def dice_chart(scores: Scores) -> str:
-    """A row of dots per structure, a dot per case, with the mean and its interval."""
+    """Return a chart with a row per structure and a dot per case, with the mean and its interval."""
     names = list(scores.metrics)
     y = Axis("", 0, len(names))
     lowest = min(min(scores.values(name, "dice")) for name in names)
@@ -41,12 +41,12 @@ def dice_chart(scores: Scores) -> str:
         rules=False,
     )
     for row, name in enumerate(names):
-        height, colour = len(names) - row - 0.5, css(class_colour(row))
+        height, color = len(names) - row - 0.5, css(class_color(row))
         plot.words((plot.x.low, height), _short(name), "end", shift=-8)
         values = scores.values(name, "dice")
         for number, (case, value) in enumerate(zip(scores.cases, values, strict=True)):
             spread = 0.11 * ((number % 5) - 2)  # so that equal values stay apart
-            plot.dot((value, height + spread), colour, f"{case}: {value:.3f}", "faint")
+            plot.dot((value, height + spread), color, f"{case}: {value:.3f}", "faint")
         interval = scores.interval(name, "dice")
         mean = sum(values) / len(values)
         if interval is not None:
@@ -59,7 +59,7 @@ def dice_chart(scores: Scores) -> str:
 
 
 def reliability_chart(title: str, found: Reliability) -> str:
-    """Accuracy over confidence, with the diagonal on which they are equal."""
+    """Return a reliability diagram: accuracy over confidence, with the diagonal."""
     plot = Plot(Axis("confidence", 0, 1), Axis("share that is right", 0, 1))
     plot.line([(0, 0), (1, 1)], _GUIDE, "guide")
     most = max(one.voxels for one in found.bins)
@@ -92,17 +92,17 @@ def _cycle_chart(cine: str, by_class: dict[str, CineMetrics]) -> str:
     last = max(len(one.areas) for one in cycles) - 1
     y = linear_axis(f"area ({unit})", [0.0, *areas], zero=True)
     plot = Plot(Axis("frame", 0, max(1, last)), y, width=320, height=230)
-    shown = [(name, css(class_colour(index))) for index, name in enumerate(by_class)]
-    for one, (name, colour) in zip(cycles, shown, strict=True):
-        plot.line(list(enumerate(one.areas)), colour)
+    shown = [(name, css(class_color(index))) for index, name in enumerate(by_class)]
+    for one, (name, color) in zip(cycles, shown, strict=True):
+        plot.line(list(enumerate(one.areas)), color)
         for frame, area in enumerate(one.reference_areas):
             if area is not None:
-                plot.dot((frame, area), colour, f"{name}, frame {frame}: reference {area:.4g} {unit}")
+                plot.dot((frame, area), color, f"{name}, frame {frame}: reference {area:.4g} {unit}")
     return figure(cine, plot.svg(f"area over the frames of {cine}") + legend(shown))
 
 
 def risk_chart(title: str, curve: Sequence[RiskPoint], risk: str, caption: str) -> str:
-    """Risk over coverage, beside the risk of a random order."""
+    """Return a chart of risk over coverage, beside the risk of a random order."""
     points: list[Point] = [(point.coverage, point.risk) for point in curve]
     y = linear_axis(risk, [0.0, *(point.risk for point in curve)], zero=True)
     plot = Plot(Axis("coverage: share kept, the surest first", 0, 1), y)
@@ -114,7 +114,7 @@ def risk_chart(title: str, curve: Sequence[RiskPoint], risk: str, caption: str) 
 
 
 def confidence_chart(report: CalibrationReport) -> str:
-    """A case's Dice over the Dice that the model expected."""
+    """Return a chart of each case's Dice over the Dice that the model expected."""
     low = min(min(case.dice, case.confidence) for case in report.cases)
     floor = max(0.0, low - 0.05)
     plot = Plot(Axis("Dice that the model expects", floor, 1), Axis("Dice that it has", floor, 1))
@@ -127,7 +127,7 @@ def confidence_chart(report: CalibrationReport) -> str:
 
 
 def volume_chart(volumes: dict[str, tuple[VolumePoint, ...]], unit: str, several: bool) -> str:
-    """Each structure's volume with its interval over the reference's; empty where no volume is known."""
+    """Return a chart of predicted volumes with intervals over reference volumes; empty if none is known."""
     ends = [v for points in volumes.values() for p in points for v in (p.reference, p.estimate.mean)]
     positive = [value for value in ends if value > 0]
     if not positive:
@@ -139,14 +139,14 @@ def volume_chart(volumes: dict[str, tuple[VolumePoint, ...]], unit: str, several
     plot.line([(x.low, x.low), (x.high, x.high)], _GUIDE, "guide")
     shown: list[tuple[str, str]] = []
     for index, (name, points) in enumerate(volumes.items()):
-        colour = css(class_colour(index))
-        shown.append((name, colour))
+        color = css(class_color(index))
+        shown.append((name, color))
         for point in points:
             one = point.estimate
             if one.high > one.low:
-                plot.line([(point.reference, one.low), (point.reference, one.high)], colour, "thin")
+                plot.line([(point.reference, one.low), (point.reference, one.high)], color, "thin")
             words = f"{point.case}, {name}: {one.mean:.4g} ({one.low:.4g} to {one.high:.4g}), reference "
-            plot.dot((point.reference, one.mean), colour, f"{words}{point.reference:.4g}", "faint")
+            plot.dot((point.reference, one.mean), color, f"{words}{point.reference:.4g}", "faint")
     caption = "On the line the volumes agree."
     if several:
         caption += " Bars are the 5 to 95 % interval over the samples."
@@ -154,7 +154,7 @@ def volume_chart(volumes: dict[str, tuple[VolumePoint, ...]], unit: str, several
 
 
 def robustness_charts(found: Robustness) -> list[str]:
-    """Mean Dice over the strength of each complete corruption, with its interval."""
+    """Return a chart per complete corruption: mean Dice over strength, with its interval."""
     charts: list[str] = []
     for name, points in found.curves().items():
         strengths = CORRUPTIONS[name].strengths

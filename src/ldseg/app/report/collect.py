@@ -1,4 +1,4 @@
-"""Everything that a report shows, gathered from a run's folder, its data and its model."""
+"""Collect everything that a report shows from a run's folder, its data and its model."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.training.log_files import read_records
 
 ROBUSTNESS_FOLDER = "robustness"
-"""Where in a run a sweep is looked for."""
+"""Folder of the robustness sweep within a run."""
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What the report is made of; None takes what the run has."""
+    """Options of a report; None takes the run's own."""
 
     data: Path | None = None
     """Images and masks, where not those of the training."""
     part: Literal["test", "validation"] | None = None
-    """None: the test part, else the validation fold."""
+    """Part of the split; None is the test part, else the validation fold."""
     cases: tuple[str, ...] = ()
-    """To be shown; none: the best, the median and the worst."""
+    """Cases to show; if empty, the best, the median and the worst."""
     scores: Path | None = None
     """A scores.json to show instead of scores of the predictions made here."""
     robustness: Path | None = None
@@ -54,10 +54,10 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class ReportData:
-    """The content of a page."""
+    """The content of a report."""
 
     name: str
-    """Of the run."""
+    """Name of the run."""
     weights: str
     """SHA-256 of the weights."""
     parameters: int
@@ -65,20 +65,20 @@ class ReportData:
     settings: RunSettings
     fingerprint: Fingerprint | None
     records: Sequence[dict[str, Any]]
-    """Of the training's log; empty where there is none."""
+    """Records of the training log; empty without a log."""
     evaluation: EvaluationCases
     measurements: Measurements
     scores: Scores
-    """Those of `measured`, or of a file."""
+    """Scores of `measurements`, or of a file."""
     scores_file: str
-    """Its name; empty where they are of `measured`."""
+    """Name of that file; empty for the scores of `measurements`."""
     case_figures: dict[str, CaseFigure]
-    """By their title, e.g. "median"."""
+    """Case figures by title, e.g. "median"."""
     trajectory: SamplingTrajectory | None
     robustness: Robustness | None
     recalibrated: bool
     stochastic: bool
-    """Whether two samples of one image can differ."""
+    """True if two samples of one image can differ."""
 
 
 OnCase = Callable[[float, str], None]
@@ -91,7 +91,7 @@ def _silent(share: float, case: str) -> None:
 def collect(
     run: Path, options: ReportOptions, device: str | None = None, on_case: OnCase = _silent
 ) -> ReportData:
-    """Read, predict and measure; `on_case` hears which share of the measuring is done.
+    """Return the content of the report of `run`; `on_case` receives the share of the cases that is done.
 
     Raises:
         InputError: the run, the data or another file cannot be used, or does not fit the others.
@@ -139,7 +139,7 @@ def collect(
 
 
 def extremes(scores: Scores, names: Sequence[str]) -> dict[str, str]:
-    """Title to case: best, median and worst by mean Dice among `names`; fewer where these are fewer."""
+    """Return the best, median and worst case by mean Dice among `names`, by title; fewer for fewer names."""
     dice = dict(zip(scores.cases, scores.case_dice(), strict=True))
     order = sorted((name for name in names if name in dice), key=lambda name: (-dice[name], name))
     if len(order) < 3:
@@ -168,7 +168,7 @@ def _record_trajectory(
 
 
 def _find_robustness(run: Path, given: Path | None, weights: str) -> Robustness | None:
-    """The sweep that was named or is in the run. Raises InputError when it is of another model."""
+    """Return the given sweep or the run's own. Raises InputError if it is of other weights."""
     place = given or run / ROBUSTNESS_FOLDER
     path = place if place.suffix == ".json" else place / JSON_FILE
     if given is None and not path.is_file():

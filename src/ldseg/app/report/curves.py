@@ -1,4 +1,4 @@
-"""Charts of the training, from the lines of its log."""
+"""Charts of training losses and validation scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ldseg.app.report.html import figure, legend
-from ldseg.app.report.palette import class_colour, css
+from ldseg.app.report.palette import class_color, css
 from ldseg.app.report.svg import Axis, Plot, Point, log_axis
 
 _MOST_POINTS = 200
@@ -23,7 +23,7 @@ Record = dict[str, Any]
 
 
 def loss_chart(records: Sequence[Record]) -> str:
-    """Each part of the loss over the steps; empty when nothing was logged."""
+    """Return a chart of each loss term over the steps; empty if nothing was logged."""
     found = [record for record in records if record.get("event") == "losses"]
     names = sorted({name for record in found for name in record["losses"]})
     if not names:
@@ -37,14 +37,17 @@ def loss_chart(records: Sequence[Record]) -> str:
     last = max(record["step"] for record in found)
     y = log_axis("loss", (value for points in series.values() for _, value in points))
     plot = Plot(Axis("training step", 0, last), y)
-    colours = {name: f"var(--s{1 + n % 4})" for n, name in enumerate(names)}
+    colors = {name: f"var(--s{1 + n % 4})" for n, name in enumerate(names)}
     for name, points in series.items():
-        plot.line(points, colours[name])
-    return figure("Training loss", plot.svg("training loss over the steps") + legend(colours.items()))
+        plot.line(points, colors[name])
+    return figure("Training loss", plot.svg("training loss over the steps") + legend(colors.items()))
 
 
 def validation_chart(records: Sequence[Record], structures: Sequence[str]) -> str:
-    """Dice at each validation, with what tells a sound model from a broken one; empty without any."""
+    """Return a chart of the validation Dice, the autoencoder ceiling and the Dice with another image.
+
+    Empty if there was no validation.
+    """
     found = [record for record in records if record.get("event") == "validation"]
     if not found:
         return ""
@@ -52,16 +55,16 @@ def validation_chart(records: Sequence[Record], structures: Sequence[str]) -> st
     shown: list[tuple[str, str]] = []
     for index, name in enumerate(structures):
         points = [(r["step"], r["class_dice"][index]) for r in found if index < len(r.get("class_dice", ()))]
-        plot.line(points, css(class_colour(index)), "thin")
+        plot.line(points, css(class_color(index)), "thin")
         if len(structures) > 1:
-            shown.append((name, css(class_colour(index))))
-    for key, name, colour in _SCORES:
+            shown.append((name, css(class_color(index))))
+    for key, name, color in _SCORES:
         points = [(record["step"], record[key]) for record in found if record.get(key) is not None]
         if points:
-            plot.line(points, colour)
+            plot.line(points, color)
             for step, value in points:
-                plot.dot((step, value), colour, f"{name}, step {step}: {value:.3f}", radius=2.5)
-            shown.append((name, colour))
+                plot.dot((step, value), color, f"{name}, step {step}: {value:.3f}", radius=2.5)
+            shown.append((name, color))
     caption = (
         "On the network's grid. The autoencoder alone is a ceiling: labels encoded and decoded again. With "
         "another case's image the Dice should be much lower, or the model ignores its image."
@@ -70,13 +73,13 @@ def validation_chart(records: Sequence[Record], structures: Sequence[str]) -> st
 
 
 def last_warnings(records: Sequence[Record]) -> list[str]:
-    """What the last validation warned of."""
+    """Return the warnings of the last validation."""
     found = [record for record in records if record.get("event") == "validation"]
     return [str(line) for line in found[-1].get("warnings", ())] if found else []
 
 
 def average_points(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
-    """At most `most` points, each the mean of its neighbours."""
+    """Return at most `most` points, each the mean of a group of neighbors."""
     if not points:
         return []
     groups = np.array_split(np.asarray(points, dtype=float), min(most, len(points)))

@@ -1,4 +1,4 @@
-"""Slices as pictures: the image once, and overlays that are laid over it in as many panels as needed."""
+"""Slices as images: the image is stored once and shown in panels with different overlays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import ndimage
 
 from ldseg.app.report.html import text
-from ldseg.app.report.palette import class_colour
+from ldseg.app.report.palette import class_color
 from ldseg.app.report.slice_selection import CropBox
 
 Pixels = NDArray[np.uint8]
@@ -28,31 +28,31 @@ _IGNORED: tuple[int, int, int] = (128, 128, 128)
 
 @dataclass(frozen=True)
 class BaseImage:
-    """An image that stands once in the page and is referred to by `name`."""
+    """An image that is stored once in the page and referenced by `name`."""
 
     name: str
     rows: int
     columns: int
     stretch: float
-    """Height of a pixel over its width."""
+    """Return the height of a pixel over its width."""
     definition: str
-    """The HTML that holds it; to be put before the panels."""
+    """HTML that stores the image; it comes before the panels."""
 
 
-def grey_or_colour(image: NDArray[Any], is_colour: bool) -> Pixels:
-    """(M, rows, columns) as (rows, columns) grey of the first channel, or (rows, columns, 3)."""
-    chosen = np.asarray(image if is_colour else image[:1], dtype=np.float64)
-    if is_colour and chosen.min() >= 0 and 1 < chosen.max() <= 255:
+def to_gray_or_rgb(image: NDArray[Any], is_color: bool) -> Pixels:
+    """Return an image (M, rows, columns) as gray (rows, columns) of its first channel, or as RGB."""
+    chosen = np.asarray(image if is_color else image[:1], dtype=np.float64)
+    if is_color and chosen.min() >= 0 and 1 < chosen.max() <= 255:
         low, high = 0.0, 255.0
     else:
         low, high = (float(q) for q in np.percentile(chosen, [0.5, 99.5]))
     unit = np.clip((chosen - low) / (high - low if high > low else 1.0), 0, 1)
     pixels = np.rint(255 * unit).astype(np.uint8)
-    return np.moveaxis(pixels, 0, -1) if is_colour else pixels[0]
+    return np.moveaxis(pixels, 0, -1) if is_color else pixels[0]
 
 
 def make_base_image(name: str, pixels: Pixels, stretch: float) -> BaseImage:
-    """Keep a picture for `panel`, made smaller where it is larger than anyone sees on a page."""
+    """Store an image for `panel`, downsampled if it is larger than the page shows."""
     rows, columns = pixels.shape[:2]
     small = Image.fromarray(pixels)
     if max(rows, columns) > _LARGEST:
@@ -74,7 +74,7 @@ def panel(
     frame: CropBox | None = None,
     dimmed: bool = False,
 ) -> str:
-    """The base under overlays (..., 4) of any size that cover it, with a `frame` in the base's pixels."""
+    """Return a panel of the base image under RGBA overlays of any size; `frame` is in the image's pixels."""
     size = f'width="{base.columns}" height="{base.rows * base.stretch:.3f}"'
     layers = [f'<use class="{"dimmed" if dimmed else "image"}" href="#{text(base.name)}"/>']
     layers += [f'<image {size} preserveAspectRatio="none" href="{data_uri(one)}"/>' for one in overlays]
@@ -91,7 +91,7 @@ def panel(
 
 
 def pixel_panel(pixels: Pixels, title: str, stretch: float) -> str:
-    """A picture that is shown once, its pixels as large squares."""
+    """Return a panel of an image that is shown once, with square pixels."""
     rows, columns = pixels.shape[:2]
     size = f'width="{columns}" height="{rows * stretch:.3f}"'
     image = f'<image {size} preserveAspectRatio="none" href="{data_uri(pixels)}"/>'
@@ -102,7 +102,7 @@ def pixel_panel(pixels: Pixels, title: str, stretch: float) -> str:
 
 
 def label_overlay(indices: NDArray[np.integer], fill: int = FILL) -> Pixels:
-    """Class indices (rows, columns), 0 background, -1 ignored: structures tinted, with an outline."""
+    """Return class indices (rows, columns; 0 background, -1 ignored) as tinted areas with an outline."""
     indices = downsample(indices)
     scale = max(1, ceil(_GOOD_SIZE / max(indices.shape)))
     large = np.repeat(np.repeat(indices, scale, 0), scale, 1)
@@ -112,20 +112,20 @@ def label_overlay(indices: NDArray[np.integer], fill: int = FILL) -> Pixels:
     for index in range(1, int(indices.max(initial=0)) + 1):
         mask = large == index
         if mask.any():
-            overlay[mask] = (*class_colour(index - 1), fill)
+            overlay[mask] = (*class_color(index - 1), fill)
             inner = np.asarray(ndimage.binary_erosion(mask, iterations=width, border_value=1), dtype=bool)
-            overlay[mask & ~inner] = (*class_colour(index - 1), _OPAQUE)
+            overlay[mask & ~inner] = (*class_color(index - 1), _OPAQUE)
     return overlay
 
 
 def downsample(array: NDArray[Any]) -> NDArray[Any]:
-    """A slice (rows, columns) with every n-th voxel only, where it is larger than anyone sees on a page."""
+    """Return every n-th pixel of a slice (rows, columns) that is larger than the page shows."""
     step = ceil(max(array.shape) / _LARGEST)
     return array[::step, ::step]
 
 
 def data_uri(pixels: Pixels) -> str:
-    """A PNG within the page."""
+    """Return the image as a data URI of a PNG."""
     file = BytesIO()
     Image.fromarray(pixels).save(file, "PNG", optimize=True)
     return "data:image/png;base64," + b64encode(file.getvalue()).decode()

@@ -58,9 +58,9 @@ def figure(title: str, body: str, caption: str = "", kind: str = "chart") -> str
 
 
 def legend(entries: Iterable[tuple[str, str]]) -> str:
-    """(name, colour in CSS) of what a picture shows."""
+    """(name, color in CSS) of what a picture shows."""
     items = "".join(
-        f'<li><i style="background:{text(colour)}"></i>{text(name)}</li>' for name, colour in entries
+        f'<li><i style="background:{text(color)}"></i>{text(name)}</li>' for name, color in entries
     )
     return f'<ul class="legend">{items}</ul>'
 

@@ -1,4 +1,4 @@
-"""One pass over the cases: scores, calibration and volumes from the same predictions."""
+"""Measure scores, calibration and volumes in one pass over the cases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
 from ldseg.data.units import OneUnit, size_unit
-from ldseg.data.volume import Volume, merge_notes
+from ldseg.data.volume import merge_notes
 from ldseg.evaluation.calibration_report import CalibrationAccumulator, CalibrationReport
 from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, evaluate_cine, mean_over_raters
 from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
@@ -21,34 +21,34 @@ from ldseg.preprocessing.preprocess import labels_to_ids
 from ldseg.settings import SamplingSettings
 
 TOLERANCE = 1.0
-"""Of the surface Dice, in mm, or in voxels without a physical spacing."""
+"""Tolerance of NSD and surface Dice in mm, or in voxels without a physical spacing."""
 OnCase = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
 class VolumePoint:
-    """One structure of one case (and rater)."""
+    """Predicted and reference volume of one structure in one case (and rater)."""
 
     case: str
     estimate: VolumeEstimate
     reference: float
-    """In the unit of the estimate."""
+    """Reference volume in the unit of the estimate."""
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """A model on a set of cases."""
+    """Results of a model on a set of cases."""
 
     scores: Scores
     calibration: CalibrationReport
     volumes: dict[str, tuple[VolumePoint, ...]]
-    """Per structure, in `volume_unit`; without cases that are not labelled throughout."""
+    """Volumes per structure in `volume_unit`; cases with unlabeled voxels are left out."""
     volume_unit: str
-    """See `data.units.size_unit`."""
+    """Unit of the volumes (see `data.units.size_unit`)."""
     sampling: SamplingSettings
     seed: int
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    """Case to what was assumed or changed when its files were read; the others were read as they are."""
+    """Notes by case on what was assumed or changed when its files were read."""
 
 
 def measure_cases(
@@ -59,7 +59,7 @@ def measure_cases(
     seed: int,
     on_case: OnCase,
 ) -> Measurements:
-    """Predict and measure `cases`, one in memory at a time; `on_case` hears the share that is done.
+    """Predict and measure `cases`, one in memory at a time; `on_case` receives the share that is done.
 
     Raises:
         InputError: a case cannot be read, or does not fit the model.
@@ -78,14 +78,16 @@ def measure_cases(
         physical = image.physical
         by_rater: list[dict[str, ClassScores]] = []
         found = iterate_predictions(predictor, dataset, [case], sampling.samples, sampling.steps, seed)
-        for answer, mask in zip(found, masks, strict=True):
-            tally.add(answer, predictor.calibration)
-            labels = _decided(answer, image, predictor)
+        for prediction, mask in zip(found, masks, strict=True):
+            tally.add(prediction, predictor.calibration)
+            # Calibration does not change the most likely class.
+            likeliest = labels_to_ids(prediction.probabilities.argmax(0)[None], predictor.plan)
+            labels = image.with_array(likeliest, "labels")
             by_rater.append(evaluate_case(labels, mask, predictor.plan.classes, dataset.ignore_id, TOLERANCE))
             if dataset.axes == "tyx" and case.name not in cycles:  # the first rater's
                 classes = predictor.plan.classes
                 cycles[case.name] = evaluate_cine(labels, mask, classes, dataset.ignore_id)
-            for name, point in _volume_points(answer, predictor).items():
+            for name, point in _volume_points(prediction, predictor).items():
                 volumes.setdefault(name, []).append(point)
         scores[case.name] = mean_over_raters(by_rater)
         on_case((number + 1) / len(cases), case.name)
@@ -101,15 +103,9 @@ def measure_cases(
     )
 
 
-def _decided(answer: CasePrediction, image: Volume, predictor: Predictor) -> Volume:
-    """The likeliest labels, which calibration does not change."""
-    return image.with_array(labels_to_ids(answer.probabilities.argmax(0)[None], predictor.plan), "labels")
-
-
-def _volume_points(answer: CasePrediction, predictor: Predictor) -> dict[str, VolumePoint]:
+def _volume_points(prediction: CasePrediction, predictor: Predictor) -> dict[str, VolumePoint]:
+    widening = predictor.calibration.widening
     return {
-        name: VolumePoint(
-            answer.case, scale_interval(answer.volumes[name], predictor.calibration.widening), reference
-        )
-        for name, reference in answer.true_volumes.items()
+        name: VolumePoint(prediction.case, scale_interval(prediction.volumes[name], widening), reference)
+        for name, reference in prediction.true_volumes.items()
     }

@@ -1,4 +1,4 @@
-"""The first parts of the page: key figures, data and plan, training, scores."""
+"""First sections of the page: key figures, data and plan, training, scores."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PARTS = {
 
 
 def model_name(report: ReportData) -> str:
-    """Which method it is, in words."""
+    """Return the method and preset of the model as text."""
     settings = report.settings
     if settings.baseline == "none":
         return f"latent diffusion (LDSeg), preset {settings.preset}"
@@ -43,12 +43,12 @@ def model_name(report: ReportData) -> str:
 
 
 def structures(report: ReportData) -> list[str]:
-    """The classes without the background."""
+    """Return the class names without the background."""
     return list(report.plan.classes)[1:]
 
 
 def key_figures(report: ReportData) -> str:
-    """The figures that one looks for first."""
+    """Return the key figures at the top of the page."""
     measurements, scores = report.measurements, report.scores
     dice = scores.case_dice()
     worst = int(np.argmin(dice))
@@ -73,21 +73,21 @@ def key_figures(report: ReportData) -> str:
 
 
 def describe_sampling(report: ReportData, sampling: SamplingSettings) -> str:
-    """How predictions were drawn."""
+    """Return the number of samples and steps and the sampler as text."""
     if not is_stochastic(report):
-        return "one answer, no sampling"
+        return "deterministic prediction"
     samples = "1 sample" if sampling.samples == 1 else f"{sampling.samples} samples"
     steps = "1 step" if sampling.steps == 1 else f"{sampling.steps} steps"
     return f"{samples} of {steps} ({sampling.sampler})"
 
 
 def is_stochastic(report: ReportData) -> bool:
-    """Whether two samples of the model can differ."""
-    return report.trajectory is not None
+    """Return whether two samples of the model can differ."""
+    return report.stochastic
 
 
 def data_section(report: ReportData) -> str:
-    """What it saw, and how it was set up."""
+    """Return the section on the data, the plan and the settings of the training."""
     boxes = [
         facts("Data", _data_facts(report)),
         facts("Plan", _plan_facts(report)),
@@ -99,7 +99,7 @@ def data_section(report: ReportData) -> str:
 
 
 def training_section(report: ReportData) -> str:
-    """Curves, and what the trainer warned of."""
+    """Return the section with training curves and warnings."""
     charts = [loss_chart(report.records), validation_chart(report.records, structures(report))]
     drawn = [chart for chart in charts if chart]
     notes = "".join(warning(line) for line in last_warnings(report.records))
@@ -108,7 +108,7 @@ def training_section(report: ReportData) -> str:
 
 
 def scores_section(report: ReportData) -> str:
-    """Each class with intervals, and each case."""
+    """Return the section with the scores per class, with intervals, and per case."""
     scores = report.scores
     by_subject = any(scores.subjects.get(name, name) != name for name in scores.cases)
     words = f"{_scored_cases(report)}. Below each mean is its 95 % interval"
@@ -155,7 +155,7 @@ def _scored_cases(report: ReportData) -> str:
 
 
 def _count(report: ReportData) -> str:
-    """How many cases were measured, of how many."""
+    """Return the number of evaluated cases and, if more are available, of how many."""
     count, available = len(report.evaluation.cases), report.evaluation.available
     return str(count) if count == available else f"{count} of {available}"
 

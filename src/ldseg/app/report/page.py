@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs nothing else, neither network nor script nor other files."""
+"""The report as one self-contained HTML file without scripts."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from ldseg.app.report.result_sections import (
 from ldseg.errors import file_error
 from ldseg.utils.serialization import write_bytes_atomic
 
-# The browser itself is told to fetch nothing.
+# The browser must not fetch anything.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _ENDINGS = (".html", ".htm")
 
 
 def check_output(path: Path) -> None:
-    """Raise InputError when a page cannot be written to `path`; before the work is done."""
+    """Raise InputError if a page cannot be written to `path`; called before the work is done."""
     if path.suffix.lower() not in _ENDINGS:
         raise file_error(path, "the report is a page", "give a name that ends with .html")
     if path.is_dir():
@@ -40,12 +40,12 @@ def check_output(path: Path) -> None:
 
 
 def write_page(path: Path, report: ReportData) -> None:
-    """Write the page, whole or not at all. Raises InputError when the disk refuses."""
+    """Write the page atomically. Raises InputError if it cannot be written."""
     write_bytes_atomic(path, to_html(report).encode())
 
 
 def to_html(report: ReportData) -> str:
-    """The whole page."""
+    """Return the whole page."""
     title = f"{report.name}: {', '.join(structures(report))}"
     parts = {
         "data": ("Data and plan", data_section(report)),

@@ -1,4 +1,4 @@
-"""What a report is made from: the run's data, and the cases that it is measured on."""
+"""Data of a report: the run's data set and the cases for evaluation or calibration."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ Part = Literal["test", "validation", "all", "scored"]
 
 @dataclass(frozen=True)
 class EvaluationCases:
-    """A data set and the cases to measure, all of them with masks."""
+    """A data set and the cases to evaluate, all with masks."""
 
     dataset: DataSet
     part: Part
     cases: tuple[Case, ...]
     available: int
-    """Cases of the part, before a limit."""
+    """Number of cases in the part, before a limit."""
     seen: bool
-    """Whether the model was trained on some of them."""
+    """True if the model was trained on some of them."""
 
 
 def open_run_data(run: Path, data: Path | None, plan: Plan) -> DataSet:
-    """The data set of the training, or the one at `data` read in the same way.
+    """Return the training's data set, or the one at `data` read in the same way.
 
     Raises:
-        InputError: it is not where it was or cannot be read, nothing says where it is, or its classes are
-            not the model's.
+        InputError: it was moved or cannot be read, its location is unknown, or its classes are not the
+            model's.
     """
     stored = run / DATA_FILE
     options = read_data_options(stored) if stored.is_file() else DataOptions()
@@ -67,8 +67,8 @@ def select_cases(
     scored: Sequence[str] | None,
     limit: int | None,
 ) -> EvaluationCases:
-    """The cases that have scores already, else those of `part`, else of the test part, else of the
-    validation fold; all where the data are others than the training's. At most `limit`, evenly spaced.
+    """Return the cases to evaluate: those with scores, else those of `part`, else the test part, else the
+    validation fold; all cases of data other than the training's. At most `limit`, evenly spaced.
 
     Raises:
         InputError: there is no such case, or the limit is below 1.
@@ -141,7 +141,7 @@ def calibration_cases(
 
 
 def named_cases(dataset: DataSet, names: Sequence[str]) -> tuple[Case, ...]:
-    """The cases to be shown. Raises InputError for a name that no case with masks has."""
+    """Return the named cases. Raises InputError for a name that no case with masks has."""
     by_name = {name_key(case.name): case for case in dataset.cases if case.labels}
     missing = [name for name in names if name_key(name) not in by_name]
     if missing:
@@ -152,7 +152,7 @@ def named_cases(dataset: DataSet, names: Sequence[str]) -> tuple[Case, ...]:
 
 
 def _refuse_other_classes(dataset: DataSet, plan: Plan) -> None:
-    """Masks may lack a class of the model, but hold none that it does not know."""
+    """Raise InputError if the masks have a class that the model does not know."""
     strange = sorted(set(dataset.classes.values()) - set(plan.classes.values()))
     if strange:
         known = ", ".join(f"{name}: {id_}" for name, id_ in plan.classes.items())

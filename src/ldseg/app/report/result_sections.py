@@ -1,4 +1,4 @@
-"""The later parts of the page: cases in pictures, confidence, robustness, reverse diffusion."""
+"""Last sections of the page: example cases, confidence, robustness, sampling trajectory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ldseg.app.report.charts import (
     volume_chart,
 )
 from ldseg.app.report.collect import ReportData
-from ldseg.app.report.figures import grey_or_colour, label_overlay, make_base_image, panel, pixel_panel
+from ldseg.app.report.figures import label_overlay, make_base_image, panel, pixel_panel, to_gray_or_rgb
 from ldseg.app.report.html import code, grid, legend, paragraph, section, table, text
 from ldseg.app.report.overview_sections import describe_sampling, is_stochastic, structures
-from ldseg.app.report.palette import class_colour, css, heat_stops
-from ldseg.app.report.sampling_trajectory import SamplingTrajectory, TrajectoryState, latent_colours
+from ldseg.app.report.palette import class_color, css, heat_stops
+from ldseg.app.report.sampling_trajectory import SamplingTrajectory, TrajectoryState, latent_colors
 from ldseg.app.report.slice_selection import select_slice
 from ldseg.data.units import length_unit, length_words, pretty
 from ldseg.evaluation.calibration_report import CalibrationReport
@@ -25,7 +25,7 @@ from ldseg.inference.out_of_distribution import describe_ways
 
 
 def cases_section(report: ReportData) -> str:
-    """Pictures of some cases, with what was asked and answered."""
+    """Return the section with figures and scores of example cases."""
     names = structures(report)
     most = np.log(len(report.plan.classes))
     shades = ", ".join(heat_stops())
@@ -35,11 +35,11 @@ def cases_section(report: ReportData) -> str:
         f"log {len(report.plan.classes)} = {most:.2f} nats</div>"
     )
     drawn = [_case(report, title, case_figure) for title, case_figure in report.case_figures.items()]
-    return section("cases", "Cases", legend(_class_colours(names)), *drawn, scale)
+    return section("cases", "Cases", legend(_class_colors(names)), *drawn, scale)
 
 
 def confidence_section(report: ReportData) -> str:
-    """How far what the model says of itself can be trusted."""
+    """Return the section on calibration and uncertainty."""
     found = report.measurements.calibration
     unit = pretty(report.measurements.volume_unit)
     intervals = report.measurements.sampling.samples > 1
@@ -63,7 +63,7 @@ def confidence_section(report: ReportData) -> str:
 
 
 def robustness_section(report: ReportData) -> str:
-    """Dice as images get worse, or how to measure it."""
+    """Return the section with the Dice on corrupted images, or with the command that measures it."""
     found = report.robustness
     if found is None:
         command = code("ldseg robustness DATA -m RUN -o RUN/robustness")
@@ -79,7 +79,7 @@ def robustness_section(report: ReportData) -> str:
 
 
 def trajectory_section(report: ReportData) -> str:
-    """The reverse diffusion, or nothing for a model that has none."""
+    """Return the section with the sampling trajectory; empty for a model without one."""
     trajectory = report.trajectory
     if trajectory is None:
         return ""
@@ -122,7 +122,7 @@ def _case(report: ReportData, title: str, case_figure: CaseFigure) -> str:
 
 
 def _is_there(case_figure: CaseFigure, name: str) -> bool:
-    """Whether the reference or any sample has the structure; many have no place in most cases."""
+    """Return whether the reference or any sample contains the structure."""
     return case_figure.scores[name].empty != "both" or case_figure.prediction.volumes[name].high > 0
 
 
@@ -187,22 +187,22 @@ def _strip(trajectory: SamplingTrajectory) -> str:
     axes = "yx" if last.ndim == 2 else "zyx"
     view = select_slice(last > 0, trajectory.spacing, axes)
     stretch = view.height / view.width
-    image = grey_or_colour(np.stack([view.cut(one) for one in trajectory.image]), is_colour=False)
+    image = to_gray_or_rgb(np.stack([view.cut(one) for one in trajectory.image]), is_color=False)
     base = make_base_image("trajectory-image", image, stretch)
-    latents = latent_colours(
+    latents = latent_colors(
         tuple(np.stack([view.cut(channel) for channel in state.latent]) for state in trajectory.states)
     )
     columns = [
-        f"<div>{pixel_panel(colours, f't = {state.time:.2f}', stretch)}"
+        f"<div>{pixel_panel(colors, f't = {state.time:.2f}', stretch)}"
         f"{panel(base, _estimate(state), (label_overlay(view.cut(state.labels)),))}</div>"
-        for state, colours in zip(trajectory.states, latents, strict=True)
+        for state, colors in zip(trajectory.states, latents, strict=True)
     ]
     return f'{base.definition}<div class="strip">{"".join(columns)}</div>'
 
 
 def _estimate(state: TrajectoryState) -> str:
-    return "answer" if state.time == 0 else "estimate"
+    return "prediction" if state.time == 0 else "estimate"
 
 
-def _class_colours(names: list[str]) -> list[tuple[str, str]]:
-    return [(name, css(class_colour(index))) for index, name in enumerate(names)]
+def _class_colors(names: list[str]) -> list[tuple[str, str]]:
+    return [(name, css(class_color(index))) for index, name in enumerate(names)]

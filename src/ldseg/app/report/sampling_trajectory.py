@@ -1,7 +1,7 @@
-"""Reverse diffusion of one case, frame by frame: the latent on its way, and what the model makes of it.
+"""Sampling trajectory of one case: the latent and the decoded clean estimate at each time.
 
-At each time t of the sampler the model sees the noisy latent z_t and estimates the clean one, z0^; the frame
-has both, z0^ decoded. C latent channels, f latent factor, *S the patch on the network's grid.
+At each time t of the sampler the model sees the noisy latent z_t and estimates the clean one, z0^; a state
+holds both, z0^ decoded. C latent channels, f latent factor, *S the patch on the network's grid.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ STEPS = 6
 
 @dataclass(frozen=True)
 class TrajectoryState:
-    """One time of the sampler; arrays (*S) cut to the image."""
+    """The state at one time of the sampler; arrays (*S) without padding."""
 
     time: float
-    """t, 1 for pure noise down to 0."""
+    """Time t, from 1 (pure noise) down to 0."""
     latent: NDArray[np.float32]
-    """(C, *S): z_t, each cell as large as the voxels that it stands for."""
+    """z_t (C, *S), each latent cell repeated over its voxels."""
     labels: NDArray[np.int64]
-    """Class indices of the decoded clean estimate."""
+    """Class indices of the decoded clean estimate (*S)."""
 
 
 @dataclass(frozen=True)
 class SamplingTrajectory:
-    """All states of one sample in one patch."""
+    """The states of one sample in one patch."""
 
     states: tuple[TrajectoryState, ...]
     image: NDArray[np.float32]
-    """(M, *S), as the network sees it."""
+    """Preprocessed patch (M, *S)."""
     spacing: tuple[float, ...]
     sampler: str
 
 
 @dataclass(frozen=True)
 class _Patch:
-    """A patch of a case, and its corner on the network's grid."""
+    """A patch of a case and its position on the network's grid."""
 
     x: Tensor
     corner: tuple[int, ...]
     inside: tuple[int, ...]
-    """Voxels of the patch that are image, not padding, from its corner on."""
+    """Size of the part that is image, not padding, from the corner on."""
     spacing: tuple[float, ...]
 
 
@@ -94,7 +94,7 @@ def _select_patch(predictor: Predictor, backend: TorchBackend, image: Volume, la
 
 @dataclass
 class _Recorder:
-    """Runs the sampler and keeps what passes by."""
+    """Runs the sampler and records its states."""
 
     backend: TorchBackend
     patch: _Patch
@@ -103,7 +103,7 @@ class _Recorder:
     seed: int
 
     def run(self) -> tuple[TrajectoryState, ...]:
-        """Sample once; a frame for each time."""
+        """Draw one sample and return the state at each time."""
         model, device, patch = self.backend.segmenter, self.backend.device, self.patch.x.shape[1:]
         field = CaseNoise(self.seed, self.name, model.latent_channels, model.latent_factor)
         drawn = iter(range(10**9))
@@ -135,8 +135,8 @@ class _Recorder:
         return TrajectoryState(time, large, logits[0].argmax(0).cpu().numpy())
 
 
-def latent_colours(states: tuple[NDArray[np.float32], ...]) -> list[NDArray[np.uint8]]:
-    """Latent slices (C, rows, columns), the clean one last, as colours (rows, columns, 3).
+def latent_colors(states: tuple[NDArray[np.float32], ...]) -> list[NDArray[np.uint8]]:
+    """Return latent slices (C, rows, columns), the clean one last, as RGB images (rows, columns, 3).
 
     Red, green and blue are the three main components of the clean latent (grey for fewer channels), at three
     standard deviations of each.

@@ -1,4 +1,4 @@
-"""Which slice of a case a picture shows, and which part of it.
+"""Select the slice of a case that a figure shows, and the part of it that is enlarged.
 
 Arrays here are in the canonical order of axes (see `planning.orientation`), (*S). Slices lie as radiologists
 see them: in transverse ones the patient's right is on the left and anterior is up, in the others superior is
@@ -21,29 +21,30 @@ _AROUND = 1.8  # sides of the enlarged part, as a multiple of the structure's
 _LEAST = 24  # pixels of an enlarged part
 
 CropBox = tuple[int, int, int, int]
-"""Top, left, height, width in pixels."""
+"""Top, left, height and width in pixels."""
 
 
 @dataclass(frozen=True)
 class SliceSelection:
-    """A slice across `axis` at `index`; no axis in 2D."""
+    """A slice across `axis` at `index`; `axis` is None in 2D."""
 
     axes: Axes
     axis: int | None
     index: int
     height: float
-    """Of a pixel, in mm."""
+    """Height of a pixel in mm."""
     width: float
+    """Width of a pixel in mm."""
 
     def cut(self, array: NDArray[Any]) -> NDArray[Any]:
-        """The slice of (*S), (rows, columns)."""
+        """Return the slice (rows, columns) of an array (*S)."""
         if self.axis is None:
             return array
         flat = np.take(array, self.index, axis=self.axis)
         return flat[::-1] if self.axes == "zyx" and self.axis > 0 else flat
 
     def describe(self) -> str:
-        """Which slice it is, in words; empty in 2D."""
+        """Return the slice's direction and number for people; empty in 2D."""
         if self.axis is None:
             return ""
         if self.axes == "tyx":
@@ -52,7 +53,7 @@ class SliceSelection:
 
 
 def select_slice(structures: NDArray[np.bool_], spacing: tuple[float, ...], axes: Axes) -> SliceSelection:
-    """The slice with the largest area of `structures` (*S), in the middle of those of equal area.
+    """Return the slice with the largest area of `structures` (*S), the middle one of those of equal area.
 
     In 2D+time it is a frame; in 3D any of the three directions, as long as its pixels are not much coarser
     one way than the other. Without structures it is the middle.
@@ -72,8 +73,10 @@ def select_slice(structures: NDArray[np.bool_], spacing: tuple[float, ...], axes
 
 
 def select_crop(structures: NDArray[np.bool_], height: float, width: float) -> CropBox | None:
-    """The part of a slice (rows, columns) around its structures, square in mm; None where that is most of it,
-    or there are none. `height` and `width` are those of a pixel."""
+    """Return the part of a slice (rows, columns) around its structures, square in mm.
+
+    None if that is most of the slice, or there are no structures. `height` and `width` are those of a pixel.
+    """
     rows, columns = np.flatnonzero(structures.any(1)), np.flatnonzero(structures.any(0))
     if not len(rows):
         return None
@@ -95,7 +98,7 @@ def select_crop(structures: NDArray[np.bool_], height: float, width: float) -> C
 
 
 def _fine_directions(spacing: tuple[float, ...]) -> list[int]:
-    """Axes across which the pixels of a slice are about square; the coarsest axis where there is none."""
+    """Return the axes across which the pixels of a slice are about square, else the coarsest axis."""
     found = [
         axis
         for axis in range(3)

@@ -1,7 +1,7 @@
-"""Line charts as inline SVG: colours from the page's style sheet, so that light, dark and print all fit.
+"""Line charts as inline SVG, with colors of the style sheet for light, dark and print.
 
-A chart is `Plot` with marks added one by one. Data coordinates throughout; values outside of an axis are put
-at its end.
+A chart is a `Plot` to which marks are added one by one. Coordinates are those of the data; values outside an
+axis are clipped to its end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_TICKS = 7
 
 @dataclass(frozen=True)
 class Axis:
-    """One direction of a chart, from `low` to `high` (> low)."""
+    """An axis of a chart from `low` to `high` (> low)."""
 
     label: str
     low: float
@@ -28,14 +28,14 @@ class Axis:
     logarithmic: bool = False
 
     def share(self, value: float) -> float:
-        """Where a value lies, 0 to 1."""
+        """Return the position of a value on the axis, 0 to 1."""
         low, high = self.low, self.high
         if self.logarithmic:
             value, low, high = log10(max(value, low)), log10(low), log10(high)
         return min(1.0, max(0.0, (value - low) / (high - low)))
 
     def ticks(self) -> list[float]:
-        """Round values along it."""
+        """Return round values along the axis."""
         if self.logarithmic:
             powers = range(ceil(log10(self.low) - 1e-9), floor(log10(self.high) + 1e-9) + 1)
             return [10.0**power for power in powers]
@@ -45,74 +45,72 @@ class Axis:
 
 
 def linear_axis(label: str, values: Iterable[float], zero: bool = False) -> Axis:
-    """An axis that holds all values with some room; from 0 where `zero`."""
+    """Return an axis around all values with a margin, from 0 if `zero`."""
     found = list(values)
     low, high = min(found, default=0.0), max(found, default=1.0)
     low = min(0.0, low) if zero else low
-    room = 0.05 * (high - low) or 0.5 * abs(high) or 0.5
-    return Axis(label, low if zero else low - room, high + room)
+    margin = 0.05 * (high - low) or 0.5 * abs(high) or 0.5
+    return Axis(label, low if zero else low - margin, high + margin)
 
 
 def log_axis(label: str, values: Iterable[float]) -> Axis:
-    """A logarithmic axis over whole powers of ten; values of 0 and below do not count."""
+    """Return a logarithmic axis over whole powers of ten; values of 0 and below are ignored."""
     found = [value for value in values if value > 0]
     low, high = floor(log10(min(found, default=0.1))), ceil(log10(max(found, default=1.0)))
     return Axis(label, 10.0**low, 10.0 ** max(high, low + 1), logarithmic=True)
 
 
 class Plot:
-    """A chart under construction; `colour` is anything that CSS knows."""
+    """A chart under construction; `color` is any CSS color."""
 
     def __init__(
         self, x: Axis, y: Axis, width: int = 460, height: int = 290, left: int = _LEFT, rules: bool = True
     ) -> None:
-        """Pixels of the whole drawing and of the margin for the names along y, which has `rules` or not."""
+        """Set the size in pixels, the left margin and whether y has grid lines (`rules`)."""
         self.x, self.y = x, y
         self._width, self._height, self._left, self._rules = width, height, left, rules
         self._marks: list[str] = []
 
     def place(self, point: Point) -> Point:
-        """From data to the drawing, in pixels."""
+        """Return a data point in pixels of the drawing."""
         across = self._width - self._left - _RIGHT
         up = self._height - _TOP - _BOTTOM
         return self._left + across * self.x.share(point[0]), _TOP + up * (1 - self.y.share(point[1]))
 
-    def line(self, points: Sequence[Point], colour: str, kind: str = "line") -> None:
-        """Points joined; `kind` is a class of the style sheet (line, thin, guide)."""
-        self._marks.append(
-            f'<polyline class="{kind}" style="stroke:{colour}" points="{self._list(points)}"/>'
-        )
+    def line(self, points: Sequence[Point], color: str, kind: str = "line") -> None:
+        """Add a line through the points; `kind` is a class of the style sheet (line, thin, guide)."""
+        self._marks.append(f'<polyline class="{kind}" style="stroke:{color}" points="{self._list(points)}"/>')
 
-    def band(self, lower: Sequence[Point], upper: Sequence[Point], colour: str) -> None:
-        """The area between two lines."""
+    def band(self, lower: Sequence[Point], upper: Sequence[Point], color: str) -> None:
+        """Add the area between two lines."""
         around = self._list([*lower, *reversed(upper)])
-        self._marks.append(f'<polygon class="band" style="fill:{colour}" points="{around}"/>')
+        self._marks.append(f'<polygon class="band" style="fill:{color}" points="{around}"/>')
 
-    def dot(self, point: Point, colour: str, title: str = "", kind: str = "dot", radius: float = 3.5) -> None:
-        """A mark; `title` is shown where the pointer rests."""
+    def dot(self, point: Point, color: str, title: str = "", kind: str = "dot", radius: float = 3.5) -> None:
+        """Add a dot; `title` is shown on hover."""
         x, y = self.place(point)
         self._marks.append(
-            f'<circle class="{kind}" style="fill:{colour}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">'
+            f'<circle class="{kind}" style="fill:{color}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">'
             f"<title>{text(title)}</title></circle>"
         )
 
-    def bar(self, low: Point, high: Point, colour: str, title: str = "", kind: str = "bar") -> None:
-        """A rectangle between two corners."""
+    def bar(self, low: Point, high: Point, color: str, title: str = "", kind: str = "bar") -> None:
+        """Add a rectangle between two corners."""
         (left, bottom), (right, top) = self.place(low), self.place(high)
         self._marks.append(
-            f'<rect class="{kind}" style="fill:{colour}" x="{left:.1f}" y="{top:.1f}" '
+            f'<rect class="{kind}" style="fill:{color}" x="{left:.1f}" y="{top:.1f}" '
             f'width="{right - left:.1f}" height="{bottom - top:.1f}"><title>{text(title)}</title></rect>'
         )
 
     def words(self, point: Point, words: str, anchor: str = "start", shift: float = 0.0) -> None:
-        """Text centred on a height; `anchor` is start, middle or end, `shift` pixels to the right."""
+        """Add text centered on a height; `anchor` is start, middle or end, `shift` in pixels to the right."""
         x, y = self.place(point)
         self._marks.append(
             f'<text x="{x + shift:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{text(words)}</text>'
         )
 
     def svg(self, title: str) -> str:
-        """The drawing; `title` is what a screen reader says."""
+        """Return the drawing; `title` is its text for screen readers."""
         return (
             f'<svg class="plot" viewBox="0 0 {self._width} {self._height}" role="img" '
             f'aria-label="{text(title)}">{self._frame()}{"".join(self._marks)}</svg>'
@@ -146,13 +144,13 @@ class Plot:
 
 
 def _round_step(least: float) -> float:
-    """1, 2 or 5 times a power of ten, at least `least`."""
+    """Return the smallest of 1, 2 or 5 times a power of ten that is at least `least`."""
     power = 10.0 ** floor(log10(least))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
 def _short(value: float) -> str:
-    """A tick's number, in a few letters."""
+    """Return the short label of a tick."""
     if value and abs(value) < 1e-3:
         return f"{value:.0e}"
     for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

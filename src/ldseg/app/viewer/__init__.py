@@ -1,8 +1,8 @@
-"""A local page that shows an image, the model's answer and its samples.
+"""A local web page that shows an image, its prediction and the posterior samples.
 
 nifti.py    arrays on the image's grid as the browser reads them
-layers.py   the answer's maps as layers
-session.py  an image, its answer, and the drawing of more samples
-server.py   who may ask for what
+layers.py   the maps of a prediction as layers
+session.py  an image, its prediction, and the sampling of more
+server.py   the HTTP server and its access checks
 page/       HTML, style and scripts; niivue/ is the library that draws, with its licences
 """

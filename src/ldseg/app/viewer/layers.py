@@ -1,4 +1,4 @@
-"""The maps of an answer as layers over the image, each with how it is to be drawn.
+"""The maps of a prediction as layers over the image, each with its display range and colors.
 
 *S the image's own grid; K classes.
 """
@@ -13,47 +13,47 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.app.report.figures import grey_or_colour
-from ldseg.app.report.palette import class_colour, heat
+from ldseg.app.report.figures import to_gray_or_rgb
+from ldseg.app.report.palette import class_color, heat
 from ldseg.data.class_indices import class_indices
 from ldseg.data.volume import Volume
 from ldseg.inference.output import DISAGREEMENT, LABELS, PROBABILITIES, SAMPLES, UNCERTAINTY, InMemory
 from ldseg.planning.plan import Plan
 
 Group = Literal["image", "probability", "uncertainty", "disagreement", "labels", "sample"]
-"""Layers of which one is seen at a time."""
-Colours = Literal["grey", "own", "classes", "share", "heat"]
-"""How numbers become colours: greys, pixels that are colours, those of the classes, of one class, of heat."""
+"""Group of layers of which one is visible at a time."""
+Colors = Literal["grey", "own", "classes", "share", "heat"]
+"""Color map: gray, RGB pixels, class colors, opacity of one class, or heat."""
 Rgba = list[tuple[int, int, int, int]]
 
 WANTED = (LABELS, PROBABILITIES, UNCERTAINTY, DISAGREEMENT, SAMPLES)
-_COLOUR_CHANNELS = 3
+_COLOR_CHANNELS = 3
 _LEAST_DISAGREEMENT = 0.05  # nats at the end of the scale: below it there is nothing to see
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One picture of the stack."""
+    """A layer of the viewer."""
 
     name: str
-    """In addresses: letters, digits, hyphens."""
+    """Name in URLs: letters, digits, hyphens."""
     group: Group
     title: str
-    colours: Colours
+    colors: Colors
     low: float
-    """The number that has the first colour of the scale."""
+    """Value with the first color of the scale."""
     high: float
-    """The number that has the last."""
+    """Value with the last color of the scale."""
     array: NDArray[Any]
-    """(*S), or (*S, 3) colours."""
+    """(*S), or (*S, 3) colors."""
     index: int = 0
-    """Of the class (0 is the background) or of the sample, from 0."""
+    """Index of the class (0 is the background) or of the sample."""
 
 
 def image_layers(image: Volume, plan: Plan) -> list[Layer]:
-    """The image itself: one layer in colour where it is a picture of three channels, else one per channel."""
-    if image.axes == "yx" and len(image.array) == _COLOUR_CHANNELS:
-        return [Layer("image-1", "image", "image", "own", 0, 255, grey_or_colour(image.array, True))]
+    """Return the image's layers: one RGB layer for a 2D image with three channels, else one per channel."""
+    if image.axes == "yx" and len(image.array) == _COLOR_CHANNELS:
+        return [Layer("image-1", "image", "image", "own", 0, 255, to_gray_or_rgb(image.array, True))]
     names = [channel.name for channel in plan.channels]
     return [
         Layer(f"image-{n}", "image", name, "grey", *_window(one), one, n - 1)
@@ -62,7 +62,7 @@ def image_layers(image: Volume, plan: Plan) -> list[Layer]:
 
 
 def prediction_layers(maps: InMemory, plan: Plan, samples: int) -> Iterator[Layer]:
-    """What the model says of the image, of `samples` samples."""
+    """Yield the layers of a prediction with `samples` posterior samples."""
     last, most = len(plan.classes) - 1, log(len(plan.classes))
     labels = class_indices(maps.volume(LABELS).array[0], plan.classes, None)
     yield Layer("labels", "labels", "segmentation", "classes", 0, last, labels)
@@ -81,18 +81,18 @@ def prediction_layers(maps: InMemory, plan: Plan, samples: int) -> Iterator[Laye
 
 
 def palette(plan: Plan) -> dict[str, Rgba]:
-    """Colours (red, green, blue, opacity) of each scale, from low to high; "share-K" is that of class K."""
-    structures = [class_colour(k) for k in range(len(plan.classes) - 1)]
+    """Return the RGBA colors of each scale, from low to high; "share-K" is that of class K."""
+    structures = [class_color(k) for k in range(len(plan.classes) - 1)]
     scales: dict[str, Rgba] = {
-        "classes": [(0, 0, 0, 0), *((*colour, 255) for colour in structures)],
-        "heat": [tuple(map(int, colour)) for colour in heat(np.linspace(0, 1, 64))],  # type: ignore[misc]
+        "classes": [(0, 0, 0, 0), *((*color, 255) for color in structures)],
+        "heat": [tuple(map(int, color)) for color in heat(np.linspace(0, 1, 64))],  # type: ignore[misc]
     }
-    for k, colour in enumerate(structures, start=1):
-        scales[f"share-{k}"] = [(*colour, 0), (*colour, 255)]
+    for k, color in enumerate(structures, start=1):
+        scales[f"share-{k}"] = [(*color, 0), (*color, 255)]
     return scales
 
 
 def _window(channel: NDArray[np.floating[Any]]) -> tuple[float, float]:
-    """Numbers that are black and white."""
+    """Return the values shown as black and as white."""
     low, high = (float(q) for q in np.percentile(channel, [0.5, 99.5]))
     return (low, high) if high > low else (low, low + 1)

@@ -1,7 +1,7 @@
-"""An array on the image's own grid as the bytes of a NIfTI file, which is what the browser's viewer reads.
+"""Arrays on the image's own grid as NIfTI files, which the browser's viewer reads.
 
-Volumes keep their place in the patient. Pictures and films have none: their rows and columns are laid as in a
-transverse slice, so that they appear as they are.
+Volumes keep their place in the patient. 2D images and cines have none: their rows and columns are laid out as
+in a transverse slice, so that they appear unchanged.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from ldseg.data.geometry import affine
 from ldseg.data.volume import Axes, Volume
 
 LONGEST = 2048
-"""Voxels along an axis that the graphics of any browser can hold."""
+"""Most voxels along an axis that every browser can display."""
 MOST = 2**26
-"""Voxels of a layer; more than this, browsers run out of memory."""
+"""Most voxels of a layer; with more, browsers run out of memory."""
 _COLOUR = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _INTEGERS = (np.uint8, np.int16)
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def downsampling_steps(shape: Sequence[int], axes: Axes) -> tuple[int, ...]:
-    """Every how manieth voxel along each axis is shown; all frames of a film are."""
+    """Return the downsampling step along each axis; 1 along time, so that every frame is shown."""
     step = 1
     while True:
         steps = tuple(1 if axis == "t" else step for axis in axes)
@@ -39,12 +39,12 @@ def downsampling_steps(shape: Sequence[int], axes: Axes) -> tuple[int, ...]:
 
 
 def downsample(array: NDArray[Any], steps: Sequence[int]) -> NDArray[Any]:
-    """Every `steps`-th voxel of (*S) or (*S, 3)."""
+    """Return every `steps`-th voxel of (*S) or (*S, 3)."""
     return array[tuple(slice(None, None, step) for step in steps)]
 
 
 def to_nifti(array: NDArray[Any], grid: Volume, steps: Sequence[int]) -> bytes:
-    """`array` (*S), or (*S, 3) colours, on the grid of `grid`, with every `steps`-th voxel."""
+    """Return every `steps`-th voxel of `array`, (*S) or RGB (*S, 3), as a NIfTI file on `grid`."""
     kept = downsample(array, steps)
     if kept.ndim > len(steps):
         kept = np.ascontiguousarray(kept).view(_COLOUR)[..., 0]
@@ -57,7 +57,7 @@ def to_nifti(array: NDArray[Any], grid: Volume, steps: Sequence[int]) -> bytes:
 
 
 def compact(array: NDArray[Any]) -> NDArray[Any]:
-    """The same numbers in the smallest type that browsers read: bytes, short integers, single floats."""
+    """Return the same values in the smallest dtype that browsers read: uint8, int16 or float32."""
     if array.dtype.names is not None or array.dtype == np.uint8:
         return array
     for kind in _INTEGERS:
@@ -69,7 +69,7 @@ def compact(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _ras(grid: Volume, steps: Sequence[int]) -> NDArray[np.float64]:
-    """Index (x, y, z) of every `steps`-th voxel to millimetres, right-anterior-superior, (4, 4)."""
+    """Return the affine (4, 4) from the index (x, y, z) of every `steps`-th voxel to mm in RAS."""
     if grid.axes == "zyx":
         lps, apart = affine(grid), (*reversed(steps), 1)
     else:

@@ -1,8 +1,8 @@
-"""The page's server: on this machine's loopback address alone, and only for those who know its address.
+"""The viewer's server: on the loopback address only, and only for clients that know the secret token.
 
-Each request is asked for three things. Its Host is this server's own address: another name that was made to
-lead here (DNS rebinding) is turned away. Its path begins with the token, 32 random bytes. What comes after is
-one of the names below: no path is ever put together from what a browser sends.
+Each request is checked for three things. Its Host is this server's own address, which rejects other names
+that resolve here (DNS rebinding). Its path begins with the token, 32 random bytes. The rest is one of the
+names below: no file path is ever built from a request.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FILES = {
     "server.js": ("page/server.js", _SCRIPT),
     "niivue.js": ("niivue/niivue.js", _SCRIPT),
 }
-"""Address after the token, to the file in this package and its type."""
+"""Path after the token to the file in this package and its content type."""
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -50,7 +50,7 @@ _LAYER, _ENDING = "layers/", ".nii"
 
 
 class ViewerServer(ThreadingHTTPServer):
-    """Serves one session."""
+    """HTTP server of one session."""
 
     daemon_threads = True
     allow_reuse_address = os.name == "posix"  # elsewhere it would let two programs have one port
@@ -58,10 +58,10 @@ class ViewerServer(ThreadingHTTPServer):
     session: Session
 
     def __init__(self, port: int = 0) -> None:
-        """On `port`, or on a free one; nothing is answered before there is a session to `show`.
+        """Bind `port`, or a free one; requests are answered only after `show`.
 
         Raises:
-            InputError: the port is taken, or not to be had.
+            InputError: the port is taken or unavailable.
         """
         try:
             super().__init__((LOOPBACK, port), _Handler)
@@ -74,33 +74,33 @@ class ViewerServer(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Of the page."""
+        """URL of the page, with the token."""
         return f"http://{LOOPBACK}:{self.server_port}/{self.token}/"
 
     def show(self, session: Session) -> None:
-        """Answer requests until the server is shut down or interrupted."""
+        """SampledPrediction requests until the server is shut down or interrupted."""
         self.session = session
         self.serve_forever(poll_interval=0.1)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A page that was closed while it loaded is no fault."""
+        """Ignore connections that the browser closed while the page loaded."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """Handler of one request."""
 
     server_version, sys_version = "ldseg", ""
     timeout = 60
-    """Seconds that a silent connection is kept."""
+    """Seconds until an idle connection is closed."""
 
     @property
     def _viewer(self) -> ViewerServer:
         return cast(ViewerServer, self.server)
 
     def do_GET(self) -> None:
-        """The page, its files, what there is to know, and layers."""
+        """Send the page, its files, the state or a layer."""
         name = self._admitted()
         if name is None:
             return
@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
 
     def do_POST(self) -> None:
-        """More samples."""
+        """Start sampling more."""
         name = self._admitted()
         if name is None:
             return
@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.CONFLICT)
 
     def _admitted(self) -> str | None:
-        """What comes after the token; None, and an answer that says no, for those who are not let in."""
+        """Return the path after the token, or send an error and return None if the request is not allowed."""
         own = {f"{host}:{self._viewer.server_port}" for host in (LOOPBACK, "localhost")}
         origin = self.headers.get("Origin")
         _, token, name = (*self.path.partition("?")[0].split("/", 2), "", "")[:3]
@@ -155,10 +155,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def end_headers(self) -> None:
-        """With what browsers are to keep to, on every answer."""
+        """Add the security headers to every response."""
         for name, value in _HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the addresses have the token."""
+        """Log nothing, because URLs contain the token."""

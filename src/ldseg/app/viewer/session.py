@@ -1,7 +1,7 @@
-"""An image, a model, and the answer as far as samples are drawn; more are drawn in the background.
+"""An image, a model and the prediction so far; more samples are drawn in the background.
 
-An answer of n samples is that of `ldseg predict --samples n`, however it came about: sample k is always the
-same one (see `inference.noise`), and drawing more asks for the whole answer of more samples.
+A prediction from n samples equals that of `ldseg predict --samples n`, however it came about: sample k is
+always the same (see `inference.case_noise`), and drawing more repeats the prediction with more samples.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from ldseg.planning.plan import Plan
 from ldseg.settings import SamplingSettings
 
 MOST_SAMPLES = 64
-"""Beyond that, quantiles hardly move and the page's memory does."""
+"""Most samples: with more, quantiles hardly change but memory grows."""
 _MORE = 4
 
 
 class Stopped(Exception):
-    """The viewer is to end while it draws."""
+    """Raised while sampling when the viewer ends."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the model says after so many samples."""
+class SampledPrediction:
+    """The prediction from a number of samples."""
 
     samples: int
     layers: dict[str, Layer]
-    """By name; those of the image are not among them."""
+    """Layers by name, without those of the image."""
     findings: CaseSummary
 
 
 class Session:
-    """One image in the viewer."""
+    """The viewer's state for one image."""
 
     def __init__(
         self,
@@ -51,8 +51,7 @@ class Session:
         seed: int,
         source: str,
     ) -> None:
-        """`sampling` is of the first answer. The noise depends on `seed` and `name`; messages call the image
-        `source`.
+        """Segment the image with `sampling`; the noise depends on `seed` and `name`, messages name `source`.
 
         Raises:
             InputError: the image has other axes or channels than the model takes, or voxels without a value.
@@ -68,75 +67,75 @@ class Session:
         self._drawing: threading.Thread | None = None
         self._lock = threading.Lock()
         self.problem = ""
-        self.answer = self._draw(self.sampling.samples)
+        self.prediction = self._draw(self.sampling.samples)
 
     @property
     def plan(self) -> Plan:
-        """The model's."""
+        """The model's plan."""
         return self._predictor.plan
 
     @property
     def busy(self) -> bool:
-        """Whether samples are being drawn."""
+        """True while samples are being drawn."""
         return self._drawing is not None and self._drawing.is_alive()
 
     def layer(self, name: str) -> Layer | None:
-        """Of the image or of the latest answer."""
-        return self.images.get(name) or self.answer.layers.get(name)
+        """Return a layer of the image or of the latest prediction; None if there is no such layer."""
+        return self.images.get(name) or self.prediction.layers.get(name)
 
     @property
     def more(self) -> int:
-        """How many samples `draw_more` would draw; 0 where all are equal, or there are enough."""
-        return min(_MORE, max(0, MOST_SAMPLES - self.answer.samples)) if self._samples_vary else 0
+        """Number of samples that `draw_more` would add; 0 for a deterministic model or at the maximum."""
+        return min(_MORE, max(0, MOST_SAMPLES - self.prediction.samples)) if self._samples_vary else 0
 
     def draw_more(self) -> bool:
-        """Begin to draw `more` samples; False where it is drawing already, or there are none to draw."""
+        """Start drawing `more` samples; return False if samples are being drawn already or none are left."""
         with self._lock:
             if self.busy or not self.more:
                 return False
-            samples = self.answer.samples + self.more
+            samples = self.prediction.samples + self.more
             self._drawing = threading.Thread(target=self._draw_behind, args=(samples,), name="drawing")
             self._drawing.start()
             return True
 
     def wait(self) -> None:
-        """Until nothing is being drawn."""
+        """Wait until sampling has finished."""
         if self._drawing is not None:
             self._drawing.join()
 
     def end(self) -> None:
-        """Draw no further; returns when the tile at work is done."""
+        """Stop sampling; return when the current tile is done."""
         self._ending.set()
         self.wait()
 
     def _draw_behind(self, samples: int) -> None:
         self.problem = ""
         try:
-            self.answer = self._draw(samples)
+            self.prediction = self._draw(samples)
         except Stopped:
             return
         except (InputError, MemoryError, RuntimeError) as error:  # torch says RuntimeError for lack of memory
             self.problem = f"No more samples could be drawn: {error}"
 
-    def _draw(self, samples: int) -> Answer:
+    def _draw(self, samples: int) -> SampledPrediction:
         predictor, record = self._predictor, self._input.image.grid
         sampling, tiling = replace(self.sampling, samples=samples), predictor.tiling(record)
         maps = InMemory(self.image, record, tiling.axis)
         sink = _Stoppable(maps, self._ending)
         findings = predictor.segment(self._input, tiling, self.name, sampling, self.seed, WANTED, sink)
         layers = {layer.name: layer for layer in prediction_layers(maps, predictor.plan, samples)}
-        return Answer(samples, layers, findings)
+        return SampledPrediction(samples, layers, findings)
 
 
 @dataclass(frozen=True)
 class _Stoppable:
-    """A sink that takes no more once the viewer ends."""
+    """A sink that raises `Stopped` once the viewer ends."""
 
     maps: InMemory
     ending: threading.Event
 
     def put(self, name: str, start: int, planes: NDArray[Any]) -> None:
-        """See `inference.answer.Sink`."""
+        """Store planes of a map (see the sink protocol in `inference.output`)."""
         if self.ending.is_set():
             raise Stopped
         self.maps.put(name, start, planes)

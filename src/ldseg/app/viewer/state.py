@@ -1,10 +1,10 @@
-"""What the page is told: image, layers, volumes with their intervals, whether samples are being drawn."""
+"""State of the viewer as JSON: image, layers, volumes with their intervals, progress of sampling."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ldseg.app.report.palette import class_colour, css
+from ldseg.app.report.palette import class_color, css
 from ldseg.app.viewer.layers import Layer, palette
 from ldseg.app.viewer.nifti import downsample, downsampling_steps
 from ldseg.app.viewer.session import Session
@@ -14,9 +14,9 @@ from ldseg.preprocessing.orient import to_canonical
 
 
 def describe(session: Session) -> dict[str, Any]:
-    """Everything but the voxels, as JSON."""
-    image, answer, plan = session.image, session.answer, session.plan
-    layers = [*session.images.values(), *answer.layers.values()]
+    """Return everything but the voxels as JSON values."""
+    image, prediction, plan = session.image, session.prediction, session.plan
+    layers = [*session.images.values(), *prediction.layers.values()]
     return {
         "name": session.name,
         "axes": image.axes,
@@ -24,19 +24,19 @@ def describe(session: Session) -> dict[str, Any]:
         "spacing": image.spacing,
         "physical": image.physical,
         "start": _start(session),
-        "unlike": tuple(dict.fromkeys((*session.unlike, *answer.findings.out_of_distribution))),
+        "unlike": tuple(dict.fromkeys((*session.unlike, *prediction.findings.out_of_distribution))),
         "harmonised": session.harmonized,
         "notes": session.notes,
         "downsampled": max(downsampling_steps(image.shape, image.axes)),
-        "samples": answer.samples,
+        "samples": prediction.samples,
         "more": session.more,
         "busy": session.busy,
         "problem": session.problem,
         "seed": session.seed,
         "steps": session.sampling.steps,
         "sampler": session.sampling.sampler,
-        "confidence": answer.findings.confidence,
-        "unit": pretty(answer.findings.volume_unit),
+        "confidence": prediction.findings.confidence,
+        "unit": pretty(prediction.findings.volume_unit),
         "structures": _structures(session),
         "layers": [_layer(one) for one in layers],
         "palette": palette(plan),
@@ -44,10 +44,13 @@ def describe(session: Session) -> dict[str, Any]:
 
 
 def _start(session: Session) -> list[int]:
-    """Where to look first: along each axis, in canonical order, the slice with most of the structures; in
-    voxels that are shown."""
+    """Return the initial slice along each axis: the one with the most foreground.
+
+    Axes are in canonical order; indices count the voxels that are shown.
+    """
     image = session.image
-    labels = downsample(session.answer.layers["labels"].array, downsampling_steps(image.shape, image.axes))
+    steps = downsampling_steps(image.shape, image.axes)
+    labels = downsample(session.prediction.layers["labels"].array, steps)
     structures = to_canonical(labels[None] > 0, orientation_of(image))[0]
     if not structures.any():
         return [n // 2 for n in structures.shape]
@@ -57,12 +60,12 @@ def _start(session: Session) -> list[int]:
 
 
 def _structures(session: Session) -> list[dict[str, Any]]:
-    """Name, colour and size of each class but the background."""
-    findings = session.answer.findings
+    """Return name, color and volume of each class except the background."""
+    findings = session.prediction.findings
     return [
         {
             "name": name,
-            "colour": css(class_colour(k)),
+            "color": css(class_color(k)),
             "volume": volume.mean,
             "low": volume.low,
             "high": volume.high,
@@ -73,5 +76,5 @@ def _structures(session: Session) -> list[dict[str, Any]]:
 
 
 def _layer(layer: Layer) -> dict[str, Any]:
-    keys = ("name", "group", "title", "colours", "low", "high", "index")
+    keys = ("name", "group", "title", "colors", "low", "high", "index")
     return {key: getattr(layer, key) for key in keys}

@@ -104,7 +104,7 @@ class Viewer {
     await this.follow();
   }
 
-  // Waits for the samples that are being drawn, and shows the answer with them.
+  // Waits for the samples that are being drawn, and shows the prediction with them.
   async follow() {
     let state = await askState();
     while (state.busy) {

@@ -48,7 +48,7 @@ export function showFacts(state) {
 export function showStructures(state) {
   const rows = state.structures.map((one) => {
     const name = element("th", { scope: "row", textContent: one.name });
-    name.style.setProperty("--colour", one.colour);
+    name.style.setProperty("--color", one.color);
     const interval = state.samples > 1 ? `${short(one.low)}–${short(one.high)}` : "–";
     return element(
       "tr",
@@ -96,7 +96,7 @@ function layerRow(group, layers, wish, palette, onChange) {
   const choose = group === "sample" ? numberChoice : nameChoice;
   const pick = (name) => { wish.name = name; wish.seen = seen.checked = true; onChange(); };
   if (layers.length > 1) row.append(choose(layers, wish.name, pick));
-  if (layers[0].colours === "heat") row.append(scale(layers[0], palette.heat));
+  if (layers[0].colors === "heat") row.append(scale(layers[0], palette.heat));
   return row;
 }
 
@@ -121,10 +121,10 @@ function numberChoice(layers, chosen, pick) {
   return element("div", { className: "choice" }, slider, told);
 }
 
-function scale(layer, colours) {
-  const bar = element("canvas", { width: colours.length, height: 1 });
+function scale(layer, colors) {
+  const bar = element("canvas", { width: colors.length, height: 1 });
   const context = bar.getContext("2d");
-  colours.forEach(([red, green, blue], n) => {
+  colors.forEach(([red, green, blue], n) => {
     context.fillStyle = `rgb(${red} ${green} ${blue})`;
     context.fillRect(n, 0, 1, 1);
   });
@@ -161,7 +161,7 @@ export function tick(id, title, checked, onChange) {
 
 export function showReadout(values, structures) {
   const entries = values.filter(({ value }) => value !== null).flatMap(({ layer, value }) => {
-    const shown = layer.colours === "classes" ? (structures[value - 1]?.name ?? "background") : short(value);
+    const shown = layer.colors === "classes" ? (structures[value - 1]?.name ?? "background") : short(value);
     return [element("dt", { textContent: layer.title }), element("dd", { textContent: shown })];
   });
   byId("readout").replaceChildren(...entries);

@@ -36,7 +36,7 @@ export class Scene {
     this.flat = state.axes !== "zyx";
     this.frames = state.axes === "tyx" ? state.shape[0] : 1;
     this.shown = new Map(); // group -> {layer, image}
-    this.loaded = new Map(); // layer of an answer -> {group, image}
+    this.loaded = new Map(); // layer of a prediction -> {group, image}
     this.samples = state.samples;
     this.frame = 0;
     this.nv = new Niivue({ ...OPTIONS, show3Dcrosshair: !this.flat, isOrientationTextVisible: !this.flat });
@@ -76,7 +76,7 @@ export class Scene {
     nv.overlays = nv.volumes.slice(1);
     GROUPS.filter((group) => this.shown.has(group)).forEach((group, place) => {
       const { layer, image } = this.shown.get(group);
-      const fades = layer.colours === "share" || layer.colours === "heat"; // what is near zero is not seen
+      const fades = layer.colors === "share" || layer.colors === "heat"; // what is near zero is not seen
       image.modulationImage = fades ? place : null;
       image.modulateAlpha = fades ? 1 : 0;
     });
@@ -84,7 +84,7 @@ export class Scene {
     this.onPlace();
   }
 
-  // Another answer: its maps are other ones, the image is the same.
+  // Another prediction replaces the maps; the image stays.
   forget(samples) {
     this.samples = samples;
     for (const [key, { group }] of this.loaded) if (group !== "image") this.loaded.delete(key);
@@ -102,19 +102,19 @@ export class Scene {
       cal_min: layer.low,
       cal_max: layer.high,
     });
-    if (layer.colours === "classes") image.colormapLabel = labelColours(palette.classes);
+    if (layer.colors === "classes") image.colormapLabel = labelColors(palette.classes);
     this.loaded.set(key, { group: layer.group, image });
     return image;
   }
 
   colormap(layer, palette) {
-    if (layer.colours === "share") return this.define(`share-${layer.index}`, palette[`share-${layer.index}`]);
-    return layer.colours === "heat" ? this.define("heat", palette.heat) : "gray";
+    if (layer.colors === "share") return this.define(`share-${layer.index}`, palette[`share-${layer.index}`]);
+    return layer.colors === "heat" ? this.define("heat", palette.heat) : "gray";
   }
 
-  define(name, colours) {
-    const [R, G, B, A] = [0, 1, 2, 3].map((n) => colours.map((colour) => colour[n]));
-    const I = colours.map((_, n) => Math.round((255 * n) / (colours.length - 1)));
+  define(name, colors) {
+    const [R, G, B, A] = [0, 1, 2, 3].map((n) => colors.map((color) => color[n]));
+    const I = colors.map((_, n) => Math.round((255 * n) / (colors.length - 1)));
     this.nv.addColormap(name, { R, G, B, A, I });
     return name;
   }
@@ -166,11 +166,11 @@ export class Scene {
     const place = this.nv.frac2vox(this.nv.scene.crosshairPos);
     return [...this.shown.values()].map(({ layer, image }) => ({
       layer,
-      value: layer.colours === "own" ? null : image.getValue(...place, this.frame),
+      value: layer.colors === "own" ? null : image.getValue(...place, this.frame),
     }));
   }
 }
 
-function labelColours(colours) {
-  return { lut: new Uint8ClampedArray(colours.flat()), min: 0, max: colours.length - 1 };
+function labelColors(colors) {
+  return { lut: new Uint8ClampedArray(colors.flat()), min: 0, max: colors.length - 1 };
 }
