@@ -83,15 +83,12 @@ def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
         geometry_tolerance=options.geometry_tolerance,
         layout=layout.name,
         declared=declared,
-        channel_files=any(_has_channel_files(case) for case in cases),
+        channel_files=any(
+            len(case.images) > 1 or name_key(stem(case.images[0])) == f"{name_key(case.name)}_0000"
+            for case in cases
+        ),
         remarks=_remarks(index),
     )
-
-
-def _has_channel_files(case: Case) -> bool:
-    """Return whether the case has several image files, or one named as a channel (`_0000`)."""
-    first, *others = case.images
-    return bool(others) or name_key(stem(first)) == f"{name_key(case.name)}_0000"
 
 
 def _remarks(index: DatasetIndex) -> tuple[str, ...]:

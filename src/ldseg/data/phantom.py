@@ -163,7 +163,9 @@ def _render(
         ids.append(labels)
         regions.append(region)
         echoes.append(fading * _echo(scatterers, positions, labels, region))
-    shown = _compress(np.stack(echoes))
+    magnitude = np.stack(echoes)
+    decibels = 20 * np.log10(np.maximum(magnitude, 1e-12) / np.quantile(magnitude, 0.995))
+    shown = np.rint(255 * np.clip(1 + decibels / _RANGE_DB, 0, 1))
     full = tuple(shape)
     image, mask = shown.reshape(1, *full).astype(np.float32), np.stack(ids).reshape(1, *full)
     size = len(axes)
@@ -241,9 +243,3 @@ def _fading(grid: tuple[int, ...], rng: np.random.Generator) -> Array:
     behind = 1 / (1 + np.exp(-(depth - start) / 0.03))
     within = np.exp(-0.5 * ((side - place) / width) ** 2)
     return np.exp(-rng.uniform(0.5, 1.0) * depth) * (1 - 0.75 * behind * within)
-
-
-def _compress(echoes: Array) -> Array:
-    """Return the magnitude on a logarithmic scale of 50 dB as whole numbers 0 to 255."""
-    decibels = 20 * np.log10(np.maximum(echoes, 1e-12) / np.quantile(echoes, 0.995))
-    return np.rint(255 * np.clip(1 + decibels / _RANGE_DB, 0, 1))
