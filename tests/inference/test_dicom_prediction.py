@@ -160,7 +160,7 @@ def test_what_has_no_segmentation_is_said_before_computing(
         dataset.save_as(path)
     words = ("predict", scan, "-m", make_model("zyx"), "-o", tmp_path / "out")
     with monkeypatch.context() as patched:
-        patched.setattr(Predictor, "maps", lambda *_: pytest.fail("it was computed"))
+        patched.setattr(Predictor, "predict_maps", lambda *_: pytest.fail("it was computed"))
         assert run(*words) == 2
     assert "does not say the size of its pixels" in (said := capsys.readouterr().err)
     assert "--format .nii.gz" in said
