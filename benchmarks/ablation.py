@@ -85,7 +85,7 @@ def parse() -> argparse.Namespace:
 
 
 def command(arguments: argparse.Namespace) -> str:
-    """The command without the folders of this machine."""
+    """Return the command without the folders of this machine."""
     words = [f"python benchmarks/ablation.py '{arguments.name}' --data-root DATA --work WORK"]
     words += [f"--{field} {getattr(arguments, field)}" for field in ("data", "preset", "minutes")]
     return " ".join([*words, *(f"--change '{change}'" for change in arguments.change)])
@@ -137,7 +137,7 @@ def nested(changes: list[str]) -> dict[str, Any]:
 
 
 def has_latent(predictor: Predictor) -> bool:
-    """Whether there is an autoencoder to speak of."""
+    """Return whether the model has an autoencoder."""
     return hasattr(predictor.segmenter, "reconstruct")
 
 

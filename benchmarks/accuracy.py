@@ -122,7 +122,7 @@ def score_by_steps(predictor: Predictor, dataset: DataSet, cases: Any) -> dict[i
 
 
 def mean_dice(dataset: DataSet, found: Volume, reference: Volume) -> float:
-    """Of one label map, over the structures."""
+    """Return the mean Dice of one label map over the structures."""
     scores = evaluate_case(found, reference, dataset.classes, dataset.ignore_id, 1.0)
     return float(np.mean([scores[name].metrics["dice"] for name, label in dataset.classes.items() if label]))
 
@@ -150,7 +150,7 @@ def score_predictions(dataset: DataSet, cases: Any, predicted: dict[str, Volume]
 
 @torch.inference_mode()
 def autoencoder(predictor: Predictor, dataset: DataSet, cases: Any) -> dict[str, float]:
-    """What the latent can carry, without the image, on the network's grid: truth, empty mask, cube."""
+    """Return the autoencoder ceiling on the network's grid, for true masks, an empty mask and a cube."""
     plan = predictor.plan
     ceilings: list[float] = []
     for case in cases:

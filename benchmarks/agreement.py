@@ -63,7 +63,7 @@ def parse() -> argparse.Namespace:
 
 
 def compare(pair: list[Predictor], dataset: DataSet, case: Case) -> dict[str, float]:
-    """Mean Dice over the structures, by name of the record."""
+    """Return the mean Dice over the structures by the record's name."""
     image, reference = load_image(dataset, case), load_labels(dataset, case)[0]
     ours, theirs = (predictor(image, case.name).labels for predictor in pair)
     views = [predictor(image, case.name, tta=True).probabilities.array for predictor in pair]

@@ -73,7 +73,7 @@ def parse() -> argparse.Namespace:
 def answered(
     arguments: argparse.Namespace, dataset: DataSet, test: list[Case], model: str, way: dict[str, Any]
 ) -> dict[str, Column]:
-    """Each metric of each case, and CPU seconds, as means over the seeds."""
+    """Return each metric of each case and the CPU seconds, averaged over seeds."""
     runs = [score(trained(arguments, model, seed), dataset, test, **way) for seed in arguments.seeds]
     unit = length_unit_of(arguments.data)
     names = [f"{metric}_{unit}" if metric == "hd95" else metric for metric in METRICS]

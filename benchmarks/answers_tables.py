@@ -8,7 +8,7 @@ from markdown_table import Record, commit_of, number, spread, table, unit_of
 
 
 def answers_table(records: Sequence[Record]) -> str:
-    """A row a way, in the order of the records."""
+    """Return a table with one row per way of predicting, in the order of the records."""
     rows: dict[str, dict[str, Record]] = {}
     for record in records:
         rows.setdefault(record["model"], {})[record["metric"]] = record
@@ -36,6 +36,6 @@ def answers_table(records: Sequence[Record]) -> str:
 
 
 def _pair(found: dict[str, Record], metric: str, digits: int) -> tuple[str, str]:
-    """The mean, and the paired difference, each with its interval."""
+    """Return the mean and the paired difference, each with its interval."""
     difference = found.get(f"{metric}_difference")
     return spread(found[metric], digits), spread(difference, digits, "+") if difference else "-"

@@ -17,7 +17,7 @@ Call = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...],
 
 
 def convolutions_of(network: nn.Module, work: Callable[[], Any]) -> Counter[Call]:
-    """How often each shape of convolution is called while `work` runs."""
+    """Count the calls of each shape of convolution while `work` runs."""
     calls: Counter[Call] = Counter()
 
     def hear(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:

@@ -67,7 +67,7 @@ def parse() -> argparse.Namespace:
 def measure(
     predictor: Predictor, dataset: DataSet, cases: Sequence[Case], samples: int, steps: int | None
 ) -> dict[str, Any]:
-    """Reports of the answers as they are and calibrated, and what was fitted on each half."""
+    """Return reports before and after calibration, and the calibration fitted on each half."""
     found = list(iterate_predictions(predictor, dataset, cases, samples, steps))
     first = first_half(cases)
     halves = [[one for one in found if (one.case in first) == inside] for inside in (True, False)]
@@ -90,14 +90,14 @@ def first_half(cases: Sequence[Case]) -> set[str]:
 
 
 def report(pairs: Sequence[tuple[CasePrediction, Calibration]], classes: int) -> CalibrationReport:
-    tally = CalibrationAccumulator(classes)
-    for answer, calibration in pairs:
-        tally.add(answer, calibration)
-    return tally.report()
+    accumulator = CalibrationAccumulator(classes)
+    for prediction, calibration in pairs:
+        accumulator.add(prediction, calibration)
+    return accumulator.report()
 
 
 def described(found: CalibrationReport) -> dict[str, Any]:
-    """The report, and the figures for the tables by their names."""
+    """Return the report with the figures of the tables by name."""
     figures: dict[str, float] = {}
     for region, reliability in (("", found.everywhere), ("_near", found.near)):
         if reliability is not None:

@@ -22,7 +22,7 @@ _KINDS = {"as it is": "", "recalibrated": "_recalibrated"}
 
 
 def calibration_tables(title: str, records: Sequence[Record]) -> str:
-    """Of one set and budget: a row for each model, seed and kind."""
+    """Return a table of one set and budget with one row per model, seed and kind."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for record in records:
         key = (name_of(record["model"], record["preset"]), str(record["seed"]))

@@ -106,7 +106,7 @@ def parse() -> argparse.Namespace:
 def as_accuracy(
     dataset: DataSet, left_out: list[Case], predictor: Predictor, training_steps: int
 ) -> dict[str, Any]:
-    """What a result of `accuracy.py` holds, for `films.py` to take the patients together."""
+    """Return a result like that of `accuracy.py`, for `films.py` to pool the patients."""
     return {
         "training": {"steps": training_steps},
         "peak_rss_gb": peak_memory_gb(),
@@ -132,7 +132,7 @@ def predict_all(
 
 
 def score(arguments: argparse.Namespace, run: Path) -> Scores:
-    """As `ldseg evaluate` scores what `ldseg predict` writes."""
+    """Score the predictions as `ldseg evaluate` does."""
     chosen = SETS[SET]
     options = EvaluationOptions(partial=True, data=chosen.options)
     return evaluate_folders(run / "predictions", arguments.data_root / chosen.folder, options)

@@ -39,7 +39,7 @@ _SPEED = {
 
 
 def speed_tables(records: Sequence[Record]) -> str:
-    """One column an image size."""
+    """Return a table with one column per image size."""
     sizes = list(dict.fromkeys(record["split"] for record in records))
     found = {(record["split"], record["metric"]): record["value"] for record in records}
     rows = [
@@ -56,7 +56,7 @@ def _cell(value: float | None, digits: int) -> str:
 
 
 def memory_tables(records: Sequence[Record]) -> str:
-    """A row a prediction; the plot beside it."""
+    """Return a table with one row per prediction, and its plot."""
     runs = _runs(records)
     if not runs:
         return ""

@@ -100,7 +100,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def command(arguments: argparse.Namespace) -> str:
-    """The command without the folders of this machine."""
+    """Return the command without the folders of this machine."""
     words = ["python benchmarks/export.py RUN"]
     for name, value in vars(arguments).items():
         if value is not None and name != "run":
@@ -109,7 +109,7 @@ def command(arguments: argparse.Namespace) -> str:
 
 
 def load_all(run: Path, exported: Path) -> dict[str, Predictor]:
-    """One predictor per entry of `TIMES`, on the CPU."""
+    """Return one predictor per entry of `TIMES`, on the CPU."""
     usual = Predictor.load(run, "cpu")
     fp32 = Predictor(usual.plan, usual.settings, TorchBackend(usual.segmenter, torch.device("cpu"), "fp32"))
     return {"torch_fp32": fp32, "torch": usual, "onnxruntime": load_onnx_predictor(exported)}
@@ -123,7 +123,7 @@ def noise_image(axes: Any, channels: int, shape: tuple[int, ...]) -> Volume:
 
 
 def answer_of(predictor: Predictor, image: Volume, sampling: Any) -> Callable[[], Any]:
-    """A call that predicts the image and returns its probabilities; the image's own grid is kept."""
+    """Return a function that predicts the probabilities of the image on its own grid."""
     predictor.plan = replace(predictor.plan, resample=False)
 
     def answer() -> Any:

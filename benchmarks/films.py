@@ -14,7 +14,7 @@ _CORES = 2
 
 
 def read_films(results: Iterable[dict[str, Any]]) -> list[Run]:
-    """A run for each model, budget and seed; of those with a patient missing, none."""
+    """Return one run per model, budget and seed; those that lack a patient are left out."""
     groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
     for result in results:
         minutes = result["budget_minutes"] / _CORES
@@ -26,7 +26,7 @@ def read_films(results: Iterable[dict[str, Any]]) -> list[Run]:
 
 
 def _all_films(parts: list[Run]) -> Run:
-    """Of the trainings that each left one patient out."""
+    """Pool the trainings that each left one patient out."""
     films = sum(len(part.cases[0]) for part in parts)
     split = f"{len(parts)} patients, each left out in turn, {films} films"
     patient = re.compile(r"--patient \S+")

@@ -88,7 +88,7 @@ def parse() -> argparse.Namespace:
 
 
 def corrupted(predictor: Predictor, dataset: DataSet, cases: Sequence[Case], name: str) -> list[Ways]:
-    """All cases at all strengths of one corruption."""
+    """Measure all cases at all strengths of one corruption."""
     strengths = [CORRUPTIONS[name].strengths[number] for number in STRENGTHS]
     found = [measure(predictor, dataset, case, name, strength) for strength in strengths for case in cases]
     print(name, described(found), flush=True)
@@ -98,7 +98,7 @@ def corrupted(predictor: Predictor, dataset: DataSet, cases: Sequence[Case], nam
 def measure(
     predictor: Predictor, dataset: DataSet, case: Case, corruption: str | None, strength: float
 ) -> Ways:
-    """One case, as it is or corrupted, by all ways."""
+    """Measure one case, clean or corrupted, in all ways."""
     image, masks = load_case(dataset, case)
     image = image if corruption is None else corrupt(image, corruption, strength, 0, case.name)
     prepared = preprocess_image(image, predictor.plan, case.name)
@@ -116,7 +116,7 @@ def measure(
 
 
 def beyond_one_tolerance(prepared: PreprocessedImage, predictor: Predictor) -> PatchSource:
-    """The image harmonized from one tolerance on."""
+    """Return the image harmonized with one tolerance."""
     usual, harmonizing.BEYOND = harmonizing.BEYOND, 1.0
     try:
         return harmonizing.harmonize(prepared, predictor.plan).image
@@ -132,7 +132,7 @@ def score(
     masks: Sequence[Volume],
     prepared: PatchSource,
 ) -> float:
-    """Mean Dice over structures and raters."""
+    """Return the mean Dice over structures and raters."""
     tiling = predictor.tiling(prepared.grid)
     sink = InMemory(image, prepared.grid, tiling.axis)
     predictor.segment(NetworkInput(prepared), tiling, case.name, predictor.sampling(), 0, (LABELS,), sink)

@@ -10,13 +10,13 @@ Record = dict[str, Any]
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, the first column to the left, numbers to the right."""
+    """Return a Markdown table with the first column left-aligned and numbers right-aligned."""
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def number(found: dict[str, Record], metric: str, digits: int) -> str:
-    """The value, or a dash where it was not measured or there is none."""
+    """Return the formatted value, or a dash where there is none."""
     value = found[metric]["value"] if metric in found else None
     return "-" if value is None else f"{value:.{digits}f}"
 
@@ -30,12 +30,12 @@ def spread(record: Record, digits: int, sign: str = "") -> str:
 
 
 def unit_of(found: dict[str, Record], metric: str) -> str:
-    """The unit of a distance that was measured in mm or in pixels, by the name that it was stored under."""
+    """Return the unit of a distance, mm or pixels, by the name that it was stored under."""
     return "px" if f"{metric}_px" in found else "mm"
 
 
 def distance(found: dict[str, Record], metric: str) -> Record:
-    """The figure of a distance, whichever its unit."""
+    """Return the value of a distance in whichever unit it was stored."""
     return found[f"{metric}_{unit_of(found, metric)}"]
 
 

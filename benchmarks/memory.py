@@ -100,7 +100,7 @@ def volumes(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]
 
 
 def samples(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """One volume, ever more samples."""
+    """Measure one volume with an increasing number of samples."""
     model = make_model(folder / "model", "zyx", 1, arguments)
     image = write_volume(folder, (arguments.size or 256,) * 3)
     save = ["--save", "labels,probabilities,uncertainty"]
@@ -111,7 +111,7 @@ def samples(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]
 
 
 def limit(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """One volume, ever less memory."""
+    """Measure one volume with a decreasing memory limit."""
     model = make_model(folder / "model", "zyx", 1, arguments)
     image = write_volume(folder, (arguments.size or 192,) * 3)
     return [
@@ -121,7 +121,7 @@ def limit(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def picture(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """A colour TIFF in tiles, read by regions."""
+    """Measure a tiled colour TIFF that is read by regions."""
     model = make_model(folder / "model", "yx", 3, arguments)
     size = arguments.size or 20_000
     image = folder / "picture.tif"

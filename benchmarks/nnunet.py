@@ -143,7 +143,7 @@ class Tool:
 
 
 def peak_of_children_gb() -> float:
-    """Of the commands that this process has run; a training that came before says its own."""
+    """Return the peak memory (GB) of the commands run by this process, not of earlier trainings."""
     return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6, 3)
 
 
@@ -153,12 +153,12 @@ def children_seconds() -> float:
 
 
 def ending(dataset: DataSet) -> str:
-    """The file format that nnU-Net is given."""
+    """Return the file ending of the images given to nnU-Net."""
     return ".nii.gz" if dataset.axes == "zyx" else ".png"
 
 
 def write_raw(folder: Path, dataset: DataSet, cases: list[Case]) -> None:
-    """The training cases in nnU-Net's layout, ids counted from 0."""
+    """Write the training cases in nnU-Net's layout with label ids counted from 0."""
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     ids = list(dataset.classes.values())

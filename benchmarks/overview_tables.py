@@ -26,7 +26,7 @@ _RIVALS = {("ldseg", "default"), ("unet", "default")}
 
 
 def overview(records: Sequence[Record]) -> str:
-    """A table for each set and budget that has both ldseg's default preset and `unet`."""
+    """Return a table for each set and budget that has both ldseg's default preset and `unet`."""
     parts: list[str] = []
     for title, chosen in by_set([r for r in records if r["benchmark"] in _BENCHMARKS]):
         # Other presets are trials; they are in the tables of benchmarks/README.md.

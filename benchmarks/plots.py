@@ -18,17 +18,17 @@ _COLOURS = ("#20639b", "#c1440e", "#3c8d5a", "#7a5195", "#8a6d3b")
 
 
 def plot_name(benchmark: str, data: str, minutes: float) -> str:
-    """Where a picture lies, seen from the page."""
+    """Return the path of a figure relative to the page."""
     return f"{FOLDER}/{benchmark}-{data}-{minutes:g}min.png"
 
 
 def shown(benchmark: str, data: str, minutes: float) -> str:
-    """The picture in Markdown."""
+    """Return the figure in Markdown."""
     return f"![{benchmark} on {data}]({plot_name(benchmark, data, minutes)})"
 
 
 def draw_plots(results: Sequence[Result], folder: Path) -> None:
-    """One picture for each benchmark, set and budget: of the seed with the most results."""
+    """Draw one figure per benchmark, set and budget, from the seed with the most results."""
     groups: dict[tuple[str, str, float], dict[int, dict[str, Result]]] = {}
     for result in sorted(results, key=lambda r: (r["seed"], _name(r))):
         key = (result["benchmark"], result["data"], result["budget_minutes"])

@@ -33,12 +33,12 @@ _CINE = {
 
 
 def raters_tables(records: Sequence[Record]) -> str:
-    """A row a task."""
+    """Return a table with one row per task."""
     return _rows("task", records, lambda record: record["data"], _RATERS)
 
 
 def cine_tables(records: Sequence[Record]) -> str:
-    """A row a left-out patient and model."""
+    """Return a table with one row per left-out patient and model."""
     return _rows(
         "slices, model", records, lambda r: f"{r['split']}, {name_of(r['model'], r['preset'])}", _CINE
     )

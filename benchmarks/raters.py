@@ -81,7 +81,7 @@ def parse() -> argparse.Namespace:
 
 
 def command(arguments: argparse.Namespace) -> str:
-    """The command without the folders of this machine."""
+    """Return the command without the folders of this machine."""
     root = " --data-root DATA" if arguments.data_root else ""
     words = f"--work WORK --minutes {arguments.minutes:g} --seed {arguments.seed}"
     return f"python benchmarks/raters.py {arguments.question}{root} {words}"
@@ -115,7 +115,7 @@ OPENED = {"phantom": open_phantom, "lidc": open_lidc}
 def inclusion(
     predictor: Predictor, dataset: DataSet, cases: Sequence[Case], samples: int
 ) -> dict[str, float]:
-    """How often samples include the appendage, and how many of them only a part of it."""
+    """Return the share of samples that include the appendage, and of those that include a part of it."""
     frequencies: list[float] = []
     undecided: list[float] = []
     for case in cases:

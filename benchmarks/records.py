@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def commit() -> str:
-    """The commit that is measured; "+" behind it when the code differs from it."""
+    """Return the measured commit, with "+" appended when the code differs from it."""
     here = Path(__file__).parent
     head = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True

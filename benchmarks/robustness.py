@@ -60,12 +60,12 @@ def parse() -> argparse.Namespace:
 
 
 def suffix(arguments: argparse.Namespace) -> str:
-    """Of the names of folders and results."""
+    """Return the suffix of the names of folders and results."""
     return "" if arguments.harmonize == "true" else "-as_they_are"
 
 
 def measure(arguments: argparse.Namespace, name: str) -> Robustness:
-    """The sweep, begun or resumed in WORK/robustness-NAME."""
+    """Run the sweep, begun or resumed in WORK/robustness-NAME."""
     run = arguments.work / f"accuracy-{name}"
     out = arguments.work / f"robustness-{name}{suffix(arguments)}"
     predictor = Predictor.load(run, "cpu")

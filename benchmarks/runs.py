@@ -44,7 +44,7 @@ class Run:
     predict_cpu_s: dict[int, float]
     """CPU seconds a case, by the same."""
     figures: dict[str, float]
-    """What is one number for the whole run, by metric."""
+    """Return the metrics that are one number for the whole run."""
 
     @property
     def name(self) -> str:
@@ -85,7 +85,7 @@ class Run:
 
 
 def read_run(result: dict[str, Any]) -> Run:
-    """The content of one file that `accuracy.py` wrote."""
+    """Return the run that one file of `accuracy.py` holds."""
     by_steps = {OWN: result["own"], **{int(steps): scored for steps, scored in result["steps"].items()}}
     by_steps = dict(sorted(by_steps.items()))
     figures = {

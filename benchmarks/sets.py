@@ -25,7 +25,7 @@ class BenchmarkSet:
     folder: str
     options: DataOptions
     arguments: str
-    """The same options for the command line."""
+    """The options as command-line arguments."""
     physical: bool = True
     """Whether the images have a physical spacing; without one, lengths are in pixels."""
 
@@ -51,13 +51,13 @@ def length_unit_of(data: str) -> LengthUnit:
 
 
 def open_set(name: str, root: Path) -> tuple[DataSet, Splits]:
-    """The set and its split: a fifth of the subjects for testing."""
+    """Return the data set and its split, with a fifth of the subjects for testing."""
     chosen = SETS[name]
     dataset = open_dataset(root / chosen.folder, chosen.options)
     return dataset, make_splits(dataset.cases, SPLIT_SEED, test_fraction=TEST_FRACTION)
 
 
 def set_aside(dataset: DataSet, splits: Splits) -> tuple[list[Case], str]:
-    """The cases for testing, and the split in words."""
+    """Return the test cases and a description of the split."""
     test = [case for case in dataset.cases if case.name in splits.test]
     return test, f"seed {SPLIT_SEED}, {len(splits.part('all').train)} train, {len(test)} test, by subject"

@@ -49,7 +49,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Size:
-    """What is measured."""
+    """The size of the images that are measured."""
 
     axes: Any
     shape: tuple[int, ...]
@@ -126,7 +126,7 @@ def parse() -> argparse.Namespace:
 
 
 def plan_of(size: Size, patch: str | None) -> Plan:
-    """The plan of a set of such images."""
+    """Return the plan of a data set of such images."""
     wanted = tuple(int(n) for n in patch.split(",")) if patch else None
     with tempfile.TemporaryDirectory() as folder:
         write_phantom_dataset(Path(folder), size.axes, cases=2, seed=0, shape=size.shape)
@@ -151,7 +151,7 @@ def predictor_of(plan: Plan, settings: RunSettings) -> Predictor:
 
 
 def prediction(predictors: dict[str, Predictor], size: Size, repeats: int) -> dict[str, float]:
-    """From the image in memory to the answer on its own grid."""
+    """Time a prediction from the image in memory to the result on its own grid."""
     image = noise_image(size.axes, size.channels, size.shape)
     own, unet, pixel = (predictors[name] for name in ("none", "unet", "pixel_diffusion"))
     calls: dict[str, Callable[[], Any]] = {
@@ -169,7 +169,7 @@ def prediction(predictors: dict[str, Predictor], size: Size, repeats: int) -> di
 
 @torch.inference_mode()
 def modules(predictor: Predictor, plan: Plan, repeats: int) -> dict[str, float]:
-    """Each module once on one patch, and the bare convolutions of one prediction of one step."""
+    """Time each module on one patch, and the bare convolutions of a prediction with one step."""
     model: Any = predictor.segmenter
     layout: Any = torch.channels_last if plan.dimensions == 2 else torch.channels_last_3d
     x = torch.randn(1, len(plan.channels), *plan.patch).contiguous(memory_format=layout)
@@ -197,7 +197,7 @@ def modules(predictor: Predictor, plan: Plan, repeats: int) -> dict[str, float]:
 def training(
     plan: Plan, settings: RunSettings, batch: int, repeats: int, compiled: bool = False
 ) -> dict[str, float]:
-    """One step: loss, gradients, optimizer and average; without reading and augmenting data."""
+    """Time one training step (loss, gradients, optimizer, EMA) without reading and augmenting data."""
     layout: Any = torch.channels_last if plan.dimensions == 2 else torch.channels_last_3d
     model = build_segmenter(settings).to(memory_format=layout)
     optimizer = make_optimizer(model, settings.training)

@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def read_results(results: dict[str, Result]) -> tuple[list[Run], list[Record]]:
-    """Of files by name: runs of `accuracy.py`, ordered, and the ready records of other benchmarks."""
+    """Return the ordered runs of `accuracy.py` and the records of other benchmarks from files by name."""
     runs: list[Run] = []
     records: list[Record] = []
     for file, result in results.items():
@@ -90,13 +90,13 @@ def read_results(results: dict[str, Result]) -> tuple[list[Run], list[Record]]:
 
 
 def _ready_record(record: Record) -> Record:
-    """A record that a benchmark wrote as it is, its metric in the unit of its set."""
+    """Return a record as a benchmark wrote it, with its metric in the unit of its set."""
     metric = in_unit_of(str(record.get("data")), record["metric"])
     return {key: {**record, "metric": metric}.get(key) for key in KEYS}
 
 
 def calibration_records(result: Result) -> list[Record]:
-    """The figures of the answers as they are, and recalibrated."""
+    """Return the figures of predictions before and after calibration."""
     return [
         _record(result, f"{metric}{suffix}", value)
         for kind, suffix in (("plain", ""), ("recalibrated", "_recalibrated"))
@@ -127,7 +127,7 @@ def robustness_records(result: Result) -> list[Record]:
 
 
 def zoo_records(result: Result) -> list[Record]:
-    """Of a shipped model: its default answer's scores, the mean of its samples, its calibration."""
+    """Return a shipped model's scores by default and by the mean of its samples, and its calibration."""
     own, cases = result["own"], len(result["own"]["cases"])
     means = {in_unit_of(result["data"], metric): value for metric, value in own["mean"].items()}
     figures = {METRICS[metric]: value for metric, value in means.items() if metric != "dice"}
@@ -142,7 +142,7 @@ def zoo_records(result: Result) -> list[Record]:
 
 
 def harmonize_records(result: Result) -> list[Record]:
-    """What harmonizing changes in Dice, on images as they are and on corrupted ones; the worst case too."""
+    """Return the change of Dice by harmonization on clean and corrupted images, with the worst case."""
     figures = {"clean": result["clean"], "corrupted": result["corrupted"]["mean"]}
     return [
         _record(result, f"harmonised_{metric}_{images}", found[key], None, found["images"])

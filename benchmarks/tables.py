@@ -77,7 +77,7 @@ def ablation_tables(records: Sequence[Record]) -> str:
 
 
 def agreement_tables(records: Sequence[Record]) -> str:
-    """A row a set and budget."""
+    """Return a table with one row per set and budget."""
     lines: list[tuple[str, ...]] = []
     for title, chosen in by_set(records):
         found = {record["metric"]: record for record in chosen}
@@ -109,7 +109,7 @@ TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
 
 
 def by_set(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
-    """A heading and the records of each set and budget."""
+    """Return a heading and the records of each set and budget."""
     keys = sorted({(record["data"], record["budget_minutes"]) for record in records})
     return [
         (
@@ -135,7 +135,7 @@ def by_model(records: Iterable[Record]) -> Rows:
 
 
 def by_model_and_seed(records: Iterable[Record]) -> Rows:
-    """As `by_model`, each seed for itself."""
+    """Return rows like those of `by_model`, with each seed separate."""
     by_seed: dict[int, list[Record]] = {}
     for record in records:
         by_seed.setdefault(record["seed"], []).append(record)
@@ -145,7 +145,7 @@ def by_model_and_seed(records: Iterable[Record]) -> Rows:
 
 
 def scores(rows: Rows) -> str:
-    """One row a model, as it predicts by default."""
+    """Return a table with one row per model, as it predicts by default."""
     columns = (
         "model",
         "seeds",
@@ -175,12 +175,12 @@ def scores(rows: Rows) -> str:
 
 
 def _unit(rows: Rows) -> str:
-    """The unit of distances of a set."""
+    """Return the unit of distances of a set."""
     return unit_of(rows[0][1], "mean_hd95") if rows else "mm"
 
 
 def steps(rows: Rows) -> str:
-    """Mean Dice by the number of sampling steps, for models that have such."""
+    """Return a table of mean Dice by the number of sampling steps, for models that sample."""
     lines = [
         (name, *(number(found, f"mean_dice_at_{n}_steps", 4) for n in STEPS))
         for name, found in rows
@@ -211,7 +211,7 @@ def differences(records: Iterable[Record]) -> str:
 
 
 def autoencoders(rows: Rows) -> str:
-    """What the latent alone can carry."""
+    """Return a table of the autoencoder ceiling."""
     lines = [
         (
             name,

@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def header(arguments: argparse.Namespace, at: str) -> dict[str, Any]:
-    """What all records have in common."""
+    """Return the fields that all records share."""
     return {
         "benchmark": "torture",
         "data": "made by the suite",
@@ -65,7 +65,7 @@ def header(arguments: argparse.Namespace, at: str) -> dict[str, Any]:
 
 
 def records(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """The figures, one a record; the kind of input is in the metric's name."""
+    """Return one record per figure; the metric's name holds the kind of input."""
     figures: dict[str, float] = {"faults": len(result["faults"]), "minutes": result["minutes"]}
     for kind, counts in result["inputs"]["kinds"].items():
         figures |= {f"{kind}_{name}": value for name, value in counts.items()}

@@ -26,7 +26,7 @@ MODELS = ("ldseg", "unet", "pixel_diffusion")
 
 
 def set_parser(about: str | None) -> argparse.ArgumentParser:
-    """The arguments that choose a data set and the folder of the runs of `accuracy.py`."""
+    """Return a parser with the arguments that choose a data set and the folder of the runs of `accuracy.py`."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--data-root", type=Path, required=True)
@@ -35,7 +35,7 @@ def set_parser(about: str | None) -> argparse.ArgumentParser:
 
 
 def run_parser(about: str | None) -> argparse.ArgumentParser:
-    """The arguments that choose a run of `accuracy.py`."""
+    """Return a parser with the arguments that choose a run of `accuracy.py`."""
     parser = set_parser(about)
     parser.add_argument("--model", choices=MODELS, default="ldseg")
     parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
@@ -46,21 +46,21 @@ def run_parser(about: str | None) -> argparse.ArgumentParser:
 
 
 def run_name(arguments: argparse.Namespace) -> str:
-    """Of the run's folder, behind "accuracy-", and of results, behind the benchmark's name."""
+    """Return the name of a run, a part of its folder's name and of its results' names."""
     return (
         f"{arguments.data}-{arguments.model}-{arguments.preset}-seed{arguments.seed}-{arguments.minutes:g}min"
     )
 
 
 def trained(arguments: argparse.Namespace, model: str, seed: int) -> Predictor:
-    """What `accuracy.py` left of the default preset, or of a baseline of it."""
+    """Load the model that `accuracy.py` trained with the default preset or as a baseline."""
     chosen = argparse.Namespace(data=arguments.data, minutes=arguments.minutes)
     chosen.model, chosen.preset, chosen.seed = model, "default", seed
     return Predictor.load(arguments.work / f"accuracy-{run_name(chosen)}")
 
 
 def command_of(script: str, arguments: argparse.Namespace) -> str:
-    """The command without the folders of this machine."""
+    """Return the command without the folders of this machine."""
     given = {k: v for k, v in vars(arguments).items() if k not in ("data_root", "work") and v is not None}
     words = " ".join(f"--{name} {_words(value)}" for name, value in given.items())
     return f"python benchmarks/{script} --data-root DATA --work WORK {words}"
@@ -73,14 +73,14 @@ def _words(value: Any) -> str:
 def settings_for(
     plan: Plan, cpu_minutes: float, seed: int, model: str = "ldseg", preset: str = "default"
 ) -> RunSettings:
-    """A preset, or a baseline of it, trained on all cases for so long."""
+    """Return the settings to train a preset, or a baseline of it, on all cases for the given time."""
     settings = with_model(PRESETS[preset](plan), model)
     training = replace(settings.training, cpu_minutes=cpu_minutes, seed=seed, fold="all", validations=3)
     return replace(settings, training=training)
 
 
 def with_model(settings: RunSettings, model: str) -> RunSettings:
-    """Of the preset itself, or of the baseline of that name."""
+    """Return the settings with the baseline named `model`, or unchanged for `ldseg`."""
     baseline: Any = "none" if model == "ldseg" else model
     return replace(settings, baseline=baseline)
 

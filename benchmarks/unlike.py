@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def own_test(arguments: argparse.Namespace) -> tuple[DataSet, list[Case], str]:
-    """The model's own data set, its test cases, and the split in words."""
+    """Return the model's own data set, its test cases and a description of the split."""
     path = Path(arguments.model) / SPLITS_FILE
     if not path.is_file():
         dataset, splits = open_set(arguments.set, arguments.data_root)
@@ -128,7 +128,7 @@ def measure(predictor: Predictor, image: Volume) -> dict[str, Any]:
 
 
 def summary(own: list[dict[str, Any]], found: list[dict[str, Any]]) -> dict[str, float]:
-    """The figures of a group."""
+    """Return the figures of a group."""
     taken = [one for one in found if "refused" not in one]
     refused = len(found) - len(taken)
     told_of = {"images": len(found), "refused": refused / len(found)}
@@ -146,7 +146,7 @@ def summary(own: list[dict[str, Any]], found: list[dict[str, Any]]) -> dict[str,
 
 
 def figures(groups: dict[str, dict[str, float]], changed: list[str]) -> list[dict[str, Any]]:
-    """The worst of the other sets and of the changes, beside the own images."""
+    """Return the worst of the other sets and of the changes, beside the own images."""
     own = groups["own"]
     others = [found for name, found in groups.items() if name not in ("own", *changed)]
     values = {
@@ -217,7 +217,7 @@ def _in_channels(image: Volume, channels: int) -> Volume:
 
 
 def _with_axes(image: Volume, axes: Axes) -> Volume | None:
-    """The image as one of these axes; None if it has too few."""
+    """Return the image with these axes, or None if it has too few."""
     if image.axes == axes:
         return image
     if axes == "yx":

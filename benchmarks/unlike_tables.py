@@ -17,7 +17,7 @@ COLUMNS = {
 
 
 def unlike_tables(records: Sequence[Record]) -> str:
-    """A row a model."""
+    """Return a table with one row per model."""
     rows: dict[str, dict[str, Record]] = {}
     for record in records:
         rows.setdefault(record["model"], {})[record["metric"]] = record

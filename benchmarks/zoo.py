@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def command(arguments: argparse.Namespace) -> str:
-    """The command without the folders of this machine."""
+    """Return the command without the folders of this machine."""
     words = f"python benchmarks/zoo.py {arguments.name} --data-root DATA --work WORK"
     return f"{words} --keep-weights" if arguments.keep_weights else words
 
@@ -135,29 +135,29 @@ def look_again(
 
 
 def store(run: Path, folder: Path) -> None:
-    """The trained model with weights of half precision."""
+    """Write the trained model with half-precision weights."""
     model = load_model(run, CPU)
     save_model(folder, model.segmenter.half(), model.plan, model.settings, "")
 
 
 def measure(folder: Path, dataset: DataSet, cases: Sequence[Case]) -> dict[str, Any]:
-    """Of the stored model as it answers: scores of the default answer, calibration of the posterior's."""
+    """Return the scores of the stored model's default prediction and the calibration of its samples."""
     predictor = Predictor.load(folder, "cpu")
     posterior = predictor.settings.posterior
-    tally = CalibrationAccumulator(len(predictor.plan.classes))
-    for answer in iterate_predictions(
+    accumulator = CalibrationAccumulator(len(predictor.plan.classes))
+    for prediction in iterate_predictions(
         predictor.uncalibrated(), dataset, cases, posterior.samples, posterior.steps
     ):
-        tally.add(answer, predictor.calibration)
+        accumulator.add(prediction, predictor.calibration)
     return {
         "own": score(predictor, dataset, cases),
         "posterior": score(predictor, dataset, cases, samples=posterior.samples)["mean"],
-        "calibration": described(tally.report())["figures"],
+        "calibration": described(accumulator.report())["figures"],
     }
 
 
 def write_texts(folder: Path, shipped: Shipped, result: dict[str, Any]) -> None:
-    """The card, and the same in short."""
+    """Write the model card and its short form."""
     write_bytes_atomic(folder / CARD_FILE, card(shipped, result).encode())
     about = About(
         title=shipped.title,

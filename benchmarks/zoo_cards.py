@@ -24,7 +24,7 @@ class Shipped:
     minutes: float
     """CPU minutes of training."""
     unit: Literal["mm", "pixel"]
-    """Of distances: "pixel" where the images have no physical spacing."""
+    """Return the unit of distances, "pixel" where the images have no physical spacing."""
     limits: str
 
 
@@ -127,6 +127,6 @@ def _commits(result: dict[str, Any]) -> str:
 
 
 def by_structure(own: dict[str, Any]) -> dict[str, float]:
-    """Mean Dice of each structure over the cases."""
+    """Return the mean Dice of each structure over the cases."""
     cases = list(own["cases"].values())
     return {name: float(np.mean([case[name]["dice"] for case in cases])) for name in cases[0]}

@@ -15,7 +15,7 @@ _COLUMNS = {
 
 
 def zoo_tables(records: Sequence[Record]) -> str:
-    """A row a model, scored on its test cases."""
+    """Return a table with one row per model, scored on its test cases."""
     rows: dict[str, dict[str, Record]] = {}
     for record in records:
         rows.setdefault(record["model"], {})[record["metric"]] = record
