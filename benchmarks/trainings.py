@@ -26,7 +26,7 @@ MODELS = ("ldseg", "unet", "pixel_diffusion")
 
 
 def set_parser(about: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the arguments that choose a data set and the folder of the runs of `accuracy.py`."""
+    """Return a parser of the data set and the folder of the runs of `accuracy.py`."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--data-root", type=Path, required=True)
