@@ -39,8 +39,8 @@ from ldseg.runs.saved_model import build_segmenter
 from ldseg.settings import RunSettings
 from ldseg.training.budget import make_budget
 from ldseg.training.compile import compile_modules
-from ldseg.training.ema import copy_for_average
-from ldseg.training.train_step import Learner, make_optimizer
+from ldseg.training.ema import make_ema_copy
+from ldseg.training.train_step import TrainStep, make_optimizer
 from ldseg.utils.device import autocast, precision_of
 from records import as_a_command, commit, peak_memory_gb, write_result
 
@@ -201,14 +201,14 @@ def training(
     layout: Any = torch.channels_last if plan.dimensions == 2 else torch.channels_last_3d
     model = build_segmenter(settings).to(memory_format=layout)
     optimizer = make_optimizer(model, settings.training)
-    learner = Learner(model, copy_for_average(model), optimizer, settings, CPU)
+    train_step = TrainStep(model, make_ema_copy(model), optimizer, settings, CPU)
     x = torch.randn(batch, len(plan.channels), *plan.patch)
     y = torch.randint(0, len(plan.classes), (batch, *plan.patch))
     budget = make_budget(settings.training, steps_per_epoch=1)
-    step = {"step": lambda: learner.step(x, y, budget)}
+    step = {"step": lambda: train_step.run(x, y, budget)}
     if compiled and not compile_modules(model, CPU):
         for _ in range(COMPILED_STEPS):
-            learner.step(x, y, budget)
+            train_step.run(x, y, budget)
         return {"training_step_cpu_s_ldseg_compiled": interleaved(step, repeats)["step"]}
     spent = interleaved(step, repeats)["step"]
     name = "ldseg" if settings.baseline == "none" else settings.baseline

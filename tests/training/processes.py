@@ -14,7 +14,7 @@ from typing import Any
 from torch import multiprocessing
 
 from ldseg.__main__ import leave
-from ldseg.training.train_step import Learner
+from ldseg.training.train_step import TrainStep
 from ldseg.utils.distributed import DistributedContext, distributed_context
 
 Work = Callable[..., None]
@@ -59,9 +59,9 @@ def train_until(context: DistributedContext, setup: Any, folder: Path, stop_afte
     Raises:
         AssertionError: the processes' weights differ.
     """
-    usual = Learner.step
+    usual = TrainStep.run
 
-    def step(self: Learner, *arguments: Any) -> Any:
+    def step(self: TrainStep, *arguments: Any) -> Any:
         losses = usual(self, *arguments)
         values = [*self.model.state_dict().values(), *self.average.state_dict().values()]
         assert len(set(context.all_gather(repr([value.double().sum().item() for value in values])))) == 1
@@ -70,7 +70,7 @@ def train_until(context: DistributedContext, setup: Any, folder: Path, stop_afte
             os.kill(os.getpid(), signal.SIGTERM)  # a launcher's, after the scheduler's
         return losses
 
-    Learner.step = step  # type: ignore[method-assign]
+    TrainStep.run = step  # type: ignore[method-assign]
     result = setup.run(folder, False, context)
     assert (result.steps, result.interrupted) == (stop_after, True)
 

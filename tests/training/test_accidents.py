@@ -18,7 +18,7 @@ from ldseg.errors import InputError
 from ldseg.runs.files import STATE_FILE
 from ldseg.runs.folder_lock import lock_folder
 from ldseg.training.log_files import append_record, draw_curves, read_records
-from ldseg.training.train_step import Learner
+from ldseg.training.train_step import TrainStep
 from ldseg.training.trainer import remove_partial_files
 from ldseg.utils.serialization import write_bytes_atomic
 
@@ -35,14 +35,14 @@ def killed_in_step(setup: Setup, run: Path, step: int, **training: object) -> No
     """Train in another process, which kills itself in the middle of a step."""
     child = os.fork()
     if child == 0:
-        usual = Learner.step
+        usual = TrainStep.run
 
-        def step_and_die(self: Learner, *arguments: object) -> object:
+        def step_and_die(self: TrainStep, *arguments: object) -> object:
             if arguments[2].step == step:  # type: ignore[attr-defined]
                 os.kill(os.getpid(), signal.SIGKILL)
             return usual(self, *arguments)  # type: ignore[arg-type]
 
-        Learner.step = step_and_die  # type: ignore[method-assign, assignment]
+        TrainStep.run = step_and_die  # type: ignore[method-assign, assignment]
         setup.run(run, **training)  # type: ignore[arg-type]
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -66,13 +66,13 @@ def test_settings_are_there_from_the_first_step_on(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    usual = Learner.step
+    usual = TrainStep.run
 
-    def look(self: Learner, *arguments: object) -> object:
+    def look(self: TrainStep, *arguments: object) -> object:
         seen.append((tmp_path / "run" / "settings.json").is_file())
         return usual(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Learner, "step", look)
+    monkeypatch.setattr(TrainStep, "run", look)
     setup.run(tmp_path / "run", steps=1)
     assert seen == [True]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ldseg.networks.blocks import ResidualBlock
-from ldseg.training.activation_checkpointing import recompute_blocks
+from ldseg.training.activation_checkpointing import checkpoint_residual_blocks
 
 
 def make_block() -> nn.Module:
@@ -34,7 +34,7 @@ def went_through(model: nn.Module) -> tuple[list[Tensor], int]:
 
 def test_gradients_are_those_of_all_that_would_have_been_kept() -> None:
     whole, sparing = make_block(), make_block()
-    recompute_blocks(sparing)
+    checkpoint_residual_blocks(sparing)
     (expected, all_kept), (found, few_kept) = went_through(whole), went_through(sparing)
     assert few_kept < all_kept
     assert len(expected) == len(found) > 0

@@ -13,67 +13,67 @@ from ldseg.errors import InputError
 from ldseg.preprocessing.cache import build_cache
 from ldseg.settings import TrainingSettings
 from ldseg.training.budget import make_budget
-from ldseg.training.ema import update_average, warm_decay
-from ldseg.training.log_files import append_record, forget_after, read_records
-from ldseg.training.patch_dataset import Visits, central_patch, workers_for
+from ldseg.training.ema import ema_decay, update_ema
+from ldseg.training.log_files import append_record, drop_records_after, read_records
+from ldseg.training.patch_dataset import PatchDataset, central_patch, loader_workers
 from ldseg.training.train_step import learning_rate
 from ldseg.training.validation import Validation
 from ldseg.utils.distributed import DistributedContext
 
 
 @pytest.fixture
-def visits(setup: Setup, tmp_path: Path) -> Visits:
+def dataset(setup: Setup, tmp_path: Path) -> PatchDataset:
     cache = build_cache(setup.dataset, setup.dataset.cases, setup.plan, tmp_path / "cache")
-    return Visits(cache, cache.names, setup.plan, setup.settings.augment, seed=0)
+    return PatchDataset(cache, cache.names, setup.plan, setup.settings.augment, seed=0)
 
 
-def test_a_visit_depends_on_its_number_alone(visits: Visits) -> None:
-    first = visits[5]
-    visits[2]
-    again = visits[5]
+def test_a_patch_depends_on_its_index_alone(dataset: PatchDataset) -> None:
+    first = dataset[5]
+    dataset[2]
+    again = dataset[5]
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
-    assert not torch.equal(first[0], visits[11][0])
+    assert not torch.equal(first[0], dataset[11][0])
 
 
-def test_another_process_makes_the_same_visits(visits: Visits) -> None:
+def test_another_process_makes_the_same_patches(dataset: PatchDataset) -> None:
     """Sent to it whole, as where processes do not start as copies of this one."""
-    sent = pickle.loads(pickle.dumps(visits))
-    assert all(torch.equal(one, other) for one, other in zip(sent[5], visits[5], strict=True))
+    sent = pickle.loads(pickle.dumps(dataset))
+    assert all(torch.equal(one, other) for one, other in zip(sent[5], dataset[5], strict=True))
 
 
 def test_beside_a_gpu_other_processes_prepare_patches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ldseg.training.patch_dataset.usable_cores", lambda: 6)
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert (workers_for(cpu, None), workers_for(gpu, None), workers_for(gpu, 2)) == (0, 5, 2)
-    assert [workers_for(gpu, None, DistributedContext(0, size)) for size in (2, 8)] == [2, 0]
+    assert (loader_workers(cpu, None), loader_workers(gpu, None), loader_workers(gpu, 2)) == (0, 5, 2)
+    assert [loader_workers(gpu, None, DistributedContext(0, size)) for size in (2, 8)] == [2, 0]
 
 
-def test_an_epoch_visits_every_case_once(visits: Visits) -> None:
-    count = len(visits.names)
+def test_an_epoch_visits_every_case_once(dataset: PatchDataset) -> None:
+    count = len(dataset.names)
     for epoch in range(3):
-        seen = {visits._name(epoch * count + place) for place in range(count)}
-        assert seen == set(visits.names)
+        seen = {dataset._case_name(epoch * count + place) for place in range(count)}
+        assert seen == set(dataset.names)
 
 
-def test_patches_have_the_planned_size_and_legal_labels(visits: Visits, setup: Setup) -> None:
+def test_patches_have_the_planned_size_and_legal_labels(dataset: PatchDataset, setup: Setup) -> None:
     for number in range(10):
-        image, labels = visits[number]
+        image, labels = dataset[number]
         assert image.shape == (1, *setup.plan.patch)
         assert labels.shape == setup.plan.patch
         assert image.dtype == torch.float32
         assert set(labels.unique().tolist()) <= {-1, 0, 1}
 
 
-def test_augmentation_moves_labels_with_the_image(visits: Visits) -> None:
+def test_augmentation_moves_labels_with_the_image(dataset: PatchDataset) -> None:
     for number in range(10):
-        image, labels = visits[number]
+        image, labels = dataset[number]
         assert image[0][labels == 1].mean() > image[0][labels == 0].mean()
 
 
-def test_the_validation_patch_holds_the_structure(visits: Visits, setup: Setup) -> None:
-    for name in visits.names:
-        _, labels = central_patch(visits.cache, name, setup.plan)
+def test_the_validation_patch_holds_the_structure(dataset: PatchDataset, setup: Setup) -> None:
+    for name in dataset.names:
+        _, labels = central_patch(dataset.cache, name, setup.plan)
         assert int((labels == 1).sum()) == 144
 
 
@@ -97,7 +97,7 @@ def test_the_average_forgets_its_start() -> None:
     nn.init.constant_(average.weight, 100.0)
     nn.init.constant_(model.weight, 1.0)
     for step in range(200):
-        update_average(average, model, warm_decay(0.999, step))
+        update_ema(average, model, ema_decay(0.999, step))
     assert average.weight.item() == pytest.approx(1.0, abs=0.01)
 
 
@@ -115,7 +115,7 @@ def test_a_line_cut_short_by_a_crash_does_not_spoil_the_log(tmp_path: Path) -> N
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"event": "lo')
     assert [r["step"] for r in read_records(tmp_path)] == [1, 2]
-    forget_after(tmp_path, 1)
+    drop_records_after(tmp_path, 1)
     assert [r["step"] for r in read_records(tmp_path)] == [1]
 
 

@@ -22,8 +22,8 @@ from ldseg.runs.files import STATE_FILE
 from ldseg.settings import TrainingSettings
 from ldseg.training.budget import make_budget
 from ldseg.training.log_files import read_records
-from ldseg.training.patch_dataset import VisitNumbers
-from ldseg.training.trainer import check_shares
+from ldseg.training.patch_dataset import StepBatchSampler
+from ldseg.training.trainer import check_batch
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 
 
@@ -38,7 +38,7 @@ def test_shares_are_the_whole_and_nearly_equal(count: int, size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_a_step_visits_the_same_whatever_the_number_of_processes(size: int) -> None:
-    streams = [iter(VisitNumbers(7, 4, DistributedContext(rank, size))) for rank in range(size)]
+    streams = [iter(StepBatchSampler(7, 4, DistributedContext(rank, size))) for rank in range(size)]
     for step in (4, 5, 6):
         together = [visit for stream in streams for visit in next(stream)]
         assert together == list(range(7 * step, 7 * step + 7))
@@ -92,9 +92,9 @@ def test_two_processes_stopped_and_resumed_by_one_learn_what_one_does(setup: Set
 
 
 def test_fewer_cases_in_a_batch_than_processes_are_refused() -> None:
-    check_shares(["a"], 3, 3, Path("data"))
+    check_batch(["a"], 3, 3, Path("data"))
     with pytest.raises(InputError, match=r"training\.batch is 2, for 3 processes to share; start at most 2"):
-        check_shares(["a"], 2, 3, Path("data"))
+        check_batch(["a"], 2, 3, Path("data"))
 
 
 @pytest.mark.parametrize("given, spent", [({"minutes": 1.0}, 3.0), ({"cpu_minutes": 1.0}, 6.0)])

@@ -15,7 +15,7 @@ from ldseg.presets import PRESETS
 from ldseg.runs.files import STATE_FILE
 from ldseg.runs.saved_model import load_model
 from ldseg.training.log_files import read_records
-from ldseg.training.train_step import Learner
+from ldseg.training.train_step import TrainStep
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -30,15 +30,15 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, step: int, number: signal.Signals) -> None:
     """Send the signal to this process while a step runs."""
-    usual = Learner.step
+    usual = TrainStep.run
 
-    def step_and_signal(self: Learner, *arguments: object) -> object:
+    def step_and_signal(self: TrainStep, *arguments: object) -> object:
         losses = usual(self, *arguments)  # type: ignore[arg-type]
         if arguments[2].step + 1 == step:  # type: ignore[attr-defined]
             os.kill(os.getpid(), number)
         return losses
 
-    monkeypatch.setattr(Learner, "step", step_and_signal)
+    monkeypatch.setattr(TrainStep, "run", step_and_signal)
 
 
 def test_a_training_leaves_a_model_a_log_and_curves(setup: Setup, tmp_path: Path) -> None:

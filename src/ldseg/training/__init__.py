@@ -1,1 +1,1 @@
-"""Training: one loop for the model and its baselines. Prediction never imports this room."""
+"""Training: one loop for the model and its baselines. Prediction never imports this package."""

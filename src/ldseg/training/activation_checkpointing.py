@@ -1,4 +1,4 @@
-"""Gradient checkpointing: less memory for more time (Chen et al. 2016, arXiv 1604.06174)."""
+"""Activation checkpointing: less memory for more time (Chen et al. 2016, arXiv 1604.06174)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from torch.utils.checkpoint import checkpoint
 from ldseg.networks.blocks import ResidualBlock
 
 
-def recompute_blocks(model: nn.Module) -> None:
-    """Let the residual blocks of `model` keep their inputs alone; what lies within is computed anew for the
-    gradient. Loss, gradients and weights' names are as without."""
+def checkpoint_residual_blocks(model: nn.Module) -> None:
+    """Let the residual blocks of `model` store only inputs and recompute activations in the backward pass.
+
+    Loss, gradients and the names of the weights do not change.
+    """
     for module in model.modules():
         if isinstance(module, ResidualBlock):
             module.forward = partial(checkpoint, module.forward, use_reentrant=False)

@@ -1,7 +1,7 @@
-"""How long to train, and how far we are: steps, epochs, wall-clock minutes or CPU minutes of the process.
+"""Training budget: steps, epochs, wall-clock minutes or CPU minutes of the process.
 
-Time counts training steps alone: validation, saving and the time between two sittings do not use it up.
-Several processes agree on it: wall-clock is their mean, CPU time their sum.
+Only training steps count: validation, saving and the time between interruption and resumption do not. With
+several processes wall-clock time is their mean and CPU time their sum.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 
 @dataclass
 class Budget:
-    """Share of the budget that is used: `progress()` in [0, 1], 1 when training ends."""
+    """A limit of steps or seconds, and how much of it is used."""
 
     steps: int | None
-    """Steps in all, or None where time decides."""
+    """Number of steps, None if time is the limit."""
     seconds: float | None
     clock: Callable[[], float]
     step: int = 0
     spent: float = 0.0
-    """Seconds of training so far, all sittings together."""
+    """Seconds of training so far, including those before a resumption."""
     pool: Callable[[float], float] = float
-    """From the seconds of this process in a step to those that count."""
+    """Maps the seconds of a step in this process to those that count for all processes."""
     _started: float | None = field(default=None, repr=False)
 
     def progress(self) -> float:
-        """Share used, in [0, 1]."""
+        """Return the used fraction of the budget in [0, 1]; training ends at 1."""
         if self.steps is not None:
             return min(1.0, self.step / self.steps)
         return min(1.0, self.spent / (self.seconds or 1.0))
 
     def start_step(self) -> None:
-        """The clock runs from here."""
+        """Start the clock of a step."""
         self._started = self.clock()
 
     def end_step(self) -> None:
-        """The clock stops here and the step counts."""
+        """Stop the clock and count the step."""
         if self._started is not None:
             self.spent += self.pool(self.clock() - self._started)
         self._started = None
@@ -51,7 +51,7 @@ class Budget:
 def make_budget(
     settings: TrainingSettings, steps_per_epoch: int, context: DistributedContext = SINGLE_PROCESS
 ) -> Budget:
-    """The budget that the settings name.
+    """Return the budget that the settings give.
 
     Raises:
         InputError: none or several budgets are given, or one that is not positive.

@@ -1,4 +1,4 @@
-"""The training state: one safetensors file, replaced in one go, from which training continues exactly.
+"""The training state: one safetensors file, replaced atomically, from which training continues exactly.
 
 Tensors are named model.*, average.*, optimizer.STATE.PARAMETER; the counters are JSON in the file's metadata.
 """
@@ -24,7 +24,7 @@ _VERSION = 1
 
 @dataclass
 class Counters:
-    """Where training stands."""
+    """Progress of a training."""
 
     step: int = 0
     spent: float = 0.0
@@ -41,7 +41,7 @@ def save_state(
     """Write the state below `folder`.
 
     Raises:
-        InputError: there is no room.
+        InputError: the disk is full.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
@@ -54,7 +54,7 @@ def save_state(
 
 
 def read_counters(folder: Path) -> Counters | None:
-    """Return where the training in `folder` stands; None where no sound state says so."""
+    """Return the progress of the training in `folder`, None without a readable state."""
     try:
         with safe_open(folder / STATE_FILE, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -84,18 +84,19 @@ def load_state(
     if metadata.get("version") != str(_VERSION):
         raise InputError(f"{path}: written by another version of ldseg; use that version, or {remedy}")
     try:
-        model.load_state_dict(_below("model.", tensors))
-        average.load_state_dict(_below("average.", tensors))
+        model.load_state_dict(_with_prefix("model.", tensors))
+        average.load_state_dict(_with_prefix("average.", tensors))
     except RuntimeError as error:
         raise InputError(f"{path}: does not fit settings.json beside it; {remedy}") from error
     try:
-        _load_optimizer(optimizer, model, _below("optimizer.", tensors))
+        _load_optimizer(optimizer, model, _with_prefix("optimizer.", tensors))
         return from_json(Counters, json.loads(metadata["counters"]), str(path))
     except (LookupError, RecursionError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{path}: the training state is damaged ({error!r}); {remedy}") from error
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `prefix`, without it."""
     return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 

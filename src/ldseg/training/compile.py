@@ -1,4 +1,4 @@
-"""torch.compile for training: pays on some devices, needs a compiler that is not everywhere."""
+"""torch.compile for training: faster on some devices, but needs a compiler."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 def compile_modules(model: nn.Module, device: torch.device) -> str:
-    """Compile each module of `model` in place at its first call, names of the weights unchanged.
+    """Let each module of `model` be compiled at its first call; the names of the weights do not change.
 
-    Returns why nothing can be compiled on `device`; then all stays as it was. A module that fails by itself
-    runs as it is, and torch logs why.
+    Return the reason if nothing can be compiled on `device`, else "". A single module that cannot be compiled
+    runs uncompiled, and torch logs why.
     """
     try:
         torch.compile(_trial)(torch.ones(2, device=device, requires_grad=True)).backward()
-    except Exception as error:  # whatever a tool chain can come up with
+    except Exception as error:  # a tool chain may raise anything
         reason = " ".join(str(error).split())[:160]
         return f"torch.compile does not work here ({reason}); training without it"
     torch._dynamo.config.suppress_errors = True  # pyright: ignore[reportPrivateUsage]

@@ -1,4 +1,4 @@
-"""One model trained by several processes, which stay equal because they start equal and take equal steps.
+"""Data-parallel training: processes start with equal weights and take equal steps.
 
 Of the N cases of a step, process r has n_r and computes the gradient g_r of their loss; all step along
 sum_r n_r / N g_r. That is the gradient of the whole batch for every loss that is a mean over cases. Sums
@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from ldseg.utils.distributed import DistributedContext
 
 
-def start_equal(model: nn.Module, context: DistributedContext) -> None:
-    """Give all processes the weights of the first."""
+def broadcast_weights(model: nn.Module, context: DistributedContext) -> None:
+    """Copy the weights of rank 0 to all processes."""
     for value in model.state_dict().values():
         context.broadcast(value)
 
 
 @torch.no_grad()
 def average_gradients(model: nn.Module, weight: float, context: DistributedContext) -> None:
-    """Replace gradients, and the running statistics of batch norm, by their mean over the processes.
+    """Replace gradients and running statistics of batch norm by their mean over the processes.
 
-    `weight` is n_r / N, this process's share of the step's cases.
+    `weight` is n_r / N, this process's fraction of the step's cases.
     """
     if context.world_size == 1:
         return
@@ -34,16 +34,12 @@ def average_gradients(model: nn.Module, weight: float, context: DistributedConte
     tensors += [buffer for buffer in model.buffers() if buffer.is_floating_point()]
     together = weight * torch.cat([tensor.flatten() for tensor in tensors])
     context.all_reduce_tensor(together)
-    _scatter(together, tensors)
+    for tensor, part in zip(tensors, together.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
-    """Zero where the loss of this process had no use for the parameter: another's may have."""
+    """Return the gradient, zero if the loss of this process does not use the parameter but another's may."""
     if parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)
     return parameter.grad
-
-
-def _scatter(together: Tensor, tensors: list[Tensor]) -> None:
-    for tensor, part in zip(tensors, together.split([t.numel() for t in tensors]), strict=True):
-        tensor.copy_(part.view_as(tensor))

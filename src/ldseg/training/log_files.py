@@ -1,4 +1,4 @@
-"""What happened, as JSON lines (log.jsonl) and a picture of the curves (curves.png)."""
+"""The training log as JSON lines (log.jsonl) and a figure of the curves (curves.png)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Record = dict[str, Any]
 
 
 def append_record(folder: Path, record: Record) -> None:
-    """One line at the end of the log. Raises InputError when the disk refuses."""
+    """Append a line to the log. Raises InputError if it cannot be written."""
     path = folder / LOG_FILE
     try:
         with path.open("a", encoding="utf-8") as file:
@@ -25,7 +25,7 @@ def append_record(folder: Path, record: Record) -> None:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """All whole lines of the log, oldest first; a line cut short by a crash is left out."""
+    """Return the records of the log, oldest first, without a line that a crash has truncated."""
     path = folder / LOG_FILE
     if not path.is_file():
         return []
@@ -38,20 +38,20 @@ def read_records(folder: Path) -> list[Record]:
     return records
 
 
-def last_dice(records: Sequence[Record]) -> float | None:
-    """Return the Dice of the last validation, None where there was none."""
+def last_validation_dice(records: Sequence[Record]) -> float | None:
+    """Return the Dice of the last validation, None if there was none."""
     return next((one["dice"] for one in reversed(records) if one["event"] == "validation"), None)
 
 
-def forget_after(folder: Path, step: int) -> None:
-    """Drop the lines of steps after `step`, which a resumed training is going to repeat."""
+def drop_records_after(folder: Path, step: int) -> None:
+    """Remove the records of steps after `step`, which a resumed training repeats."""
     kept = [record for record in read_records(folder) if record.get("step", 0) <= step]
     text = "".join(json.dumps(record) + "\n" for record in kept)
     write_bytes_atomic(folder / LOG_FILE, text.encode())
 
 
 def draw_curves(folder: Path) -> None:
-    """Losses and validation Dice over the steps, to curves.png. Raises InputError when the disk refuses."""
+    """Plot losses and validation Dice over the steps. Raises InputError if the file cannot be written."""
     from matplotlib.figure import Figure
 
     records = read_records(folder)
@@ -71,6 +71,6 @@ def draw_curves(folder: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.has_data():
             axes.legend()
-    picture = BytesIO()
-    figure.savefig(picture, dpi=120, format="png")
-    write_bytes_atomic(folder / CURVES_FILE, picture.getvalue())
+    content = BytesIO()
+    figure.savefig(content, dpi=120, format="png")
+    write_bytes_atomic(folder / CURVES_FILE, content.getvalue())

@@ -1,4 +1,4 @@
-"""The model's card: what it was trained on and how, for whoever finds the folder."""
+"""The model card: data and training of a model, in Markdown."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ldseg.planning.plan import Plan
 from ldseg.settings import RunSettings
 
 
-def write_card(plan: Plan, settings: RunSettings, data_name: str, train_names: Sequence[str]) -> str:
-    """Markdown; figures are left to evaluation."""
+def render_card(plan: Plan, settings: RunSettings, data_name: str, train_names: Sequence[str]) -> str:
+    """Return the card in Markdown, without results, which evaluation adds."""
     training = settings.training
     kind = "latent diffusion (LDSeg)" if settings.baseline == "none" else f"baseline: {settings.baseline}"
     budgets = ("steps", "minutes", "cpu_minutes", "epochs")

@@ -1,6 +1,6 @@
-"""SIGINT and SIGTERM ask training to save and stop after the current step; a second one stops at once.
+"""SIGINT and SIGTERM ask training to save and stop after the current step; a second signal stops at once.
 
-Where a launcher started several processes, one wish may reach a process twice, from the launcher and from the
+If a launcher started several processes, one request may reach a process twice, from the launcher and from the
 scheduler above it. Then a second signal means no more than the first.
 """
 
@@ -14,17 +14,17 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether someone asked us to stop."""
+    """A request to stop, set by a signal."""
 
     def __init__(self) -> None:
-        self.wanted = False
+        self.requested = False
 
 
 @contextmanager
-def listen_for_stop(launched: bool = False) -> Generator[StopRequest]:
-    """Signals set the request while inside; only the main thread can listen, others never see one.
+def stop_on_signal(launched: bool = False) -> Generator[StopRequest]:
+    """Yield a request that signals set; outside the main thread, which alone gets signals, it is never set.
 
-    `launched`: by a launcher, together with other processes.
+    `launched`: whether a launcher started this process together with others.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -33,9 +33,9 @@ def listen_for_stop(launched: bool = False) -> Generator[StopRequest]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         del frame
-        if request.wanted and not launched:
+        if request.requested and not launched:
             raise KeyboardInterrupt(f"signal {number} twice")
-        request.wanted = True
+        request.requested = True
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

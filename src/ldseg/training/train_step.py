@@ -1,4 +1,4 @@
-"""The step: one optimizer, one loss, an average of the weights. No files here."""
+"""One training step: loss, gradient, optimizer and moving average of the weights."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from torch import Tensor, nn
 from ldseg.methods.base import Losses, Segmenter
 from ldseg.settings import RunSettings, TrainingSettings
 from ldseg.training.budget import Budget
-from ldseg.training.ema import follow, warm_decay
+from ldseg.training.ema import ema_decay, update_modules
 from ldseg.training.gradient_averaging import average_gradients
 from ldseg.training.optim.muon import Muon
 from ldseg.utils.device import autocast, memory_format
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 
-_LOWEST_RATE = 0.01  # share of the learning rate that the cosine ends with
-_RANK_APART = 2**48  # between the seeds of two processes; more than all steps of a training
+_FINAL_RATE = 0.01  # fraction of the learning rate at the end of the cosine
+_SEED_STRIDE = 2**48  # between the seeds of two ranks; more than the steps of any training
 
 
 def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Muon, AdamW, or Adam as in the paper."""
+    """Return the optimizer that the settings name: Muon, AdamW, or Adam as in the paper."""
     kinds = {"muon": Muon, "adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
     kind = kinds[settings.optimizer]
     return kind(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
 def learning_rate(settings: TrainingSettings, step: int, progress: float) -> float:
-    """Linear warm-up over the first steps, then half a cosine over the budget, or constant."""
+    """Return the learning rate at a step: linear warm-up, then half a cosine over the budget, or constant."""
     warm = min(1.0, (step + 1) / max(1, settings.warmup))
     if settings.lr_schedule == "constant":
         return settings.learning_rate * warm
-    return settings.learning_rate * warm * max(_LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * progress)))
+    return settings.learning_rate * warm * max(_FINAL_RATE, 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 @dataclass
-class Learner:
-    """The model in training, its average and its optimizer, on one device."""
+class TrainStep:
+    """Trains a model on one device: holds the model, its moving average and its optimizer."""
 
     model: Segmenter
     average: Segmenter
@@ -47,10 +47,10 @@ class Learner:
     device: torch.device
     context: DistributedContext = SINGLE_PROCESS
 
-    def step(self, x: Tensor, y: Tensor, budget: Budget) -> Losses:
-        """One update by this process's cases x, y of the step.
+    def run(self, x: Tensor, y: Tensor, budget: Budget) -> Losses:
+        """Update the weights by this process's cases x (B, M, *S), y (B, *S) and return the losses.
 
-        All its randomness comes from (seed, step, rank), so that a resumed run repeats it.
+        All randomness comes from (seed, step, rank), so that a resumed run repeats it.
         """
         training = self.settings.training
         for group in self.optimizer.param_groups:
@@ -63,11 +63,11 @@ class Learner:
         average_gradients(self.model, len(x) / (training.batch or len(x)), self.context)
         nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
         self.optimizer.step()
-        follow(self.average, self.model, warm_decay(training.ema, budget.step), training.ema_modules)
+        update_modules(self.average, self.model, ema_decay(training.ema, budget.step), training.ema_modules)
         return losses
 
     def _generator(self, step: int) -> torch.Generator:
-        """Times and noise of this step; dropout, which takes no generator, is seeded beside it."""
-        seed = (self.settings.training.seed * 1_000_003 + step + self.context.rank * _RANK_APART) % 2**63
+        """Return the generator of times and noise for a step, and seed dropout, which takes no generator."""
+        seed = (self.settings.training.seed * 1_000_003 + step + self.context.rank * _SEED_STRIDE) % 2**63
         torch.manual_seed(seed)
         return torch.Generator(self.device).manual_seed(seed)

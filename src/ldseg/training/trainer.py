@@ -1,8 +1,8 @@
-"""A whole training in a folder: cache, loop, validation, checkpoints, the model at the end.
+"""The training loop with its cache, validation and checkpoints, which writes into the run's folder:
 
-RUN/model.safetensors plan.json settings.json card.md     the model (average of the weights), newest
-    best/                                                 the same, at the best validation
-    log.jsonl curves.png splits.json                      what happened (tensorboard/ where asked for)
+RUN/model.safetensors plan.json settings.json card.md     the newest model (moving average of the weights)
+    best/                                                 the model at the best validation
+    log.jsonl curves.png splits.json                      log and curves (tensorboard/ on request)
     state/ cache/                                         for resuming; may be deleted afterwards
 """
 
@@ -26,42 +26,49 @@ from ldseg.preprocessing.cache import Cache, build_cache, changed_cases, forget_
 from ldseg.runs.files import BEST_FOLDER, CACHE_FOLDER, SETTINGS_FILE, SPLITS_FILE, STATE_FILE, WEIGHTS_FILE
 from ldseg.runs.saved_model import build_segmenter, save_model, write_settings
 from ldseg.settings import RunSettings
-from ldseg.training.activation_checkpointing import recompute_blocks
+from ldseg.training.activation_checkpointing import checkpoint_residual_blocks
 from ldseg.training.budget import Budget, make_budget
 from ldseg.training.checkpoint import Counters, load_state, read_counters, save_state
 from ldseg.training.compile import compile_modules
-from ldseg.training.ema import copy_for_average
-from ldseg.training.gradient_averaging import start_equal
-from ldseg.training.log_files import Record, draw_curves, forget_after, last_dice, read_records
+from ldseg.training.ema import make_ema_copy
+from ldseg.training.gradient_averaging import broadcast_weights
+from ldseg.training.log_files import (
+    Record,
+    draw_curves,
+    drop_records_after,
+    last_validation_dice,
+    read_records,
+)
 from ldseg.training.loggers import Logger, check_loggers, make_loggers
-from ldseg.training.model_card import write_card
-from ldseg.training.patch_dataset import Visits, batches, central_patch, workers_for
-from ldseg.training.signals import listen_for_stop
-from ldseg.training.train_step import Learner, make_optimizer
+from ldseg.training.model_card import render_card
+from ldseg.training.patch_dataset import PatchDataset, batches, central_patch, loader_workers
+from ldseg.training.signals import stop_on_signal
+from ldseg.training.train_step import TrainStep, make_optimizer
 from ldseg.training.validation import Validation, validate
 from ldseg.utils.device import choose_device, memory_format
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 from ldseg.utils.serialization import remove_staged_files
 
-_LOG_EVERY = 10  # steps per line of losses
+_LOG_EVERY = 10  # steps between records of losses
 OnEvent = Callable[[Record], None]
 
 
-def _silent(record: Record) -> None:
+def ignore_record(record: Record) -> None:
+    """Do nothing with a record of the training."""
     del record
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a training ended."""
+    """The outcome of a training."""
 
     folder: Path
     steps: int
     dice: float | None
-    """Dice of the last validation, on the network's grid; None when there was none."""
+    """Dice of the last validation on the network's grid, None without validation."""
     interrupted: bool
     already: bool = False
-    """Whether it had ended before, so that nothing was trained."""
+    """Whether the training was finished before, so that nothing was trained."""
 
 
 def train(
@@ -71,11 +78,11 @@ def train(
     settings: RunSettings,
     run_folder: Path,
     resume: bool = False,
-    on_event: OnEvent = _silent,
+    on_event: OnEvent = ignore_record,
     device_name: str | None = None,
     context: DistributedContext = SINGLE_PROCESS,
 ) -> TrainingResult:
-    """Train `settings.baseline` or the model on one fold of `dataset`, into `run_folder`.
+    """Train the model or the baseline of the settings on one fold of `dataset` into `run_folder`.
 
     The processes of `context` share each step's batch and the preparation of the cases; rank 0 writes all
     files and reports.
@@ -84,8 +91,8 @@ def train(
     budget is steps or epochs).
 
     Raises:
-        InputError: nothing to train on, no room, a case that cannot be prepared, no state to resume, fewer
-            cases in a batch than processes.
+        InputError: nothing to train on, a full disk, a case that cannot be preprocessed, no state to resume,
+            fewer cases in a batch than processes.
     """
     context.run_on_all_ranks(lambda: check_loggers(settings.training.loggers))
     finished = context.run_on_all_ranks(lambda: finished_training(run_folder)) if resume else None
@@ -93,26 +100,26 @@ def train(
         return finished
     part = splits.part(settings.training.fold)
     batch = settings.training.batch or plan.batch
-    context.run_on_all_ranks(lambda: check_shares(part.train, batch, context.world_size, dataset.root))
+    context.run_on_all_ranks(lambda: check_batch(part.train, batch, context.world_size, dataset.root))
     settings = replace(settings, training=replace(settings.training, batch=batch))
     context.on_rank_zero(lambda: _write_splits(run_folder, splits))
     wanted = set(part.train) | set(part.validation)
     cases = [case for case in dataset.cases if case.name in wanted]
     if resume:
-        _tell_changed(cases, plan, run_folder / CACHE_FOLDER, on_event)
+        _warn_of_changed_cases(cases, plan, run_folder / CACHE_FOLDER, on_event)
     cache = _build_cache(dataset, cases, plan, run_folder / CACHE_FOLDER, on_event, context)
     device = context.run_on_all_ranks(lambda: choose_device(context.device_name(device_name)))
-    learner = _learner(settings, device, context)
+    train_step = _make_train_step(settings, device, context)
     if settings.training.activation_checkpointing:
-        recompute_blocks(learner.model)
-    if settings.training.compile and (problem := compile_modules(learner.model, device)):
+        checkpoint_residual_blocks(train_step.model)
+    if settings.training.compile and (problem := compile_modules(train_step.model, device)):
         on_event({"event": "warning", "warnings": [problem]})
-    run = _Run(plan, settings, run_folder, cache, learner, on_event)
+    run = _Run(plan, settings, run_folder, cache, train_step, on_event)
     return run.train(part.train, part.validation, resume, str(dataset.root.name))
 
 
-def check_shares(names: Sequence[str], batch: int, processes: int, root: Path) -> None:
-    """Raise InputError when there is nothing to train on, or a process would have no case of a step."""
+def check_batch(names: Sequence[str], batch: int, processes: int, root: Path) -> None:
+    """Raise InputError if there is no training case, or a process would have no case of a step."""
     if not names:
         raise InputError(f"{root}: no case to train on; check splits.json")
     if batch < processes:
@@ -128,11 +135,11 @@ def _write_splits(run_folder: Path, splits: Splits) -> None:
 
 
 def finished_training(run_folder: Path) -> TrainingResult | None:
-    """Return how the training in `run_folder` ended; None where nothing says that it did."""
+    """Return the outcome of a finished training in `run_folder`, None if it is not finished."""
     counters = read_counters(run_folder)
     records = read_records(run_folder)
     if counters is None and (run_folder / STATE_FILE).exists():
-        return None  # it is damaged, which is said where it is loaded
+        return None  # a damaged state, which loading reports
     if counters is None:  # state/ may be deleted when training has ended
         last = next((record for record in reversed(records) if record["event"] == "losses"), None)
         if last is None or last["progress"] < 1 or not (run_folder / WEIGHTS_FILE).is_file():
@@ -142,11 +149,11 @@ def finished_training(run_folder: Path) -> TrainingResult | None:
         step = counters.step
     else:
         return None
-    return TrainingResult(run_folder, step, last_dice(records), False, already=True)
+    return TrainingResult(run_folder, step, last_validation_dice(records), False, already=True)
 
 
-def _tell_changed(cases: Sequence[Case], plan: Plan, folder: Path, on_event: OnEvent) -> None:
-    """Say which cases are no longer as they were when the training prepared them."""
+def _warn_of_changed_cases(cases: Sequence[Case], plan: Plan, folder: Path, on_event: OnEvent) -> None:
+    """Warn of cases whose files have changed since the training preprocessed them."""
     changed = changed_cases(cases, plan, folder)
     if changed:
         text = f"{len(changed)} cases have changed since the training began, it goes on with them as they are"
@@ -161,7 +168,7 @@ def _build_cache(
     on_event: OnEvent,
     context: DistributedContext,
 ) -> Cache:
-    """All cases prepared, by each process its share."""
+    """Preprocess all cases, each process its shard, and return the cache."""
 
     def report(name: str) -> None:
         on_event({"event": "prepared", "case": name})
@@ -170,24 +177,24 @@ def _build_cache(
     return Cache(folder, tuple(case.name for case in cases))
 
 
-def _learner(settings: RunSettings, device: torch.device, context: DistributedContext) -> Learner:
+def _make_train_step(settings: RunSettings, device: torch.device, context: DistributedContext) -> TrainStep:
     torch.manual_seed(settings.training.seed)
     model = build_segmenter(settings).to(device)
     model.to(memory_format=memory_format(settings.model.spatial_dims))  # pyright: ignore[reportCallIssue]
-    start_equal(model, context)
-    average = copy_for_average(model)
-    return Learner(model, average, make_optimizer(model, settings.training), settings, device, context)
+    broadcast_weights(model, context)
+    average = make_ema_copy(model)
+    return TrainStep(model, average, make_optimizer(model, settings.training), settings, device, context)
 
 
 def remove_partial_files(run_folder: Path) -> None:
-    """Remove what a killed training left half-written; nobody else may be at work in the folder."""
+    """Remove the half-written files of a killed training; no other process may be at work in the folder."""
     for folder in (run_folder, run_folder / BEST_FOLDER, (run_folder / STATE_FILE).parent):
         remove_staged_files(folder)
     forget_parts(run_folder / CACHE_FOLDER)
 
 
 class _Run:
-    """One training in one folder."""
+    """State and steps of one training in one folder."""
 
     def __init__(
         self,
@@ -195,11 +202,16 @@ class _Run:
         settings: RunSettings,
         folder: Path,
         cache: Cache,
-        learner: Learner,
+        train_step: TrainStep,
         on_event: OnEvent,
     ) -> None:
         self.plan, self.settings, self.folder = plan, settings, folder
-        self.cache, self.learner, self.on_event, self.context = cache, learner, on_event, learner.context
+        self.cache, self.train_step, self.on_event, self.context = (
+            cache,
+            train_step,
+            on_event,
+            train_step.context,
+        )
         self.counters = Counters()
         self.dice: float | None = None
         self.loggers: tuple[Logger, ...] = ()
@@ -213,26 +225,26 @@ class _Run:
         if resume:
             self.counters = self.context.run_on_all_ranks(self._load)
             budget.step, budget.spent = self.counters.step, self.counters.spent
-            self.dice = last_dice(read_records(self.folder))
+            self.dice = last_validation_dice(read_records(self.folder))
         else:
             self.context.on_rank_zero(lambda: write_settings(self.folder / SETTINGS_FILE, self.settings))
-        self.card = write_card(self.plan, self.settings, data_name, train_names)
+        self.card = render_card(self.plan, self.settings, data_name, train_names)
         watched = [
             central_patch(self.cache, name, self.plan)
             for name in sorted(validation_names)[: training.validation_cases]
         ]
-        visits = Visits(self.cache, train_names, self.plan, self.settings.augment, training.seed)
-        with listen_for_stop(launched=self.context.world_size > 1) as stop, self._logging(budget.step):
+        dataset = PatchDataset(self.cache, train_names, self.plan, self.settings.augment, training.seed)
+        with stop_on_signal(launched=self.context.world_size > 1) as stop, self._logging(budget.step):
             saved = time.monotonic()
             stopped = 0.0
-            workers = workers_for(self.learner.device, training.workers, self.context)
-            stream = batches(visits, batch, budget.step, workers, self.context)
+            workers = loader_workers(self.train_step.device, training.workers, self.context)
+            stream = batches(dataset, batch, budget.step, workers, self.context)
             while budget.progress() < 1 and not stopped:
                 self._step(stream, budget)
                 if budget.progress() * training.validations >= self.counters.validations + 1:
                     self.context.run_on_all_ranks(lambda: self._validate(watched, budget))
                 late = self.context.is_rank_zero and time.monotonic() - saved > 60 * training.save_minutes
-                due, stopped = self.context.all_reduce(late, stop.wanted)
+                due, stopped = self.context.all_reduce(late, stop.requested)
                 if due:
                     self.context.run_on_all_ranks(lambda: self._save(budget))
                     saved = time.monotonic()
@@ -242,7 +254,7 @@ class _Run:
 
     @contextmanager
     def _logging(self, step: int) -> Generator[None]:
-        """Have the loggers open in the first process."""
+        """Keep the loggers open within the context, on rank 0 only."""
         if self.context.is_rank_zero:
             self.loggers = make_loggers(self.settings.training.loggers, self.folder, step)
         try:
@@ -254,7 +266,7 @@ class _Run:
     def _step(self, stream: object, budget: Budget) -> None:
         budget.start_step()
         x, y = next(stream)  # type: ignore[call-overload]
-        losses = self.learner.step(x, y, budget)
+        losses = self.train_step.run(x, y, budget)
         budget.end_step()
         if budget.step % _LOG_EVERY == 0 or budget.progress() >= 1:
             parts = {name: round(float(part), 5) for name, part in losses.parts.items()}
@@ -272,7 +284,7 @@ class _Run:
         self.counters.validations += 1
         if not watched or not self.context.is_rank_zero:
             return
-        found: Validation = validate(self.learner.average, watched, self.settings, self.learner.device)
+        found: Validation = validate(self.train_step.average, watched, self.settings, self.train_step.device)
         self.dice = found.dice
         self._log(
             {
@@ -285,29 +297,31 @@ class _Run:
         )
         if found.dice > self.counters.best:
             self.counters.best = found.dice
-            save_model(self.folder / BEST_FOLDER, self.learner.average, self.plan, self.settings, self.card)
+            save_model(
+                self.folder / BEST_FOLDER, self.train_step.average, self.plan, self.settings, self.card
+            )
 
     def _save(self, budget: Budget) -> None:
         if not self.context.is_rank_zero:
             return
         self.counters.step, self.counters.spent = budget.step, budget.spent
-        learner = self.learner
-        save_model(self.folder, learner.average, self.plan, self.settings, self.card)
-        save_state(self.folder, learner.model, learner.average, learner.optimizer, self.counters)
+        train_step = self.train_step
+        save_model(self.folder, train_step.average, self.plan, self.settings, self.card)
+        save_state(self.folder, train_step.model, train_step.average, train_step.optimizer, self.counters)
         draw_curves(self.folder)
         self.on_event({"event": "saved", "step": budget.step, "folder": str(self.folder)})
 
     def _load(self) -> Counters:
-        learner = self.learner
+        train_step = self.train_step
         begun, saved = ((self.folder / file).is_file() for file in (SETTINGS_FILE, STATE_FILE))
-        if begun and not saved:  # it was killed before its first checkpoint
+        if begun and not saved:  # killed before its first checkpoint
             counters = Counters()
             text = f"{self.folder / STATE_FILE} is not there: the training begins again with its first step"
             self.on_event({"event": "warning", "warnings": [text]})
         else:
-            counters = load_state(self.folder, learner.model, learner.average, learner.optimizer)
+            counters = load_state(self.folder, train_step.model, train_step.average, train_step.optimizer)
         if self.context.is_rank_zero:
-            forget_after(self.folder, counters.step)
+            drop_records_after(self.folder, counters.step)
         return counters
 
     def _log(self, record: Record) -> None:

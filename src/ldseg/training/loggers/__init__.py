@@ -1,7 +1,7 @@
-"""Where the records of a training go beside the screen. A new logger is a file here and a line in `LOGGERS`.
+"""Loggers, which keep the records of a training. A new logger is a file here and a line in `LOGGERS`.
 
-A record is a dict with "event" ("losses" or "validation") and "step"; see `training.run`. Only the first of
-several processes logs. `log.jsonl` is always written.
+A record is a dict with "event" ("losses" or "validation") and "step"; see `training.trainer`. Of several
+processes only rank 0 logs. `log.jsonl` is always written.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ Record = dict[str, Any]
 
 
 class Logger(Protocol):
-    """Takes the records of one training, in order."""
+    """A destination for the records of one training."""
 
     def log(self, record: Record) -> None:
-        """Take one record. Raises InputError when it cannot be kept."""
+        """Log one record. Raises InputError if it cannot be written."""
         ...
 
     def close(self) -> None:
-        """Write what is held back; nothing is logged afterwards."""
+        """Flush and close; nothing is logged afterwards."""
         ...
 
 
 MakeLogger = Callable[[Path, int], Logger]
-"""From the run's folder and the step at which training goes on (0: a new training)."""
+"""A function of the run's folder and the first step (0 for a new training)."""
 
 LOGGERS: dict[str, tuple[str, str]] = {
     "tensorboard": ("ldseg.training.loggers.tensorboard", "tensorboard"),
 }
-"""By the names in `training.loggers`, which are those of ldseg's extras too: a module with `make_logger`, and
-the package that it needs."""
+"""Name in `training.loggers`, also that of ldseg's extra, to a module with `make_logger` and the package that
+it needs."""
 
 
 def check_loggers(names: Sequence[str]) -> None:
@@ -51,6 +51,6 @@ def check_loggers(names: Sequence[str]) -> None:
 
 
 def make_loggers(names: Sequence[str], folder: Path, step: int) -> tuple[Logger, ...]:
-    """Return the loggers of a training in `folder` that begins, or goes on, at `step`."""
+    """Return the loggers of a training in `folder` that begins or continues at `step`."""
     makers: list[MakeLogger] = [import_module(LOGGERS[name][0]).make_logger for name in names]
     return (JsonlLogger(folder), *(make(folder, step) for make in makers))

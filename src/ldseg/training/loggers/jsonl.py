@@ -1,4 +1,4 @@
-"""The records as JSON lines in log.jsonl, from which curves and reports are drawn."""
+"""A logger of JSON lines in log.jsonl, from which curves and reports are made."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ldseg.training.log_files import append_record
 
 
 class JsonlLogger:
-    """Appends each record at once, so that a killed training keeps what happened."""
+    """Appends each record at once, so that a killed training keeps its log."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def log(self, record: dict[str, Any]) -> None:
-        """Append one line. Raises InputError when the disk refuses."""
+        """Append one line. Raises InputError if it cannot be written."""
         append_record(self._folder, record)
 
     def close(self) -> None:
-        """Do nothing: all is written."""
+        """Do nothing: every record is already written."""

@@ -1,4 +1,4 @@
-"""The numbers of a record under one name each, for loggers that draw curves."""
+"""Named scalars of a record, for loggers that draw curves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _VALIDATION = ("dice", "shuffled_dice", "ceiling", "latent_spread")
 
 
 def scalars(record: dict[str, Any]) -> dict[str, float]:
-    """Return name to number: "loss/NAME" of losses, "validation/NAME" of validations, else nothing."""
+    """Return "loss/NAME" for each loss or "validation/NAME" for each validation figure of the record."""
     if record["event"] == "losses":
         return {f"loss/{name}": float(value) for name, value in record["losses"].items()}
     if record["event"] == "validation":
