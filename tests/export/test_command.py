@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 def picture(tmp_path: Path) -> Path:
     """A grey picture smaller than a patch."""
     grey = np.random.default_rng(0).integers(0, 255, (14, 15)).astype(np.uint8)
-    Image.fromarray(grey).save(tmp_path / "picture.png")
-    return tmp_path / "picture.png"
+    Image.fromarray(grey).save(tmp_path / "image.png")
+    return tmp_path / "image.png"
 
 
 def test_from_a_run_to_labels_by_onnxruntime(
@@ -40,7 +40,7 @@ def test_from_a_run_to_labels_by_onnxruntime(
     predict = ["predict", str(picture), "--save", "labels,probabilities", "-o"]
     assert main([*predict, str(tmp_path / "a"), "-m", out, "--runtime", "onnx", "--device", "cpu"]) == 0
     assert main([*predict, str(tmp_path / "b"), "-m", run, "--device", "cpu"]) == 0
-    found, wanted = (np.asarray(Image.open(tmp_path / folder / "picture.png")) for folder in "ab")
+    found, wanted = (np.asarray(Image.open(tmp_path / folder / "image.png")) for folder in "ab")
     np.testing.assert_array_equal(found, wanted)
     assert main([*predict, str(tmp_path / "c"), "-m", out]) == 2
     assert f"{out}: is an exported model; add --runtime onnx" in capsys.readouterr().err
@@ -105,7 +105,7 @@ def test_the_documented_program_runs_without_ldseg(  # type: ignore[no-untyped-d
     assert set(np.unique(names["labels"])) <= {0, 2, 5}
     if baseline == "unet":
         assert main(["predict", str(picture), "-m", str(made.model), "-o", "out"]) == 0
-        wanted = np.asarray(Image.open(tmp_path / "out" / "picture.png"))
+        wanted = np.asarray(Image.open(tmp_path / "out" / "image.png"))
         assert np.mean(names["labels"] != wanted) < 0.01
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ldseg.data.formats import read_volume, write_volume
 from ldseg.data.inputs import find_inputs
-from ldseg.data.volume import Volume
+from ldseg.data.volume import Volume, volume_of_array
 from ldseg.diffusion.samplers import SAMPLERS
 from ldseg.errors import InputError
 from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
@@ -335,3 +335,33 @@ def test_a_folder_of_several_images_is_no_image(make_model: MakeModel, tmp_path:
 def test_a_device_that_is_not_here_is_refused(make_model: MakeModel) -> None:
     with pytest.raises(InputError, match="device 'nonsense' cannot be used here"):
         Predictor.load(make_model(), "nonsense")
+
+
+@pytest.mark.parametrize(
+    "axes, name, spacing", [("zyx", "scan.nii.gz", (2.0, 1.0, 0.5)), ("yx", "scan.png", None)]
+)
+def test_an_array_is_segmented_as_its_file(
+    make_model: MakeModel, tmp_path: Path, axes: str, name: str, spacing: tuple[float, ...] | None
+) -> None:
+    shape = (6, 16, 20)[-len(axes) :]
+    array = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+    volume = volume_of_array(array, axes, spacing)  # type: ignore[arg-type]
+    write_volume(tmp_path / name, volume.with_array(array[None], "labels"))  # labels keep their integers
+    predictor = loaded(make_model(axes))
+    of_file = predictor(tmp_path / name, samples=2)
+    for given in (array, array[None]):
+        found = predictor(given, "scan", samples=2, spacing=spacing)
+        assert same(found, of_file)
+        assert (found.volumes, found.volume_unit) == (of_file.volumes, of_file.volume_unit)
+        assert found.labels.spacing == pytest.approx(of_file.labels.spacing)
+
+
+def test_an_array_of_other_axes_or_spacing_is_refused(make_model: MakeModel) -> None:
+    predictor, array = loaded(make_model("yx")), np.zeros((16, 16), np.float32)
+    with pytest.raises(InputError, match="give numbers on the axes y, x, channels first"):
+        predictor(array[0])
+    for spacing in ((1.0,), (1.0, 0.0), (1.0, float("nan"))):
+        with pytest.raises(InputError, match="give a size above 0 for each of y, x"):
+            predictor(array, spacing=spacing)
+    with pytest.raises(InputError, match="spacing is given for an image that has its own"):
+        predictor(image("yx", (16, 16)), spacing=(1.0, 1.0))

@@ -1,4 +1,4 @@
-"""The folder of predictions before the first is written: what may lie there, and what may not."""
+"""Checks the folder of predictions before the first is written, for files that must not be there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE, SPLITS_FILE
 
 _OTHER = "choose another folder with -o"
 _PARTS = re.compile(r"_(uncertainty|disagreement|probabilities|sample\d+)\.[A-Za-z.]+|_summary\.json")
-"""What follows a case's name in the names of its maps."""
+"""The part of a map's file name after the case's name."""
 
 
 def prepare_folder(out: Path, cases: Sequence[Case], files: Mapping[str, Sequence[Path]]) -> None:

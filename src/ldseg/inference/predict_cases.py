@@ -71,7 +71,7 @@ class PredictOptions:
     format: str | None = None
     """Ending of the results, e.g. ".nii.gz"; None: that of the input."""
     harmonize: bool = True
-    """Whether images that are unlike those of training are brought nearer to them."""
+    """True where images that differ from the training images are harmonized with them."""
     file: str | None = None
     """Name of the labels' file of the only case; None: the case's name with the ending of the results."""
     codes: dict[str, SegmentCodes] = field(default_factory=dict[str, SegmentCodes])

@@ -63,7 +63,7 @@ class Method:
     sampling: SamplingSettings
     seed: int
     harmonize: bool = field(metadata={"key": "harmonise"})
-    """Whether images unlike those of training were brought nearer to them."""
+    """True where images that differ from the training images were harmonized with them."""
     recalibration: Calibration
     computation: Computation
     max_memory_gb: float | None = None

@@ -90,7 +90,8 @@ class TorchTileSampler:
 
     @property
     def deterministic_predictions(self) -> int:
-        """One per augmented view, where the model has one and several samples are asked for."""
+        """Number of deterministic predictions: one per augmented view beside several samples, if the model
+        has one."""
         several = self.sampling.samples > 1
         return count_deterministic(self.segmenter, self.sampling, self.tta_axis) if several else 0
 
