@@ -84,7 +84,7 @@ def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
         layout=layout.name,
         declared=declared,
         channel_files=any(
-            len(case.images) > 1 or name_key(stem(case.images[0])) == f"{name_key(case.name)}_0000"
+            name_key(stem(case.images[0])) == f"{name_key(case.name)}_0000" or len(case.images) > 1
             for case in cases
         ),
         remarks=_remarks(index),
