@@ -28,7 +28,7 @@ from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import PlanSettings
 from ldseg.presets import PRESETS
 from ldseg.runs.files import PLAN_FILE
-from ldseg.runs.run_setup import look_and_plan
+from ldseg.runs.run_setup import fingerprint_and_plan
 from ldseg.utils.serialization import with_changes
 from records import as_a_command, commit, write_result
 from sets import open_set
@@ -96,7 +96,7 @@ def train_changed(arguments: argparse.Namespace, dataset: DataSet, splits: Split
     names = splits.part(FOLD).train
     cases = [case for case in dataset.cases if case.name in names]
     changes = nested(arguments.change)
-    _, plan = look_and_plan(dataset, cases, PlanSettings())
+    _, plan = fingerprint_and_plan(dataset, cases, PlanSettings())
     plan = with_changes(plan, changes.pop("plan", {}), "plan.")
     settings = make_settings(plan, arguments.preset, changes, run / PLAN_FILE)
     training = replace(

@@ -28,7 +28,7 @@ from ldseg.metrics.intervals import mean_interval
 from ldseg.planning.plan import PlanSettings
 from ldseg.preprocessing.preprocess import preprocess_labels
 from ldseg.presets import PRESETS
-from ldseg.runs.run_setup import look_and_plan
+from ldseg.runs.run_setup import fingerprint_and_plan
 from records import as_a_command, commit, peak_memory_gb, write_result
 from sets import open_set, set_aside
 from trainings import command_of, run_name, run_parser, train_or_go_on, with_model
@@ -82,7 +82,7 @@ def parse() -> argparse.Namespace:
 def train_model(arguments: argparse.Namespace, dataset: DataSet, splits: Any, run: Path) -> dict[str, Any]:
     names = splits.part("all").train
     cases = [case for case in dataset.cases if case.name in names]
-    _, plan = look_and_plan(dataset, cases, PlanSettings())
+    _, plan = fingerprint_and_plan(dataset, cases, PlanSettings())
     settings = with_model(PRESETS[arguments.preset](plan), arguments.model)
     settings = replace(
         settings,

@@ -17,7 +17,7 @@ from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan, PlanSettings
 from ldseg.presets import PRESETS
 from ldseg.runs.files import STATE_FILE
-from ldseg.runs.run_setup import look_and_plan
+from ldseg.runs.run_setup import fingerprint_and_plan
 from ldseg.settings import RunSettings
 from ldseg.training.trainer import TrainingResult, train
 
@@ -90,7 +90,7 @@ def train_without(
 ) -> TrainingResult:
     """On all cases but those of `test`, planned from them; the curve is drawn from the first `watched`."""
     cases = [case for case in dataset.cases if case.name not in test]
-    _, plan = look_and_plan(dataset, cases, PlanSettings())
+    _, plan = fingerprint_and_plan(dataset, cases, PlanSettings())
     names = tuple(case.name for case in cases)
     splits = Splits(1, 0, tuple(sorted(test)), (Fold(names[watched:], names[:watched]),))
     return train_or_go_on(dataset, plan, splits, settings_of(plan), run)

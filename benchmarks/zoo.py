@@ -32,7 +32,7 @@ from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import PlanSettings, read_plan, write_plan
 from ldseg.presets import PRESETS
 from ldseg.runs.files import CARD_FILE, PLAN_FILE, SETTINGS_FILE
-from ldseg.runs.run_setup import look_and_plan
+from ldseg.runs.run_setup import fingerprint_and_plan
 from ldseg.runs.saved_model import load_model, read_settings, save_model
 from ldseg.settings import RunSettings
 from ldseg.utils.serialization import to_json, write_bytes_atomic, write_json_atomic
@@ -110,7 +110,7 @@ def train_model(shipped: Shipped, dataset: DataSet, splits: Splits, run: Path) -
     """Train or go on training; the settings, and the number of steps."""
     part = splits.part(FOLD)
     cases = [case for case in dataset.cases if case.name in part.train]
-    _, plan = look_and_plan(dataset, cases, PlanSettings())
+    _, plan = fingerprint_and_plan(dataset, cases, PlanSettings())
     plan = replace(plan, widths=shipped.widths)
     settings = PRESETS["default"](plan)
     training = replace(settings.training, cpu_minutes=shipped.minutes, fold=FOLD, validations=4)
@@ -127,7 +127,7 @@ def look_again(
 
     Returns the settings, the training steps and the commit of the training, as they were.
     """
-    _, plan = look_and_plan(dataset, learnt, PlanSettings())
+    _, plan = fingerprint_and_plan(dataset, learnt, PlanSettings())
     measured = {field: getattr(plan, field) for field in MEASURED}
     write_plan(folder / PLAN_FILE, replace(read_plan(folder / PLAN_FILE), **measured))
     before = json.loads((RESULTS / f"zoo-{name}.json").read_text())

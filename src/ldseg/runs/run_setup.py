@@ -1,11 +1,11 @@
-"""What stands in a run's folder before it trains: which data, which cases for what, how they look, the plan.
+"""Set up a run's folder before training: the data, the splits, the fingerprint and the plan.
 
-    RUN/data.json         which data, read how
-        splits.json       which cases train, validate and test
-        fingerprint.json  what the data look like
+    RUN/data.json         path of the data set and how it is read
+        splits.json       cases for training, validation and test
+        fingerprint.json  measurements of the data set
         plan.json         may be edited before training
 
-Each file that is already there is used as it is.
+Files that exist already are used unchanged.
 """
 
 from __future__ import annotations
@@ -30,19 +30,18 @@ from ldseg.runs.files import DATA_FILE, FINGERPRINT_FILE, PLAN_FILE, SPLITS_FILE
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
 
 _DATA_VERSION = 1
-_LOOKED_AT, _LOOKED_AT_OF_LARGE, _MANY_VOXELS = 64, 16, 2**31
-"""Images from which the plan knows what all look like, at most; and as many at least, of images so large that
-together they have more voxels."""
+_MOST_SAMPLED, _FEWEST_SAMPLED, _VOXELS_SAMPLED = 64, 16, 2**31
+"""Upper and lower limit of the images sampled for intensity statistics, and the voxels to sample in all."""
 
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How cases are split where the run has no splits.json yet."""
+    """Options for splitting the cases if the run has no splits.json yet."""
 
     file: Path | None = None
-    """A splits.json to copy, e.g. of another run; the others then mean nothing."""
+    """A splits.json to copy, e.g. of another run; the other options are then unused."""
     test_fraction: float = 0.0
-    """Share of the subjects that neither trains nor validates, in [0, 1)."""
+    """Fraction of the subjects reserved for the test, in [0, 1)."""
     seed: int = 0
     folds: int = 5
 
@@ -53,7 +52,7 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """What training needs to know of the data."""
+    """A data set with the splits and the plan of a run."""
 
     dataset: DataSet
     splits: Splits
@@ -67,7 +66,7 @@ def prepare_run(
     limits: PlanSettings | None = None,
     split: SplitOptions | None = None,
 ) -> PreparedRun:
-    """Open the data, split and plan, or take what `run` has of these. The test part does not shape the plan.
+    """Open the data, split and plan, or use the files that `run` has. Test cases do not influence the plan.
 
     Raises:
         InputError: the data cannot be used, or do not fit what `run` has.
@@ -85,7 +84,7 @@ def prepare_run(
     else:
         tested = set(splits.test)
         cases = [case for case in dataset.cases if case.name not in tested]
-        fingerprint, plan = look_and_plan(dataset, cases, limits or PlanSettings())
+        fingerprint, plan = fingerprint_and_plan(dataset, cases, limits or PlanSettings())
         run.mkdir(parents=True, exist_ok=True)
         write_fingerprint(run / FINGERPRINT_FILE, fingerprint)
         write_plan(path, plan)
@@ -96,8 +95,10 @@ def prepare_run(
     return PreparedRun(dataset, splits, plan)
 
 
-def look_and_plan(dataset: DataSet, cases: Sequence[Case], limits: PlanSettings) -> tuple[Fingerprint, Plan]:
-    """The plan for training on `cases`, which knows what they look like.
+def fingerprint_and_plan(
+    dataset: DataSet, cases: Sequence[Case], limits: PlanSettings
+) -> tuple[Fingerprint, Plan]:
+    """Return the fingerprint of `cases` and the plan for training on them, with intensity statistics.
 
     Raises:
         InputError: a case cannot be read, or the limits do not fit.
@@ -105,13 +106,13 @@ def look_and_plan(dataset: DataSet, cases: Sequence[Case], limits: PlanSettings)
     fingerprint = take_fingerprint(dataset, cases)
     plan = make_plan(fingerprint, dataset, limits)
     voxels = mean(prod(case.shape) for case in fingerprint.cases)
-    seen = evenly_spaced(cases, max(_LOOKED_AT_OF_LARGE, min(_LOOKED_AT, int(_MANY_VOXELS / voxels))))
+    seen = evenly_spaced(cases, max(_FEWEST_SAMPLED, min(_MOST_SAMPLED, int(_VOXELS_SAMPLED / voxels))))
     prepared = (preprocess_image(load_image(dataset, case), plan, case.name).array for case in seen)
     return fingerprint, replace(plan, appearance=measure_intensity_statistics(prepared, plan))
 
 
 def intensity_remarks(run: Path) -> tuple[str, ...]:
-    """Return what is odd about the numbers of the images that the plan in `run` was made for."""
+    """Return remarks on suspicious intensities in the images that the plan in `run` was made for."""
     path = run / FINGERPRINT_FILE
     if not path.is_file():
         return ()
@@ -124,25 +125,25 @@ def intensity_remarks(run: Path) -> tuple[str, ...]:
 
 
 def read_prepared(data: Path, run: Path) -> PreparedRun:
-    """What `prepare_run` left in `run`."""
+    """Return what `prepare_run` has written into `run`."""
     dataset = open_dataset(data, read_data_options(run / DATA_FILE))
     return PreparedRun(dataset, read_splits(run / SPLITS_FILE), read_plan(run / PLAN_FILE))
 
 
 def read_data_options(path: Path) -> DataOptions:
-    """How a run reads its data, from its data.json. Raises InputError: missing, damaged, newer."""
+    """Return how a run reads its data, from its data.json. Raises InputError: missing, damaged, newer."""
     content = read_versioned(path, _DATA_VERSION, "remove it and give the options of reading again")
     return from_json(DataOptions, content.get("options", {}), str(path))
 
 
 def _plan_again(run: Path, dataset: DataSet, limits: PlanSettings | None) -> Plan | None:
-    """The plan that these limits give; a command that was killed may be given again as it was."""
+    """Return the plan that these limits give, so that a killed command may be repeated unchanged."""
     path = run / FINGERPRINT_FILE
     return make_plan(read_fingerprint(path), dataset, limits or PlanSettings()) if path.is_file() else None
 
 
 def _data_options(path: Path, given: DataOptions | None) -> DataOptions:
-    """How this run reads its data: as it did before, else as asked."""
+    """Return how this run reads its data: the stored options, else the given ones."""
     if not path.exists():
         return given or DataOptions()
     stored = read_data_options(path)
@@ -154,7 +155,7 @@ def _data_options(path: Path, given: DataOptions | None) -> DataOptions:
 
 
 def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
-    """Those of the run, else of a file, else new ones; all of them name cases of this set."""
+    """Return the splits of the run, else those of a file, else new ones; all name cases of this data set."""
     if (
         path.exists()
         and wanted != SplitOptions()
@@ -167,11 +168,11 @@ def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
     splits = match_spelling(read_splits(source), dataset.cases)
     known = {case.name for case in dataset.cases}
     named = [*splits.test, *(name for fold in splits.folds for name in (*fold.train, *fold.validation))]
-    strange = sorted(set(named) - known)
-    if strange:
+    unknown = sorted(set(named) - known)
+    if unknown:
         again = "train in another folder with -o" if source == path else "remove it from the splits"
         raise InputError(
-            f"{source}: {listed(strange)}: no such case in {dataset.root}; give its data again, or {again}"
+            f"{source}: {listed(unknown)}: no such case in {dataset.root}; give its data again, or {again}"
         )
     return splits
 

@@ -1,4 +1,4 @@
-"""Validation by sampling, and beside it what shows a model that went wrong quietly.
+"""Validation by sampling, with figures that reveal a degenerate model.
 
 The ceiling is the Dice of decode(encode(y)) without the image. The shuffled Dice is that of predictions made
 for another case's image: near the real one, the image is being ignored. The spread is the variance of the

@@ -1,1 +1,1 @@
-"""What every part may use: devices, processes, files, memory."""
+"""Utilities for all packages: devices, processes, serialization, memory."""

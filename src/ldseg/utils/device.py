@@ -1,4 +1,4 @@
-"""What the device at hand does well: which device, which precision, which memory format."""
+"""Choice of device, precision and memory format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ldseg.errors import InputError
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """The named device, or CUDA, then Apple's MPS, then the CPU, whichever is there.
+    """Return the named device, else the first available of CUDA, Apple's MPS and the CPU.
 
     Raises:
         InputError: the named device does not exist here.
@@ -29,8 +29,11 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether convolutions are faster in bf16 than in fp32 here: of CPUs on those with matrix tiles (AMX) and
-    on AMD's with AVX-512 for bf16. Of others that is not assumed; `ldseg doctor` measures it."""
+    """Return whether convolutions are expected to be faster in bf16 than in fp32 on the device.
+
+    Of CPUs that holds for those with matrix tiles (AMX) and for AMD's with AVX-512 for bf16; `ldseg doctor`
+    measures it.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     if device.type != "cpu":
@@ -41,19 +44,19 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 def precision_of(device: torch.device, wanted: str = "auto") -> str:
-    """What is wanted, "bf16" or "fp32"; for "auto" bf16 where the device multiplies it natively."""
+    """Return "bf16" or "fp32" as requested; for "auto" bf16 if the device multiplies it natively."""
     if wanted != "auto":
         return wanted
     return "bf16" if multiplies_bf16(device) else "fp32"
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """In the precision that "auto", "bf16" or "fp32" means on the device."""
+    """Return the autocast context for "auto", "bf16" or "fp32" on the device."""
     if precision_of(device, precision) == "bf16":
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
 
 
 def memory_format(dimensions: int) -> torch.memory_format:
-    """Channels last: the layout in which convolutions are fastest on CPUs and tensor cores."""
+    """Return channels last, the layout in which convolutions are fastest on CPUs and tensor cores."""
     return torch.channels_last if dimensions == 2 else torch.channels_last_3d

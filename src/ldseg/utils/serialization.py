@@ -1,7 +1,7 @@
-"""Frozen dataclasses as JSON and back, every type checked, and files that are written whole or not at all.
+"""Type-checked conversion between frozen dataclasses and JSON, and atomic file writes.
 
-Understood field types: int, float, str, bool, None, Literal, unions, dict[str, X], tuple[X, ...] and
-dataclasses of these. A value is never bent into shape: 1.5 is no int, "1" no number. A field is stored under
+Supported field types: int, float, str, bool, None, Literal, unions, dict[str, X], tuple[X, ...] and
+dataclasses of these. Values are never coerced: 1.5 is no int, "1" no number. A field is stored under
 its name, or under the key in its metadata: `field(metadata={"key": ...})`.
 """
 
@@ -25,7 +25,7 @@ Record = TypeVar("Record")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STAGED_NAME = 24
 _STAGED = re.compile(r"\..+\.[a-z0-9_]{8}")
-"""The prefix, and what `tempfile` puts behind it."""
+"""The prefix and the suffix of `tempfile`."""
 _LARGEST_JSON = 2**28
 _LARGEST_FLOAT = sys.float_info.max
 _LONGEST_VALUE = 120  # of a message
@@ -33,7 +33,7 @@ _PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 
 
 def to_json(value: Any) -> Any:
-    """A dataclass, with all that is in it, as dicts, lists and plain values."""
+    """Return a dataclass and everything in it as dicts, lists and plain values."""
     if is_dataclass(value) and not isinstance(value, type):
         return {stored_key(field): to_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):
@@ -49,7 +49,7 @@ def stored_key(field: Field[Any]) -> str:
 
 
 def from_json(kind: type[Record], data: Any, where: str) -> Record:
-    """The dataclass `kind` from what `to_json` gave; a field that is missing takes its default.
+    """Return the dataclass `kind` from the output of `to_json`; missing fields take their defaults.
 
     `where` begins each message, e.g. the file's name. Raises InputError for a wrong type, an unknown field, a
     missing field without default, and for values that the dataclass itself refuses.
@@ -58,12 +58,12 @@ def from_json(kind: type[Record], data: Any, where: str) -> Record:
 
 
 def with_changes(record: Record, changes: dict[str, Any], where: str) -> Record:
-    """`record` with the fields in `changes` (nested as it is) replaced. Raises InputError as `from_json`."""
+    """Return `record` with the fields in `changes` (nested dicts) replaced. Raises InputError for bad values."""
     return from_json(type(record), _merged(record, changes), where)
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """The object in a JSON file. Raises InputError, with `remedy`, when it is missing or damaged."""
+    """Return the object in a JSON file. Raises InputError with `remedy` if it is missing or damaged."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; {remedy}")
     try:
@@ -76,8 +76,10 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def parse_json(path: Path) -> Any:
-    """The content of a JSON file. Raises OSError, ValueError or RecursionError for what is none, and for
-    numbers that are infinite or not numbers."""
+    """Return the content of a JSON file.
+
+    Raises OSError, ValueError or RecursionError for invalid JSON and for numbers that are nan or infinite.
+    """
     if path.stat().st_size > _LARGEST_JSON:
         raise ValueError(f"it is larger than {_LARGEST_JSON} bytes")
     text = path.read_text(encoding="utf-8-sig")
@@ -100,16 +102,16 @@ def read_versioned(path: Path, version: int, remedy: str, oldest: int = 1) -> di
 
 
 def write_json_atomic(path: Path, data: Any) -> None:
-    """Write dicts, lists, plain values and dataclasses as JSON. Raises InputError when the disk refuses."""
+    """Write dicts, lists, plain values and dataclasses as JSON. Raises InputError if that fails."""
     text = format_json(to_json(data)) + "\n"
     # A name that is not in UTF-8 becomes an escape of JSON, which is read back as the same name.
     write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Write beside and move into place, so that a reader meets the old file or the new one, never half of it.
+    """Write a temporary file and rename it, so that readers see the old file or the new one, never a part.
 
-    Makes the folder. Raises InputError when the disk refuses.
+    Creates the folder. Raises InputError if the file cannot be written.
     """
     staged: Path | None = None
     try:
@@ -130,7 +132,7 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
 
 
 def refused(path: Path, error: OSError) -> InputError:
-    """What to raise when the disk refuses a file."""
+    """Return the error to raise when `path` cannot be written."""
     if error.errno in _NO_SPACE:
         finding = "not written, no space left on the disk; free some or choose another folder"
     else:
@@ -139,19 +141,19 @@ def refused(path: Path, error: OSError) -> InputError:
 
 
 def remove_staged_files(folder: Path) -> None:
-    """Remove what a killed process left half-written in `folder`; nobody else may be writing there."""
+    """Remove half-written files of a killed process in `folder`; no other process may be writing there."""
     for path in folder.glob(".*"):
         if _STAGED.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
 
 def staged_prefix(path: Path) -> str:
-    """How the name of what will be moved to `path` begins; short, for a name may have but 255 bytes."""
+    """Return the prefix of the temporary file for `path`, short because a name has at most 255 bytes."""
     return f".{path.name[:_STAGED_NAME]}."
 
 
 def format_json(data: Any, indent: str = "") -> str:
-    """JSON with a field a line and lists of plain values on one line, for people."""
+    """Return readable JSON: one field per line, lists of plain values on one line."""
     inner = indent + "  "
     if isinstance(data, dict):
         items = [
@@ -166,7 +168,7 @@ def format_json(data: Any, indent: str = "") -> str:
 
 
 def describe_type(kind: Any) -> str:
-    """A field's type in words, e.g. "a whole number or 'all'"."""
+    """Return a field's type in words, e.g. "a whole number or 'all'"."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
         return " or ".join(repr(allowed) for allowed in arguments)
@@ -178,7 +180,7 @@ def describe_type(kind: Any) -> str:
 
 
 def _decode(kind: Any, value: Any, where: str, name: str) -> Any:
-    """`value` as the type `kind`; `where` and the field's path `name` place it in messages."""
+    """Return `value` checked as type `kind`; `where` and the field's path `name` locate it in messages."""
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(value, dict):
         return _decode_record(cast("type[Any]", kind), cast(dict[str, Any], value), where, name)
@@ -201,7 +203,7 @@ def _decode(kind: Any, value: Any, where: str, name: str) -> Any:
 
 
 def _decode_union(kinds: tuple[Any, ...], kind: Any, value: Any, where: str, name: str) -> Any:
-    """As the first kind that takes the value; where only one could, its own complaint says more."""
+    """Return the value as the first kind that accepts it; if only one could, raise its more precise error."""
     problems: list[InputError] = []
     for one in kinds:
         try:
@@ -259,7 +261,7 @@ def _place(where: str, name: str) -> str:
 
 
 def _merged(record: Any, changes: dict[str, Any]) -> dict[str, Any]:
-    """`record` as dicts with `changes` put in, field by field where the record has a dataclass."""
+    """Return `record` as dicts with `changes` merged in, recursively for nested dataclasses."""
     data: dict[str, Any] = to_json(record)
     for key, change in changes.items():
         current = getattr(record, key, None)

@@ -1,6 +1,6 @@
-"""What models there are, and from a name to a model's folder.
+"""Catalogue of the shipped models: names, folders and facts.
 
-models/NAME/   what training writes (weights in half precision), calibration.json, and
+models/NAME/   a trained model (weights in half precision), calibration.json, and
     about.json   the facts of `About`
     card.md      the same and more, for people
 """
@@ -20,23 +20,23 @@ ABOUT_VERSION = 1
 
 @dataclass(frozen=True)
 class About:
-    """A shipped model in short."""
+    """Summary of a shipped model."""
 
     title: str
     image: str
-    """What it takes, e.g. "3D MR, T1-weighted"."""
+    """Input, e.g. "3D MR, T1-weighted"."""
     structures: tuple[str, ...]
     data: str
-    """Trained on."""
+    """Training data."""
     mean_dice: float
-    """Over structures and the test cases."""
+    """Mean over structures and test cases."""
     test_cases: int
     licence: str
-    """Of the weights, an SPDX identifier."""
+    """SPDX identifier of the licence of the weights."""
 
 
 def shipped() -> dict[str, Path]:
-    """Name to folder of all models, by name."""
+    """Return the folder of each shipped model by name."""
     folders = MODELS.iterdir() if MODELS.is_dir() else ()
     return {folder.name: folder for folder in sorted(folders) if (folder / ABOUT_FILE).is_file()}
 
@@ -47,13 +47,13 @@ def is_shipped(folder: Path) -> bool:
 
 
 def read_about(folder: Path) -> About:
-    """Raises InputError: missing or damaged."""
+    """Return the summary of the model in `folder`. Raises InputError: missing or damaged."""
     path = folder / ABOUT_FILE
     return from_json(About, read_versioned(path, ABOUT_VERSION, "install ldseg again"), str(path))
 
 
 def find_model(model: Path | str) -> Path:
-    """The folder `model`, or that of the shipped model of this name.
+    """Return the folder `model`, or the folder of the shipped model of this name.
 
     Raises:
         InputError: it is neither.
