@@ -37,9 +37,9 @@ def square(p: float, truth_rows: int, name: str = "a") -> CasePrediction:
 
 
 def test_the_near_region_does_not_drown_in_background() -> None:
-    tally = CalibrationAccumulator(2, margin=2)
-    tally.add(square(0.9, 3))
-    found = tally.report()
+    accumulator = CalibrationAccumulator(2, margin=2)
+    accumulator.add(square(0.9, 3))
+    found = accumulator.report()
     assert found.everywhere is not None
     assert found.near is not None
     assert (found.everywhere.voxels, found.near.voxels) == (900, 180)
@@ -51,9 +51,9 @@ def test_ignored_voxels_count_nowhere() -> None:
     whole = square(0.9, 4)
     partly = replace(whole, truth=whole.truth.copy(), true_volumes={})
     partly.truth[0] = -1
-    tally = CalibrationAccumulator(2, margin=2)
-    tally.add(partly)
-    found = tally.report()
+    accumulator = CalibrationAccumulator(2, margin=2)
+    accumulator.add(partly)
+    found = accumulator.report()
     assert found.everywhere is not None
     assert found.near is not None
     assert (found.everywhere.voxels, found.near.voxels) == (870, 150)
@@ -62,10 +62,10 @@ def test_ignored_voxels_count_nowhere() -> None:
 
 
 def test_cases_are_sorted_by_their_confidence() -> None:
-    tally = CalibrationAccumulator(2)
-    tally.add(square(0.95, 4, "good"))
-    tally.add(square(0.6, 2, "bad"))
-    found = tally.report()
+    accumulator = CalibrationAccumulator(2)
+    accumulator.add(square(0.95, 4, "good"))
+    accumulator.add(square(0.6, 2, "bad"))
+    found = accumulator.report()
     assert [case.case for case in found.cases] == ["good", "bad"]
     assert found.cases[0].confidence == pytest.approx(2 * 0.95 / 1.95)
     bad = 1 - 2 * 60 / 180
@@ -76,10 +76,10 @@ def test_cases_are_sorted_by_their_confidence() -> None:
 
 def test_volume_intervals_are_counted_and_widened() -> None:
     def covered(widening: float) -> tuple[float, float]:
-        tally = CalibrationAccumulator(2)
+        accumulator = CalibrationAccumulator(2)
         for rows in (3, 4):  # true volumes 90 and 120 against 110 to 125
-            tally.add(square(0.9, rows), Calibration(widening=widening))
-        found = tally.report().intervals["s"]
+            accumulator.add(square(0.9, rows), Calibration(widening=widening))
+        found = accumulator.report().intervals["s"]
         assert found.cases == 2
         return found.covered, found.width
 

@@ -11,9 +11,9 @@ from ldseg.metrics.calibration import BINS, Reliability, VoxelCalibrationAccumul
 
 
 def measured(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> Reliability:
-    tally = VoxelCalibrationAccumulator(len(probabilities))
-    tally.add(probabilities.astype(np.float32), truth)
-    found = tally.reliability()
+    accumulator = VoxelCalibrationAccumulator(len(probabilities))
+    accumulator.add(probabilities.astype(np.float32), truth)
+    found = accumulator.reliability()
     assert found is not None
     return found
 
@@ -69,10 +69,10 @@ def test_cases_and_blocks_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     p, y = random_case(1)
     together = measured(p, y)
     monkeypatch.setattr(calibration, "_BLOCK", 7)
-    tally = VoxelCalibrationAccumulator(3)
+    accumulator = VoxelCalibrationAccumulator(3)
     for part in (slice(0, 150), slice(150, 151), slice(151, None)):
-        tally.add(p[:, part].astype(np.float32), y[part])
-    found = tally.reliability()
+        accumulator.add(p[:, part].astype(np.float32), y[part])
+    found = accumulator.reliability()
     assert found is not None
     for name in ("voxels", "accuracy", "ece", "classwise_ece", "brier", "nll", "aurc", "excess_aurc"):
         assert getattr(found, name) == pytest.approx(getattr(together, name)), name
@@ -106,9 +106,9 @@ def test_voxels_that_are_almost_sure_are_still_told_apart() -> None:
 
 
 def test_without_voxels_there_are_no_figures() -> None:
-    tally = VoxelCalibrationAccumulator(2)
-    tally.add(np.zeros((2, 0), np.float32), np.zeros(0, np.int64))
-    assert tally.reliability() is None
+    accumulator = VoxelCalibrationAccumulator(2)
+    accumulator.add(np.zeros((2, 0), np.float32), np.zeros(0, np.int64))
+    assert accumulator.reliability() is None
 
 
 def test_near_is_a_box_around_both_maps_within_each_frame() -> None:

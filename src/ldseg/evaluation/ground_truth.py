@@ -17,7 +17,7 @@ from ldseg.data.formats import ending, read_volume, stem
 from ldseg.data.layouts import find_layout
 from ldseg.data.loading import map_label_ids, read_image, read_label
 from ldseg.data.segment_names import LabelScan, map_ids_by_name
-from ldseg.data.sidecar_metadata import Description, read_description
+from ldseg.data.sidecar_metadata import read_description
 from ldseg.data.sidecar_spacing import spacing_of, spacing_per_axis
 from ldseg.data.unread import describe_unread, unread_in
 from ldseg.data.volume import Volume
@@ -72,8 +72,9 @@ def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> Data
     if not files:
         other = "".join(f" ({remark})" for remark in describe_unread(unread))
         raise file_error(labels, f"has no masks directly in it{other}", "give the folder of reference masks")
-    says = _description(labels)
-    axes = representative_volume([(path,) for path in files], options.axes or says.axes, "labels").axes
+    beside = read_description(labels / "dataset.json")
+    description = beside if beside.content else read_description(labels.parent / "dataset.json")
+    axes = representative_volume([(path,) for path in files], options.axes or description.axes, "labels").axes
     binary = options.labels_above_zero or options.label_threshold is not None
     named = list(by_stem(volumes_in(predictions))) if predictions.is_dir() else []
     cases = [
@@ -91,21 +92,16 @@ def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> Data
         root=labels,
         cases=tuple(cases),
         channel_names=(),
-        classes={"background": 0, "class_1": 1} if binary else says.classes or {"background": 0},
-        ignore_id=options.ignore_id if options.ignore_id is not None else says.ignore_id,
+        classes={"background": 0, "class_1": 1} if binary else description.classes or {"background": 0},
+        ignore_id=options.ignore_id if options.ignore_id is not None else description.ignore_id,
         axes=axes,
         file_ending=ending(files[0]),
         labels_above_zero=options.labels_above_zero,
         label_threshold=options.label_threshold,
         geometry_tolerance=options.geometry_tolerance,
-        declared=says.classes is not None,
+        declared=description.classes is not None,
         remarks=describe_unread(unread),
     )
-
-
-def _description(labels: Path) -> Description:
-    beside = read_description(labels / "dataset.json")
-    return beside if beside.content else read_description(labels.parent / "dataset.json")
 
 
 def _classes(ground_truth: DataSet, predictions: Path) -> dict[str, int]:

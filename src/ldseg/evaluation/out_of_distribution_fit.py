@@ -1,4 +1,4 @@
-"""Fitting what `inference.out_of_distribution` compares images with, on the cases that a model learnt from.
+"""Fit the detector of `inference.out_of_distribution` on the cases that a model was trained on.
 
 How far an ordinary image lies is measured on cases that are left out of the fit in turn: features of the
 images that a covariance was made of lie too near.
@@ -55,7 +55,7 @@ class ChangedImages:
 
     statistics: tuple[Statistics, ...]
     slopes: tuple[int, ...]
-    """Axes whose slopes tell them from the others."""
+    """Axes whose slopes distinguish these images from the others."""
 
 
 def fit_and_store_detector(
@@ -75,7 +75,7 @@ def fit_and_store_detector(
     (folder / OUT_OF_DISTRIBUTION_FILE).unlink(missing_ok=True)
     if len(cases) < FEWEST:
         return None
-    own, changed = _look(predictor, dataset, cases, on_case)
+    own, changed = _collect_statistics(predictor, dataset, cases, on_case)
     if not own[0]:
         return None
     detector = fit_detector(own, changed)
@@ -84,8 +84,10 @@ def fit_and_store_detector(
 
 
 def fit_detector(own: Sequence[Statistics], changed: Mapping[str, ChangedImages]) -> Detector:
-    """Return the detector for images with the statistics `own`, and for ways in which they may be changed.
-    Neighbours in their order may be of one subject."""
+    """Return the detector fitted to images with the statistics `own` and to the changed images.
+
+    Neighbours in their order may be of one subject.
+    """
     levels: list[LevelReference] = []
     left_out: list[Numbers] = []
     for n in range(len(own[0])):
@@ -141,7 +143,7 @@ def _line(way: str, own: Sequence[Statistics], changed: ChangedImages) -> Change
     there = np.stack([flattened(one, changed.slopes) for one in changed.statistics])
     places_here, places_there = np.zeros(len(here)), np.zeros(len(there))
     for fold in range(_FOLDS):
-        mine, theirs = (_block(len(all_of_them), fold) for all_of_them in (here, there))
+        mine, theirs = (np.array_split(np.arange(len(rows)), _FOLDS)[fold] for rows in (here, there))
         weights, start = _discriminant(np.delete(here, mine, axis=0), np.delete(there, theirs, axis=0))
         places_here[mine] = here[mine] @ weights - start
         places_there[theirs] = there[theirs] @ weights - start
@@ -150,10 +152,6 @@ def _line(way: str, own: Sequence[Statistics], changed: ChangedImages) -> Change
         return None
     weights, start = _discriminant(here, there)
     return Change(way, changed.slopes, weights.astype(np.float32), start, limit)
-
-
-def _block(images: int, fold: int) -> NDArray[np.int64]:
-    return np.array_split(np.arange(images), _FOLDS)[fold]
 
 
 def _discriminant(here: Numbers, there: Numbers) -> tuple[Numbers, float]:
@@ -167,7 +165,7 @@ def _discriminant(here: Numbers, there: Numbers) -> tuple[Numbers, float]:
     return weights, float(weights @ first)
 
 
-def _look(
+def _collect_statistics(
     predictor: Predictor, dataset: DataSet, cases: Sequence[Case], on_case: OnCase
 ) -> tuple[list[Statistics], dict[str, ChangedImages]]:
     """Return the statistics of some of `cases` in the order of their names, as they are and changed."""

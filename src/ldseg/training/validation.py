@@ -60,22 +60,22 @@ def validate(
     device: torch.device,
 ) -> Validation:
     """Score `model` on patches (x (M, *patch), y (*patch))."""
-    tally = _Tally(model.classes)
-    shuffled = _Tally(model.classes)
-    ceiling = _Tally(model.classes)
+    matched = _DiceAccumulator(model.classes)
+    shuffled = _DiceAccumulator(model.classes)
+    ceiling = _DiceAccumulator(model.classes)
     latents: list[Tensor] = []
     for index, (x, y) in enumerate(cases):
         other = cases[(index + 1) % len(cases)][0]
         y = y[None].to(device)
-        tally.add(_segment(model, x, settings, device, index), y)
+        matched.add(_segment(model, x, settings, device, index), y)
         shuffled.add(_segment(model, other, settings, device, index), y)
         if isinstance(model, LDSeg):
             with autocast(device, settings.training.precision):
                 latents.append(model.label_encoder(y))
                 ceiling.add(model.reconstruct(y), y)
     return Validation(
-        dice=tally.mean(),
-        class_dice=tally.per_class(),
+        dice=matched.mean(),
+        class_dice=matched.per_class(),
         shuffled_dice=shuffled.mean() if len(cases) > 1 else None,
         ceiling=ceiling.mean() if latents else None,
         latent_spread=_spread(torch.cat(latents)) if latents else None,
@@ -104,7 +104,7 @@ def _spread(z: Tensor) -> float:
     return float((z.var(axes, correction=0).mean() / z.square().mean().clamp_min(1e-12)).item())
 
 
-class _Tally:
+class _DiceAccumulator:
     """Dice per case and class, kept where the reference has the class or the prediction claims it."""
 
     def __init__(self, classes: int) -> None:

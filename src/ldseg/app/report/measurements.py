@@ -64,7 +64,7 @@ def measure_cases(
     Raises:
         InputError: a case cannot be read, or does not fit the model.
     """
-    tally = CalibrationAccumulator(len(predictor.plan.classes))
+    accumulator = CalibrationAccumulator(len(predictor.plan.classes))
     scores: dict[str, dict[str, ClassScores]] = {}
     cycles: dict[str, dict[str, CineMetrics]] = {}
     volumes: dict[str, list[VolumePoint]] = {}
@@ -79,7 +79,7 @@ def measure_cases(
         by_rater: list[dict[str, ClassScores]] = []
         found = iterate_predictions(predictor, dataset, [case], sampling.samples, sampling.steps, seed)
         for prediction, mask in zip(found, masks, strict=True):
-            tally.add(prediction, predictor.calibration)
+            accumulator.add(prediction, predictor.calibration)
             # Calibration does not change the most likely class.
             likeliest = labels_to_ids(prediction.probabilities.argmax(0)[None], predictor.plan)
             labels = image.with_array(likeliest, "labels")
@@ -94,7 +94,7 @@ def measure_cases(
     subjects = {case.name: case.subject for case in cases}
     return Measurements(
         Scores(scores, predictor.plan.classes, TOLERANCE, subjects, cine=cycles),
-        tally.report(),
+        accumulator.report(),
         {name: tuple(points) for name, points in volumes.items()},
         size_unit(dataset.axes, physical),
         sampling,
