@@ -35,6 +35,7 @@ REQUIRED = (
     "jsonargparse",
     "PyYAML",
     "rich",
+    "jinja2",
     "matplotlib",
     "psutil",
 )

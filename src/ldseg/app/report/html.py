@@ -1,70 +1,85 @@
-"""Pieces of HTML. Everything that comes from files goes through `text`."""
+"""Components of the page, rendered from the jinja2 templates in `templates/`.
+
+Templates escape text. Parameters documented as HTML are inserted unchanged.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("ldseg.app.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=False,
+)
+_COMPONENTS: Any = _TEMPLATES.get_template("components.html").module
+
+
+def render_page(**values: Any) -> str:
+    """Return the whole page; see `templates/page.html` for its values."""
+    return _TEMPLATES.get_template("page.html").render(values)
 
 
 def text(value: object) -> str:
-    """A value as text, safe within elements and quoted attributes."""
+    """Return a value as escaped text, safe within elements and quoted attributes."""
     return escape(str(value), quote=True)
 
 
 def section(name: str, title: str, *parts: str) -> str:
-    """A part of the page with an anchor."""
-    return f'<section id="{text(name)}"><h2>{text(title)}</h2>{"".join(parts)}</section>'
+    """Return a section of the page with an anchor; `parts` are HTML."""
+    return str(_COMPONENTS.section(name, title, "".join(parts)))
 
 
 def paragraph(*parts: str, kind: str = "") -> str:
-    """Running text; `parts` are HTML."""
-    attribute = f' class="{kind}"' if kind else ""
-    return f"<p{attribute}>{''.join(parts)}</p>"
+    """Return a paragraph; `parts` are HTML."""
+    return str(_COMPONENTS.paragraph("".join(parts), kind))
 
 
 def warning(message: str) -> str:
-    """What the reader must not miss."""
-    return f'<p class="warning"><strong>Note.</strong> {text(message)}</p>'
+    """Return a highlighted note."""
+    return str(_COMPONENTS.warning(message))
 
 
 def code(command: str) -> str:
-    """Something to type."""
-    return f"<code>{text(command)}</code>"
+    """Return a command in the code font."""
+    return str(_COMPONENTS.code(command))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """A table whose first column are names; cells are HTML, columns are text."""
-    head = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
-    body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>'
-        for row in rows
-    )
-    attribute = f' class="{kind}"' if kind else ""
-    rows_below = f"<tbody>{body}</tbody>"
-    return f'<div class="scroll"><table{attribute}><thead><tr>{head}</tr></thead>{rows_below}</table></div>'
+    """Return a table with names in its first column; cells are HTML, columns are text."""
+    return str(_COMPONENTS.table(columns, rows, kind))
 
 
 def facts(title: str, pairs: Iterable[tuple[str, object]]) -> str:
-    """Names and values, one a line."""
-    rows = "".join(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in pairs)
-    return f'<div class="facts"><h3>{text(title)}</h3><dl>{rows}</dl></div>'
+    """Return a list of names and values, one per line."""
+    return str(_COMPONENTS.facts(title, pairs))
 
 
 def figure(title: str, body: str, caption: str = "", kind: str = "chart") -> str:
-    """A chart or picture (HTML) with a title above and an explanation (text) below."""
-    below = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
-    above = f"<h3>{text(title)}</h3>" if title else ""
-    return f'<figure class="{kind}">{above}{body}{below}</figure>'
+    """Return a chart or image (HTML) with a title above and a caption (text) below."""
+    return str(_COMPONENTS.figure(title, body, caption, kind))
 
 
 def legend(entries: Iterable[tuple[str, str]]) -> str:
-    """(name, color in CSS) of what a picture shows."""
-    items = "".join(
-        f'<li><i style="background:{text(color)}"></i>{text(name)}</li>' for name, color in entries
-    )
-    return f'<ul class="legend">{items}</ul>'
+    """Return the legend of a figure from pairs of name and CSS color."""
+    return str(_COMPONENTS.legend(entries))
 
 
 def grid(parts: Iterable[str], kind: str = "charts") -> str:
-    """Parts side by side, as many as fit."""
-    return f'<div class="{kind}">{"".join(parts)}</div>'
+    """Return parts (HTML) side by side, as many as fit."""
+    return str(_COMPONENTS.grid(parts, kind))
+
+
+def key_figures_row(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return a row of large values with their labels."""
+    return str(_COMPONENTS.key_figures(pairs))
+
+
+def details(summary: str, body: str) -> str:
+    """Return a part (HTML) that opens on a click on its summary."""
+    return str(_COMPONENTS.details(summary, body))

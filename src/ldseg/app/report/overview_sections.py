@@ -10,7 +10,17 @@ from ldseg.api import describe_budget
 from ldseg.app.report.charts import cycle_charts, dice_chart
 from ldseg.app.report.collect import ReportData
 from ldseg.app.report.curves import last_warnings, loss_chart, validation_chart
-from ldseg.app.report.html import facts, grid, paragraph, section, table, text, warning
+from ldseg.app.report.html import (
+    details,
+    facts,
+    grid,
+    key_figures_row,
+    paragraph,
+    section,
+    table,
+    text,
+    warning,
+)
 from ldseg.data.units import length_words, pretty, size_unit
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.metrics.intervals import Interval, format_interval
@@ -63,13 +73,7 @@ def key_figures(report: ReportData) -> str:
     if near is not None:
         shown.append((f"{near.ece:.3f}", "calibration error (ECE) near the structures"))
     shown.append((_count(report), f"cases measured; {describe_sampling(report, measurements.sampling)}"))
-    return (
-        '<div class="tiles">'
-        + "".join(
-            f'<div class="tile"><b>{text(big)}</b><span>{text(small)}</span></div>' for big, small in shown
-        )
-        + "</div>"
-    )
+    return key_figures_row(shown)
 
 
 def describe_sampling(report: ReportData, sampling: SamplingSettings) -> str:
@@ -93,9 +97,7 @@ def data_section(report: ReportData) -> str:
         facts("Plan", _plan_facts(report)),
         facts("Model and training", _training_facts(report)),
     ]
-    return section(
-        "data", "Data and plan", f'<div class="facts-row">{"".join(boxes)}</div>', _classes(report)
-    )
+    return section("data", "Data and plan", grid(boxes, "facts-row"), _classes(report))
 
 
 def training_section(report: ReportData) -> str:
@@ -250,8 +252,8 @@ def _case_table(scores: Scores) -> str:
         )
         for case in sorted(scores.cases, key=lambda case: dice[case])
     ]
-    heading = f"<summary>Dice of all {len(rows)} cases, the worst first</summary>"
-    return f"<details>{heading}{table(('case', 'mean', *names), rows)}</details>"
+    summary = f"Dice of all {len(rows)} cases, the worst first"
+    return details(summary, table(("case", "mean", *names), rows))
 
 
 def _interval(mean: float, interval: Interval | None, digits: int) -> str:

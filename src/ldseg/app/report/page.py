@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ldseg import __version__
 from ldseg.app.report.collect import ReportData
-from ldseg.app.report.html import text
+from ldseg.app.report.html import render_page
 from ldseg.app.report.overview_sections import (
     data_section,
     key_figures,
@@ -57,28 +57,16 @@ def to_html(report: ReportData) -> str:
         "trajectory": ("Reverse diffusion", trajectory_section(report)),
     }
     shown = {anchor: part for anchor, part in parts.items() if part[1]}
-    links = "".join(f'<a href="#{anchor}">{text(name)}</a>' for anchor, (name, _) in shown.items())
-    body = "".join(content for _, content in shown.values())
-    style = files("ldseg.app.report").joinpath("page.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(title)}</title><style>\n{style}</style></head><body>"
-        f'<header><h1>{text(report.name)}</h1><p class="sub">{text(_subtitle(report))}</p>'
-        f"{key_figures(report)}"
-        f"<nav>{links}</nav></header><main>{body}</main>{_footer()}</body></html>\n"
-    )
-
-
-def _subtitle(report: ReportData) -> str:
     names = ", ".join(structures(report))
-    return f"Segmentation of {names} on {report.evaluation.dataset.root.resolve().name}, {model_name(report)}"
-
-
-def _footer() -> str:
-    day = datetime.now(timezone.utc).date().isoformat()
-    return (
-        f"<footer>Made with ldseg {text(__version__)} on {day}. Rest the pointer on a mark to read its "
-        "numbers. Not a medical device; not validated for clinical use.</footer>"
+    data = report.evaluation.dataset.root.resolve().name
+    return render_page(
+        title=title,
+        name=report.name,
+        subtitle=f"Segmentation of {names} on {data}, {model_name(report)}",
+        policy=_POLICY,
+        style=files("ldseg.app.report").joinpath("page.css").read_text(encoding="utf-8"),
+        key_figures=key_figures(report),
+        sections=shown,
+        version=__version__,
+        day=datetime.now(timezone.utc).date().isoformat(),
     )
