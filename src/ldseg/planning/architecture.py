@@ -60,7 +60,8 @@ def plan_architecture(
         latent_levels = len(strides)
     if latent_levels == len(strides):
         strides += _denoiser_level(axes, size, strides)
-    strides[-1] = _with_time(axes, size, strides[-1])
+    if axes == "tyx" and size[0] >= 8:  # time is halved once: frames are few, and neighbors show the motion
+        strides[-1] = (2, *strides[-1][1:])
     return Architecture(
         strides=tuple(strides),
         latent_levels=latent_levels,
@@ -97,11 +98,6 @@ def _denoiser_level(axes: str, size: tuple[int, ...], strides: list[Stride]) -> 
         for name, n, f in zip(axes, size, factor, strict=True)
     )
     return [stride] if max(stride) > 1 else []
-
-
-def _with_time(axes: str, size: tuple[int, ...], stride: Stride) -> Stride:
-    """Return the last stride with time halved once: frames are few, and neighbors show the motion."""
-    return (2, *stride[1:]) if axes == "tyx" and size[0] >= 8 else stride
 
 
 def _latent_channels(strides: list[Stride]) -> int:

@@ -17,6 +17,8 @@ from scipy import ndimage
 SPECK_VOXELS = 4
 SPECK_SHARE = 0.01
 """Components smaller than this share of the largest one in the case are ignored as annotation errors."""
+_DIAMETER_PER_MEAN_RUN = {2: 4 / math.pi, 3: 1.5}
+"""Diameter over mean chord of a disc and a ball, by dimensions."""
 
 
 def component_widths(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -29,7 +31,7 @@ def component_widths(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     keep = sizes >= max(SPECK_VOXELS, SPECK_SHARE * sizes.max())
     extents = np.array([[s.stop - s.start for s in found] for found in ndimage.find_objects(labelled)])
     runs = np.stack([_run_lengths(labelled, axis, sizes) for axis in range(mask.ndim)], axis=1)
-    return np.minimum(runs * _ball_diameter_per_mean_run(mask.ndim), extents)[keep]
+    return np.minimum(runs * _DIAMETER_PER_MEAN_RUN[mask.ndim], extents)[keep]
 
 
 def _run_lengths(labelled: NDArray[Any], axis: int, sizes: NDArray[Any]) -> NDArray[np.float64]:
@@ -38,8 +40,3 @@ def _run_lengths(labelled: NDArray[Any], axis: int, sizes: NDArray[Any]) -> NDAr
     starts = along.copy()
     starts[1:][along[:-1] == along[1:]] = 0
     return sizes / np.bincount(starts.ravel(), minlength=len(sizes) + 1)[1:]
-
-
-def _ball_diameter_per_mean_run(dimensions: int) -> float:
-    """Return diameter over mean chord: 4 / pi for a disc, 3 / 2 for a ball."""
-    return 4 / math.pi if dimensions == 2 else 1.5

@@ -12,7 +12,6 @@ from itertools import permutations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ldseg.data.volume import Volume
 
@@ -39,11 +38,8 @@ def orientation_of(volume: Volume) -> Orientation:
     cosines = np.asarray(volume.direction, dtype=np.float64).reshape(
         3, 3
     )  # rows: world x, y, z; columns: index x, y, z
-    return _nearest(cosines[::-1, ::-1])  # both in array order z, y, x
-
-
-def _nearest(cosines: NDArray[np.float64]) -> Orientation:
-    """Return the signed permutation nearest to `cosines` (world axis, file axis)."""
+    cosines = cosines[::-1, ::-1]  # (world axis, file axis), both in array order z, y, x
+    # the nearest signed permutation as a whole is unambiguous in oblique scans too
     world = range(3)
     best = max(permutations(world), key=lambda files: sum(abs(cosines[k, files[k]]) for k in world))
     return Orientation(tuple(best), tuple(bool(cosines[k, best[k]] < 0) for k in world))

@@ -42,7 +42,8 @@ _FILLING = ("border", "zeros")
 
 def make_augment(plan: Plan, settings: AugmentSettings) -> Augment:
     """Return the augmentation that the plan's axes allow: no flip or rotation along time."""
-    spatial = [*_flips(plan, settings), *_elastic(plan, settings), _affine(plan, settings)]
+    flips = [RandFlipd(_KEYS, prob=0.5, spatial_axis=axis) for axis in plan.mirror_axes if settings.mirror]
+    spatial = [*flips, *_elastic(plan, settings), _affine(plan, settings)]
     pipeline = Compose(
         [*spatial, *_blur(plan, settings), *_simulate_low_resolution(plan, settings), *_intensity(settings)]
     )
@@ -80,12 +81,6 @@ def _random_time_roll(image: Tensor, labels: Tensor, axis: int, seed: int) -> tu
 def _plain(value: Tensor) -> Tensor:
     """Return MONAI's tensor with metadata as an ordinary one."""
     return torch.as_tensor(np.asarray(value))
-
-
-def _flips(plan: Plan, settings: AugmentSettings) -> list[Any]:
-    if not settings.mirror:
-        return []
-    return [RandFlipd(_KEYS, prob=0.5, spatial_axis=axis) for axis in plan.mirror_axes]
 
 
 def _spatial_ranges(plan: Plan, settings: AugmentSettings) -> tuple[list[float], list[Any], list[float]]:

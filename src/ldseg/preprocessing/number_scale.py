@@ -79,7 +79,9 @@ def number_scale(image: ImageRange, plan: Plan) -> NumberScale:
 
 def _scale_of_colors(image: ImageRange, plan: Plan) -> NumberScale:
     """Return the scale of a color image, as `number_scale`."""
-    wanted = _white_of_training(plan)
+    colors = [channel for channel in plan.channels if channel.scheme == "range"]
+    low, high = min(channel.low for channel in colors), max(channel.high for channel in colors)
+    wanted = white_level("float32", low, high) if low == 0 else None
     if wanted is None:
         return NumberScale()
     own, highest = white_of(image), max(image.maximum)
@@ -94,13 +96,6 @@ def _scale_of_colors(image: ImageRange, plan: Plan) -> NumberScale:
         return NumberScale()
     said = f"its numbers were read as {scale_name(own)} and converted to the {scale_name(wanted)} of training"
     return NumberScale(wanted / own, (said,))
-
-
-def _white_of_training(plan: Plan) -> float | None:
-    """Return the white level that color channels are normalized with; None where they have none."""
-    colours = [channel for channel in plan.channels if channel.scheme == "range"]
-    low, high = min(channel.low for channel in colours), max(channel.high for channel in colours)
-    return white_level("float32", low, high) if low == 0 else None
 
 
 def _check_units(image: ImageRange, n: int, channel: str, usual: ChannelRange) -> tuple[str, ...]:

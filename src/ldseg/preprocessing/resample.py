@@ -121,17 +121,13 @@ def axis_weights(old: int, new: int, kernel: Kernel) -> Any:
     columns = np.floor(centres).astype(int)[:, None] + np.arange(-reach, reach + 2)[None]  # (new, taps)
     inside = (columns >= 0) & (columns < old)
     distance = np.abs(columns - centres[:, None]) / widening
-    values = (_linear(distance) if kernel == "linear" else _cubic(distance)) * inside
+    values = (np.maximum(0.0, 1.0 - distance) if kernel == "linear" else _cubic(distance)) * inside
     values /= values.sum(axis=1, keepdims=True)
     rows = np.broadcast_to(np.arange(new)[:, None], columns.shape)
     used = inside & (values != 0)
     return sparse.csr_matrix(
         (values[used].astype(np.float32), (rows[used], columns[used])), shape=(new, old), dtype=np.float32
     )
-
-
-def _linear(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.maximum(0.0, 1.0 - distance)
 
 
 def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
