@@ -113,28 +113,21 @@ def train_run(
     """Train a model on a data set and calibrate it; plan and split first if the run has no plan and splits.
 
     Args:
-        data: a data set of any layout that ldseg reads.
+        data, options, limits, split: as for `plan_run`.
         run: folder of the run; the model is written into it.
         preset: "default" or "paper".
-        changes: settings that replace those of the preset, nested as `RunSettings` is, e.g.
-            `{"training": {"minutes": 30}}`.
-        options: how the data set is read, e.g. its axes and channels.
-        limits: what the plan must keep to, e.g. spacing in mm or memory in GB.
-        split: how the cases are split into training, validation and test.
+        changes: settings that replace those of the preset, e.g. `{"training": {"minutes": 30}}`.
         resume: continue the training in `run` with its own settings.
         device: "cpu", "cuda" or "mps"; None takes the fastest that is there.
-        on_event: called with each event: "settings" (run, number of cases, budget), "warning" (sentences),
-            "prepared", "losses", "validation" and "saved" during training, then "calibrating" and "encoding"
-            with their progress in [0, 1].
-        context: the processes that train together, see `ldseg.utils.distributed.distributed_context`; `data`
-            and `run` must be the same files for all.
+        on_event: called with events: "settings", "warning", "prepared", "losses", "validation" and "saved",
+            then "calibrating" and "encoding" with their progress in [0, 1].
+        context: the processes that train together (`ldseg.utils.distributed`), on the same files.
 
     Returns:
         The run's folder, the number of steps and the mean foreground Dice of the last validation.
 
     Raises:
-        InputError: the data or settings cannot be used, `run` holds a training already, holds none to
-            resume, or another training is at work in it.
+        InputError: unusable data or settings; a training in `run` already, none to resume, or one at work.
     """
     from ldseg.training.trainer import remove_partial_files, train
     from ldseg.utils.device import choose_device
@@ -144,17 +137,16 @@ def train_run(
 
     def prepare() -> PreparedRun:
         _check_folder(folder, resume)
-        choose_device(device)  # fail before all cases are preprocessed
+        choose_device(device)  # fails before all cases are preprocessed
         _check_changes(folder, preset, changes, resume)
         lock.enter_context(lock_folder(folder, "training"))
-        _check_folder(folder, resume)  # again: another process may have been at work until now
+        _check_folder(folder, resume)  # again: another process may have been at work
         remove_partial_files(folder)
         return prepare_run(Path(data), folder, options, limits, split)
 
     def make_run_settings() -> RunSettings:
-        if resume:
-            return _stored_settings(prepared.plan, folder)
-        return make_settings(prepared.plan, preset, changes, folder / PLAN_FILE)
+        stored = _stored_settings(prepared.plan, folder) if resume else None
+        return stored or make_settings(prepared.plan, preset, changes, folder / PLAN_FILE)
 
     with ExitStack() as lock:
         prepared = context.rank_zero_first(prepare, lambda: read_prepared(Path(data), folder))

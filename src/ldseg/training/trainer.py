@@ -102,7 +102,8 @@ def train(
     batch = settings.training.batch or plan.batch
     context.run_on_all_ranks(lambda: check_batch(part.train, batch, context.world_size, dataset.root))
     settings = replace(settings, training=replace(settings.training, batch=batch))
-    context.on_rank_zero(lambda: _write_splits(run_folder, splits))
+    run_folder.mkdir(parents=True, exist_ok=True)
+    context.on_rank_zero(lambda: write_splits(run_folder / SPLITS_FILE, splits))
     wanted = set(part.train) | set(part.validation)
     cases = [case for case in dataset.cases if case.name in wanted]
     if resume:
@@ -127,11 +128,6 @@ def check_batch(names: Sequence[str], batch: int, processes: int, root: Path) ->
             f"training.batch is {batch}, for {processes} processes to share; start at most {batch} of them, "
             f"or choose --training.batch {processes} or more"
         )
-
-
-def _write_splits(run_folder: Path, splits: Splits) -> None:
-    run_folder.mkdir(parents=True, exist_ok=True)
-    write_splits(run_folder / SPLITS_FILE, splits)
 
 
 def finished_training(run_folder: Path) -> TrainingResult | None:

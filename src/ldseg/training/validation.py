@@ -36,7 +36,7 @@ class Validation:
     latent_spread: float | None
 
     def warnings(self) -> list[str]:
-        """What a person should know, in plain words."""
+        """Return warnings about a degenerate model."""
         found: list[str] = []
         if self.latent_spread is not None and self.latent_spread < COLLAPSED:
             found.append(

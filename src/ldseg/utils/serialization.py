@@ -58,7 +58,7 @@ def from_json(kind: type[Record], data: Any, where: str) -> Record:
 
 
 def with_changes(record: Record, changes: dict[str, Any], where: str) -> Record:
-    """Return `record` with the fields in `changes` (nested dicts) replaced. Raises InputError for bad values."""
+    """Return `record` with the fields in `changes` (nested dicts) replaced. Raises InputError."""
     return from_json(type(record), _merged(record, changes), where)
 
 
