@@ -27,7 +27,6 @@ from bare import bare_seconds, convolutions_of, multiplications
 from export import noise_image
 from ldseg.data.dataset import open_dataset
 from ldseg.data.phantom import write_phantom_dataset
-from ldseg.diffusion.timestep_cache import Moment
 from ldseg.inference.backends.torch_backend import TorchBackend
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.fingerprint import take_fingerprint
@@ -175,13 +174,13 @@ def modules(predictor: Predictor, plan: Plan, repeats: int) -> dict[str, float]:
     x = torch.randn(1, len(plan.channels), *plan.patch).contiguous(memory_format=layout)
     y = torch.zeros(1, *plan.patch, dtype=torch.long)
     t = torch.ones(1)
-    conditioning, z = model.condition(x), torch.randn(1, *model.start_shape(plan.patch))
+    conditioning, z = model.encode_image(x), torch.randn(1, *model.start_shape(plan.patch))
     cells = model.denoiser.fold(z)
-    moment = Moment(model.signal(t), model.denoiser.embed(t))
+    alpha_bar, time = model.alpha_bar(t), model.denoiser.embed(t)
     parts: dict[str, Callable[[], Any]] = {
         "label_encoder": lambda: model.label_encoder(y),
-        "image_encoder": lambda: model.condition(x),
-        "denoiser": lambda: model.denoiser(cells, conditioning.embedding, *moment),
+        "image_encoder": lambda: model.encode_image(x),
+        "denoiser": lambda: model.denoiser(cells, conditioning.embedding, alpha_bar, time),
         "decoder": lambda: model.decode(z, conditioning),
     }
     precision = predictor.settings.training.precision

@@ -17,8 +17,6 @@ from monai.transforms.compose import Compose
 from monai.transforms.intensity.dictionary import NormalizeIntensityd
 from monai.transforms.utility.dictionary import EnsureChannelFirstd, ToTensord
 
-from ldseg.diffusion.samplers import find_sampler
-from ldseg.diffusion.schedule import even_times
 from ldseg.methods.latent_diffusion import LDSeg
 from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.presets import PRESETS
@@ -67,7 +65,7 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 step = 0
 while step < steps:
     for batch in loader:
-        losses = model.loss(batch["image"].float(), batch["label"].long(), settings.loss)
+        losses = model.loss(batch["image"].float(), batch["label"].long())
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()
@@ -76,12 +74,6 @@ while step < steps:
 model.eval()
 with torch.inference_mode():
     x, y = batch["image"].float(), batch["label"].long()
-    conditioning = model.condition(x)  # once per image, whatever the number of samples
-
-    def noise() -> torch.Tensor:
-        return torch.randn(len(x), *model.start_shape((64, 64)))
-
-    z = model.draw(conditioning, noise(), even_times(2), find_sampler("ddim"), noise)
-    labels = model.decode(z, conditioning).argmax(1, keepdim=True)
+    labels = model.sample(x)[:, 0].argmax(1, keepdim=True)
     dice = compute_dice(labels, y[:, None])
 print(f"after {step} steps: Dice {dice.nanmean().item():.2f}")

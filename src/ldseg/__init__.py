@@ -4,6 +4,7 @@
     ldseg.train(data, run)                  train on it
     ldseg.load(run)(path)                   segment an image
     ldseg.evaluate(predictions, labels)     score predictions
+    ldseg.LDSeg(spatial_dims=2)             build the model for a training loop of your own
 
 `dir(ldseg)` lists the public API. Names are imported when first used, so that importing the package is cheap.
 """

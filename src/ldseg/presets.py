@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import prod
+from typing import Literal
+
 from ldseg.planning.plan import Plan
 from ldseg.settings import (
     DecoderSettings,
@@ -19,29 +22,16 @@ from ldseg.settings import (
 
 
 def default_preset(plan: Plan) -> RunSettings:
-    """The best that measurement found: clean prediction, normalised per position, trained where sampling
-    starts; context gathered once by the image encoder, a light denoiser on a fine latent grid."""
-    n = plan.latent_levels
-    widths, strides = plan.widths, plan.strides
-    latent_width = widths[n - 1]
-    below = len(widths) - n
-    label_stem = _merged(strides[:n])
-    denoiser = _light_denoiser(plan)
-    model = ModelSettings(
-        spatial_dims=plan.dimensions,
-        in_channels=len(plan.channels),
-        classes=len(plan.classes),
-        label_encoder=StagesSettings((latent_width,), (label_stem,), stem_kernel_size=1),
-        image_encoder=ImageEncoderSettings(
-            StagesSettings(widths, strides, blocks=2, attention=(len(widths) - 1,)),
-            context_stages=below,
-            embedding_channels=denoiser.embedding_channels(plan.latent_channels),
-        ),
-        denoiser=denoiser,
-        decoder=DecoderSettings(StagesSettings(widths[:n], strides[:n]), logit_scale=True),
-        latent_channels=plan.latent_channels,
-        deterministic_head=True,
-        noise=NoiseSettings(shift=4.0, stretch=2.0),
+    """Return our settings, the best that was measured: clean prediction, latent normalized per position,
+    trained where sampling starts; an image encoder with all the context, a small denoiser on a fine latent
+    grid."""
+    model = _default_model(
+        plan.dimensions,
+        len(plan.channels),
+        len(plan.classes),
+        StagesSettings(plan.widths, plan.strides, blocks=2, attention=(len(plan.widths) - 1,)),
+        plan.latent_levels,
+        plan.latent_channels,
     )
     return RunSettings(
         preset="default",
@@ -51,18 +41,63 @@ def default_preset(plan: Plan) -> RunSettings:
     )
 
 
-def _light_denoiser(plan: Plan) -> DenoiserSettings:
-    """One block, for the image encoder has looked far already. In planes it works on cells folded together
-    once more, whose channels fit its width; in volumes they would not."""
-    below = plan.strides[plan.latent_levels :]
-    if plan.dimensions == 2 and below:
-        return DenoiserSettings(StagesSettings((48,), below[:1], stem_kernel_size=1))
-    return DenoiserSettings(StagesSettings((32,), (_ones(plan),), stem_kernel_size=1))
+def default_model(spatial_dims: int, in_channels: int, classes: int) -> ModelSettings:
+    """Return model settings for images of unknown size: each axis must be a multiple of 16 (2D) or 8 (3D).
+
+    Raises:
+        ValueError: spatial_dims is neither 2 nor 3, or there are fewer than two classes.
+    """
+    if spatial_dims == 2:
+        stages = StagesSettings((24, 48, 96, 96), ((2, 2),) * 4, blocks=2, attention=(3,))
+        return _default_model(2, in_channels, classes, stages, latent_stages=2, latent_channels=8)
+    if spatial_dims == 3:
+        stages = StagesSettings((32, 64, 80), ((2, 2, 2),) * 3, blocks=2, attention=(2,))
+        return _default_model(3, in_channels, classes, stages, latent_stages=2, latent_channels=32)
+    raise ValueError(f"spatial_dims is {spatial_dims}; choose 2 or 3")
+
+
+def _default_model(
+    spatial_dims: Literal[2, 3],
+    in_channels: int,
+    classes: int,
+    stages: StagesSettings,
+    latent_stages: int,
+    latent_channels: int,
+) -> ModelSettings:
+    """Return the default model with these stages of the image encoder, the first `latent_stages` of which
+    lead to the latent grid."""
+    n, widths, strides = latent_stages, stages.widths, stages.strides
+    label_stem = tuple(prod(axis) for axis in zip(*strides[:n], strict=True))
+    denoiser = _preconditioned(spatial_dims, strides[n:])
+    return ModelSettings(
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        classes=classes,
+        label_encoder=StagesSettings((widths[n - 1],), (label_stem,), stem_kernel_size=1),
+        image_encoder=ImageEncoderSettings(
+            stages,
+            context_stages=len(widths) - n,
+            embedding_channels=denoiser.embedding_channels(latent_channels),
+        ),
+        denoiser=denoiser,
+        decoder=DecoderSettings(StagesSettings(widths[:n], strides[:n]), logit_scale=True),
+        latent_channels=latent_channels,
+        deterministic_head=True,
+        noise=NoiseSettings(shift=4.0, stretch=2.0),
+    )
+
+
+def _preconditioned(spatial_dims: int, strides_below: Strides) -> DenoiserSettings:
+    """Return the denoiser: one block suffices, since the image encoder supplies the context. In 2D it works
+    on cells folded once more, whose channels fit its width; in 3D they would not."""
+    if spatial_dims == 2 and strides_below:
+        return DenoiserSettings(StagesSettings((48,), strides_below[:1], stem_kernel_size=1))
+    return DenoiserSettings(StagesSettings((32,), ((1,) * spatial_dims,), stem_kernel_size=1))
 
 
 def paper_preset(plan: Plan) -> RunSettings:
-    """Zaman et al. 2026 as published (DESIGN 2.5): one latent channel at 1/16, noise prediction, the decoder
-    trained on z_t minus the noise estimate, no reconstruction term."""
+    """Return the settings of Zaman et al. 2026 as published: one latent channel at 1/16, noise prediction,
+    the decoder trained on z_t minus the noise estimate, no reconstruction term."""
     ones = _ones(plan)
     halvings = _paper_halvings(plan)
     strides: Strides = (ones, *halvings)
@@ -124,15 +159,8 @@ def _ones(plan: Plan) -> tuple[int, ...]:
     return (1,) * len(plan.patch)
 
 
-def _merged(strides: Strides) -> tuple[int, ...]:
-    merged = [1] * len(strides[0])
-    for stride in strides:
-        merged = [a * b for a, b in zip(merged, stride, strict=True)]
-    return tuple(merged)
-
-
 def _paper_halvings(plan: Plan) -> Strides:
-    """Four halvings of each axis, as far as the patch allows on that axis."""
+    """Return four halvings of each axis, as far as the patch allows on that axis."""
     remaining = list(plan.patch)
     halvings: list[tuple[int, ...]] = []
     for _ in range(4):
@@ -143,7 +171,7 @@ def _paper_halvings(plan: Plan) -> Strides:
 
 
 def _paper_denoiser_strides(plan: Plan) -> Strides:
-    """Two halvings of the latent grid, as far as it divides."""
+    """Return two halvings of the latent grid, as far as it divides."""
     grid = list(plan.patch)
     for stride in _paper_halvings(plan):
         grid = [n // s for n, s in zip(grid, stride, strict=True)]

@@ -317,6 +317,11 @@ class SamplingSettings:
     """Whether to use test-time augmentation where the plan mirrors an axis: a single prediction is the mean
     over the image and its mirror image; of several samples every second one is drawn on the mirror image."""
 
+    @property
+    def single_call(self) -> bool:
+        """Whether the denoiser is called only once, which asks for the deterministic prediction."""
+        return self.steps == 1 or self.sampler == "one_step"
+
 
 @dataclass(frozen=True)
 class RunSettings:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ldseg.diffusion.samplers import SAMPLERS, find_sampler
 from ldseg.diffusion.schedule import Schedule, clamped_from, even_times, make_schedule
+from ldseg.diffusion.timesteps import Timestep, Timesteps, make_timesteps
 
 MEAN, DEVIATION = 2.0, 0.5
 LEAST_SIGNAL = 1e-4
@@ -15,10 +16,12 @@ SIGNAL = make_schedule("cosine", LEAST_SIGNAL)
 SHIFTED = make_schedule("cosine", LEAST_SIGNAL, shift=4.0, stretch=2.0)
 
 
-def exact_denoiser(
-    z: Tensor, t: Tensor, deviation: float | Tensor = DEVIATION, signal: Schedule = SIGNAL
-) -> Tensor:
-    a = signal(t)
+def timesteps_of(times: Tensor, alpha_bar: Schedule = SIGNAL) -> Timesteps:
+    return make_timesteps(times, times.device, alpha_bar, lambda t: t[:, None])
+
+
+def exact_denoiser(z: Tensor, now: Timestep, deviation: float | Tensor = DEVIATION) -> Tensor:
+    a = now.alpha_bar
     gain = a.sqrt() * deviation**2 / (a * deviation**2 + 1 - a)
     return MEAN + gain * (z - a.sqrt() * MEAN)
 
@@ -31,9 +34,9 @@ def sample(
     def draw() -> Tensor:
         return torch.randn(2, 4, 32, 32, generator=generator)
 
-    exact = partial(exact_denoiser, deviation=deviation, signal=signal)
+    exact = partial(exact_denoiser, deviation=deviation)
     times = even_times(steps, clamped_from(signal, LEAST_SIGNAL))
-    return find_sampler(name)(exact, draw(), times, signal, draw)
+    return find_sampler(name)(exact, draw(), timesteps_of(times, signal), draw)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -57,14 +60,14 @@ def test_same_seed_same_sample(name: str) -> None:
 def test_one_step_of_any_sampler_is_one_call_and_the_same_answer(name: str) -> None:
     calls: list[float] = []
 
-    def counting(z: Tensor, t: Tensor) -> Tensor:
-        calls.append(float(t))
-        return exact_denoiser(z, t)
+    def counting(z: Tensor, now: Timestep) -> Tensor:
+        calls.append(float(now.time))
+        return exact_denoiser(z, now)
 
     start = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
-    answer = find_sampler(name)(counting, start, even_times(1), SIGNAL, lambda: torch.zeros_like(start))
+    answer = find_sampler(name)(counting, start, timesteps_of(even_times(1)), lambda: torch.zeros_like(start))
     assert calls == [1.0]
-    torch.testing.assert_close(answer, exact_denoiser(start, torch.tensor(1.0)))
+    torch.testing.assert_close(answer, exact_denoiser(start, timesteps_of(even_times(1))[0]))
 
 
 @pytest.mark.parametrize("name", [n for n in SAMPLERS if n != "one_step"])
@@ -74,8 +77,7 @@ def test_each_step_is_one_call_and_one_report(name: str) -> None:
     find_sampler(name)(
         exact_denoiser,
         start,
-        even_times(4),
-        SIGNAL,
+        timesteps_of(even_times(4)),
         lambda: torch.zeros_like(start),
         lambda time, *_: reported.append(float(time)),
     )
@@ -120,7 +122,7 @@ def test_a_sample_of_preconditioned_ddim_does_not_depend_on_its_batch() -> None:
     times = even_times(4)
 
     def run(z: Tensor) -> Tensor:
-        return find_sampler("preconditioned_ddim")(exact_denoiser, z, times, SIGNAL, lambda: z)
+        return find_sampler("preconditioned_ddim")(exact_denoiser, z, timesteps_of(times), lambda: z)
 
     torch.testing.assert_close(run(start)[:1], run(start[:1]), rtol=0, atol=1e-6)
 
@@ -128,16 +130,16 @@ def test_a_sample_of_preconditioned_ddim_does_not_depend_on_its_batch() -> None:
 def test_preconditioned_ddim_reaches_both_of_two_answers_as_often_as_they_are() -> None:
     share, deviation = 0.3, 0.05
 
-    def exact(z: Tensor, t: Tensor) -> Tensor:
+    def exact(z: Tensor, now: Timestep) -> Tensor:
         """Of 1 in 30 % and -1 in 70 %, each with a small deviation."""
-        a = SIGNAL(t)
+        a = now.alpha_bar
         v = a * deviation**2 + 1 - a
         odds = 2 * a.sqrt() * z / v + torch.tensor(share / (1 - share)).log()
         centre = 2 * torch.sigmoid(odds) - 1
         return centre + a.sqrt() * deviation**2 / v * (z - a.sqrt() * centre)
 
     start = torch.randn(20_000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
-    found = find_sampler("preconditioned_ddim")(exact, start, even_times(8), SIGNAL, lambda: start)
+    found = find_sampler("preconditioned_ddim")(exact, start, timesteps_of(even_times(8)), lambda: start)
     assert (found > 0).float().mean().item() == pytest.approx(share, abs=0.02)
     assert (found.abs() - 1).abs().mean().item() < 0.1
 

@@ -145,7 +145,7 @@ def test_beside_several_samples_the_answer_of_one_call_counts_in_the_probabiliti
     predictor, volume = loaded(make_model()), image("yx", (16, 16))
     both = predictor(volume, steps=3, samples=2)
     one = predictor(volume, steps=1, samples=1)
-    predictor.segmenter.direct = False
+    predictor.segmenter.has_deterministic_head = False
     samples = predictor(volume, steps=3, samples=2)
     mean = samples.probabilities.array + DETERMINISTIC_WEIGHT * (
         one.probabilities.array - samples.probabilities.array

@@ -40,7 +40,7 @@ def trained(plan: Plan, baseline: Any) -> Predictor:
         x, y = (torch.stack(one) for one in zip(*(scene(PATCH, 8 * step + n) for n in range(8)), strict=True))
         draw = torch.Generator().manual_seed(step)
         optimizer.zero_grad()
-        model.loss(x, y, settings.loss, draw).total.backward()
+        model.loss(x, y, draw, settings.loss).total.backward()
         optimizer.step()
     backend = TorchBackend(model.eval().requires_grad_(False), torch.device("cpu"), "fp32")
     return Predictor(plan, settings, backend)

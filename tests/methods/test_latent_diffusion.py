@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+import ldseg
 from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.schedule import even_times
 from ldseg.methods.latent_diffusion import LDSeg
 from ldseg.methods.unet import UNet
-from ldseg.networks.image_encoder import Conditioning
 from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS
 from ldseg.settings import LossSettings
@@ -61,7 +61,7 @@ def test_the_linear_shortcuts_carry_each_latent_cell_by_themselves(plan: Plan) -
 
 def test_the_image_makes_an_answer_sharper_and_leaves_its_labels(plan: Plan) -> None:
     model = build(plan, "default")
-    conditioning = model.condition(batch_of(plan)[0])
+    conditioning = model.encode_image(batch_of(plan)[0])
     z = torch.randn(2, *model.start_shape(plan.patch), generator=torch.Generator().manual_seed(3))
     before = model.decode(z, conditioning)
     alone = model.decoder(z)
@@ -74,28 +74,53 @@ def test_the_image_makes_an_answer_sharper_and_leaves_its_labels(plan: Plan) -> 
     assert torch.equal(model.decoder(z), alone)
 
 
-def drawn(model: LDSeg, plan: Plan, steps: int, cases: int = 1) -> Tensor:
-    conditioning = model.condition(batch_of(plan, cases)[0])
-    start = torch.randn(cases, *model.start_shape(plan.patch), generator=torch.Generator().manual_seed(2))
-    return model.draw(conditioning, start, even_times(steps), find_sampler("ddim"), lambda: torch.zeros(()))
+def latents(model: LDSeg, plan: Plan) -> list[Tensor]:
+    """Return the deterministic prediction, and samples of one and of three steps."""
+    conditioning = model.encode_image(batch_of(plan, 1)[0])
+    start = torch.randn(1, *model.start_shape(plan.patch), generator=torch.Generator().manual_seed(2))
+    ddim = find_sampler("ddim")
+    samples = (model.sample_latent(conditioning, start, even_times(n), ddim, lambda: start) for n in (1, 3))
+    return [model.predict_deterministic(conditioning, start), *samples]
 
 
-def test_only_a_single_call_is_moved_from_the_mean_to_an_answer(plan: Plan) -> None:
+def test_only_the_deterministic_prediction_uses_the_deterministic_head(plan: Plan) -> None:
     model = build(plan, "default")
-    before = [drawn(model, plan, steps) for steps in (1, 3)]
+    before = latents(model, plan)
     assert model.deterministic_head is not None
     with torch.no_grad():
         next(model.deterministic_head.head.parameters()).add_(1.0)
-    after = [drawn(model, plan, steps) for steps in (1, 3)]
+    after = latents(model, plan)
     assert not torch.allclose(after[0], before[0])
-    assert torch.equal(after[1], before[1])
+    assert all(torch.equal(now, then) for now, then in zip(after[1:], before[1:], strict=True))
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_a_model_trains_in_a_plain_loop_with_nothing_else(spatial_dims: int) -> None:
+    torch.manual_seed(0)
+    model = ldseg.LDSeg(spatial_dims=spatial_dims, in_channels=1, classes=2)
+    x = torch.randn(2, 1, *(32,) * spatial_dims)
+    y = (x[:, 0] > 0).long()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses: list[float] = []
+    for _ in range(6):
+        loss = model.loss(x, y, torch.Generator().manual_seed(0)).total
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    logits = model.eval().sample(x, samples=3, steps=2, generator=torch.Generator().manual_seed(0))
+    assert logits.shape == (2, 3, 2, *x.shape[2:])
+    assert not torch.equal(logits[:, 0], logits[:, 1])
+    one = model.sample(x, generator=torch.Generator().manual_seed(1))
+    assert one.shape == (2, 1, 2, *x.shape[2:])
 
 
 def test_the_denoiser_learns_from_the_latent_alone(plan: Plan) -> None:
     model = build(plan, "default")
     x, y = batch_of(plan)
     loss = replace(PRESETS["default"](plan).loss, latent=0.0)
-    model.loss(x, y, loss, torch.Generator().manual_seed(0)).total.backward()
+    model.loss(x, y, torch.Generator().manual_seed(0), loss).total.backward()
     assert all(p.grad is None or not p.grad.any() for p in model.denoiser.parameters())
     assert model.deterministic_head is not None
     assert any(p.grad is not None and p.grad.any() for p in model.deterministic_head.parameters())
@@ -113,7 +138,7 @@ def test_a_deterministic_head_beside_a_ddpm_unet_is_refused(plan: Plan) -> None:
 def label_gradient(model: LDSeg, plan: Plan, loss: LossSettings) -> Tensor:
     x, y = batch_of(plan)
     model.zero_grad()
-    model.loss(x, y, loss, torch.Generator().manual_seed(0)).total.backward()
+    model.loss(x, y, torch.Generator().manual_seed(0), loss).total.backward()
     return torch.cat([p.grad.flatten() for p in model.label_encoder.parameters() if p.grad is not None])
 
 
@@ -139,7 +164,7 @@ def test_ignored_voxels_change_neither_loss_nor_latent(plan: Plan) -> None:
     changed = y.clone()
     changed[:, :5] = -7
     first, second = (
-        model.loss(x, labels, settings.loss, torch.Generator().manual_seed(0)).total
+        model.loss(x, labels, torch.Generator().manual_seed(0), settings.loss).total
         for labels in (y, changed)
     )
     assert torch.equal(first, second)
@@ -155,14 +180,14 @@ def test_by_default_the_latent_tells_an_empty_mask_from_a_full_one(plan: Plan) -
 
 def test_the_unet_is_the_same_without_a_latent(plan: Plan) -> None:
     settings = PRESETS["default"](plan).model
-    unet, model = UNet(settings), LDSeg(settings)
+    unet, model = UNet(settings), LDSeg.from_settings(settings)
     assert sum(p.numel() for p in unet.image_encoder.parameters()) == sum(
         p.numel() for p in model.image_encoder.parameters()
     )
     x, y = batch_of(plan)
-    unet.loss(x, y, PRESETS["default"](plan).loss).total.backward()
+    unet.loss(x, y, settings=PRESETS["default"](plan).loss).total.backward()
     assert all(p.grad is not None for p in unet.parameters())
-    assert unet.decode(torch.empty(0), unet.condition(x)).shape == (2, 3, *plan.patch)
+    assert unet.decode(torch.empty(0), unet.encode_image(x)).shape == (2, 3, *plan.patch)
 
 
 def test_the_reconstruction_term_takes_its_share_of_the_cases_on_average(plan: Plan) -> None:
@@ -170,7 +195,7 @@ def test_the_reconstruction_term_takes_its_share_of_the_cases_on_average(plan: P
     x, y = batch_of(plan)
     settings = replace(PRESETS["default"](plan).loss, reconstruction_share=0.25)
     found = [
-        "reconstruction" in model.loss(x, y, settings, torch.Generator().manual_seed(seed)).parts
+        "reconstruction" in model.loss(x, y, torch.Generator().manual_seed(seed), settings).parts
         for seed in range(40)
     ]
     assert 10 <= sum(found) <= 30  # half of the steps decode one of the two cases
@@ -186,12 +211,11 @@ def test_an_embedding_that_the_denoiser_cannot_split_is_refused(plan: Plan) -> N
 @PRESET_NAMES
 def test_samples_that_share_their_image_are_those_of_its_copies(plan: Plan, preset: str) -> None:
     model = build(plan, preset)
-    one = model.condition(batch_of(plan, 1)[0])
-    shared = Conditioning(one.embedding.expand(3, *one.embedding.shape[1:]), ())
+    one = model.encode_image(batch_of(plan, 1)[0])
     start = torch.randn(3, *model.start_shape(plan.patch), generator=torch.Generator().manual_seed(2))
     first, second = (
-        model.draw(conditioning, start, even_times(3), find_sampler("ddim"), lambda: torch.zeros(()))
-        for conditioning in (shared, one.repeat(3))
+        model.sample_latent(conditioning, start, even_times(3), find_sampler("ddim"), lambda: torch.zeros(()))
+        for conditioning in (one, one.repeat(3))
     )
     torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(first[0], first[1])
@@ -210,7 +234,7 @@ def test_unlabelled_cells_are_nothing_that_the_denoiser_aims_at(plan: Plan) -> N
     loss = PRESETS["default"](plan).loss
 
     def latent(labels: Tensor) -> float:
-        return model.loss(x, labels, loss, torch.Generator().manual_seed(0)).parts["latent"].item()
+        return model.loss(x, labels, torch.Generator().manual_seed(0), loss).parts["latent"].item()
 
     assert latent(torch.full_like(y, -1)) == 0
     cell = tuple(slice(0, f) for f in model.latent_factor)

@@ -30,7 +30,7 @@ def test_its_latent_is_the_label_map_itself_on_the_image_grid(plan: Plan) -> Non
 
 def test_an_undecided_estimate_is_an_undecided_answer(plan: Plan) -> None:
     model = build(plan)
-    conditioning = model.condition(torch.zeros(1, len(plan.channels), *plan.patch))
+    conditioning = model.encode_image(torch.zeros(1, len(plan.channels), *plan.patch))
     decoded = model.decode(torch.zeros(1, 3, *plan.patch), conditioning)
     torch.testing.assert_close(decoded.softmax(1), torch.full((1, 3, *plan.patch), 1 / 3))
 
@@ -40,7 +40,7 @@ def test_an_ignored_voxel_speaks_for_no_class_and_costs_nothing(plan: Plan) -> N
     x = torch.randn(1, len(plan.channels), *plan.patch)
     y = torch.full((1, *plan.patch), -1)
     assert not model.encode(y).any()
-    assert model.loss(x, y, PRESETS["default"](plan).loss).parts["latent"] == 0
+    assert model.loss(x, y, settings=PRESETS["default"](plan).loss).parts["latent"] == 0
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -49,4 +49,4 @@ def test_pure_noise_read_as_an_estimate_stays_in_the_range_of_labels(plan: Plan,
     x, y = torch.randn(2, len(plan.channels), *plan.patch), torch.zeros(2, *plan.patch, dtype=torch.long)
     loss = replace(PRESETS[preset](plan).loss, latent=0.0)
     model.settings = replace(model.settings, noise=replace(model.settings.noise, pure_noise_share=1.0))
-    assert model.loss(x, y, loss).total < 12
+    assert model.loss(x, y, settings=loss).total < 12

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from ldseg.diffusion.samplers import SAMPLERS, find_sampler
-from ldseg.diffusion.schedule import even_times
+from ldseg.diffusion.samplers import SAMPLERS
 from ldseg.methods.base import Segmenter
 from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS
 from ldseg.runs.saved_model import SEGMENTERS, build_segmenter
+from ldseg.settings import SamplingSettings
 
 Kind = tuple[str, str]
 KINDS = [(baseline, preset) for baseline in SEGMENTERS for preset in PRESETS]
@@ -49,9 +49,9 @@ def start_for(model: Segmenter, plan: Plan, cases: int = 2) -> Tensor:
 
 def answer(model: Segmenter, x: Tensor, start: Tensor, steps: int = 3, sampler: str = "ddim") -> Tensor:
     with torch.inference_mode():
-        conditioning = model.condition(x)
-        z = model.draw(
-            conditioning, start, even_times(steps), find_sampler(sampler), lambda: torch.zeros_like(start)
+        conditioning = model.encode_image(x)
+        z = model.predict_latent(
+            conditioning, start, SamplingSettings(sampler, steps), lambda: torch.zeros_like(start)
         )
         return model.decode(z, conditioning)
 
@@ -98,7 +98,7 @@ def test_every_module_learns_from_the_one_loss(plan: Plan, kind: Kind) -> None:
     model = build(plan, kind).train()
     x, y = batch_of(plan)
     settings = replace(PRESETS[kind[1]](plan).loss, reconstruction_share=1.0)
-    model.loss(x, y, settings, torch.Generator().manual_seed(0)).total.backward()
+    model.loss(x, y, torch.Generator().manual_seed(0), settings).total.backward()
     for name, module in model.named_children():
         gradients = [p.grad.abs().sum() for p in module.parameters() if p.grad is not None]
         assert sum(gradients) > 0, name
@@ -115,7 +115,7 @@ def test_the_loss_falls_when_one_batch_is_learned(plan: Plan, kind: Kind) -> Non
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     seen: list[float] = []
     for step in range(16):
-        losses = model.loss(x, y, settings.loss, torch.Generator().manual_seed(step % 2))
+        losses = model.loss(x, y, torch.Generator().manual_seed(step % 2), settings.loss)
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()
@@ -132,7 +132,7 @@ def test_the_loss_is_finite_without_labels_and_blind_to_the_ignored(plan: Plan, 
     changed = y.clone()
     changed[:, :5] = -7
     first, second, none = (
-        model.loss(x, labels, loss, torch.Generator().manual_seed(0)).total
+        model.loss(x, labels, torch.Generator().manual_seed(0), loss).total
         for labels in (y, changed, torch.full_like(y, -1))
     )
     assert torch.equal(first, second)

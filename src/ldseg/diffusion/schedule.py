@@ -22,7 +22,7 @@ _BISECTIONS = 40
 
 
 def cosine(t: Tensor) -> Tensor:
-    """Nichol & Dhariwal 2021, eq. 17."""
+    """Return the cosine schedule (Nichol & Dhariwal 2021, eq. 17)."""
 
     def power(time: Tensor | float) -> Tensor:
         angle = torch.as_tensor((time + _COSINE_OFFSET) / (1 + _COSINE_OFFSET) * (math.pi / 2))
@@ -32,12 +32,12 @@ def cosine(t: Tensor) -> Tensor:
 
 
 def linear(t: Tensor) -> Tensor:
-    """Noise rate linear in t (Ho et al. 2020, section 4), in continuous time."""
+    """Return alpha_bar for a noise rate linear in t (Ho et al. 2020, section 4), in continuous time."""
     return torch.exp(-(_BETA_START * t + 0.5 * (_BETA_END - _BETA_START) * t**2))
 
 
 def quadratic(t: Tensor) -> Tensor:
-    """Square root of the noise rate linear in t."""
+    """Return alpha_bar for a noise rate whose square root is linear in t."""
     start = math.sqrt(_BETA_START)
     rise = math.sqrt(_BETA_END) - start
     return torch.exp(-(start**2 * t + start * rise * t**2 + rise**2 * t**3 / 3))
@@ -47,8 +47,8 @@ SCHEDULES: dict[str, Schedule] = {"cosine": cosine, "linear": linear, "quadratic
 
 
 def make_schedule(name: str, min_alpha_bar: float, shift: float = 1.0, stretch: float = 1.0) -> Schedule:
-    """The named schedule with the ratio of signal to noise (amplitudes) raised to the power `stretch` and
-    divided by `shift`, never below `min_alpha_bar` (the shift: Hoogeboom et al. 2023, section 3.1).
+    """Return the named schedule with the ratio of signal to noise (amplitudes) raised to the power `stretch`
+    and divided by `shift`, never below `min_alpha_bar` (the shift: Hoogeboom et al. 2023, section 3.1).
 
     Raises:
         ValueError: no schedule has this name.
@@ -66,30 +66,31 @@ def make_schedule(name: str, min_alpha_bar: float, shift: float = 1.0, stretch: 
 
 
 def expand_to(values: Tensor, like: Tensor) -> Tensor:
-    """(B,) to (B, 1, 1, ...) with as many axes as `like`."""
+    """Reshape (B,) to (B, 1, 1, ...) with as many axes as `like`."""
     return values.reshape(values.shape[0], *([1] * (like.ndim - 1)))
 
 
-def add_noise(z0: Tensor, noise: Tensor, t: Tensor, signal: Schedule) -> Tensor:
+def add_noise(z0: Tensor, noise: Tensor, t: Tensor, alpha_bar: Schedule) -> Tensor:
     """Return z_t, shape of z0. The caller draws `noise`."""
-    a = expand_to(signal(t), z0)
+    a = expand_to(alpha_bar(t), z0)
     return a.sqrt() * z0 + (1 - a).sqrt() * noise
 
 
 def draw_times(
     cases: int, pure_noise_share: float, generator: torch.Generator | None, device: torch.device
 ) -> Tensor:
-    """t in [0, 1] per case (B,) for training; a share of the cases at t = 1, where sampling starts."""
+    """Draw t in [0, 1] per case (B,) for training, for a fraction of the cases t = 1, where sampling
+    starts."""
     uniform, choice = torch.rand(2, cases, generator=generator, device=device)
     return torch.where(choice < pure_noise_share, torch.ones_like(uniform), uniform)
 
 
-def clamped_from(signal: Schedule, min_alpha_bar: float) -> float:
+def clamped_from(alpha_bar: Schedule, min_alpha_bar: float) -> float:
     """Return the time from which on the signal power stays at `min_alpha_bar`, or 1 if it never does."""
 
     def is_clamped(time: float) -> bool:
         with torch.device("cpu"):  # also where a model is built on the meta device, which has no values
-            return signal(torch.tensor([time], dtype=torch.float64)).item() <= min_alpha_bar
+            return alpha_bar(torch.tensor([time], dtype=torch.float64)).item() <= min_alpha_bar
 
     low, high = 0.0, 1.0
     if not is_clamped(high):

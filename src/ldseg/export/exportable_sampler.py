@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.samplers.types import DrawNoise
 from ldseg.diffusion.schedule import even_times
+from ldseg.diffusion.timesteps import Timestep
 from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
 from ldseg.inference.backends.torch_backend import count_deterministic, flip, tta_flips
 from ldseg.methods.base import Segmenter
 from ldseg.networks.image_encoder import Conditioning
 from ldseg.settings import SamplingSettings
-
-_ONE_STEP = [1.0, 0.0]
-"""Sampling times of the deterministic prediction."""
 
 
 class ExportableSampler(nn.Module):
@@ -36,6 +34,7 @@ class ExportableSampler(nn.Module):
         self.flips = tta_flips(tta_axis)
         self.deterministic_predictions = count_deterministic(segmenter, sampling, tta_axis)
         self.times: list[float] = segmenter.sampling_times(sampling.steps).tolist()
+        self.single_call = sampling.single_call
         self.sampler = find_sampler(sampling.sampler)
 
     def forward(
@@ -56,7 +55,7 @@ class ExportableSampler(nn.Module):
         """Return what one view of test-time augmentation gives: every second of several samples, or the only
         one."""
         axis = self.flips[view]
-        conditioning = self.segmenter.condition(flip(image, axis))
+        conditioning = self.segmenter.encode_image(flip(image, axis))
         if noise is None:
             zeros = image.new_zeros(image.shape[0], *self.segmenter.start_shape(tuple(image.shape[2:])))
             return _Probabilities([], [self._decode(zeros, conditioning, axis)])
@@ -67,8 +66,7 @@ class ExportableSampler(nn.Module):
         samples = [self._decode(z, conditioning, axis) for z in self._latents(conditioning, start, fresh)]
         if self.deterministic_predictions == 0:
             return _Probabilities([], samples)
-        start = flip(noise[:, 0], axis)
-        z = self._draw(conditioning, start, _ONE_STEP, lambda: start)  # one step draws no fresh noise
+        z = self.segmenter.predict_deterministic(conditioning, flip(noise[:, 0], axis))
         return _Probabilities([self._decode(z, conditioning, axis)], samples)
 
     def mean(self, maps: Tensor) -> Tensor:
@@ -85,19 +83,20 @@ class ExportableSampler(nn.Module):
         samples = noise.shape[1]
         draws = iter(()) if fresh_noise is None else iter(fresh_noise.flatten(0, 1).unbind(1))
         repeated = _repeat(conditioning, samples)
-        latents = self._draw(repeated, noise.flatten(0, 1), self.times, lambda: next(draws))
+        latents = self._draw(repeated, noise.flatten(0, 1), lambda: next(draws))
         return [*latents.unflatten(0, (-1, samples)).unbind(1)]
 
     def _decode(self, z: Tensor, conditioning: Conditioning, axis: int | None) -> Tensor:
         return flip(self.segmenter.decode(z, conditioning).softmax(1), axis)
 
-    def _draw(
-        self, conditioning: Conditioning, start: Tensor, times: list[float], fresh: DrawNoise
-    ) -> Tensor:
+    def _draw(self, conditioning: Conditioning, start: Tensor, fresh: DrawNoise) -> Tensor:
+        """Return clean latents: the deterministic prediction if the denoiser is called once, else samples."""
+        if self.single_call:
+            return self.segmenter.predict_deterministic(conditioning, start)
         # Samplers ask whether a time is 0, and a trace knows the value of a constant only if it is a scalar
         # of its own, not an entry of a longer tensor.
-        known = tuple(torch.tensor(t, device=start.device) for t in times)
-        return self.segmenter.draw(conditioning, start, known, self.sampler, fresh)
+        known = tuple(torch.tensor(t, device=start.device) for t in self.times)
+        return self.segmenter.sample_latent(conditioning, start, known, self.sampler, fresh)
 
 
 class _Probabilities(NamedTuple):
@@ -125,12 +124,12 @@ def count_draws(sampling: SamplingSettings) -> int:
         drawn += 1
         return torch.zeros(())
 
-    def denoise(z: Tensor, t: Tensor) -> Tensor:
-        del t
+    def denoise(z: Tensor, now: Timestep) -> Tensor:
+        del now
         return z
 
-    def signal(t: Tensor) -> Tensor:
-        return (1 - t).clamp(0.1, 0.9)
-
-    find_sampler(sampling.sampler)(denoise, torch.zeros(()), even_times(sampling.steps), signal, draw)
+    times, z = even_times(sampling.steps), torch.zeros(1, 1)
+    powers = (1 - times).clamp(0.1, 0.9)
+    timesteps = tuple(Timestep(t, a, z) for t, a in zip(times, powers, strict=True))
+    find_sampler(sampling.sampler)(denoise, z, timesteps, draw)
     return drawn

@@ -1,7 +1,7 @@
-"""What every trainable segmentation model here can do, the latent diffusion model and its baselines alike.
+"""The interface of every trainable segmentation model, the latent diffusion model and its baselines alike.
 
-Prediction needs four calls: `condition` once per image, `start_shape` for the noise field, `draw` once for a
-block of samples, `decode` once per sample.
+Prediction needs four calls: `encode_image` once per image, `start_shape` for the noise field, `sample_latent`
+or `predict_deterministic` once for a block of samples, and `decode` once per sample.
 """
 
 from __future__ import annotations
@@ -12,10 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, Times, ignore
+from ldseg.diffusion.samplers import find_sampler
+from ldseg.diffusion.samplers.one_step import one_step
+from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, ignore
 from ldseg.diffusion.schedule import even_times
+from ldseg.diffusion.timesteps import Times
 from ldseg.networks.image_encoder import Conditioning
-from ldseg.settings import LossSettings
+from ldseg.settings import LossSettings, SamplingSettings
+
+DEFAULT_LOSS = LossSettings()
 
 
 @dataclass(frozen=True)
@@ -27,33 +32,37 @@ class Losses:
 
 
 class Segmenter(nn.Module, ABC):
-    """x (B, M, *S), with each axis a multiple of `image_factor`, to logits (B, K, *S)."""
+    """A model from x (B, M, *S), with each axis a multiple of `image_factor`, to logits (B, K, *S)."""
 
     classes: int
     stochastic: bool
     """Whether two samples of one image can differ."""
-    direct = False
-    """Whether one call has an answer of its own, beside what the samples are drawn from."""
+    has_deterministic_head = False
+    """Whether the deterministic prediction is more than the first clean estimate of the samples."""
     image_factor: tuple[int, ...]
     """Each axis of an image must be a multiple of this."""
     latent_factor: tuple[int, ...]
     latent_channels: int
     clamped_from = 1.0
-    """Time from which on, up to 1, a latent is noised as much as ever (see `diffusion.schedule`)."""
+    """Time from which on, up to 1, a latent carries the same noise (see `diffusion.schedule`)."""
 
     @abstractmethod
     def loss(
-        self, x: Tensor, y: Tensor, settings: LossSettings, generator: torch.Generator | None = None
+        self,
+        x: Tensor,
+        y: Tensor,
+        generator: torch.Generator | None = None,
+        settings: LossSettings = DEFAULT_LOSS,
     ) -> Losses:
-        """The training loss. y is (B, *S), class indices, negative where ignored. The generator draws times
-        and noise."""
+        """Return the training loss. y is (B, *S), class indices, negative where ignored. The generator draws
+        times and noise."""
 
     @abstractmethod
-    def condition(self, x: Tensor) -> Conditioning:
-        """What the image says, computed once whatever the number of steps and samples."""
+    def encode_image(self, x: Tensor) -> Conditioning:
+        """Return the image's embedding and features, computed once for all steps and samples."""
 
     @abstractmethod
-    def draw(
+    def sample_latent(
         self,
         conditioning: Conditioning,
         start: Tensor,
@@ -62,11 +71,34 @@ class Segmenter(nn.Module, ABC):
         noise: DrawNoise,
         on_step: OnStep = ignore,
     ) -> Tensor:
-        """From starting noise (B, C, *S / f) to clean latents of the same shape, along `times` (n + 1,)."""
+        """Return clean latents sampled from starting noise (B, C, *S / f) along `times` (n + 1,). The
+        conditioning is of B images, or of one that all samples share."""
+
+    def predict_deterministic(
+        self, conditioning: Conditioning, start: Tensor, on_step: OnStep = ignore
+    ) -> Tensor:
+        """Return the latent of the deterministic prediction: one call of the denoiser at t = 1."""
+        times = (start.new_ones(()), start.new_zeros(()))
+        return self.sample_latent(conditioning, start, times, one_step, lambda: start, on_step)
 
     @abstractmethod
     def decode(self, z: Tensor, conditioning: Conditioning) -> Tensor:
-        """Clean latents to logits (B, K, *S), float32."""
+        """Return the logits (B, K, *S), float32, of clean latents."""
+
+    def predict_latent(
+        self,
+        conditioning: Conditioning,
+        start: Tensor,
+        sampling: SamplingSettings,
+        noise: DrawNoise,
+        on_step: OnStep = ignore,
+    ) -> Tensor:
+        """Return clean latents as `sampling` asks: the deterministic prediction if the denoiser is called
+        only once, else samples."""
+        if sampling.single_call:
+            return self.predict_deterministic(conditioning, start, on_step)
+        times, sampler = self.sampling_times(sampling.steps), find_sampler(sampling.sampler)
+        return self.sample_latent(conditioning, start, times, sampler, noise, on_step)
 
     def sampling_times(self, steps: int) -> Tensor:
         """Return the times of `steps` calls, 1 = t_0 > ... > t_steps = 0, none of which changes nothing.
@@ -77,7 +109,7 @@ class Segmenter(nn.Module, ABC):
         return even_times(steps, self.clamped_from)
 
     def start_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape (C, *S / f) of one case's starting noise for an image grid `shape`.
+        """Return the shape (C, *S / f) of one case's starting noise for an image grid `shape`.
 
         Raises:
             ValueError: an axis is not a multiple of `image_factor`.

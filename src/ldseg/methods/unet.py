@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, Times, ignore
-from ldseg.methods.base import Losses, Segmenter
+from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, ignore
+from ldseg.diffusion.timesteps import Times
+from ldseg.methods.base import DEFAULT_LOSS, Losses, Segmenter
 from ldseg.methods.losses import segmentation_loss
 from ldseg.networks.image_encoder import Conditioning, ImageEncoder
 from ldseg.networks.label_decoder import LabelDecoder
@@ -16,7 +17,7 @@ from ldseg.settings import LossSettings, ModelSettings
 
 
 class UNet(Segmenter):
-    """Same widths, levels and blocks as the latent diffusion model of the same settings."""
+    """U-Net with the widths, stages and blocks of the latent diffusion model of the same settings."""
 
     stochastic = False
     latent_channels = 0
@@ -40,19 +41,23 @@ class UNet(Segmenter):
         )
 
     def loss(
-        self, x: Tensor, y: Tensor, settings: LossSettings, generator: torch.Generator | None = None
+        self,
+        x: Tensor,
+        y: Tensor,
+        generator: torch.Generator | None = None,
+        settings: LossSettings = DEFAULT_LOSS,
     ) -> Losses:
         del generator
-        conditioning = self.condition(x)
+        conditioning = self.encode_image(x)
         total = segmentation_loss(
             self.decoder(conditioning.embedding, conditioning.features), y, settings.dice
         )
         return Losses(total, {"segmentation": total.detach()})
 
-    def condition(self, x: Tensor) -> Conditioning:
+    def encode_image(self, x: Tensor) -> Conditioning:
         return self.image_encoder(x)
 
-    def draw(
+    def sample_latent(
         self,
         conditioning: Conditioning,
         start: Tensor,
@@ -61,7 +66,7 @@ class UNet(Segmenter):
         noise: DrawNoise,
         on_step: OnStep = ignore,
     ) -> Tensor:
-        """Nothing is drawn: `start` has no channels and comes back as it is."""
+        """Return `start`, which has no channels: nothing is drawn."""
         del conditioning, times, sampler, noise, on_step
         return start
 

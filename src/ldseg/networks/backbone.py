@@ -33,13 +33,13 @@ class Stage(nn.Module):
         attends = level in settings.attention
         self.attention = SelfAttention(width, settings.norm, spatial_dims) if attends else nn.Identity()
 
-    def shifts(self, time: Tensor) -> list[Tensor]:
-        """See `ResidualBlock.shift`; of each block."""
-        return [block.shift(time) for block in self.blocks]  # pyright: ignore[reportCallIssue]
+    def time_biases(self, time: Tensor) -> list[Tensor]:
+        """Return `ResidualBlock.time_bias` of each block."""
+        return [block.time_bias(time) for block in self.blocks]  # pyright: ignore[reportCallIssue]
 
-    def forward(self, h: Tensor, shifts: Sequence[Tensor | None] | None = None) -> Tensor:
-        for block, shift in zip(self.blocks, shifts or [None] * len(self.blocks), strict=True):
-            h = block(h, shift)
+    def forward(self, h: Tensor, time_biases: Sequence[Tensor | None] | None = None) -> Tensor:
+        for block, time_bias in zip(self.blocks, time_biases or [None] * len(self.blocks), strict=True):
+            h = block(h, time_bias)
         return self.attention(h)
 
 

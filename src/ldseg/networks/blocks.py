@@ -82,16 +82,16 @@ class ResidualBlock(nn.Module):
         self.shortcut = convolution(spatial_dims, inputs, outputs, 1) if inputs != outputs else nn.Identity()
         self.time_proj = nn.Linear(time, outputs) if time else None
 
-    def shift(self, time: Tensor) -> Tensor:
+    def time_bias(self, time: Tensor) -> Tensor:
         """What the embedding (B, T) of the diffusion time adds to all places: (B, outputs)."""
         if self.time_proj is None:
-            raise ValueError("a block without time has no shift")
+            raise ValueError("a block without time has no time bias")
         return self.time_proj(time)
 
-    def forward(self, h: Tensor, shift: Tensor | None = None) -> Tensor:
+    def forward(self, h: Tensor, time_bias: Tensor | None = None) -> Tensor:
         branch = self.conv1(functional.silu(self.norm1(h)))
-        if shift is not None:
-            branch = branch + shift.reshape(*shift.shape, *([1] * (h.ndim - 2)))
+        if time_bias is not None:
+            branch = branch + time_bias.reshape(*time_bias.shape, *([1] * (h.ndim - 2)))
         branch = self.conv2(self.dropout(functional.silu(self.norm2(branch))))
         return self.shortcut(h) + branch
 
@@ -167,8 +167,3 @@ def upsample(h: Tensor, stride: tuple[int, ...]) -> Tensor:
     if all(s == 1 for s in stride):
         return h
     return functional.interpolate(h, scale_factor=[float(s) for s in stride], mode="nearest")
-
-
-def once(shared: Tensor) -> Tensor:
-    """One case of what all cases share without a copy, as the samples of one image do."""
-    return shared[:1] if shared.stride(0) == 0 else shared

@@ -21,7 +21,6 @@ from ldseg.networks.blocks import (
     convolution,
     depth_to_space,
     normalization,
-    once,
     upsample,
 )
 from ldseg.settings import DecoderSettings
@@ -78,8 +77,8 @@ class LabelDecoder(nn.Module):
             if level > 0:
                 h = upsample(self.up_convs[level - 1](h), self.strides[level - 1])
             if features is not None and len(self.image_convs) > 0:
-                said = self.image_convs[level](once(features[-1 - level]))
-                h = h + (said if keep is None else _kept(said, keep, h.shape[0]))
+                added = self.image_convs[level](features[-1 - level])
+                h = h + (added if keep is None else _kept(added, keep, h.shape[0]))
             for block in blocks:  # pyright: ignore[reportGeneralTypeIssues]
                 h = block(h)
         logits = depth_to_space(self.head(functional.silu(self.norm(h))), self.strides[-1]).float()
@@ -89,13 +88,13 @@ class LabelDecoder(nn.Module):
             return logits
         # A normalised latent bounds the logits: background far from any structure would be no surer than a
         # wrong voxel at an edge. The factor is 1 at first and above 0, so that labels stay as they are.
-        said = functional.softplus(self.logit_scale(once(features[-1])).float() + _ONE)
+        scale = functional.softplus(self.logit_scale(features[-1]).float() + _ONE)
         if keep is not None:  # 1 where there are no features
-            said = 1 + _kept(said - 1, keep, logits.shape[0])
-        return logits * upsample(said, self.factor)
+            scale = 1 + _kept(scale - 1, keep, logits.shape[0])
+        return logits * upsample(scale, self.factor)
 
 
-def _kept(said: Tensor, keep: Tensor, cases: int) -> Tensor:
+def _kept(features: Tensor, keep: Tensor, cases: int) -> Tensor:
     """Features of the cases to keep, zero for the others of a batch of `cases`."""
-    kept = said * expand_to(keep.to(said.dtype), said)
-    return functional.pad(kept, (0, 0) * (said.ndim - 1) + (0, cases - said.shape[0]))
+    kept = features * expand_to(keep.to(features.dtype), features)
+    return functional.pad(kept, (0, 0) * (features.ndim - 1) + (0, cases - features.shape[0]))

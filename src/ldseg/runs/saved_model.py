@@ -47,7 +47,7 @@ _ILLEGAL = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeErro
 Shape = tuple[int, ...]
 
 SEGMENTERS: dict[str, Callable[[ModelSettings], Segmenter]] = {
-    "none": LDSeg,
+    "none": LDSeg.from_settings,
     "unet": UNet,
     "pixel_diffusion": PixelDiffusion,
 }

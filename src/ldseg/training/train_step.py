@@ -57,7 +57,7 @@ class TrainStep:
             group["lr"] = learning_rate(training, budget.step, budget.progress())
         x = x.to(self.device).contiguous(memory_format=memory_format(self.settings.model.spatial_dims))
         with autocast(self.device, training.precision):
-            losses = self.model.loss(x, y.to(self.device), self.settings.loss, self._generator(budget.step))
+            losses = self.model.loss(x, y.to(self.device), self._generator(budget.step), self.settings.loss)
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
         average_gradients(self.model, len(x) / (training.batch or len(x)), self.context)

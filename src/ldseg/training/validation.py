@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ldseg.diffusion.samplers import find_sampler
 from ldseg.methods.base import Segmenter
 from ldseg.methods.latent_diffusion import LDSeg
 from ldseg.metrics.dice import dice
@@ -90,12 +89,9 @@ def _segment(model: Segmenter, x: Tensor, settings: RunSettings, device: torch.d
     def noise() -> Tensor:
         return torch.randn(shape, generator=generator).to(device)
 
-    sampling = settings.sampling
     with autocast(device, settings.training.precision):
-        conditioning = model.condition(x)
-        z = model.draw(
-            conditioning, noise(), model.sampling_times(sampling.steps), find_sampler(sampling.sampler), noise
-        )
+        conditioning = model.encode_image(x)
+        z = model.predict_latent(conditioning, noise(), settings.sampling, noise)
         return model.decode(z, conditioning)
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ldseg.data.volume import Volume
-from ldseg.diffusion.samplers import find_sampler
 from ldseg.inference.backends.torch_backend import CaseNoise, TorchBackend
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
@@ -112,10 +111,9 @@ class _Recorder:
             return field.read(next(drawn), self.patch.corner, patch, range(1)).to(device)
 
         batch = self.patch.x[None].to(device).contiguous(memory_format=memory_format(len(patch)))
-        times = model.sampling_times(self.sampling.steps)
         with autocast(device, self.backend.precision):
-            conditioning = model.condition(batch)
-            latent, time = noise(), float(times[0])
+            conditioning = model.encode_image(batch)
+            latent, time = noise(), 1.0
             states: list[TrajectoryState] = []
 
             def on_step(following: Tensor, z: Tensor, clean: Tensor) -> None:
@@ -123,8 +121,7 @@ class _Recorder:
                 states.append(self._state(time, latent, model.decode(clean, conditioning)))
                 latent, time = z, float(following)
 
-            sampler = find_sampler(self.sampling.sampler)
-            last = model.draw(conditioning, latent, times, sampler, noise, on_step)
+            last = model.predict_latent(conditioning, latent, self.sampling, noise, on_step)
             states.append(self._state(0.0, last, model.decode(last, conditioning)))
         return tuple(states)
 

@@ -6,28 +6,27 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, Times, ignore
-from ldseg.diffusion.schedule import Schedule
+from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, ignore
+from ldseg.diffusion.timesteps import Timesteps
 
 
 def ddpm(
     denoise: Denoise,
     z: Tensor,
-    times: Times,
-    signal: Schedule,
+    timesteps: Timesteps,
     draw: DrawNoise,
     on_step: OnStep = ignore,
 ) -> Tensor:
-    """Draw each z from the posterior q(z_following | z_now, z0^)."""
-    for now, following in pairwise(times):
+    """Return the clean latent, drawing each z from the posterior q(z_following | z_now, z0^)."""
+    for now, following in pairwise(timesteps):
         z0 = denoise(z, now)
-        if following == 0:
+        if following.time == 0:
             z = z0
         else:
-            a, b = signal(now), signal(following)
+            a, b = now.alpha_bar, following.alpha_bar
             ratio = a / b  # alpha of this step
             mean = (b.sqrt() * (1 - ratio) * z0 + ratio.sqrt() * (1 - b) * z) / (1 - a)
             variance = (1 - b) / (1 - a) * (1 - ratio)
             z = mean + variance.clamp_min(0).sqrt() * draw()
-        on_step(following, z, z0)
+        on_step(following.time, z, z0)
     return z

@@ -7,31 +7,31 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, Times, ignore
-from ldseg.diffusion.schedule import Schedule
+from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, ignore
+from ldseg.diffusion.timesteps import Timesteps
 
 
 def log_snr(a: Tensor) -> Tensor:
-    """lambda = log(sqrt(a) / sqrt(1 - a)), half the logarithm of the signal-to-noise ratio."""
+    """Return lambda = log(sqrt(a) / sqrt(1 - a)), half the logarithm of the signal-to-noise ratio."""
     return 0.5 * (torch.log(a) - torch.log1p(-a))
 
 
 def dpmpp_2m(
     denoise: Denoise,
     z: Tensor,
-    times: Times,
-    signal: Schedule,
+    timesteps: Timesteps,
     draw: DrawNoise,  # noqa: ARG001  (deterministic; one signature for all samplers)
     on_step: OnStep = ignore,
 ) -> Tensor:
-    """The first step is first order; the last, to t = 0, answers with the clean estimate."""
+    """Return the clean latent; the first step is first order, the last, to t = 0, takes the clean
+    estimate."""
     previous: tuple[Tensor, Tensor] | None = None  # clean estimate and width of the step before
-    for now, following in pairwise(times):
+    for now, following in pairwise(timesteps):
         z0 = denoise(z, now)
-        if following == 0:
+        if following.time == 0:
             z = z0
         else:
-            a, b = signal(now), signal(following)
+            a, b = now.alpha_bar, following.alpha_bar
             width = log_snr(b) - log_snr(a)
             estimate = z0
             if previous is not None and previous[1] > 0 and width > 0:  # equal where the signal is clamped
@@ -39,5 +39,5 @@ def dpmpp_2m(
                 estimate = (1 + 1 / (2 * ratio)) * z0 - 1 / (2 * ratio) * previous[0]
             z = ((1 - b) / (1 - a)).sqrt() * z - b.sqrt() * torch.expm1(-width) * estimate
             previous = (z0, width)
-        on_step(following, z, z0)
+        on_step(following.time, z, z0)
     return z

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, Times, ignore
-from ldseg.diffusion.schedule import Schedule
+from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, ignore
+from ldseg.diffusion.timesteps import Timesteps
 
 
 def one_step(
     denoise: Denoise,
     z: Tensor,
-    times: Times,
-    signal: Schedule,  # noqa: ARG001  (one signature for all samplers)
-    draw: DrawNoise,  # noqa: ARG001
+    timesteps: Timesteps,
+    draw: DrawNoise,  # noqa: ARG001  (one signature for all samplers)
     on_step: OnStep = ignore,
 ) -> Tensor:
-    """The clean estimate at times[0]."""
-    z0 = denoise(z, times[0])
-    on_step(times[-1], z0, z0)
+    """Return the clean estimate at the first time."""
+    z0 = denoise(z, timesteps[0])
+    on_step(timesteps[-1].time, z0, z0)
     return z0

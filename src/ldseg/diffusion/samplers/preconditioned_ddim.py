@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from ldseg.diffusion.parameterization import LEAST_NOISE
-from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, Times, ignore
-from ldseg.diffusion.schedule import Schedule
+from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, ignore
+from ldseg.diffusion.timesteps import Timesteps
 
 _LEAST = 1e-6
 """Least variance, and least divisor."""
@@ -30,26 +30,25 @@ _LEAST = 1e-6
 def preconditioned_ddim(
     denoise: Denoise,
     z: Tensor,
-    times: Times,
-    signal: Schedule,
+    timesteps: Timesteps,
     draw: DrawNoise,  # noqa: ARG001  (deterministic; one signature for all samplers)
     on_step: OnStep = ignore,
 ) -> Tensor:
     """Follow the probability flow; a single step gives the clean estimate, as with every sampler."""
     mean: Tensor | None = None
-    for now, following in pairwise(times):
+    for now, following in pairwise(timesteps):
         z0 = denoise(z, now)
-        if mean is None and following == 0:
+        if mean is None and following.time == 0:
             z = z0
         else:
-            a = signal(now)
-            b = torch.ones_like(a) if following == 0 else signal(following)
+            a = now.alpha_bar
+            b = torch.ones_like(a) if following.time == 0 else following.alpha_bar
             if mean is None:  # at pure noise the estimate does not follow z, and says nothing of v
                 mean, variance = z0, torch.ones_like(a)
             else:
                 variance = _variance(z - a.sqrt() * mean, z0 - mean, a)
             z = _step(z, z0, mean, variance, a, b)
-        on_step(following, z, z0)
+        on_step(following.time, z, z0)
     return z
 
 

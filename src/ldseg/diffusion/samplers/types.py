@@ -1,7 +1,6 @@
-"""What samplers share.
+"""The types that all samplers share.
 
-z: (B, C, *S) latent. times: (n + 1,), from 1 down to 0. The last time is always 0, where the clean estimate
-itself is the answer.
+z: (B, C, *S) latent. Timesteps run from t = 1 down to 0, where the clean estimate itself is the result.
 """
 
 from __future__ import annotations
@@ -11,16 +10,14 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ldseg.diffusion.schedule import Schedule
+from ldseg.diffusion.timesteps import Timestep, Timesteps
 
-Times = Tensor | tuple[Tensor, ...]
-"""(n + 1,), or as many scalars."""
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""denoise(z, t) with t a scalar tensor: the clean estimate, shape of z."""
+Denoise = Callable[[Tensor, Timestep], Tensor]
+"""denoise(z, timestep): the clean estimate, shape of z."""
 DrawNoise = Callable[[], Tensor]
-"""A fresh standard normal tensor, shape of z; the caller owns its randomness."""
+"""draw(): a fresh standard normal tensor, shape of z; the caller owns its randomness."""
 OnStep = Callable[[Tensor, Tensor, Tensor], None]
-"""on_step(following time, z there, clean estimate): progress, film."""
+"""on_step(next time, z there, clean estimate): a hook for progress and for recording the trajectory."""
 
 
 def ignore(time: Tensor, z: Tensor, z0: Tensor) -> None:
@@ -29,14 +26,13 @@ def ignore(time: Tensor, z: Tensor, z0: Tensor) -> None:
 
 
 class Sampler(Protocol):
-    """From starting noise `z` at times[0] to a clean latent at times[-1] = 0."""
+    """A function from starting noise `z` at the first timestep to a clean latent at the last, t = 0."""
 
     def __call__(
         self,
         denoise: Denoise,
         z: Tensor,
-        times: Times,
-        signal: Schedule,
+        timesteps: Timesteps,
         draw: DrawNoise,
         on_step: OnStep = ignore,
     ) -> Tensor: ...

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from math import prod
 
 import torch
@@ -141,40 +142,41 @@ class _EncodedTile:
 
     def deterministic_prediction(self) -> TileBlock:
         """Return the deterministic prediction, of one denoiser call."""
-        return TileBlock(self._decode(self._draw(range(1), 1)), range(0))
+        with autocast(self.sampler.device, self.sampler.precision):
+            start = self._noise(0, range(1))
+            z = self.sampler.segmenter.predict_deterministic(self.conditioning, start)
+        return TileBlock(self._decode(z), range(0))
 
     def samples(self, samples: range) -> Iterator[TileBlock]:
         """Yield `samples`, chunk by chunk."""
         sampler, voxels = self.sampler, prod(self.patch)
         cells = prod(sampler.segmenter.start_shape(self.patch)[1:])
         for drawn in _chunks(samples, sampler.limits.latent_cells // cells):
-            z = self._draw(drawn, sampler.sampling.steps)
+            z = self._draw(drawn)
             for decoded in _chunks(range(len(drawn)), sampler.limits.decoded_voxels // voxels):
                 part = slice(decoded.start, decoded.stop)
                 yield TileBlock(self._decode(z[part]), drawn[part])
 
-    def _draw(self, samples: range, steps: int) -> Tensor:
+    def _draw(self, samples: range) -> Tensor:
         """Return clean latents (B, C, *S / f) of these samples."""
-        sampler, model = self.sampler, self.sampler.segmenter
-        draws = iter(range(10**9))
-
-        def noise() -> Tensor:
-            field = sampler.noise.read(next(draws), self.corner, self.patch, samples)
-            return flip(field.to(sampler.device), self.axis)
-
+        sampler, draws = self.sampler, count(1)
         with autocast(sampler.device, sampler.precision):
-            return model.draw(
-                _expand(self.conditioning, len(samples)),
-                noise(),
-                model.sampling_times(steps),
-                find_sampler(sampler.sampling.sampler),
-                noise,
+            return sampler.segmenter.predict_latent(
+                self.conditioning,
+                self._noise(0, samples),
+                sampler.sampling,
+                lambda: self._noise(next(draws), samples),
             )
+
+    def _noise(self, draw: int, samples: range) -> Tensor:
+        """Return one draw of the case's noise at this tile, (B, C, *S / f)."""
+        field = self.sampler.noise.read(draw, self.corner, self.patch, samples)
+        return flip(field.to(self.sampler.device), self.axis)
 
     def _decode(self, z: Tensor) -> Tensor:
         """Return probabilities (B, K, *S), float32."""
         with autocast(self.sampler.device, self.sampler.precision):
-            logits = self.sampler.segmenter.decode(z, _expand(self.conditioning, len(z)))
+            logits = self.sampler.segmenter.decode(z, self.conditioning)
         return flip(logits.softmax(1), self.axis)
 
 
@@ -184,7 +186,7 @@ def encode(
     """Return the image encoder's output for a tile x (M, *S), flipped along `axis`."""
     with autocast(device, precision):
         batch = flip(x[None].to(device), axis)
-        return segmenter.condition(batch.contiguous(memory_format=memory_format(x.ndim - 1)))
+        return segmenter.encode_image(batch.contiguous(memory_format=memory_format(x.ndim - 1)))
 
 
 def count_deterministic(segmenter: Segmenter, sampling: SamplingSettings, tta_axis: int | None) -> int:
@@ -192,7 +194,7 @@ def count_deterministic(segmenter: Segmenter, sampling: SamplingSettings, tta_ax
 
     A mean of few samples only approaches them, so that they stand beside several samples in the mean.
     """
-    return len(tta_flips(tta_axis)) if segmenter.direct and sampling.steps > 1 else 0
+    return len(tta_flips(tta_axis)) if segmenter.has_deterministic_head and sampling.steps > 1 else 0
 
 
 def check_sampling(sampling: SamplingSettings) -> None:
@@ -204,15 +206,6 @@ def check_sampling(sampling: SamplingSettings) -> None:
     for name, value in (("steps", sampling.steps), ("samples", sampling.samples)):
         if value < 1:
             raise InputError(f"{name} is {value}; choose 1 or more")
-
-
-def _expand(conditioning: Conditioning, samples: int) -> Conditioning:
-    """Return one image's conditioning for several samples, as views without a copy."""
-
-    def expand(tensor: Tensor) -> Tensor:
-        return tensor.expand(samples, *tensor.shape[1:])
-
-    return Conditioning(expand(conditioning.embedding), tuple(expand(f) for f in conditioning.features))
 
 
 def _chunks(samples: range, most: int) -> Iterator[range]:

@@ -36,7 +36,7 @@ class _Step(nn.Module):
         self.attention = SelfAttention(width, stages.norm, spatial_dims) if attends else nn.Identity()
 
     def forward(self, h: Tensor, time: Tensor) -> Tensor:
-        return self.attention(self.block(h, self.block.shift(time)))
+        return self.attention(self.block(h, self.block.time_bias(time)))
 
 
 class DDPMUNet(nn.Module):
@@ -99,10 +99,10 @@ class DDPMUNet(nn.Module):
         """See `PreconditionedDenoiser.embed`."""
         return self.time_mlp(time_embedding(t, self.time_features))
 
-    def forward(self, z: Tensor, embedding: Tensor, signal: Tensor, time: Tensor) -> Tensor:
-        """`signal` is what the other form of the denoiser takes; this one does without."""
-        del signal
-        h = self.stem(torch.cat([z.to(embedding.dtype), embedding], 1))
+    def forward(self, z: Tensor, embedding: Tensor, alpha_bar: Tensor, time: Tensor) -> Tensor:
+        """`alpha_bar` is what the other form of the denoiser takes; this one does without."""
+        del alpha_bar
+        h = self.stem(torch.cat([z.to(embedding.dtype), embedding.expand(len(z), *embedding.shape[1:])], 1))
         passed = [h]
         for level, steps in enumerate(self.down_stages):
             for step in steps:  # pyright: ignore[reportGeneralTypeIssues]

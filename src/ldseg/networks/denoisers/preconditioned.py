@@ -1,13 +1,13 @@
 """The denoiser: a small U-Net on the latent grid (Zaman et al. 2026, the conditional denoiser).
 
 It is the only module that every step calls, so it is small. What the image says is made ready once, as three
-parts of the embedding: a guess m of the clean latent, how far it may be off (variance s at each place and
-channel), and features for the U-Net. Were the latent Gaussian around the guess, its mean given z_t would be
+parts of the embedding: a mean m of the clean latent, how far it may be off (variance s at each place and
+channel), and features for the U-Net. Were the latent Gaussian around the mean, its mean given z_t would be
 
     m + g (z_t - sqrt(a) m),    g = sqrt(a) s / v,    v = a s + 1 - a
 
-which is where the U-Net F starts from; it sees what is left, at unit size, and its output is scaled to the
-error that the Gaussian answer has (Karras et al. 2022, table 1, with the guess as the data's mean):
+which is where the U-Net F starts from; it sees what is residual, at unit size, and its output is scaled to
+the error that the Gaussian answer has (Karras et al. 2022, table 1, with the mean as the data's mean):
 
     z0^ = m + g (z_t - sqrt(a) m) + sqrt(s (1 - a) / v) F((z_t - sqrt(a) m) / sqrt(v), features, t)
 """
@@ -27,7 +27,6 @@ from ldseg.networks.blocks import (
     convolution,
     depth_to_space,
     normalization,
-    once,
     space_to_depth,
     time_embedding,
     upsample,
@@ -86,14 +85,14 @@ class PreconditionedDenoiser(nn.Module):
         self.norm = normalization(spatial_dims, widths[0], stages.norm)
         self.head = convolution(spatial_dims, widths[0], folded, stages.stem_kernel_size)
 
-    def forward(self, z: Tensor, prepared: Tensor, signal: Tensor, time: Tensor) -> Tensor:
-        guess, weight, pulled, left = self._terms(z, prepared, signal, time)
-        return torch.addcmul(guess, weight, pulled + left)
+    def forward(self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor) -> Tensor:
+        mean, weight, shrinkage, residual = self._terms(z, prepared, alpha_bar, time)
+        return torch.addcmul(mean, weight, shrinkage + residual)
 
-    def parts(self, z: Tensor, prepared: Tensor, signal: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+    def parts(self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """The Gaussian answer and the U-Net's correction; their sum is the clean estimate."""
-        guess, weight, pulled, left = self._terms(z, prepared, signal, time)
-        return torch.addcmul(guess, weight, pulled), weight * left
+        mean, weight, shrinkage, residual = self._terms(z, prepared, alpha_bar, time)
+        return torch.addcmul(mean, weight, shrinkage), weight * residual
 
     def fold(self, z: Tensor) -> Tensor:
         """A latent (B, C, *s) as the cells that the denoiser works on, channels last in memory."""
@@ -108,42 +107,46 @@ class PreconditionedDenoiser(nn.Module):
         """What the times t (n,) add in each block, one behind the other: (n, T)."""
         time = self.time_mlp(time_embedding(t, self.time_features))
         levels = [*self.down_stages, *self.up_stages]
-        return torch.cat([shift for level in levels for shift in level.shifts(time)], 1)  # pyright: ignore[reportCallIssue]
+        return torch.cat([bias for level in levels for bias in level.time_biases(time)], 1)  # pyright: ignore[reportCallIssue]
 
     def prepare(self, embedding: Tensor) -> Tensor:
-        """What no step changes: guess, deviation and features, folded."""
+        """What no step changes: mean, deviation and features, folded."""
         c = self.latent_channels
-        guess, spread, said = embedding.tensor_split([c, 2 * c], 1)
+        mean, spread, features = embedding.tensor_split([c, 2 * c], 1)
         deviation = torch.sigmoid(spread.float() + _FIRST_SPREAD).sqrt().to(embedding.dtype)
-        return torch.cat([self.fold(part) for part in (guess, deviation, said)], 1)
+        return torch.cat([self.fold(part) for part in (mean, deviation, features)], 1)
 
     def _terms(
-        self, z: Tensor, prepared: Tensor, signal: Tensor, time: Tensor
+        self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The guess m, the factor sqrt(s / v) of what follows, how z_t pulls and the U-Net corrects it."""
-        c, prepared = z.shape[1], once(prepared)
-        guess, deviation, said = prepared[:, :c].float(), prepared[:, c : 2 * c].float(), prepared[:, 2 * c :]
-        a = expand_to(signal, z)
+        """The mean m, the factor sqrt(s / v) of what follows, how z_t pulls and the U-Net corrects it."""
+        c = z.shape[1]
+        mean, deviation, features = (
+            prepared[:, :c].float(),
+            prepared[:, c : 2 * c].float(),
+            prepared[:, 2 * c :],
+        )
+        a = expand_to(alpha_bar, z)
         reached = a.sqrt() * deviation
         one = torch.addcmul(1 - a, reached, reached).rsqrt()  # 1 / sqrt(v)
-        off = torch.addcmul(z, -a.sqrt(), guess) * one
-        left = self._network(off.to(said.dtype), said, time)
-        return guess, one * deviation, reached * off, (1 - a).sqrt() * left.float()
+        off = torch.addcmul(z, -a.sqrt(), mean) * one
+        residual = self._network(off.to(features.dtype), features, time)
+        return mean, one * deviation, reached * off, (1 - a).sqrt() * residual.float()
 
-    def _network(self, z: Tensor, said: Tensor, time: Tensor) -> Tensor:
-        shifts = self._by_level(time)
-        h = self.down_stages[0](self.stem(z) + said, next(shifts))
+    def _network(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
+        time_biases = self._split_by_stage(time)
+        h = self.down_stages[0](self.stem(z) + features, next(time_biases))
         passed: list[Tensor] = []
         for down, level in zip(self.downsample, list(self.down_stages)[1:], strict=True):
             passed.append(h)
-            h = level(down(h), next(shifts))
+            h = level(down(h), next(time_biases))
         ups = zip(self.up_convs, reversed(self.strides), self.up_stages, strict=True)
         for raise_channels, stride, level in ups:
-            h = level(passed.pop() + upsample(raise_channels(h), stride), next(shifts))
+            h = level(passed.pop() + upsample(raise_channels(h), stride), next(time_biases))
         return self.head(functional.silu(self.norm(h)))
 
-    def _by_level(self, time: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """What `embed` made, apart again: for each level, down and up, the shifts of its blocks."""
+    def _split_by_stage(self, time: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """What `embed` made, apart again: for each level, down and up, the time_biases of its blocks."""
         widths = [*self.widths, *reversed(self.widths[:-1])]
         levels = time.split([self.blocks * width for width in widths], 1)
-        return (shifts.split(width, 1) for shifts, width in zip(levels, widths, strict=True))
+        return (time_biases.split(width, 1) for time_biases, width in zip(levels, widths, strict=True))
