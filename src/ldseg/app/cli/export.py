@@ -58,8 +58,8 @@ def _report_ignored_options(arguments: Any) -> None:
     report_ignored_options(model.segmenter.stochastic, model.plan, arguments)
 
 
-def _what(arguments: Any) -> tuple[Any, ...]:
-    """What both kinds of export are told, in their order."""
+def _export_arguments(arguments: Any) -> tuple[Any, ...]:
+    """Return the arguments that both export formats take."""
     return (
         arguments.run,
         arguments.output,
@@ -73,7 +73,7 @@ def _what(arguments: Any) -> tuple[Any, ...]:
 def _export_onnx(arguments: Any) -> int:
     from ldseg.export.onnx import export_onnx
 
-    made = export_onnx(*_what(arguments))
+    made = export_onnx(*_export_arguments(arguments))
     contract = made.spec
     if arguments.json:
         print_json(
@@ -99,7 +99,7 @@ def _export_onnx(arguments: Any) -> int:
 def _export_bundle(arguments: Any) -> int:
     from ldseg.export.bundle import export_bundle
 
-    folder = export_bundle(*_what(arguments))
+    folder = export_bundle(*_export_arguments(arguments))
     if arguments.json:
         print_json({"format": "monai-bundle", "folder": str(folder)})
         return 0
