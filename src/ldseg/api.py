@@ -114,13 +114,12 @@ def train_run(
 
     Args:
         data, options, limits, split: as for `plan_run`.
-        run: folder of the run; the model is written into it.
+        run: folder of the run, into which the model is written.
         preset: "default" or "paper".
         changes: settings that replace those of the preset, e.g. `{"training": {"minutes": 30}}`.
         resume: continue the training in `run` with its own settings.
-        device: "cpu", "cuda" or "mps"; None takes the fastest that is there.
-        on_event: called with events: "settings", "warning", "prepared", "losses", "validation" and "saved",
-            then "calibrating" and "encoding" with their progress in [0, 1].
+        device: "cpu", "cuda" or "mps", None for the fastest.
+        on_event: called with each event, a dict with "event" ("settings", "losses", "validation" ...).
         context: the processes that train together (`ldseg.utils.distributed`), on the same files.
 
     Returns:
