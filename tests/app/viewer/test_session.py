@@ -107,13 +107,13 @@ def test_more_samples_are_those_of_all_at_once(make_session: MakeSession) -> Non
 
 def test_one_drawing_at_a_time(make_session: MakeSession, monkeypatch: pytest.MonkeyPatch) -> None:
     session, gate = make_session(), threading.Event()
-    stream = Predictor.stream
+    stream = Predictor.segment
 
     def waiting(*words: Any) -> Any:
         gate.wait(20)
         return stream(*words)
 
-    monkeypatch.setattr(Predictor, "stream", waiting)
+    monkeypatch.setattr(Predictor, "segment", waiting)
     assert session.draw_more()
     assert session.busy
     assert not session.draw_more()
@@ -138,7 +138,7 @@ def test_what_goes_wrong_while_drawing_is_told_and_the_answer_stays(
     def full(*_: Any) -> Any:
         raise RuntimeError("not enough memory")
 
-    monkeypatch.setattr(Predictor, "stream", full)
+    monkeypatch.setattr(Predictor, "segment", full)
     session.draw_more()
     session.wait()
     state = describe(session)
