@@ -129,7 +129,7 @@ class DecoderSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """All that `LDSeg.from_settings` needs."""
+    """Settings of the model, complete for `LDSeg.from_settings`."""
 
     spatial_dims: Literal[2, 3]
     in_channels: int
@@ -308,7 +308,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How a trained model samples."""
+    """Sampler, steps and samples of a prediction."""
 
     sampler: str = "ddim"
     steps: int = 1
@@ -319,13 +319,13 @@ class SamplingSettings:
 
     @property
     def single_call(self) -> bool:
-        """Whether the denoiser is called only once, which asks for the deterministic prediction."""
+        """True if the denoiser is called only once, which asks for the deterministic prediction."""
         return self.steps == 1 or self.sampler == "one_step"
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All settings of one training, written as settings.json."""
+    """Settings of one training, written as settings.json."""
 
     preset: str
     model: ModelSettings

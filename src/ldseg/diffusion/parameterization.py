@@ -20,11 +20,11 @@ class Parameterization(Protocol):
     """Target of the denoiser and its reading."""
 
     def target(self, z0: Tensor, noise: Tensor, a: Tensor) -> Tensor:
-        """What the denoiser should have said."""
+        """Return the target of the denoiser."""
         ...
 
     def clean(self, prediction: Tensor, z: Tensor, a: Tensor) -> Tensor:
-        """The clean estimate z0^ that `prediction` at `z` means."""
+        """Return the clean estimate z0^ that `prediction` at `z` implies."""
         ...
 
 

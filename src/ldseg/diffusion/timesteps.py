@@ -18,7 +18,7 @@ Times = Tensor | tuple[Tensor, ...]
 
 
 class Timestep(NamedTuple):
-    """One time of a sampling, the same for all cases."""
+    """A time of a sampling, the same for all cases."""
 
     time: Tensor
     """t, a scalar."""

@@ -83,7 +83,7 @@ class ResidualBlock(nn.Module):
         self.time_proj = nn.Linear(time, outputs) if time else None
 
     def time_bias(self, time: Tensor) -> Tensor:
-        """What the embedding (B, T) of the diffusion time adds to all places: (B, outputs)."""
+        """Return the bias (B, outputs) that the time embedding (B, T) adds at all positions."""
         if self.time_proj is None:
             raise ValueError("a block without time has no time bias")
         return self.time_proj(time)

@@ -18,7 +18,7 @@ from ldseg.settings import ImageEncoderSettings
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the image says: computed once, used by every step and sample."""
+    """Embedding and features of an image: computed once, used by every step and sample."""
 
     embedding: Tensor
     """(B, E, *S / f), or what a denoiser's `prepare` made of it."""
@@ -26,7 +26,7 @@ class Conditioning:
     """Finest level first, the last on the latent grid."""
 
     def repeat(self, samples: int) -> Conditioning:
-        """Each case `samples` times in a row."""
+        """Return the conditioning with each case `samples` times in a row."""
         return Conditioning(
             self.embedding.repeat_interleave(samples, 0),
             tuple(f.repeat_interleave(samples, 0) for f in self.features),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class GroupNorm(nn.GroupNorm):
-    """As `torch.nn.GroupNorm` (Wu & He 2018)."""
+    """Group norm (Wu & He 2018), equal to `torch.nn.GroupNorm`."""
 
     def forward(self, input: Tensor) -> Tensor:
         if torch.is_grad_enabled() and input.device.type == "cpu" and _channels_last(input):

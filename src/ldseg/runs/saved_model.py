@@ -56,7 +56,7 @@ SEGMENTERS: dict[str, Callable[[ModelSettings], Segmenter]] = {
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What a model's folder holds."""
+    """The content of a model folder."""
 
     segmenter: Segmenter
     """In evaluation mode, on the device asked for."""
@@ -166,7 +166,7 @@ def check_sizes(settings: RunSettings, plan: Plan, folder: Path) -> None:
 
 
 def _numbers(found: Any, name: str) -> Iterator[tuple[str, float]]:
-    """Every number in dicts and lists, with its place; also the length of each list."""
+    """Yield each number in dicts and lists with its place, and lengths of lists that are too long."""
     if isinstance(found, dict):
         for key, value in cast(dict[str, Any], found).items():
             yield from _numbers(value, f"{name}.{key}" if name else key)

@@ -90,7 +90,7 @@ class PreconditionedDenoiser(nn.Module):
         return torch.addcmul(mean, weight, shrinkage + residual)
 
     def parts(self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """The Gaussian answer and the U-Net's correction; their sum is the clean estimate."""
+        """Return the Gaussian estimate and the U-Net's correction; their sum is the clean estimate."""
         mean, weight, shrinkage, residual = self._terms(z, prepared, alpha_bar, time)
         return torch.addcmul(mean, weight, shrinkage), weight * residual
 
@@ -104,13 +104,13 @@ class PreconditionedDenoiser(nn.Module):
         return depth_to_space(z, self.stem_stride)
 
     def embed(self, t: Tensor) -> Tensor:
-        """What the times t (n,) add in each block, one behind the other: (n, T)."""
+        """Return the time biases of all blocks at times t (n,), concatenated: (n, T)."""
         time = self.time_mlp(time_embedding(t, self.time_features))
         levels = [*self.down_stages, *self.up_stages]
         return torch.cat([bias for level in levels for bias in level.time_biases(time)], 1)  # pyright: ignore[reportCallIssue]
 
     def prepare(self, embedding: Tensor) -> Tensor:
-        """What no step changes: mean, deviation and features, folded."""
+        """Return what no step changes: mean, standard deviation and features, folded."""
         c = self.latent_channels
         mean, spread, features = embedding.tensor_split([c, 2 * c], 1)
         deviation = torch.sigmoid(spread.float() + _FIRST_SPREAD).sqrt().to(embedding.dtype)
@@ -119,7 +119,7 @@ class PreconditionedDenoiser(nn.Module):
     def _terms(
         self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The mean m, the factor sqrt(s / v) of what follows, how z_t pulls and the U-Net corrects it."""
+        """Return the mean m, the factor sqrt(s / v), the shrinkage term and the U-Net's residual."""
         c = z.shape[1]
         mean, deviation, features = (
             prepared[:, :c].float(),
