@@ -82,7 +82,7 @@ def main() -> None:
         "commit": commit(),
         "trained_at": trained_at,
         "training_steps": steps,
-        "calibration": to_json(fitted),
+        "recalibration": to_json(fitted),
         "posterior_samples": posterior.samples,
         **measure(folder, dataset, test),
     }
