@@ -91,7 +91,7 @@ def card(shipped: Shipped, result: dict[str, Any]) -> str:
 ## Scores on the test cases
 
 Default answer (one call): mean Dice {mean["dice"]:.3f}, 95 % interval over subjects {low:.3f} to {high:.3f};
-HD95 {_hd95(mean):.2f} {shipped.unit}; surface Dice at 1 {shipped.unit} {mean["nsd"]:.3f}.
+HD95 {_hd95(mean):.2f} {shipped.unit}; NSD (border voxels) at 1 {shipped.unit} {mean["nsd"]:.3f}.
 Mean of {result["posterior_samples"]} samples: mean Dice {result["posterior"]["dice"]:.3f}.
 
 | structure | Dice |
