@@ -14,7 +14,7 @@ from ldseg.runs.files import SPLITS_FILE, WEIGHTS_FILE
 if TYPE_CHECKING:
     from ldseg.data.cases import Case
     from ldseg.data.formats.dicom.segments import SegmentCodes
-    from ldseg.inference.predict_cases import Summary
+    from ldseg.inference.predict_cases import PredictOptions, Summary
     from ldseg.inference.predictor import Predictor
     from ldseg.utils.distributed import DistributedContext
 
@@ -95,24 +95,13 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
     from ldseg.app.cli.destination import find_destination, image_ending
     from ldseg.data.inputs import find_inputs
     from ldseg.errors import InputError, RemoteRankError
-    from ldseg.inference.predict_cases import CaseError, PredictOptions, predict_cases
+    from ldseg.inference.predict_cases import CaseError, predict_cases
     from ldseg.inference.provenance import record_passed_over
     from ldseg.zoo.catalogue import find_model
 
     refuse_contradictions(arguments)
     _check_memory(arguments.max_memory, arguments.runtime)
-    save = names_of(arguments.save)
-    options = PredictOptions(
-        arguments.steps,
-        arguments.samples,
-        arguments.sampler,
-        arguments.tta,
-        arguments.seed,
-        save,
-        arguments.max_memory,
-        None if arguments.format is None else f".{arguments.format.lower().lstrip('.')}",
-        arguments.harmonize,
-    )
+    options = _options(arguments)
     device = context.device_name(arguments.device)
     remarks: list[str] = []
 
@@ -126,7 +115,7 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
         )
         if arguments.part is not None:
             cases = _part(cases, model, arguments.part, predictor.settings.training.fold)
-        place = find_destination(arguments.output, len(cases), save, options.format)
+        place = find_destination(arguments.output, len(cases), options.save, options.format)
         form = options.format if place.file is None else image_ending(place.path)
         codes = _codes(arguments.segment_codes, model, predictor)
         _refuse_unused_codes(arguments.segment_codes, cases, form)
@@ -154,6 +143,23 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
         problem = f"{len(summary.failed)} of {len(cases)} images failed: {', '.join(summary.failed)}"
         raise InputError(problem) if context.is_rank_zero else RemoteRankError(problem)
     return 0
+
+
+def _options(arguments: Any) -> PredictOptions:
+    """Return how to predict, as the arguments say."""
+    from ldseg.inference.predict_cases import PredictOptions
+
+    return PredictOptions(
+        arguments.steps,
+        arguments.samples,
+        arguments.sampler,
+        arguments.tta,
+        arguments.seed,
+        names_of(arguments.save),
+        arguments.max_memory,
+        None if arguments.format is None else f".{arguments.format.lower().lstrip('.')}",
+        arguments.harmonize,
+    )
 
 
 def _check_memory(limit_gb: float | None, runtime: str) -> None:

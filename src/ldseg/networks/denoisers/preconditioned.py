@@ -146,7 +146,7 @@ class PreconditionedDenoiser(nn.Module):
         return self.head(functional.silu(self.norm(h)))
 
     def _split_by_stage(self, time: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """What `embed` made, apart again: for each level, down and up, the time_biases of its blocks."""
+        """Split the time embedding into the time biases of the blocks of each stage, down and then up."""
         widths = [*self.widths, *reversed(self.widths[:-1])]
         levels = time.split([self.blocks * width for width in widths], 1)
         return (time_biases.split(width, 1) for time_biases, width in zip(levels, widths, strict=True))
