@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
             arguments.run, Path(folder) / "onnx", arguments.steps, arguments.samples, arguments.sampler
         )
         predictors = load_all(arguments.run, made.folder)
-    plan, sampling = predictors["torch"].plan, made.contract.sampling
+    plan, sampling = predictors["torch"].plan, made.spec.sampling
     shape = tuple(arguments.shape or plan.patch)
     image = noise_image(plan.axes, len(plan.channels), shape)
     answers = {name: answer_of(predictor, image, sampling) for name, predictor in predictors.items()}

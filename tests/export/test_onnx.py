@@ -148,7 +148,7 @@ def test_several_samples_of_a_deterministic_model_are_exported_as_its_single_ans
     make_model: MakeModel, tmp_path: Path
 ) -> None:
     folder = make_model(baseline="unet")
-    sampling = export_onnx(folder, tmp_path / "onnx", samples=6).contract.sampling
+    sampling = export_onnx(folder, tmp_path / "onnx", samples=6).spec.sampling
     assert sampling == Predictor.load(folder, "cpu").sampling()
 
 

@@ -156,15 +156,15 @@ def test_beside_several_samples_the_answer_of_one_call_counts_in_the_probabiliti
 
 
 def spied_starts(predictor: Predictor) -> list[Tensor]:
-    """Grows by the starting noise of each draw."""
+    """Return a list that grows by the starting noise of each sampling."""
     starts: list[Tensor] = []
-    draw = predictor.segmenter.draw
+    sample_latent = predictor.segmenter.sample_latent
 
     def spy(conditioning, start, *rest):  # type: ignore[no-untyped-def]
         starts.append(start)
-        return draw(conditioning, start, *rest)
+        return sample_latent(conditioning, start, *rest)
 
-    predictor.segmenter.draw = spy  # type: ignore[method-assign]
+    predictor.segmenter.sample_latent = spy  # type: ignore[method-assign]
     return starts
 
 

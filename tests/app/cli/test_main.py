@@ -92,7 +92,7 @@ def test_settings_come_from_a_file_and_arguments_go_first(data: Path, tmp_path: 
     config.write_text(
         "preset: paper\n"
         "training:\n  steps: 2\n  learning_rate: 2e-3\n  fold: 1\n"
-        "model:\n  noise: {parameterization: velocity}\n"
+        "model:\n  noise: {parameterization: v_prediction}\n"
     )
     words = ("--config", config, "--training.steps", 1, "--loss.dice", 0.5, "--device", "cpu")
     assert run("train", data, "-o", tmp_path / "run", *words) == 0
@@ -101,7 +101,7 @@ def test_settings_come_from_a_file_and_arguments_go_first(data: Path, tmp_path: 
     assert settings["training"]["steps"] == 1
     assert settings["training"]["learning_rate"] == 2e-3
     assert settings["training"]["fold"] == 1
-    assert settings["model"]["noise"]["parameterization"] == "velocity"
+    assert settings["model"]["noise"]["parameterization"] == "v_prediction"
     assert settings["loss"]["dice"] == 0.5
 
 

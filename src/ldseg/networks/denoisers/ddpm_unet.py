@@ -102,7 +102,9 @@ class DDPMUNet(nn.Module):
     def forward(self, z: Tensor, embedding: Tensor, alpha_bar: Tensor, time: Tensor) -> Tensor:
         """`alpha_bar` is what the other form of the denoiser takes; this one does without."""
         del alpha_bar
-        h = self.stem(torch.cat([z.to(embedding.dtype), embedding.expand(len(z), *embedding.shape[1:])], 1))
+        h = self.stem(
+            torch.cat([z.to(embedding.dtype), embedding.expand(z.shape[0], *embedding.shape[1:])], 1)
+        )
         passed = [h]
         for level, steps in enumerate(self.down_stages):
             for step in steps:  # pyright: ignore[reportGeneralTypeIssues]
