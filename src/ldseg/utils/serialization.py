@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -227,8 +228,14 @@ def _decode_tuple(kinds: tuple[Any, ...], items: list[Any], where: str, name: st
     )
 
 
+@cache  # a file may hold thousands of records of a kind, and resolving its annotations is slow
+def _field_types(kind: type[Any]) -> dict[str, Any]:
+    """Return the types of a dataclass's fields by name."""
+    return get_type_hints(kind)
+
+
 def _decode_record(kind: type[Any], data: dict[str, Any], where: str, name: str) -> Any:
-    hints = get_type_hints(kind)
+    hints = _field_types(kind)
     known = {stored_key(field): field for field in fields(kind)}
     prefix = f"{name}." if name else ""
     for key in data:
