@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ldseg.data.splits import evenly_spaced
 from ldseg.inference.backends.backend import Backend, TileSampler
-from ldseg.inference.backends.torch_backend import flip
+from ldseg.inference.backends.torch_backend import find_tta_axis, flip
 from ldseg.inference.sliding_window import Tile, Tiling
 from ldseg.metrics.dice import dice_of_counts
 from ldseg.planning.plan import Plan
@@ -62,7 +62,7 @@ def tta_agreement(
 ) -> float:
     """Return the soft Dice between two predictions, 0 to 1, the mean over all classes with the background."""
     common, total = torch.zeros(2, len(plan.classes), dtype=torch.float64)
-    flip_axis = plan.mirror_axes[-1] - len(plan.patch) if plan.mirror_axes else None
+    flip_axis = find_tta_axis(plan, replace(sampling, tta=True))
     for tile in evenly_spaced(list(tiling.tiles()), _TILES):
         x = torch.from_numpy(image.read(tile.corner, tiling.patch))
         one, other = (p.cpu() for p in _two_predictions(x, tile, backend, sampling, name, flip_axis))
