@@ -18,16 +18,16 @@ class Stage(nn.Module):
     def __init__(
         self,
         spatial_dims: int,
-        inputs: int,
+        in_channels: int,
         settings: StagesSettings,
         level: int,
-        time: int = 0,
+        time_channels: int = 0,
     ) -> None:
         super().__init__()
         width = settings.widths[level]
-        widths = [inputs] + [width] * settings.blocks
+        widths = [in_channels] + [width] * settings.blocks
         self.blocks = nn.ModuleList(
-            ResidualBlock(spatial_dims, before, after, settings.norm, settings.dropout, time)
+            ResidualBlock(spatial_dims, before, after, settings.norm, settings.dropout, time_channels)
             for before, after in pairwise(widths)
         )
         attends = level in settings.attention
@@ -46,16 +46,16 @@ class Stage(nn.Module):
 class EncoderBackbone(nn.Module):
     """x (B, M, *S) to the features of each level, finest first: (B, width, *S / factor)."""
 
-    def __init__(self, spatial_dims: int, inputs: int, settings: StagesSettings) -> None:
+    def __init__(self, spatial_dims: int, in_channels: int, settings: StagesSettings) -> None:
         super().__init__()
         self.stem_stride = settings.strides[0]
         self.stem = convolution(
-            spatial_dims, inputs * prod(self.stem_stride), settings.widths[0], settings.stem_kernel_size
+            spatial_dims, in_channels * prod(self.stem_stride), settings.widths[0], settings.stem_kernel_size
         )
         widths, pools = settings.widths, settings.downsampling == "pool"
-        inputs_of = (widths[0], *(widths[:-1] if pools else widths[1:]))
+        stage_in_channels = (widths[0], *(widths[:-1] if pools else widths[1:]))
         self.stages = nn.ModuleList(
-            Stage(spatial_dims, before, settings, level) for level, before in enumerate(inputs_of)
+            Stage(spatial_dims, before, settings, level) for level, before in enumerate(stage_in_channels)
         )
         self.downsample = nn.ModuleList(
             pooling(spatial_dims, stride) if pools else convolution(spatial_dims, before, after, 3, stride)

@@ -17,8 +17,10 @@ from ldseg.settings import Norm
 
 
 def _at_each_place(convolution: nn.Conv2d | nn.Conv3d, h: Tensor) -> Tensor:
-    """A convolution of width 1 as the matrix product that it is: PyTorch's own is up to ten times slower with
-    one thread on the CPU, and returns the channels first in memory."""
+    """Return a convolution of kernel size 1 as the matrix product that it is.
+
+    PyTorch's own is up to ten times slower with one thread on the CPU, and returns the channels first in
+    memory."""
     weight = convolution.weight.flatten(1)
     return functional.linear(h.movedim(1, -1), weight, convolution.bias).movedim(-1, 1)
 
@@ -39,12 +41,17 @@ _BATCH_NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.Ba
 
 
 def convolution(
-    spatial_dims: int, inputs: int, outputs: int, width: int = 3, stride: tuple[int, ...] | int = 1
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 3,
+    stride: tuple[int, ...] | int = 1,
 ) -> nn.Module:
-    """A convolution that keeps the grid, or divides it by `stride`."""
-    if width == 1 and stride == 1:
-        return _POINTWISE[spatial_dims](inputs, outputs, 1)
-    return _CONVOLUTIONS[spatial_dims](inputs, outputs, width, stride, padding=width // 2)  # pyright: ignore[reportArgumentType]
+    """Return a convolution that keeps the grid, or divides it by `stride`."""
+    if kernel_size == 1 and stride == 1:
+        return _POINTWISE[spatial_dims](in_channels, out_channels, 1)
+    padding = kernel_size // 2
+    return _CONVOLUTIONS[spatial_dims](in_channels, out_channels, kernel_size, stride, padding)  # pyright: ignore[reportArgumentType]
 
 
 def pooling(spatial_dims: int, stride: tuple[int, ...]) -> nn.Module:
@@ -71,19 +78,29 @@ class ResidualBlock(nn.Module):
     """Norm, swish, convolution, twice, beside a shortcut; what the time says may be added between."""
 
     def __init__(
-        self, spatial_dims: int, inputs: int, outputs: int, norm: Norm, dropout: float, time: int = 0
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        norm: Norm,
+        dropout: float,
+        time_channels: int = 0,
     ) -> None:
         super().__init__()
-        self.norm1 = normalization(spatial_dims, inputs, norm)
-        self.conv1 = convolution(spatial_dims, inputs, outputs)
-        self.norm2 = normalization(spatial_dims, outputs, norm)
+        self.norm1 = normalization(spatial_dims, in_channels, norm)
+        self.conv1 = convolution(spatial_dims, in_channels, out_channels)
+        self.norm2 = normalization(spatial_dims, out_channels, norm)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        self.conv2 = zero_init(convolution(spatial_dims, outputs, outputs))
-        self.shortcut = convolution(spatial_dims, inputs, outputs, 1) if inputs != outputs else nn.Identity()
-        self.time_proj = nn.Linear(time, outputs) if time else None
+        self.conv2 = zero_init(convolution(spatial_dims, out_channels, out_channels))
+        self.shortcut = (
+            convolution(spatial_dims, in_channels, out_channels, 1)
+            if in_channels != out_channels
+            else nn.Identity()
+        )
+        self.time_proj = nn.Linear(time_channels, out_channels) if time_channels else None
 
     def time_bias(self, time: Tensor) -> Tensor:
-        """Return the bias (B, outputs) that the time embedding (B, T) adds at all positions."""
+        """Return the bias (B, out_channels) that the time embedding (B, T) adds at all positions."""
         if self.time_proj is None:
             raise ValueError("a block without time has no time bias")
         return self.time_proj(time)
@@ -97,12 +114,12 @@ class ResidualBlock(nn.Module):
 
 
 class OutputHead(nn.Module):
-    """Norm, swish and a map at each place of features (B, inputs, *S) to (B, outputs, *S), zero at first."""
+    """Norm, swish, pointwise convolution, zero at first: (B, in_channels, *S) to (B, out_channels, *S)."""
 
-    def __init__(self, spatial_dims: int, inputs: int, outputs: int) -> None:
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.norm = normalization(spatial_dims, inputs, "group")
-        self.head = zero_init(convolution(spatial_dims, inputs, outputs, 1))
+        self.norm = normalization(spatial_dims, in_channels, "group")
+        self.head = zero_init(convolution(spatial_dims, in_channels, out_channels, 1))
 
     def forward(self, h: Tensor) -> Tensor:
         return self.head(functional.silu(self.norm(h)))
@@ -111,9 +128,9 @@ class OutputHead(nn.Module):
 class SelfAttention(nn.Module):
     """Multi-head self-attention over all positions of a small grid."""
 
-    def __init__(self, channels: int, norm: Norm, spatial_dims: int, head_width: int = 32) -> None:
+    def __init__(self, channels: int, norm: Norm, spatial_dims: int, head_channels: int = 32) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_width)
+        self.heads = max(1, channels // head_channels)
         self.norm = normalization(spatial_dims, channels, norm)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = zero_init(nn.Linear(channels, channels))

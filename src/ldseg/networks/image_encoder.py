@@ -36,11 +36,11 @@ class Conditioning:
 class ImageEncoder(nn.Module):
     """x (B, M, *S) to `Conditioning`."""
 
-    def __init__(self, spatial_dims: int, channels: int, settings: ImageEncoderSettings) -> None:
+    def __init__(self, spatial_dims: int, in_channels: int, settings: ImageEncoderSettings) -> None:
         super().__init__()
         stages = settings.stages
         self.context = settings.context_stages
-        self.backbone = EncoderBackbone(spatial_dims, channels, stages)
+        self.backbone = EncoderBackbone(spatial_dims, in_channels, stages)
         below = range(len(stages.widths) - settings.context_stages, len(stages.widths))
         self.up_strides = [stages.strides[level] for level in reversed(below)]
         self.up_convs = nn.ModuleList(

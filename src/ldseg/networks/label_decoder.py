@@ -56,8 +56,8 @@ class LabelDecoder(nn.Module):
             for width in widths
         )
         self.image_convs = nn.ModuleList(
-            convolution(spatial_dims, inputs, width, 1)
-            for inputs, width in zip(image_widths[::-1], widths, strict=True)
+            convolution(spatial_dims, image_width, width, 1)
+            for image_width, width in zip(image_widths[::-1], widths, strict=True)
             if settings.image_features
         )
         self.norm = normalization(spatial_dims, widths[-1], stages.norm)

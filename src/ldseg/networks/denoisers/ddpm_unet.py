@@ -27,13 +27,18 @@ class _Step(nn.Module):
     """A residual block, followed by self-attention on the levels that have it."""
 
     def __init__(
-        self, spatial_dims: int, inputs: int, width: int, settings: DenoiserSettings, attends: bool
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        settings: DenoiserSettings,
+        attends: bool,
     ) -> None:
         super().__init__()
         stages = settings.stages
         time = settings.time_features
-        self.block = ResidualBlock(spatial_dims, inputs, width, stages.norm, stages.dropout, time)
-        self.attention = SelfAttention(width, stages.norm, spatial_dims) if attends else nn.Identity()
+        self.block = ResidualBlock(spatial_dims, in_channels, out_channels, stages.norm, stages.dropout, time)
+        self.attention = SelfAttention(out_channels, stages.norm, spatial_dims) if attends else nn.Identity()
 
     def forward(self, h: Tensor, time: Tensor) -> Tensor:
         return self.attention(self.block(h, self.block.time_bias(time)))
@@ -43,7 +48,7 @@ class DDPMUNet(nn.Module):
     """z (B, C, *s), embedding (B, E, *s) and what `embed` made of t (B,) to a prediction (B, C, *s)."""
 
     def __init__(
-        self, spatial_dims: int, latent_channels: int, embedding: int, settings: DenoiserSettings
+        self, spatial_dims: int, latent_channels: int, embedding_channels: int, settings: DenoiserSettings
     ) -> None:
         super().__init__()
         stages = settings.stages
@@ -53,7 +58,7 @@ class DDPMUNet(nn.Module):
         self.time_mlp = nn.Sequential(
             nn.Linear(features, features), nn.SiLU(), nn.Linear(features, features), nn.SiLU()
         )
-        self.stem = convolution(spatial_dims, latent_channels + embedding, widths[0])
+        self.stem = convolution(spatial_dims, latent_channels + embedding_channels, widths[0])
         self.downsample = nn.ModuleList(
             convolution(spatial_dims, before, before, 3, stride)
             for before, stride in zip(widths, self.strides, strict=False)
@@ -62,9 +67,11 @@ class DDPMUNet(nn.Module):
         self.down_stages, self.up_stages = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
             attends = level in stages.attention
-            inputs = [h] + [width] * (stages.blocks - 1)
+            stage_in_channels = [h] + [width] * (stages.blocks - 1)
             self.down_stages.append(
-                nn.ModuleList(_Step(spatial_dims, before, width, settings, attends) for before in inputs)
+                nn.ModuleList(
+                    _Step(spatial_dims, before, width, settings, attends) for before in stage_in_channels
+                )
             )
             h = width
             passed += [width] * stages.blocks + ([width] if level + 1 < len(widths) else [])

@@ -50,14 +50,16 @@ class PreconditionedDenoiser(nn.Module):
         self,
         spatial_dims: int,
         latent_channels: int,
-        embedding: int,
+        embedding_channels: int,
         settings: DenoiserSettings,
     ) -> None:
         super().__init__()
         wanted = settings.embedding_channels(latent_channels)
-        if embedding != wanted:
-            raise ValueError(f"image_encoder.embedding_channels is {embedding}; the denoiser takes {wanted}")
-        stages, time = settings.stages, 4 * settings.time_features
+        if embedding_channels != wanted:
+            raise ValueError(
+                f"image_encoder.embedding_channels is {embedding_channels}; the denoiser takes {wanted}"
+            )
+        stages, time_channels = settings.stages, 4 * settings.time_features
         self.latent_channels = latent_channels
         self.stem_stride = stages.strides[0]
         folded = latent_channels * prod(self.stem_stride)
@@ -65,11 +67,14 @@ class PreconditionedDenoiser(nn.Module):
         self.widths, self.blocks = widths, stages.blocks
         self.time_features = settings.time_features
         self.time_mlp = nn.Sequential(
-            nn.Linear(settings.time_features, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU()
+            nn.Linear(settings.time_features, time_channels),
+            nn.SiLU(),
+            nn.Linear(time_channels, time_channels),
+            nn.SiLU(),
         )
         self.stem = convolution(spatial_dims, folded, widths[0], stages.stem_kernel_size)
         self.down_stages = nn.ModuleList(
-            Stage(spatial_dims, width, stages, level, time) for level, width in enumerate(widths)
+            Stage(spatial_dims, width, stages, level, time_channels) for level, width in enumerate(widths)
         )
         self.downsample = nn.ModuleList(
             convolution(spatial_dims, before, after, 3, stride)
@@ -80,7 +85,7 @@ class PreconditionedDenoiser(nn.Module):
             convolution(spatial_dims, widths[level + 1], widths[level], 1) for level in above
         )
         self.up_stages = nn.ModuleList(
-            Stage(spatial_dims, widths[level], stages, level, time) for level in above
+            Stage(spatial_dims, widths[level], stages, level, time_channels) for level in above
         )
         self.norm = normalization(spatial_dims, widths[0], stages.norm)
         self.head = convolution(spatial_dims, widths[0], folded, stages.stem_kernel_size)
