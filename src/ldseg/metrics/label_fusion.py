@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ldseg.metrics.masks import Mask
@@ -48,6 +47,8 @@ def _majority(masks: Sequence[Mask]) -> Mask:
 
 def _staple(masks: Sequence[Mask]) -> NDArray[np.float64]:
     """Return the probability of the structure, of the masks' shape."""
+    import SimpleITK as sitk  # imported here: it takes long to load, and few commands fuse raters
+
     images = [sitk.GetImageFromArray(mask.reshape(1, -1).astype(np.uint8)) for mask in masks]
     probability = sitk.GetArrayFromImage(sitk.STAPLE(images, 1.0))
     return probability.reshape(masks[0].shape).astype(np.float64)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ldseg.data.formats import metaimage, nrrd, seg_nrrd
 from ldseg.data.formats.format import Format
@@ -45,6 +44,8 @@ class ItkHeader:
 
 def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
+    import SimpleITK as sitk  # imported here: few images are of these formats, and it takes long to load
+
     _check_name(path)
     is_nrrd = path.suffix.lower() == ".nrrd"
     with translate_errors(path, "NRRD" if is_nrrd else "MetaImage"):
@@ -74,6 +75,8 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
 
 def write(path: Path, volume: Volume) -> None:
     """See `Format.write`."""
+    import SimpleITK as sitk
+
     _check_name(path)
     array = volume.array if volume.kind == "labels" else volume.array.astype(np.float32)
     size, grid, text = _file_grid(volume)

@@ -15,7 +15,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -111,6 +110,8 @@ def _is_16_bit_png(path: Path) -> bool:
 
 def _png_16_bit_pixels(path: Path) -> NDArray[Any]:
     """Return the pixels (Y, X[, C]) of a 16-bit PNG."""
+    import imagecodecs  # imported here: few images need it
+
     with suppress_stderr():
         return np.asarray(imagecodecs.png_decode(path.read_bytes()))
 
