@@ -10,6 +10,7 @@ from ldseg.settings import (
     DecoderSettings,
     DenoiserSettings,
     ImageEncoderSettings,
+    LabelEncoderSettings,
     LossSettings,
     ModelSettings,
     NoiseSettings,
@@ -73,7 +74,7 @@ def _default_model(
         spatial_dims=spatial_dims,
         in_channels=in_channels,
         classes=classes,
-        label_encoder=StagesSettings((widths[n - 1],), (label_stem,), stem_kernel_size=1),
+        label_encoder=LabelEncoderSettings((widths[n - 1],), (label_stem,), stem_kernel_size=1),
         image_encoder=ImageEncoderSettings(
             stages,
             context_stages=len(widths) - n,
@@ -106,7 +107,7 @@ def paper_preset(plan: Plan) -> RunSettings:
         spatial_dims=plan.dimensions,
         in_channels=len(plan.channels),
         classes=len(plan.classes),
-        label_encoder=StagesSettings(
+        label_encoder=LabelEncoderSettings(
             (16, 32, 64, 64, 32),
             strides,
             norm="batch",

@@ -12,12 +12,19 @@ from typing import Literal
 
 Strides = tuple[tuple[int, ...], ...]
 Norm = Literal["group", "batch"]
+Options = dict[str, int | float | str | bool | None]
+"""Settings of one architecture beyond those that all have; the architecture checks them."""
 
 
 def _require(holds: bool, name: str, value: object, remedy: str) -> None:
     """Raise ValueError with the setting's name, value and remedy unless the condition holds."""
     if not holds:
         raise ValueError(f"{name} is {value}; {remedy}")
+
+
+def refuse_options(section: str, options: Options) -> None:
+    """Raise ValueError for options that an architecture without any is given."""
+    _require(not options, f"{section}.options", options, f"{section}.architecture has none, remove them")
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,8 @@ class NoiseSettings:
     schedule: Literal["cosine", "linear", "quadratic"] = "cosine"
     """Noise schedule: cosine (Nichol & Dhariwal 2021), or a linear or quadratic noise rate beta(t)."""
     parameterization: Literal["epsilon", "sample", "v_prediction"] = "sample"
-    """What the denoiser `ddpm_unet` predicts; `preconditioned` always predicts the sample (clean latent)."""
+    """What the denoiser predicts, unless it can predict one thing alone: `preconditioned` always predicts the
+    sample (clean latent)."""
     shift: float = 1.0
     """Divisor of the schedule's signal-to-noise ratio (amplitudes), above 0. The image leaves little of the
     latent open, which only small noise no longer hides: a larger shift places more steps there."""
@@ -85,6 +93,16 @@ class StagesSettings:
 
 
 @dataclass(frozen=True)
+class LabelEncoderSettings(StagesSettings):
+    """The encoder from the label map to the clean latent."""
+
+    architecture: str = "resnet"
+    """A label encoder's name; resnet: stages of residual blocks."""
+    options: Options = field(default_factory=dict[str, int | float | str | bool | None])
+    """Settings that only this architecture has."""
+
+
+@dataclass(frozen=True)
 class ImageEncoderSettings:
     """The encoder from the image to its embedding on the latent grid."""
 
@@ -95,6 +113,10 @@ class ImageEncoderSettings:
     embedding_channels: int = 64
     """Channels of the embedding c."""
     embedding_norm: Literal["none", "batch"] = "none"
+    architecture: str = "unet"
+    """An image encoder's name; unet: stages of residual blocks down, and up again to the latent grid."""
+    options: Options = field(default_factory=dict[str, int | float | str | bool | None])
+    """Settings that only this architecture has."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +124,13 @@ class DenoiserSettings:
     """The U-Net on the latent grid."""
 
     stages: StagesSettings
-    architecture: Literal["preconditioned", "ddpm_unet"] = "preconditioned"
-    """preconditioned: small, corrects a Gaussian estimate. ddpm_unet: the U-Net of DDPM (paper)."""
+    architecture: str = "preconditioned"
+    """A denoiser's name; preconditioned: small, corrects a Gaussian estimate. ddpm_unet: the U-Net of DDPM
+    (paper)."""
     time_features: int = 64
     """Length of the sinusoidal time embedding, even."""
+    options: Options = field(default_factory=dict[str, int | float | str | bool | None])
+    """Settings that only this architecture has."""
 
     def embedding_channels(self, latent_channels: int) -> int:
         """Return the embedding channels that `preconditioned` takes: mean and standard deviation of the
@@ -125,6 +150,10 @@ class DecoderSettings:
     """Kernel size of the convolutions between two stages."""
     logit_scale: bool = False
     """Whether the image features predict a scale of the logits for each latent cell."""
+    architecture: str = "resnet"
+    """A label decoder's name; resnet: stages of residual blocks."""
+    options: Options = field(default_factory=dict[str, int | float | str | bool | None])
+    """Settings that only this architecture has."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +165,7 @@ class ModelSettings:
     """Channels of the image."""
     classes: int
     """Number of classes K, background included; at least 2."""
-    label_encoder: StagesSettings
+    label_encoder: LabelEncoderSettings
     image_encoder: ImageEncoderSettings
     denoiser: DenoiserSettings
     decoder: DecoderSettings
@@ -150,18 +179,12 @@ class ModelSettings:
     deterministic_head: bool = False
     """Whether a head on the image features predicts the offset of the best single segmentation from the
     posterior mean. The denoiser then learns the mean from the latent alone; if it had to give the best single
-    segmentation as well, samples would follow the majority too often. For denoiser `preconditioned`."""
+    segmentation as well, samples would follow the majority too often."""
     renormalize: bool = False
     """Whether sampling normalizes each clean estimate as the label encoder does (paper)."""
     noise: NoiseSettings = field(default_factory=NoiseSettings)
 
     def __post_init__(self) -> None:
-        _require(
-            not self.deterministic_head or self.denoiser.architecture == "preconditioned",
-            "model.deterministic_head",
-            self.deterministic_head,
-            "choose model.denoiser.architecture preconditioned, or turn it off",
-        )
         _require(self.classes >= 2, "model.classes", self.classes, "at least background and one structure")
         _require(
             self.label_encoder.factor == self.decoder.stages.factor,

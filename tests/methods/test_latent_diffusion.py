@@ -126,13 +126,23 @@ def test_the_denoiser_learns_from_the_latent_alone(plan: Plan) -> None:
     assert any(p.grad is not None and p.grad.any() for p in model.deterministic_head.parameters())
 
 
-def test_a_deterministic_head_beside_a_ddpm_unet_is_refused(plan: Plan) -> None:
-    settings = PRESETS["paper"](plan).model
+def test_a_deterministic_head_beside_a_noise_prediction_is_refused(plan: Plan) -> None:
+    settings = replace(PRESETS["paper"](plan).model, deterministic_head=True)
     with pytest.raises(
         ValueError,
-        match=r"model.deterministic_head is True; choose model.denoiser.architecture preconditioned",
+        match=r"model.deterministic_head is True; choose another noise.parameterization than epsilon",
     ):
-        replace(settings, deterministic_head=True)
+        LDSeg.from_settings(settings)
+
+
+def test_the_parts_of_a_model_are_chosen_by_name_and_know_their_options(plan: Plan) -> None:
+    settings = PRESETS["default"](plan).model
+    wrong = replace(settings, denoiser=replace(settings.denoiser, architecture="mlp"))
+    with pytest.raises(ValueError, match=r"denoiser.architecture is 'mlp'; choose one of preconditioned"):
+        LDSeg.from_settings(wrong)
+    unknown = replace(settings, decoder=replace(settings.decoder, options={"depth": 3}))
+    with pytest.raises(ValueError, match=r"model.decoder.options is {'depth': 3}; .* has none, remove them"):
+        LDSeg.from_settings(unknown)
 
 
 def label_gradient(model: LDSeg, plan: Plan, loss: LossSettings) -> Tensor:

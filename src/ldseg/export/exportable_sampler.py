@@ -17,7 +17,7 @@ from ldseg.diffusion.timesteps import Timestep
 from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
 from ldseg.inference.backends.torch_backend import count_deterministic, flip, tta_flips
 from ldseg.methods.base import Segmenter
-from ldseg.networks.image_encoder import Conditioning
+from ldseg.networks.image_encoders.base import Conditioning
 from ldseg.settings import SamplingSettings
 
 

@@ -17,7 +17,7 @@ from ldseg.diffusion.samplers.one_step import one_step
 from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, ignore
 from ldseg.diffusion.schedule import even_times
 from ldseg.diffusion.timesteps import Times
-from ldseg.networks.image_encoder import Conditioning
+from ldseg.networks.image_encoders.base import Conditioning
 from ldseg.settings import LossSettings, SamplingSettings
 
 DEFAULT_LOSS = LossSettings()

@@ -12,18 +12,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ldseg.diffusion.parameterization import PARAMETERIZATIONS, implied_noise
+from ldseg.diffusion.parameterization import PARAMETERIZATIONS, Parameterization, implied_noise
 from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, ignore
 from ldseg.diffusion.schedule import add_noise, clamped_from, draw_times, expand_to, make_schedule
 from ldseg.diffusion.timesteps import Times, Timestep, make_timesteps
 from ldseg.methods.base import DEFAULT_LOSS, Losses, Segmenter
 from ldseg.methods.losses import segmentation_loss
 from ldseg.networks.blocks import OutputHead, space_to_depth
-from ldseg.networks.denoisers.ddpm_unet import DDPMUNet
-from ldseg.networks.denoisers.preconditioned import PreconditionedDenoiser
-from ldseg.networks.image_encoder import Conditioning, ImageEncoder
-from ldseg.networks.label_decoder import LabelDecoder
-from ldseg.networks.label_encoder import LabelEncoder
+from ldseg.networks.denoisers import DENOISERS
+from ldseg.networks.denoisers.base import Denoiser
+from ldseg.networks.image_encoders import IMAGE_ENCODERS
+from ldseg.networks.image_encoders.base import Conditioning
+from ldseg.networks.label_decoders import LABEL_DECODERS
+from ldseg.networks.label_encoders import LABEL_ENCODERS
 from ldseg.presets import default_model
 from ldseg.settings import LossSettings, ModelSettings, SamplingSettings
 
@@ -43,34 +44,31 @@ class LDSeg(Segmenter):
         """Build a model with fresh weights; `settings`, if given, replace the other arguments."""
         super().__init__()
         settings = settings or default_model(spatial_dims, in_channels, classes)
-        d, latent, noise = settings.spatial_dims, settings.latent_channels, settings.noise
-        image, preconditioned = settings.image_encoder, settings.denoiser.architecture == "preconditioned"
+        noise = settings.noise
         self.settings = settings
         self.classes = settings.classes
-        self.latent_channels = latent
+        self.latent_channels = settings.latent_channels
         self.latent_factor = settings.label_encoder.factor
-        self.image_factor = _image_factor(settings)
         self.alpha_bar = make_schedule(noise.schedule, noise.min_alpha_bar, noise.shift, noise.stretch)
         self.clamped_from = clamped_from(self.alpha_bar, noise.min_alpha_bar)
-        self.parameterization = PARAMETERIZATIONS["sample" if preconditioned else noise.parameterization]
-        self.label_encoder = LabelEncoder(
-            d,
-            classes=settings.classes,
-            latent_channels=latent,
-            latent_norm=settings.latent_norm,
-            settings=settings.label_encoder,
-            linear_shortcut=settings.linear_shortcut,
-        )
-        self.image_encoder = ImageEncoder(d, settings.in_channels, image)
-        denoiser = PreconditionedDenoiser if preconditioned else DDPMUNet
-        self.denoiser = denoiser(d, latent, image.embedding_channels, settings.denoiser)
-        image_widths = image.stages.widths[: len(image.stages.widths) - image.context_stages]
+        self.label_encoder = LABEL_ENCODERS.find(settings.label_encoder.architecture)(settings)
+        self.image_encoder = IMAGE_ENCODERS.find(settings.image_encoder.architecture)(settings)
+        self.denoiser = DENOISERS.find(settings.denoiser.architecture)(settings)
+        feature_channels = self.image_encoder.feature_channels
         self.has_deterministic_head = settings.deterministic_head
         self.deterministic_head = (
-            OutputHead(d, image_widths[-1], latent) if settings.deterministic_head else None
+            OutputHead(settings.spatial_dims, feature_channels[-1], settings.latent_channels)
+            if settings.deterministic_head
+            else None
         )
-        self.decoder = LabelDecoder(
-            d, settings.classes, latent, image_widths, settings.decoder, settings.linear_shortcut
+        build_decoder = LABEL_DECODERS.find(settings.decoder.architecture)
+        self.decoder = build_decoder(settings, feature_channels)
+        self.parameterization = _parameterization(settings, self.denoiser)
+        self.image_factor = tuple(
+            math.lcm(of_image, of_latent * of_denoiser)
+            for of_image, of_latent, of_denoiser in zip(
+                self.image_encoder.factor, self.latent_factor, self.denoiser.factor, strict=True
+            )
         )
 
     @classmethod
@@ -90,7 +88,12 @@ class LDSeg(Segmenter):
         conditioning = self.encode_image(x)
         noisy = self._add_noise(target_latent, draws, generator)
         embedding = conditioning.embedding.repeat(draws, *(1,) * (target_latent.ndim - 1))
-        prediction, decodable = self._predict(noisy, embedding)
+        time = self.denoiser.embed(noisy.t)
+        prediction, decodable = self.denoiser.predict_for_loss(
+            noisy.z, embedding, self.alpha_bar(noisy.t), time
+        )
+        if self.deterministic_head is not None:  # which learns from the segmentation loss instead
+            decodable = prediction.detach()
         target = self.parameterization.target(noisy.z0, noisy.noise, noisy.a)
         latent = self._latent_loss(prediction, target, y)
 
@@ -198,23 +201,6 @@ class LDSeg(Segmenter):
         again = settings.stop_latent_gradient and cases > 0
         return self.label_encoder(y[:cases]) if again else target_latent[:cases]
 
-    def _predict(self, noisy: _NoisyLatents, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the denoiser's prediction, and the same with the gradient that the decoder may send through
-        it.
-
-        With a deterministic head that gradient stops; without one the U-Net of the preconditioned denoiser
-        learns from the latent alone: the segmentation loss, mostly at pure noise, would teach it to ignore
-        z_t."""
-        denoiser, alpha_bar = self.denoiser, self.alpha_bar(noisy.t)
-        time = denoiser.embed(noisy.t)
-        if isinstance(denoiser, DDPMUNet):
-            prediction = denoiser(noisy.z, embedding, alpha_bar, time)
-            return prediction, prediction
-        parts = denoiser.parts(denoiser.fold(noisy.z), embedding, alpha_bar, time)
-        gaussian, correction = (denoiser.unfold(part) for part in parts)
-        mean = gaussian + correction
-        return mean, gaussian + correction.detach() if self.deterministic_head is None else mean.detach()
-
     def _add_noise(self, z0: Tensor, draws: int, generator: torch.Generator | None) -> _NoisyLatents:
         """Return noisy latents: the first draw of all cases mostly at t = 1, where sampling starts, the
         others at any time."""
@@ -254,9 +240,12 @@ def _count_reconstructed(cases: int, settings: LossSettings, generator: torch.Ge
     return math.floor(settings.reconstruction_share * cases + float(chance))
 
 
-def _image_factor(settings: ModelSettings) -> tuple[int, ...]:
-    """Return the number that each image axis must be a multiple of: the larger total stride of both
-    U-Nets."""
-    image, latent = settings.image_encoder.stages.factor, settings.label_encoder.factor
-    denoiser = settings.denoiser.stages.factor
-    return tuple(max(i, f * d) for i, f, d in zip(image, latent, denoiser, strict=True))
+def _parameterization(settings: ModelSettings, denoiser: Denoiser) -> Parameterization:
+    """Return what the denoiser predicts. Raises ValueError for what a deterministic head cannot complete."""
+    name = denoiser.parameterization or settings.noise.parameterization
+    if settings.deterministic_head and name == "epsilon":  # a clean estimate 1 / sqrt(a) times as uncertain
+        raise ValueError(
+            "model.deterministic_head is True; choose another noise.parameterization than epsilon, "
+            "or turn it off"
+        )
+    return PARAMETERIZATIONS[name]

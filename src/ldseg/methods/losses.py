@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ldseg.networks.label_encoder import one_hot
+from ldseg.networks.label_encoders.base import one_hot
 
 _SMOOTH = 1.0  # voxels; a class that neither has is a Dice of 1, and a stray voxel costs little
 

@@ -22,8 +22,8 @@ from ldseg.methods.base import DEFAULT_LOSS, Losses, Segmenter
 from ldseg.methods.losses import segmentation_loss
 from ldseg.networks.blocks import convolution, depth_to_space, space_to_depth
 from ldseg.networks.denoisers.preconditioned import PreconditionedDenoiser
-from ldseg.networks.image_encoder import Conditioning
-from ldseg.networks.label_encoder import one_hot
+from ldseg.networks.image_encoders.base import Conditioning
+from ldseg.networks.label_encoders.base import one_hot
 from ldseg.settings import DenoiserSettings, LossSettings, ModelSettings
 
 LOGIT_SCALE = 4.0

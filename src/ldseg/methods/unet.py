@@ -11,8 +11,9 @@ from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, ignore
 from ldseg.diffusion.timesteps import Times
 from ldseg.methods.base import DEFAULT_LOSS, Losses, Segmenter
 from ldseg.methods.losses import segmentation_loss
-from ldseg.networks.image_encoder import Conditioning, ImageEncoder
-from ldseg.networks.label_decoder import LabelDecoder
+from ldseg.networks.image_encoders import IMAGE_ENCODERS
+from ldseg.networks.image_encoders.base import Conditioning
+from ldseg.networks.label_decoders import LABEL_DECODERS
 from ldseg.settings import LossSettings, ModelSettings
 
 
@@ -28,17 +29,15 @@ class UNet(Segmenter):
         self.settings = settings
         self.classes = settings.classes
         self.latent_factor = settings.label_encoder.factor
-        self.image_factor = image.stages.factor
-        self.image_encoder = ImageEncoder(settings.spatial_dims, settings.in_channels, image)
-        reached = image.stages.widths[: len(image.stages.widths) - image.context_stages]
-        self.decoder = LabelDecoder(
-            settings.spatial_dims,
-            settings.classes,
-            image.embedding_channels,
-            reached,
-            replace(settings.decoder, logit_scale=False),  # nothing bounds the embedding
-            settings.linear_shortcut,
+        self.image_encoder = IMAGE_ENCODERS.find(image.architecture)(settings)
+        self.image_factor = self.image_encoder.factor
+        of_embedding = replace(
+            settings,
+            latent_channels=image.embedding_channels,
+            decoder=replace(settings.decoder, logit_scale=False),  # nothing bounds the embedding
         )
+        build_decoder = LABEL_DECODERS.find(settings.decoder.architecture)
+        self.decoder = build_decoder(of_embedding, self.image_encoder.feature_channels)
 
     def loss(
         self,

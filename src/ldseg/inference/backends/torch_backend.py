@@ -18,7 +18,7 @@ from ldseg.errors import InputError
 from ldseg.inference.backends.backend import Computation, OnFeatures, TileBlock, ignore_features
 from ldseg.inference.case_noise import CaseNoise
 from ldseg.methods.base import Segmenter
-from ldseg.networks.image_encoder import Conditioning
+from ldseg.networks.image_encoders.base import Conditioning
 from ldseg.planning.plan import Plan
 from ldseg.settings import SamplingSettings
 from ldseg.utils.device import autocast, memory_format, precision_of

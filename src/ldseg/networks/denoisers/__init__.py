@@ -1,1 +1,16 @@
-"""Denoisers of the latent."""
+"""Denoisers by name. A new one: a file here, a line below."""
+
+from __future__ import annotations
+
+from ldseg.networks.denoisers.base import BuildDenoiser
+from ldseg.networks.denoisers.ddpm_unet import DDPMUNet
+from ldseg.networks.denoisers.preconditioned import PreconditionedDenoiser
+from ldseg.utils.registry import Registry
+
+DENOISERS: Registry[BuildDenoiser] = Registry(
+    "model.denoiser.architecture",
+    {
+        "preconditioned": PreconditionedDenoiser.from_settings,
+        "ddpm_unet": DDPMUNet.from_settings,
+    },
+)

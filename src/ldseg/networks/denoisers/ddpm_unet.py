@@ -20,7 +20,8 @@ from ldseg.networks.blocks import (
     time_embedding,
     upsample,
 )
-from ldseg.settings import DenoiserSettings
+from ldseg.networks.denoisers.base import Denoiser
+from ldseg.settings import DenoiserSettings, ModelSettings, refuse_options
 
 
 class _Step(nn.Module):
@@ -44,8 +45,8 @@ class _Step(nn.Module):
         return self.attention(self.block(h, self.block.time_bias(time)))
 
 
-class DDPMUNet(nn.Module):
-    """z (B, C, *s), embedding (B, E, *s) and what `embed` made of t (B,) to a prediction (B, C, *s)."""
+class DDPMUNet(Denoiser):
+    """The embedding joins the latent as further channels; the time is added in each block."""
 
     def __init__(
         self, spatial_dims: int, latent_channels: int, embedding_channels: int, settings: DenoiserSettings
@@ -54,6 +55,7 @@ class DDPMUNet(nn.Module):
         stages = settings.stages
         widths, self.strides = stages.widths, stages.strides[1:]
         features = settings.time_features
+        self.factor = stages.factor
         self.time_features = features
         self.time_mlp = nn.Sequential(
             nn.Linear(features, features), nn.SiLU(), nn.Linear(features, features), nn.SiLU()
@@ -90,28 +92,23 @@ class DDPMUNet(nn.Module):
         self.norm = normalization(spatial_dims, h, stages.norm)
         self.head = convolution(spatial_dims, h, latent_channels)
 
-    def fold(self, z: Tensor) -> Tensor:
-        """See `PreconditionedDenoiser.fold`; this one works on the latent as it is."""
-        return z
-
-    def unfold(self, z: Tensor) -> Tensor:
-        """See `fold`."""
-        return z
-
-    def prepare(self, embedding: Tensor) -> Tensor:
-        """See `PreconditionedDenoiser.prepare`; here every step takes the embedding as it is."""
-        return embedding
+    @classmethod
+    def from_settings(cls, settings: ModelSettings) -> DDPMUNet:
+        """Return the denoiser of a model."""
+        refuse_options("model.denoiser", settings.denoiser.options)
+        return cls(
+            settings.spatial_dims,
+            settings.latent_channels,
+            settings.image_encoder.embedding_channels,
+            settings.denoiser,
+        )
 
     def embed(self, t: Tensor) -> Tensor:
-        """See `PreconditionedDenoiser.embed`."""
         return self.time_mlp(time_embedding(t, self.time_features))
 
-    def forward(self, z: Tensor, embedding: Tensor, alpha_bar: Tensor, time: Tensor) -> Tensor:
-        """`alpha_bar` is what the other form of the denoiser takes; this one does without."""
+    def forward(self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor) -> Tensor:
         del alpha_bar
-        h = self.stem(
-            torch.cat([z.to(embedding.dtype), embedding.expand(z.shape[0], *embedding.shape[1:])], 1)
-        )
+        h = self.stem(torch.cat([z.to(prepared.dtype), prepared.expand(z.shape[0], *prepared.shape[1:])], 1))
         passed = [h]
         for level, steps in enumerate(self.down_stages):
             for step in steps:  # pyright: ignore[reportGeneralTypeIssues]

@@ -31,20 +31,21 @@ from ldseg.networks.blocks import (
     time_embedding,
     upsample,
 )
-from ldseg.settings import DenoiserSettings
+from ldseg.networks.denoisers.base import Denoiser
+from ldseg.settings import DenoiserSettings, ModelSettings, refuse_options
 from ldseg.utils.device import memory_format
 
 _FIRST_SPREAD = -3.0  # logit of the variance before anything is learnt
 
 
-class PreconditionedDenoiser(nn.Module):
-    """z as `fold` made it of (B, C, *s), what `prepare` made of the embedding (B, E, *s), the signal power
-    a(t) (B,) and what `embed` made of t (B,) to the clean estimate in the form of z. Time and embedding may
-    be one for all cases.
+class PreconditionedDenoiser(Denoiser):
+    """The clean estimate of a Gaussian latent, corrected by a U-Net.
 
     Raises:
         ValueError: the embedding does not fit.
     """
+
+    parameterization = "sample"
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class PreconditionedDenoiser(nn.Module):
                 f"image_encoder.embedding_channels is {embedding_channels}; the denoiser takes {wanted}"
             )
         stages, time_channels = settings.stages, 4 * settings.time_features
+        self.factor = stages.factor
         self.latent_channels = latent_channels
         self.stem_stride = stages.strides[0]
         folded = latent_channels * prod(self.stem_stride)
@@ -90,22 +92,37 @@ class PreconditionedDenoiser(nn.Module):
         self.norm = normalization(spatial_dims, widths[0], stages.norm)
         self.head = convolution(spatial_dims, widths[0], folded, stages.stem_kernel_size)
 
+    @classmethod
+    def from_settings(cls, settings: ModelSettings) -> PreconditionedDenoiser:
+        """Return the denoiser of a model."""
+        refuse_options("model.denoiser", settings.denoiser.options)
+        return cls(
+            settings.spatial_dims,
+            settings.latent_channels,
+            settings.image_encoder.embedding_channels,
+            settings.denoiser,
+        )
+
     def forward(self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor) -> Tensor:
         mean, weight, shrinkage, residual = self._terms(z, prepared, alpha_bar, time)
         return torch.addcmul(mean, weight, shrinkage + residual)
 
-    def parts(self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the Gaussian estimate and the U-Net's correction; their sum is the clean estimate."""
-        mean, weight, shrinkage, residual = self._terms(z, prepared, alpha_bar, time)
-        return torch.addcmul(mean, weight, shrinkage), weight * residual
+    def predict_for_loss(
+        self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the clean estimate twice, the second without a gradient for the U-Net, which learns from the
+        latent alone: the segmentation loss, mostly at pure noise, would teach it to ignore z_t."""
+        mean, weight, shrinkage, residual = self._terms(self.fold(z), prepared, alpha_bar, time)
+        gaussian = self.unfold(torch.addcmul(mean, weight, shrinkage))
+        correction = self.unfold(weight * residual)
+        return gaussian + correction, gaussian + correction.detach()
 
     def fold(self, z: Tensor) -> Tensor:
-        """A latent (B, C, *s) as the cells that the denoiser works on, channels last in memory."""
+        """Return a latent (B, C, *s) as cells of one value per channel, channels last in memory."""
         layout = memory_format(z.ndim - 2)
         return space_to_depth(z, self.stem_stride).contiguous(memory_format=layout)
 
     def unfold(self, z: Tensor) -> Tensor:
-        """The inverse of `fold`."""
         return depth_to_space(z, self.stem_stride)
 
     def embed(self, t: Tensor) -> Tensor:

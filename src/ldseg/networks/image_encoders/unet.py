@@ -6,40 +6,23 @@ denoiser, which runs at every step, need not look far itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ldseg.networks.backbone import EncoderBackbone
 from ldseg.networks.blocks import ResidualBlock, convolution, normalization, upsample
-from ldseg.settings import ImageEncoderSettings
+from ldseg.networks.image_encoders.base import Conditioning, ImageEncoder
+from ldseg.settings import ImageEncoderSettings, ModelSettings, refuse_options
 
 
-@dataclass(frozen=True)
-class Conditioning:
-    """Embedding and features of an image: computed once, used by every step and sample."""
-
-    embedding: Tensor
-    """(B, E, *S / f), or what a denoiser's `prepare` made of it."""
-    features: tuple[Tensor, ...]
-    """Finest level first, the last on the latent grid."""
-
-    def repeat(self, samples: int) -> Conditioning:
-        """Return the conditioning with each case `samples` times in a row."""
-        return Conditioning(
-            self.embedding.repeat_interleave(samples, 0),
-            tuple(f.repeat_interleave(samples, 0) for f in self.features),
-        )
-
-
-class ImageEncoder(nn.Module):
-    """x (B, M, *S) to `Conditioning`."""
+class UNetEncoder(ImageEncoder):
+    """The way down of a U-Net and the lower part of its way up, to the latent grid."""
 
     def __init__(self, spatial_dims: int, in_channels: int, settings: ImageEncoderSettings) -> None:
         super().__init__()
         stages = settings.stages
-        self.context = settings.context_stages
+        self.factor = stages.factor
+        self.feature_channels = stages.widths[: len(stages.widths) - settings.context_stages]
         self.backbone = EncoderBackbone(spatial_dims, in_channels, stages)
         below = range(len(stages.widths) - settings.context_stages, len(stages.widths))
         self.up_strides = [stages.strides[level] for level in reversed(below)]
@@ -66,6 +49,12 @@ class ImageEncoder(nn.Module):
             if last != "none"
             else nn.Identity()
         )
+
+    @classmethod
+    def from_settings(cls, settings: ModelSettings) -> UNetEncoder:
+        """Return the image encoder of a model."""
+        refuse_options("model.image_encoder", settings.image_encoder.options)
+        return cls(settings.spatial_dims, settings.in_channels, settings.image_encoder)
 
     def forward(self, x: Tensor) -> Conditioning:
         features = self.backbone(x)

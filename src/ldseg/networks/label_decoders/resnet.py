@@ -23,13 +23,14 @@ from ldseg.networks.blocks import (
     normalization,
     upsample,
 )
-from ldseg.settings import DecoderSettings
+from ldseg.networks.label_decoders.base import LabelDecoder
+from ldseg.settings import DecoderSettings, ModelSettings, refuse_options
 
 _ONE = 0.541324854612918  # softplus of it is 1
 
 
-class LabelDecoder(nn.Module):
-    """z (B, C, *S / f) and, if it takes them, image features of each level, to logits (B, K, *S)."""
+class ResNetLabelDecoder(LabelDecoder):
+    """Stages of residual blocks, to each of which the image's features may be added."""
 
     def __init__(
         self,
@@ -67,11 +68,22 @@ class LabelDecoder(nn.Module):
         self.shortcut = convolution(spatial_dims, latent_channels, cell, 1) if linear_shortcut else None
         self.logit_scale = OutputHead(spatial_dims, image_widths[-1], 1) if settings.logit_scale else None
 
+    @classmethod
+    def from_settings(cls, settings: ModelSettings, feature_channels: tuple[int, ...]) -> ResNetLabelDecoder:
+        """Return the label decoder of a model."""
+        refuse_options("model.decoder", settings.decoder.options)
+        return cls(
+            settings.spatial_dims,
+            settings.classes,
+            settings.latent_channels,
+            feature_channels,
+            settings.decoder,
+            settings.linear_shortcut,
+        )
+
     def forward(
         self, z: Tensor, features: tuple[Tensor, ...] | None = None, keep: Tensor | None = None
     ) -> Tensor:
-        """`features` is None where the latent must do alone. `keep` is 0 for the cases where it must; it and
-        `features` may speak of the first cases only, then the others must as well."""
         h = self.stem(z)
         for level, blocks in enumerate(self.blocks):
             if level > 0:

@@ -1,0 +1,54 @@
+"""The interface of a label encoder, label maps as its input, and the norms of its latent.
+
+The latent is normalised at each position over its channels by default, never over the case: a case with an
+empty mask must stay different from one that is full.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ldseg.settings import ModelSettings
+
+
+class LabelEncoder(nn.Module, ABC):
+    """A network from y (B, *S) with indices 0..K-1, negative where ignored, to z0 (B, C, *S / f), float32, f
+    the product of the strides in `model.label_encoder`."""
+
+    @abstractmethod
+    def forward(self, y: Tensor) -> Tensor:
+        """Return the clean latent z0, normalised."""
+
+    @abstractmethod
+    def latent_norm(self, z: Tensor) -> Tensor:
+        """Return a latent normalised as `forward` does it."""
+
+
+BuildLabelEncoder = Callable[[ModelSettings], LabelEncoder]
+"""What a name in `model.label_encoder.architecture` stands for."""
+
+
+def one_hot(y: Tensor, classes: int) -> Tensor:
+    """(B, *S) class indices to (B, K, *S) float; a negative index (ignored voxel) is all zero."""
+    indices = torch.arange(classes, device=y.device).reshape(1, classes, *([1] * (y.ndim - 1)))
+    return (y[:, None] == indices).float()
+
+
+def channel_rms_norm(z: Tensor) -> Tensor:
+    """Mean square 1 over the channels at each position."""
+    return z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-6)
+
+
+def layer_norm(z: Tensor) -> Tensor:
+    """Zero mean and unit variance over each case (the paper's normalization)."""
+    axes = tuple(range(1, z.ndim))
+    centred = z - z.mean(axes, keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + 1e-6)
+
+
+LATENT_NORMS = {"channel_rms": channel_rms_norm, "layer": layer_norm}
+"""By `model.latent_norm`."""

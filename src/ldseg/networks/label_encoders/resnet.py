@@ -1,0 +1,61 @@
+"""Label map to clean latent z0 through residual blocks (Zaman et al. 2026, the label encoder)."""
+
+from __future__ import annotations
+
+from math import prod
+
+from torch import Tensor
+from torch.nn import functional
+
+from ldseg.networks.backbone import EncoderBackbone
+from ldseg.networks.blocks import convolution, normalization, space_to_depth
+from ldseg.networks.label_encoders.base import LATENT_NORMS, LabelEncoder, one_hot
+from ldseg.settings import ModelSettings, StagesSettings, refuse_options
+
+
+class ResNetLabelEncoder(LabelEncoder):
+    """Stages of residual blocks, beside a linear map of each latent cell."""
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        classes: int,
+        latent_channels: int,
+        latent_norm: str,
+        settings: StagesSettings,
+        linear_shortcut: bool = False,
+    ) -> None:
+        super().__init__()
+        width = settings.widths[-1]
+        self.classes = classes
+        self._latent_norm = LATENT_NORMS[latent_norm]
+        self.backbone = EncoderBackbone(spatial_dims, classes, settings)
+        self.norm = normalization(spatial_dims, width, settings.norm)
+        self.head = convolution(spatial_dims, width, latent_channels, 1)
+        self.factor = settings.factor
+        cell = classes * prod(self.factor)
+        self.shortcut = convolution(spatial_dims, cell, latent_channels, 1) if linear_shortcut else None
+
+    @classmethod
+    def from_settings(cls, settings: ModelSettings) -> ResNetLabelEncoder:
+        """Return the label encoder of a model."""
+        refuse_options("model.label_encoder", settings.label_encoder.options)
+        return cls(
+            settings.spatial_dims,
+            classes=settings.classes,
+            latent_channels=settings.latent_channels,
+            latent_norm=settings.latent_norm,
+            settings=settings.label_encoder,
+            linear_shortcut=settings.linear_shortcut,
+        )
+
+    def latent_norm(self, z: Tensor) -> Tensor:
+        return self._latent_norm(z)
+
+    def forward(self, y: Tensor) -> Tensor:
+        label = one_hot(y, self.classes)
+        h = self.backbone(label)[-1]
+        z = self.head(functional.silu(self.norm(h)))
+        if self.shortcut is not None:
+            z = z + self.shortcut(space_to_depth(label, self.factor))
+        return self.latent_norm(z.float())
