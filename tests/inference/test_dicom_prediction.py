@@ -19,7 +19,7 @@ from dicom_builders import MR, a_series, a_single_image
 from ldseg.app.cli.main import main
 from ldseg.data.formats import read_volume, write_volume
 from ldseg.data.geometry import affine
-from ldseg.inference.provenance import read_records
+from ldseg.inference.provenance_journal import read_records
 
 MakeModel = Callable[..., Path]
 Output = pytest.CaptureFixture[str]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +21,6 @@ from ldseg.errors import InputError
 from ldseg.inference import predict_cases as run_module
 from ldseg.inference.predict_cases import PredictOptions, Summary, predict_cases
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.provenance import begin_case, read_records
 
 MakeModel = Callable[..., Path]
 Output = pytest.CaptureFixture[str]
@@ -199,20 +197,3 @@ def test_a_damaged_record_is_one_line_and_leads_nowhere(
     (out / "prediction.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read as JSON"):
         predict(model, pictures / "a.png", out)
-
-
-def record_many(out: Path, first: int) -> None:
-    """Record ten cases, as one of several processes does."""
-    (template,) = read_records(out / "template").cases.values()
-    for number in range(first, first + 10):
-        begin_case(out, f"case{number}", template)
-
-
-def test_processes_that_write_into_one_folder_lose_no_record(
-    make_model: MakeModel, pictures: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    predict(make_model(), pictures / "a.png", out / "template")
-    with ProcessPoolExecutor(2) as pool:
-        list(pool.map(record_many, [out, out], [0, 10]))
-    assert len(read_records(out).cases) == 20

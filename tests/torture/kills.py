@@ -23,6 +23,8 @@ from sittings import Sitting, sit
 import ldseg.inference.predict_cases
 import ldseg.training.trainer  # noqa: F401  imported before the forks
 from ldseg.data.formats import read_volume
+from ldseg.inference.provenance_journal import JOURNAL
+from ldseg.inference.provenance_journal import read_records as read_provenance
 from ldseg.training.log_files import read_records
 
 _BIT_EQUAL = (
@@ -136,16 +138,18 @@ def _predictions(work: Path, model: Path, kills: int, rng: random.Random, faults
         for _ in range(3):
             done += sit([*words, str(out)], rng.uniform(0, whole.seconds)).code == -signal.SIGKILL
             faults += [f"prediction: {name} is not whole" for name in strange(contents(out), wanted)]
-        if sit([*words, str(out)]).code or contents(out) != wanted:
+            unknown = {path.name for path in out.glob("[!.]*_uncertainty.*")} - recorded(out)
+            faults += [f"prediction: nothing says what made {name}" for name in sorted(unknown)]
+        if sit([*words, str(out)]).code or contents(out) != wanted or (out / JOURNAL).exists():
             faults.append("prediction: begun again it gives something else")
     return done
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Visible file to a digest of what it holds; prediction.json holds times and differs."""
+    """Visible file to a digest of what it holds; prediction.json and its journal hold times and differ."""
     found: dict[str, str] = {}
     for path in sorted(folder.glob("*")):
-        if path.name.startswith(".") or path.name == "prediction.json":
+        if path.name.startswith((".", "prediction.json")):
             continue
         try:
             voxels = (
@@ -155,6 +159,11 @@ def contents(folder: Path) -> dict[str, str]:
             voxels = str(problem).encode()
         found[path.name] = hashlib.sha256(voxels).hexdigest()
     return found
+
+
+def recorded(folder: Path) -> set[str]:
+    """The files of a folder of predictions whose origin is recorded."""
+    return {file for one in read_provenance(folder).cases.values() for file in one.files}
 
 
 def strange(found: dict[str, str], wanted: dict[str, str]) -> list[str]:

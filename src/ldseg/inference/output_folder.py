@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ldseg.data.cases import Case
 from ldseg.errors import InputError, file_error
-from ldseg.inference.provenance import read_records
+from ldseg.inference.provenance_journal import read_records
 from ldseg.planning.plan import Plan, read_plan
 from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE, SPLITS_FILE
 

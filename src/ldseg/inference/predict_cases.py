@@ -26,14 +26,8 @@ from ldseg.inference.fit_to_memory import cost_in_memory, fit_to_memory
 from ldseg.inference.output import CaseSummary
 from ldseg.inference.output_folder import prepare_folder, refuse_other_classes
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.provenance import (
-    CaseRecord,
-    Method,
-    begin_case,
-    describe_inputs,
-    fail_case,
-    now,
-)
+from ldseg.inference.provenance import CaseRecord, Method, describe_inputs, now
+from ldseg.inference.provenance_journal import ProvenanceJournal
 from ldseg.inference.tiled_tiff import BeforeWriting, LargeOptions, is_large, predict_large
 from ldseg.inference.writer import (
     OUTPUTS,
@@ -135,11 +129,16 @@ def predict_cases(
             f"format is {options.format!r}; cine images have no DICOM segmentation, choose .nii.gz"
         )
     output_format = OutputFormat(options.format, predictor.plan.axes, options.file)
-    run = _Run(predictor, out, options, sampling, output_format)
+    run = _Run(predictor, out, options, sampling, output_format, ProvenanceJournal(out))
     context.on_rank_zero(lambda: run.begin(cases))
-    return _all_summaries(
-        context.run_on_all_ranks(lambda: run.predict_all(context.shard(cases), keep_going, on_event)), context
-    )
+    try:
+        summary = context.run_on_all_ranks(
+            lambda: run.predict_all(context.shard(cases), keep_going, on_event)
+        )
+    finally:
+        if context.is_rank_zero:
+            run.journal.merge()
+    return _all_summaries(summary, context)
 
 
 def _all_summaries(summary: Summary, context: DistributedContext) -> Summary:
@@ -178,6 +177,7 @@ class _Run:
     options: PredictOptions
     sampling: SamplingSettings
     format: OutputFormat
+    journal: ProvenanceJournal
 
     def begin(self, cases: Sequence[Case]) -> None:
         """Make the folder, and write the files that all cases share."""
@@ -186,6 +186,7 @@ class _Run:
         if self.format.file is None:
             refuse_other_classes(self.out, self.predictor.plan, files)
             write_plan(self.out / PLAN_FILE, self.predictor.plan)
+        self.journal.merge()
 
     def name(self, case: Case) -> str:
         """Return how the names of the case's files begin."""
@@ -208,7 +209,7 @@ class _Run:
             try:
                 self._predict(case, found, begun)
             except InputError as problem:
-                if fail_case(self.out, name, str(problem), begun):
+                if self.journal.fail_case(name, str(problem), begun):
                     kept.append(case.name)
                 if not keep_going:
                     raise CaseError(str(problem)) from problem
@@ -226,7 +227,7 @@ class _Run:
         files = self.files(case)
 
         def before_writing(case_summary: CaseSummary) -> None:
-            removed = begin_case(self.out, self.name(case), self._record(case, case_summary))
+            removed = self.journal.begin_case(self.name(case), self._record(case, case_summary))
             begun.extend(path.name for path in files)
             for collected, of_case in (
                 (found.out_of_distribution, case_summary.out_of_distribution),

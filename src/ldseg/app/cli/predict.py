@@ -96,7 +96,7 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
     from ldseg.data.inputs import find_inputs
     from ldseg.errors import InputError, RemoteRankError
     from ldseg.inference.predict_cases import CaseError, predict_cases
-    from ldseg.inference.provenance import record_passed_over
+    from ldseg.inference.provenance_journal import merge_journal
     from ldseg.zoo.catalogue import find_model
 
     refuse_contradictions(arguments)
@@ -137,7 +137,7 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
                 raise
             raise InputError(f"{problem}, or add --keep-going to segment the other images") from problem
     if context.is_rank_zero:
-        record_passed_over(folder, remarks)
+        merge_journal(folder, remarks)
         _tell(arguments, summary, remarks, len(cases), folder)
     if summary.failed:
         problem = f"{len(summary.failed)} of {len(cases)} images failed: {', '.join(summary.failed)}"
@@ -174,7 +174,7 @@ def _check_memory(limit_gb: float | None, runtime: str) -> None:
 
 def _tell(arguments: Any, summary: Summary, remarks: list[str], cases: int, folder: Path) -> None:
     from ldseg.inference.out_of_distribution import describe_ways
-    from ldseg.inference.provenance import read_records
+    from ldseg.inference.provenance_journal import read_records
 
     if arguments.json:
         records = read_records(folder).cases
