@@ -5,60 +5,69 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
-from ldseg.presets import PRESETS
-from markdown_table import Record, distance, spread, table, unit_of
-from tables import AS_THEY_ARE, by_model, by_set, seed_count
+from markdown_table import Record, spread, table
+from tables import by_set, seed_count
 
 _COLUMNS = (
-    "model",
+    "set",
+    "minutes",
     "trainings",
-    "Dice [95 %]",
-    "HD95 {unit} [95 %]",
-    "ECE",
-    "ECE, calibrated",
-    "AURC of voxels, 1e-3",
-    "Dice lost to bad images",
-    "not harmonized",
-    "predict, CPU s",
+    "Dice, `ldseg`",
+    "`unet`",
+    "nnU-Net",
+    "ECE, `ldseg`",
+    "`unet`",
+    "AURC 1e-3, `ldseg`",
+    "`unet`",
 )
-_BENCHMARKS = ("accuracy", "calibration", "robustness")
-_RIVALS = {("ldseg", "default"), ("unet", "default")}
+_BENCHMARKS = ("accuracy", "calibration")
+_MODELS = ("ldseg", "unet", "nnunet")
 
 
 def overview(records: Sequence[Record]) -> str:
-    """Return a table for each set and budget that has both ldseg's default preset and `unet`."""
-    parts: list[str] = []
-    for title, chosen in by_set([r for r in records if r["benchmark"] in _BENCHMARKS]):
-        # Other presets are trials; they are in the tables of benchmarks/README.md.
-        accuracy = [r for r in chosen if r["benchmark"] == "accuracy" and r["preset"] in PRESETS]
-        if {(r["model"], r["preset"]) for r in accuracy} >= _RIVALS:
-            lines = [_line(name, found, chosen) for name, found in by_model(accuracy)]
-            unit = unit_of(dict.fromkeys(r["metric"] for r in accuracy), "mean_hd95")
-            parts += [
-                f"{title}, {accuracy[0]['split']}",
-                table([column.format(unit=unit) for column in _COLUMNS], lines),
-            ]
-    return "\n\n".join(parts)
+    """Return a table with one row per set, of the budget with the most trainings of both ldseg and `unet`."""
+    rows: dict[str, tuple[int, float, tuple[str, ...]]] = {}
+    default = [
+        r for r in records if r["preset"] == "default" and r["benchmark"] in ("accuracy", "calibration")
+    ]
+    for _, chosen in by_set(default):
+        dice = {model: _most_seeds(chosen, model) for model in _MODELS}
+        ours, theirs = dice["ldseg"], dice["unet"]
+        if ours is None or theirs is None:
+            continue
+        trainings, minutes = min(seed_count(ours), seed_count(theirs)), ours["budget_minutes"]
+        known = rows.get(ours["data"])
+        if known is None or (trainings, minutes) > known[:2]:
+            rows[ours["data"]] = (trainings, minutes, _row(trainings, dice, chosen))
+    return table(_COLUMNS, [row for _, _, row in rows.values()])
 
 
-def _line(name: str, found: dict[str, Record], records: Sequence[Record]) -> tuple[str, ...]:
-    dice = found["mean_dice"]
-    mine = [r for r in records if (r["model"], r["preset"]) == (dice["model"], dice["preset"])]
+def _most_seeds(records: Sequence[Record], model: str) -> Record | None:
+    """Return the mean Dice of a model over the most seeds."""
+    found = [
+        r for r in records if (r["benchmark"], r["metric"], r["model"]) == ("accuracy", "mean_dice", model)
+    ]
+    return max(found, key=seed_count, default=None)
+
+
+def _row(trainings: int, dice: dict[str, Record | None], records: Sequence[Record]) -> tuple[str, ...]:
+    ours = dice["ldseg"]
+    assert ours is not None
     return (
-        name,
-        str(seed_count(dice)),
-        spread(dice, 4),
-        spread(distance(found, "mean_hd95"), 2),
-        _mean(mine, "calibration", "ece", 4),
-        _mean(mine, "calibration", "ece_recalibrated", 4),
-        _mean(mine, "calibration", "aurc", 3, 1000.0),
-        _mean(mine, "robustness", "dice_lost_mean", 3),
-        _mean(mine, "robustness", f"dice_lost_mean{AS_THEY_ARE}", 3),
-        f"{found['predict_cpu_s']['value']:.2f}",
+        ours["data"],
+        f"{ours['budget_minutes']:g}",
+        str(trainings),
+        *("-" if one is None else spread(one, 3) for one in dice.values()),
+        *(_mean(records, model, "ece_recalibrated", 4) for model in ("ldseg", "unet")),
+        *(_mean(records, model, "aurc", 2, 1000.0) for model in ("ldseg", "unet")),
     )
 
 
-def _mean(records: Sequence[Record], benchmark: str, metric: str, digits: int, scale: float = 1.0) -> str:
-    """Over the seeds that have the figure; a dash where none has."""
-    values = [r["value"] for r in records if (r["benchmark"], r["metric"]) == (benchmark, metric)]
+def _mean(records: Sequence[Record], model: str, metric: str, digits: int, scale: float = 1.0) -> str:
+    """Return the mean over the seeds that have the figure; a dash where none has."""
+    values = [
+        r["value"]
+        for r in records
+        if (r["benchmark"], r["model"], r["metric"]) == ("calibration", model, metric)
+    ]
     return f"{scale * mean(values):.{digits}f}" if values else "-"

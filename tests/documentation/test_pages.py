@@ -46,7 +46,7 @@ def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
 
 
 def test_make_targets_of_the_readme_exist() -> None:
-    targets = re.findall(r"^    make (\w+)", PAGES[0].read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"`make (\w+)`", PAGES[0].read_text(encoding="utf-8"))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert targets
     assert all(f"\n{target}:" in makefile for target in targets)
