@@ -43,6 +43,7 @@ def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Predictor" in (tmp_path / "reference" / "index.html").read_text(encoding="utf-8")
+    assert "--save SAVE" in (tmp_path / "command-line" / "index.html").read_text(encoding="utf-8")
 
 
 def test_make_targets_of_the_readme_exist() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from ldseg.app.cli.options import add_json
 from ldseg.app.cli.output import print_json, print_line
 
-SUMMARY = "MachineReport versions, device, speed, memory and known issues of this machine."
+SUMMARY = "Report versions, device, speed, memory and known issues of this machine."
 USAGE = "[--seconds 60] [--json]"
 EXAMPLE = "ldseg doctor > machine.txt"
 
