@@ -19,6 +19,10 @@ class InputError(ValueError):
     """
 
 
+class PartialFailure(InputError):
+    """Some of several inputs cannot be used; the others are done."""
+
+
 class RemoteRankError(InputError):
     """The input error of another process of this command, which that process reports."""
 

@@ -360,7 +360,7 @@ def test_a_bad_case_is_listed_and_the_others_go_on(
     words = ("predict", data / "images", "-m", make_model(), "-o", tmp_path / "out")
     assert run(*words) == 2
     assert "p3.png: " in complaint(capsys)
-    assert run(*words, "--keep-going", "--json") == 2
+    assert run(*words, "--keep-going", "--json") == 3
     captured = capsys.readouterr()
     found = json.loads(captured.out)
     assert (len(found["done"]), list(found["failed"])) == (7, ["p3"])

@@ -50,8 +50,8 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Score the predictions and return 0. Raises InputError if some cases failed with --keep-going."""
-    from ldseg.errors import InputError
+    """Score the predictions and return 0. Raises PartialFailure if some cases failed with --keep-going."""
+    from ldseg.errors import PartialFailure
     from ldseg.evaluation.evaluate_folders import EvaluationOptions, evaluate_folders
     from ldseg.evaluation.scores import check_scores_file, to_json, write_scores
 
@@ -71,7 +71,7 @@ def run(arguments: Any) -> int:
         _print(scores, to_json(scores))
         note(f"written to {arguments.output} and {arguments.output.with_suffix('.csv')}")
     if scores.failed:
-        raise InputError(f"{len(scores.failed)} cases have no score: {', '.join(scores.failed)}")
+        raise PartialFailure(f"{len(scores.failed)} cases have no score: {', '.join(scores.failed)}")
     return 0
 
 

@@ -1,6 +1,7 @@
 """Run a command of the command line.
 
-Exit codes: 0 done, 2 an error in the call or its input, 1 an error in ldseg, 130 interrupted.
+Exit codes: 0 done, 2 an error in the call or its input, 3 some inputs of several failed and the others are
+done, 1 an error in ldseg, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Any
 from ldseg import __version__
 from ldseg.app.cli import COMMANDS
 from ldseg.app.cli.output import one_line
-from ldseg.errors import InputError, RemoteRankError
+from ldseg.errors import InputError, PartialFailure, RemoteRankError
 
-DONE, OUR_FAULT, INPUT_FAULT, INTERRUPTED = 0, 1, 2, 130
+DONE, OUR_FAULT, INPUT_FAULT, PART_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 _TORCH_OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory")
 _MORE_MEMORY = "close other programs, limit predict with --max-memory, or use a machine with more"
 
@@ -41,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"{error}; see ldseg {words[0]} --help")
     except RemoteRankError:
         return INPUT_FAULT
+    except PartialFailure as error:
+        _complain(str(error))
+        return PART_FAILED
     except InputError as error:
         return _complain(str(error))
     except MemoryError as error:

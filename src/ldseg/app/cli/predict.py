@@ -81,7 +81,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Predict all inputs and return 0. Raises InputError if some failed with --keep-going."""
+    """Predict all inputs and return 0. Raises PartialFailure if some failed with --keep-going."""
     from ldseg.utils.distributed import distributed_context
     from ldseg.utils.system import keep_freed_memory
 
@@ -94,7 +94,7 @@ def run(arguments: Any) -> int:
 def _predict(arguments: Any, context: DistributedContext) -> int:
     from ldseg.app.cli.destination import find_destination, image_ending
     from ldseg.data.inputs import find_inputs
-    from ldseg.errors import InputError, RemoteRankError
+    from ldseg.errors import InputError, PartialFailure, RemoteRankError
     from ldseg.inference.predict_cases import CaseError, predict_cases
     from ldseg.inference.provenance_journal import merge_journal
     from ldseg.zoo.catalogue import find_model
@@ -141,7 +141,8 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
         _tell(arguments, summary, remarks, len(cases), folder)
     if summary.failed:
         problem = f"{len(summary.failed)} of {len(cases)} images failed: {', '.join(summary.failed)}"
-        raise InputError(problem) if context.is_rank_zero else RemoteRankError(problem)
+        kind = PartialFailure if len(summary.failed) < len(cases) else InputError
+        raise kind(problem) if context.is_rank_zero else RemoteRankError(problem)
     return 0
 
 
