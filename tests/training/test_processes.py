@@ -144,7 +144,7 @@ def test_torchrun_trains_and_predicts(setup: Setup, tmp_path: Path) -> None:
     images = data / "images"
     (images / "case9.png").write_bytes(b"not a picture")
     predict = ("predict", images, "-m", run, "--samples", 2, "--save", "labels,probabilities", "--keep-going")
-    assert cli.main([*map(str, predict), "-o", str(tmp_path / "one"), "--device", "cpu"]) == 2
+    assert cli.main([*map(str, predict), "-o", str(tmp_path / "one"), "--device", "cpu"]) == 3
     together = torchrun(2, *predict, "-o", tmp_path / "two", "--device", "cpu")
     assert together.stderr.count("1 of 7 images failed: case9") == 1, together.stderr
     assert "6 of 7 images are segmented" in together.stdout
