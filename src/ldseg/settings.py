@@ -293,7 +293,7 @@ class TrainingSettings:
     """Compute residual blocks a second time for the gradient, which takes more time and less memory."""
     workers: int | None = None
     """Processes that prepare patches; 0 prepares them in the training process. None takes 0 on a CPU and, so
-    that a GPU does not wait, one for each core but one beside a GPU, at most 8."""
+    that a GPU does not wait, one for each core but one beside a GPU, at most 16."""
     validations: int = 10
     """Number of validations, evenly spaced over the budget; the last is at the end."""
     validation_cases: int = 16

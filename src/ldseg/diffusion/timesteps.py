@@ -21,7 +21,7 @@ class Timestep(NamedTuple):
     """A time of a sampling, the same for all cases."""
 
     time: Tensor
-    """t, a scalar."""
+    """t, a scalar, where the caller made it: samplers compare it, and on the CPU that waits for no GPU."""
     alpha_bar: Tensor
     """Signal power at t, a scalar."""
     embedding: Tensor
@@ -34,12 +34,13 @@ Timesteps = tuple[Timestep, ...]
 def make_timesteps(
     times: Times, device: torch.device, alpha_bar: Schedule, embed: Callable[[Tensor], Tensor]
 ) -> Timesteps:
-    """Return `times` on a device with signal power and embedding; `embed` maps (n + 1,) to (n + 1, T)."""
+    """Return `times` with signal power and embedding on a device; `embed` maps (n + 1,) to (n + 1, T)."""
     if isinstance(times, Tensor):
-        times = times.to(device)
-        powers = tuple(alpha_bar(times))
+        there = times.to(device)
+        powers = tuple(alpha_bar(there))
     else:  # one by one, so that a trace knows the value of each
         powers = tuple(alpha_bar(t) for t in times)
+        there = torch.stack(times)
     scalars = tuple(times)
-    embeddings = embed(torch.stack(scalars)).split(1)
+    embeddings = embed(there).split(1)
     return tuple(Timestep(*of_time) for of_time in zip(scalars, powers, embeddings, strict=True))

@@ -232,11 +232,12 @@ def _count_reconstructed(cases: int, settings: LossSettings, generator: torch.Ge
 
     In some steps none, because the autoencoder learns much faster than the rest and decoding is expensive.
     They are decoded in one call with the others: a batch of one takes a path through PyTorch's CPU
-    convolutions that is many times slower."""
+    convolutions that is many times slower. The number is drawn on the CPU also beside a GPU, which would have
+    to finish all its work before a number could be read from it."""
     if settings.reconstruction == 0:
         return 0
-    device = "cpu" if generator is None else generator.device
-    chance = torch.rand((), generator=generator, device=device)
+    on_cpu = generator is not None and generator.device.type == "cpu"
+    chance = torch.rand((), generator=generator if on_cpu else None, device="cpu")
     return math.floor(settings.reconstruction_share * cases + float(chance))
 
 

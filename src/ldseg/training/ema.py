@@ -1,11 +1,14 @@
 """Exponential moving average (EMA) of the weights, with warm-up; validation and prediction use it."""
 
+# PyTorch has its functions on lists of tensors under private names only, for its optimizers.
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ldseg.methods.base import Segmenter
 
@@ -23,10 +26,13 @@ def ema_decay(decay: float, step: int) -> float:
 @torch.no_grad()
 def update_ema(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Set average = decay * average + (1 - decay) * model in place; buffers are copied."""
-    for kept, current in zip(average.parameters(), model.parameters(), strict=True):
-        kept.lerp_(current, 1 - decay)
-    for kept, current in zip(average.buffers(), model.buffers(), strict=True):
-        kept.copy_(current)
+    kept: list[Tensor] = list(average.parameters())
+    current: list[Tensor] = list(model.parameters())
+    if kept:
+        torch._foreach_lerp_(kept, current, 1 - decay)
+    kept, current = list(average.buffers()), list(model.buffers())
+    if kept:
+        torch._foreach_copy_(kept, current)
 
 
 def update_modules(average: Segmenter, model: Segmenter, decay: float, modules: str) -> None:

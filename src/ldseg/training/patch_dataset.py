@@ -23,7 +23,7 @@ from ldseg.settings import AugmentSettings
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 from ldseg.utils.system import usable_cores
 
-_MOST_WORKERS = 8
+_MOST_WORKERS = 16
 
 
 class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -99,11 +99,14 @@ def batches(
     first_step: int,
     workers: int,
     context: DistributedContext = SINGLE_PROCESS,
+    pinned: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Return an endless iterator over the (x, y) of each step; `batch` counts the cases of all processes."""
-    loader = DataLoader(
-        dataset, batch_sampler=StepBatchSampler(batch, first_step, context), num_workers=workers
-    )
+    """Return an endless iterator over the (x, y) of each step; `batch` counts the cases of all processes.
+
+    `pinned` memory can be copied to a GPU while that computes.
+    """
+    sampler = StepBatchSampler(batch, first_step, context)
+    loader = DataLoader(dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pinned)
     return iter(loader)
 
 

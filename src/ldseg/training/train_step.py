@@ -23,9 +23,13 @@ _SEED_STRIDE = 2**48  # between the seeds of two ranks; more than the steps of a
 
 def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """Return the optimizer that the settings name: Muon, AdamW, or Adam as in the paper."""
-    kinds = {"muon": Muon, "adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-    kind = kinds[settings.optimizer]
-    return kind(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    parameters = list(model.parameters())
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "muon":
+        return Muon(parameters, lr=rate, weight_decay=decay)
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    on_gpu = parameters[0].device.type == "cuda"  # there one operation updates all parameters
+    return kind(parameters, lr=rate, weight_decay=decay, fused=on_gpu)
 
 
 def learning_rate(settings: TrainingSettings, step: int, progress: float) -> float:
@@ -55,9 +59,10 @@ class TrainStep:
         training = self.settings.training
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(training, budget.step, budget.progress())
-        x = x.to(self.device).contiguous(memory_format=memory_format(self.settings.model.spatial_dims))
+        x, y = (one.to(self.device, non_blocking=True) for one in (x, y))
+        x = x.contiguous(memory_format=memory_format(self.settings.model.spatial_dims))
         with autocast(self.device, training.precision):
-            losses = self.model.loss(x, y.to(self.device), self._generator(budget.step), self.settings.loss)
+            losses = self.model.loss(x, y, self._generator(budget.step), self.settings.loss)
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
         average_gradients(self.model, len(x) / (training.batch or len(x)), self.context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from counted_operations import META, CountedOperations
 from torch import nn
 
 from ldseg.training.optim.muon import Muon, orthogonal
@@ -14,7 +15,8 @@ def test_singular_values_of_an_update_come_near_one_and_its_directions_stay(shap
     torch.manual_seed(0)
     u, _, v = torch.linalg.svd(torch.randn(shape), full_matrices=False)
     values = torch.linspace(1, 5, min(shape))
-    found = u.T @ orthogonal(u @ values.diag() @ v) @ v.T
+    (made,) = orthogonal([(u @ values.diag() @ v)[None]], [1.0])
+    found = u.T @ made[0] @ v.T
     assert float(found.diagonal().min()) > 0.6
     assert float(found.diagonal().max()) < 1.3
     assert float((found - found.diagonal().diag()).abs().max()) < 1e-3
@@ -46,6 +48,35 @@ def test_vectors_move_as_by_adamw(shape: tuple[int, ...]) -> None:
             parameter.grad = parameter.detach().cos()
             optimizer.step()
     torch.testing.assert_close(mine, theirs)
+
+
+def test_a_matrix_moves_alike_alone_and_beside_others() -> None:
+    shapes = [(8, 4, 3, 3), (8, 4, 3, 3), (4, 8, 1, 1), (40, 8), (8,)]
+    torch.manual_seed(0)
+    start, gradients = ([torch.randn(shape) for shape in shapes] for _ in range(2))
+    together, alone = ([nn.Parameter(one.clone()) for one in start] for _ in range(2))
+    optimizers = [Muon(together, 0.1, 0.1), *(Muon([one], 0.1, 0.1) for one in alone)]
+    for _ in range(3):
+        for parameters in (together, alone):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(together, alone)
+
+
+def test_more_weights_of_one_shape_need_no_more_operations() -> None:
+    def operations(copies: int) -> int:
+        layers = nn.ModuleList(nn.Conv2d(8, 4, 3, device=META) for _ in range(copies))
+        for weight in layers.to(memory_format=torch.channels_last).parameters():
+            weight.grad = torch.empty_like(weight)
+        optimizer = Muon(layers.parameters(), 0.1, 0.1)
+        optimizer.step()
+        with CountedOperations() as counted:
+            optimizer.step()
+        return counted.calls.total()
+
+    assert 0 < operations(5) == operations(1)
 
 
 def test_a_parameter_without_gradient_stays() -> None:

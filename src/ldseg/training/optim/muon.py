@@ -4,12 +4,17 @@ All directions of a layer's update get the same length, so that the rarely used 
 Liu et al. 2025 to the update size of AdamW, whose learning rates hold. A convolution is a matrix of outputs
 by inputs times taps, which `torch.optim.Muon` does not take. Vectors, single rows and columns take AdamW's
 update.
+
+Matrices of one shape are computed together, and so are all vectors: a GPU spends longer on starting an
+operation than on most of these weights.
 """
+
+# PyTorch has its functions on lists of tensors under private names only, for its optimizers.
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +23,7 @@ _POLYNOMIAL = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: quintic, steep at
 _ROUNDS = 5
 _UPDATE_SIZE = 0.2  # root mean square of an AdamW update, about
 _MOMENTUM = 0.95
+_LEAST_NORM = 1e-12  # of a matrix; one that is zero stays so
 _BETAS = (0.9, 0.999)
 
 
@@ -32,58 +38,113 @@ class Muon(torch.optim.Optimizer):
         """Update all parameters that have a gradient."""
         del closure
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                rule = _muon if _is_matrix(parameter) else _adam
-                parameter.add_(rule(parameter.grad, self.state[parameter]), alpha=-group["lr"])
+            trained = [parameter for parameter in group["params"] if parameter.grad is not None]
+            matrices = [parameter for parameter in trained if _is_matrix(parameter)]
+            vectors = [parameter for parameter in trained if not _is_matrix(parameter)]
+            for parameters, update in ((matrices, self._muon), (vectors, self._adam)):
+                if parameters:
+                    torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+                    torch._foreach_add_(parameters, update(parameters), alpha=-group["lr"])
+
+    def _muon(self, matrices: Sequence[Tensor]) -> list[Tensor]:
+        """Return the update of each matrix, of its shape."""
+        for matrix in matrices:
+            if not self.state[matrix]:
+                self.state[matrix]["momentum"] = torch.zeros_like(matrix)
+        gradients = gradients_of(matrices)
+        momenta = [self.state[matrix]["momentum"] for matrix in matrices]
+        torch._foreach_lerp_(momenta, gradients, 1 - _MOMENTUM)
+        return _orthogonal_updates(torch._foreach_lerp(gradients, momenta, _MOMENTUM))
+
+    def _adam(self, vectors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the update of each vector."""
+        for vector in vectors:
+            if not self.state[vector]:
+                zeros = {name: torch.zeros_like(vector) for name in ("mean", "square")}
+                self.state[vector] |= {"step": torch.zeros((), device="cpu"), **zeros}
+        states = [self.state[vector] for vector in vectors]
+        gradients = gradients_of(vectors)
+        means, squares = ([state[name] for state in states] for name in ("mean", "square"))
+        torch._foreach_lerp_(means, gradients, 1 - _BETAS[0])
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - _BETAS[1])
+        steps: list[float] = []
+        for state in states:
+            state["step"] += 1
+            steps.append(float(state["step"]))  # in the CPU's memory: reading it waits for no GPU
+        sizes = torch._foreach_div(squares, [1 - _BETAS[1] ** step for step in steps])
+        torch._foreach_sqrt_(sizes)
+        torch._foreach_add_(sizes, 1e-8)
+        updates = torch._foreach_div(means, [1 - _BETAS[0] ** step for step in steps])
+        torch._foreach_div_(updates, sizes)
+        return list(updates)
+
+
+def gradients_of(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Return the gradients of those parameters that have one."""
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 def _is_matrix(parameter: Tensor) -> bool:
     return parameter.ndim >= 2 and min(parameter.shape[0], parameter[0].numel()) >= 2
 
 
-def _muon(gradient: Tensor, state: dict[str, Any]) -> Tensor:
-    if not state:
-        state["momentum"] = torch.zeros_like(gradient)
-    momentum: Tensor = state["momentum"]
-    momentum.lerp_(gradient, 1 - _MOMENTUM)
-    matrix = gradient.lerp(momentum, _MOMENTUM).flatten(1)
-    scale = _UPDATE_SIZE * max(matrix.shape) ** 0.5
-    return scale * orthogonal(matrix).view(gradient.shape)
+def _orthogonal_updates(gradients: Sequence[Tensor]) -> list[Tensor]:
+    """Return the scaled orthogonal matrix of each gradient, channels last in memory as these weights are."""
+    shapes: dict[tuple[int, int], list[int]] = {}
+    for index, gradient in enumerate(gradients):
+        shapes.setdefault((gradient.shape[0], gradient[0].numel()), []).append(index)
+    stacks = [
+        torch.stack([gradients[index].movedim(1, -1).flatten(1) for index in indices])
+        for indices in shapes.values()
+    ]
+    scales = [_UPDATE_SIZE * max(shape) ** 0.5 for shape in shapes]
+    updates = list(gradients)
+    for indices, stack in zip(shapes.values(), orthogonal(stacks, scales), strict=True):
+        for index, matrix in zip(indices, stack.unbind(), strict=True):
+            outputs, inputs, *taps = gradients[index].shape
+            updates[index] = matrix.view(outputs, *taps, inputs).movedim(-1, 1)
+    return updates
 
 
-def _adam(gradient: Tensor, state: dict[str, Any]) -> Tensor:
-    if not state:
-        state["step"] = torch.zeros(())
-        state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-    state["step"] += 1
-    state["mean"].lerp_(gradient, 1 - _BETAS[0])
-    state["square"].lerp_(gradient.square(), 1 - _BETAS[1])
-    mean, square = (
-        state[name] / (1 - beta ** float(state["step"]))
-        for name, beta in zip(("mean", "square"), _BETAS, strict=True)
-    )
-    return mean / (square.sqrt() + 1e-8)
+def orthogonal(stacks: Sequence[Tensor], scales: Sequence[float]) -> list[Tensor]:
+    """U V^T of matrices U S V^T, roughly: singular values come near 1, by the iteration of Newton and Schulz.
 
-
-def orthogonal(matrix: Tensor) -> Tensor:
-    """U V^T of a matrix U S V^T, roughly: singular values come near 1, by the iteration of Newton and Schulz.
-
+    Each stack holds matrices of one shape, (n, rows, columns), and its result is multiplied by its scale.
     Every round multiplies by a polynomial of the Gram matrix; these commute, so that they are gathered on the
-    short side and the matrix itself is multiplied only once.
+    short side, for all matrices with the same short side together, and the matrix itself is multiplied only
+    once.
     """
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).float()
-    x = x / (x.norm() + 1e-12)
+    wide = [(stack.mT if _is_tall(stack) else stack).float() for stack in stacks]
+    sides: dict[int, list[int]] = {}
+    for index, x in enumerate(wide):
+        sides.setdefault(x.shape[1], []).append(index)
+    found = list(stacks)
+    for indices in sides.values():
+        factors = _newton_schulz(torch.cat([wide[index] @ wide[index].mT for index in indices]))
+        for index, factor in zip(indices, factors.split([len(stacks[i]) for i in indices]), strict=True):
+            x = (scales[index] * factor) @ wide[index]
+            found[index] = (x.mT if _is_tall(stacks[index]) else x).to(stacks[index].dtype)
+    return found
+
+
+def _is_tall(stack: Tensor) -> bool:
+    return stack.shape[1] > stack.shape[2]
+
+
+def _newton_schulz(gram: Tensor) -> Tensor:
+    """Return the factor that makes each matrix X orthogonal, from its Gram matrix X X^T (n, side, side).
+
+    It is the product of the polynomials of all rounds, divided by the norm of X: the rounds need singular
+    values below 1.
+    """
     a, b, c = _POLYNOMIAL
-    gram, gathered = x @ x.T, torch.eye(len(x), device=x.device)
-    for remaining in reversed(range(_ROUNDS)):
-        polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        polynomial.diagonal().add_(a)
-        gathered = polynomial @ gathered
-        if remaining:
+    norm = gram.diagonal(dim1=1, dim2=2).sum(1).sqrt()[:, None, None] + _LEAST_NORM
+    gram = gram / norm.square()
+    gathered = 1 / norm
+    for done in range(_ROUNDS):
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal(dim1=1, dim2=2).add_(a)
+        gathered = polynomial @ gathered if done else polynomial * gathered
+        if done < _ROUNDS - 1:
             gram = polynomial @ gram @ polynomial
-    x = gathered @ x
-    return (x.T if tall else x).to(matrix.dtype)
+    return gathered
