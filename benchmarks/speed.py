@@ -176,11 +176,11 @@ def modules(predictor: Predictor, plan: Plan, repeats: int) -> dict[str, float]:
     t = torch.ones(1)
     conditioning, z = model.encode_image(x), torch.randn(1, *model.start_shape(plan.patch))
     cells = model.denoiser.fold(z)
-    alpha_bar, time = model.alpha_bar(t), model.denoiser.embed(t)
+    level, time = model.schedule(t), model.denoiser.embed(t)
     parts: dict[str, Callable[[], Any]] = {
         "label_encoder": lambda: model.label_encoder(y),
         "image_encoder": lambda: model.encode_image(x),
-        "denoiser": lambda: model.denoiser(cells, conditioning.embedding, alpha_bar, time),
+        "denoiser": lambda: model.denoiser(cells, conditioning.embedding, level, time),
         "decoder": lambda: model.decode(z, conditioning),
     }
     precision = predictor.settings.training.precision

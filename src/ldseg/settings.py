@@ -31,11 +31,12 @@ def refuse_options(section: str, options: Options) -> None:
 class NoiseSettings:
     """The forward process in the label latent and the parameterization of the denoiser."""
 
-    schedule: Literal["cosine", "linear", "quadratic"] = "cosine"
-    """Noise schedule: cosine (Nichol & Dhariwal 2021), or a linear or quadratic noise rate beta(t)."""
-    parameterization: Literal["epsilon", "sample", "v_prediction"] = "sample"
-    """What the denoiser predicts, unless it can predict one thing alone: `preconditioned` always predicts the
-    sample (clean latent)."""
+    schedule: str = "cosine"
+    """Noise schedule: cosine (Nichol & Dhariwal 2021), a linear or quadratic noise rate beta(t), or
+    rectified_flow, the straight path from the clean latent to the noise (Liu et al. 2023)."""
+    parameterization: str = "sample"
+    """What the denoiser predicts: epsilon (the noise), sample (the clean latent), v_prediction, or flow (the
+    velocity of a straight path). Denoiser `preconditioned` predicts the sample whatever this says."""
     shift: float = 1.0
     """Divisor of the schedule's signal-to-noise ratio (amplitudes), above 0. The image leaves little of the
     latent open, which only small noise no longer hides: a larger shift places more steps there."""

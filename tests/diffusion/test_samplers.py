@@ -8,26 +8,32 @@ from torch import Tensor
 
 from ldseg.diffusion.samplers import SAMPLERS, find_sampler
 from ldseg.diffusion.schedule import Schedule, clamped_from, even_times, make_schedule
-from ldseg.diffusion.timesteps import Timestep, Timesteps, make_timesteps
+from ldseg.diffusion.timesteps import Timestep, Timesteps
 
 MEAN, DEVIATION = 2.0, 0.5
 LEAST_SIGNAL = 1e-4
-SIGNAL = make_schedule("cosine", LEAST_SIGNAL)
+COSINE = make_schedule("cosine", LEAST_SIGNAL)
+STRAIGHT = make_schedule("rectified_flow", LEAST_SIGNAL)
+SCHEDULES = pytest.mark.parametrize("schedule", [COSINE, STRAIGHT], ids=["cosine", "rectified_flow"])
 SHIFTED = make_schedule("cosine", LEAST_SIGNAL, shift=4.0, stretch=2.0)
 
 
-def timesteps_of(times: Tensor, alpha_bar: Schedule = SIGNAL) -> Timesteps:
-    return make_timesteps(times, times.device, alpha_bar, lambda t: t[:, None])
+def timesteps_of(times: Tensor, schedule: Schedule = COSINE) -> Timesteps:
+    return Timesteps(times, times.device, schedule, lambda t: t[:, None])
 
 
 def exact_denoiser(z: Tensor, now: Timestep, deviation: float | Tensor = DEVIATION) -> Tensor:
-    a = now.alpha_bar
-    gain = a.sqrt() * deviation**2 / (a * deviation**2 + 1 - a)
-    return MEAN + gain * (z - a.sqrt() * MEAN)
+    level = now.level
+    gain = level.signal * deviation**2 / (level.signal_power * deviation**2 + level.noise_power)
+    return MEAN + gain * (z - level.signal * MEAN)
 
 
 def sample(
-    name: str, steps: int, seed: int = 0, deviation: float | Tensor = DEVIATION, signal: Schedule = SIGNAL
+    name: str,
+    steps: int,
+    seed: int = 0,
+    deviation: float | Tensor = DEVIATION,
+    schedule: Schedule = COSINE,
 ) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
 
@@ -35,19 +41,21 @@ def sample(
         return torch.randn(2, 4, 32, 32, generator=generator)
 
     exact = partial(exact_denoiser, deviation=deviation)
-    times = even_times(steps, clamped_from(signal, LEAST_SIGNAL))
-    return find_sampler(name)(exact, draw(), timesteps_of(times, signal), draw)
+    times = even_times(steps, clamped_from(schedule))
+    return find_sampler(name)(exact, draw(), timesteps_of(times, schedule), draw)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 2, 15])
-def test_the_mean_is_right_at_any_number_of_steps(name: str, steps: int) -> None:
-    assert sample(name, steps).mean().item() == pytest.approx(MEAN, abs=0.02)
+@SCHEDULES
+def test_the_mean_is_right_at_any_number_of_steps(name: str, steps: int, schedule: Schedule) -> None:
+    assert sample(name, steps, schedule=schedule).mean().item() == pytest.approx(MEAN, abs=0.02)
 
 
 @pytest.mark.parametrize("name", [n for n in SAMPLERS if n != "one_step"])
-def test_many_steps_reach_the_spread_of_the_distribution(name: str) -> None:
-    assert sample(name, 200).std().item() == pytest.approx(DEVIATION, rel=0.05)
+@SCHEDULES
+def test_many_steps_reach_the_spread_of_the_distribution(name: str, schedule: Schedule) -> None:
+    assert sample(name, 200, schedule=schedule).std().item() == pytest.approx(DEVIATION, rel=0.05)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -71,7 +79,7 @@ def test_one_step_of_any_sampler_is_one_call_and_the_same_answer(name: str) -> N
 
 
 @pytest.mark.parametrize("name", [n for n in SAMPLERS if n != "one_step"])
-def test_each_step_is_one_call_and_one_report(name: str) -> None:
+def test_each_step_is_one_report(name: str) -> None:
     reported: list[float] = []
     start = torch.zeros(1, 2, 8, 8)
     find_sampler(name)(
@@ -84,11 +92,45 @@ def test_each_step_is_one_call_and_one_report(name: str) -> None:
     assert reported == pytest.approx([0.75, 0.5, 0.25, 0.0])
 
 
-def test_second_order_needs_fewer_steps_than_first_order() -> None:
-    fine = sample("ddim", 500)
-    first = (sample("ddim", 10) - fine).abs().mean()
-    second = (sample("dpmpp_2m", 10) - fine).abs().mean()
+@pytest.mark.parametrize("name", ["dpmpp_2m", "dpmpp_2s"])
+@SCHEDULES
+def test_second_order_needs_fewer_steps_than_first_order(name: str, schedule: Schedule) -> None:
+    fine = sample("ddim", 500, schedule=schedule)
+    first = (sample("ddim", 10, schedule=schedule) - fine).abs().mean()
+    second = (sample(name, 10, schedule=schedule) - fine).abs().mean()
     assert second < 0.5 * first
+
+
+def test_the_single_step_solver_calls_the_denoiser_between_the_times_of_the_grid() -> None:
+    called: list[float] = []
+
+    def denoise(z: Tensor, now: Timestep) -> Tensor:
+        called.append(float(now.time))
+        assert now.embedding.item() == now.time  # embedded at its own time
+        return exact_denoiser(z, now)
+
+    start = torch.zeros(1, 2, 8, 8)
+    find_sampler("dpmpp_2s")(denoise, start, timesteps_of(even_times(2)), lambda: start)
+    assert called == pytest.approx([1.0, 0.75, 0.5])
+
+
+@SCHEDULES
+def test_a_step_of_euler_is_that_of_ddim(schedule: Schedule) -> None:
+    torch.testing.assert_close(sample("euler", 5, schedule=schedule), sample("ddim", 5, schedule=schedule))
+
+
+def test_on_a_straight_path_euler_follows_the_velocity() -> None:
+    z0, noise = torch.randn(2, 1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    seen: list[tuple[float, Tensor]] = []
+    find_sampler("euler")(
+        lambda *_: z0,
+        STRAIGHT(torch.ones(())).noisy(z0, noise),
+        timesteps_of(even_times(4, clamped_from(STRAIGHT)), STRAIGHT),
+        lambda: noise,
+        lambda time, z, _: seen.append((float(time), z)),
+    )
+    for time, z in seen[:-1]:
+        torch.testing.assert_close(z, (1 - time) * z0 + time * noise)
 
 
 @pytest.mark.parametrize("deviation", [0.03, 0.1, 0.3, 1.0])
@@ -100,7 +142,7 @@ def test_few_steps_of_preconditioned_ddim_give_any_gaussian_its_spread(deviation
 
 @pytest.mark.parametrize("deviation", [0.03, 0.1, 0.3, 1.0])
 def test_two_steps_of_the_default_presets_schedule_give_any_gaussian_its_spread(deviation: float) -> None:
-    found = sample("preconditioned_ddim", 2, deviation=deviation, signal=SHIFTED)
+    found = sample("preconditioned_ddim", 2, deviation=deviation, schedule=SHIFTED)
     assert found.std().item() == pytest.approx(deviation, rel=0.1)
 
 
@@ -112,7 +154,7 @@ def test_ddim_loses_more_of_the_spread_in_few_steps(deviation: float) -> None:
 def test_sure_positions_among_open_ones_stay_within_a_tenth_of_the_latents_unit() -> None:
     deviation = torch.full((1, 4, 32, 32), 0.03)
     deviation[..., :3] = 0.5
-    found = sample("preconditioned_ddim", 8, deviation=deviation, signal=SHIFTED)
+    found = sample("preconditioned_ddim", 8, deviation=deviation, schedule=SHIFTED)
     assert found[..., 3:].std().item() < 0.1
     assert found[..., :3].std().item() == pytest.approx(0.5, rel=0.15)
 
@@ -132,11 +174,11 @@ def test_preconditioned_ddim_reaches_both_of_two_answers_as_often_as_they_are() 
 
     def exact(z: Tensor, now: Timestep) -> Tensor:
         """Of 1 in 30 % and -1 in 70 %, each with a small deviation."""
-        a = now.alpha_bar
-        v = a * deviation**2 + 1 - a
-        odds = 2 * a.sqrt() * z / v + torch.tensor(share / (1 - share)).log()
+        signal = now.level.signal
+        v = now.level.signal_power * deviation**2 + now.level.noise_power
+        odds = 2 * signal * z / v + torch.tensor(share / (1 - share)).log()
         centre = 2 * torch.sigmoid(odds) - 1
-        return centre + a.sqrt() * deviation**2 / v * (z - a.sqrt() * centre)
+        return centre + signal * deviation**2 / v * (z - signal * centre)
 
     start = torch.randn(20_000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
     found = find_sampler("preconditioned_ddim")(exact, start, timesteps_of(even_times(8)), lambda: start)
@@ -145,8 +187,8 @@ def test_preconditioned_ddim_reaches_both_of_two_answers_as_often_as_they_are() 
 
 
 def test_an_unknown_sampler_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"'euler'; choose one of ddim"):
-        find_sampler("euler")
+    with pytest.raises(ValueError, match=r"'plms'; choose one of ddim"):
+        find_sampler("plms")
 
 
 def test_the_former_name_of_a_sampler_leads_to_its_name_of_today() -> None:

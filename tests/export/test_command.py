@@ -59,7 +59,7 @@ def test_a_bundle_by_command(make_model: MakeModel, tmp_path: Path, capsys: Outp
     "words, message",
     [
         (["gone", "--format", "onnx", "-o", "out"], "gone: there is no such folder"),
-        (["RUN", "--format", "onnx", "-o", "out", "--sampler", "euler"], "sampler is 'euler'"),
+        (["RUN", "--format", "onnx", "-o", "out", "--sampler", "plms"], "sampler is 'plms'"),
         (["RUN", "--format", "monai-bundle", "-o", "out", "--steps", "0"], "steps is 0"),
         (["RUN", "--format", "torchscript", "-o", "out"], "torchscript"),
         (["RUN", "--format", "onnx"], "required: output"),

@@ -228,7 +228,7 @@ def test_a_graph_keeps_its_steps_and_sampler(make_export, options: dict[str, obj
     [
         ({"steps": 0}, "steps is 0"),
         ({"samples": 0}, "samples is 0"),
-        ({"sampler": "euler"}, "sampler is 'euler'"),
+        ({"sampler": "plms"}, "sampler is 'plms'"),
     ],
 )
 def test_bad_sampling_leaves_nothing_behind(

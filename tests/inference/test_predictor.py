@@ -277,7 +277,7 @@ def test_the_models_own_sampling_is_the_default(make_model: MakeModel) -> None:
     [
         ({"steps": 0}, "steps is 0; choose 1 or more"),
         ({"samples": -1}, "samples is -1; choose 1 or more"),
-        ({"sampler": "euler"}, "sampler is 'euler'; choose one of ddim"),
+        ({"sampler": "plms"}, "sampler is 'plms'; choose one of ddim"),
     ],
 )
 def test_illegal_sampling_is_refused(

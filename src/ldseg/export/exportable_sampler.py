@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.samplers.types import DrawNoise
-from ldseg.diffusion.schedule import even_times
-from ldseg.diffusion.timesteps import Timestep
+from ldseg.diffusion.schedule import even_times, make_schedule
+from ldseg.diffusion.timesteps import Timestep, Timesteps
 from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
 from ldseg.inference.backends.torch_backend import count_deterministic, flip, tta_flips
 from ldseg.methods.base import Segmenter
@@ -128,8 +128,8 @@ def count_draws(sampling: SamplingSettings) -> int:
         del now
         return z
 
-    times, z = even_times(sampling.steps), torch.zeros(1, 1)
-    powers = (1 - times).clamp(0.1, 0.9)
-    timesteps = tuple(Timestep(t, a, z) for t, a in zip(times, powers, strict=True))
+    z = torch.zeros(1, 1)
+    schedule = make_schedule("cosine", min_alpha_bar=0.1)
+    timesteps = Timesteps(even_times(sampling.steps), z.device, schedule, lambda t: t[:, None])
     find_sampler(sampling.sampler)(denoise, z, timesteps, draw)
     return drawn

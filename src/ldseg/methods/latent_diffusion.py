@@ -1,6 +1,6 @@
 """The latent diffusion segmentation model: four modules, one loss (Zaman et al. 2026).
 
-z0 = label encoder(y)      c = image encoder(x)      z_t = sqrt(a) z0 + sqrt(1 - a) e
+z0 = label encoder(y)      c = image encoder(x)      z_t = s z0 + n e
 z0^ = denoiser(z_t, c, t)  logits = label decoder(z0^)
 """
 
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ldseg.diffusion.parameterization import PARAMETERIZATIONS, Parameterization, implied_noise
 from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, ignore
-from ldseg.diffusion.schedule import add_noise, clamped_from, draw_times, expand_to, make_schedule
-from ldseg.diffusion.timesteps import Times, Timestep, make_timesteps
+from ldseg.diffusion.schedule import NoiseLevel, clamped_from, draw_times, expand_to, make_schedule
+from ldseg.diffusion.timesteps import Times, Timestep, Timesteps
 from ldseg.methods.base import DEFAULT_LOSS, Losses, Segmenter
 from ldseg.methods.losses import segmentation_loss
 from ldseg.networks.blocks import OutputHead, space_to_depth
@@ -49,8 +49,8 @@ class LDSeg(Segmenter):
         self.classes = settings.classes
         self.latent_channels = settings.latent_channels
         self.latent_factor = settings.label_encoder.factor
-        self.alpha_bar = make_schedule(noise.schedule, noise.min_alpha_bar, noise.shift, noise.stretch)
-        self.clamped_from = clamped_from(self.alpha_bar, noise.min_alpha_bar)
+        self.schedule = make_schedule(noise.schedule, noise.min_alpha_bar, noise.shift, noise.stretch)
+        self.clamped_from = clamped_from(self.schedule)
         self.label_encoder = LABEL_ENCODERS.find(settings.label_encoder.architecture)(settings)
         self.image_encoder = IMAGE_ENCODERS.find(settings.image_encoder.architecture)(settings)
         self.denoiser = DENOISERS.find(settings.denoiser.architecture)(settings)
@@ -89,20 +89,19 @@ class LDSeg(Segmenter):
         noisy = self._add_noise(target_latent, draws, generator)
         embedding = conditioning.embedding.repeat(draws, *(1,) * (target_latent.ndim - 1))
         time = self.denoiser.embed(noisy.t)
-        prediction, decodable = self.denoiser.predict_for_loss(
-            noisy.z, embedding, self.alpha_bar(noisy.t), time
-        )
+        prediction, decodable = self.denoiser.predict_for_loss(noisy.z, embedding, noisy.level, time)
         if self.deterministic_head is not None:  # which learns from the segmentation loss instead
             decodable = prediction.detach()
-        target = self.parameterization.target(noisy.z0, noisy.noise, noisy.a)
+        target = self.parameterization.target(noisy.z0, noisy.noise, noisy.level.expand_to(noisy.z))
         latent = self._latent_loss(prediction, target, y)
 
-        z, a = noisy.z[:cases], noisy.a[:cases]
-        clean = self.parameterization.clean(decodable[:cases], z, a)
+        z = noisy.z[:cases]
+        level = noisy.level.first(cases).expand_to(z)
+        clean = self.parameterization.clean(decodable[:cases], z, level)
         if self.deterministic_head is not None:
             at_start = expand_to((noisy.t[:cases] == 1).to(clean.dtype), clean)
             clean = clean + at_start * self.deterministic_head(conditioning.features[-1]).float()
-        to_decode = clean if settings.decode == "clean" else z - implied_noise(z, clean, a)
+        to_decode = clean if settings.decode == "clean" else z - implied_noise(z, clean, level)
         keep = torch.rand(cases, generator=generator, device=x.device) >= settings.feature_drop
         reconstructed = self._latent_to_reconstruct(
             target_latent, y, _count_reconstructed(cases, settings, generator), settings
@@ -154,15 +153,15 @@ class LDSeg(Segmenter):
         fold, unfold = self.denoiser.fold, self.denoiser.unfold
 
         def denoise(z: Tensor, now: Timestep) -> Tensor:
-            a = now.alpha_bar[None]
-            prediction = self.denoiser(z, conditioning.embedding, a, now.embedding)
-            clean = self.parameterization.clean(prediction, z, expand_to(a, z))
+            level = NoiseLevel(*(value[None] for value in now.level))
+            prediction = self.denoiser(z, conditioning.embedding, level, now.embedding)
+            clean = self.parameterization.clean(prediction, z, level.expand_to(z))
             return self.label_encoder.latent_norm(clean) if self.settings.renormalize else clean
 
         def on_unfolded(time: Tensor, z: Tensor, z0: Tensor) -> None:
             on_step(time, unfold(z), unfold(z0))
 
-        timesteps = make_timesteps(times, start.device, self.alpha_bar, self.denoiser.embed)
+        timesteps = Timesteps(times, start.device, self.schedule, self.denoiser.embed)
         hook = on_step if on_step is ignore else on_unfolded
         return unfold(sampler(denoise, fold(start), timesteps, lambda: fold(noise()), hook))
 
@@ -209,8 +208,8 @@ class LDSeg(Segmenter):
         t = torch.cat([draw_times(cases, share, generator, z0.device) for share in shares])
         z0 = z0.repeat(draws, *(1,) * (z0.ndim - 1))
         noise = torch.randn(z0.shape, generator=generator, device=z0.device)
-        z = add_noise(z0, noise, t, self.alpha_bar)
-        return _NoisyLatents(z0, noise, t, expand_to(self.alpha_bar(t), z0), z)
+        level = self.schedule(t)
+        return _NoisyLatents(z0, noise, t, level, level.expand_to(z0).noisy(z0, noise))
 
 
 @dataclass(frozen=True)
@@ -222,8 +221,8 @@ class _NoisyLatents:
     """Clean latents, with the gradient that the denoiser's loss may send through them."""
     noise: Tensor
     t: Tensor
-    a: Tensor
-    """alpha_bar of each latent."""
+    level: NoiseLevel
+    """Levels of signal and noise of each latent, (draws * B,)."""
     z: Tensor
 
 
@@ -249,4 +248,4 @@ def _parameterization(settings: ModelSettings, denoiser: Denoiser) -> Parameteri
             "model.deterministic_head is True; choose another noise.parameterization than epsilon, "
             "or turn it off"
         )
-    return PARAMETERIZATIONS[name]
+    return PARAMETERIZATIONS.find(name)

@@ -1,7 +1,7 @@
 """Classic diffusion segmentation, without a latent: the label map itself is noised and denoised.
 
 The label coder is the identity: z0 = 2 * one-hot(y) - 1 on the image's own grid, K channels, 0 where ignored.
-z_t = sqrt(a) z0 + sqrt(1 - a) e; the denoiser sees z_t beside the image (Amit et al. 2021; Wu et al. 2022).
+z_t = s z0 + n e; the denoiser sees z_t beside the image (Amit et al. 2021; Wu et al. 2022).
 A U-Net of the image encoder's widths and levels runs at every step, which is what a latent saves; its stem
 and head fold the finest stride into channels, as those of the other models do.
 """
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ldseg.diffusion.parameterization import PARAMETERIZATIONS
 from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, ignore
-from ldseg.diffusion.schedule import add_noise, clamped_from, draw_times, expand_to, make_schedule
-from ldseg.diffusion.timesteps import Times, Timestep, make_timesteps
+from ldseg.diffusion.schedule import NoiseLevel, clamped_from, draw_times, make_schedule
+from ldseg.diffusion.timesteps import Times, Timestep, Timesteps
 from ldseg.methods.base import DEFAULT_LOSS, Losses, Segmenter
 from ldseg.methods.losses import segmentation_loss
 from ldseg.networks.blocks import convolution, depth_to_space, space_to_depth
@@ -44,8 +44,8 @@ class PixelDiffusion(Segmenter):
         self.latent_channels = settings.classes
         self.latent_factor = (1,) * settings.spatial_dims
         self.image_factor = stages.factor
-        self.alpha_bar = make_schedule(noise.schedule, noise.min_alpha_bar, noise.shift, noise.stretch)
-        self.clamped_from = clamped_from(self.alpha_bar, noise.min_alpha_bar)
+        self.schedule = make_schedule(noise.schedule, noise.min_alpha_bar, noise.shift, noise.stretch)
+        self.clamped_from = clamped_from(self.schedule)
         self.parameterization = PARAMETERIZATIONS["sample"]
         self.stem_stride = stages.strides[0]
         folded = DenoiserSettings(
@@ -69,13 +69,13 @@ class PixelDiffusion(Segmenter):
         z0 = self.encode(y)
         t = draw_times(x.shape[0], self.settings.noise.pure_noise_share, generator, x.device)
         noise = torch.randn(z0.shape, generator=generator, device=z0.device)
-        z = add_noise(z0, noise, t, self.alpha_bar)
-        alpha_bar = self.alpha_bar(t)
-        a = expand_to(alpha_bar, z0)
-        prediction = self._predict(z, self.encode_image(x), alpha_bar, self.denoiser.embed(t))
-        segmentation = segmentation_loss(self._logits(self._clean(prediction, z, a)), y, settings.dice)
+        of_cases = self.schedule(t)
+        level = of_cases.expand_to(z0)
+        z = level.noisy(z0, noise)
+        prediction = self._predict(z, self.encode_image(x), of_cases, self.denoiser.embed(t))
+        segmentation = segmentation_loss(self._logits(self._clean(prediction, z, level)), y, settings.dice)
         labelled = (y >= 0)[:, None].expand_as(z0)
-        error = (prediction - self.parameterization.target(z0, noise, a)).square()
+        error = (prediction - self.parameterization.target(z0, noise, level)).square()
         latent = (error * labelled).sum() / labelled.sum().clamp_min(1)
         total = segmentation + settings.latent * latent
         return Losses(total, {"segmentation": segmentation.detach(), "latent": latent.detach()})
@@ -95,11 +95,11 @@ class PixelDiffusion(Segmenter):
         on_step: OnStep = ignore,
     ) -> Tensor:
         def denoise(z: Tensor, now: Timestep) -> Tensor:
-            a = now.alpha_bar[None]
-            prediction = self._predict(z, conditioning, a, now.embedding)
-            return self._clean(prediction, z, expand_to(a, z))
+            level = NoiseLevel(*(value[None] for value in now.level))
+            prediction = self._predict(z, conditioning, level, now.embedding)
+            return self._clean(prediction, z, level.expand_to(z))
 
-        timesteps = make_timesteps(times, start.device, self.alpha_bar, self.denoiser.embed)
+        timesteps = Timesteps(times, start.device, self.schedule, self.denoiser.embed)
         return sampler(denoise, start, timesteps, noise, on_step)
 
     def decode(self, z: Tensor, conditioning: Conditioning) -> Tensor:
@@ -115,16 +115,16 @@ class PixelDiffusion(Segmenter):
         """Return the logits of decode(encode(y)): the identity coder loses nothing."""
         return self._logits(self.encode(y))
 
-    def _predict(self, z: Tensor, conditioning: Conditioning, alpha_bar: Tensor, time: Tensor) -> Tensor:
+    def _predict(self, z: Tensor, conditioning: Conditioning, level: NoiseLevel, time: Tensor) -> Tensor:
         """Return the denoiser's prediction at z (B, K, *S)."""
         cells = self.denoiser.fold(space_to_depth(z, self.stem_stride))
-        predicted = self.denoiser(cells, conditioning.embedding, alpha_bar, time)
+        predicted = self.denoiser(cells, conditioning.embedding, level, time)
         return depth_to_space(self.denoiser.unfold(predicted), self.stem_stride)
 
-    def _clean(self, prediction: Tensor, z: Tensor, a: Tensor) -> Tensor:
+    def _clean(self, prediction: Tensor, z: Tensor, level: NoiseLevel) -> Tensor:
         """Return the clean estimate, clipped to the range of z0: computed from a noise prediction near t = 1
         it would be a hundred times too large."""
-        return self.parameterization.clean(prediction, z, a).clamp(-1, 1)
+        return self.parameterization.clean(prediction, z, level).clamp(-1, 1)
 
     def _logits(self, z: Tensor) -> Tensor:
         return LOGIT_SCALE * z.float()

@@ -41,7 +41,7 @@ def add_model(parser: Any) -> None:
 
 def add_sampler(parser: Any) -> None:
     """Add `--sampler` and `--tta`; sampler names are literal because importing samplers would load torch."""
-    names = "ddim, ddim_stochastic, ddpm, dpmpp_2m, preconditioned_ddim or one_step"
+    names = "ddim, ddim_stochastic, ddpm, dpmpp_2m, dpmpp_2s, euler, preconditioned_ddim or one_step"
     parser.add_argument("--sampler", help=names)
     parser.add_argument(
         "--tta",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ldseg.diffusion.parameterization import LEAST_NOISE
+from ldseg.diffusion.samplers.ddpm import posterior_power
 from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, ignore
 from ldseg.diffusion.timesteps import Timesteps
 
@@ -27,11 +28,11 @@ def ddim(
         if following.time == 0:
             z = z0
         else:
-            a, b = now.alpha_bar, following.alpha_bar
-            fresh = eta * ((1 - b) / (1 - a) * (1 - a / b)).clamp_min(0).sqrt()  # sigma of eq. 16
-            kept = (1 - b - fresh**2).clamp_min(0).sqrt()
-            share = kept / (1 - a).sqrt().clamp_min(LEAST_NOISE)  # z = sqrt(b) z0 + kept * the implied noise
-            z = torch.addcmul(share * z, z0, b.sqrt() - share * a.sqrt())
+            a, b = now.level, following.level
+            fresh = eta * posterior_power(a, b).clamp_min(0).sqrt()  # sigma of eq. 16
+            kept = (b.noise_power - fresh**2).clamp_min(0).sqrt()
+            share = kept / a.noise.clamp_min(LEAST_NOISE)  # z = signal * z0 + kept * the implied noise
+            z = torch.addcmul(share * z, z0, b.signal - share * a.signal)
             if eta > 0:
                 z = z + fresh * draw()
         on_step(following.time, z, z0)

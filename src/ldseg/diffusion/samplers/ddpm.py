@@ -1,4 +1,8 @@
-"""Ancestral sampling (Ho et al. 2020, eq. 6 and 7), for any spacing of the times."""
+"""Ancestral sampling (Ho et al. 2020, eq. 6 and 7), for any spacing of the times.
+
+From level a to the cleaner level b, with the ratio r of their signals: z_a = r z_b + noise of power
+n_a^2 - r^2 n_b^2 (Kingma et al. 2021, appendix A, for any path).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, ignore
+from ldseg.diffusion.schedule import NoiseLevel
 from ldseg.diffusion.timesteps import Timesteps
 
 
@@ -23,10 +28,15 @@ def ddpm(
         if following.time == 0:
             z = z0
         else:
-            a, b = now.alpha_bar, following.alpha_bar
-            ratio = a / b  # alpha of this step
-            mean = (b.sqrt() * (1 - ratio) * z0 + ratio.sqrt() * (1 - b) * z) / (1 - a)
-            variance = (1 - b) / (1 - a) * (1 - ratio)
-            z = mean + variance.clamp_min(0).sqrt() * draw()
+            a, b = now.level, following.level
+            ratio = a.signal / b.signal
+            added = a.noise_power - ratio.square() * b.noise_power
+            mean = (b.signal * added * z0 + ratio * b.noise_power * z) / a.noise_power
+            z = mean + posterior_power(a, b).clamp_min(0).sqrt() * draw()
         on_step(following.time, z, z0)
     return z
+
+
+def posterior_power(a: NoiseLevel, b: NoiseLevel) -> Tensor:
+    """Return the variance of q(z_b | z_a, z0)."""
+    return b.noise_power / a.noise_power * (a.noise_power - a.signal_power / b.signal_power * b.noise_power)

@@ -8,12 +8,19 @@ import torch
 from torch import Tensor
 
 from ldseg.diffusion.samplers.types import Denoise, DrawNoise, OnStep, ignore
+from ldseg.diffusion.schedule import NoiseLevel
 from ldseg.diffusion.timesteps import Timesteps
 
 
-def log_snr(a: Tensor) -> Tensor:
-    """Return lambda = log(sqrt(a) / sqrt(1 - a)), half the logarithm of the signal-to-noise ratio."""
-    return 0.5 * (torch.log(a) - torch.log1p(-a))
+def log_snr(level: NoiseLevel) -> Tensor:
+    """Return lambda = log(signal / noise), half the logarithm of the signal-to-noise ratio."""
+    return level.signal.log() - level.noise.log()
+
+
+def solver_step(z: Tensor, estimate: Tensor, a: NoiseLevel, b: NoiseLevel) -> Tensor:
+    """Return z at level b from z at level a if the clean estimate is `estimate` all the way (equation 9)."""
+    width = log_snr(b) - log_snr(a)
+    return b.noise / a.noise * z - b.signal * torch.expm1(-width) * estimate
 
 
 def dpmpp_2m(
@@ -31,13 +38,13 @@ def dpmpp_2m(
         if following.time == 0:
             z = z0
         else:
-            a, b = now.alpha_bar, following.alpha_bar
+            a, b = now.level, following.level
             width = log_snr(b) - log_snr(a)
             estimate = z0
             if previous is not None and previous[1] > 0 and width > 0:  # equal where the signal is clamped
                 ratio = previous[1] / width
                 estimate = (1 + 1 / (2 * ratio)) * z0 - 1 / (2 * ratio) * previous[0]
-            z = ((1 - b) / (1 - a)).sqrt() * z - b.sqrt() * torch.expm1(-width) * estimate
+            z = solver_step(z, estimate, a, b)
             previous = (z0, width)
         on_step(following.time, z, z0)
     return z

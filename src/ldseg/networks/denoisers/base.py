@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from ldseg.diffusion.schedule import NoiseLevel
 from ldseg.settings import ModelSettings
 
 
@@ -23,13 +24,13 @@ class Denoiser(nn.Module, ABC):
     """What it predicts, a name in `PARAMETERIZATIONS`; None if `noise.parameterization` decides."""
 
     @abstractmethod
-    def forward(self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor) -> Tensor:
+    def forward(self, z: Tensor, prepared: Tensor, level: NoiseLevel, time: Tensor) -> Tensor:
         """Return the prediction, float32, in the form of z.
 
         Args:
             z: what `fold` made of the noisy latent (B, C, *s).
             prepared: what `prepare` made of the embedding (B, E, *s), or of one that all cases share.
-            alpha_bar: signal power a(t), (B,) or (1,).
+            level: signal and noise levels of z, each (B,) or (1,).
             time: what `embed` made of t, (B, T) or (1, T).
         """
 
@@ -50,11 +51,11 @@ class Denoiser(nn.Module, ABC):
         return z
 
     def predict_for_loss(
-        self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor
+        self, z: Tensor, prepared: Tensor, level: NoiseLevel, time: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the prediction (B, C, *s) for the latent loss, and the same prediction with the gradient
         that the segmentation loss may send through it, by default all of it."""
-        prediction = self.unfold(self(self.fold(z), prepared, alpha_bar, time))
+        prediction = self.unfold(self(self.fold(z), prepared, level, time))
         return prediction, prediction
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ldseg.diffusion.schedule import NoiseLevel
 from ldseg.networks.blocks import (
     ResidualBlock,
     SelfAttention,
@@ -106,22 +107,22 @@ class DDPMUNet(Denoiser):
     def embed(self, t: Tensor) -> Tensor:
         return self.time_mlp(time_embedding(t, self.time_features))
 
-    def forward(self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor) -> Tensor:
-        del alpha_bar
+    def forward(self, z: Tensor, prepared: Tensor, level: NoiseLevel, time: Tensor) -> Tensor:
+        del level
         h = self.stem(torch.cat([z.to(prepared.dtype), prepared.expand(z.shape[0], *prepared.shape[1:])], 1))
         passed = [h]
-        for level, steps in enumerate(self.down_stages):
+        for stage, steps in enumerate(self.down_stages):
             for step in steps:  # pyright: ignore[reportGeneralTypeIssues]
                 h = step(h, time)
                 passed.append(h)
-            if level < len(self.downsample):
-                h = self.downsample[level](h)
+            if stage < len(self.downsample):
+                h = self.downsample[stage](h)
                 passed.append(h)
         for step in self.middle:
             h = step(h, time)
-        for level, steps in zip(reversed(range(len(self.down_stages))), self.up_stages, strict=True):
+        for stage, steps in zip(reversed(range(len(self.down_stages))), self.up_stages, strict=True):
             for step in steps:  # pyright: ignore[reportGeneralTypeIssues]
                 h = step(torch.cat([h, passed.pop()], 1), time)
-            if level > 0:
-                h = self.up_convs[level - 1](upsample(h, self.strides[level - 1]))
+            if stage > 0:
+                h = self.up_convs[stage - 1](upsample(h, self.strides[stage - 1]))
         return self.head(functional.silu(self.norm(h))).float()

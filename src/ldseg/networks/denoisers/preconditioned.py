@@ -2,14 +2,15 @@
 
 It is the only module that every step calls, so it is small. What the image says is made ready once, as three
 parts of the embedding: a mean m of the clean latent, how far it may be off (variance s at each place and
-channel), and features for the U-Net. Were the latent Gaussian around the mean, its mean given z_t would be
+channel), and features for the U-Net. Were the latent Gaussian around the mean, its mean given
+z_t = a z0 + b e, with a and b the levels of signal and noise, would be
 
-    m + g (z_t - sqrt(a) m),    g = sqrt(a) s / v,    v = a s + 1 - a
+    m + g (z_t - a m),    g = a s / v,    v = a^2 s + b^2
 
 which is where the U-Net F starts from; it sees what is residual, at unit size, and its output is scaled to
 the error that the Gaussian answer has (Karras et al. 2022, table 1, with the mean as the data's mean):
 
-    z0^ = m + g (z_t - sqrt(a) m) + sqrt(s (1 - a) / v) F((z_t - sqrt(a) m) / sqrt(v), features, t)
+    z0^ = m + g (z_t - a m) + b sqrt(s / v) F((z_t - a m) / sqrt(v), features, t)
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ldseg.diffusion.schedule import expand_to
+from ldseg.diffusion.schedule import NoiseLevel
 from ldseg.networks.backbone import Stage
 from ldseg.networks.blocks import (
     convolution,
@@ -103,16 +104,16 @@ class PreconditionedDenoiser(Denoiser):
             settings.denoiser,
         )
 
-    def forward(self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor) -> Tensor:
-        mean, weight, shrinkage, residual = self._terms(z, prepared, alpha_bar, time)
+    def forward(self, z: Tensor, prepared: Tensor, level: NoiseLevel, time: Tensor) -> Tensor:
+        mean, weight, shrinkage, residual = self._terms(z, prepared, level, time)
         return torch.addcmul(mean, weight, shrinkage + residual)
 
     def predict_for_loss(
-        self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor
+        self, z: Tensor, prepared: Tensor, level: NoiseLevel, time: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the clean estimate twice, the second without a gradient for the U-Net, which learns from the
         latent alone: the segmentation loss, mostly at pure noise, would teach it to ignore z_t."""
-        mean, weight, shrinkage, residual = self._terms(self.fold(z), prepared, alpha_bar, time)
+        mean, weight, shrinkage, residual = self._terms(self.fold(z), prepared, level, time)
         gaussian = self.unfold(torch.addcmul(mean, weight, shrinkage))
         correction = self.unfold(weight * residual)
         return gaussian + correction, gaussian + correction.detach()
@@ -139,7 +140,7 @@ class PreconditionedDenoiser(Denoiser):
         return torch.cat([self.fold(part) for part in (mean, deviation, features)], 1)
 
     def _terms(
-        self, z: Tensor, prepared: Tensor, alpha_bar: Tensor, time: Tensor
+        self, z: Tensor, prepared: Tensor, level: NoiseLevel, time: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the mean m, the factor sqrt(s / v), the shrinkage term and the U-Net's residual."""
         c = z.shape[1]
@@ -148,12 +149,12 @@ class PreconditionedDenoiser(Denoiser):
             prepared[:, c : 2 * c].float(),
             prepared[:, 2 * c :],
         )
-        a = expand_to(alpha_bar, z)
-        reached = a.sqrt() * deviation
-        one = torch.addcmul(1 - a, reached, reached).rsqrt()  # 1 / sqrt(v)
-        off = torch.addcmul(z, -a.sqrt(), mean) * one
+        level = level.expand_to(z)
+        reached = level.signal * deviation
+        one = torch.addcmul(level.noise_power, reached, reached).rsqrt()  # 1 / sqrt(v)
+        off = torch.addcmul(z, -level.signal, mean) * one
         residual = self._network(off.to(features.dtype), features, time)
-        return mean, one * deviation, reached * off, (1 - a).sqrt() * residual.float()
+        return mean, one * deviation, reached * off, level.noise * residual.float()
 
     def _network(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
         time_biases = self._split_by_stage(time)
