@@ -1,4 +1,4 @@
-"""AmbiguityMetrics figures by hand, and against loops over pairs and matchings."""
+"""Ambiguity figures by hand, and against loops over pairs and matchings."""
 
 from __future__ import annotations
 

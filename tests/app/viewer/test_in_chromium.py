@@ -210,7 +210,7 @@ def test_a_film_has_a_slider_for_its_frames(browser: Page, make_session: MakeSes
     assert browser.complaints == []
 
 
-@pytest.mark.parametrize("group", ["probability", "uncertainty", "disagreement", "sample"])
+@pytest.mark.parametrize("group", ["probability", "uncertainty", "disagreement", "sample", "variation"])
 def test_each_layer_is_seen_over_the_image(
     browser: Page, make_session: MakeSession, serve: Serve, group: str
 ) -> None:

@@ -156,11 +156,24 @@ def test_samples_have_an_end(make_session: MakeSession) -> None:
     assert not session.draw_more()
 
 
+def test_the_principal_variation_goes_from_minus_to_plus_two_deviations(make_session: MakeSession) -> None:
+    layers = make_session(samples=4).prediction.layers
+    shown = [layer.title for layer in layers.values() if layer.group == "variation"]
+    assert (len(shown), shown[0], shown[4], shown[-1]) == (
+        9,
+        "-2 standard deviations",
+        "+0 standard deviations",
+        "+2 standard deviations",
+    )
+
+
 def test_a_deterministic_model_has_one_answer(make_session: MakeSession) -> None:
     session = make_session(baseline="unet", samples=8)
     assert (session.prediction.samples, session.more) == (1, 0)
     assert not session.draw_more()
-    assert not [name for name in session.prediction.layers if name.startswith(("sample", "disagreement"))]
+    assert not [
+        name for name in session.prediction.layers if name.startswith(("sample", "disagreement", "variation"))
+    ]
 
 
 def test_structures_have_volumes_with_an_interval_and_colors(make_session: MakeSession) -> None:

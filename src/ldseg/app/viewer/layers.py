@@ -18,9 +18,10 @@ from ldseg.app.report.palette import class_color, heat
 from ldseg.data.class_indices import class_indices
 from ldseg.data.volume import Volume
 from ldseg.inference.output import DISAGREEMENT, LABELS, PROBABILITIES, SAMPLES, UNCERTAINTY, InMemory
+from ldseg.metrics.principal_variation import principal_variation
 from ldseg.planning.plan import Plan
 
-Group = Literal["image", "probability", "uncertainty", "disagreement", "labels", "sample"]
+Group = Literal["image", "probability", "uncertainty", "disagreement", "labels", "sample", "variation"]
 """Group of layers of which one is visible at a time."""
 Colors = Literal["grey", "own", "classes", "share", "heat"]
 """Color map: gray, RGB pixels, class colors, opacity of one class, or heat."""
@@ -28,6 +29,8 @@ Rgba = list[tuple[int, int, int, int]]
 
 WANTED = (LABELS, PROBABILITIES, UNCERTAINTY, DISAGREEMENT, SAMPLES)
 _COLOR_CHANNELS = 3
+_MOST_DISTANCES = 2**28  # float32 of the principal variation: 1 GB
+_NO_DISTANCE = 1e6
 _LEAST_DISAGREEMENT = 0.05  # nats at the end of the scale: below it there is nothing to see
 
 
@@ -47,7 +50,7 @@ class Layer:
     array: NDArray[Any]
     """(*S), or (*S, 3) colors."""
     index: int = 0
-    """Index of the class (0 is the background) or of the sample."""
+    """Index of the class (0 is the background), of the sample, or along the principal variation."""
 
 
 def image_layers(image: Volume, plan: Plan) -> list[Layer]:
@@ -78,6 +81,31 @@ def prediction_layers(maps: InMemory, plan: Plan, samples: int) -> Iterator[Laye
         for n, one in enumerate(maps.samples()):
             indices = class_indices(one.array[0], plan.classes, None)
             yield Layer(f"sample-{n + 1}", "sample", f"sample {n + 1}", "classes", 0, last, indices, n)
+        yield from _variation_layers(maps, plan)
+
+
+def _variation_layers(maps: InMemory, plan: Plan) -> Iterator[Layer]:
+    """Yield label maps along the principal variation of the samples; none where it would take too much
+    memory."""
+    samples = [class_indices(one.array[0], plan.classes, None) for one in maps.samples()]
+    structures = len(plan.classes) - 1
+    if len(samples) * structures * samples[0].size > _MOST_DISTANCES:
+        return
+    spacing = maps.volume(LABELS).spacing
+    if plan.axes == "tyx":  # distances within frames, none between them
+        spacing = (_NO_DISTANCE, *spacing[1:])
+    found = principal_variation(samples, structures + 1, spacing)
+    for n, (place, labels) in enumerate(zip(found.deviations, found.maps, strict=True)):
+        yield Layer(
+            f"variation-{n + 1}",
+            "variation",
+            f"{place:+g} standard deviations",
+            "classes",
+            0,
+            structures,
+            labels,
+            n,
+        )
 
 
 def palette(plan: Plan) -> dict[str, Rgba]:

@@ -78,7 +78,7 @@ class ViewerServer(ThreadingHTTPServer):
         return f"http://{LOOPBACK}:{self.server_port}/{self.token}/"
 
     def show(self, session: Session) -> None:
-        """SampledPrediction requests until the server is shut down or interrupted."""
+        """Answer requests until the server is shut down or interrupted."""
         self.session = session
         self.serve_forever(poll_interval=0.1)
 

@@ -8,7 +8,7 @@ import { askSamples, askState } from "./server.js";
 
 const ASK_AGAIN = 700; // milliseconds, while samples are being drawn
 const SHORTEST = 80; // milliseconds between two frames
-const AT_FIRST = { image: 100, probability: 70, uncertainty: 100, disagreement: 100, labels: 45, sample: 60 };
+const AT_FIRST = { image: 100, probability: 70, uncertainty: 100, disagreement: 100, labels: 45, sample: 60, variation: 60 };
 const SEEN_AT_FIRST = ["image", "labels"];
 const DIRECTIONS = ["sagittal slice", "coronal slice", "transverse slice"]; // across x, y, z
 
@@ -22,7 +22,8 @@ class Viewer {
   }
 
   firstWish(group) {
-    const first = this.state.layers.find((layer) => layer.group === group);
+    const layers = this.state.layers.filter((layer) => layer.group === group);
+    const first = layers[group === "variation" ? layers.length >> 1 : 0]; // a variation begins in its middle
     return { seen: SEEN_AT_FIRST.includes(group), name: first?.name, opacity: AT_FIRST[group] };
   }
 

@@ -7,6 +7,7 @@ const TITLES = {
   disagreement: "disagreement of the samples",
   labels: "segmentation",
   sample: "sample",
+  variation: "principal variation of the samples",
 };
 
 export const element = (name, properties = {}, ...children) => {
@@ -93,7 +94,7 @@ function layerRow(group, layers, wish, palette, onChange) {
     onChange();
   };
   const row = element("div", { className: "row" }, element("label", {}, seen, TITLES[group]), opacity, percent);
-  const choose = group === "sample" ? numberChoice : nameChoice;
+  const choose = ["sample", "variation"].includes(group) ? sliderChoice : nameChoice;
   const pick = (name) => { wish.name = name; wish.seen = seen.checked = true; onChange(); };
   if (layers.length > 1) row.append(choose(layers, wish.name, pick));
   if (layers[0].colors === "heat") row.append(scale(layers[0], palette.heat));
@@ -109,16 +110,18 @@ function nameChoice(layers, chosen, pick) {
   return element("div", { className: "choice" }, select);
 }
 
-function numberChoice(layers, chosen, pick) {
+function sliderChoice(layers, chosen, pick) {
+  const group = layers[0].group;
   const at = Math.max(0, layers.findIndex((layer) => layer.name === chosen));
-  const told = element("output", { textContent: `${at + 1} of ${layers.length}` });
-  const slider = element("input", { type: "range", min: 0, max: layers.length - 1, value: at, id: "which-sample" });
-  slider.setAttribute("aria-label", "which sample");
+  const shown = (n) => group === "sample" ? `${n + 1} of ${layers.length}` : layers[n].title;
+  const label = element("output", { textContent: shown(at) });
+  const slider = element("input", { type: "range", min: 0, max: layers.length - 1, value: at, id: `which-${group}` });
+  slider.setAttribute("aria-label", `which ${TITLES[group]}`);
   slider.oninput = () => {
-    told.textContent = `${slider.valueAsNumber + 1} of ${layers.length}`;
+    label.textContent = shown(slider.valueAsNumber);
     pick(layers[slider.valueAsNumber].name);
   };
-  return element("div", { className: "choice" }, slider, told);
+  return element("div", { className: "choice" }, slider, label);
 }
 
 function scale(layer, colors) {

@@ -4,7 +4,7 @@
 import { Niivue, NVImage, SLICE_TYPE } from "./niivue.js";
 import { askVoxels } from "./server.js";
 
-export const GROUPS = ["image", "probability", "uncertainty", "disagreement", "labels", "sample"]; // from below
+export const GROUPS = ["image", "probability", "uncertainty", "disagreement", "labels", "sample", "variation"]; // from below
 
 const CROSSHAIR = 0.25; // percent of the picture
 
