@@ -1,4 +1,4 @@
-"""The pieces of the page: views, pictures, charts, trajectory, measuring."""
+"""The pieces of the page: slices, images, trajectory, measuring."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ldseg.app.report.curves import average_points, loss_chart, validation_chart
-from ldseg.app.report.figures import data_uri, label_overlay, make_base_image, panel, to_gray_or_rgb
-from ldseg.app.report.html import facts, text
+from ldseg.app.report.curves import average_points
+from ldseg.app.report.figures import Panel, data_uri, label_overlay, make_base_image, to_gray_or_rgb
+from ldseg.app.report.html import facts, panels, text
 from ldseg.app.report.measurements import measure_cases
 from ldseg.app.report.palette import class_color, heat, heat_stops
-from ldseg.app.report.sampling_trajectory import STEPS, latent_colors, record_trajectory
+from ldseg.app.report.sampling_trajectory import STEPS, record_trajectory
 from ldseg.app.report.slice_selection import select_crop, select_slice
-from ldseg.app.report.svg import Axis, Plot, linear_axis, log_axis
+from ldseg.app.report.trajectory_panels import latent_colors
 from ldseg.data.cases import DataOptions
 from ldseg.data.dataset import load_case, open_dataset
 from ldseg.evaluation.case_metrics import evaluate_case
@@ -192,8 +192,8 @@ def test_color_pictures_keep_their_colors_and_others_use_all_greys() -> None:
 
 def test_panels_show_their_part_of_the_image_stretched_to_its_spacing() -> None:
     base = make_base_image("scan", np.zeros((10, 20), np.uint8), 2.5)
-    assert 'width="20" height="25.000"' in base.definition
-    drawn = panel(base, "image", frame=(2, 3, 4, 5))
+    drawn = panels([base], [Panel("image", base, frame=(2, 3, 4, 5))])
+    assert 'width="20" height="25.000"' in drawn
     assert 'viewBox="0 0 20 25.000"' in drawn
     assert 'x="3" y="5.000" width="5" height="10.000"' in drawn
     assert 'href="#scan"' in drawn
@@ -203,10 +203,12 @@ def test_large_images_are_made_smaller_for_the_page() -> None:
     large = np.random.default_rng(0).integers(0, 256, (3000, 1500)).astype(np.uint8)
     base = make_base_image("scan", large, 1.0)
     assert (base.rows, base.columns) == (3000, 1500)
-    assert len(base.definition) < 1.5e6
-    found = re.search(r'href="([^"]*)"', base.definition)
+    assert base.pixels.shape == (1024, 512)
+    drawn = panels([base], [Panel("image", base)])
+    assert len(drawn) < 1.5e6
+    found = re.search(r'href="(data[^"]*)"', drawn)
     assert found is not None
-    assert decoded(found[1]).shape == (1024, 512)
+    assert (decoded(found[1]) == base.pixels).all()
     assert max(label_overlay(np.ones((3000, 1500), int)).shape) <= 1024
 
 
@@ -234,57 +236,10 @@ def test_latents_of_any_number_of_channels_become_colors(channels: int) -> None:
     assert (latent_colors((np.zeros((channels, 4, 4), np.float32),))[0] == 128).all()
 
 
-@given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e4))
-def test_ticks_lie_on_the_axis(low: float, width: float) -> None:
-    axis = Axis("x", low, low + width)
-    ticks = axis.ticks()
-    assert 2 <= len(ticks) <= 8
-    assert all(low - 1e-6 * width <= tick <= low + width * (1 + 1e-6) for tick in ticks)
-
-
-def test_axes_hold_their_values() -> None:
-    assert linear_axis("x", [3.0, 3.0]).low < 3 < linear_axis("x", [3.0, 3.0]).high
-    assert linear_axis("x", [0.0, 5.0], zero=True).low == 0
-    assert linear_axis("x", []).high > linear_axis("x", []).low
-    loss = log_axis("loss", [0.0, 0.02, 3.0])
-    assert (loss.low, loss.high) == (0.01, 10)
-    assert loss.ticks() == pytest.approx([0.01, 0.1, 1, 10])
-    assert (loss.share(0), loss.share(0.01), loss.share(10), loss.share(99)) == (0, 0, 1, 1)
-
-
-def test_marks_lie_where_their_values_are() -> None:
-    plot = Plot(Axis("x", 0, 1), Axis("y", 0, 1), width=200, height=100)
-    plot.dot((0, 0), "red", "<&>")
-    plot.line([(0, 0), (1, 1)], "red")
-    drawing = plot.svg("t")
-    places = re.search(r'points="([\d.]+),([\d.]+) ([\d.]+),([\d.]+)"', drawing)
-    assert places is not None
-    left, bottom, right, top = map(float, places.groups())
-    assert left < right <= 200
-    assert 0 <= top < bottom <= 100
-    assert "&lt;&amp;&gt;" in drawing
-
-
 def test_curves_of_long_trainings_stay_small() -> None:
     points = [(float(step), 1.0) for step in range(10_000)]
     assert len(average_points(points)) == 200
     assert average_points(points[:3]) == points[:3]
-
-
-def test_a_training_that_diverged_still_has_curves() -> None:
-    values = [1.0, float("inf"), float("nan"), 0.5]
-    records = [
-        {"event": "losses", "step": 10 * n, "losses": {"segmentation": value, "latent": float("nan")}}
-        for n, value in enumerate(values)
-    ]
-    chart = loss_chart(records)
-    assert 'points=""' in chart  # nothing of the latent loss can be drawn
-    assert not re.search(r"\b(nan|inf)\b", chart)
-
-
-def test_nothing_logged_is_no_chart() -> None:
-    assert loss_chart([]) == validation_chart([], ["a"]) == ""
-    assert loss_chart([{"event": "losses", "step": 1, "losses": {"segmentation": 0.0}}])
 
 
 def test_what_files_say_is_text() -> None:

@@ -96,6 +96,30 @@ def test_the_command_measures_the_test_part_and_writes_the_page(
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+def test_figures_are_written_as_pdf_and_svg(make_run: MakeRun, tmp_path: Path, capsys: Output) -> None:
+    run, folder = make_run("zyx"), tmp_path / "figures"
+    assert run_command(run, "--figures", folder, "--json") == 0
+    written = json.loads(capsys.readouterr().out)["figures"]
+    assert sorted(written) == sorted(str(path) for path in folder.iterdir())
+    names = {path.stem for path in folder.glob("*.pdf")}
+    assert names == {path.stem for path in folder.glob("*.svg")}
+    wanted = {"training_loss", "validation_dice", "dice", "reliability_near", "risk_cases", "volumes"}
+    assert wanted | {"case_1", "case_2", "case_3", "trajectory"} <= names
+    assert all(path.read_bytes().startswith(b"%PDF") for path in folder.glob("*.pdf"))
+    volumes, case = (folder / "volumes.svg").read_text(), (folder / "case_1.svg").read_text()
+    assert "reference (mm³)" in volumes
+    for words in ("entropy (nats)", "prediction", "left", "right", "5 mm"):
+        assert f">{words}</text>" in case
+
+
+def test_a_file_is_no_folder_of_figures(make_run: MakeRun, tmp_path: Path, capsys: Output) -> None:
+    run = make_run()
+    (tmp_path / "figures").write_text("")
+    assert run_command(run, "--figures", tmp_path / "figures") == 2
+    assert "is a file" in complaint(capsys)
+    assert not (run / "report.html").exists()
+
+
 def test_the_page_goes_into_the_run_unless_named(make_run: MakeRun, capsys: Output) -> None:
     run = make_run()
     assert run_command(run, "--part", "validation") == 0
@@ -297,9 +321,7 @@ def test_the_page_is_the_same_for_the_same_run(make_run: MakeRun) -> None:
     run = make_run()
     first, second = make_report(run), make_report(run)
     assert first.scores == second.scores
-    assert {t: p.html for t, p in first.case_figures.items()} == {
-        t: p.html for t, p in second.case_figures.items()
-    }
+    assert to_html(first) == to_html(second)
 
 
 def test_a_report_leaves_the_run_as_it_is(make_run: MakeRun) -> None:

@@ -24,6 +24,12 @@ def add_arguments(parser: Any) -> None:
         metavar="PAGE",
         help="HTML file; report.html in RUN by default, NAME-report.html here for a shipped model",
     )
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        metavar="DIR",
+        help="folder to write each chart and each figure of images into, as PDF and SVG",
+    )
     parser.add_argument("--data", type=Path, help="images and masks, where not those of the training")
     parser.add_argument(
         "--part", choices=("test", "validation"), help="cases to measure; the test part by default, if any"
@@ -55,12 +61,15 @@ def run(arguments: Any) -> int:
     """Evaluate the model and write the page."""
     from ldseg.app.report.collect import ReportOptions, collect
     from ldseg.app.report.page import check_output, write_page
+    from ldseg.app.report.report_charts import check_folder, write_figures
     from ldseg.errors import InputError
     from ldseg.zoo.catalogue import find_model
 
     run = find_model(arguments.run)
     page: Path = arguments.output or _own_page(run, arguments.run)
     check_output(page)
+    if arguments.figures is not None:
+        check_folder(arguments.figures)
     if arguments.part is not None and arguments.scores is not None:
         raise InputError("--scores says which cases are shown; leave out --part, or --scores")
     options = ReportOptions(
@@ -80,12 +89,16 @@ def run(arguments: Any) -> int:
         note(line)
     report_ignored_options(report.stochastic, report.plan, arguments)
     write_page(page, report)
+    figures = [] if arguments.figures is None else write_figures(arguments.figures, report)
     count, dice = len(report.scores.cases), report.scores.mean_dice
     if arguments.json:
         shown = {title: one.case for title, one in report.case_figures.items()}
-        print_json({"page": str(page), "cases": count, "mean_dice": dice, "shown": shown})
+        told = {"page": str(page), "cases": count, "mean_dice": dice, "shown": shown}
+        print_json({**told, "figures": [str(path) for path in figures]})
     else:
         print_line(f"{page}: mean Dice {dice:.3f} over {count} cases; open it in a browser")
+        if figures:
+            print_line(f"{arguments.figures}: {len(figures) // 2} figures, each as PDF and SVG")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Figure of one case: image, references, prediction and uncertainty on one slice."""
+"""Panels of one case: image, references, prediction and uncertainty on one slice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.app.report.figures import FILL, downsample, label_overlay, make_base_image, panel, to_gray_or_rgb
+from ldseg.app.report.figures import (
+    FILL,
+    Panel,
+    downsample,
+    label_overlay,
+    make_base_image,
+    to_gray_or_rgb,
+)
 from ldseg.app.report.measurements import TOLERANCE
 from ldseg.app.report.palette import heat
 from ldseg.app.report.slice_selection import CropBox, SliceSelection, select_crop, select_slice
@@ -41,8 +48,8 @@ class CaseFigure:
     unlabeled."""
     where: str
     """Description of the slice and part that is shown."""
-    html: str
-    """HTML of the panels."""
+    panels: tuple[Panel, ...]
+    """The image, the references, the prediction and its uncertainty."""
 
 
 def draw_case_figure(
@@ -70,8 +77,9 @@ def draw_case_figure(
     references = [class_indices(canonical(mask)[0], classes, ignore_id) for mask in masks]
     predicted = class_indices(canonical(prediction.labels)[0], classes, None)
     drawing = _Drawing(image, references, predicted, canonical(prediction.uncertainty)[0], log(len(classes)))
-    html, where = drawing.panels(name)
-    return CaseFigure(case.name, scores, prediction, image, _volumes(image, references, classes), where, html)
+    panels, where = drawing.panels(name)
+    volumes = _volumes(image, references, classes)
+    return CaseFigure(case.name, scores, prediction, image, volumes, where, panels)
 
 
 def canonical(volume: Volume) -> NDArray[Any]:
@@ -108,32 +116,29 @@ class _Drawing:
     most: float
     """Largest possible entropy."""
 
-    def panels(self, name: str) -> tuple[str, str]:
-        """Return the HTML of the panels and the description of the slice."""
+    def panels(self, name: str) -> tuple[tuple[Panel, ...], str]:
+        """Return the panels and the description of the slice."""
         view = select_case_slice(self.image, self.references, self.predicted)
         truths, prediction = [view.cut(one) for one in self.references], view.cut(self.predicted)
         window = select_crop(np.any([one > 0 for one in (*truths, prediction)], 0), view.height, view.width)
-        pixels, stretch = self._pixels(view), view.height / view.width
-        whole = make_base_image(name, pixels, stretch)
-        base = whole if window is None else make_base_image(f"{name}-part", _part(pixels, window), stretch)
+        array = canonical(self.image)
+        is_color = len(array) == _COLOR_CHANNELS and self.image.axes == "yx"
+        pixels = to_gray_or_rgb(np.stack([view.cut(one) for one in array]), is_color)
+        stretch, pixel_mm = view.height / view.width, view.width if self.image.physical else None
+        whole = make_base_image(name, pixels, stretch, pixel_mm)
+        base = whole
+        if window is not None:
+            base = make_base_image(f"{name}-part", _part(pixels, window), stretch, pixel_mm)
         marks = [label_overlay(_part(one, window), FILL // len(truths)) for one in truths]
         doubt = heat(downsample(_part(view.cut(self.entropy), window)) / self.most)
-        drawn = [
-            whole.definition,
-            base.definition if window else "",
-            panel(whole, "image", frame=window),
-            panel(base, f"references of {len(truths)} raters" if truths[1:] else "reference", tuple(marks)),
-            panel(base, "prediction", (label_overlay(_part(prediction, window)),)),
-            panel(base, "uncertainty", (doubt,), dimmed=True),
-        ]
+        panels = (
+            Panel("image", whole, frame=window),
+            Panel(f"references of {len(truths)} raters" if truths[1:] else "reference", base, tuple(marks)),
+            Panel("prediction", base, (label_overlay(_part(prediction, window)),)),
+            Panel("uncertainty", base, (doubt,), dimmed=True),
+        )
         parts = [view.describe(), "the last three enlarged" if window else ""]
-        return "".join(drawn), ", ".join(part for part in parts if part)
-
-    def _pixels(self, view: SliceSelection) -> NDArray[np.uint8]:
-        """Return the slice of the image: RGB for a 2D image with three channels, else gray."""
-        array = canonical(self.image)
-        color = len(array) == _COLOR_CHANNELS and self.image.axes == "yx"
-        return to_gray_or_rgb(np.stack([view.cut(one) for one in array]), color)
+        return panels, ", ".join(part for part in parts if part)
 
 
 def _part(array: NDArray[Any], window: CropBox | None) -> NDArray[Any]:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from math import sqrt
 
-from ldseg.app.report.html import figure, legend
 from ldseg.app.report.measurements import VolumePoint
 from ldseg.app.report.palette import class_color, css
-from ldseg.app.report.svg import Axis, Plot, Point, linear_axis, log_axis
+from ldseg.app.report.plotting import (
+    INK,
+    NORMAL,
+    SERIES,
+    SMALL,
+    Chart,
+    Plot,
+    limits_around,
+    powers_around,
+    short_name,
+)
 from ldseg.data.units import pretty, size_unit
 from ldseg.evaluation.calibration_report import CalibrationReport
 from ldseg.evaluation.corruptions import CORRUPTIONS
@@ -20,161 +28,156 @@ from ldseg.metrics.cine import CineMetrics
 from ldseg.metrics.intervals import format_interval
 from ldseg.metrics.risk_coverage import RiskPoint
 
-_ROW = 34  # pixels for a class
-_LETTER, _LONGEST = 7.2, 36  # pixels of one, and how many of a class's name
+_ROW = 0.34  # inches for a structure
 _WIDE = 30.0  # largest over smallest volume from which the axes are logarithmic
 _MOST_CINES = 12
-_GUIDE = "var(--guide)"
+_FAINT = 0.55
 
 
-def dice_chart(scores: Scores) -> str:
+def dice_chart(scores: Scores) -> Chart:
     """Return a chart with a row per structure and a dot per case, with the mean and its interval."""
     names = list(scores.metrics)
-    y = Axis("", 0, len(names))
+    plot = Plot("Dice", "", (2 * NORMAL[0] + 0.4, 0.6 + _ROW * len(names)))
     lowest = min(min(scores.values(name, "dice")) for name in names)
-    plot = Plot(
-        Axis("Dice", max(0.0, lowest - 0.05) if lowest > 0.5 else 0.0, 1.0),
-        y,
-        width=960,
-        height=60 + _ROW * len(names),
-        left=24 + round(_LETTER * max(len(_short(name)) for name in names)),
-        rules=False,
-    )
+    plot.limit((max(0.0, lowest - 0.05) if lowest > 0.5 else 0.0, 1.0), (len(names) - 0.5, -0.5))
+    plot.axes.set_yticks(range(len(names)), [short_name(name) for name in names])
+    plot.axes.grid(axis="y", visible=False)
     for row, name in enumerate(names):
-        height, color = len(names) - row - 0.5, css(class_color(row))
-        plot.words((plot.x.low, height), _short(name), "end", shift=-8)
         values = scores.values(name, "dice")
-        for number, (case, value) in enumerate(zip(scores.cases, values, strict=True)):
-            spread = 0.11 * ((number % 5) - 2)  # so that equal values stay apart
-            plot.dot((value, height + spread), color, f"{case}: {value:.3f}", "faint")
-        interval = scores.interval(name, "dice")
-        mean = sum(values) / len(values)
+        # Equal values stay apart.
+        dots = [(value, row + 0.11 * ((number % 5) - 2)) for number, value in enumerate(values)]
+        tips = [f"{case}: {value:.3f}" for case, value in zip(scores.cases, values, strict=True)]
+        plot.dots(dots, css(class_color(row)), tips, opacity=_FAINT)
+        interval, mean = scores.interval(name, "dice"), sum(values) / len(values)
         if interval is not None:
-            plot.line([(end, height) for end in interval], "var(--ink)", "interval")
-        plot.dot(
-            (mean, height), "var(--ink)", f"mean {mean:.3f} ({format_interval(interval, '.3f')})", radius=5
-        )
+            plot.axes.hlines(row, *interval, colors=INK, linewidth=2.2, zorder=3)
+        plot.dots([(mean, row)], INK, [f"mean {mean:.3f} ({format_interval(interval, '.3f')})"], size=36)
     caption = "A dot is a case; the large one is the mean, the bar its 95 % interval."
-    return figure("Dice of each case", plot.svg("Dice of each case by structure"), caption, "chart wide")
+    return plot.chart("dice", "Dice of each case", "Dice of each case by structure", caption, "chart wide")
 
 
-def reliability_chart(title: str, found: Reliability) -> str:
+def reliability_chart(name: str, title: str, found: Reliability) -> Chart:
     """Return a reliability diagram: accuracy over confidence, with the diagonal."""
-    plot = Plot(Axis("confidence", 0, 1), Axis("share that is right", 0, 1))
-    plot.line([(0, 0), (1, 1)], _GUIDE, "guide")
-    most = max(one.voxels for one in found.bins)
+    plot = Plot("confidence", "share that is right")
+    plot.limit((0, 1), (0, 1))
+    plot.guide((0, 0), (1, 1))
     for one in found.bins:
-        words = f"confidence {one.confidence:.3f}, right {one.accuracy:.3f}, {one.voxels} voxels"
-        plot.bar((one.low, 0), (one.high, one.accuracy), "var(--s1)", words, "pale")
-        size = 3 + 5 * sqrt(one.voxels / most)
-        plot.dot((one.confidence, one.accuracy), "var(--s1)", words, radius=size)
+        plot.axes.bar(one.low, one.accuracy, one.high - one.low, align="edge", color=SERIES[0], alpha=0.22)
+    most = max(one.voxels for one in found.bins)
+    plot.dots(
+        [(one.confidence, one.accuracy) for one in found.bins],
+        SERIES[0],
+        [
+            f"confidence {one.confidence:.3f}, right {one.accuracy:.3f}, {one.voxels} voxels"
+            for one in found.bins
+        ],
+        [(4 + 7 * (one.voxels / most) ** 0.5) ** 2 for one in found.bins],
+    )
     caption = (
         f"Calibration error (ECE) {found.ece:.3f}; mean confidence {found.confidence:.3f}, accuracy "
         f"{found.accuracy:.3f} over {found.voxels:,} voxels. On the diagonal a confidence is what it says; "
         "dots below it are too sure. Larger dots stand for more voxels."
     )
-    return figure(title, plot.svg(title), caption)
+    return plot.chart(name, title, title, caption)
 
 
-def cycle_charts(scores: Scores) -> list[str]:
+def cine_charts(scores: Scores) -> list[Chart]:
     """Return charts of the area over the frames, with dots where the reference is labelled.
 
     There is one chart per subject with several cines or, without such subjects, one per cine.
     """
     cines = islice(scores.subject_or_case_cine().items(), _MOST_CINES)
-    return [_cycle_chart(cine, by_class) for cine, by_class in cines]
+    return [_cine_chart(number, cine, by_class) for number, (cine, by_class) in enumerate(cines, start=1)]
 
 
-def _cycle_chart(cine: str, by_class: dict[str, CineMetrics]) -> str:
-    cycles = by_class.values()
-    areas = [area for one in cycles for area in (*one.areas, *one.reference_areas) if area is not None]
-    unit = pretty(size_unit("yx", all(one.physical for one in cycles)))
-    last = max(len(one.areas) for one in cycles) - 1
-    y = linear_axis(f"area ({unit})", [0.0, *areas], zero=True)
-    plot = Plot(Axis("frame", 0, max(1, last)), y, width=320, height=230)
+def _cine_chart(number: int, cine: str, by_class: dict[str, CineMetrics]) -> Chart:
+    areas = [a for one in by_class.values() for a in (*one.areas, *one.reference_areas) if a is not None]
+    unit = pretty(size_unit("yx", all(one.physical for one in by_class.values())))
+    last = max(len(one.areas) for one in by_class.values()) - 1
+    plot = Plot("frame", f"area ({unit})", SMALL)
+    plot.limit((0, max(1, last)), limits_around([0.0, *areas], zero=True))
     shown = [(name, css(class_color(index))) for index, name in enumerate(by_class)]
-    for one, (name, color) in zip(cycles, shown, strict=True):
-        plot.line(list(enumerate(one.areas)), color)
-        for frame, area in enumerate(one.reference_areas):
-            if area is not None:
-                plot.dot((frame, area), color, f"{name}, frame {frame}: reference {area:.4g} {unit}")
-    return figure(cine, plot.svg(f"area over the frames of {cine}") + legend(shown))
+    for one, (name, color) in zip(by_class.values(), shown, strict=True):
+        plot.axes.plot(one.areas, color=color)
+        labelled = [(frame, area) for frame, area in enumerate(one.reference_areas) if area is not None]
+        tips = [f"{name}, frame {frame}: reference {area:.4g} {unit}" for frame, area in labelled]
+        plot.dots(labelled, color, tips)
+    return plot.chart(f"cine_{number}", cine, f"area over the frames of {cine}", legend=shown)
 
 
-def risk_chart(title: str, curve: Sequence[RiskPoint], risk: str, caption: str) -> str:
+def risk_chart(name: str, title: str, curve: Sequence[RiskPoint], risk: str, caption: str) -> Chart:
     """Return a chart of risk over coverage, beside the risk of a random order."""
-    points: list[Point] = [(point.coverage, point.risk) for point in curve]
-    y = linear_axis(risk, [0.0, *(point.risk for point in curve)], zero=True)
-    plot = Plot(Axis("coverage: share kept, the surest first", 0, 1), y)
-    plot.line([(0, points[-1][1]), (1, points[-1][1])], _GUIDE, "guide")
-    plot.line(points, "var(--s1)")
-    for x, value in points:
-        plot.dot((x, value), "var(--s1)", f"coverage {x:.0%}: {risk} {value:.4f}", radius=2.5)
-    return figure(title, plot.svg(title), caption)
+    points = [(point.coverage, point.risk) for point in curve]
+    plot = Plot("coverage: share kept, the surest first", risk)
+    plot.limit((0, 1), limits_around([0.0, *(point.risk for point in curve)], zero=True))
+    plot.guide((0, points[-1][1]), (1, points[-1][1]))
+    plot.axes.plot(*zip(*points, strict=True), color=SERIES[0])
+    plot.dots(points, SERIES[0], [f"coverage {x:.0%}: {risk} {value:.4f}" for x, value in points], size=10)
+    return plot.chart(name, title, title, caption)
 
 
-def confidence_chart(report: CalibrationReport) -> str:
+def confidence_chart(report: CalibrationReport) -> Chart:
     """Return a chart of each case's Dice over the Dice that the model expected."""
-    low = min(min(case.dice, case.confidence) for case in report.cases)
-    floor = max(0.0, low - 0.05)
-    plot = Plot(Axis("Dice that the model expects", floor, 1), Axis("Dice that it has", floor, 1))
-    plot.line([(floor, floor), (1, 1)], _GUIDE, "guide")
-    for case in report.cases:
-        words = f"{case.case}: expected {case.confidence:.3f}, has {case.dice:.3f}"
-        plot.dot((case.confidence, case.dice), "var(--s1)", words, "faint")
+    floor = max(0.0, min(min(case.dice, case.confidence) for case in report.cases) - 0.05)
+    plot = Plot("Dice that the model expects", "Dice that it has")
+    plot.limit((floor, 1), (floor, 1))
+    plot.guide((floor, floor), (1, 1))
+    plot.dots(
+        [(case.confidence, case.dice) for case in report.cases],
+        SERIES[0],
+        [f"{case.case}: expected {case.confidence:.3f}, has {case.dice:.3f}" for case in report.cases],
+        opacity=_FAINT,
+    )
     caption = "A dot is a case (and rater). Below the line the model promised more than it kept."
-    return figure("Does it know its bad cases?", plot.svg("Dice over expected Dice"), caption)
+    return plot.chart("expected_dice", "Does it know its bad cases?", "Dice over expected Dice", caption)
 
 
-def volume_chart(volumes: dict[str, tuple[VolumePoint, ...]], unit: str, several: bool) -> str:
-    """Return a chart of predicted volumes with intervals over reference volumes; empty if none is known."""
+def volume_chart(volumes: dict[str, tuple[VolumePoint, ...]], unit: str, several: bool) -> Chart | None:
+    """Return a chart of predicted volumes with intervals over reference volumes; None if none is known."""
     ends = [v for points in volumes.values() for p in points for v in (p.reference, p.estimate.mean)]
     positive = [value for value in ends if value > 0]
     if not positive:
-        return ""
+        return None
     wide = max(positive) > _WIDE * min(positive)
-    names = f"reference ({unit})", f"model ({unit})"
-    x, y = (log_axis(name, positive) if wide else linear_axis(name, ends) for name in names)
-    plot = Plot(x, y)
-    plot.line([(x.low, x.low), (x.high, x.high)], _GUIDE, "guide")
-    shown: list[tuple[str, str]] = []
-    for index, (name, points) in enumerate(volumes.items()):
-        color = css(class_color(index))
-        shown.append((name, color))
-        for point in points:
-            one = point.estimate
-            if one.high > one.low:
-                plot.line([(point.reference, one.low), (point.reference, one.high)], color, "thin")
-            words = f"{point.case}, {name}: {one.mean:.4g} ({one.low:.4g} to {one.high:.4g}), reference "
-            plot.dot((point.reference, one.mean), color, f"{words}{point.reference:.4g}", "faint")
+    limits = powers_around(positive) if wide else limits_around(ends)
+    plot = Plot(f"reference ({unit})", f"model ({unit})")
+    plot.limit(limits, limits, logarithmic=wide)
+    plot.guide((limits[0], limits[0]), (limits[1], limits[1]))
+    shown = [(name, css(class_color(index))) for index, name in enumerate(volumes)]
+    for (name, color), points in zip(shown, volumes.values(), strict=True):
+        # A logarithmic axis has no place for 0: it is shown at the end of the axis.
+        dots = [(max(p.reference, limits[0]), max(p.estimate.mean, limits[0])) for p in points]
+        tips = [
+            f"{p.case}, {name}: {p.estimate.mean:.4g} ({p.estimate.low:.4g} to {p.estimate.high:.4g}), "
+            f"reference {p.reference:.4g}"
+            for p in points
+        ]
+        bars = [(x, p.estimate) for (x, _), p in zip(dots, points, strict=True)]
+        for x, estimate in bars:
+            low, high = (min(max(end, limits[0]), limits[1]) for end in (estimate.low, estimate.high))
+            plot.axes.vlines(x, low, high, colors=color, linewidth=0.9, alpha=0.7)
+        plot.dots(dots, color, tips, opacity=_FAINT)
     caption = "On the line the volumes agree."
     if several:
         caption += " Bars are the 5 to 95 % interval over the samples."
-    return figure("Volumes", plot.svg("volumes of model and reference") + legend(shown), caption)
+    return plot.chart("volumes", "Volumes", "volumes of model and reference", caption, legend=shown)
 
 
-def robustness_charts(found: Robustness) -> list[str]:
+def robustness_charts(found: Robustness) -> list[Chart]:
     """Return a chart per complete corruption: mean Dice over strength, with its interval."""
-    charts: list[str] = []
+    charts: list[Chart] = []
     for name, points in found.curves().items():
         strengths = CORRUPTIONS[name].strengths
-        plot = Plot(
-            Axis(CORRUPTIONS[name].meaning, strengths[0], strengths[-1]),
-            Axis("mean Dice", 0, 1),
-            width=320,
-            height=230,
-        )
+        plot = Plot(CORRUPTIONS[name].meaning, "mean Dice", SMALL)
+        plot.limit((strengths[0], strengths[-1]), (0, 1))
         pairs = list(zip(strengths, points, strict=True))
         ends = [(s, *point.mean_dice_interval) for s, point in pairs if point.mean_dice_interval is not None]
         if ends:
-            plot.band([(s, low) for s, low, _ in ends], [(s, high) for s, _, high in ends], "var(--s1)")
-        plot.line([(s, point.mean_dice) for s, point in pairs], "var(--s1)")
-        for s, point in pairs:
-            plot.dot((s, point.mean_dice), "var(--s1)", f"{s:g}: {point.mean_dice:.3f}", radius=3)
+            x, low, high = zip(*ends, strict=True)
+            plot.axes.fill_between(x, low, high, color=SERIES[0], alpha=0.18, linewidth=0)
+        plot.axes.plot(strengths, [point.mean_dice for point in points], color=SERIES[0])
+        tips = [f"{s:g}: {point.mean_dice:.3f}" for s, point in pairs]
+        plot.dots([(s, point.mean_dice) for s, point in pairs], SERIES[0], tips, size=14)
         title = name.replace("_", " ")
-        charts.append(figure(title, plot.svg(f"mean Dice under {title}")))
+        charts.append(plot.chart(f"robustness_{name}", title, f"mean Dice under {title}"))
     return charts
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"

@@ -75,6 +75,8 @@ class ReportData:
     case_figures: dict[str, CaseFigure]
     """Case figures by title, e.g. "median"."""
     trajectory: SamplingTrajectory | None
+    trajectory_case: str
+    """Name of the case that the trajectory is of."""
     robustness: Robustness | None
     recalibrated: bool
     stochastic: bool
@@ -117,7 +119,7 @@ def collect(
         title: draw_case_figure(predictor, dataset, case, sampling, options.seed, f"case-{number}")
         for number, (title, case) in enumerate(_to_show(shown, evaluation, scores).items())
     }
-    first = next(iter(case_figures.values()))
+    median = case_figures.get("median", next(iter(case_figures.values())))
     return ReportData(
         name=run.resolve().name,
         weights=weights,
@@ -131,7 +133,8 @@ def collect(
         scores=scores,
         scores_file="" if options.scores is None else options.scores.name,
         case_figures=case_figures,
-        trajectory=_record_trajectory(predictor, case_figures.get("median", first), sampling, options.seed),
+        trajectory=_record_trajectory(predictor, median, sampling, options.seed),
+        trajectory_case=median.case,
         robustness=robustness,
         recalibrated=predictor.calibration != predictor.uncalibrated().calibration,
         stochastic=predictor.backend.stochastic,

@@ -8,68 +8,72 @@ from typing import Any
 
 import numpy as np
 
-from ldseg.app.report.html import figure, legend
 from ldseg.app.report.palette import class_color, css
-from ldseg.app.report.svg import Axis, Plot, Point, log_axis
+from ldseg.app.report.plotting import SERIES, Chart, Plot, Point, powers_around
 
 _MOST_POINTS = 200
 _SCORES = (
-    ("dice", "validation", "var(--s1)"),
-    ("ceiling", "autoencoder alone", "var(--s3)"),
-    ("shuffled_dice", "with another case's image", "var(--s4)"),
+    ("dice", "validation", SERIES[0]),
+    ("ceiling", "autoencoder alone", SERIES[2]),
+    ("shuffled_dice", "with another case's image", SERIES[3]),
 )
 
 Record = dict[str, Any]
 
 
-def loss_chart(records: Sequence[Record]) -> str:
-    """Return a chart of each loss term over the steps; empty if nothing was logged."""
+def loss_chart(records: Sequence[Record]) -> Chart | None:
+    """Return a chart of each loss term over the steps; None if nothing was logged."""
     found = [record for record in records if record.get("event") == "losses"]
     names = sorted({name for record in found for name in record["losses"]})
     if not names:
-        return ""
+        return None
     series = {
         name: average_points(
             [(r["step"], r["losses"][name]) for r in found if isfinite(r["losses"].get(name, nan))]
         )
         for name in names
     }
-    last = max(record["step"] for record in found)
-    y = log_axis("loss", (value for points in series.values() for _, value in points))
-    plot = Plot(Axis("training step", 0, last), y)
-    colors = {name: f"var(--s{1 + n % 4})" for n, name in enumerate(names)}
-    for name, points in series.items():
-        plot.line(points, colors[name])
-    return figure("Training loss", plot.svg("training loss over the steps") + legend(colors.items()))
+    limits = powers_around(value for points in series.values() for _, value in points)
+    plot = Plot("training step", "loss")
+    plot.limit((0, max(1, *(record["step"] for record in found))))
+    plot.limit(y=limits, logarithmic=True)
+    legend = [(name, SERIES[number % len(SERIES)]) for number, name in enumerate(names)]
+    for name, color in legend:
+        steps, values = zip(*series[name], strict=True) if series[name] else ((), ())
+        plot.axes.plot(steps, [max(value, limits[0]) for value in values], color=color)
+    return plot.chart("training_loss", "Training loss", "training loss over the steps", legend=legend)
 
 
-def validation_chart(records: Sequence[Record], structures: Sequence[str]) -> str:
+def validation_chart(records: Sequence[Record], structures: Sequence[str]) -> Chart | None:
     """Return a chart of the validation Dice, the autoencoder ceiling and the Dice with another image.
 
-    Empty if there was no validation.
+    None if there was no validation.
     """
     found = [record for record in records if record.get("event") == "validation"]
     if not found:
-        return ""
-    plot = Plot(Axis("training step", 0, max(record["step"] for record in found)), Axis("Dice", 0, 1))
-    shown: list[tuple[str, str]] = []
+        return None
+    plot = Plot("training step", "Dice")
+    plot.limit((0, max(1, *(record["step"] for record in found))), (0, 1))
+    legend: list[tuple[str, str]] = []
     for index, name in enumerate(structures):
+        color = css(class_color(index))
         points = [(r["step"], r["class_dice"][index]) for r in found if index < len(r.get("class_dice", ()))]
-        plot.line(points, css(class_color(index)), "thin")
+        plot.axes.plot(*zip(*points, strict=True), color=color, linewidth=0.9, alpha=0.7)
         if len(structures) > 1:
-            shown.append((name, css(class_color(index))))
+            legend.append((name, color))
     for key, name, color in _SCORES:
         points = [(record["step"], record[key]) for record in found if record.get(key) is not None]
         if points:
-            plot.line(points, color)
-            for step, value in points:
-                plot.dot((step, value), color, f"{name}, step {step}: {value:.3f}", radius=2.5)
-            shown.append((name, color))
+            plot.axes.plot(*zip(*points, strict=True), color=color)
+            tips = [f"{name}, step {step}: {value:.3f}" for step, value in points]
+            plot.dots(points, color, tips, size=10)
+            legend.append((name, color))
     caption = (
         "On the network's grid. The autoencoder alone is a ceiling: labels encoded and decoded again. With "
         "another case's image the Dice should be much lower, or the model ignores its image."
     )
-    return figure("Validation Dice", plot.svg("validation Dice over the steps") + legend(shown), caption)
+    description = "validation Dice over the steps"
+    return plot.chart("validation_dice", "Validation Dice", description, caption, legend=legend)
 
 
 def last_warnings(records: Sequence[Record]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Slices as images: the image is stored once and shown in panels with different overlays."""
+"""Slices as images: an image is kept once and shown in panels with different overlays."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from ldseg.app.report.html import text
 from ldseg.app.report.palette import class_color
 from ldseg.app.report.slice_selection import CropBox
 
 Pixels = NDArray[np.uint8]
 
-_LARGEST = 1024  # pixels along the longer side of a picture
+_LARGEST = 1024  # pixels along the longer side of an image
 _GOOD_SIZE = 480  # pixels along the longer side of an overlay, for outlines of even width
 _OUTLINE = 200  # an outline is the longer side over this
 FILL, _OPAQUE = 72, 255  # of an overlay's areas and outlines
@@ -28,15 +27,36 @@ _IGNORED: tuple[int, int, int] = (128, 128, 128)
 
 @dataclass(frozen=True)
 class BaseImage:
-    """An image that is stored once in the page and referenced by `name`."""
+    """An image that several panels show; the page stores it once, under `name`."""
 
     name: str
     rows: int
     columns: int
     stretch: float
-    """Return the height of a pixel over its width."""
-    definition: str
-    """HTML that stores the image; it comes before the panels."""
+    """Height of a pixel over its width."""
+    pixels: Pixels
+    """Gray (rows, columns) or RGB, downsampled if it is larger than the page shows."""
+    pixel_mm: float | None = None
+    """Width of a pixel; None without a physical spacing."""
+
+    @property
+    def height(self) -> float:
+        """Return the height of the image in widths of a pixel."""
+        return self.rows * self.stretch
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A base image under RGBA overlays of any size."""
+
+    title: str
+    base: BaseImage
+    overlays: tuple[Pixels, ...] = ()
+    frame: CropBox | None = None
+    """Part of the image that other panels show enlarged, in its pixels."""
+    dimmed: bool = False
+    pixelated: bool = False
+    """True where each pixel is to be seen as a square."""
 
 
 def to_gray_or_rgb(image: NDArray[Any], is_color: bool) -> Pixels:
@@ -51,54 +71,14 @@ def to_gray_or_rgb(image: NDArray[Any], is_color: bool) -> Pixels:
     return np.moveaxis(pixels, 0, -1) if is_color else pixels[0]
 
 
-def make_base_image(name: str, pixels: Pixels, stretch: float) -> BaseImage:
-    """Store an image for `panel`, downsampled if it is larger than the page shows."""
+def make_base_image(name: str, pixels: Pixels, stretch: float, pixel_mm: float | None = None) -> BaseImage:
+    """Return an image for panels, downsampled if it is larger than the page shows."""
     rows, columns = pixels.shape[:2]
-    small = Image.fromarray(pixels)
     if max(rows, columns) > _LARGEST:
         shrink = _LARGEST / max(rows, columns)
         size = max(1, round(columns * shrink)), max(1, round(rows * shrink))
-        small = small.resize(size, Image.Resampling.BOX)
-    definition = (
-        f'<svg class="base" aria-hidden="true"><defs><image id="{text(name)}" width="{columns}" '
-        f'height="{rows * stretch:.3f}" preserveAspectRatio="none" href="{data_uri(np.asarray(small))}"/>'
-        "</defs></svg>"
-    )
-    return BaseImage(name, rows, columns, stretch, definition)
-
-
-def panel(
-    base: BaseImage,
-    title: str,
-    overlays: tuple[Pixels, ...] = (),
-    frame: CropBox | None = None,
-    dimmed: bool = False,
-) -> str:
-    """Return a panel of the base image under RGBA overlays of any size; `frame` is in the image's pixels."""
-    size = f'width="{base.columns}" height="{base.rows * base.stretch:.3f}"'
-    layers = [f'<use class="{"dimmed" if dimmed else "image"}" href="#{text(base.name)}"/>']
-    layers += [f'<image {size} preserveAspectRatio="none" href="{data_uri(one)}"/>' for one in overlays]
-    if frame is not None:
-        top, left, rows, columns = frame
-        layers.append(
-            f'<rect class="frame" x="{left}" y="{top * base.stretch:.3f}" width="{columns}" '
-            f'height="{rows * base.stretch:.3f}"/>'
-        )
-    return (
-        f'<figure class="panel"><svg viewBox="0 0 {base.columns} {base.rows * base.stretch:.3f}" role="img" '
-        f'aria-label="{text(title)}">{"".join(layers)}</svg><figcaption>{text(title)}</figcaption></figure>'
-    )
-
-
-def pixel_panel(pixels: Pixels, title: str, stretch: float) -> str:
-    """Return a panel of an image that is shown once, with square pixels."""
-    rows, columns = pixels.shape[:2]
-    size = f'width="{columns}" height="{rows * stretch:.3f}"'
-    image = f'<image {size} preserveAspectRatio="none" href="{data_uri(pixels)}"/>'
-    return (
-        f'<figure class="panel pixels"><svg viewBox="0 0 {columns} {rows * stretch:.3f}" role="img" '
-        f'aria-label="{text(title)}">{image}</svg><figcaption>{text(title)}</figcaption></figure>'
-    )
+        pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+    return BaseImage(name, rows, columns, stretch, pixels, pixel_mm)
 
 
 def label_overlay(indices: NDArray[np.integer], fill: int = FILL) -> Pixels:

@@ -11,13 +11,18 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ldseg.app.report.figures import BaseImage, Panel, data_uri
+from ldseg.app.report.plotting import Chart
+
 _TEMPLATES = Environment(
     loader=PackageLoader("ldseg.app.report"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=False,
 )
+_TEMPLATES.filters["data_uri"] = data_uri
 _COMPONENTS: Any = _TEMPLATES.get_template("components.html").module
+_FIGURES: Any = _TEMPLATES.get_template("figures.html").module
 
 
 def render_page(**values: Any) -> str:
@@ -60,9 +65,34 @@ def facts(title: str, pairs: Iterable[tuple[str, object]]) -> str:
     return str(_COMPONENTS.facts(title, pairs))
 
 
-def figure(title: str, body: str, caption: str = "", kind: str = "chart") -> str:
-    """Return a chart or image (HTML) with a title above and a caption (text) below."""
-    return str(_COMPONENTS.figure(title, body, caption, kind))
+def chart_figure(chart: Chart) -> str:
+    """Return a chart with its title above and its caption below."""
+    return str(_FIGURES.chart(chart))
+
+
+def panels(bases: Iterable[BaseImage], shown: Iterable[Panel]) -> str:
+    """Return panels in a row; `bases` are the images that they show."""
+    return str(_FIGURES.panels(bases, shown))
+
+
+def strip(bases: Iterable[BaseImage], columns: Iterable[Sequence[Panel]]) -> str:
+    """Return columns of panels side by side, as many as there are, on one line."""
+    return str(_FIGURES.strip(bases, columns))
+
+
+def color_scale(low: str, colors: Sequence[str], high: str) -> str:
+    """Return a bar of CSS colors between the words for its ends."""
+    return str(_FIGURES.color_scale(low, colors, high))
+
+
+def case(title: str, remark: str, *parts: str) -> str:
+    """Return what the page shows of one case, with a remark beside its title; `parts` are HTML."""
+    return str(_FIGURES.case(title, remark, "".join(parts)))
+
+
+def with_interval(value: str, interval: str) -> str:
+    """Return the content of a cell: a value, and its interval, if any, below."""
+    return str(_COMPONENTS.with_interval(value, interval))
 
 
 def legend(entries: Iterable[tuple[str, str]]) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ldseg.api import describe_budget
-from ldseg.app.report.charts import cycle_charts, dice_chart
 from ldseg.app.report.collect import ReportData
-from ldseg.app.report.curves import last_warnings, loss_chart, validation_chart
+from ldseg.app.report.curves import last_warnings
 from ldseg.app.report.html import (
+    chart_figure,
     details,
     facts,
     grid,
@@ -20,7 +20,9 @@ from ldseg.app.report.html import (
     table,
     text,
     warning,
+    with_interval,
 )
+from ldseg.app.report.plotting import Chart
 from ldseg.data.units import length_words, pretty, size_unit
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.metrics.intervals import Interval, format_interval
@@ -100,16 +102,15 @@ def data_section(report: ReportData) -> str:
     return section("data", "Data and plan", grid(boxes, "facts-row"), _classes(report))
 
 
-def training_section(report: ReportData) -> str:
+def training_section(report: ReportData, charts: Sequence[Chart]) -> str:
     """Return the section with training curves and warnings."""
-    charts = [loss_chart(report.records), validation_chart(report.records, structures(report))]
-    drawn = [chart for chart in charts if chart]
     notes = "".join(warning(line) for line in last_warnings(report.records))
-    body = grid(drawn) if drawn else paragraph("The run has no log of its training.", kind="note")
+    nothing = paragraph("The run has no log of its training.", kind="note")
+    body = grid(map(chart_figure, charts)) if charts else nothing
     return section("training", "Training", notes, body)
 
 
-def scores_section(report: ReportData) -> str:
+def scores_section(report: ReportData, charts: Sequence[Chart], cines: Sequence[Chart]) -> str:
     """Return the section with the scores per class, with intervals, and per case."""
     scores = report.scores
     by_subject = any(scores.subjects.get(name, name) != name for name in scores.cases)
@@ -120,8 +121,8 @@ def scores_section(report: ReportData) -> str:
         parts.append(
             warning("the model was trained on some of these cases; the scores are better than on new ones.")
         )
-    parts += [_score_table(report), dice_chart(scores)]
-    parts += [grid(charts, "charts small")] if (charts := cycle_charts(scores)) else []
+    parts += [_score_table(report), *map(chart_figure, charts)]
+    parts += [grid(map(chart_figure, cines), "charts small")] if cines else []
     parts += [
         paragraph(text(f"No score for {name}: {why}"), kind="note") for name, why in scores.failed.items()
     ]
@@ -258,8 +259,8 @@ def _case_table(scores: Scores) -> str:
 
 def _interval(mean: float, interval: Interval | None, digits: int) -> str:
     """Return a table cell with the mean and, where there is one, its interval."""
-    beside = "" if interval is None else f"<small>{format_interval(interval, f'.{digits}f')}</small>"
-    return f"{mean:.{digits}f}{beside}"
+    beside = "" if interval is None else format_interval(interval, f".{digits}f")
+    return with_interval(f"{mean:.{digits}f}", beside)
 
 
 def _times(values: object) -> str:

@@ -17,6 +17,7 @@ from ldseg.app.report.overview_sections import (
     structures,
     training_section,
 )
+from ldseg.app.report.report_charts import draw_charts
 from ldseg.app.report.result_sections import (
     cases_section,
     confidence_section,
@@ -46,14 +47,15 @@ def write_page(path: Path, report: ReportData) -> None:
 
 def to_html(report: ReportData) -> str:
     """Return the whole page."""
+    charts = draw_charts(report)
     title = f"{report.name}: {', '.join(structures(report))}"
     parts = {
         "data": ("Data and plan", data_section(report)),
-        "training": ("Training", training_section(report)),
-        "scores": ("Scores", scores_section(report)),
+        "training": ("Training", training_section(report, charts.training)),
+        "scores": ("Scores", scores_section(report, charts.scores, charts.cines)),
         "cases": ("Cases", cases_section(report)),
-        "confidence": ("Confidence", confidence_section(report)),
-        "robustness": ("Robustness", robustness_section(report)),
+        "confidence": ("Confidence", confidence_section(report, charts.confidence)),
+        "robustness": ("Robustness", robustness_section(report, charts.robustness)),
         "trajectory": ("Reverse diffusion", trajectory_section(report)),
     }
     shown = {anchor: part for anchor, part in parts.items() if part[1]}

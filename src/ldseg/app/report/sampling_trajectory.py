@@ -130,24 +130,3 @@ class _Recorder:
         for axis, factor in enumerate(self.backend.segmenter.latent_factor):
             large = np.repeat(large, factor, axis + 1)
         return TrajectoryState(time, large, logits[0].argmax(0).cpu().numpy())
-
-
-def latent_colors(states: tuple[NDArray[np.float32], ...]) -> list[NDArray[np.uint8]]:
-    """Return latent slices (C, rows, columns), the clean one last, as RGB images (rows, columns, 3).
-
-    Red, green and blue are the three main components of the clean latent (grey for fewer channels), at three
-    standard deviations of each.
-    """
-    channels, *size = states[-1].shape
-    clean = states[-1].reshape(channels, -1)
-    middle = clean.mean(1, keepdims=True)
-    directions = np.linalg.svd(clean - middle, full_matrices=False)[0][:, : min(3, channels)]
-    spread = np.maximum((directions.T @ (clean - middle)).std(1, keepdims=True), 1e-6)
-    pictures: list[NDArray[np.uint8]] = []
-    for frame in states:
-        components = directions.T @ (frame.reshape(channels, -1) - middle) / (3 * spread)
-        unit = np.clip((components + 1) / 2, 0, 1)
-        if len(unit) < 3:
-            unit = np.repeat(unit[:1], 3, axis=0)
-        pictures.append(np.rint(255 * unit.T).astype(np.uint8).reshape(*size, 3))
-    return pictures
