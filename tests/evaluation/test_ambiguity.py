@@ -49,8 +49,8 @@ def test_a_model_is_held_against_its_raters(make_model: MakeModel, tmp_path: Pat
             )
     dataset = open_dataset(tmp_path / "set", DataOptions())
     predictor = Predictor.load(make_model(channels=1), "cpu")
-    found = evaluate_ambiguity(predictor, dataset, dataset.cases, samples=4, steps=1, seed=3)
+    found = evaluate_ambiguity(predictor, dataset, dataset.cases, samples=4, steps=2, seed=3)
     assert (list(found.cases), found.samples) == (["a", "b"], 4)
     assert found.mean.rater_diversity > 0
     assert json.dumps(to_json(found), allow_nan=False)
-    assert evaluate_ambiguity(predictor, dataset, dataset.cases, samples=4, steps=1, seed=3) == found
+    assert evaluate_ambiguity(predictor, dataset, dataset.cases, samples=4, steps=2, seed=3) == found

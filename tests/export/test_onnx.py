@@ -90,7 +90,7 @@ class TorchSession:
 def test_the_chain_samples_as_the_predictor_does(make_model: MakeModel, sampler: str, steps: int) -> None:
     """Whatever the sampler draws, in the same order; what tracing makes of it is another test."""
     model = load_model(make_model(), CPU)
-    sampling = SamplingSettings(sampler, steps, 2, tta=True)
+    sampling = model.segmenter.resolve_sampling(SamplingSettings(sampler, steps, 2, tta=True))
     contract = make_onnx_spec(model, sampling, 0.0)
     assert contract.draws == count_draws(sampling)
     backend = OnnxBackend(TorchSession(ExportableSampler(model.segmenter, sampling).eval()), contract)
@@ -150,6 +150,28 @@ def test_several_samples_of_a_deterministic_model_are_exported_as_its_single_ans
     folder = make_model(baseline="unet")
     sampling = export_onnx(folder, tmp_path / "onnx", samples=6).spec.sampling
     assert sampling == Predictor.load(folder, "cpu").sampling()
+
+
+def test_the_graph_of_a_deterministic_prediction_takes_the_image_alone(make_export) -> None:  # type: ignore[no-untyped-def]
+    made = make_export("yx", "none", steps=1, samples=3)
+    spec, predictor = read_onnx_spec(made.onnx), load_onnx_predictor(made.onnx)
+    assert [one.name for one in spec.inputs] == ["image"]
+    assert spec.outputs[0].shape[1] == 1
+    found, other = (predictor(image("yx", (20, 27)), name, samples=2, seed=ord(name)) for name in "ab")
+    np.testing.assert_array_equal(found.probabilities.array, other.probabilities.array)
+    wanted = Predictor.load(made.model, "cpu")(image("yx", (20, 27)), steps=1)
+    np.testing.assert_allclose(found.probabilities.array, wanted.probabilities.array, atol=TOLERANCE)
+
+
+def test_deterministic_predictions_beside_samples_do_not_depend_on_their_noise(make_export) -> None:  # type: ignore[no-untyped-def]
+    made = make_export("yx", "none", steps=2, samples=2)
+    spec = read_onnx_spec(made.onnx)
+    session = onnxruntime.InferenceSession(str(made.onnx / spec.graph))
+    feed = feed_of(spec, 1)
+    first, second = (session.run(None, {**feed, "noise": scale * feed["noise"]})[0][0] for scale in (1, -2))
+    assert spec.answers == 1
+    np.testing.assert_array_equal(first[0], second[0])
+    assert np.abs(first[1:] - second[1:]).max() > 0.001
 
 
 @pytest.mark.parametrize("axes", ["yx", "zyx"])

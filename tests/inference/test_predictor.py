@@ -95,12 +95,39 @@ def test_a_case_does_not_depend_on_the_cases_before_it(make_model: MakeModel) ->
     assert same(loaded(make_model())(volume, "a", samples=2), alone)
 
 
-def test_seed_and_name_choose_the_noise(make_model: MakeModel) -> None:
+@pytest.mark.parametrize("baseline", ["none", "pixel_diffusion"])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_seed_and_name_choose_the_noise_of_samples(
+    make_model: MakeModel, baseline: str, samples: int
+) -> None:
+    predictor, volume = loaded(make_model(baseline=baseline)), image("yx", (20, 30))
+    first = predictor(volume, "a", steps=3, samples=samples, seed=3)
+    assert same(predictor(volume, "a", steps=3, samples=samples, seed=3), first)
+    assert not same(predictor(volume, "a", steps=3, samples=samples, seed=4), first)
+    assert not same(predictor(volume, "b", steps=3, samples=samples, seed=3), first)
+
+
+@pytest.mark.parametrize(
+    "model", [("yx",), ("yx", "unet"), ("yx", "pixel_diffusion"), ("yx", "none", "paper"), ("zyx",)]
+)
+@pytest.mark.parametrize("sampler", ["ddim", "one_step"])
+def test_a_deterministic_prediction_depends_on_the_image_alone(
+    make_model: MakeModel, model: tuple[str, ...], sampler: str
+) -> None:
+    predictor, volume = loaded(make_model(*model)), image(model[0], (18, 20, 30)[-len(model[0]) :])
+    first = predictor(volume, "a", steps=1, samples=1, sampler=sampler, seed=3)
+    assert same(predictor(volume, "b", steps=1, samples=1, sampler=sampler, seed=4), first)
+
+
+def test_the_default_prediction_of_the_default_preset_is_the_deterministic_one(make_model: MakeModel) -> None:
     predictor, volume = loaded(make_model()), image("yx", (20, 30))
-    first = predictor(volume, "a", seed=3)
-    assert same(predictor(volume, "a", seed=3), first)
-    assert not same(predictor(volume, "a", seed=4), first)
-    assert not same(predictor(volume, "b", seed=3), first)
+    assert same(predictor(volume, "a", seed=3), predictor(volume, "b", seed=4))
+
+
+def test_several_deterministic_predictions_are_one(make_model: MakeModel) -> None:
+    found = loaded(make_model())(image("yx", (16, 16)), steps=1, samples=5, keep_samples=True)
+    assert len(found.samples) == 1
+    assert found.pairwise_dice == {}
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -211,8 +238,9 @@ def test_every_second_sample_is_drawn_on_the_mirror_image(
 def test_noise_belongs_to_places_in_both_views(make_model: MakeModel) -> None:
     predictor = mirroring(loaded(make_model()))
     starts = spied_starts(predictor)
-    predictor(image("yx", (16, 16)), steps=1, samples=1, tta=True)
+    predictor(image("yx", (16, 16)), steps=2, samples=1, tta=True)
     assert torch.equal(starts[0].flip(-1), starts[1])
+    assert starts[0].std() > 0.5
 
 
 def test_a_plan_that_mirrors_no_axis_has_no_second_view(make_model: MakeModel) -> None:
@@ -249,7 +277,7 @@ def test_noise_agrees_between_tiles_and_follows_the_image(make_model: MakeModel)
     """An image cut to a smaller one keeps the noise of the corner it still has."""
     predictor = loaded(make_model())
     starts = spied_starts(predictor)
-    predictor(image("yx", (16, 24)))
+    predictor(image("yx", (16, 24)), steps=2, samples=1)
     assert len(starts) == 2
     assert torch.equal(starts[0][..., 2:], starts[1][..., :2])
 

@@ -77,3 +77,23 @@ def test_a_model_that_was_not_mirrored_is_judged_by_two_samples(plan: Plan) -> N
     tiling = make_tiling(SHAPE, SHAPE, (4, 4))
     lost = image(np.full(SHAPE, 5.0))
     assert tta_agreement(lost, Looking(), plan, tiling, SamplingSettings(), "case") == pytest.approx(1)
+
+
+def test_without_an_axis_to_flip_two_samples_are_drawn_though_the_model_predicts_without_noise(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor.load(make_model(), "cpu")
+    assert predictor.settings.sampling.single_call
+    assert predictor.plan.mirror_axes == ()
+    asked: list[SamplingSettings] = []
+
+    def note(*arguments: object) -> bool:
+        asked.append(arguments[-2])  # type: ignore[arg-type]
+        return False
+
+    monkeypatch.setattr("ldseg.inference.predictor.agrees_better", note)
+    seen, changed = image(np.zeros(SHAPE)), image(np.ones(SHAPE))
+    predictor.choose_input(seen, changed, ((), ()), (), "case")
+    predictor.plan = replace(predictor.plan, mirror_axes=(1,))
+    predictor.choose_input(seen, changed, ((), ()), (), "case")
+    assert asked == [predictor.settings.posterior, predictor.settings.sampling]

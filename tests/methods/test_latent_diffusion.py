@@ -80,7 +80,7 @@ def latents(model: LDSeg, plan: Plan) -> list[Tensor]:
     start = torch.randn(1, *model.start_shape(plan.patch), generator=torch.Generator().manual_seed(2))
     ddim = find_sampler("ddim")
     samples = (model.sample_latent(conditioning, start, even_times(n), ddim, lambda: start) for n in (1, 3))
-    return [model.predict_deterministic(conditioning, start), *samples]
+    return [model.predict_deterministic(conditioning, start.shape), *samples]
 
 
 def test_only_the_deterministic_prediction_uses_the_deterministic_head(plan: Plan) -> None:

@@ -23,18 +23,17 @@ from ldseg.settings import SamplingSettings
 
 class ExportableSampler(nn.Module):
     """Maps image (B, M, *S), noise (B, N, C, *S / f) and fresh noise (B, N, D, C, *S / f) to probabilities
-    (B, P + N, K, *S), the P deterministic predictions first. The parameters of `sampling` are fixed. A
-    deterministic model takes the image alone. `tta_axis` is the flip axis of test-time augmentation, counted
-    from the last, which works as in `TorchTileSampler`."""
+    (B, P + N, K, *S), the P deterministic predictions first. The parameters of `sampling` are fixed. Where
+    the prediction is deterministic, the image alone is taken. `tta_axis` is the flip axis of test-time
+    augmentation, counted from the last, which works as in `TorchTileSampler`."""
 
     def __init__(self, segmenter: Segmenter, sampling: SamplingSettings, tta_axis: int | None = None) -> None:
         super().__init__()
         self.segmenter = segmenter
-        self.samples = sampling.samples
+        self.samples = segmenter.resolve_sampling(sampling).samples
         self.flips = tta_flips(tta_axis)
         self.deterministic_predictions = count_deterministic(segmenter, sampling, tta_axis)
         self.times: list[float] = segmenter.sampling_times(sampling.steps).tolist()
-        self.single_call = sampling.single_call
         self.sampler = find_sampler(sampling.sampler)
 
     def forward(
@@ -56,9 +55,10 @@ class ExportableSampler(nn.Module):
         one."""
         axis = self.flips[view]
         conditioning = self.segmenter.encode_image(flip(image, axis))
+        shape = (image.shape[0], *self.segmenter.start_shape(tuple(image.shape[2:])))
         if noise is None:
-            zeros = image.new_zeros(image.shape[0], *self.segmenter.start_shape(tuple(image.shape[2:])))
-            return _Probabilities([], [self._decode(zeros, conditioning, axis)])
+            z = self.segmenter.predict_deterministic(conditioning, shape)
+            return _Probabilities([], [self._decode(z, conditioning, axis)])
         mine = slice(view, None, len(self.flips)) if self.samples > 1 else slice(None)
         start = flip(noise[:, mine], axis)
         fresh = None if fresh_noise is None else flip(fresh_noise[:, mine], axis)
@@ -66,7 +66,7 @@ class ExportableSampler(nn.Module):
         samples = [self._decode(z, conditioning, axis) for z in self._latents(conditioning, start, fresh)]
         if self.deterministic_predictions == 0:
             return _Probabilities([], samples)
-        z = self.segmenter.predict_deterministic(conditioning, flip(noise[:, 0], axis))
+        z = self.segmenter.predict_deterministic(conditioning, shape)
         return _Probabilities([self._decode(z, conditioning, axis)], samples)
 
     def mean(self, maps: Tensor) -> Tensor:
@@ -90,9 +90,7 @@ class ExportableSampler(nn.Module):
         return flip(self.segmenter.decode(z, conditioning).softmax(1), axis)
 
     def _draw(self, conditioning: Conditioning, start: Tensor, fresh: DrawNoise) -> Tensor:
-        """Return clean latents: the deterministic prediction if the denoiser is called once, else samples."""
-        if self.single_call:
-            return self.segmenter.predict_deterministic(conditioning, start)
+        """Return the clean latents of samples."""
         # Samplers ask whether a time is 0, and a trace knows the value of a constant only if it is a scalar
         # of its own, not an entry of a longer tensor.
         known = tuple(torch.tensor(t, device=start.device) for t in self.times)

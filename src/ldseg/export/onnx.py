@@ -82,8 +82,7 @@ def export_onnx(
     model = load_model(Path(folder), _CPU)
     sampling = model.settings.sampling_of(sampler, steps, samples, tta, model.segmenter.stochastic)
     check_sampling(sampling)
-    if not model.segmenter.stochastic:
-        sampling = replace(sampling, samples=1)
+    sampling = model.segmenter.resolve_sampling(sampling)
     with atomic_directory(Path(out)) as staged:
         spec = _write(model, sampling, stored_calibration(Path(folder)), staged)
         card = Path(folder) / CARD_FILE
@@ -96,7 +95,8 @@ def export_onnx(
 def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: float) -> OnnxSpec:
     """Return the specification of a graph of `model` that samples in this way."""
     plan, segmenter = model.plan, model.segmenter
-    draws = count_draws(sampling) if segmenter.stochastic else 0
+    stochastic = segmenter.stochastic and not sampling.single_call
+    draws = count_draws(sampling) if stochastic else 0
     latent = segmenter.start_shape(plan.patch)
     axes = tuple(plan.axes)
     noise = ("batch", sampling.samples)
@@ -109,7 +109,7 @@ def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: fl
             "patch of the normalized image",
         )
     ]
-    if segmenter.stochastic:
+    if stochastic:
         meaning = "standard normal, the start of each sample"
         inputs.append(TensorSpec(NOISE, ("batch", "sample", *grid_axes), (*noise, *latent), meaning))
     if draws:
@@ -130,7 +130,7 @@ def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: fl
         graph=GRAPH_FILE,
         opset=OPSET,
         difference=difference,
-        stochastic=segmenter.stochastic,
+        stochastic=stochastic,
         sampling=sampling,
         draws=draws,
         inputs=tuple(inputs),

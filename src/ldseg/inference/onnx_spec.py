@@ -70,7 +70,8 @@ class OnnxSpec:
     difference: float
     """Largest difference of a probability from torch's that was seen when the graph was checked."""
     stochastic: bool
-    """True where the output depends on noise; without it the graph has the image as its only input."""
+    """True where the output depends on noise. A deterministic prediction does not: its graph has the image as
+    its only input."""
     sampling: SamplingSettings
     """Sampling that is built into the graph: sampler, steps, and the samples of one call."""
     draws: int

@@ -214,9 +214,9 @@ class Predictor:
         An array is (*S), or (M, *S), in the order of `plan.axes`; `spacing` is the size of its voxels in mm
         along these axes (along t in seconds or frames), None where it is unknown.
 
-        The result depends on the image, the model, `seed` and `name`, which the noise is drawn from, and on
-        nothing else. The default `name` is that of the file, as with `ldseg predict`, or "image". `source` is
-        the image's name in messages (default: its path, or `name`).
+        The result depends on the image and the model, that of samples on `seed` and `name` too, which the
+        noise is drawn from, and on nothing else. The default `name` is that of the file, as with `ldseg
+        predict`, or "image". `source` is the image's name in messages (default: its path, or `name`).
 
         Raises:
             InputError: the image cannot be read, has other axes or channels than the model takes, or voxels
@@ -307,7 +307,9 @@ class Predictor:
         if changed is image:
             return NetworkInput(image, ways[1], notes=notes)
         tiling = self.tiling(image.grid)
-        how = (self.backend, self.plan, tiling, self.settings.sampling, name)
+        settings, flips = self.settings, self.plan.mirror_axes
+        sampling = settings.sampling if flips else settings.posterior  # without noise nothing else differs
+        how = (self.backend, self.plan, tiling, sampling, name)
         if agrees_better(changed, image, *how):
             return NetworkInput(changed, ways[0], True, (*notes, HARMONIZED))
         return NetworkInput(image, ways[1], notes=(*notes, LEFT_AS_IT_IS) if ways[1] else notes)

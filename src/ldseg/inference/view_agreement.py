@@ -43,8 +43,8 @@ def agrees_better(
     """Return True where two predictions disagree clearly less on the changed image than on the image as it
     is.
 
-    Where two predictions cannot differ (a deterministic model without an axis that training flipped), the
-    image as it is counts as good enough.
+    Where two predictions cannot differ (neither samples nor an axis that training flipped), the image as it
+    is counts as good enough.
     """
     after, before = (tta_agreement(one, backend, plan, tiling, sampling, name) for one in (changed, image))
     colour = any(channel.scheme == "range" for channel in plan.channels)
@@ -78,14 +78,13 @@ def _two_predictions(
 ) -> tuple[Tensor, Tensor]:
     """Return two predictions (K, *S) of a tile (M, *S): of the tile and its flipped version where training
     flipped it, else two samples."""
-    single = replace(sampling, samples=1)
-    if flip_axis is not None and not sampling.tta:
-        tiles = backend.tiles(single, 0, name, None)
+    if flip_axis is not None:
+        tiles = backend.tiles(replace(sampling, samples=1), 0, name, None)
         flipped = flip(x, flip_axis).contiguous()
         one, other = (next(_probabilities(tiles, view, tile, 1)) for view in (x, flipped))
         return one, flip(other, flip_axis)
     pair = backend.resolve_sampling(replace(sampling, samples=2))
-    drawn = list(_probabilities(backend.tiles(pair, 0, name, flip_axis), x, tile, pair.samples))
+    drawn = list(_probabilities(backend.tiles(pair, 0, name, None), x, tile, pair.samples))
     return drawn[0], drawn[-1]
 
 

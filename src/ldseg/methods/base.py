@@ -7,7 +7,8 @@ or `predict_deterministic` once for a block of samples, and `decode` once per sa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -75,9 +76,11 @@ class Segmenter(nn.Module, ABC):
         conditioning is of B images, or of one that all samples share."""
 
     def predict_deterministic(
-        self, conditioning: Conditioning, start: Tensor, on_step: OnStep = ignore
+        self, conditioning: Conditioning, shape: Sequence[int], on_step: OnStep = ignore
     ) -> Tensor:
-        """Return the latent of the deterministic prediction: one call of the denoiser at t = 1."""
+        """Return the latent of the deterministic prediction, of `shape` (B, C, *S / f): one call of the
+        denoiser at t = 1, from zero noise, the mean of what training showed there."""
+        start = torch.zeros(tuple(shape), device=conditioning.embedding.device)
         times = (start.new_ones(()), start.new_zeros(()))
         return self.sample_latent(conditioning, start, times, one_step, lambda: start, on_step)
 
@@ -94,11 +97,15 @@ class Segmenter(nn.Module, ABC):
         on_step: OnStep = ignore,
     ) -> Tensor:
         """Return clean latents as `sampling` asks: the deterministic prediction if the denoiser is called
-        only once, else samples."""
+        only once, whatever the noise, else samples."""
         if sampling.single_call:
-            return self.predict_deterministic(conditioning, start, on_step)
+            return self.predict_deterministic(conditioning, start.shape, on_step)
         times, sampler = self.sampling_times(sampling.steps), find_sampler(sampling.sampler)
         return self.sample_latent(conditioning, start, times, sampler, noise, on_step)
+
+    def resolve_sampling(self, sampling: SamplingSettings) -> SamplingSettings:
+        """Return `sampling` with one sample where all samples would be equal."""
+        return sampling if self.stochastic and not sampling.single_call else replace(sampling, samples=1)
 
     def sampling_times(self, steps: int) -> Tensor:
         """Return the times of `steps` calls, 1 = t_0 > ... > t_steps = 0, none of which changes nothing.

@@ -7,6 +7,7 @@ z0^ = denoiser(z_t, c, t)  logits = label decoder(z0^)
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -127,7 +128,7 @@ class LDSeg(Segmenter):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Return the logits (B, samples, K, *S) of images x (B, M, *S); one step gives the deterministic
-        prediction, more give posterior samples."""
+        prediction, `samples` times the same, more give posterior samples."""
         conditioning = self.encode_image(x).repeat(samples)
         shape = (len(x) * samples, *self.start_shape(tuple(x.shape[2:])))
 
@@ -166,9 +167,9 @@ class LDSeg(Segmenter):
         return unfold(sampler(denoise, fold(start), timesteps, lambda: fold(noise()), hook))
 
     def predict_deterministic(
-        self, conditioning: Conditioning, start: Tensor, on_step: OnStep = ignore
+        self, conditioning: Conditioning, shape: Sequence[int], on_step: OnStep = ignore
     ) -> Tensor:
-        z = super().predict_deterministic(conditioning, start, on_step)
+        z = super().predict_deterministic(conditioning, shape, on_step)
         if self.deterministic_head is not None:
             z = z + self.deterministic_head(conditioning.features[-1]).float()
         return z

@@ -167,6 +167,8 @@ SAID: list[tuple[tuple[str, ...], str]] = [
         "gives one prediction: --steps, --samples, --sampler change nothing",
     ),
     (("predict", "p.png", "-m", "MODEL", "-o", "OUT", "--tta", "true"), "--tta true changes nothing"),
+    ((*PREDICT, "--steps", "1", "--samples", "4"), "one step gives the deterministic prediction: --samples"),
+    ((*PREDICT, "--sampler", "one_step", "--samples", "4"), "--samples changes nothing"),
 ]
 
 

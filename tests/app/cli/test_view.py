@@ -58,10 +58,10 @@ def complaint(output: Output) -> str:
 def test_it_prints_its_address_and_ends_well_when_interrupted(
     picture: Path, make_model: MakeModel, shown: list[Session], capsys: Output
 ) -> None:
-    assert run(picture, "-m", make_model(), "--no-browser", "--samples", 2, "--steps", 1, "--seed", 4) == 0
+    assert run(picture, "-m", make_model(), "--no-browser", "--samples", 2, "--steps", 2, "--seed", 4) == 0
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")
     (session,) = shown
-    assert (session.name, session.prediction.samples, session.sampling.steps, session.seed) == ("p0", 2, 1, 4)
+    assert (session.name, session.prediction.samples, session.sampling.steps, session.seed) == ("p0", 2, 2, 4)
 
 
 def test_it_opens_the_page_unless_told_not_to(

@@ -27,7 +27,7 @@ from ldseg.runs.saved_model import build_segmenter, read_settings, save_model
 MakeRun = Callable[..., Path]
 MakeData = Callable[..., Path]
 Output = pytest.CaptureFixture[str]
-FAST = ("--device", "cpu", "--samples", 2, "--steps", 1)
+FAST = ("--device", "cpu", "--samples", 2, "--steps", 2)
 
 
 def run_command(*words: object) -> int:
@@ -42,7 +42,7 @@ def complaint(output: Output) -> str:
 
 
 def make_report(run: Path, options: ReportOptions | None = None) -> ReportData:
-    return collect(run, options or ReportOptions(samples=2, steps=1), "cpu")
+    return collect(run, options or ReportOptions(samples=2, steps=2), "cpu")
 
 
 def anchors(page: str) -> set[str]:
@@ -129,7 +129,7 @@ def test_the_page_goes_into_the_run_unless_named(make_run: MakeRun, capsys: Outp
 
 def test_cases_can_be_named(make_run: MakeRun) -> None:
     run = make_run()
-    report = make_report(run, ReportOptions(cases=("f", "a"), samples=2, steps=1))
+    report = make_report(run, ReportOptions(cases=("f", "a"), samples=2, steps=2))
     assert list(report.case_figures) == ["f", "a"]
     assert set(report.scores.cases) == {"a", "b", "c"}
     shown = [title for title in titles(to_html(report)) if title.strip() in ("f", "a")]
@@ -229,7 +229,7 @@ def test_scores_of_an_evaluation_are_shown_as_they_are(make_run: MakeRun, tmp_pa
     stored = json.loads(file.read_text())
     del stored["cases"]["f"]
     file.write_text(json.dumps(stored))
-    report = make_report(run, ReportOptions(scores=file, samples=2, steps=1))
+    report = make_report(run, ReportOptions(scores=file, samples=2, steps=2))
     assert set(report.scores.cases) == {"a", "b", "c", "d", "e"} == set(report.measurements.scores.cases)
     page = to_html(report)
     assert "5 cases of mine.json" in page
@@ -276,7 +276,7 @@ def test_stochastic_models_show_intervals(make_run: MakeRun) -> None:
     run = make_run()
     page = to_html(make_report(run))
     assert "volume intervals" in page
-    assert "2 samples of 1 step (preconditioned_ddim)" in page
+    assert "2 samples of 2 steps (preconditioned_ddim)" in page
 
 
 @pytest.mark.parametrize(("axes", "charts"), [("tyx", 3), ("zyx", 0)])
@@ -301,7 +301,7 @@ def test_a_stored_recalibration_is_used_and_said(make_run: MakeRun) -> None:
 
 
 def test_the_limit_takes_cases_evenly(make_run: MakeRun) -> None:
-    report = make_report(make_run(), ReportOptions(limit=2, samples=2, steps=1))
+    report = make_report(make_run(), ReportOptions(limit=2, samples=2, steps=2))
     assert list(report.scores.cases) == ["a", "b"]
     assert "2 of 3 cases" in to_html(report)
 
@@ -370,7 +370,7 @@ def test_a_page_has_room_for_many_structures(tmp_path: Path, a_plan: Plan, make_
     torch.manual_seed(0)
     save_model(run, build_segmenter(settings), plan, settings, "card")
     make_data("yx")
-    options = ReportOptions(data=tmp_path / "data", limit=2, samples=2, steps=1)
+    options = ReportOptions(data=tmp_path / "data", limit=2, samples=2, steps=2)
     page = to_html(make_report(run, options))
     assert anchors(page) == EVERYTHING
     (scores,) = re.findall(r'<section id="scores">.*?</table>', page, re.DOTALL)

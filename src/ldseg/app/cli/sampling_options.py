@@ -31,6 +31,8 @@ def ignored_options(stochastic: bool, plan: Plan, arguments: Any) -> list[str]:
         verb = "change" if len(named) > 1 else "changes"
         names = ", ".join(named)
         found.append(f"the model is deterministic and gives one prediction: {names} {verb} nothing")
+    elif (steps == 1 or sampler == _ONE_STEP) and samples not in (None, 1):
+        found.append("one step gives the deterministic prediction: --samples changes nothing")
     if mirror and not plan.mirror_axes:
         found.append("training used no flips: --tta true changes nothing")
     return found

@@ -83,7 +83,8 @@ def _session(arguments: Any) -> Session:
     for remark in group_notes({case.name: notes_of(image, plan)}):
         note(remark)
     how = f"{sampling.samples} samples by {sampling.sampler} in {sampling.steps} steps"
-    note(f"segmenting {case.name}, {how if predictor.backend.stochastic else 'one prediction'}")
+    varies = predictor.backend.stochastic and not sampling.single_call
+    note(f"segmenting {case.name}, {how if varies else 'one prediction'}")
     return Session(predictor, image, case.name, sampling, arguments.seed, source)
 
 

@@ -58,7 +58,7 @@ class Session:
         """
         self.image, self.name, self.seed = image, name, seed
         self.sampling = predictor.sampling(sampling.steps, sampling.samples, sampling.sampler, sampling.tta)
-        self._samples_vary = predictor.backend.stochastic
+        self._samples_vary = predictor.backend.stochastic and not sampling.single_call
         seen = predictor.preprocess(image, name, source)
         self._predictor, self._input, self.unlike = predictor, seen, seen.out_of_distribution
         self.harmonized, self.notes = seen.harmonized, seen.notes

@@ -92,8 +92,8 @@ class Backend(Protocol):
         ...
 
     def resolve_sampling(self, sampling: SamplingSettings) -> SamplingSettings:
-        """Return the sampling that is computed when `sampling` is asked for: one sample of a deterministic
-        model.
+        """Return the sampling that is computed when `sampling` is asked for: one sample where all would be
+        equal.
 
         Raises:
             InputError: the backend cannot sample in this way.

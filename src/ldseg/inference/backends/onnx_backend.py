@@ -115,8 +115,8 @@ class OnnxBackend:
         return self.spec.stochastic
 
     def resolve_sampling(self, sampling: SamplingSettings) -> SamplingSettings:
-        """Return `sampling`, whose sampler and steps must be the graph's; one sample of a deterministic
-        model.
+        """Return `sampling`, whose sampler and steps must be the graph's; one sample where all
+        would be equal.
 
         Raises:
             InputError: another sampler or number of steps is asked for.
@@ -130,7 +130,7 @@ class OnnxBackend:
                 raise InputError(
                     f"{name} is {wanted}, the graph was made with {made}; leave out --{name}, or export again"
                 )
-        return sampling
+        return replace(sampling, samples=1) if sampling.single_call else sampling
 
     def tiles(
         self, sampling: SamplingSettings, seed: int, name: str, tta_axis: int | None

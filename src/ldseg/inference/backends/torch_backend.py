@@ -6,7 +6,7 @@ B samples of a chunk; K classes; C latent channels; f latent factor; *S patch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from math import prod
 
@@ -59,8 +59,8 @@ class TorchBackend:
         return self.segmenter.stochastic
 
     def resolve_sampling(self, sampling: SamplingSettings) -> SamplingSettings:
-        """Return `sampling`, with one sample of a deterministic model."""
-        return sampling if self.stochastic else replace(sampling, samples=1)
+        """Return `sampling`, with one sample where all would be equal."""
+        return self.segmenter.resolve_sampling(sampling)
 
     def tiles(
         self, sampling: SamplingSettings, seed: int, name: str, tta_axis: int | None
@@ -142,9 +142,9 @@ class _EncodedTile:
 
     def deterministic_prediction(self) -> TileBlock:
         """Return the deterministic prediction, of one denoiser call."""
+        model = self.sampler.segmenter
         with autocast(self.sampler.device, self.sampler.precision):
-            start = self._noise(0, range(1))
-            z = self.sampler.segmenter.predict_deterministic(self.conditioning, start)
+            z = model.predict_deterministic(self.conditioning, (1, *model.start_shape(self.patch)))
         return TileBlock(self._decode(z), range(0))
 
     def samples(self, samples: range) -> Iterator[TileBlock]:
@@ -194,7 +194,8 @@ def count_deterministic(segmenter: Segmenter, sampling: SamplingSettings, tta_ax
 
     A mean of few samples only approaches them, so that they stand beside several samples in the mean.
     """
-    return len(tta_flips(tta_axis)) if segmenter.has_deterministic_head and sampling.steps > 1 else 0
+    has_one = segmenter.has_deterministic_head and not sampling.single_call
+    return len(tta_flips(tta_axis)) if has_one else 0
 
 
 def check_sampling(sampling: SamplingSettings) -> None:
