@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import ldseg
-from ldseg.api import describe_budget, make_settings, plan_run, train_run
+from ldseg.api import make_settings, plan_run, train_run
 from ldseg.data.cases import DataOptions
 from ldseg.data.splits import read_splits
 from ldseg.errors import InputError
@@ -20,6 +20,7 @@ from ldseg.evaluation.calibration_fit import NoStructureError
 from ldseg.inference.temperature_scaling import UNCALIBRATED, stored_calibration
 from ldseg.planning.plan import PlanSettings, read_plan, write_plan
 from ldseg.runs.run_setup import SplitOptions, prepare_run
+from ldseg.training.budget_settings import describe_budget
 
 
 @pytest.fixture
@@ -134,8 +135,8 @@ def test_settings_are_the_presets_with_changes(data: Path, tmp_path: Path) -> No
     settings = make_settings(plan, "default", changes, Path("plan.json"))
     assert settings.model.noise.parameterization == "v_prediction"
     assert (settings.baseline, settings.training.minutes) == ("unet", None)
-    assert describe_budget(settings) == "5 steps"
-    assert describe_budget(make_settings(plan, "paper", {}, Path("plan.json"))) == "60 minutes"
+    assert describe_budget(settings.training) == "5 steps"
+    assert describe_budget(make_settings(plan, "paper", {}, Path("plan.json")).training) == "60 minutes"
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_a_training_whose_cases_show_no_structure_ends_with_a_warning(
     def none(*_: object, **__: object) -> None:
         raise NoStructureError("no case has a structure")
 
-    monkeypatch.setattr("ldseg.evaluation.calibration_fit.calibrate", none)
+    monkeypatch.setattr("ldseg.evaluation.after_training.calibrate", none)
     events: list[dict[str, Any]] = []
     changes = {"training": {"steps": 1, "validations": 1}}
     result = train_run(data, tmp_path / "run", changes=changes, device="cpu", on_event=events.append)
@@ -196,7 +197,7 @@ def test_a_training_is_neither_started_over_nor_resumed_from_nothing(data: Path,
     assert not run.exists()
     run.mkdir()
     (run / "settings.json").write_text("{}")
-    with pytest.raises(InputError, match="holds a training already; continue it with --resume"):
+    with pytest.raises(InputError, match="holds a training already; end it with --resume"):
         train_run(data, run)
     with pytest.raises(InputError, match="keeps its settings; leave out what sets training"):
         train_run(data, run, resume=True, changes={"training": {"steps": 1}})

@@ -5,40 +5,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import mean
+from typing import TYPE_CHECKING, Any, Literal
 
-from ldseg.data.cases import DataOptions, DataSet
+from ldseg.data.cases import DataOptions
 from ldseg.data.formats import read_volume
-from ldseg.data.splits import Fold, evenly_spaced
+from ldseg.data.split_extension import split_names
+from ldseg.data.splits import read_splits
 from ldseg.data.unread import OnRemark, ignore_remark
 from ldseg.data.volume import Axes, Volume
 from ldseg.errors import InputError, listed
 from ldseg.planning.plan import Plan, PlanSettings
 from ldseg.presets import PRESETS
-from ldseg.runs.files import (
-    CALIBRATION_FILE,
-    OUT_OF_DISTRIBUTION_FILE,
-    PLAN_FILE,
-    SETTINGS_FILE,
-    SPLITS_FILE,
-    STATE_FILE,
-)
+from ldseg.runs.files import CACHE_FOLDER, PLAN_FILE, SETTINGS_FILE, SPLITS_FILE, STATE_FILE
 from ldseg.runs.folder_lock import lock_folder
-from ldseg.runs.run_setup import PreparedRun, SplitOptions, intensity_remarks, prepare_run, read_prepared
+from ldseg.runs.folds import begun_folds, fold_folder, refuse_changed_plan, set_up_fold
+from ldseg.runs.run_setup import (
+    PreparedRun,
+    SplitOptions,
+    intensity_remarks,
+    open_changed_run,
+    prepare_run,
+    read_prepared,
+    write_changed_run,
+)
 from ldseg.settings import RunSettings, TrainingSettings
+from ldseg.training.budget_settings import BUDGETS, describe_budget, given_budget
 from ldseg.utils.serialization import with_changes
 
 if TYPE_CHECKING:
     from ldseg.training.trainer import TrainingResult
     from ldseg.utils.distributed import DistributedContext
 
-BUDGETS = ("steps", "minutes", "cpu_minutes", "epochs")
 DEFAULT_MINUTES = 60.0
-_CALIBRATION_CASES = 24
 OnEvent = Callable[[dict[str, Any]], None]
 
 
@@ -100,7 +103,7 @@ def plan_run(
 def train_run(
     data: Path | str,
     run: Path | str,
-    preset: str = "default",
+    preset: str | None = None,
     changes: dict[str, Any] | None = None,
     options: DataOptions | None = None,
     limits: PlanSettings | None = None,
@@ -109,135 +112,212 @@ def train_run(
     device: str | None = None,
     on_event: OnEvent = ignore_event,
     context: DistributedContext | None = None,
+    folds: int | None = None,
+    continue_training: bool = False,
 ) -> TrainingResult:
     """Train a model on a data set and calibrate it; plan and split first if the run has no plan and splits.
 
     Args:
         data, options, limits, split: as for `plan_run`.
         run: folder of the run, into which the model is written.
-        preset: "default" or "paper".
+        preset: "default" or "paper"; None takes the default.
         changes: settings that replace those of the preset, e.g. `{"training": {"minutes": 30}}`.
-        resume: continue the training in `run` with its own settings.
+        resume: go on with the interrupted training in `run`, with its own settings, to the end of its budget.
         device: "cpu", "cuda" or "mps", None for the fastest.
         on_event: called with each event, a dict with "event" ("settings", "losses", "validation" ...).
         context: the processes that train together (`ldseg.utils.distributed`), on the same files.
+        folds: number of folds of a cross-validation, trained one after the other into `run`/fold_0 ...; None
+            trains one model.
+        continue_training: go on with the training in `run`, interrupted or finished, with the budget in
+            `changes` on top of what is left of its own, on the data as they are now: cases may have been
+            added, removed or changed. Plan, model and the parts of the split stay.
 
     Returns:
-        The run's folder, the number of steps and the mean foreground Dice of the last validation.
+        The run's folder, the number of steps and the mean foreground Dice of the last validation; of several
+        folds all steps and the mean Dice.
 
     Raises:
-        InputError: unusable data or settings; a training in `run` already, none to resume, or one at work.
+        InputError: unusable data or settings; a training in `run` already, none to go on with, or one at
+            work; data that have changed since an interrupted training began.
     """
-    from ldseg.training.trainer import remove_partial_files, train
-    from ldseg.utils.device import choose_device
     from ldseg.utils.distributed import SINGLE_PROCESS
 
-    folder, context, changes = Path(run), context or SINGLE_PROCESS, changes or {}
+    start = _start(Path(run), resume, continue_training)
+    asked = _Training(Path(data), Path(run), start, preset, changes or {}, options, limits, split, folds)
+    return _train(asked, device, on_event, context or SINGLE_PROCESS)
 
-    def prepare() -> PreparedRun:
-        _check_folder(folder, resume)
-        choose_device(device)  # fails before all cases are preprocessed
-        _check_changes(folder, preset, changes, resume)
-        lock.enter_context(lock_folder(folder, "training"))
-        _check_folder(folder, resume)  # again: another process may have been at work
-        remove_partial_files(folder)
-        return prepare_run(Path(data), folder, options, limits, split)
 
-    def make_run_settings() -> RunSettings:
-        stored = _stored_settings(prepared.plan, folder) if resume else None
-        return stored or make_settings(prepared.plan, preset, changes, folder / PLAN_FILE)
+Start = Literal["new", "resume", "continue"]
 
+
+@dataclass(frozen=True)
+class _Training:
+    """A training as it was asked for; see `train_run`."""
+
+    data: Path
+    run: Path
+    start: Start
+    preset: str | None
+    changes: dict[str, Any]
+    options: DataOptions | None
+    limits: PlanSettings | None
+    split: SplitOptions | None
+    folds: int | None
+
+
+def _start(run: Path, resume: bool, continue_training: bool) -> Start:
+    if resume and continue_training:
+        raise InputError(
+            f"{run}: --resume ends an interrupted training, --continue goes on with more; give one of them"
+        )
+    return "resume" if resume else "continue" if continue_training else "new"
+
+
+def _train(
+    asked: _Training, device: str | None, on_event: OnEvent, context: DistributedContext
+) -> TrainingResult:
+    """Train the model that was asked for, or its folds one after the other."""
+    from ldseg.training.trainer import TrainingResult
+
+    results: list[TrainingResult] = []
     with ExitStack() as lock:
-        prepared = context.rank_zero_first(prepare, lambda: read_prepared(Path(data), folder))
-        settings = context.run_on_all_ranks(make_run_settings)
-        _report_beginning(prepared, settings, folder, on_event)
-        dataset, plan, splits = prepared.dataset, prepared.plan, prepared.splits
-        result = train(dataset, plan, splits, settings, folder, resume, on_event, device, context)
-        if settings.training.calibrate and not result.interrupted:
-            part = splits.part(settings.training.fold)
-            _calibrate_on_rank_zero(dataset, part, result, context, device, on_event)
-        return result
+        prepared = context.rank_zero_first(
+            lambda: _prepare(asked, device, on_event, lock), lambda: read_prepared(asked.data, asked.run)
+        )
+        begun = context.run_on_all_ranks(lambda: begun_folds(asked.run))
+        if asked.folds is None and not begun:
+            return _train_one(asked, asked.run, None, prepared, device, on_event, context)
+        for fold in range(len(prepared.splits.folds)):
+            folder = fold_folder(asked.run, fold)
+            results.append(_train_one(asked, folder, fold, prepared, device, on_event, context))
+            if results[-1].interrupted:
+                break
+    dice = [one.dice for one in results if one.dice is not None]
+    return TrainingResult(
+        asked.run,
+        sum(one.steps for one in results),
+        mean(dice) if dice else None,
+        results[-1].interrupted,
+        all(one.already for one in results),
+    )
 
 
-def _report_beginning(prepared: PreparedRun, settings: RunSettings, folder: Path, on_event: OnEvent) -> None:
+def _prepare(asked: _Training, device: str | None, on_event: OnEvent, lock: ExitStack) -> PreparedRun:
+    """Check what was asked for, lock the folder, and plan and split, or see how the data have changed."""
+    from ldseg.training.continuation import begin_continuation, finish_continuation, plan_continuation
+    from ldseg.training.trainer import remove_partial_files
+    from ldseg.utils.device import choose_device
+
+    folder = asked.run
+    _check_folder(asked)
+    choose_device(device)  # fails before all cases are preprocessed
+    _check_changes(asked)
+    lock.enter_context(lock_folder(folder, "training"))
+    _check_folder(asked)  # again: another process may have been at work
+    for one in (folder, *begun_folds(folder)):
+        remove_partial_files(one)
+    finish_continuation(folder)  # of a process that was killed in between
+    if asked.start != "new":
+        refuse_changed_plan(folder)
+    if asked.start != "continue":
+        split = (
+            asked.split if asked.folds is None else replace(asked.split or SplitOptions(), folds=asked.folds)
+        )
+        prepared = prepare_run(asked.data, folder, asked.options, asked.limits, split)
+        if asked.start == "resume":
+            _refuse_changed_data(prepared, folder)
+        return prepared
+    prepared = open_changed_run(asked.data, folder, asked.options)
+    continuation = plan_continuation(prepared, folder, asked.changes.get("training", {}))
+    begin_continuation(folder, continuation)
+    on_event({"event": "continued", "changes": continuation.changes.sentences()})
+    return write_changed_run(replace(prepared, splits=continuation.splits), folder)
+
+
+def _refuse_changed_data(prepared: PreparedRun, run: Path) -> None:
+    """Raise InputError if files have changed since a training began that is not finished."""
+    from ldseg.training.continuation import find_changes
+    from ldseg.training.trainer import finished_training
+
+    folders = begun_folds(run) or [run]
+    if len(folders) in (1, len(prepared.splits.folds)) and all(map(finished_training, folders)):
+        return
+    changed = find_changes(prepared, run).changed
+    if changed:
+        raise InputError(
+            f"{run}: {len(changed)} cases have changed since the training began ({listed(changed)}); restore "
+            "them, or go on with them as they are now with --continue"
+        )
+
+
+def _train_one(
+    asked: _Training,
+    folder: Path,
+    fold: int | None,
+    prepared: PreparedRun,
+    device: str | None,
+    on_event: OnEvent,
+    context: DistributedContext,
+) -> TrainingResult:
+    """Train one model into `folder`, that of the run or of its fold `fold`, and calibrate it."""
+    from ldseg.evaluation.after_training import calibrate_trained
+    from ldseg.training.trainer import train
+
+    begun = context.run_on_all_ranks(lambda: (folder / SETTINGS_FILE).is_file())
+    settings = context.run_on_all_ranks(lambda: _settings_of(asked, folder, fold, prepared.plan))
+    if fold is not None:
+        context.on_rank_zero(lambda: set_up_fold(asked.run, fold))
+    _report_beginning(prepared, settings, folder, fold, on_event)
+    dataset, plan, splits, cache = prepared.dataset, prepared.plan, prepared.splits, asked.run / CACHE_FOLDER
+    resume = begun or (asked.start != "new" and fold is None)
+    result = train(dataset, plan, splits, settings, folder, resume, on_event, device, context, cache)
+    if settings.training.calibrate and not result.interrupted:
+        part = splits.part(settings.training.fold)
+        calibrate_trained(dataset, part, result, context, device, on_event)
+    return result
+
+
+def _settings_of(asked: _Training, folder: Path, fold: int | None, plan: Plan) -> RunSettings:
+    """Return the stored settings of a training that has begun, else those that were asked for. A fold that
+    has not begun takes those of the others."""
+    if asked.start == "new":
+        plan_file = asked.run / PLAN_FILE
+        settings = make_settings(plan, asked.preset or "default", asked.changes, plan_file)
+    else:
+        begun = fold is None or (folder / SETTINGS_FILE).is_file()
+        settings = _stored_settings(plan, folder if begun else begun_folds(asked.run)[0])
+    return settings if fold is None else replace(settings, training=replace(settings.training, fold=fold))
+
+
+def _report_beginning(
+    prepared: PreparedRun, settings: RunSettings, folder: Path, fold: int | None, on_event: OnEvent
+) -> None:
     """Report the run, its numbers of cases and its budget, then warn of what is odd about the data."""
     part = prepared.splits.part(settings.training.fold)
     on_event(
         {
             "event": "settings",
             "run": str(folder),
+            "fold": fold,
             "train": len(part.train),
             "validation": len(part.validation),
             "test": len(prepared.splits.test),
-            "budget": describe_budget(settings),
+            "budget": describe_budget(settings.training),
         }
     )
+    if fold:  # the first has said it
+        return
     remarks = [*prepared.dataset.remarks, *intensity_remarks(folder)]
     if remarks:
         on_event({"event": "warning", "warnings": remarks})
-    splits = prepared.splits
-    known = {*splits.test, *(name for fold in splits.folds for name in (*fold.train, *fold.validation))}
+    known = split_names(prepared.splits)
     unused = [case.name for case in prepared.dataset.cases if case.name not in known]
     if unused:
         text = (
             f"{len(unused)} cases are not in {folder / SPLITS_FILE} and are not used: {listed(unused)}; "
-            "train in another folder with -o to use them"
+            "--continue uses those that were added, another -o all"
         )
         on_event({"event": "warning", "warnings": [text]})
-
-
-def _calibrate_on_rank_zero(
-    dataset: DataSet,
-    part: Fold,
-    result: TrainingResult,
-    context: DistributedContext,
-    device: str | None,
-    on_event: OnEvent,
-) -> None:
-    """Fit and store confidence and out-of-distribution detector, unless a finished training has them."""
-    folder, device = result.folder, context.device_name(device)
-    unseen = sorted(set(part.validation) - set(part.train))
-    seen = sorted({*part.train, *part.validation})
-    if not (result.already and (folder / CALIBRATION_FILE).is_file()):
-        context.on_rank_zero(lambda: _calibrate(dataset, unseen, folder, device, on_event))
-    if not (result.already and (folder / OUT_OF_DISTRIBUTION_FILE).is_file()):
-        context.on_rank_zero(lambda: _fit_detector(dataset, seen, folder, device, on_event))
-
-
-def _calibrate(
-    dataset: DataSet, names: Sequence[str], folder: Path, device: str | None, on_event: OnEvent
-) -> None:
-    """Fit the model's confidence on at most `_CALIBRATION_CASES` cases of `names`, evenly spaced."""
-    from ldseg.evaluation.calibration_fit import NoStructureError, calibrate
-    from ldseg.inference.predictor import Predictor
-
-    def show(progress: float, case: str) -> None:
-        on_event({"event": "calibrating", "progress": progress, "case": case})
-
-    if not names:
-        return
-    chosen = evenly_spaced(names, _CALIBRATION_CASES)
-    cases = [case for case in dataset.cases if case.name in chosen]
-    predictor = Predictor.load(folder, device, calibrated=False)
-    try:
-        calibrate(folder, predictor, dataset, cases, predictor.settings.posterior.samples, on_case=show)
-    except NoStructureError as error:
-        on_event({"event": "warning", "warnings": [f"not calibrated: {error}"]})
-
-
-def _fit_detector(
-    dataset: DataSet, names: Sequence[str], folder: Path, device: str | None, on_event: OnEvent
-) -> None:
-    """Fit and store the out-of-distribution detector on the images of the cases `names`."""
-    from ldseg.evaluation.out_of_distribution_fit import fit_and_store_detector
-    from ldseg.inference.predictor import Predictor
-
-    def show(progress: float, case: str) -> None:
-        on_event({"event": "encoding", "progress": progress, "case": case})
-
-    cases = [case for case in dataset.cases if case.name in set(names)]
-    predictor = Predictor.load(folder, device, calibrated=False)
-    fit_and_store_detector(folder, predictor, dataset, cases, show)
 
 
 @dataclass(frozen=True)
@@ -247,21 +327,27 @@ class _Budgeted:
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
 
-def _check_changes(folder: Path, preset: str, changes: dict[str, Any], resume: bool) -> None:
+def _check_changes(asked: _Training) -> None:
     """Raise InputError for illegal preset, changes and budget, before anything is read or written."""
-    from ldseg.training.budget import make_budget
-
-    if resume:
-        if changes:
-            given = ", ".join(changes)
-            raise InputError(f"{folder}: a resumed training keeps its settings; leave out what sets {given}")
+    changes, training = asked.changes, asked.changes.get("training", {})
+    if asked.folds is not None and "fold" in training:
+        raise InputError("--folds trains every fold; leave out --fold, or --folds")
+    if asked.start != "new":
+        allowed = ("training",) if asked.start == "continue" else ()
+        given = [*(["preset"] if asked.preset else []), *(name for name in changes if name not in allowed)]
+        if given:
+            keeps = {
+                "resume": "resumed training keeps its settings",
+                "continue": "continued training keeps its model",
+            }
+            raise InputError(f"{asked.run}: a {keeps[asked.start]}; leave out what sets {', '.join(given)}")
         return
-    if preset not in PRESETS:
-        raise InputError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
+    if asked.preset is not None and asked.preset not in PRESETS:
+        raise InputError(f"preset is {asked.preset!r}; choose one of {', '.join(PRESETS)}")
     given = {name: value for name, value in changes.items() if name == "training"}
-    training = with_changes(_Budgeted(), given, "").training
-    if any(getattr(training, name) is not None for name in BUDGETS):
-        make_budget(training, steps_per_epoch=1)
+    settings = with_changes(_Budgeted(), given, "").training
+    if any(getattr(settings, name) is not None for name in BUDGETS):
+        given_budget(settings)
 
 
 def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: Path) -> RunSettings:
@@ -272,14 +358,13 @@ def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: P
             built or does not fit the plan.
     """
     from ldseg.runs.saved_model import build_segmenter, check_fit
-    from ldseg.training.budget import make_budget
 
     if preset not in PRESETS:
         raise InputError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
     settings = with_changes(PRESETS[preset](plan), changes, "")
     if all(getattr(settings.training, name) is None for name in BUDGETS):
         settings = replace(settings, training=replace(settings.training, minutes=DEFAULT_MINUTES))
-    make_budget(settings.training, steps_per_epoch=1)
+    given_budget(settings.training)
     check_fit(plan, settings, build_segmenter(settings), plan_file)
     return settings
 
@@ -293,18 +378,21 @@ def _stored_settings(plan: Plan, run: Path) -> RunSettings:
     return settings
 
 
-def describe_budget(settings: RunSettings) -> str:
-    """Return the budget in words, e.g. "60 minutes"."""
-    found = [(name, getattr(settings.training, name)) for name in BUDGETS]
-    return ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in found if value is not None)
-
-
-def _check_folder(folder: Path, resume: bool) -> None:
-    """Raise InputError for a training over another one, or a resumption of none."""
-    trained = (folder / SETTINGS_FILE).exists() or (folder / STATE_FILE.parent).exists()
-    if trained and not resume:
+def _check_folder(asked: _Training) -> None:
+    """Raise InputError for a training over another one, or going on with none, or with other folds."""
+    folder, start = asked.run, asked.start
+    folds = begun_folds(folder)
+    alone = (folder / SETTINGS_FILE).exists() or (folder / STATE_FILE.parent).exists()
+    if (alone or folds) and start == "new":
         raise InputError(
-            f"{folder}: holds a training already; continue it with --resume or choose another -o"
+            f"{folder}: holds a training already; end it with --resume, go on for longer with --continue, or "
+            "choose another -o"
         )
-    if resume and not trained:
-        raise InputError(f"{folder}: holds no training to resume; leave out --resume to start one")
+    if not (alone or folds) and start != "new":
+        raise InputError(f"{folder}: holds no training to {start}; leave out --{start} to start one")
+    if alone and asked.folds is not None:
+        raise InputError(f"{folder}: holds a training without folds; leave out --folds, or choose another -o")
+    if folds and asked.folds is not None:
+        stored = len(read_splits(folder / SPLITS_FILE).folds)
+        if asked.folds != stored:
+            raise InputError(f"{folder}: has {stored} folds; give --folds {stored}, or choose another -o")

@@ -75,7 +75,7 @@ def make_splits(cases: Iterable[Case], seed: int = 0, folds: int = 5, test_fract
     if not 0 <= test_fraction < 1:
         raise InputError(f"test_fraction is {test_fraction}; choose a value in [0, 1), e.g. 0.2")
     members = _members(cases)
-    order = sorted(members, key=lambda one: hashlib.sha256(f"{seed}:{name_key(one)}".encode()).digest())
+    order = subject_order(members, seed)
     tested = max(int(test_fraction * len(order) + 1e-9), 1) if test_fraction > 0 else 0
     rest = order[tested:]
     if len(rest) < 2:
@@ -91,6 +91,11 @@ def make_splits(cases: Iterable[Case], seed: int = 0, folds: int = 5, test_fract
     every = {name for part in parts for name in part}
     made = (Fold(tuple(sorted(every.difference(part))), tuple(sorted(part))) for part in parts)
     return Splits(SPLITS_VERSION, seed, test, tuple(made))
+
+
+def subject_order(subjects: Iterable[str], seed: int) -> list[str]:
+    """Return the subjects in the order of their hashes with the seed, in which they are split."""
+    return sorted(subjects, key=lambda one: hashlib.sha256(f"{seed}:{name_key(one)}".encode()).digest())
 
 
 def write_splits(path: Path, splits: Splits) -> None:

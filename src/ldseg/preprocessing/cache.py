@@ -73,7 +73,7 @@ class Cache:
         return tuple(int(n) for n in self.image(name).shape[1:])
 
     def _case(self, name: str) -> Path:
-        return self.folder / _folder_name(name)
+        return case_folder(self.folder, name)
 
 
 def build_cache(
@@ -89,7 +89,7 @@ def build_cache(
     preprocessed, and when the disk is full.
     """
     for case in cases:
-        target = folder / _folder_name(case.name)
+        target = case_folder(folder, case.name)
         source = _source(case, plan)
         if _stored_source(target) != source:
             try:
@@ -107,7 +107,7 @@ def changed_cases(cases: Sequence[Case], plan: Plan, folder: Path) -> list[str]:
     """Return the cases whose files have another size or time than when they were cached in `folder`."""
     changed: list[str] = []
     for case in cases:
-        stored = _stored_source(folder / _folder_name(case.name))
+        stored = _stored_source(case_folder(folder, case.name))
         if stored is None:
             continue
         before, now = (json.loads(source)["files"] for source in (stored, _source(case, plan)))
@@ -183,7 +183,7 @@ def _stored_source(target: Path) -> str | None:
         return None
 
 
-def _folder_name(name: str) -> str:
-    """Return a folder name that is valid on every file system and unique to the case's name."""
+def case_folder(folder: Path, name: str) -> Path:
+    """Return the folder of a case in the cache: valid on every file system and unique to the case's name."""
     readable = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:80]
-    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return folder / f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -29,6 +29,7 @@ from ldseg.preprocessing.preprocess import preprocess_image
 from ldseg.runs.files import DATA_FILE, FINGERPRINT_FILE, PLAN_FILE, SPLITS_FILE
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
 
+DEFAULT_FOLDS = 5
 _DATA_VERSION = 1
 _MOST_SAMPLED, _FEWEST_SAMPLED, _VOXELS_SAMPLED = 64, 16, 2**31
 """Upper and lower limit of the images sampled for intensity statistics, and the voxels to sample in all."""
@@ -43,7 +44,8 @@ class SplitOptions:
     test_fraction: float = 0.0
     """Fraction of the subjects reserved for the test, in [0, 1)."""
     seed: int = 0
-    folds: int = 5
+    folds: int | None = None
+    """Number of folds, which the subjects must be enough for; None: 5, or as many as there are subjects."""
 
     def __post_init__(self) -> None:
         if self.file is not None and (self.test_fraction or self.seed):
@@ -90,9 +92,33 @@ def prepare_run(
         write_plan(path, plan)
     run.mkdir(parents=True, exist_ok=True)
     write_splits(run / SPLITS_FILE, splits)
+    _write_data_options(dataset, run, options)
+    return PreparedRun(dataset, splits, plan)
+
+
+def open_changed_run(data: Path, run: Path, options: DataOptions | None = None) -> PreparedRun:
+    """Return the data as they are now, with the splits and the plan that `run` has; the splits may name cases
+    that are gone, and miss new ones.
+
+    Raises:
+        InputError: the data cannot be used, or do not fit the plan.
+    """
+    options = _data_options(run / DATA_FILE, options)
+    dataset = open_dataset(data, options)
+    plan = read_plan(run / PLAN_FILE)
+    _check_plan_fits(run / PLAN_FILE, plan, dataset, "train another model from its weights, with --from")
+    return PreparedRun(dataset, match_spelling(read_splits(run / SPLITS_FILE), dataset.cases), plan)
+
+
+def write_changed_run(prepared: PreparedRun, run: Path, options: DataOptions | None = None) -> PreparedRun:
+    """Write where the data of `run` are now, and return `prepared`. Raises InputError if the disk refuses."""
+    _write_data_options(prepared.dataset, run, _data_options(run / DATA_FILE, options))
+    return prepared
+
+
+def _write_data_options(dataset: DataSet, run: Path, options: DataOptions) -> None:
     content = {"version": _DATA_VERSION, "root": str(dataset.root.resolve()), "options": to_json(options)}
     write_json_atomic(run / DATA_FILE, content)
-    return PreparedRun(dataset, splits, plan)
 
 
 def fingerprint_and_plan(
@@ -158,7 +184,7 @@ def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
     """Return the splits of the run, else those of a file, else new ones; all name cases of this data set."""
     if (
         path.exists()
-        and wanted != SplitOptions()
+        and replace(wanted, folds=None) != SplitOptions()
         and match_spelling(read_splits(path), dataset.cases) != _new_splits(dataset, wanted)
     ):
         raise InputError(f"{path}: this run has its splits; remove the file to split anew")
@@ -166,11 +192,15 @@ def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
     if source is None:
         return _new_splits(dataset, wanted)
     splits = match_spelling(read_splits(source), dataset.cases)
+    if wanted.folds not in (None, len(splits.folds)):
+        raise InputError(
+            f"{source}: has {len(splits.folds)} folds; give --folds {len(splits.folds)}, or other splits"
+        )
     known = {case.name for case in dataset.cases}
     named = [*splits.test, *(name for fold in splits.folds for name in (*fold.train, *fold.validation))]
     unknown = sorted(set(named) - known)
     if unknown:
-        again = "train in another folder with -o" if source == path else "remove it from the splits"
+        again = "go on without it with --continue" if source == path else "remove it from the splits"
         raise InputError(
             f"{source}: {listed(unknown)}: no such case in {dataset.root}; give its data again, or {again}"
         )
@@ -180,10 +210,18 @@ def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
 def _new_splits(dataset: DataSet, wanted: SplitOptions) -> Splits:
     if wanted.file is not None:
         return match_spelling(read_splits(wanted.file), dataset.cases)
-    return make_splits(dataset.cases, wanted.seed, wanted.folds, wanted.test_fraction)
+    splits = make_splits(dataset.cases, wanted.seed, wanted.folds or DEFAULT_FOLDS, wanted.test_fraction)
+    if wanted.folds not in (None, len(splits.folds)):
+        raise InputError(
+            f"{dataset.root}: {wanted.folds} folds need as many subjects, and there are {len(splits.folds)}; "
+            f"give at most --folds {len(splits.folds)}"
+        )
+    return splits
 
 
-def _check_plan_fits(path: Path, plan: Plan, dataset: DataSet) -> None:
+def _check_plan_fits(
+    path: Path, plan: Plan, dataset: DataSet, remedy: str = "remove the file to plan anew"
+) -> None:
     """Raise InputError when the plan was made for other data."""
     pairs = {
         "axes": (plan.axes, dataset.axes),
@@ -194,6 +232,4 @@ def _check_plan_fits(path: Path, plan: Plan, dataset: DataSet) -> None:
     }
     for name, (planned, found) in pairs.items():
         if planned != found:
-            raise InputError(
-                f"{path}: {name} is {planned}, the data have {found}; remove the file to plan anew"
-            )
+            raise InputError(f"{path}: {name} is {planned}, the data have {found}; {remedy}")

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ldseg.errors import InputError
 from ldseg.settings import TrainingSettings
+from ldseg.training.budget_settings import given_budget
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 
 
@@ -28,13 +28,17 @@ class Budget:
     """Seconds of training so far, including those before a resumption."""
     pool: Callable[[float], float] = float
     """Maps the seconds of a step in this process to those that count for all processes."""
+    first_step: int = 0
+    """Step at which this budget began; those before were on another, which a continued training has used."""
+    first_spent: float = 0.0
+    """Seconds at which it began."""
     _started: float | None = field(default=None, repr=False)
 
     def progress(self) -> float:
         """Return the used fraction of the budget in [0, 1]; training ends at 1."""
         if self.steps is not None:
-            return min(1.0, self.step / self.steps)
-        return min(1.0, self.spent / (self.seconds or 1.0))
+            return min(1.0, (self.step - self.first_step) / self.steps)
+        return min(1.0, (self.spent - self.first_spent) / (self.seconds or 1.0))
 
     def start_step(self) -> None:
         """Start the clock of a step."""
@@ -56,16 +60,9 @@ def make_budget(
     Raises:
         InputError: none or several budgets are given, or one that is not positive.
     """
-    names = ("steps", "minutes", "cpu_minutes", "epochs")
-    given = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
-    if len(given) != 1:
-        found = ", ".join(given) or "none"
-        raise InputError(f"training budget: found {found}; give exactly one of {', '.join(names)}")
-    ((name, value),) = given.items()
-    if not value > 0:
-        raise InputError(f"training.{name} is {value}; give a number above 0")
+    name, value = given_budget(settings)
     if name in ("steps", "epochs"):
-        steps = value if name == "steps" else value * steps_per_epoch
+        steps = int(value if name == "steps" else value * steps_per_epoch)
         return Budget(steps, None, time.monotonic)
     if name == "minutes":
         return Budget(

@@ -20,6 +20,7 @@ from ldseg.runs.files import STATE_FILE
 from ldseg.utils.serialization import from_json, write_bytes_atomic
 
 _VERSION = 1
+_REMEDY = "train anew in an empty folder"
 
 
 @dataclass
@@ -30,9 +31,14 @@ class Counters:
     spent: float = 0.0
     """Seconds of training."""
     validations: int = 0
+    """Validations on the present budget."""
     best: float = -1.0
     """Best validation Dice so far."""
     finished: bool = False
+    first_step: int = 0
+    """Step at which the present budget began; above 0 in a continued training."""
+    first_spent: float = 0.0
+    """Seconds of training at that step."""
 
 
 def save_state(
@@ -49,8 +55,38 @@ def save_state(
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{key}.{names[index]}": value for key, value in state.items()}
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    metadata = {"version": str(_VERSION), "counters": json.dumps(asdict(counters))}
-    write_bytes_atomic(folder / STATE_FILE, save(whole, metadata))
+    write_bytes_atomic(folder / STATE_FILE, save(whole, _metadata(counters)))
+
+
+def _metadata(counters: Counters) -> dict[str, str]:
+    return {"version": str(_VERSION), "counters": json.dumps(asdict(counters))}
+
+
+def restart_counters(folder: Path, keep_best: bool) -> None:
+    """Let the training in `folder` begin another budget at its present step; doing it twice changes nothing.
+
+    Without `keep_best` the best validation so far is forgotten, for it was on other data. A folder without a
+    state, whose training begins with its first step, stays as it is.
+
+    Raises:
+        InputError: the state is damaged, or the disk is full.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        return
+    counters = read_counters(folder)
+    if counters is None:
+        raise InputError(f"{path}: the training state is damaged; {_REMEDY}")
+    restarted = Counters(
+        counters.step,
+        counters.spent,
+        best=counters.best if keep_best else Counters.best,
+        first_step=counters.step,
+        first_spent=counters.spent,
+    )
+    with safe_open(path, framework="pt") as file:
+        tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    write_bytes_atomic(path, save(tensors, _metadata(restarted)))
 
 
 def read_counters(folder: Path) -> Counters | None:
@@ -72,27 +108,26 @@ def load_state(
         InputError: the file is missing, damaged, of a newer version or of another model.
     """
     path = folder / STATE_FILE
-    remedy = "train anew in an empty folder"
     if not path.is_file():
-        raise InputError(f"{path}: there is no training state to resume; {remedy}")
+        raise InputError(f"{path}: there is no training state to resume; {_REMEDY}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: the training state is damaged ({error}); {remedy}") from error
+        raise InputError(f"{path}: the training state is damaged ({error}); {_REMEDY}") from error
     if metadata.get("version") != str(_VERSION):
-        raise InputError(f"{path}: written by another version of ldseg; use that version, or {remedy}")
+        raise InputError(f"{path}: written by another version of ldseg; use that version, or {_REMEDY}")
     try:
         model.load_state_dict(_with_prefix("model.", tensors))
         average.load_state_dict(_with_prefix("average.", tensors))
     except RuntimeError as error:
-        raise InputError(f"{path}: does not fit settings.json beside it; {remedy}") from error
+        raise InputError(f"{path}: does not fit settings.json beside it; {_REMEDY}") from error
     try:
         _load_optimizer(optimizer, model, _with_prefix("optimizer.", tensors))
         return from_json(Counters, json.loads(metadata["counters"]), str(path))
     except (LookupError, RecursionError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: the training state is damaged ({error!r}); {remedy}") from error
+        raise InputError(f"{path}: the training state is damaged ({error!r}); {_REMEDY}") from error
 
 
 def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from ldseg.data.split_extension import DataChanges
 from ldseg.data.units import spacing_words
 from ldseg.planning.plan import Plan
 from ldseg.settings import RunSettings
+from ldseg.training.budget_settings import describe_budget
 
 
-def render_card(plan: Plan, settings: RunSettings, data_name: str, train_names: Sequence[str]) -> str:
-    """Return the card in Markdown, without results, which evaluation adds."""
+def render_card(
+    plan: Plan,
+    settings: RunSettings,
+    data_name: str,
+    train_names: Sequence[str],
+    log: Sequence[dict[str, Any]] = (),
+) -> str:
+    """Return the card in Markdown, without results, which evaluation adds. `log` are the records so far."""
     training = settings.training
     kind = "latent diffusion (LDSeg)" if settings.baseline == "none" else f"baseline: {settings.baseline}"
-    budgets = ("steps", "minutes", "cpu_minutes", "epochs")
-    budget = ", ".join(f"{getattr(training, b)} {b}" for b in budgets if getattr(training, b) is not None)
+    continued = [record for record in log if record["event"] == "continued"]
+    budget = continued[0]["before"] if continued else describe_budget(training)
     structures = ", ".join(name for name in plan.classes if name != next(iter(plan.classes)))
     spacing = spacing_words(plan.axes, plan.spacing, plan.physical_spacing is not False)
     lines = [
@@ -24,7 +33,15 @@ def render_card(plan: Plan, settings: RunSettings, data_name: str, train_names: 
         f"- Data: {data_name}, {len(train_names)} training cases, fold {training.fold} (splits.json)",
         f"- Images: {', '.join(c.name for c in plan.channels)}; axes {plan.axes}; spacing {spacing}",
         f"- Training: {budget}, batch {training.batch}, seed {training.seed}",
+        *(_continued(record) for record in continued),
         "- Licence of the weights: that of the data they were trained on; state it here before sharing",
         "- Not a medical device; not validated for clinical use",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _continued(record: dict[str, Any]) -> str:
+    """Return the card's line on one continuation of the training, with the changes of its data."""
+    changes = DataChanges(*(tuple(record[part]) for part in ("added", "removed", "changed")))
+    beside = "".join(f"; {words}" for words in changes.sentences())
+    return f"- Continued: after step {record['step']} for {record['budget']}{beside}"

@@ -33,7 +33,12 @@ def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.
 
 
 def learning_rate(settings: TrainingSettings, step: int, progress: float) -> float:
-    """Return the learning rate at a step: linear warm-up, then half a cosine over the budget, or constant."""
+    """Return the learning rate at a step of a budget, of which the fraction `progress` is used: linear
+    warm-up, then half a cosine over the budget, or constant.
+
+    A continued training begins both again, its optimizer's state being kept (warm restarts, Loshchilov and
+    Hutter 2017).
+    """
     warm = min(1.0, (step + 1) / max(1, settings.warmup))
     if settings.lr_schedule == "constant":
         return settings.learning_rate * warm
@@ -58,7 +63,7 @@ class TrainStep:
         """
         training = self.settings.training
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(training, budget.step, budget.progress())
+            group["lr"] = learning_rate(training, budget.step - budget.first_step, budget.progress())
         x, y = (one.to(self.device, non_blocking=True) for one in (x, y))
         x = x.contiguous(memory_format=memory_format(self.settings.model.spatial_dims))
         with autocast(self.device, training.precision):

@@ -20,9 +20,9 @@ from torch import Tensor
 from ldseg.data.cases import Case
 from ldseg.data.dataset import DataSet
 from ldseg.data.splits import Splits, write_splits
-from ldseg.errors import InputError, listed
+from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.cache import Cache, build_cache, changed_cases, forget_parts
+from ldseg.preprocessing.cache import Cache, build_cache, forget_parts
 from ldseg.runs.files import BEST_FOLDER, CACHE_FOLDER, SETTINGS_FILE, SPLITS_FILE, STATE_FILE, WEIGHTS_FILE
 from ldseg.runs.saved_model import build_segmenter, save_model, write_settings
 from ldseg.settings import RunSettings
@@ -81,11 +81,12 @@ def train(
     on_event: OnEvent = ignore_record,
     device_name: str | None = None,
     context: DistributedContext = SINGLE_PROCESS,
+    cache_folder: Path | None = None,
 ) -> TrainingResult:
     """Train the model or the baseline of the settings on one fold of `dataset` into `run_folder`.
 
     The processes of `context` share each step's batch and the preparation of the cases; rank 0 writes all
-    files and reports.
+    files and reports. `cache_folder` holds the preprocessed cases, `run_folder`/cache by default.
 
     An interrupted run continues with `resume` as if it had not been interrupted (bit-equal on a CPU when the
     budget is steps or epochs).
@@ -106,9 +107,7 @@ def train(
     context.on_rank_zero(lambda: write_splits(run_folder / SPLITS_FILE, splits))
     wanted = set(part.train) | set(part.validation)
     cases = [case for case in dataset.cases if case.name in wanted]
-    if resume:
-        _warn_of_changed_cases(cases, plan, run_folder / CACHE_FOLDER, on_event)
-    cache = _build_cache(dataset, cases, plan, run_folder / CACHE_FOLDER, on_event, context)
+    cache = _build_cache(dataset, cases, plan, cache_folder or run_folder / CACHE_FOLDER, on_event, context)
     device = context.run_on_all_ranks(lambda: choose_device(context.device_name(device_name)))
     train_step = _make_train_step(settings, device, context)
     if settings.training.activation_checkpointing:
@@ -146,14 +145,6 @@ def finished_training(run_folder: Path) -> TrainingResult | None:
     else:
         return None
     return TrainingResult(run_folder, step, last_validation_dice(records), False, already=True)
-
-
-def _warn_of_changed_cases(cases: Sequence[Case], plan: Plan, folder: Path, on_event: OnEvent) -> None:
-    """Warn of cases whose files have changed since the training preprocessed them."""
-    changed = changed_cases(cases, plan, folder)
-    if changed:
-        text = f"{len(changed)} cases have changed since the training began, it goes on with them as they are"
-        on_event({"event": "warning", "warnings": [f"{text}: {listed(changed)}"]})
 
 
 def _build_cache(
@@ -222,10 +213,12 @@ class _Run:
         if resume:
             self.counters = self.context.run_on_all_ranks(self._load)
             budget.step, budget.spent = self.counters.step, self.counters.spent
+            budget.first_step, budget.first_spent = self.counters.first_step, self.counters.first_spent
             self.dice = last_validation_dice(read_records(self.folder))
         else:
             self.context.on_rank_zero(lambda: write_settings(self.folder / SETTINGS_FILE, self.settings))
-        self.card = render_card(self.plan, self.settings, data_name, train_names)
+        history = read_records(self.folder)
+        self.card = render_card(self.plan, self.settings, data_name, train_names, history)
         watched = [
             central_patch(self.cache, name, self.plan)
             for name in sorted(validation_names)[: training.validation_cases]

@@ -154,14 +154,14 @@ def test_a_finished_training_resumes_to_itself(data: Path, tmp_path: Path, capsy
     assert run("train", data, "-o", model, *TRAIN) == 0
     weights = (model / "model.safetensors").read_bytes()
     assert run("train", data, "-o", model, *TRAIN) == 2
-    assert "holds a training already; continue it with --resume" in complaint(capsys)
+    assert "holds a training already; end it with --resume" in complaint(capsys)
     dice = json.loads((model / "log.jsonl").read_text().splitlines()[-1])["dice"]
     log = (model / "log.jsonl").read_bytes()
     for deleted in ("cache", "state"):  # both may be deleted when training has ended
         assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 0
         said = capsys.readouterr().out
         assert f"has ended already, nothing was done: 3 steps, validation Dice {dice:.3f}" in said
-        assert "to train longer, begin in another folder" in said
+        assert "to train longer, say how much: --continue --minutes 60" in said
         shutil.rmtree(model / deleted, ignore_errors=True)
     assert (model / "model.safetensors").read_bytes() == weights
     assert (model / "log.jsonl").read_bytes() == log
@@ -184,16 +184,22 @@ def test_a_resumed_training_says_which_cases_changed_came_or_went(
     (model / "model.safetensors").unlink()  # as if it had been killed before its first checkpoint
     for name in ("images", "masks"):
         shutil.copy(data / name / "p0.png", data / name / "new.png")
-        os.utime(data / name / "p1.png", (1, 1))
     assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 0
     said = capsys.readouterr().err
-    assert f"1 cases are not in {model / 'splits.json'} and are not used: new" in said
-    assert "1 cases have changed since the training began, it goes on with them as they are: p1" in said
+    assert f"1 cases are not in {model / 'splits.json'} and are not used: new; --continue uses" in said
     assert "the training begins again with its first step" in said
+    shutil.rmtree(model / "state")
+    (model / "model.safetensors").unlink()
+    for name in ("images", "masks"):
+        os.utime(data / name / "p1.png", (1, 1))
+    assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 2
+    assert "1 cases have changed since the training began (p1); restore" in complaint(capsys)
     for name in ("images", "masks"):
         (data / name / "p2.png").unlink()
     assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 2
-    assert "p2: no such case in" in complaint(capsys)
+    said = complaint(capsys)
+    assert "p2: no such case in" in said
+    assert "go on without it with --continue" in said
 
 
 def test_an_interrupted_training_says_how_to_go_on(
@@ -206,7 +212,7 @@ def test_an_interrupted_training_says_how_to_go_on(
 
     monkeypatch.setattr("ldseg.training.trainer.train", stopped)
     assert run("train", data, "-o", tmp_path / "run", "--steps", 9) == 130
-    assert f"continue: ldseg train {data} -o {tmp_path / 'run'} --resume" in capsys.readouterr().err
+    assert f"go on: ldseg train {data} -o {tmp_path / 'run'} --resume" in capsys.readouterr().err
 
 
 def test_ctrl_c_elsewhere_is_130(monkeypatch: pytest.MonkeyPatch, data: Path, capsys: Output) -> None:

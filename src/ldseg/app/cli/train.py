@@ -36,7 +36,19 @@ def add_arguments(parser: Any) -> None:
     add_run_arguments(parser)
     parser.add_argument("--preset", help="default or paper (as published); default by default")
     parser.add_argument("--baseline", help="train a baseline instead of the model: unet or pixel_diffusion")
-    parser.add_argument("--resume", action="store_true", help="continue the training in RUN")
+    parser.add_argument("--resume", action="store_true", help="end the interrupted training in RUN")
+    parser.add_argument(
+        "--continue",
+        dest="continue_training",
+        action="store_true",
+        help="go on with the training in RUN for longer, e.g. --minutes 60, on the data as they are now",
+    )
+    parser.add_argument(
+        "--folds",
+        type=int | None,
+        metavar="K",
+        help="train the K models of a cross-validation into RUN/fold_0 ..., one after the other",
+    )
     parser.add_argument("--device", help="e.g. cpu, cuda, cuda:1, mps; the best one here by default")
     parser.add_argument(
         "--config", action="config", help="YAML file with any of these, e.g. training: {steps: 9}"
@@ -67,13 +79,11 @@ def _train(arguments: Any, context: DistributedContext) -> int:
     changes = {section: given for section, given in changes.items() if given}
     if arguments.baseline is not None:
         changes["baseline"] = arguments.baseline
-    if arguments.resume and arguments.preset is not None:
-        changes["preset"] = arguments.preset  # to be refused with the others
     with progress("training", shown=context.is_rank_zero) as bar:
         result = train_run(
             arguments.dataset,
             arguments.output,
-            arguments.preset or "default",
+            arguments.preset,
             changes,
             data_options(arguments),
             plan_settings(arguments),
@@ -82,6 +92,8 @@ def _train(arguments: Any, context: DistributedContext) -> int:
             arguments.device,
             ProgressReporter(bar),
             context,
+            arguments.folds,
+            arguments.continue_training,
         )
     if not context.is_rank_zero:
         return _INTERRUPTED if result.interrupted else 0
@@ -89,14 +101,14 @@ def _train(arguments: Any, context: DistributedContext) -> int:
         print_json({**vars(result), "folder": str(result.folder)})
     again = shlex.join(["ldseg", "train", str(arguments.dataset), "-o", str(arguments.output), "--resume"])
     if result.interrupted:
-        note(f"interrupted after {result.steps} steps, saved in {result.folder}; continue: {again}")
+        note(f"interrupted after {result.steps} steps, saved in {result.folder}; go on: {again}")
         return _INTERRUPTED
     if not arguments.json:
         dice = "no validation" if result.dice is None else f"validation Dice {result.dice:.3f}"
         ended = f"{result.steps} steps, {dice}; the model is in {result.folder}"
         if result.already:
             print_line(f"this training has ended already, nothing was done: {ended}")
-            print_line("its budget is used up; to train longer, begin in another folder with -o")
+            print_line("its budget is used up; to train longer, say how much: --continue --minutes 60")
         else:
             print_line(ended)
         print_line(f"segment with it: ldseg predict IMAGE -m {shlex.quote(str(result.folder))} -o OUT")
@@ -118,6 +130,10 @@ class ProgressReporter:
     def _settings(self, event: dict[str, Any]) -> None:
         counts = ", ".join(f"{event[part]} to {part}" for part in ("train", "validation", "test"))
         self.bar.report(f"budget: {event['budget']}; cases: {counts}; into {event['run']}")
+
+    def _continued(self, event: dict[str, Any]) -> None:
+        for change in event["changes"] or ["the data are as they were"]:
+            self.bar.report(f"continued: {change}")
 
     def _prepared(self, event: dict[str, Any]) -> None:
         self.prepared += 1

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ldseg.api import describe_budget
 from ldseg.app.report.collect import ReportData
 from ldseg.app.report.curves import last_warnings
 from ldseg.app.report.html import (
@@ -27,6 +26,7 @@ from ldseg.data.units import length_words, pretty, size_unit
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.metrics.intervals import Interval, format_interval
 from ldseg.settings import SamplingSettings
+from ldseg.training.budget_settings import describe_budget
 
 _METRICS = {
     "dice": ("Dice", 3),
@@ -178,7 +178,7 @@ def _training_facts(report: ReportData) -> Iterator[tuple[str, object]]:
     training = report.settings.training
     yield "model", model_name(report)
     yield "parameters", f"{report.parameters / 1e6:.2f} million"
-    yield "budget", describe_budget(report.settings)
+    yield "budget", describe_budget(report.settings.training)
     steps = [record["step"] for record in report.records if "step" in record]
     if steps:
         yield "steps done", f"{max(steps)} of batch {training.batch or report.plan.batch}"
