@@ -136,6 +136,22 @@ def test_cases_can_be_named(make_run: MakeRun) -> None:
     assert len(shown) == 2
 
 
+def test_samples_are_compared_with_several_raters(make_run: MakeRun) -> None:
+    run = make_run()
+    masks = run.parent / "data" / "labels"
+    for path in sorted(masks.glob("*.png")):
+        path.with_stem(f"{path.stem}_rater2").write_bytes(path.read_bytes())
+        path.rename(path.with_stem(f"{path.stem}_rater1"))
+    report = make_report(run)
+    assert report.raters is not None
+    assert set(report.raters.ambiguity.cases) == {"a", "b", "c"}
+    ged = [report.raters.ambiguity.cases[name].ged2 for name in report.raters.panels]
+    assert ged == sorted(ged, reverse=True)
+    page = to_html(report)
+    assert anchors(page) == EVERYTHING | {"raters"}
+    assert "2 raters" in page
+
+
 def test_the_fold_is_measured_where_there_is_no_test_part(make_run: MakeRun) -> None:
     run = make_run()
     content = json.loads((run / "splits.json").read_text())

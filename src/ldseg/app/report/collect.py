@@ -12,6 +12,7 @@ import numpy as np
 
 from ldseg.app.report.case_figure import CaseFigure, draw_case_figure
 from ldseg.app.report.measurements import Measurements, measure_cases
+from ldseg.app.report.rater_comparison import RaterComparison, compare_with_raters
 from ldseg.app.report.report_data import EvaluationCases, named_cases, open_run_data, select_cases
 from ldseg.app.report.sampling_trajectory import STEPS, SamplingTrajectory, record_trajectory
 from ldseg.data.cases import Case
@@ -77,6 +78,8 @@ class ReportData:
     trajectory: SamplingTrajectory | None
     trajectory_case: str
     """Name of the case that the trajectory is of."""
+    raters: RaterComparison | None
+    """Samples beside raters; None where no case has several."""
     robustness: Robustness | None
     recalibrated: bool
     stochastic: bool
@@ -135,6 +138,7 @@ def collect(
         case_figures=case_figures,
         trajectory=_record_trajectory(predictor, median, sampling, options.seed),
         trajectory_case=median.case,
+        raters=compare_with_raters(predictor, dataset, evaluation.cases, sampling, options.seed),
         robustness=robustness,
         recalibrated=predictor.calibration != predictor.uncalibrated().calibration,
         stochastic=predictor.backend.stochastic,

@@ -17,6 +17,7 @@ from ldseg.app.report.overview_sections import (
     structures,
     training_section,
 )
+from ldseg.app.report.raters_section import raters_section
 from ldseg.app.report.report_charts import draw_charts
 from ldseg.app.report.result_sections import (
     cases_section,
@@ -55,6 +56,7 @@ def to_html(report: ReportData) -> str:
         "scores": ("Scores", scores_section(report, charts.scores, charts.cines)),
         "cases": ("Cases", cases_section(report)),
         "confidence": ("Confidence", confidence_section(report, charts.confidence)),
+        "raters": ("Raters", raters_section(report)),
         "robustness": ("Robustness", robustness_section(report, charts.robustness)),
         "trajectory": ("Reverse diffusion", trajectory_section(report)),
     }
