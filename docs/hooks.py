@@ -16,7 +16,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Return the page with the help of all commands in the place of its marker."""
     if page.file.src_uri != "command-line.md":
         return markdown
-    os.environ["COLUMNS"] = "100"
+    os.environ["COLUMNS"] = "80"
     return markdown.replace(_MARKER, "\n\n".join(_section(name) for name in COMMANDS))
 
 
