@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import collect_env
 
 from ldseg.app.doctor.environment import Section
 from ldseg.utils.device import choose_device, memory_format, precision_of
@@ -31,6 +32,8 @@ def device_section() -> Section:
     wanted = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon", "bf16")
     found["instructions"] = " ".join(name for name in wanted if capabilities.get(name)) or "unknown"
     found["ldseg computes in"] = precision_of(device)
+    found["C compiler"] = collect_env.get_gcc_version(collect_env.run)  # torch.compile needs one
+    found["NVIDIA driver"] = collect_env.get_nvidia_driver_version(collect_env.run)
     found["CUDA build"] = torch.version.cuda
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
