@@ -2,62 +2,73 @@
 
     python benchmarks/raters.py phantom --work FOLDER --minutes 30
     python benchmarks/raters.py lidc --data-root FOLDER --work FOLDER --minutes 5
+    python benchmarks/raters.py bubil --data-root FOLDER --work FOLDER --minutes 12 --fold 0 [--model unet]
+    python benchmarks/raters.py bubil --data-root FOLDER --work FOLDER --minutes 12 --test-folder OTHER
 
 phantom: synthetic 2D pictures with an appendage that 30 % of all masks include, always the whole of it, and
 nothing in the picture tells which (`ldseg.data.phantom`). A model that learnt the distribution includes it in
 30 % of its samples, the whole of it. lidc: 28 crops of lung nodules with the masks of four readers, some of
-them empty; trained on its 19 training crops, scored on the other 9. It is far too small for a claim.
+them empty; trained on its 19 training crops, scored on the other 9. It is far too small for a claim. bubil:
+112 images of cells with nine or ten masks each; trained on four fifths of the blocks of ten numbers and scored on
+the others (`--fold`), or trained on all and scored on a folder of the same layout (`--test-folder`). Beside the
+samples stand level sets of the same model's probabilities (see `rater_scores`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ldseg.data.cases import Case
-from ldseg.data.dataset import DataOptions, DataSet, load_image, open_dataset
+from ldseg.data.dataset import DataOptions, DataSet, load_image, load_labels, open_dataset
 from ldseg.data.formats import read_volume
 from ldseg.data.phantom import APPENDAGES, CLASSES, write_phantom_dataset
-from ldseg.evaluation.ambiguity import evaluate_ambiguity
 from ldseg.inference.predictor import Predictor
 from ldseg.metrics.ambiguity import inclusion_frequency
-from ldseg.utils.serialization import to_json
+from ldseg.metrics.intervals import mean_interval
+from rater_scores import Scores, distribution_scores, frequency_scores, level_sets
 from records import as_a_command, commit, write_result
-from trainings import settings_for, train_without
+from trainings import MODELS, settings_for, train_without
 
 SHARE = 0.3
 CASES, TEST, RATERS, SHAPE = 440, 40, 4, (96, 96)
 WATCHED = 4
 """Training cases that the curve of a run is drawn from."""
-SAMPLES = {"phantom": 64, "lidc": 16}
+SAMPLES = {"phantom": (64,), "lidc": (16, 50), "bubil": (16, 50)}
+FOLDS = 5
+_BLOCK = r"(set\d+_[A-Za-z]*\d*)\d"
+"""Neighbouring numbers of BUBIL may show one cell at different times: a block of ten numbers is a subject."""
+Found = dict[str, dict[str, Scores]]
+"""Scores by the source of the distribution and by case."""
 
 
 def main() -> None:
     arguments = parse()
     as_a_command(1)
-    name = f"raters-{arguments.question}-{arguments.minutes:g}min-seed{arguments.seed}"
+    name = f"raters-{arguments.question}{_part(arguments)}-{arguments.model}-seed{arguments.seed}-{arguments.minutes:g}min"
     dataset, test = OPENED[arguments.question](arguments)
-    run = arguments.work / name
-    chosen = partial(settings_for, cpu_minutes=arguments.minutes, seed=arguments.seed)
+    run = arguments.work / name.replace("-other", "-all")
+
+    def chosen(plan: Any) -> Any:
+        return settings_for(plan, arguments.minutes, arguments.seed, arguments.model)
+
     steps = train_without(dataset, test, chosen, run, WATCHED).steps
     predictor = Predictor.load(run)
-    cases = [case for case in dataset.cases if case.name in test]
-    samples = SAMPLES[arguments.question]
-    found = evaluate_ambiguity(predictor, dataset, cases, samples)
-    figures: dict[str, float] = {**to_json(found.mean), "training_steps": steps}
-    if arguments.question == "phantom":
-        figures |= inclusion(predictor, dataset, cases, samples)
+    scored = dataset if arguments.test_folder is None else open_dataset(arguments.test_folder, _OPTIONS)
+    cases = [case for case in scored.cases if arguments.test_folder or case.name in test]
+    found, seconds = score(predictor, scored, cases, SAMPLES[arguments.question])
     common = {
         "benchmark": "raters",
         "data": arguments.question,
-        "split": f"{len(dataset.cases) - len(test)} train, {len(test)} test",
-        "model": "ldseg",
+        "split": f"{len(dataset.cases) - len(test)} train, {len(cases)} test{_part(arguments)}",
+        "model": arguments.model,
         "preset": "default",
         "seed": arguments.seed,
         "budget_minutes": arguments.minutes,
@@ -65,26 +76,103 @@ def main() -> None:
         "command": command(arguments),
         "commit": commit(),
     }
-    records = [{**common, "metric": metric, "value": value} for metric, value in figures.items()]
-    sampling = to_json(predictor.sampling(samples=samples))
-    print(write_result(name, {**common, "sampling": sampling, "records": records}), json.dumps(figures))
+    subjects = [case.subject for case in cases]
+    records = [
+        {
+            **common,
+            "metric": f"{metric}_of_{source}",
+            **_mean([one[metric] for one in scores.values()], subjects),
+        }
+        for source, scores in found.items()
+        for metric in next(iter(scores.values()))
+    ]
+    figures: dict[str, float] = {"training_steps": steps, "predict_cpu_s": seconds}
+    if arguments.question == "phantom":
+        figures |= inclusion(predictor, dataset, cases, SAMPLES["phantom"][0])
+    records += [{**common, "metric": metric, "value": value} for metric, value in figures.items()]
+    path = write_result(name, {**common, "scores": found, "records": records})
+    print(path, json.dumps({r["metric"]: round(r["value"], 4) for r in records}))
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("question", choices=tuple(OPENED))
-    parser.add_argument("--data-root", type=Path, help="for lidc")
+    parser.add_argument("--data-root", type=Path, help="for lidc and bubil")
     parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
+    parser.add_argument("--model", choices=MODELS, default="ldseg")
     parser.add_argument("--minutes", type=float, default=10, help="CPU minutes of training")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
+    parser.add_argument("--fold", type=int, choices=range(FOLDS), help="of bubil: the part that is scored")
+    parser.add_argument("--test-folder", type=Path, help="of bubil: train on all, score on this folder")
     return parser.parse_args()
 
 
 def command(arguments: argparse.Namespace) -> str:
     """Return the command without the folders of this machine."""
     root = " --data-root DATA" if arguments.data_root else ""
-    words = f"--work WORK --minutes {arguments.minutes:g} --seed {arguments.seed}"
-    return f"python benchmarks/raters.py {arguments.question}{root} {words}"
+    words = f"--work WORK --model {arguments.model} --minutes {arguments.minutes:g} --seed {arguments.seed}"
+    fold = "" if arguments.fold is None else f" --fold {arguments.fold}"
+    other = "" if arguments.test_folder is None else " --test-folder OTHER"
+    return f"python benchmarks/raters.py {arguments.question}{root} {words}{fold}{other}"
+
+
+def score(
+    predictor: Predictor, dataset: DataSet, cases: Sequence[Case], numbers: Sequence[int]
+) -> tuple[Found, float]:
+    """Return the scores of samples and level sets, and the CPU seconds of a prediction of the fewest samples."""
+    ids = list(predictor.plan.classes.values())
+    found: Found = {}
+    spent = 0.0
+    for case in cases:
+        image = load_image(dataset, case)
+        raters = [one.array[0] for one in load_labels(dataset, case)]
+        single = predictor(image, case.name)
+        sets = level_sets(single.probabilities.array, ids, numbers[0])
+        fused = single.labels.array[0]
+        found.setdefault("deterministic_levels", {})[case.name] = distribution_scores(
+            sets, fused, raters, ids
+        )
+        if not predictor.backend.stochastic:
+            continue
+        for number in numbers:
+            before = time.process_time()
+            drawn = predictor(image, case.name, samples=number, keep_samples=True)
+            spent += (time.process_time() - before) * (number == numbers[0])
+            maps, fused = [one.array[0] for one in drawn.samples], drawn.labels.array[0]
+            scores = {**distribution_scores(maps, fused, raters, ids), **frequency_scores(drawn, raters, ids)}
+            found.setdefault(f"{number}_samples", {})[case.name] = scores
+            sets = level_sets(drawn.probabilities.array, ids, number)
+            levels = distribution_scores(sets, fused, raters, ids)
+            found.setdefault(f"{number}_levels_of_the_mean", {})[case.name] = levels
+    return found, spent / len(cases)
+
+
+def _mean(values: Sequence[float], subjects: Sequence[str]) -> dict[str, float | None]:
+    """Return the mean with its interval over subjects as a record has them."""
+    interval = mean_interval(values, subjects)
+    low, high = interval if interval is not None else (None, None)
+    return {"value": float(np.mean(values)), "low": low, "high": high}
+
+
+def _part(arguments: argparse.Namespace) -> str:
+    """Return what a run's name says of its test cases."""
+    if arguments.test_folder is not None:
+        return "-other"
+    return "" if arguments.fold is None else f"-fold{arguments.fold}"
+
+
+_OPTIONS = DataOptions(subject_pattern=_BLOCK)
+
+
+def open_bubil(arguments: argparse.Namespace) -> tuple[DataSet, set[str]]:
+    """Return the set and the cases of the fold's blocks, drawn with seed 0; none where all train."""
+    dataset = open_dataset(arguments.data_root / "BUBIL_cells", _OPTIONS)
+    if arguments.test_folder is not None:
+        return dataset, set()
+    blocks = sorted({case.subject for case in dataset.cases})
+    np.random.default_rng(0).shuffle(blocks)
+    chosen = set(blocks[arguments.fold or 0 :: FOLDS])
+    return dataset, {case.name for case in dataset.cases if case.subject in chosen}
 
 
 def open_phantom(arguments: argparse.Namespace) -> tuple[DataSet, set[str]]:
@@ -109,7 +197,7 @@ def open_lidc(arguments: argparse.Namespace) -> tuple[DataSet, set[str]]:
     return dataset, {case.name for case in named[1].cases}
 
 
-OPENED = {"phantom": open_phantom, "lidc": open_lidc}
+OPENED = {"phantom": open_phantom, "lidc": open_lidc, "bubil": open_bubil}
 
 
 def inclusion(
