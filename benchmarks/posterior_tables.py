@@ -32,9 +32,52 @@ _CINE = {
 }
 
 
+_DISTRIBUTION = {
+    "GED²": ("ged2", 3),
+    "HM-IoU": ("hm_iou", 3),
+    "Dice-match": ("dice_match", 3),
+    "diversity": ("sample_diversity", 3),
+    "of raters": ("rater_diversity", 3),
+    "Brier": ("brier", 4),
+    "soft ECE": ("soft_ece", 4),
+    "volumes in 90 % intervals": ("covered", 3),
+}
+_OF = "_of_"
+
+
 def raters_tables(records: Sequence[Record]) -> str:
-    """Return a table with one row per task."""
-    return _rows("task", records, lambda record: record["data"], _RATERS)
+    """Return a table with one row per task, and one with a row per source of a distribution."""
+    single = [record for record in records if _OF not in record["metric"]]
+    parts = [
+        _rows("task", single, lambda record: record["data"], _RATERS),
+        _distributions([record for record in records if _OF in record["metric"]]),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _distributions(records: Sequence[Record]) -> str:
+    """Return the table of distributions: means over folds and seeds, weighted by their cases."""
+    values: dict[tuple[str, str, str], dict[str, list[tuple[float, int]]]] = {}
+    for record in records:
+        metric, source = record["metric"].split(_OF, 1)
+        key = record["data"], name_of(record["model"], record["preset"]), source.replace("_", " ")
+        found = values.setdefault(key, {}).setdefault(metric, [])
+        found.append((record["value"], record["cases"]))
+    lines = [
+        (
+            *key,
+            str(max(len(one) for one in found.values())),
+            *(_weighted(found.get(metric, []), digits) for metric, digits in _DISTRIBUTION.values()),
+        )
+        for key, found in sorted(values.items())
+    ]
+    columns = ("set", "model", "distribution", "trainings", *_DISTRIBUTION)
+    return table(columns, lines) if lines else ""
+
+
+def _weighted(values: Sequence[tuple[float, int]], digits: int) -> str:
+    cases = sum(number for _, number in values)
+    return f"{sum(value * number for value, number in values) / cases:.{digits}f}" if values else "-"
 
 
 def cine_tables(records: Sequence[Record]) -> str:

@@ -9,9 +9,9 @@ phantom: synthetic 2D pictures with an appendage that 30 % of all masks include,
 nothing in the picture tells which (`ldseg.data.phantom`). A model that learnt the distribution includes it in
 30 % of its samples, the whole of it. lidc: 28 crops of lung nodules with the masks of four readers, some of
 them empty; trained on its 19 training crops, scored on the other 9. It is far too small for a claim. bubil:
-112 images of cells with nine or ten masks each; trained on four fifths of the blocks of ten numbers and scored on
-the others (`--fold`), or trained on all and scored on a folder of the same layout (`--test-folder`). Beside the
-samples stand level sets of the same model's probabilities (see `rater_scores`).
+112 images of cells with nine or ten masks each; trained on four fifths of the blocks of ten numbers and scored
+on the others (`--fold`), or trained on all and scored on a folder of the same layout (`--test-folder`). Beside
+the samples stand level sets of the same model's probabilities (see `rater_scores`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ Found = dict[str, dict[str, Scores]]
 def main() -> None:
     arguments = parse()
     as_a_command(1)
-    name = f"raters-{arguments.question}{_part(arguments)}-{arguments.model}-seed{arguments.seed}-{arguments.minutes:g}min"
+    trained = f"{arguments.model}-seed{arguments.seed}-{arguments.minutes:g}min"
+    name = f"raters-{arguments.question}{_part(arguments)}-{trained}"
     dataset, test = OPENED[arguments.question](arguments)
     run = arguments.work / name.replace("-other", "-all")
 
@@ -77,15 +78,11 @@ def main() -> None:
         "commit": commit(),
     }
     subjects = [case.subject for case in cases]
-    records = [
-        {
-            **common,
-            "metric": f"{metric}_of_{source}",
-            **_mean([one[metric] for one in scores.values()], subjects),
-        }
-        for source, scores in found.items()
-        for metric in next(iter(scores.values()))
-    ]
+    records: list[dict[str, Any]] = []
+    for source, scores in found.items():
+        for metric in next(iter(scores.values())):
+            mean = _mean([one[metric] for one in scores.values()], subjects)
+            records.append({**common, "metric": f"{metric}_of_{source}", **mean})
     figures: dict[str, float] = {"training_steps": steps, "predict_cpu_s": seconds}
     if arguments.question == "phantom":
         figures |= inclusion(predictor, dataset, cases, SAMPLES["phantom"][0])
@@ -119,7 +116,7 @@ def command(arguments: argparse.Namespace) -> str:
 def score(
     predictor: Predictor, dataset: DataSet, cases: Sequence[Case], numbers: Sequence[int]
 ) -> tuple[Found, float]:
-    """Return the scores of samples and level sets, and the CPU seconds of a prediction of the fewest samples."""
+    """Return the scores of samples and level sets, and the CPU seconds of a prediction of few samples."""
     ids = list(predictor.plan.classes.values())
     found: Found = {}
     spent = 0.0
