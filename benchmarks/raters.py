@@ -9,9 +9,9 @@ phantom: synthetic 2D pictures with an appendage that 30 % of all masks include,
 nothing in the picture tells which (`ldseg.data.phantom`). A model that learnt the distribution includes it in
 30 % of its samples, the whole of it. lidc: 28 crops of lung nodules with the masks of four readers, some of
 them empty; trained on its 19 training crops, scored on the other 9. It is far too small for a claim. bubil:
-112 images of cells with nine or ten masks each; trained on four fifths of the blocks of ten numbers and scored
-on the others (`--fold`), or trained on all and scored on a folder of the same layout (`--test-folder`). Beside
-the samples stand level sets of the same model's probabilities (see `rater_scores`).
+112 images of cells with nine or ten masks each; trained on four fifths of the blocks of ten numbers and
+scored on the others (`--fold`), or trained on all and scored on another folder like it (`--test-folder`).
+Beside the samples stand level sets of the same model's probabilities (see `rater_scores`).
 """
 
 from __future__ import annotations
