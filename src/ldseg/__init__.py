@@ -4,6 +4,7 @@
     ldseg.train(data, run)                  train on it
     ldseg.load(run)(path)                   segment an image
     ldseg.evaluate(predictions, labels)     score predictions
+    ldseg.cross_validate(run)               score a training on cases that it had not seen
     ldseg.LDSeg(spatial_dims=2)             build the model for a training loop of your own
 
 `dir(ldseg)` lists the public API. Names are imported when first used, so that importing the package is cheap.
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ldseg.api import train_run as train
     from ldseg.data.volume import Volume
     from ldseg.errors import InputError
+    from ldseg.evaluation.cross_validation import cross_validate
     from ldseg.evaluation.evaluate_folders import evaluate_folders as evaluate
     from ldseg.inference.predictor import Prediction, Predictor
     from ldseg.inference.predictor import load_predictor as load
@@ -33,6 +35,7 @@ __all__ = [
     "Predictor",
     "Volume",
     "__version__",
+    "cross_validate",
     "evaluate",
     "load",
     "plan",
@@ -46,6 +49,7 @@ _EXPORTS = {
     "Prediction": ("ldseg.inference.predictor", "Prediction"),
     "Predictor": ("ldseg.inference.predictor", "Predictor"),
     "Volume": ("ldseg.data.volume", "Volume"),
+    "cross_validate": ("ldseg.evaluation.cross_validation", "cross_validate"),
     "evaluate": ("ldseg.evaluation.evaluate_folders", "evaluate_folders"),
     "load": ("ldseg.inference.predictor", "load_predictor"),
     "plan": ("ldseg.api", "plan_run"),

@@ -17,7 +17,7 @@ _Parts = tuple[str, ...]
 
 @dataclass(frozen=True)
 class DataChanges:
-    """How a data set differs from the one that a training began with; names of cases, ascending."""
+    """Differences of a data set from the one that a training began with; names of cases, ascending."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()

@@ -88,6 +88,23 @@ def evaluate_folders(
     failed = _partners_missing(predictions, ground_truth, cases, files)
     if failed and not options.keep_going:
         raise InputError(next(iter(failed.values())))
+    return score_files(ground_truth, cases, files, options, failed, on_case, on_remark)
+
+
+def score_files(
+    ground_truth: DataSet,
+    cases: Sequence[Case],
+    files: dict[str, Path],
+    options: EvaluationOptions,
+    failed: dict[str, str],
+    on_case: Callable[[str], None] | None = None,
+    on_remark: OnRemark = ignore_remark,
+) -> Scores:
+    """Score the `cases` whose names are in `files`, which map to the predicted label files.
+
+    `failed` are cases that have no score, and the reasons; with `options.keep_going` those that cannot be
+    scored are added. Raises InputError like `evaluate_folders`.
+    """
     scored: dict[str, dict[str, ClassScores]] = {}
     cine: dict[str, dict[str, CineMetrics]] = {}
     units, tolerance, notes = OneUnit(), 1.0, _Notes()
@@ -107,7 +124,7 @@ def evaluate_folders(
     for remark in (*group_notes("mask", notes.masks), *group_notes("prediction", notes.predictions)):
         on_remark(remark)
     if not scored:
-        reason = next(iter(failed.values()), f"{predictions}: no file has the name of a case")
+        reason = next(iter(failed.values()), f"{ground_truth.root}: no prediction has the name of a case")
         raise InputError(f"nothing could be scored; {reason}")
     return Scores(scored, ground_truth.classes, tolerance, _subjects(cases, scored), failed, cine)
 

@@ -24,6 +24,11 @@ from ldseg.runs.files import (
 from ldseg.utils.serialization import write_bytes_atomic
 
 
+def is_run(folder: Path) -> bool:
+    """Return whether `folder` is that of a training, and not one of predictions."""
+    return (folder / SPLITS_FILE).is_file() and (folder / DATA_FILE).is_file()
+
+
 def fold_folder(run: Path, fold: int) -> Path:
     """Return the folder of one fold of a run, which need not exist."""
     return run / f"{FOLD_PREFIX}{fold}"

@@ -162,6 +162,14 @@ def read_data_options(path: Path) -> DataOptions:
     return from_json(DataOptions, content.get("options", {}), str(path))
 
 
+def read_data_root(path: Path) -> Path:
+    """Return where a run found its data, from its data.json. Raises InputError: missing, damaged, newer."""
+    content = read_versioned(path, _DATA_VERSION, "train again to write it anew")
+    if not isinstance(content.get("root"), str):
+        raise InputError(f"{path}: does not say where the data are; give their folder")
+    return Path(content["root"])
+
+
 def _plan_again(run: Path, dataset: DataSet, limits: PlanSettings | None) -> Plan | None:
     """Return the plan that these limits give, so that a killed command may be repeated unchanged."""
     path = run / FINGERPRINT_FILE

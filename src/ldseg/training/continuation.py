@@ -46,7 +46,7 @@ _FIXED = ("fold", "seed", "optimizer")
 
 @dataclass(frozen=True)
 class Continuation:
-    """What continuing a training changes in its folder."""
+    """The changes that continuing a training makes in its folder."""
 
     splits: Splits
     changes: DataChanges

@@ -1,4 +1,4 @@
-"""ldseg evaluate: score predictions against masks."""
+"""ldseg evaluate: score predictions against masks, or a training on the cases that it had not seen."""
 
 from __future__ import annotations
 
@@ -6,29 +6,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldseg.app.cli.options import add_data_section, add_json, data_options
-from ldseg.app.cli.output import note, print_json, print_line, print_table
+from ldseg.app.cli.output import note, print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
+    from ldseg.evaluation.evaluate_folders import EvaluationOptions
     from ldseg.evaluation.scores import Scores
 
-SUMMARY = "Score predictions against reference masks: Dice, distances, volume errors."
-USAGE = "PREDICTIONS LABELS -o scores.json [options]"
+SUMMARY = "Score predictions against reference masks, or a training by cross-validation."
+USAGE = "PREDICTIONS LABELS -o scores.json [options]\n       ldseg evaluate RUN [options]"
 EXAMPLE = "ldseg evaluate out Dataset004_Hippocampus -o scores.json --partial"
 
 
 def add_arguments(parser: Any) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "predictions", type=Path, metavar="PREDICTIONS", help="folder of predicted label files"
+        "predictions",
+        type=Path,
+        metavar="PREDICTIONS",
+        help="folder of predicted label files; or RUN, the folder of a training, whose models are scored on "
+        "the cases that they had not seen",
     )
-    parser.add_argument("labels", type=Path, metavar="LABELS", help="folder of masks, or a data set")
+    parser.add_argument(
+        "labels",
+        nargs="?",
+        type=Path,
+        metavar="LABELS",
+        help="folder of masks, or a data set; with RUN its data, if they have moved",
+    )
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
-        required=True,
         metavar="SCORES",
-        help="scores.json; a .csv goes beside it",
+        help="scores.json; a .csv goes beside it; RUN/scores.json by default",
     )
     parser.add_argument(
         "--tolerance-mm",
@@ -41,10 +51,15 @@ def add_arguments(parser: Any) -> None:
         type=float | None,
         help="the same in voxels or pixels, for masks without a physical spacing; 1 by default",
     )
-    parser.add_argument("--partial", action="store_true", help="score only the cases that have a prediction")
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="score only the cases that have a prediction, or the folds that are trained",
+    )
     parser.add_argument(
         "--keep-going", action="store_true", help="score the other cases when one is at fault"
     )
+    parser.add_argument("--device", help="of the models of RUN, e.g. cpu, cuda; the best one by default")
     add_json(parser)
     add_data_section(parser)
 
@@ -52,10 +67,11 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Score the predictions and return 0. Raises PartialFailure if some cases failed with --keep-going."""
     from ldseg.errors import PartialFailure
-    from ldseg.evaluation.evaluate_folders import EvaluationOptions, evaluate_folders
+    from ldseg.evaluation.evaluate_folders import EvaluationOptions
     from ldseg.evaluation.scores import check_scores_file, to_json, write_scores
 
-    check_scores_file(arguments.output)
+    output = _output(arguments)
+    check_scores_file(output)
     options = EvaluationOptions(
         arguments.tolerance_mm,
         arguments.tolerance_px,
@@ -63,16 +79,54 @@ def run(arguments: Any) -> int:
         arguments.keep_going,
         data_options(arguments),
     )
-    scores = evaluate_folders(arguments.predictions, arguments.labels, options, on_remark=note)
-    write_scores(arguments.output, scores)
+    scores = _scores(arguments, options)
+    write_scores(output, scores)
     if arguments.json:
         print_json(to_json(scores))
     else:
         _print(scores, to_json(scores))
-        note(f"written to {arguments.output} and {arguments.output.with_suffix('.csv')}")
+        note(f"written to {output} and {output.with_suffix('.csv')}")
     if scores.failed:
         raise PartialFailure(f"{len(scores.failed)} cases have no score: {', '.join(scores.failed)}")
     return 0
+
+
+def _output(arguments: Any) -> Path:
+    """Return the file of the scores. Raises InputError if none is given where there is no default."""
+    from ldseg.errors import InputError
+    from ldseg.runs.folds import is_run
+
+    if arguments.output is not None:
+        return arguments.output
+    if not is_run(arguments.predictions):
+        raise InputError("-o is missing: name the file of the scores, e.g. -o scores.json")
+    return arguments.predictions / "scores.json"
+
+
+def _scores(arguments: Any, options: EvaluationOptions) -> Scores:
+    """Return the scores of a folder of predictions, or of the models of a run."""
+    from ldseg.data.cases import DataOptions
+    from ldseg.errors import InputError, file_error
+    from ldseg.evaluation.cross_validation import cross_validate
+    from ldseg.evaluation.evaluate_folders import evaluate_folders
+    from ldseg.runs.folds import is_run
+
+    if not is_run(arguments.predictions):
+        if arguments.labels is None:
+            raise file_error(
+                arguments.predictions, "holds no training", "give the masks of these predictions after it"
+            )
+        if arguments.device is not None:
+            raise InputError("--device is for the folder of a training; leave it out")
+        return evaluate_folders(arguments.predictions, arguments.labels, options, on_remark=note)
+    if options.data != DataOptions():
+        raise InputError(
+            f"{arguments.predictions}: a training's data are read as it read them; leave out --data.*"
+        )
+    with progress("predicting") as bar:
+        return cross_validate(
+            arguments.predictions, arguments.labels, options, arguments.device, bar.show, bar.report
+        )
 
 
 def _print(scores: Scores, summary: dict[str, Any]) -> None:

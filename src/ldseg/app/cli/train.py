@@ -73,6 +73,7 @@ def run(arguments: Any) -> int:
 def _train(arguments: Any, context: DistributedContext) -> int:
     from ldseg.api import train_run
     from ldseg.app.cli.destination import refuse_file_name
+    from ldseg.runs.folds import begun_folds
 
     context.run_on_all_ranks(lambda: refuse_file_name(arguments.output))
     changes = {section: given_section(arguments, section) for section in SECTIONS}
@@ -111,7 +112,10 @@ def _train(arguments: Any, context: DistributedContext) -> int:
             print_line("its budget is used up; to train longer, say how much: --continue --minutes 60")
         else:
             print_line(ended)
-        print_line(f"segment with it: ldseg predict IMAGE -m {shlex.quote(str(result.folder))} -o OUT")
+        folder = shlex.quote(str(result.folder))
+        if begun_folds(result.folder):
+            print_line(f"score its folds on the cases that each had not seen: ldseg evaluate {folder}")
+        print_line(f"segment with it: ldseg predict IMAGE -m {folder} -o OUT")
     return 0
 
 
@@ -129,7 +133,8 @@ class ProgressReporter:
 
     def _settings(self, event: dict[str, Any]) -> None:
         counts = ", ".join(f"{event[part]} to {part}" for part in ("train", "validation", "test"))
-        self.bar.report(f"budget: {event['budget']}; cases: {counts}; into {event['run']}")
+        fold = "" if event["fold"] is None else f"fold {event['fold']}: "
+        self.bar.report(f"{fold}budget: {event['budget']}; cases: {counts}; into {event['run']}")
 
     def _continued(self, event: dict[str, Any]) -> None:
         for change in event["changes"] or ["the data are as they were"]:
