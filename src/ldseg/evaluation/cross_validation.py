@@ -6,6 +6,7 @@ RUN/fold_0/validation/ ...    labels that the fold's model predicts for its vali
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,22 +67,29 @@ def cross_validate(
     unseen = _unseen_cases(run, dataset, splits, options.partial)
     files: dict[str, Path] = {}
     failed: dict[str, str] = {}
-    total = sum(map(len, unseen.values()))
+    progress = _Progress(on_case, sum(map(len, unseen.values())))
     for folder, cases in unseen.items():
-        done = len(files) + len(failed)
-
-        def show(event: dict[str, Any], done: int = done, cases: tuple[Case, ...] = cases) -> None:
-            number = [case.name for case in cases].index(event["case"]) + 1
-            on_case((done + number) / total, event["case"])
-
         predictor = Predictor.load(folder, device)
         predicted = predict_cases(
-            predictor, cases, folder / VALIDATION_FOLDER, PredictOptions(), options.keep_going, show
+            predictor, cases, folder / VALIDATION_FOLDER, PredictOptions(), options.keep_going, progress
         )
         files |= {name: paths[-1] for name, paths in predicted.done.items()}
         failed |= predicted.failed
     every = sorted((case for cases in unseen.values() for case in cases), key=lambda case: case.name)
     return score_files(dataset, every, files, options, failed, on_remark=on_remark)
+
+
+@dataclass
+class _Progress:
+    """Counts the predicted cases of all folds."""
+
+    on_case: OnCase
+    total: int
+    done: int = 0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        self.done += 1
+        self.on_case(self.done / self.total, event["case"])
 
 
 def _unseen_cases(run: Path, dataset: DataSet, splits: Splits, partial: bool) -> dict[Path, tuple[Case, ...]]:
