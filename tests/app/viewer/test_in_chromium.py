@@ -49,7 +49,8 @@ def opened(page: Page, address: str) -> None:
     page.addresses.clear()
     page.go(address)
     page.wait_for(READY)
-    put(page, "crosshair", False)  # it has a color too
+    put(page, "crosshair", False)  # it has a color too, and so have letters
+    page.run("document.getElementById('scale-bar').style.visibility = 'hidden'")
 
 
 def put(page: Page, name: str, value: object) -> None:
@@ -207,6 +208,21 @@ def test_a_film_has_a_slider_for_its_frames(browser: Page, make_session: MakeSes
     assert column < 0.5
     put(browser, "play", True)
     browser.wait_for("document.getElementById('place-0').valueAsNumber === 2")
+    assert browser.complaints == []
+
+
+def test_a_2d_image_has_a_bar_of_true_length(browser: Page, make_session: MakeSession, serve: Serve) -> None:
+    session = make_session("yx")
+    labels = np.zeros(session.image.shape, np.uint8)
+    labels[5:15, 4:14] = 1  # 10 mm wide
+    opened(browser, serve(with_labels(session, labels)).address)
+    labels_alone(browser)
+    put(browser, "smooth", False)
+    _, columns = extent(found(browser, close_to(*class_color(0))))
+    browser.wait_for("!document.getElementById('scale-bar').hidden")
+    width = float(browser.run("document.getElementById('scale-bar').style.width").removesuffix("px"))
+    length = float(browser.run("document.getElementById('scale-bar').textContent").removesuffix(" mm"))
+    assert width / length == pytest.approx(columns / 10, rel=0.05)
     assert browser.complaints == []
 
 

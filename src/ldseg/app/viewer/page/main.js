@@ -1,7 +1,7 @@
 // Brings the state of the server, the controls and the picture together.
 
 import {
-  choice, showDrawing, showFacts, showLayers, showPlace, showReadout, showStructures, tick,
+  choice, showDrawing, showFacts, showLayers, showPlace, showReadout, showScaleBar, showStructures, tick,
 } from "./panel.js";
 import { GROUPS, Scene, viewNames } from "./scene.js";
 import { askSamples, askState } from "./server.js";
@@ -32,7 +32,15 @@ class Viewer {
     await this.scene.start(canvas);
     await this.refresh(GROUPS);
     this.place();
+    this.showScale(canvas);
+    new ResizeObserver(() => this.showScale(canvas)).observe(canvas);
     if (this.state.busy) this.follow().catch(fail);
+  }
+
+  // A pixel of the page is a length only in 2D; the slices of a volume have scales of their own.
+  showScale(canvas) {
+    const measured = this.state.physical && this.state.axes !== "zyx";
+    requestAnimationFrame(() => showScaleBar(measured ? this.scene.pixelsPerMm : null, canvas.clientWidth));
   }
 
   showControls() {

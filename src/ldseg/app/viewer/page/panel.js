@@ -134,6 +134,18 @@ function scale(layer, colors) {
   return element("div", { className: "scale" }, short(layer.low), bar, `${short(layer.high)} nats`);
 }
 
+// A bar of a round length over a 2D image, at most a quarter of `width` pixels long; none without a scale.
+export function showScaleBar(pixelsPerMm, width) {
+  const bar = byId("scale-bar");
+  bar.hidden = !pixelsPerMm;
+  if (!pixelsPerMm) return;
+  const most = width / 4 / pixelsPerMm;
+  const power = 10 ** Math.floor(Math.log10(most));
+  const length = [5, 2, 1].map((factor) => factor * power).find((one) => one <= most);
+  bar.style.width = `${length * pixelsPerMm}px`;
+  bar.textContent = `${short(length)} mm`;
+}
+
 // Sliders for slices or the frame, and `choices` (elements) below; returns what sets the sliders to a place.
 export function showPlace(steps, choices, onStep) {
   const rows = steps.map(({ name, count }, n) => {

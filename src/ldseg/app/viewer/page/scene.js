@@ -57,6 +57,12 @@ export class Scene {
     this.nv.setSliceType(VIEWS[name]);
   }
 
+  // Pixels of the page to a mm of a 2D image; null before it is drawn.
+  get pixelsPerMm() {
+    const slice = this.nv.screenSlices?.[0];
+    return slice ? slice.leftTopWidthHeight[2] / Math.abs(slice.fovMM[0]) / window.devicePixelRatio : null;
+  }
+
   // Puts `layer` into its group's place, or leaves the place empty (null).
   async show(group, layer, opacity, palette) {
     if (layer === null) {
