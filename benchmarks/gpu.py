@@ -1,0 +1,204 @@
+"""Everything about a GPU by one command: does it work, how fast is it, how good are some minutes?
+
+    python benchmarks/gpu.py --data-root DATA --work WORK --out FOLDER --parts works speed graphs compiled
+    python benchmarks/gpu.py --data-root DATA --work WORK --out FOLDER --parts quality --beside "COMMAND"
+
+The parts run one after another, each with a time limit, and add lines to FOLDER/NAME.jsonl as they go, so
+that whatever ends the run, what was found is there. `quality` trains all its models at once on the one card,
+and `--beside` names further commands to run next to them. FOLDER/log.txt has what the parts print, and after
+each part FOLDER/gpu.json is made of all lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from gpu_journal import read_journal
+from gpu_workloads import find_workloads
+
+HERE = Path(__file__).parent
+LIMITS = {"works": 110.0, "speed": 130.0, "graphs": 60.0, "compiled": 130.0, "quality": 420.0}
+"""Seconds of each part at most, in the order of their worth."""
+COMPILED = (
+    "default:0",
+    "default:2",
+    "unet:2",
+    "dynunet:2",
+    "default:1",
+    "default:3",
+    "unet:1",
+    "dynunet:1",
+)
+"""Networks and numbers of workloads that are compiled, all at once, and then timed one by one."""
+TRAININGS = ("hippocampus:ldseg:4", "hippocampus:unet:4", "usgra:ldseg:2", "usgra:unet:2")
+"""Data, model and minutes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run writes, and what all its parts are told."""
+
+    arguments: argparse.Namespace
+    log: IO[str]
+
+    def start(self, script: str, name: str, *words: str) -> subprocess.Popen[str]:
+        """Start a script of a part, which writes FOLDER/NAME.jsonl."""
+        given = self.arguments
+        out = given.out / f"{name}.jsonl"
+        common = ["--device", given.device, "--work", str(given.work), "--out", str(out)]
+        if given.data_root:
+            common += ["--data-root", str(given.data_root)]
+        if given.tiny:
+            common.append("--tiny")
+        return self.start_command([sys.executable, "-u", str(HERE / script), *common, *words])
+
+    def start_command(self, command: list[str]) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own, so that it can be ended with all that it started."""
+        return subprocess.Popen(
+            command, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True, text=True
+        )
+
+
+def main() -> None:
+    arguments = parse()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with (arguments.out / "log.txt").open("a") as log:
+        run = Run(arguments, log)
+        for part in arguments.parts:
+            limit = LIMITS[part] * arguments.patience
+            begun = time.monotonic()
+            PARTS[part](run, time.monotonic() + limit)
+            print(f"{part}: {time.monotonic() - begun:.0f} s of at most {limit:.0f}", flush=True)
+            collect(arguments, time.monotonic() - started)
+    show(arguments.out)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--tiny", action="store_true", help="small sizes, to try the code on a CPU")
+    parser.add_argument("--parts", nargs="+", choices=tuple(LIMITS), default=list(LIMITS))
+    parser.add_argument("--patience", type=float, default=1.0, help="factor of all time limits")
+    parser.add_argument("--minutes", type=float, default=1.0, help="factor of the minutes of all trainings")
+    parser.add_argument("--trainings", nargs="+", default=TRAININGS, help="DATA:MODEL:MINUTES each")
+    parser.add_argument("--workers", type=int, default=3, help="of the data loader of each training")
+    parser.add_argument("--beside", nargs="+", default=[], help="commands to run beside the trainings")
+    parser.add_argument("--commit", default="unknown", help="of the code, where git is not there to be asked")
+    return parser.parse_args()
+
+
+def run_script(run: Run, until: float, script: str, name: str, *words: str) -> None:
+    """Run a script to its end or to the limit."""
+    wait([run.start(script, name, *words)], until)
+
+
+def wait(processes: list[subprocess.Popen[str]], until: float) -> None:
+    """Wait for all, and end those that are not done in time with their process groups."""
+    while time.monotonic() < until and any(one.poll() is None for one in processes):
+        time.sleep(0.1)
+    for one in processes:
+        if one.poll() is None:
+            print(f"ended at its time limit: {shlex.join(map(str, one.args))[:160]}", flush=True)
+            os.killpg(one.pid, signal.SIGKILL)
+            one.wait()
+
+
+def works(run: Run, until: float) -> None:
+    run_script(run, until, "gpu_works.py", "works")
+
+
+def speed(run: Run, until: float) -> None:
+    run_script(run, until, "gpu_speed.py", "speed", "--seconds", seconds(run))
+
+
+def graphs(run: Run, until: float) -> None:
+    run_script(run, until, "gpu_speed.py", "graphs", "--graphs", "--seconds", seconds(run))
+
+
+def seconds(run: Run) -> str:
+    """Return the seconds of one timing."""
+    return "0.1" if run.arguments.tiny else "0.7"
+
+
+def compiled(run: Run, until: float) -> None:
+    """Let all compile beside each other, then measure one at a time: nothing else is at work on the card."""
+    workloads, gate = find_workloads(run.arguments.tiny), run.arguments.work / f"gate-{os.getpid()}"
+    gate.mkdir()
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "2")
+    chosen = COMPILED[:1] if run.arguments.tiny else COMPILED
+    labels: dict[str, subprocess.Popen[str]] = {}
+    for pair in chosen:
+        network, number = pair.split(":")
+        name = workloads[int(number)].name
+        words = ("--compiled", f"{network}:{name}", "--gate", str(gate), "--seconds", seconds(run))
+        labels[f"{network}-{name}"] = run.start("gpu_speed.py", "compiled", *words)
+    measuring = 4.0 * len(labels)  # seconds for measuring at the end
+    while time.monotonic() < until - measuring and any(
+        not (gate / f"ready-{label}").exists() and process.poll() is None for label, process in labels.items()
+    ):
+        time.sleep(0.1)
+    for label, process in labels.items():
+        if not (gate / f"ready-{label}").exists():
+            print(f"not compiled in time: {label}", flush=True)
+            wait([process], 0)
+    for label, process in labels.items():
+        (gate / f"go-{label}").touch()
+        while time.monotonic() < until and not (gate / f"done-{label}").exists() and process.poll() is None:
+            time.sleep(0.02)
+        wait([process], time.monotonic() + 1)
+
+
+def quality(run: Run, until: float) -> None:
+    """Train and score all models at once."""
+    given = run.arguments
+    processes = [run.start_command(shlex.split(command)) for command in given.beside]
+    for training in given.trainings:
+        data, model, minutes = training.split(":")
+        words = ("--data", data, "--model", model, "--minutes", f"{float(minutes) * given.minutes:g}")
+        processes.append(run.start("gpu_quality.py", "quality", *words, "--workers", str(given.workers)))
+    wait(processes, until)
+
+
+PARTS = {"works": works, "speed": speed, "graphs": graphs, "compiled": compiled, "quality": quality}
+
+
+def collect(arguments: argparse.Namespace, spent: float) -> None:
+    """Write FOLDER/gpu.json from the lines of all parts."""
+    records: list[dict[str, Any]] = []
+    for path in sorted(arguments.out.glob("*.jsonl")):
+        records += read_journal(path)
+    whole = {
+        "benchmark": "gpu",
+        "commit": arguments.commit,
+        "device": next((one["device"] for one in records if one["part"] == "ceilings"), arguments.device),
+        "seconds": round(spent),
+        "records": records,
+    }
+    (arguments.out / "gpu.json").write_text(json.dumps(whole, indent=1) + "\n")
+
+
+def show(folder: Path) -> None:
+    """Print one line a record."""
+    for path in sorted(folder.glob("*.jsonl")):
+        for one in read_journal(path):
+            kept = {k: v for k, v in one.items() if isinstance(v, bool | int | float | str) and k != "at_s"}
+            print(" ".join(f"{k}={v}" for k, v in kept.items())[:260])
+
+
+if __name__ == "__main__":
+    main()
