@@ -7,6 +7,7 @@ from typing import Literal
 
 from ldseg.planning.plan import Plan
 from ldseg.settings import (
+    AugmentSettings,
     DecoderSettings,
     DenoiserSettings,
     ImageEncoderSettings,
@@ -97,59 +98,87 @@ def _preconditioned(spatial_dims: int, strides_below: Strides) -> DenoiserSettin
 
 
 def paper_preset(plan: Plan) -> RunSettings:
-    """Return the settings of Zaman et al. 2026 as published: one latent channel at 1/16, noise prediction,
-    the decoder trained on z_t minus the noise estimate, no reconstruction term."""
-    ones = _ones(plan)
-    halvings = _paper_halvings(plan)
-    strides: Strides = (ones, *halvings)
-    attention = (3, 4) if plan.dimensions == 2 else ()
-    model = ModelSettings(
-        spatial_dims=plan.dimensions,
-        in_channels=len(plan.channels),
-        classes=len(plan.classes),
-        label_encoder=LabelEncoderSettings(
-            (16, 32, 64, 64, 32),
-            strides,
-            norm="batch",
-            dropout=0.2,
-            downsampling="pool" if plan.dimensions == 2 else "convolution",
-        ),
-        image_encoder=ImageEncoderSettings(
-            StagesSettings((16, 32, 64, 64, 32), strides, dropout=0.2, attention=attention),
-            embedding_channels=1,
-            embedding_norm="batch",
-        ),
-        denoiser=DenoiserSettings(
-            StagesSettings((16, 32, 64), _paper_denoiser_strides(plan), blocks=2, attention=(1, 2)),
-            architecture="ddpm_unet",
-        ),
-        decoder=DecoderSettings(
-            StagesSettings((32, 64, 64, 32, 32), strides, norm="batch", dropout=0.2),
-            image_features=False,
-            up_kernel_size=3,
-        ),
-        latent_channels=1,
-        latent_norm="layer",
-        linear_shortcut=False,
-        renormalize=True,
-        noise=NoiseSettings(schedule="cosine", parameterization="epsilon", pure_noise_share=0.0),
+    """Return the settings of Zaman et al. 2026 as published; docs/method.md lists what differs."""
+    training = TrainingSettings(
+        batch=4,
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        optimizer="adam",
+        lr_schedule="constant",
+        warmup=0,
+        gradient_clip=None,
+        ema_warmup=False,
+        ema_modules="denoiser",
+        precision="fp32",
+    )
+    loss = LossSettings(
+        dice=2.0,
+        dice_form="joint",
+        latent_draws=0,
+        reconstruction=0.0,
+        feature_drop=0.0,
+        stop_latent_gradient=False,
+        decode="residual",
     )
     return RunSettings(
         preset="paper",
-        model=model,
-        loss=LossSettings(
-            dice=2.0,
-            latent_draws=0,
-            reconstruction=0.0,
-            feature_drop=0.0,
-            stop_latent_gradient=False,
-            decode="residual",
-        ),
-        training=TrainingSettings(
-            optimizer="adam", weight_decay=0.0, lr_schedule="constant", ema_modules="denoiser"
-        ),
+        model=_paper_model(plan),
+        loss=loss,
+        augment=_paper_augmentation(plan),
+        training=training,
         sampling=SamplingSettings(steps=15),
         posterior=SamplingSettings(steps=15, samples=8),
+    )
+
+
+def _paper_model(plan: Plan) -> ModelSettings:
+    """Return the published networks, with one latent channel at 1/16 as far as the patch divides."""
+    halvings = _paper_halvings(plan)
+    strides: Strides = (_ones(plan), *halvings)
+    attention = (3, 4) if plan.dimensions == 2 else ()
+    return ModelSettings(
+        spatial_dims=plan.dimensions,
+        in_channels=len(plan.channels),
+        classes=len(plan.classes),
+        label_encoder=LabelEncoderSettings((16, 32, 64, 64, 32), strides, dropout=0.2, architecture="paper"),
+        image_encoder=ImageEncoderSettings(
+            StagesSettings((16, 32, 64, 64, 32), strides, dropout=0.2, attention=attention),
+            embedding_channels=1,
+            architecture="paper",
+        ),
+        denoiser=DenoiserSettings(
+            StagesSettings((16, 32, 64), _paper_denoiser_strides(plan), blocks=2, attention=(1, 2)),
+            architecture="paper",
+        ),
+        decoder=DecoderSettings(
+            StagesSettings((32, 64, 64, 32), halvings, dropout=0.2),
+            image_features=False,
+            architecture="paper",
+        ),
+        latent_channels=1,
+        linear_shortcut=False,
+        renormalize=True,
+        patch=plan.patch,
+        noise=NoiseSettings(
+            schedule="cosine",
+            parameterization="epsilon",
+            min_alpha_bar=1e-6,  # below the least of the 1000 times
+            pure_noise_share=0.0,
+            timesteps=1000,
+        ),
+    )
+
+
+def _paper_augmentation(plan: Plan) -> AugmentSettings:
+    """Return flips only: of both axes in 2D, none in 3D."""
+    return AugmentSettings(
+        affine_probability=0.0,
+        intensity_probability=0.0,
+        gamma_probability=0.0,
+        noise_probability=0.0,
+        blur_probability=0.0,
+        low_resolution_probability=0.0,
+        mirror_axes=(0, 1) if plan.dimensions == 2 else (),
     )
 
 
@@ -161,11 +190,12 @@ def _ones(plan: Plan) -> tuple[int, ...]:
 
 
 def _paper_halvings(plan: Plan) -> Strides:
-    """Return four halvings of each axis, as far as the patch allows on that axis."""
+    """Return four halvings of each axis, as far as the patch allows on that axis: it divides and keeps two
+    cells, without which a latent normalized over the case says nothing."""
     remaining = list(plan.patch)
     halvings: list[tuple[int, ...]] = []
     for _ in range(4):
-        stride = tuple(2 if n % 2 == 0 else 1 for n in remaining)
+        stride = tuple(2 if n % 2 == 0 and n > 2 else 1 for n in remaining)
         remaining = [n // s for n, s in zip(remaining, stride, strict=True)]
         halvings.append(stride)
     return tuple(halvings)

@@ -11,7 +11,6 @@ from math import prod
 from typing import Literal
 
 Strides = tuple[tuple[int, ...], ...]
-Norm = Literal["group", "batch"]
 Options = dict[str, int | float | str | bool | None]
 """Settings of one architecture beyond those that all have; the architecture checks them."""
 
@@ -48,6 +47,9 @@ class NoiseSettings:
     pure_noise_share: float = 0.8
     """Fraction of the decoded training cases noised to t = 1, where sampling starts; t is uniform for the
     others. 0 to 1."""
+    timesteps: int | None = None
+    """Number T of discrete times 0, 1/T ... (T - 1)/T, at which training and sampling evaluate the schedule
+    (paper: 1000); None for continuous time."""
 
     def __post_init__(self) -> None:
         _require(self.stretch > 0, "noise.stretch", self.stretch, "choose a value above 0")
@@ -56,6 +58,12 @@ class NoiseSettings:
         )
         _require(
             0 <= self.pure_noise_share <= 1, "noise.pure_noise_share", self.pure_noise_share, "choose 0 to 1"
+        )
+        _require(
+            self.timesteps is None or self.timesteps >= 2,
+            "noise.timesteps",
+            self.timesteps,
+            "choose 2 or more, or none for continuous time",
         )
 
 
@@ -66,17 +74,14 @@ class StagesSettings:
     widths: tuple[int, ...]
     """Channels of each stage."""
     strides: Strides
-    """Stride of each stage and axis; the first is reached by space-to-depth, the others by `downsampling`."""
+    """Stride of each stage and axis; the first is reached by space-to-depth, the others by a convolution."""
     blocks: int = 1
     """Residual blocks of each stage."""
-    norm: Norm = "group"
     dropout: float = 0.0
     attention: tuple[int, ...] = ()
     """Stages with self-attention after their blocks."""
     stem_kernel_size: Literal[1, 3] = 3
     """Kernel size of the first convolution, after space-to-depth."""
-    downsampling: Literal["convolution", "pool"] = "convolution"
-    """How a stage is reached from the one before: by a strided convolution or by max-pooling."""
 
     def __post_init__(self) -> None:
         _require(
@@ -98,7 +103,7 @@ class LabelEncoderSettings(StagesSettings):
     """The encoder from the label map to the clean latent."""
 
     architecture: str = "resnet"
-    """A label encoder's name; resnet: stages of residual blocks."""
+    """A label encoder's name; resnet: stages of residual blocks. paper: the published one."""
     options: Options = field(default_factory=dict[str, int | float | str | bool | None])
     """Settings that only this architecture has."""
 
@@ -113,9 +118,9 @@ class ImageEncoderSettings:
     """Number of stages below the latent grid; they are upsampled back to it."""
     embedding_channels: int = 64
     """Channels of the embedding c."""
-    embedding_norm: Literal["none", "batch"] = "none"
     architecture: str = "unet"
-    """An image encoder's name; unet: stages of residual blocks down, and up again to the latent grid."""
+    """An image encoder's name; unet: stages of residual blocks down, and up again to the latent grid. paper:
+    the published one."""
     options: Options = field(default_factory=dict[str, int | float | str | bool | None])
     """Settings that only this architecture has."""
 
@@ -126,8 +131,8 @@ class DenoiserSettings:
 
     stages: StagesSettings
     architecture: str = "preconditioned"
-    """A denoiser's name; preconditioned: small, corrects a Gaussian estimate. ddpm_unet: the U-Net of DDPM
-    (paper)."""
+    """A denoiser's name; preconditioned: small, corrects a Gaussian estimate. paper: the published one, a
+    U-Net of DDPM."""
     time_features: int = 64
     """Length of the sinusoidal time embedding, even."""
     options: Options = field(default_factory=dict[str, int | float | str | bool | None])
@@ -147,12 +152,10 @@ class DecoderSettings:
     """Stages, finest first as in the encoders; the decoder walks them backwards."""
     image_features: bool = True
     """Whether the image features of each stage are added on the way up."""
-    up_kernel_size: Literal[1, 3] = 1
-    """Kernel size of the convolutions between two stages."""
     logit_scale: bool = False
     """Whether the image features predict a scale of the logits for each latent cell."""
     architecture: str = "resnet"
-    """A label decoder's name; resnet: stages of residual blocks."""
+    """A label decoder's name; resnet: stages of residual blocks. paper: the published one."""
     options: Options = field(default_factory=dict[str, int | float | str | bool | None])
     """Settings that only this architecture has."""
 
@@ -171,9 +174,6 @@ class ModelSettings:
     denoiser: DenoiserSettings
     decoder: DecoderSettings
     latent_channels: int = 8
-    latent_norm: Literal["channel_rms", "layer"] = "channel_rms"
-    """channel_rms: unit mean square over the channels at each position. layer: zero mean and unit variance
-    over a case (paper; cannot represent an empty mask)."""
     linear_shortcut: bool = True
     """Whether a linear map of each latent cell's voxels bypasses the label encoder's network, and another the
     decoder's: the latent then carries most of a label from the start, and the networks correct the rest."""
@@ -182,7 +182,10 @@ class ModelSettings:
     posterior mean. The denoiser then learns the mean from the latent alone; if it had to give the best single
     segmentation as well, samples would follow the majority too often."""
     renormalize: bool = False
-    """Whether sampling normalizes each clean estimate as the label encoder does (paper)."""
+    """Whether sampling brings the latent of each case to zero mean and unit variance before the first step
+    and after each (paper)."""
+    patch: tuple[int, ...] | None = None
+    """Voxels of an image along each axis, for a model that takes images of one size only (paper)."""
     noise: NoiseSettings = field(default_factory=NoiseSettings)
 
     def __post_init__(self) -> None:
@@ -201,6 +204,9 @@ class LossSettings:
 
     dice: float = 1.0
     """Weight of 1 - soft Dice beside the cross-entropy."""
+    dice_form: Literal["foreground", "joint"] = "foreground"
+    """foreground: the mean over the foreground classes, smoothed by a voxel. joint: one ratio over all
+    classes, background included (paper). Sums run over the batch in both."""
     latent: float = 1.0
     """Weight of the mean squared error of the denoiser's prediction."""
     latent_draws: int = 1
@@ -257,7 +263,9 @@ class AugmentSettings:
     low_resolution_zoom: float = 0.4
     """Smallest fraction of the voxels that simulated low resolution keeps along each axis."""
     mirror: bool = True
-    """Whether the plan's `mirror_axes` are flipped, each with probability one half."""
+    """Whether axes are flipped, each with probability one half."""
+    mirror_axes: tuple[int, ...] | None = None
+    """Axes to flip, as indices into the plan's `axes`; none takes the plan's `mirror_axes`."""
 
 
 @dataclass(frozen=True)
@@ -279,11 +287,12 @@ class TrainingSettings:
     """Course of the learning rate over the budget, after `warmup` steps."""
     warmup: int = 50
     """Steps of linear warm-up of the learning rate."""
-    gradient_clip: float = 1.0
-    """Largest norm of the gradient."""
+    gradient_clip: float | None = 1.0
+    """Largest norm of the gradient; none does not clip it (paper)."""
     ema: float = 0.999
-    """Decay of the exponential moving average of the weights, reached gradually over the first steps. In
-    [0, 1)."""
+    """Decay of the exponential moving average of the weights. In [0, 1)."""
+    ema_warmup: bool = True
+    """Whether the decay is reached gradually over the first steps, so that early weights fade quickly."""
     ema_modules: Literal["all", "denoiser"] = "all"
     """Modules whose weights are averaged; of the others the last weights are kept."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -323,7 +332,10 @@ class TrainingSettings:
             self.learning_rate > 0, "training.learning_rate", self.learning_rate, "choose a value above 0"
         )
         _require(
-            self.gradient_clip > 0, "training.gradient_clip", self.gradient_clip, "choose a value above 0"
+            self.gradient_clip is None or self.gradient_clip > 0,
+            "training.gradient_clip",
+            self.gradient_clip,
+            "choose a value above 0, or none",
         )
         _require(0 <= self.ema < 1, "training.ema", self.ema, "choose a value in [0, 1)")
         for name in ("validations", "validation_cases", "warmup", "weight_decay", "save_minutes"):

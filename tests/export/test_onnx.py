@@ -85,21 +85,25 @@ class TorchSession:
         return [self.sampler(*(torch.from_numpy(value) for value in feed.values())).numpy()]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "sampler, preset", [*((sampler, "default") for sampler in SAMPLERS), ("ddpm", "paper")]
+)
 @pytest.mark.parametrize("steps", [1, 3])
-def test_the_chain_samples_as_the_predictor_does(make_model: MakeModel, sampler: str, steps: int) -> None:
+def test_the_chain_samples_as_the_predictor_does(
+    make_model: MakeModel, sampler: str, preset: str, steps: int
+) -> None:
     """Whatever the sampler draws, in the same order; what tracing makes of it is another test."""
-    model = load_model(make_model(), CPU)
-    sampling = model.segmenter.resolve_sampling(SamplingSettings(sampler, steps, 2, tta=True))
+    folder = make_model(preset=preset)
+    model = load_model(folder, CPU)
+    asked = SamplingSettings(sampler, steps, 2, tta=model.settings.posterior.tta)
+    sampling = model.segmenter.resolve_sampling(asked)
     contract = make_onnx_spec(model, sampling, 0.0)
-    assert contract.draws == count_draws(sampling)
+    assert contract.draws == count_draws(model.segmenter, sampling)
     backend = OnnxBackend(TorchSession(ExportableSampler(model.segmenter, sampling).eval()), contract)
     found = Predictor(model.plan, model.settings, backend)(
         image("yx", (16, 20)), steps=steps, samples=3, sampler=sampler
     )
-    wanted = Predictor.load(make_model(), "cpu")(
-        image("yx", (16, 20)), steps=steps, samples=3, sampler=sampler
-    )
+    wanted = Predictor.load(folder, "cpu")(image("yx", (16, 20)), steps=steps, samples=3, sampler=sampler)
     np.testing.assert_allclose(found.probabilities.array, wanted.probabilities.array, atol=1e-4)
 
 

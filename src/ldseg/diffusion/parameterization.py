@@ -30,6 +30,10 @@ class Parameterization(Protocol):
         """Return the clean estimate z0^ that `prediction` at `z` implies."""
         ...
 
+    def noise(self, prediction: Tensor, z: Tensor, level: NoiseLevel) -> Tensor:
+        """Return the noise estimate e^ that `prediction` at `z` implies."""
+        ...
+
 
 @dataclass(frozen=True)
 class EpsilonPrediction:
@@ -40,6 +44,9 @@ class EpsilonPrediction:
 
     def clean(self, prediction: Tensor, z: Tensor, level: NoiseLevel) -> Tensor:
         return (z - level.noise * prediction) / level.signal
+
+    def noise(self, prediction: Tensor, z: Tensor, level: NoiseLevel) -> Tensor:  # noqa: ARG002
+        return prediction
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,9 @@ class SamplePrediction:
     def clean(self, prediction: Tensor, z: Tensor, level: NoiseLevel) -> Tensor:  # noqa: ARG002
         return prediction
 
+    def noise(self, prediction: Tensor, z: Tensor, level: NoiseLevel) -> Tensor:
+        return implied_noise(z, prediction, level)
+
 
 @dataclass(frozen=True)
 class VPrediction:
@@ -63,6 +73,9 @@ class VPrediction:
     def clean(self, prediction: Tensor, z: Tensor, level: NoiseLevel) -> Tensor:
         return (level.signal * z - level.noise * prediction) / (level.signal_power + level.noise_power)
 
+    def noise(self, prediction: Tensor, z: Tensor, level: NoiseLevel) -> Tensor:
+        return (level.noise * z + level.signal * prediction) / (level.signal_power + level.noise_power)
+
 
 @dataclass(frozen=True)
 class FlowPrediction:
@@ -73,6 +86,9 @@ class FlowPrediction:
 
     def clean(self, prediction: Tensor, z: Tensor, level: NoiseLevel) -> Tensor:
         return (z - level.noise * prediction) / (level.signal + level.noise)
+
+    def noise(self, prediction: Tensor, z: Tensor, level: NoiseLevel) -> Tensor:
+        return (z + level.signal * prediction) / (level.signal + level.noise)
 
 
 PARAMETERIZATIONS: Registry[Parameterization] = Registry(

@@ -138,11 +138,17 @@ def expand_to(values: Tensor, like: Tensor) -> Tensor:
 
 
 def draw_times(
-    cases: int, pure_noise_share: float, generator: torch.Generator | None, device: torch.device
+    cases: int,
+    pure_noise_share: float,
+    generator: torch.Generator | None,
+    device: torch.device,
+    timesteps: int | None = None,
 ) -> Tensor:
     """Draw t in [0, 1] per case (B,) for training, for a fraction of the cases t = 1, where sampling
-    starts."""
+    starts; of discrete times if there are `timesteps`."""
     uniform, choice = torch.rand(2, cases, generator=generator, device=device)
+    if timesteps is not None:
+        uniform = (uniform * timesteps).floor() / timesteps
     return torch.where(choice < pure_noise_share, torch.ones_like(uniform), uniform)
 
 
@@ -177,3 +183,17 @@ def even_times(steps: int, clamped: float = 1.0) -> Tensor:
     times = torch.linspace(clamped, 0.0, steps + 1)
     times[0] = 1.0
     return times
+
+
+def discrete_times(steps: int, timesteps: int) -> Tensor:
+    """Return `steps` evenly spaced times from (timesteps - 1) / timesteps down to 0, as Zaman et al. 2026.
+
+    Nothing moves at 0, so that the denoiser is called once less than there are times, at least once.
+
+    Raises:
+        ValueError: fewer than one step.
+    """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; at least one step is needed")
+    numbers = torch.linspace(0, timesteps - 1, max(2, steps), dtype=torch.float64)
+    return (numbers.floor() / timesteps).flip(0).float()

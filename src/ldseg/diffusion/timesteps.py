@@ -6,6 +6,8 @@ A step works on a tiny grid: evaluating the schedule and embedding the time woul
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from itertools import pairwise
 from typing import NamedTuple, overload
 
 import torch
@@ -49,6 +51,13 @@ class Timesteps(Sequence[Timestep]):
         """Return the timestep at a time (a scalar) that need not be of the grid."""
         there = time.to(self._device)
         return Timestep(time, self._schedule(there), self._embed(there[None]))
+
+    def single_steps(self) -> Iterator[Timesteps]:
+        """Yield the grid of each step alone: two timesteps."""
+        for pair in pairwise(self._grid):
+            step = copy(self)
+            step._grid = list(pair)
+            yield step
 
     @overload
     def __getitem__(self, index: int) -> Timestep: ...

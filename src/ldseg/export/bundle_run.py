@@ -75,7 +75,7 @@ class PatchNetwork(nn.Module):
         corner = [0] * len(patch)
         steps = [
             noise.read(step, corner, patch, samples).to(image.device).expand(len(image), *[-1] * image.ndim)
-            for step in range(1 + count_draws(self.sampling))
+            for step in range(1 + count_draws(self.sampler.segmenter, self.sampling))
         ]
         fresh = torch.stack(steps[1:], 2) if len(steps) > 1 else None
         return self.sampler.mean(self.sampler(image, steps[0], fresh))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.samplers.types import DrawNoise
-from ldseg.diffusion.schedule import even_times, make_schedule
+from ldseg.diffusion.schedule import make_schedule
 from ldseg.diffusion.timesteps import Timestep, Timesteps
 from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
 from ldseg.inference.backends.torch_backend import count_deterministic, flip, tta_flips
@@ -113,7 +113,7 @@ def _repeat(conditioning: Conditioning, samples: int) -> Conditioning:
     return Conditioning(repeat(conditioning.embedding), tuple(repeat(f) for f in conditioning.features))
 
 
-def count_draws(sampling: SamplingSettings) -> int:
+def count_draws(segmenter: Segmenter, sampling: SamplingSettings) -> int:
     """Return how many times sampling draws fresh noise, besides the noise it starts from."""
     drawn = 0
 
@@ -127,7 +127,7 @@ def count_draws(sampling: SamplingSettings) -> int:
         return z
 
     z = torch.zeros(1, 1)
-    schedule = make_schedule("cosine", min_alpha_bar=0.1)
-    timesteps = Timesteps(even_times(sampling.steps), z.device, schedule, lambda t: t[:, None])
+    schedule, times = make_schedule("cosine", min_alpha_bar=0.1), segmenter.sampling_times(sampling.steps)
+    timesteps = Timesteps(times, z.device, schedule, lambda t: t[:, None])
     find_sampler(sampling.sampler)(denoise, z, timesteps, draw)
     return drawn

@@ -96,7 +96,7 @@ def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: fl
     """Return the specification of a graph of `model` that samples in this way."""
     plan, segmenter = model.plan, model.segmenter
     stochastic = segmenter.stochastic and not sampling.single_call
-    draws = count_draws(sampling) if stochastic else 0
+    draws = count_draws(segmenter, sampling) if stochastic else 0
     latent = segmenter.start_shape(plan.patch)
     axes = tuple(plan.axes)
     noise = ("batch", sampling.samples)

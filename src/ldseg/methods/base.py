@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ldseg.diffusion.samplers import find_sampler
 from ldseg.diffusion.samplers.one_step import one_step
 from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, ignore
-from ldseg.diffusion.schedule import even_times
+from ldseg.diffusion.schedule import discrete_times, even_times
 from ldseg.diffusion.timesteps import Times
 from ldseg.networks.image_encoders.base import Conditioning
 from ldseg.settings import LossSettings, SamplingSettings
@@ -44,6 +44,8 @@ class Segmenter(nn.Module, ABC):
     """Each axis of an image must be a multiple of this."""
     latent_factor: tuple[int, ...]
     latent_channels: int
+    timesteps: int | None = None
+    """Number of discrete times; None if time is continuous."""
     clamped_from = 1.0
     """Time from which on, up to 1, a latent carries the same noise (see `diffusion.schedule`)."""
 
@@ -79,9 +81,10 @@ class Segmenter(nn.Module, ABC):
         self, conditioning: Conditioning, shape: Sequence[int], on_step: OnStep = ignore
     ) -> Tensor:
         """Return the latent of the deterministic prediction, of `shape` (B, C, *S / f): one call of the
-        denoiser at t = 1, from zero noise, the mean of what training showed there."""
+        denoiser at the first time, from zero noise, the mean of what training showed there."""
         start = torch.zeros(tuple(shape), device=conditioning.embedding.device)
-        times = (start.new_ones(()), start.new_zeros(()))
+        first, last = self.sampling_times(1).tolist()
+        times = (start.new_full((), first), start.new_full((), last))
         return self.sample_latent(conditioning, start, times, one_step, lambda: start, on_step)
 
     @abstractmethod
@@ -108,11 +111,13 @@ class Segmenter(nn.Module, ABC):
         return sampling if self.stochastic and not sampling.single_call else replace(sampling, samples=1)
 
     def sampling_times(self, steps: int) -> Tensor:
-        """Return the times of `steps` calls, 1 = t_0 > ... > t_steps = 0, none of which changes nothing.
+        """Return the times of a sampling, 1 = t_0 > ... > t_steps = 0, or `steps` discrete ones.
 
         Raises:
             ValueError: fewer than one step.
         """
+        if self.timesteps is not None:
+            return discrete_times(steps, self.timesteps)
         return even_times(steps, self.clamped_from)
 
     def start_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ldseg.diffusion.parameterization import PARAMETERIZATIONS, Parameterization, implied_noise
+from ldseg.diffusion.parameterization import PARAMETERIZATIONS, Parameterization
+from ldseg.diffusion.samplers.renormalized import renormalized
 from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, ignore
 from ldseg.diffusion.schedule import NoiseLevel, clamped_from, draw_times, expand_to, make_schedule
 from ldseg.diffusion.timesteps import Times, Timestep, Timesteps
@@ -50,6 +51,7 @@ class LDSeg(Segmenter):
         self.classes = settings.classes
         self.latent_channels = settings.latent_channels
         self.latent_factor = settings.label_encoder.factor
+        self.timesteps = noise.timesteps
         self.schedule = make_schedule(noise.schedule, noise.min_alpha_bar, noise.shift, noise.stretch)
         self.clamped_from = clamped_from(self.schedule)
         self.label_encoder = LABEL_ENCODERS.find(settings.label_encoder.architecture)(settings)
@@ -65,7 +67,7 @@ class LDSeg(Segmenter):
         build_decoder = LABEL_DECODERS.find(settings.decoder.architecture)
         self.decoder = build_decoder(settings, feature_channels)
         self.parameterization = _parameterization(settings, self.denoiser)
-        self.image_factor = tuple(
+        self.image_factor = settings.patch or tuple(
             math.lcm(of_image, of_latent * of_denoiser)
             for of_image, of_latent, of_denoiser in zip(
                 self.image_encoder.factor, self.latent_factor, self.denoiser.factor, strict=True
@@ -102,7 +104,10 @@ class LDSeg(Segmenter):
         if self.deterministic_head is not None:
             at_start = expand_to((noisy.t[:cases] == 1).to(clean.dtype), clean)
             clean = clean + at_start * self.deterministic_head(conditioning.features[-1]).float()
-        to_decode = clean if settings.decode == "clean" else z - implied_noise(z, clean, level)
+        if settings.decode == "residual":
+            to_decode = z - self.parameterization.noise(decodable[:cases], z, level)
+        else:
+            to_decode = clean
         keep = torch.rand(cases, generator=generator, device=x.device) >= settings.feature_drop
         reconstructed = self._latent_to_reconstruct(
             target_latent, y, _count_reconstructed(cases, settings, generator), settings
@@ -110,11 +115,11 @@ class LDSeg(Segmenter):
         logits = self.decoder(torch.cat([to_decode, reconstructed]), conditioning.features, keep)
         with_image, without_image = logits.split([cases, len(reconstructed)])
 
-        segmentation = segmentation_loss(with_image, y, settings.dice)
+        segmentation = segmentation_loss(with_image, y, settings)
         total = segmentation + settings.latent * latent
         parts = {"segmentation": segmentation, "latent": latent}
         if len(reconstructed) > 0:
-            parts["reconstruction"] = segmentation_loss(without_image, y[: len(reconstructed)], settings.dice)
+            parts["reconstruction"] = segmentation_loss(without_image, y[: len(reconstructed)], settings)
             total = total + settings.reconstruction * parts["reconstruction"]
         return Losses(total, {name: part.detach() for name, part in parts.items()})
 
@@ -156,14 +161,14 @@ class LDSeg(Segmenter):
         def denoise(z: Tensor, now: Timestep) -> Tensor:
             level = NoiseLevel(*(value[None] for value in now.level))
             prediction = self.denoiser(z, conditioning.embedding, level, now.embedding)
-            clean = self.parameterization.clean(prediction, z, level.expand_to(z))
-            return self.label_encoder.latent_norm(clean) if self.settings.renormalize else clean
+            return self.parameterization.clean(prediction, z, level.expand_to(z))
 
         def on_unfolded(time: Tensor, z: Tensor, z0: Tensor) -> None:
             on_step(time, unfold(z), unfold(z0))
 
         timesteps = Timesteps(times, start.device, self.schedule, self.denoiser.embed)
         hook = on_step if on_step is ignore else on_unfolded
+        sampler = renormalized(sampler) if self.settings.renormalize else sampler
         return unfold(sampler(denoise, fold(start), timesteps, lambda: fold(noise()), hook))
 
     def predict_deterministic(
@@ -206,7 +211,7 @@ class LDSeg(Segmenter):
         others at any time."""
         cases, share = z0.shape[0], self.settings.noise.pure_noise_share
         shares = [share, *(0.0 for _ in range(draws - 1))]
-        t = torch.cat([draw_times(cases, share, generator, z0.device) for share in shares])
+        t = torch.cat([draw_times(cases, share, generator, z0.device, self.timesteps) for share in shares])
         z0 = z0.repeat(draws, *(1,) * (z0.ndim - 1))
         noise = torch.randn(z0.shape, generator=generator, device=z0.device)
         level = self.schedule(t)

@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ldseg.networks.label_encoders.base import one_hot
+from ldseg.settings import LossSettings
 
+_NOT_ZERO = 1e-6
 _SMOOTH = 1.0  # voxels; a class that neither has is a Dice of 1, and a stray voxel costs little
 
 
@@ -31,7 +33,19 @@ def dice_loss(logits: Tensor, y: Tensor) -> Tensor:
     return 1 - ((2 * overlap + _SMOOTH) / (size + _SMOOTH)).mean()
 
 
-def segmentation_loss(logits: Tensor, y: Tensor, dice_weight: float) -> Tensor:
-    """CE + w_d (1 - Dice)."""
+def joint_dice_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """Return 1 - 2 sum(y p) / (sum y + sum p + 1e-6), sums over the batch and all classes (Zaman et al.
+    2026)."""
+    truth = one_hot(y, logits.shape[1])
+    probabilities = logits.softmax(1) * (y >= 0)[:, None]
+    return 1 - 2 * (truth * probabilities).sum() / (truth.sum() + probabilities.sum() + _NOT_ZERO)
+
+
+_DICE_LOSSES = {"foreground": dice_loss, "joint": joint_dice_loss}
+"""By `loss.dice_form`."""
+
+
+def segmentation_loss(logits: Tensor, y: Tensor, settings: LossSettings) -> Tensor:
+    """Return CE + w_d (1 - Dice), with the weight and the form of Dice of the settings."""
     logits = logits.to(torch.float32)
-    return cross_entropy(logits, y) + dice_weight * dice_loss(logits, y)
+    return cross_entropy(logits, y) + settings.dice * _DICE_LOSSES[settings.dice_form](logits, y)

@@ -44,6 +44,7 @@ class PixelDiffusion(Segmenter):
         self.latent_channels = settings.classes
         self.latent_factor = (1,) * settings.spatial_dims
         self.image_factor = stages.factor
+        self.timesteps = noise.timesteps
         self.schedule = make_schedule(noise.schedule, noise.min_alpha_bar, noise.shift, noise.stretch)
         self.clamped_from = clamped_from(self.schedule)
         self.parameterization = PARAMETERIZATIONS["sample"]
@@ -67,13 +68,13 @@ class PixelDiffusion(Segmenter):
         settings: LossSettings = DEFAULT_LOSS,
     ) -> Losses:
         z0 = self.encode(y)
-        t = draw_times(x.shape[0], self.settings.noise.pure_noise_share, generator, x.device)
+        t = draw_times(x.shape[0], self.settings.noise.pure_noise_share, generator, x.device, self.timesteps)
         noise = torch.randn(z0.shape, generator=generator, device=z0.device)
         of_cases = self.schedule(t)
         level = of_cases.expand_to(z0)
         z = level.noisy(z0, noise)
         prediction = self._predict(z, self.encode_image(x), of_cases, self.denoiser.embed(t))
-        segmentation = segmentation_loss(self._logits(self._clean(prediction, z, level)), y, settings.dice)
+        segmentation = segmentation_loss(self._logits(self._clean(prediction, z, level)), y, settings)
         labelled = (y >= 0)[:, None].expand_as(z0)
         error = (prediction - self.parameterization.target(z0, noise, level)).square()
         latent = (error * labelled).sum() / labelled.sum().clamp_min(1)

@@ -48,9 +48,7 @@ class UNet(Segmenter):
     ) -> Losses:
         del generator
         conditioning = self.encode_image(x)
-        total = segmentation_loss(
-            self.decoder(conditioning.embedding, conditioning.features), y, settings.dice
-        )
+        total = segmentation_loss(self.decoder(conditioning.embedding, conditioning.features), y, settings)
         return Losses(total, {"segmentation": total.detach()})
 
     def encode_image(self, x: Tensor) -> Conditioning:

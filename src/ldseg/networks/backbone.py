@@ -8,7 +8,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from ldseg.networks.blocks import ResidualBlock, SelfAttention, convolution, pooling, space_to_depth
+from ldseg.networks.blocks import ResidualBlock, SelfAttention, convolution, space_to_depth
 from ldseg.settings import StagesSettings
 
 
@@ -27,11 +27,11 @@ class Stage(nn.Module):
         width = settings.widths[level]
         widths = [in_channels] + [width] * settings.blocks
         self.blocks = nn.ModuleList(
-            ResidualBlock(spatial_dims, before, after, settings.norm, settings.dropout, time_channels)
+            ResidualBlock(spatial_dims, before, after, settings.dropout, time_channels)
             for before, after in pairwise(widths)
         )
         attends = level in settings.attention
-        self.attention = SelfAttention(width, settings.norm, spatial_dims) if attends else nn.Identity()
+        self.attention = SelfAttention(width) if attends else nn.Identity()
 
     def time_biases(self, time: Tensor) -> list[Tensor]:
         """Return `ResidualBlock.time_bias` of each block."""
@@ -52,13 +52,12 @@ class EncoderBackbone(nn.Module):
         self.stem = convolution(
             spatial_dims, in_channels * prod(self.stem_stride), settings.widths[0], settings.stem_kernel_size
         )
-        widths, pools = settings.widths, settings.downsampling == "pool"
-        stage_in_channels = (widths[0], *(widths[:-1] if pools else widths[1:]))
+        widths = settings.widths
         self.stages = nn.ModuleList(
-            Stage(spatial_dims, before, settings, level) for level, before in enumerate(stage_in_channels)
+            Stage(spatial_dims, width, settings, level) for level, width in enumerate(widths)
         )
         self.downsample = nn.ModuleList(
-            pooling(spatial_dims, stride) if pools else convolution(spatial_dims, before, after, 3, stride)
+            convolution(spatial_dims, before, after, 3, stride)
             for (before, after), stride in zip(pairwise(widths), settings.strides[1:], strict=True)
         )
 

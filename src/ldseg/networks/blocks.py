@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ldseg.networks.normalization import GroupNorm
-from ldseg.settings import Norm
 
 
 def _at_each_place(convolution: nn.Conv2d | nn.Conv3d, h: Tensor) -> Tensor:
@@ -37,7 +36,6 @@ class _Pointwise3d(nn.Conv3d):
 
 _POINTWISE: dict[int, type[_Pointwise2d] | type[_Pointwise3d]] = {2: _Pointwise2d, 3: _Pointwise3d}
 _CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-_BATCH_NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 def convolution(
@@ -54,15 +52,8 @@ def convolution(
     return _CONVOLUTIONS[spatial_dims](in_channels, out_channels, kernel_size, stride, padding)  # pyright: ignore[reportArgumentType]
 
 
-def pooling(spatial_dims: int, stride: tuple[int, ...]) -> nn.Module:
-    """The largest value of each block of `stride` voxels."""
-    return nn.MaxPool2d(stride) if spatial_dims == 2 else nn.MaxPool3d(stride)  # type: ignore[arg-type]
-
-
-def normalization(spatial_dims: int, channels: int, norm: Norm) -> nn.Module:
-    """Batch norm, or group norm with at most eight groups of at least four channels."""
-    if norm == "batch":
-        return _BATCH_NORMS[spatial_dims](channels)
+def normalization(channels: int) -> nn.Module:
+    """Return group norm with at most eight groups of at least four channels."""
     groups = math.gcd(channels, min(8, max(1, channels // 4)))
     return GroupNorm(groups, channels)
 
@@ -82,14 +73,13 @@ class ResidualBlock(nn.Module):
         spatial_dims: int,
         in_channels: int,
         out_channels: int,
-        norm: Norm,
         dropout: float,
         time_channels: int = 0,
     ) -> None:
         super().__init__()
-        self.norm1 = normalization(spatial_dims, in_channels, norm)
+        self.norm1 = normalization(in_channels)
         self.conv1 = convolution(spatial_dims, in_channels, out_channels)
-        self.norm2 = normalization(spatial_dims, out_channels, norm)
+        self.norm2 = normalization(out_channels)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.conv2 = zero_init(convolution(spatial_dims, out_channels, out_channels))
         self.shortcut = (
@@ -118,7 +108,7 @@ class OutputHead(nn.Module):
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.norm = normalization(spatial_dims, in_channels, "group")
+        self.norm = normalization(in_channels)
         self.head = zero_init(convolution(spatial_dims, in_channels, out_channels, 1))
 
     def forward(self, h: Tensor) -> Tensor:
@@ -128,10 +118,10 @@ class OutputHead(nn.Module):
 class SelfAttention(nn.Module):
     """Multi-head self-attention over all positions of a small grid."""
 
-    def __init__(self, channels: int, norm: Norm, spatial_dims: int, head_channels: int = 32) -> None:
+    def __init__(self, channels: int, head_channels: int = 32) -> None:
         super().__init__()
         self.heads = max(1, channels // head_channels)
-        self.norm = normalization(spatial_dims, channels, norm)
+        self.norm = normalization(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = zero_init(nn.Linear(channels, channels))
 

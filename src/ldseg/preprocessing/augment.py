@@ -42,7 +42,8 @@ _FILLING = ("border", "zeros")
 
 def make_augment(plan: Plan, settings: AugmentSettings) -> Augment:
     """Return the augmentation that the plan's axes allow: no flip or rotation along time."""
-    flips = [RandFlipd(_KEYS, prob=0.5, spatial_axis=axis) for axis in plan.mirror_axes if settings.mirror]
+    axes = plan.mirror_axes if settings.mirror_axes is None else settings.mirror_axes
+    flips = [RandFlipd(_KEYS, prob=0.5, spatial_axis=axis) for axis in axes if settings.mirror]
     spatial = [*flips, *_elastic(plan, settings), _affine(plan, settings)]
     pipeline = Compose(
         [*spatial, *_blur(plan, settings), *_simulate_low_resolution(plan, settings), *_intensity(settings)]

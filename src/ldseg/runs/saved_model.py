@@ -37,6 +37,14 @@ from ldseg.utils.serialization import (
 )
 
 SETTINGS_VERSION = 2
+RETIRED = {
+    "norm": "group",
+    "downsampling": "convolution",
+    "embedding_norm": "none",
+    "up_kernel_size": 1,
+    "latent_norm": "channel_rms",
+}
+"""Former settings of a model, with the only value that can still be built."""
 _LARGEST, _MOST_BLOCKS, _MOST_LEVELS = 2**16, 64, 64
 """Any number in a model's settings, blocks of a level, entries of a list: far more than a model has."""
 _LARGEST_ID = 2**31 - 1
@@ -132,7 +140,22 @@ def read_settings(path: Path) -> RunSettings:
     """Read what `write_settings` wrote. Raises InputError: missing, damaged, newer, illegal values."""
     remedy = "copy it from the training again, or train anew"
     data = read_versioned(path, SETTINGS_VERSION, remedy, oldest=SETTINGS_VERSION)
-    return from_json(RunSettings, data, str(path))
+    return from_json(RunSettings, {**data, "model": _without_retired(data.get("model"), path)}, str(path))
+
+
+def _without_retired(found: Any, path: Path) -> Any:
+    """Return a model's settings without those in `RETIRED`. Raises InputError for another value of one."""
+    if not isinstance(found, dict):
+        return found
+    kept: dict[str, Any] = {}
+    for name, value in cast(dict[str, Any], found).items():
+        if name not in RETIRED:
+            kept[name] = _without_retired(value, path)
+        elif value != RETIRED[name]:
+            raise InputError(
+                f"{path}: {name} is {value!r}, of the `paper` preset of an earlier ldseg; train anew with it"
+            )
+    return kept
 
 
 def check_fit(plan: Plan, settings: RunSettings, segmenter: Segmenter, path: Path) -> None:

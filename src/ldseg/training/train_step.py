@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,16 +19,17 @@ from ldseg.utils.device import autocast, memory_format
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 
 _FINAL_RATE = 0.01  # fraction of the learning rate at the end of the cosine
+_PAPER_EPSILON = 1e-7
 _SEED_STRIDE = 2**48  # between the seeds of two ranks; more than the steps of any training
 
 
 def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Return the optimizer that the settings name: Muon, AdamW, or Adam as in the paper."""
+    """Return the optimizer that the settings name: Muon, AdamW, or Adam with the paper's epsilon."""
     parameters = list(model.parameters())
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "muon":
         return Muon(parameters, lr=rate, weight_decay=decay)
-    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else partial(torch.optim.Adam, eps=_PAPER_EPSILON)
     on_gpu = parameters[0].device.type == "cuda"  # there one operation updates all parameters
     return kind(parameters, lr=rate, weight_decay=decay, fused=on_gpu)
 
@@ -71,9 +73,11 @@ class TrainStep:
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
         average_gradients(self.model, len(x) / (training.batch or len(x)), self.context)
-        nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
+        if training.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
         self.optimizer.step()
-        update_modules(self.average, self.model, ema_decay(training.ema, budget.step), training.ema_modules)
+        decay = ema_decay(training.ema, budget.step) if training.ema_warmup else training.ema
+        update_modules(self.average, self.model, decay, training.ema_modules)
         return losses
 
     def _generator(self, step: int) -> torch.Generator:

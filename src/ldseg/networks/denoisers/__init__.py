@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ldseg.networks.denoisers.base import BuildDenoiser
-from ldseg.networks.denoisers.ddpm_unet import DDPMUNet
+from ldseg.networks.denoisers.paper import PaperDenoiser
 from ldseg.networks.denoisers.preconditioned import PreconditionedDenoiser
 from ldseg.utils.registry import Registry
 
@@ -11,6 +11,6 @@ DENOISERS: Registry[BuildDenoiser] = Registry(
     "model.denoiser.architecture",
     {
         "preconditioned": PreconditionedDenoiser.from_settings,
-        "ddpm_unet": DDPMUNet.from_settings,
+        "paper": PaperDenoiser.from_settings,
     },
 )

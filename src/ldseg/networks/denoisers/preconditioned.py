@@ -90,7 +90,7 @@ class PreconditionedDenoiser(Denoiser):
         self.up_stages = nn.ModuleList(
             Stage(spatial_dims, widths[level], stages, level, time_channels) for level in above
         )
-        self.norm = normalization(spatial_dims, widths[0], stages.norm)
+        self.norm = normalization(widths[0])
         self.head = convolution(spatial_dims, widths[0], folded, stages.stem_kernel_size)
 
     @classmethod

@@ -32,7 +32,7 @@ class ImageEncoder(nn.Module, ABC):
     """A network from x (B, M, *S) to `Conditioning`.
 
     The embedding has `image_encoder.embedding_channels` channels. The features lie on the grids of the label
-    decoder's stages, `decoder.stages`, one for each stage."""
+    decoder's stages, `decoder.stages`, one for each stage, if that decoder takes any."""
 
     factor: tuple[int, ...]
     """Each axis of an image must be a multiple of this."""

@@ -35,20 +35,13 @@ class UNetEncoder(ImageEncoder):
                 spatial_dims,
                 stages.widths[level - 1],
                 stages.widths[level - 1],
-                stages.norm,
                 stages.dropout,
             )
             for level in reversed(below)
         )
         width = stages.widths[-1 - settings.context_stages]
-        self.norm = normalization(spatial_dims, width, stages.norm)
+        self.norm = normalization(width)
         self.head = convolution(spatial_dims, width, settings.embedding_channels, 1)
-        last = settings.embedding_norm
-        self.embedding_norm = (
-            normalization(spatial_dims, settings.embedding_channels, last)
-            if last != "none"
-            else nn.Identity()
-        )
 
     @classmethod
     def from_settings(cls, settings: ModelSettings) -> UNetEncoder:
@@ -62,5 +55,4 @@ class UNetEncoder(ImageEncoder):
         steps = zip(self.up_convs, self.up_strides, self.merge_blocks, strict=True)
         for raise_channels, stride, merge in steps:
             h = merge(features.pop() + upsample(raise_channels(h), stride))
-        embedding = self.embedding_norm(self.head(functional.silu(self.norm(h))))
-        return Conditioning(embedding, (*features, h))
+        return Conditioning(self.head(functional.silu(self.norm(h))), (*features, h))

@@ -46,13 +46,11 @@ class ResNetLabelDecoder(LabelDecoder):
         widths, self.strides = stages.widths[::-1], stages.strides[::-1]
         self.stem = convolution(spatial_dims, latent_channels, widths[0])
         self.up_convs = nn.ModuleList(
-            convolution(spatial_dims, before, after, settings.up_kernel_size)
-            for before, after in pairwise(widths)
+            convolution(spatial_dims, before, after, 1) for before, after in pairwise(widths)
         )
         self.blocks = nn.ModuleList(
             nn.ModuleList(
-                ResidualBlock(spatial_dims, width, width, stages.norm, stages.dropout)
-                for _ in range(stages.blocks)
+                ResidualBlock(spatial_dims, width, width, stages.dropout) for _ in range(stages.blocks)
             )
             for width in widths
         )
@@ -61,7 +59,7 @@ class ResNetLabelDecoder(LabelDecoder):
             for image_width, width in zip(image_widths[::-1], widths, strict=True)
             if settings.image_features
         )
-        self.norm = normalization(spatial_dims, widths[-1], stages.norm)
+        self.norm = normalization(widths[-1])
         self.head = convolution(spatial_dims, widths[-1], classes * prod(self.strides[-1]), 1)
         self.factor = stages.factor
         cell = classes * prod(self.factor)

@@ -1,4 +1,4 @@
-"""The interface of a label encoder, label maps as its input, and the norms of its latent.
+"""The interface of a label encoder, label maps as its input, and the norm of its latent.
 
 The latent is normalised at each position over its channels by default, never over the case: a case with an
 empty mask must stay different from one that is full.
@@ -23,10 +23,6 @@ class LabelEncoder(nn.Module, ABC):
     def forward(self, y: Tensor) -> Tensor:
         """Return the clean latent z0, normalised."""
 
-    @abstractmethod
-    def latent_norm(self, z: Tensor) -> Tensor:
-        """Return a latent normalised as `forward` does it."""
-
 
 BuildLabelEncoder = Callable[[ModelSettings], LabelEncoder]
 """What a name in `model.label_encoder.architecture` stands for."""
@@ -41,14 +37,3 @@ def one_hot(y: Tensor, classes: int) -> Tensor:
 def channel_rms_norm(z: Tensor) -> Tensor:
     """Mean square 1 over the channels at each position."""
     return z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-6)
-
-
-def layer_norm(z: Tensor) -> Tensor:
-    """Zero mean and unit variance over each case (the paper's normalization)."""
-    axes = tuple(range(1, z.ndim))
-    centred = z - z.mean(axes, keepdim=True)
-    return centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + 1e-6)
-
-
-LATENT_NORMS = {"channel_rms": channel_rms_norm, "layer": layer_norm}
-"""By `model.latent_norm`."""

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from ldseg.networks.backbone import EncoderBackbone
 from ldseg.networks.blocks import convolution, normalization, space_to_depth
-from ldseg.networks.label_encoders.base import LATENT_NORMS, LabelEncoder, one_hot
+from ldseg.networks.label_encoders.base import LabelEncoder, channel_rms_norm, one_hot
 from ldseg.settings import ModelSettings, StagesSettings, refuse_options
 
 
@@ -21,16 +21,14 @@ class ResNetLabelEncoder(LabelEncoder):
         spatial_dims: int,
         classes: int,
         latent_channels: int,
-        latent_norm: str,
         settings: StagesSettings,
         linear_shortcut: bool = False,
     ) -> None:
         super().__init__()
         width = settings.widths[-1]
         self.classes = classes
-        self._latent_norm = LATENT_NORMS[latent_norm]
         self.backbone = EncoderBackbone(spatial_dims, classes, settings)
-        self.norm = normalization(spatial_dims, width, settings.norm)
+        self.norm = normalization(width)
         self.head = convolution(spatial_dims, width, latent_channels, 1)
         self.factor = settings.factor
         cell = classes * prod(self.factor)
@@ -44,13 +42,9 @@ class ResNetLabelEncoder(LabelEncoder):
             settings.spatial_dims,
             classes=settings.classes,
             latent_channels=settings.latent_channels,
-            latent_norm=settings.latent_norm,
             settings=settings.label_encoder,
             linear_shortcut=settings.linear_shortcut,
         )
-
-    def latent_norm(self, z: Tensor) -> Tensor:
-        return self._latent_norm(z)
 
     def forward(self, y: Tensor) -> Tensor:
         label = one_hot(y, self.classes)
@@ -58,4 +52,4 @@ class ResNetLabelEncoder(LabelEncoder):
         z = self.head(functional.silu(self.norm(h)))
         if self.shortcut is not None:
             z = z + self.shortcut(space_to_depth(label, self.factor))
-        return self.latent_norm(z.float())
+        return channel_rms_norm(z.float())
