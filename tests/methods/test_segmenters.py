@@ -72,8 +72,9 @@ def test_a_case_does_not_depend_on_its_batch(plan: Plan, kind: Kind) -> None:
     start = start_for(model, plan, 3)
     together = answer(model, x, start)
     alone = answer(model, x[1:2], start[1:2])
-    # Read from a noise prediction near t = 1, logits in pixel space carry 400 times the rounding.
-    tolerance = 5e-3 if kind == ("pixel_diffusion", "paper") else 1e-4
+    # Read from a noise prediction near t = 1, logits in pixel space carry 400 times the rounding; the norms
+    # behind many layers of the paper's networks carry ten times as much.
+    tolerance = {("pixel_diffusion", "paper"): 5e-3}.get(kind, 1e-3 if kind[1] == "paper" else 1e-4)
     torch.testing.assert_close(together[1:2], alone, rtol=tolerance, atol=tolerance)
 
 

@@ -29,7 +29,8 @@ def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "muon":
         return Muon(parameters, lr=rate, weight_decay=decay)
-    kind = torch.optim.AdamW if settings.optimizer == "adamw" else partial(torch.optim.Adam, eps=_PAPER_EPSILON)
+    adam = partial(torch.optim.Adam, eps=_PAPER_EPSILON)
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else adam
     on_gpu = parameters[0].device.type == "cuda"  # there one operation updates all parameters
     return kind(parameters, lr=rate, weight_decay=decay, fused=on_gpu)
 

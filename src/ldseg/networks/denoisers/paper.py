@@ -107,9 +107,8 @@ class PaperDenoiser(Denoiser):
         hidden = functional.silu(self.time1(time_embedding(t, self.time_features)))
         return functional.silu(self.time2(hidden))
 
-    def forward(self, z: Tensor, prepared: Tensor, level: NoiseLevel, time: Tensor) -> Tensor:
         del level
-        embedding = prepared.expand(len(z), *prepared.shape[1:])  # one image may serve all samples
+        embedding = prepared.expand(z.shape[0], *prepared.shape[1:])  # one image may serve all samples
         h = self.stem(torch.cat([z.to(embedding.dtype), embedding], 1))
         skips = [h] if self.all_skips else []
         for level, stage in enumerate(self.down_stages):
