@@ -107,6 +107,7 @@ class PaperDenoiser(Denoiser):
         hidden = functional.silu(self.time1(time_embedding(t, self.time_features)))
         return functional.silu(self.time2(hidden))
 
+    def forward(self, z: Tensor, prepared: Tensor, level: NoiseLevel, time: Tensor) -> Tensor:
         del level
         embedding = prepared.expand(z.shape[0], *prepared.shape[1:])  # one image may serve all samples
         h = self.stem(torch.cat([z.to(embedding.dtype), embedding], 1))
