@@ -112,17 +112,17 @@ class PaperDenoiser(Denoiser):
         embedding = prepared.expand(z.shape[0], *prepared.shape[1:])  # one image may serve all samples
         h = self.stem(torch.cat([z.to(embedding.dtype), embedding], 1))
         skips = [h] if self.all_skips else []
-        for level, stage in enumerate(self.down_stages):
+        for index, stage in enumerate(self.down_stages):
             for block in stage:  # pyright: ignore[reportGeneralTypeIssues]
                 h = block(h, time)
                 skips.append(h)
-            if level < len(self.downsample):
-                h = self.downsample[level](h)
+            if index < len(self.downsample):
+                h = self.downsample[index](h)
                 skips += [h] if self.all_skips else []
         h = self.middle2(self.middle1(h, time), time)
-        for level, stage in enumerate(self.up_stages):
+        for index, stage in enumerate(self.up_stages):
             for block in stage:  # pyright: ignore[reportGeneralTypeIssues]
                 h = block(torch.cat([h, skips.pop()], 1), time)
-            if level < len(self.upsample):
-                h = self.upsample[level](h)
+            if index < len(self.upsample):
+                h = self.upsample[index](h)
         return self.head(functional.silu(self.norm(h))).float()

@@ -46,7 +46,7 @@ class PaperLabelEncoder(LabelEncoder):
             self.blocks.append(PostActivationBlock(spatial_dims, h, width, stages.dropout))
             h = width
         self.head = convolution(spatial_dims, h, latent_channels, 1 if flat else 2)
-        self.norm = nn.LayerNorm((latent_channels, *grid), eps=EPSILON)
+        self.norm = nn.LayerNorm([latent_channels, *grid], eps=EPSILON)
 
     @classmethod
     def from_settings(cls, settings: ModelSettings) -> PaperLabelEncoder:
