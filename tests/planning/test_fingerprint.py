@@ -27,6 +27,15 @@ def test_it_counts_shapes_classes_and_widths(tmp_path: Path) -> None:
     assert not found.colour
 
 
+def test_a_case_with_several_raters_counts_once(tmp_path: Path) -> None:
+    masks = write_pictures(tmp_path) / "masks"
+    for path in sorted(masks.iterdir()):
+        path.with_stem(f"{path.stem}_rater2").write_bytes(path.read_bytes())
+        path.rename(path.with_stem(f"{path.stem}_rater1"))
+    data = open_dataset(tmp_path)
+    assert [one.cases for one in take_fingerprint(data, data.cases).classes] == [3, 1]
+
+
 def test_intensities_are_those_of_the_foreground(tmp_path: Path) -> None:
     data = open_dataset(write_pictures(tmp_path))
     channel = take_fingerprint(data, data.cases).channels[0]

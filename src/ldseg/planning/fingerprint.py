@@ -7,7 +7,7 @@ fingerprint, whatever their order in time: samples are drawn with a seed of the 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -112,6 +112,8 @@ class _ChannelAccumulator:
 
 @dataclass
 class _ClassAccumulator:
+    cases: int = 0
+    """Cases of which a rater marked it."""
     voxels: int = 0
     volumes: list[float] = field(default_factory=list[float])
     widths: list[NDArray[np.float64]] = field(default_factory=list[NDArray[np.float64]])
@@ -181,7 +183,9 @@ def _count_image(total: _Accumulator, name: str, image: Volume) -> None:
         channel.whole_numbers = channel.whole_numbers and bool((values == np.rint(values)).all())
 
 
-def _count_labels(total: _Accumulator, dataset: DataSet, raters: Iterable[Volume]) -> None:
+def _count_labels(total: _Accumulator, dataset: DataSet, raters: Sequence[Volume]) -> None:
+    for class_id, one in total.classes.items():
+        one.cases += any((labels.array == class_id).any() for labels in raters)
     for labels in raters:
         orientation = orientation_of(labels)
         spacing = np.asarray(orientation.permuted(labels.spacing))
@@ -260,7 +264,7 @@ def _channel_summary(
 def _class_summary(name: str, one: _ClassAccumulator, total: _Accumulator) -> ClassFingerprint:
     return ClassFingerprint(
         name=name,
-        cases=len(one.volumes),
+        cases=one.cases,
         frequency=_rounded(one.voxels / max(1, total.voxels)),
         volume_median=_rounded(np.median(one.volumes)) if one.volumes else 0.0,
         volume_smallest=_rounded(min(one.volumes)) if one.volumes else 0.0,
