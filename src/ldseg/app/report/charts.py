@@ -37,18 +37,20 @@ _FAINT = 0.55
 def dice_chart(scores: Scores) -> Chart:
     """Return a chart with a row per structure and a dot per case, with the mean and its interval."""
     names = list(scores.metrics)
-    plot = Plot("Dice", "", (2 * NORMAL[0] + 0.4, 0.6 + _ROW * len(names)))
-    lowest = min(min(scores.values(name, "dice")) for name in names)
+    plot = Plot("Dice", "", (2 * NORMAL[0] + 0.4, 0.9 + _ROW * len(names)))
+    intervals = [scores.interval(name, "dice") for name in names]
+    ends = [max(0.0, one[0]) for one in intervals if one is not None]
+    lowest = min([*ends, *(min(scores.values(name, "dice")) for name in names)])
     plot.limit((max(0.0, lowest - 0.05) if lowest > 0.5 else 0.0, 1.0), (len(names) - 0.5, -0.5))
     plot.axes.set_yticks(range(len(names)), [short_name(name) for name in names])
     plot.axes.grid(axis="y", visible=False)
-    for row, name in enumerate(names):
+    for row, (name, interval) in enumerate(zip(names, intervals, strict=True)):
         values = scores.values(name, "dice")
         # Equal values stay apart.
         dots = [(value, row + 0.11 * ((number % 5) - 2)) for number, value in enumerate(values)]
         tips = [f"{case}: {value:.3f}" for case, value in zip(scores.cases, values, strict=True)]
         plot.dots(dots, css(class_color(row)), tips, opacity=_FAINT)
-        interval, mean = scores.interval(name, "dice"), sum(values) / len(values)
+        mean = sum(values) / len(values)
         if interval is not None:
             plot.axes.hlines(row, *interval, colors=INK, linewidth=2.2, zorder=3)
         plot.dots([(mean, row)], INK, [f"mean {mean:.3f} ({format_interval(interval, '.3f')})"], size=36)
