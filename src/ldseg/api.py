@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ldseg.data.cases import DataOptions
 from ldseg.data.formats import read_volume
 from ldseg.data.split_extension import split_names
-from ldseg.data.splits import read_splits
 from ldseg.data.unread import OnRemark, ignore_remark
 from ldseg.data.volume import Axes, Volume
 from ldseg.errors import InputError, listed
+from ldseg.planning.adoption import PlanChoice
 from ldseg.planning.plan import Plan, PlanSettings
-from ldseg.presets import PRESETS
 from ldseg.runs.files import CACHE_FOLDER, PLAN_FILE, SETTINGS_FILE, SPLITS_FILE, STATE_FILE
 from ldseg.runs.folder_lock import lock_folder
 from ldseg.runs.folds import begun_folds, fold_folder, refuse_changed_plan, set_up_fold
@@ -33,15 +32,20 @@ from ldseg.runs.run_setup import (
     read_prepared,
     write_changed_run,
 )
-from ldseg.settings import RunSettings, TrainingSettings
-from ldseg.training.budget_settings import BUDGETS, describe_budget, given_budget
-from ldseg.utils.serialization import with_changes
+from ldseg.settings import RunSettings
+from ldseg.training.budget_settings import describe_budget
+from ldseg.training.request import TrainingRequest, check_changes, check_folder, plan_adoption, start_of
+from ldseg.training.run_settings import (
+    make_settings,
+    settings_from_source,
+    stored_settings,
+)
 
 if TYPE_CHECKING:
+    from ldseg.runs.source import Source
     from ldseg.training.trainer import TrainingResult
     from ldseg.utils.distributed import DistributedContext
 
-DEFAULT_MINUTES = 60.0
 OnEvent = Callable[[dict[str, Any]], None]
 
 
@@ -114,6 +118,8 @@ def train_run(
     context: DistributedContext | None = None,
     folds: int | None = None,
     continue_training: bool = False,
+    source: Path | str | None = None,
+    source_plan: PlanChoice = "new",
 ) -> TrainingResult:
     """Train a model on a data set and calibrate it; plan and split first if the run has no plan and splits.
 
@@ -131,6 +137,10 @@ def train_run(
         continue_training: go on with the training in `run`, interrupted or finished, with the budget in
             `changes` on top of what is left of its own, on the data as they are now: cases may have been
             added, removed or changed. Plan, model and the parts of the split stay.
+        source: name of a shipped model, or folder of a trained one, whose weights the training begins with as
+            far as they fit (`ldseg.training.transfer`); None begins from nothing.
+        source_plan: "source" takes spacing, patch and strides of the source's plan, "new" plans them for the
+            data; widths are the source's.
 
     Returns:
         The run's folder, the number of steps and the mean foreground Dice of the last validation; of several
@@ -142,39 +152,25 @@ def train_run(
     """
     from ldseg.utils.distributed import SINGLE_PROCESS
 
-    start = _start(Path(run), resume, continue_training)
-    asked = _Training(Path(data), Path(run), start, preset, changes or {}, options, limits, split, folds)
+    start = start_of(Path(run), resume, continue_training)
+    asked = TrainingRequest(
+        Path(data),
+        Path(run),
+        start,
+        preset,
+        changes or {},
+        options,
+        limits,
+        split,
+        folds,
+        source,
+        source_plan,
+    )
     return _train(asked, device, on_event, context or SINGLE_PROCESS)
 
 
-Start = Literal["new", "resume", "continue"]
-
-
-@dataclass(frozen=True)
-class _Training:
-    """A training as it was asked for; see `train_run`."""
-
-    data: Path
-    run: Path
-    start: Start
-    preset: str | None
-    changes: dict[str, Any]
-    options: DataOptions | None
-    limits: PlanSettings | None
-    split: SplitOptions | None
-    folds: int | None
-
-
-def _start(run: Path, resume: bool, continue_training: bool) -> Start:
-    if resume and continue_training:
-        raise InputError(
-            f"{run}: --resume ends an interrupted training, --continue goes on with more; give one of them"
-        )
-    return "resume" if resume else "continue" if continue_training else "new"
-
-
 def _train(
-    asked: _Training, device: str | None, on_event: OnEvent, context: DistributedContext
+    asked: TrainingRequest, device: str | None, on_event: OnEvent, context: DistributedContext
 ) -> TrainingResult:
     """Train the model that was asked for, or its folds one after the other."""
     from ldseg.training.trainer import TrainingResult
@@ -202,18 +198,19 @@ def _train(
     )
 
 
-def _prepare(asked: _Training, device: str | None, on_event: OnEvent, lock: ExitStack) -> PreparedRun:
+def _prepare(asked: TrainingRequest, device: str | None, on_event: OnEvent, lock: ExitStack) -> PreparedRun:
     """Check what was asked for, lock the folder, and plan and split, or see how the data have changed."""
+    from ldseg.runs.source import find_source, write_source
     from ldseg.training.continuation import begin_continuation, finish_continuation, plan_continuation
     from ldseg.training.trainer import remove_partial_files
     from ldseg.utils.device import choose_device
 
     folder = asked.run
-    _check_folder(asked)
+    check_folder(asked)
     choose_device(device)  # fails before all cases are preprocessed
-    _check_changes(asked)
+    check_changes(asked)
     lock.enter_context(lock_folder(folder, "training"))
-    _check_folder(asked)  # again: another process may have been at work
+    check_folder(asked)  # again: another process may have been at work
     for one in (folder, *begun_folds(folder)):
         remove_partial_files(one)
     finish_continuation(folder)  # of a process that was killed in between
@@ -223,9 +220,12 @@ def _prepare(asked: _Training, device: str | None, on_event: OnEvent, lock: Exit
         split = (
             asked.split if asked.folds is None else replace(asked.split or SplitOptions(), folds=asked.folds)
         )
-        prepared = prepare_run(asked.data, folder, asked.options, asked.limits, split)
+        adopt = plan_adoption(asked)
+        prepared = prepare_run(asked.data, folder, asked.options, asked.limits, split, adopt)
         if asked.start == "resume":
             _refuse_changed_data(prepared, folder)
+        else:
+            write_source(folder, None if asked.source is None else find_source(asked.source))
         return prepared
     prepared = open_changed_run(asked.data, folder, asked.options)
     continuation = plan_continuation(prepared, folder, asked.changes.get("training", {}))
@@ -251,7 +251,7 @@ def _refuse_changed_data(prepared: PreparedRun, run: Path) -> None:
 
 
 def _train_one(
-    asked: _Training,
+    asked: TrainingRequest,
     folder: Path,
     fold: int | None,
     prepared: PreparedRun,
@@ -270,22 +270,38 @@ def _train_one(
     _report_beginning(prepared, settings, folder, fold, on_event)
     dataset, plan, splits, cache = prepared.dataset, prepared.plan, prepared.splits, asked.run / CACHE_FOLDER
     resume = begun or (asked.start != "new" and fold is None)
-    result = train(dataset, plan, splits, settings, folder, resume, on_event, device, context, cache)
+    source = context.run_on_all_ranks(lambda: _source_of(asked.run, folder))
+    result = train(dataset, plan, splits, settings, folder, resume, on_event, device, context, cache, source)
     if settings.training.calibrate and not result.interrupted:
         part = splits.part(settings.training.fold)
         calibrate_trained(dataset, part, result, context, device, on_event)
     return result
 
 
-def _settings_of(asked: _Training, folder: Path, fold: int | None, plan: Plan) -> RunSettings:
+def _source_of(run: Path, folder: Path) -> Source | None:
+    """Return the model that the training in `folder` begins with, None if it has begun or has no source."""
+    from ldseg.runs.source import read_source
+    from ldseg.training.trainer import finished_training
+
+    begun = (folder / STATE_FILE).is_file() or finished_training(folder) is not None
+    return None if begun else read_source(run)
+
+
+def _settings_of(asked: TrainingRequest, folder: Path, fold: int | None, plan: Plan) -> RunSettings:
     """Return the stored settings of a training that has begun, else those that were asked for. A fold that
     has not begun takes those of the others."""
-    if asked.start == "new":
-        plan_file = asked.run / PLAN_FILE
+    from ldseg.runs.source import find_source
+
+    plan_file = asked.run / PLAN_FILE
+    if asked.start == "new" and asked.source is not None:
+        settings = settings_from_source(
+            plan, find_source(asked.source), asked.source_plan, asked.preset, asked.changes, plan_file
+        )
+    elif asked.start == "new":
         settings = make_settings(plan, asked.preset or "default", asked.changes, plan_file)
     else:
         begun = fold is None or (folder / SETTINGS_FILE).is_file()
-        settings = _stored_settings(plan, folder if begun else begun_folds(asked.run)[0])
+        settings = stored_settings(plan, folder if begun else begun_folds(asked.run)[0])
     return settings if fold is None else replace(settings, training=replace(settings.training, fold=fold))
 
 
@@ -318,81 +334,3 @@ def _report_beginning(
             "--continue uses those that were added, another -o all"
         )
         on_event({"event": "warning", "warnings": [text]})
-
-
-@dataclass(frozen=True)
-class _Budgeted:
-    """The part of the settings that can be checked without a plan."""
-
-    training: TrainingSettings = field(default_factory=TrainingSettings)
-
-
-def _check_changes(asked: _Training) -> None:
-    """Raise InputError for illegal preset, changes and budget, before anything is read or written."""
-    changes, training = asked.changes, asked.changes.get("training", {})
-    if asked.folds is not None and "fold" in training:
-        raise InputError("--folds trains every fold; leave out --fold, or --folds")
-    if asked.start != "new":
-        allowed = ("training",) if asked.start == "continue" else ()
-        given = [*(["preset"] if asked.preset else []), *(name for name in changes if name not in allowed)]
-        if given:
-            keeps = {
-                "resume": "resumed training keeps its settings",
-                "continue": "continued training keeps its model",
-            }
-            raise InputError(f"{asked.run}: a {keeps[asked.start]}; leave out what sets {', '.join(given)}")
-        return
-    if asked.preset is not None and asked.preset not in PRESETS:
-        raise InputError(f"preset is {asked.preset!r}; choose one of {', '.join(PRESETS)}")
-    given = {name: value for name, value in changes.items() if name == "training"}
-    settings = with_changes(_Budgeted(), given, "").training
-    if any(getattr(settings, name) is not None for name in BUDGETS):
-        given_budget(settings)
-
-
-def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: Path) -> RunSettings:
-    """Return the preset's settings for `plan` with `changes`, and with the default budget if none is given.
-
-    Raises:
-        InputError: an unknown preset or field, an illegal value, several budgets, a model that cannot be
-            built or does not fit the plan.
-    """
-    from ldseg.runs.saved_model import build_segmenter, check_fit
-
-    if preset not in PRESETS:
-        raise InputError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
-    settings = with_changes(PRESETS[preset](plan), changes, "")
-    if all(getattr(settings.training, name) is None for name in BUDGETS):
-        settings = replace(settings, training=replace(settings.training, minutes=DEFAULT_MINUTES))
-    given_budget(settings.training)
-    check_fit(plan, settings, build_segmenter(settings), plan_file)
-    return settings
-
-
-def _stored_settings(plan: Plan, run: Path) -> RunSettings:
-    """Return the settings that the run began with. Raises InputError: damaged, or they do not fit `plan`."""
-    from ldseg.runs.saved_model import build_segmenter, check_fit, read_settings
-
-    settings = read_settings(run / SETTINGS_FILE)
-    check_fit(plan, settings, build_segmenter(settings), run / PLAN_FILE)
-    return settings
-
-
-def _check_folder(asked: _Training) -> None:
-    """Raise InputError for a training over another one, or going on with none, or with other folds."""
-    folder, start = asked.run, asked.start
-    folds = begun_folds(folder)
-    alone = (folder / SETTINGS_FILE).exists() or (folder / STATE_FILE.parent).exists()
-    if (alone or folds) and start == "new":
-        raise InputError(
-            f"{folder}: holds a training already; end it with --resume, go on for longer with --continue, or "
-            "choose another -o"
-        )
-    if not (alone or folds) and start != "new":
-        raise InputError(f"{folder}: holds no training to {start}; leave out --{start} to start one")
-    if alone and asked.folds is not None:
-        raise InputError(f"{folder}: holds a training without folds; leave out --folds, or choose another -o")
-    if folds and asked.folds is not None:
-        stored = len(read_splits(folder / SPLITS_FILE).folds)
-        if asked.folds != stored:
-            raise InputError(f"{folder}: has {stored} folds; give --folds {stored}, or choose another -o")

@@ -19,6 +19,9 @@ DATA_FILE = "data.json"
 SPLITS_FILE = "splits.json"
 FINGERPRINT_FILE = "fingerprint.json"
 
+SOURCE_FILE = "source.json"
+"""The model whose weights a training began with, where it was not from nothing."""
+
 LOG_FILE = "log.jsonl"
 CURVES_FILE = "curves.png"
 TENSORBOARD_FOLDER = "tensorboard"

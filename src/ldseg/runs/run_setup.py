@@ -10,7 +10,7 @@ Files that exist already are used unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -29,6 +29,7 @@ from ldseg.preprocessing.preprocess import preprocess_image
 from ldseg.runs.files import DATA_FILE, FINGERPRINT_FILE, PLAN_FILE, SPLITS_FILE
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
 
+Adopt = Callable[[Fingerprint, Plan], Plan]
 DEFAULT_FOLDS = 5
 _DATA_VERSION = 1
 _MOST_SAMPLED, _FEWEST_SAMPLED, _VOXELS_SAMPLED = 64, 16, 2**31
@@ -67,8 +68,11 @@ def prepare_run(
     options: DataOptions | None = None,
     limits: PlanSettings | None = None,
     split: SplitOptions | None = None,
+    adopt: Adopt | None = None,
 ) -> PreparedRun:
     """Open the data, split and plan, or use the files that `run` has. Test cases do not influence the plan.
+
+    `adopt` changes a new plan for the data of the fingerprint, e.g. to that of another model.
 
     Raises:
         InputError: the data cannot be used, or do not fit what `run` has.
@@ -86,7 +90,7 @@ def prepare_run(
     else:
         tested = set(splits.test)
         cases = [case for case in dataset.cases if case.name not in tested]
-        fingerprint, plan = fingerprint_and_plan(dataset, cases, limits or PlanSettings())
+        fingerprint, plan = fingerprint_and_plan(dataset, cases, limits or PlanSettings(), adopt)
         run.mkdir(parents=True, exist_ok=True)
         write_fingerprint(run / FINGERPRINT_FILE, fingerprint)
         write_plan(path, plan)
@@ -122,15 +126,18 @@ def _write_data_options(dataset: DataSet, run: Path, options: DataOptions) -> No
 
 
 def fingerprint_and_plan(
-    dataset: DataSet, cases: Sequence[Case], limits: PlanSettings
+    dataset: DataSet, cases: Sequence[Case], limits: PlanSettings, adopt: Adopt | None = None
 ) -> tuple[Fingerprint, Plan]:
     """Return the fingerprint of `cases` and the plan for training on them, with intensity statistics.
+
+    `adopt` changes the plan before the intensities are measured on its grid.
 
     Raises:
         InputError: a case cannot be read, or the limits do not fit.
     """
     fingerprint = take_fingerprint(dataset, cases)
     plan = make_plan(fingerprint, dataset, limits)
+    plan = plan if adopt is None else adopt(fingerprint, plan)
     voxels = mean(prod(case.shape) for case in fingerprint.cases)
     seen = evenly_spaced(cases, max(_FEWEST_SAMPLED, min(_MOST_SAMPLED, int(_VOXELS_SAMPLED / voxels))))
     prepared = (preprocess_image(load_image(dataset, case), plan, case.name).array for case in seen)

@@ -24,6 +24,17 @@ def append_record(folder: Path, record: Record) -> None:
         raise refused(path, error) from error
 
 
+def append_once(folder: Path, record: Record) -> None:
+    """Append a record unless the last of its event is the same: what is repeated after a kill is told once.
+
+    Raises InputError if the log cannot be written.
+    """
+    stored = json.loads(json.dumps(record))
+    events = [one for one in read_records(folder) if one["event"] == record["event"]]
+    if not events or events[-1] != stored:
+        append_record(folder, record)
+
+
 def read_records(folder: Path) -> list[Record]:
     """Return the records of the log, oldest first, without a line that a crash has truncated."""
     path = folder / LOG_FILE

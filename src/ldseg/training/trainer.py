@@ -25,6 +25,7 @@ from ldseg.planning.plan import Plan
 from ldseg.preprocessing.cache import Cache, build_cache, forget_parts
 from ldseg.runs.files import BEST_FOLDER, CACHE_FOLDER, SETTINGS_FILE, SPLITS_FILE, STATE_FILE, WEIGHTS_FILE
 from ldseg.runs.saved_model import build_segmenter, save_model, write_settings
+from ldseg.runs.source import Source
 from ldseg.settings import RunSettings
 from ldseg.training.activation_checkpointing import checkpoint_residual_blocks
 from ldseg.training.budget import Budget, make_budget
@@ -34,6 +35,7 @@ from ldseg.training.ema import make_ema_copy
 from ldseg.training.gradient_averaging import broadcast_weights
 from ldseg.training.log_files import (
     Record,
+    append_once,
     draw_curves,
     drop_records_after,
     last_validation_dice,
@@ -44,6 +46,7 @@ from ldseg.training.model_card import render_card
 from ldseg.training.patch_dataset import PatchDataset, batches, central_patch, loader_workers
 from ldseg.training.signals import stop_on_signal
 from ldseg.training.train_step import TrainStep, make_optimizer
+from ldseg.training.transfer import Transfer, transfer_weights
 from ldseg.training.validation import Validation, validate
 from ldseg.utils.device import choose_device, memory_format, prepare_training, synchronize
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
@@ -82,11 +85,13 @@ def train(
     device_name: str | None = None,
     context: DistributedContext = SINGLE_PROCESS,
     cache_folder: Path | None = None,
+    source: Source | None = None,
 ) -> TrainingResult:
     """Train the model or the baseline of the settings on one fold of `dataset` into `run_folder`.
 
     The processes of `context` share each step's batch and the preparation of the cases; rank 0 writes all
     files and reports. `cache_folder` holds the preprocessed cases, `run_folder`/cache by default.
+    A training that has no state yet begins with the weights of `source`, if there is one.
 
     An interrupted run continues with `resume` as if it had not been interrupted (bit-equal on a CPU when the
     budget is steps or epochs).
@@ -109,7 +114,11 @@ def train(
     cases = [case for case in dataset.cases if case.name in wanted]
     cache = _build_cache(dataset, cases, plan, cache_folder or run_folder / CACHE_FOLDER, on_event, context)
     device = context.run_on_all_ranks(lambda: choose_device(context.device_name(device_name)))
-    train_step = _make_train_step(settings, device, context)
+    begins = not (run_folder / STATE_FILE).is_file()
+    train_step, transfer = _make_train_step(plan, settings, device, context, source if begins else None)
+    if transfer is not None:
+        context.on_rank_zero(lambda: append_once(run_folder, transfer.record()))
+        on_event(transfer.record())
     if settings.training.activation_checkpointing:
         checkpoint_residual_blocks(train_step.model)
     if settings.training.compile and (problem := compile_modules(train_step.model, device)):
@@ -164,14 +173,25 @@ def _build_cache(
     return Cache(folder, tuple(case.name for case in cases))
 
 
-def _make_train_step(settings: RunSettings, device: torch.device, context: DistributedContext) -> TrainStep:
+def _make_train_step(
+    plan: Plan,
+    settings: RunSettings,
+    device: torch.device,
+    context: DistributedContext,
+    source: Source | None,
+) -> tuple[TrainStep, Transfer | None]:
+    """Return the training step of a new model, and what it has from `source` if there is one."""
     prepare_training(device)
     torch.manual_seed(settings.training.seed)
-    model = build_segmenter(settings).to(device)
+    model = build_segmenter(settings)
+    transfer = None
+    if source is not None:
+        transfer = context.run_on_all_ranks(lambda: transfer_weights(model, plan, settings, source))
+    model = model.to(device)
     model.to(memory_format=memory_format(settings.model.spatial_dims))  # pyright: ignore[reportCallIssue]
     broadcast_weights(model, context)
-    average = make_ema_copy(model)
-    return TrainStep(model, average, make_optimizer(model, settings.training), settings, device, context)
+    optimizer = make_optimizer(model, settings.training)
+    return TrainStep(model, make_ema_copy(model), optimizer, settings, device, context), transfer
 
 
 def remove_partial_files(run_folder: Path) -> None:

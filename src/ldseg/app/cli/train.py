@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ldseg.app.cli.options import add_data_section, add_json, add_section, data_options, given_section
 from ldseg.app.cli.output import Progress, note, print_json, print_line, progress
 from ldseg.app.cli.plan import add_run_arguments, plan_settings, split_options
+from ldseg.errors import listed
 
 if TYPE_CHECKING:
     from ldseg.utils.distributed import DistributedContext
@@ -42,6 +43,18 @@ def add_arguments(parser: Any) -> None:
         dest="continue_training",
         action="store_true",
         help="go on with the training in RUN for longer, e.g. --minutes 60, on the data as they are now",
+    )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="MODEL",
+        help="begin with the weights of this model, a folder or a shipped model's name, as far as they fit",
+    )
+    parser.add_argument(
+        "--plan",
+        choices=("new", "source"),
+        default="new",
+        help="source: with --from, take spacing, patch and strides of that model's plan",
     )
     parser.add_argument(
         "--folds",
@@ -95,6 +108,8 @@ def _train(arguments: Any, context: DistributedContext) -> int:
             context,
             arguments.folds,
             arguments.continue_training,
+            arguments.source,
+            arguments.plan,
         )
     if not context.is_rank_zero:
         return _INTERRUPTED if result.interrupted else 0
@@ -139,6 +154,16 @@ class ProgressReporter:
     def _continued(self, event: dict[str, Any]) -> None:
         for change in event["changes"] or ["the data are as they were"]:
             self.bar.report(f"continued: {change}")
+
+    def _transferred(self, event: dict[str, Any]) -> None:
+        new = listed(event["new"], 3)
+        parts = [
+            f"{len(event['carried'])} tensors as they are",
+            f"{len(event['in_part'])} for other classes or channels",
+            f"{len(event['new'])} are new{f' ({new})' if new else ''}",
+        ]
+        source = f"begins with the weights of {event['source']} for {event['share']:.0%} of its own"
+        self.bar.report(f"{source}: {', '.join(parts)}; all names are in log.jsonl")
 
     def _prepared(self, event: dict[str, Any]) -> None:
         self.prepared += 1

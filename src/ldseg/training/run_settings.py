@@ -1,0 +1,99 @@
+"""The settings of a training: those of a preset with the user's changes, or those that a run has stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ldseg.errors import InputError
+from ldseg.planning.adoption import PlanChoice
+from ldseg.planning.plan import Plan
+from ldseg.presets import PRESETS
+from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE
+from ldseg.settings import RunSettings, TrainingSettings
+from ldseg.training.budget_settings import BUDGETS, given_budget
+from ldseg.utils.serialization import with_changes
+
+if TYPE_CHECKING:
+    from ldseg.runs.source import Source
+
+DEFAULT_MINUTES = 60.0
+
+
+@dataclass(frozen=True)
+class _Budgeted:
+    """The part of the settings that can be checked without a plan."""
+
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+
+def check_training(preset: str | None, changes: dict[str, Any]) -> None:
+    """Raise InputError for an illegal preset, training setting or budget, which needs no plan to be seen."""
+    if preset is not None and preset not in PRESETS:
+        raise InputError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
+    given = {name: value for name, value in changes.items() if name == "training"}
+    training = with_changes(_Budgeted(), given, "").training
+    if any(getattr(training, name) is not None for name in BUDGETS):
+        given_budget(training)
+
+
+def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: Path) -> RunSettings:
+    """Return the preset's settings for `plan` with `changes`, and with the default budget if none is given.
+
+    Raises:
+        InputError: an unknown preset or field, an illegal value, several budgets, a model that cannot be
+            built or does not fit the plan.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
+    return _completed(plan, PRESETS[preset](plan), changes, plan_file)
+
+
+def settings_from_source(
+    plan: Plan,
+    source: Source,
+    choice: PlanChoice,
+    preset: str | None,
+    changes: dict[str, Any],
+    plan_file: Path,
+) -> RunSettings:
+    """Return the settings of a training that begins with the weights of `source`.
+
+    They are those of the source's preset unless another is named; with the source's plan the model is built
+    as the source's, for the channels and classes of `plan`.
+
+    Raises:
+        InputError: like `make_settings`, and for a source of other dimensions or another architecture.
+    """
+    from ldseg.training.transfer import check_source
+
+    theirs = source.settings()
+    settings = PRESETS[preset or (theirs.preset if theirs.preset in PRESETS else "default")](plan)
+    if choice == "source":
+        channels, classes = len(plan.channels), len(plan.classes)
+        settings = replace(settings, model=replace(theirs.model, in_channels=channels, classes=classes))
+    settings = _completed(plan, replace(settings, baseline=theirs.baseline), changes, plan_file)
+    check_source(plan, settings, source)
+    return settings
+
+
+def _completed(plan: Plan, settings: RunSettings, changes: dict[str, Any], plan_file: Path) -> RunSettings:
+    """Return the settings with `changes` and a budget. Raises InputError if they do not fit `plan`."""
+    from ldseg.runs.saved_model import build_segmenter, check_fit
+
+    settings = with_changes(settings, changes, "")
+    if all(getattr(settings.training, name) is None for name in BUDGETS):
+        settings = replace(settings, training=replace(settings.training, minutes=DEFAULT_MINUTES))
+    given_budget(settings.training)
+    check_fit(plan, settings, build_segmenter(settings), plan_file)
+    return settings
+
+
+def stored_settings(plan: Plan, run: Path) -> RunSettings:
+    """Return the settings that the run began with. Raises InputError: damaged, or they do not fit `plan`."""
+    from ldseg.runs.saved_model import build_segmenter, check_fit, read_settings
+
+    settings = read_settings(run / SETTINGS_FILE)
+    check_fit(plan, settings, build_segmenter(settings), run / PLAN_FILE)
+    return settings
