@@ -132,11 +132,9 @@ def train_run(
         device: "cpu", "cuda" or "mps", None for the fastest.
         on_event: called with each event, a dict with "event" ("settings", "losses", "validation" ...).
         context: the processes that train together (`ldseg.utils.distributed`), on the same files.
-        folds: number of folds of a cross-validation, trained one after the other into `run`/fold_0 ...; None
-            trains one model.
-        continue_training: go on with the training in `run`, interrupted or finished, with the budget in
-            `changes` on top of what is left of its own, on the data as they are now: cases may have been
-            added, removed or changed. Plan, model and the parts of the split stay.
+        folds: number of folds of a cross-validation, trained into `run`/fold_0 ...; None trains one model.
+        continue_training: go on with the training in `run` with the budget in `changes` on top of what is
+            left of its own, on the data as they are now. Plan, model and the parts of the split stay.
         source: name of a shipped model, or folder of a trained one, whose weights the training begins with as
             far as they fit (`ldseg.training.transfer`); None begins from nothing.
         source_plan: "source" takes spacing, patch and strides of the source's plan, "new" plans them for the
@@ -152,19 +150,9 @@ def train_run(
     """
     from ldseg.utils.distributed import SINGLE_PROCESS
 
-    start = start_of(Path(run), resume, continue_training)
+    start, given = start_of(Path(run), resume, continue_training), changes or {}
     asked = TrainingRequest(
-        Path(data),
-        Path(run),
-        start,
-        preset,
-        changes or {},
-        options,
-        limits,
-        split,
-        folds,
-        source,
-        source_plan,
+        *(Path(data), Path(run), start, preset, given, options, limits, split, folds, source, source_plan)
     )
     return _train(asked, device, on_event, context or SINGLE_PROCESS)
 

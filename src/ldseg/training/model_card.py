@@ -33,7 +33,12 @@ def render_card(
         f"- Data: {data_name}, {len(train_names)} training cases, fold {training.fold} (splits.json)",
         f"- Images: {', '.join(c.name for c in plan.channels)}; axes {plan.axes}; spacing {spacing}",
         f"- Training: {budget}, batch {training.batch}, seed {training.seed}",
-        *(_transferred(record) for record in log if record["event"] == "transferred"),
+        *(
+            f"- Begun with the weights of {one['source']} (sha256 {one['sha256'][:12]}), carried over for "
+            f"{one['share']:.0%} of this model's"
+            for one in log
+            if one["event"] == "transferred"
+        ),
         *(_continued(record) for record in continued),
         "- Licence of the weights: that of the data they were trained on; state it here before sharing",
         "- Not a medical device; not validated for clinical use",
@@ -46,11 +51,3 @@ def _continued(record: dict[str, Any]) -> str:
     changes = DataChanges(*(tuple(record[part]) for part in ("added", "removed", "changed")))
     beside = "".join(f"; {words}" for words in changes.sentences())
     return f"- Continued: after step {record['step']} for {record['budget']}{beside}"
-
-
-def _transferred(record: dict[str, Any]) -> str:
-    """Return the card's line on the model whose weights the training began with."""
-    return (
-        f"- Begun with the weights of {record['source']} (sha256 {record['sha256'][:12]}), carried over for "
-        f"{record['share']:.0%} of this model's"
-    )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,12 +28,10 @@ from ldseg.runs.saved_model import build_segmenter, load_model
 from ldseg.runs.source import Source
 from ldseg.settings import RunSettings
 
-Shape = tuple[int, ...]
-
 
 @dataclass(frozen=True)
 class Transfer:
-    """What was carried over from the source: names of tensors."""
+    """The tensors that were carried over from the source, by name, and those that were not."""
 
     source: str
     """Name of the source."""
@@ -62,7 +60,7 @@ class _Axis:
 
 @dataclass
 class _Rows:
-    """How the classes or channels of the source become those of the model."""
+    """A linear map from the classes or channels of the source to those of the model."""
 
     matrix: Tensor
     """(new, old): weight of each of the source's in each of the model's."""
@@ -163,12 +161,14 @@ def _carried(
     return (value, exact) if value.shape == own.shape else (None, False)
 
 
-def _axes(settings: RunSettings, kind: Literal["classes", "in_channels"] | str) -> dict[str, _Axis]:
-    """Return the axis of each tensor that grows with the number of classes or channels. Its cell is 0 where
-    that is not all that the axis counts."""
+def _axes(settings: RunSettings, kind: str) -> dict[str, _Axis]:
+    """Return the axis of each tensor that grows with `kind`, the number of classes or channels in
+    `ModelSettings`. Its cell is 0 where that is not all that the axis counts."""
     number = getattr(settings.model, kind)
     model = replace(settings.model, **{kind: number + 1})
-    small, large = (_shapes(one) for one in (settings, replace(settings, model=model)))
+    with torch.device("meta"):  # without memory
+        outlines = [build_segmenter(one) for one in (settings, replace(settings, model=model))]
+    small, large = ({name: v.shape for name, v in one.state_dict().items()} for one in outlines)
     found: dict[str, _Axis] = {}
     for name, shape in small.items():
         grown = [axis for axis, (a, b) in enumerate(zip(shape, large[name], strict=True)) if a != b]
@@ -177,13 +177,6 @@ def _axes(settings: RunSettings, kind: Literal["classes", "in_channels"] | str) 
             pure = len(grown) == 1 and shape[grown[0]] == cell * number
             found[name] = _Axis(grown[0], cell if pure else 0)
     return found
-
-
-def _shapes(settings: RunSettings) -> dict[str, Shape]:
-    """Return the shape of each tensor of a model, which is built without memory."""
-    with torch.device("meta"):
-        outline = build_segmenter(settings)
-    return {name: tuple(value.shape) for name, value in outline.state_dict().items()}
 
 
 def _class_rows(own: Sequence[str], theirs: Sequence[str]) -> _Rows:
