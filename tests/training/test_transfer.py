@@ -114,7 +114,7 @@ def test_a_source_of_other_dimensions_or_architecture_is_one_line(make_model: Ma
     for axes, baseline, preset, message in (
         ("zyx", "none", "default", "segments images of 3 dimensions, the data have 2"),
         ("yx", "unet", "default", "is a model of the kind unet, and latent diffusion is to be trained"),
-        ("yx", "none", "paper", "has the denoiser ddpm_unet, .* give --preset paper"),
+        ("yx", "none", "paper", "has the denoiser paper, .* give --preset paper"),
     ):
         source = find_source(make_model(axes, baseline, preset))
         with pytest.raises(InputError, match=message):
