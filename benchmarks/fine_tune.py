@@ -1,0 +1,184 @@
+"""Does a training that begins with the weights of another model get further in a few minutes than one from
+nothing?
+
+    python benchmarks/fine_tune.py hippocampus --data-root FOLDER --work FOLDER --minutes 2 5 10
+
+hippocampus     a model of half of the training cases (--source-minutes), then 12 of the others
+bubil           the shipped model nuclei, then cells in phase contrast (--subject-pattern as in README.md)
+usgra           the shipped model fetal-head, then nerves and vessels in ultrasound
+
+Trained are: from nothing; from the source's weights with a new plan; from them with the source's plan. All
+take the same cases, seed and CPU minutes; a fifth of the subjects is for testing only. A command that is given
+again goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ldseg.api import train_run
+from ldseg.data.cases import Case, DataOptions, DataSet
+from ldseg.data.dataset import open_dataset
+from ldseg.data.splits import Fold, Splits, make_splits, subject_order, write_splits
+from ldseg.evaluation.compare import compare
+from ldseg.evaluation.evaluate_folders import EvaluationOptions, score_files
+from ldseg.evaluation.scores import Scores
+from ldseg.inference.predict_cases import PredictOptions, predict_cases
+from ldseg.inference.predictor import Predictor
+from ldseg.runs.files import SETTINGS_FILE
+from ldseg.runs.run_setup import SplitOptions
+from ldseg.training.log_files import read_records
+from records import as_a_command, commit, write_result
+from sets import SETS, SPLIT_SEED, TEST_FRACTION
+from trainings import command_of
+
+Start = Literal["nothing", "new plan", "source plan"]
+STARTS: tuple[Start, ...] = ("nothing", "new plan", "source plan")
+_WATCHED = 2
+"""Cases from which the curve is drawn; they are trained on like the others."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A set to be learnt, and the model to begin with."""
+
+    folder: str
+    options: DataOptions
+    source: str | None
+    """Name of a shipped model; None: one that is trained on the first half of the cases."""
+    cases: int | None
+    """Cases to train on, drawn by the seed; None for all."""
+
+
+TASKS = {
+    "hippocampus": Task(SETS["hippocampus"].folder, DataOptions(), None, 12),
+    "bubil": Task("BUBIL_cells", DataOptions(subject_pattern=r"(set\d+_[A-Za-z]*\d*)\d"), "nuclei", None),
+    "usgra": Task(SETS["usgra"].folder, DataOptions(), "fetal-head", None),
+}
+
+
+def main() -> None:
+    """Train and score all starts, and write one result for each."""
+    arguments = parse()
+    as_a_command(arguments.threads)
+    task = TASKS[arguments.task]
+    dataset = open_dataset(arguments.data_root / task.folder, task.options)
+    splits = make_splits(dataset.cases, SPLIT_SEED, test_fraction=TEST_FRACTION)
+    order = subject_order([case.subject for case in dataset.cases if case.name not in splits.test], 1)
+    half = order[: len(order) // 2] if task.source is None else []
+    chosen = [subject for subject in order if subject not in half][: arguments.cases or task.cases]
+    source: str | Path | None = task.source
+    if source is None:
+        source = arguments.work / f"fine_tune-{arguments.task}-source-{arguments.source_minutes:g}min"
+        train(arguments, dataset, splits, half, source, arguments.source_minutes, None, "nothing")
+    test = [case for case in dataset.cases if case.name in splits.test]
+    for minutes in arguments.minutes:
+        found: dict[Start, Scores] = {}
+        for start in arguments.starts:
+            name = f"{arguments.task}-{start.replace(' ', '_')}-seed{arguments.seed}-{minutes:g}min"
+            run = arguments.work / f"fine_tune-{name}"
+            train(arguments, dataset, splits, chosen, run, minutes, source, start)
+            found[start] = score(dataset, test, run)
+            result = result_of(arguments, start, minutes, source, run, found, len(chosen))
+            write_result(f"fine_tune-{name}", result)
+            print(json.dumps({key: result[key] for key in ("start", "budget_minutes", "mean_dice", "gain")}))
+
+
+def parse() -> argparse.Namespace:
+    """Return the arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("task", choices=tuple(TASKS))
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, nargs="+", default=[2.0, 5.0, 10.0], help="CPU minutes")
+    parser.add_argument(
+        "--source-minutes", type=float, default=20.0, help="CPU minutes of hippocampus' source"
+    )
+    parser.add_argument("--cases", type=int, help="to train on, instead of the task's number")
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
+    parser.add_argument("--seed", type=int, default=0, help="of the training")
+    parser.add_argument("--threads", type=int, default=1, help="of this process; more of them waste CPU time")
+    return parser.parse_args()
+
+
+def train(
+    arguments: argparse.Namespace,
+    dataset: DataSet,
+    splits: Splits,
+    subjects: list[str],
+    run: Path,
+    minutes: float,
+    source: str | Path | None,
+    start: Start,
+) -> None:
+    """Train on all cases of `subjects` into `run`, or go on with it."""
+    names = sorted(case.name for case in dataset.cases if case.subject in subjects)
+    file = run.with_suffix(".splits.json")
+    fold = Fold(tuple(names[_WATCHED:]), tuple(names[:_WATCHED]))
+    write_splits(file, Splits(1, SPLIT_SEED, splits.test, (fold,)))
+    training = {"cpu_minutes": minutes, "seed": arguments.seed, "fold": "all", "validations": 3}
+    options = TASKS[arguments.task].options
+    if (run / SETTINGS_FILE).is_file():
+        train_run(dataset.root, run, resume=True)
+        return
+    train_run(
+        dataset.root,
+        run,
+        changes={"training": {**training, "calibrate": False}},
+        options=options,
+        split=SplitOptions(file),
+        source=None if start == "nothing" else source,
+        source_plan="source" if start == "source plan" else "new",
+    )
+
+
+def score(dataset: DataSet, test: list[Case], run: Path) -> Scores:
+    """Return the scores of the test cases, predicted by the model in `run`."""
+    predicted = predict_cases(Predictor.load(run), test, run / "test", PredictOptions())
+    files = {name: paths[-1] for name, paths in predicted.done.items()}
+    return score_files(dataset, test, files, EvaluationOptions(), {})
+
+
+def result_of(
+    arguments: argparse.Namespace,
+    start: Start,
+    minutes: float,
+    source: str | Path | None,
+    run: Path,
+    found: dict[Start, Scores],
+    subjects: int,
+) -> dict[str, Any]:
+    """Return the record of one training, with its gain over the one from nothing where that is known."""
+    scores, transferred = found[start], [r for r in read_records(run) if r["event"] == "transferred"]
+    steps = [r["step"] for r in read_records(run) if r["event"] == "losses"]
+    gain = None
+    if start != "nothing" and "nothing" in found:
+        overall = compare(found["nothing"], scores)[0]
+        gain = {"difference": overall.difference, "interval": overall.interval}
+    return {
+        "benchmark": "fine_tune",
+        "data": arguments.task,
+        "split": f"seed {SPLIT_SEED}, {subjects} subjects to train, {len(scores.cases)} cases to test",
+        "model": "ldseg",
+        "preset": "default",
+        "seed": arguments.seed,
+        "budget_minutes": minutes,
+        "command": command_of("fine_tune.py", arguments),
+        "commit": commit(),
+        "start": start,
+        "source": None if start == "nothing" else Path(str(source)).name,
+        "share": transferred[-1]["share"] if transferred else 0.0,
+        "steps": steps[-1] if steps else 0,
+        "mean_dice": scores.mean_dice,
+        "mean_dice_interval": scores.mean_dice_interval,
+        "gain": gain,
+        "case_dice": dict(zip(scores.cases, scores.case_dice(), strict=True)),
+    }
+
+
+if __name__ == "__main__":
+    main()
