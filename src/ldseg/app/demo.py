@@ -149,7 +149,8 @@ def write_demo_figure(
     grey, true, predicted, doubt = (
         _slice(volume, axis, index) for volume in (image, truth, prediction, uncertainty)
     )
-    aspect = _aspect(image, axis)
+    pixel_height, pixel_width = (step for n, step in enumerate(image.spacing) if n != axis)
+    aspect = pixel_height / pixel_width
     height = 1.5 + 3.2 * grey.shape[0] * aspect / grey.shape[1]
     figure = Figure(figsize=(14, height), layout="constrained", facecolor="white")
     panels: list[Panel] = list(figure.subplots(1, 4))
@@ -237,12 +238,6 @@ def _slice(volume: Volume, axis: int | None, index: int) -> NDArray[Any]:
     if (matrix[2 - rows, 2 - rows] > 0) == (rows == 0):
         flat = flat[::-1]
     return flat[:, ::-1] if matrix[2 - columns, 2 - columns] < 0 else flat
-
-
-def _aspect(volume: Volume, axis: int | None) -> float:
-    """Return the height of a pixel over its width."""
-    height, width = (step for n, step in enumerate(volume.spacing) if n != axis)
-    return height / width
 
 
 def _paint(panel: Panel, ids: NDArray[Any], classes: list[int], aspect: float) -> None:

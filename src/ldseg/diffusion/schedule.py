@@ -95,7 +95,7 @@ def linear_interpolation(t: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """What a name in `noise.schedule` stands for."""
+    """The schedule that a name in `noise.schedule` selects."""
 
     alpha_bar: Callable[[Tensor], Tensor]
     """Fraction of signal power at times t, shape of t; decreasing from 1 to about 0."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -83,7 +83,9 @@ def evaluate_folders(
     ground_truth = open_ground_truth(Path(labels), predictions, options.data)
     for remark in (*ground_truth.remarks, *describe_unread(unread_in(predictions, folders=False))):
         on_remark(remark)
-    files = _files_of(ground_truth, predictions)
+    spelling = {name_key(case.name): case.name for case in ground_truth.cases}
+    found = by_stem(volumes_in(predictions)).items()
+    files = {spelling.get(name_key(name), name): paths[0] for name, paths in found}
     cases = [case for case in ground_truth.cases if case.name in files or not options.partial]
     failed = _partners_missing(predictions, ground_truth, cases, files)
     if failed and not options.keep_going:
@@ -126,7 +128,10 @@ def score_files(
     if not scored:
         reason = next(iter(failed.values()), f"{ground_truth.root}: no prediction has the name of a case")
         raise InputError(f"nothing could be scored; {reason}")
-    return Scores(scored, ground_truth.classes, tolerance, _subjects(cases, scored), failed, cine)
+    subjects = {case.name: case.subject for case in cases if case.name in scored}
+    if all(name == subject for name, subject in subjects.items()):
+        subjects = {}
+    return Scores(scored, ground_truth.classes, tolerance, subjects, failed, cine)
 
 
 @dataclass
@@ -135,19 +140,6 @@ class _Notes:
 
     masks: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     predictions: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-
-
-def _files_of(ground_truth: DataSet, predictions: Path) -> dict[str, Path]:
-    """Return the prediction files by the names of the cases."""
-    spelling = {name_key(case.name): case.name for case in ground_truth.cases}
-    found = by_stem(volumes_in(predictions)).items()
-    return {spelling.get(name_key(name), name): paths[0] for name, paths in found}
-
-
-def _subjects(cases: Sequence[Case], scored: Container[str]) -> dict[str, str]:
-    """Return the subject of each scored case; empty when every case is its own subject."""
-    subjects = {case.name: case.subject for case in cases if case.name in scored}
-    return subjects if any(name != subject for name, subject in subjects.items()) else {}
 
 
 def _partners_missing(

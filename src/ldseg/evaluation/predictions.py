@@ -65,12 +65,15 @@ def iterate_predictions(
                 probabilities=predicted.probabilities.array,
                 truth=truth,
                 volumes=predicted.volumes,
-                true_volumes=_volumes(truth, mask, classes) if complete else {},
+                true_volumes=structure_volumes(truth, mask, classes) if complete else {},
             )
 
 
-def _volumes(truth: NDArray[np.int16], mask: Volume, classes: dict[str, int]) -> dict[str, float]:
-    """Return the volume of each structure, in the unit of the image (`data.units.size_unit`)."""
-    voxel = voxel_size(mask.axes, mask.spacing)
-    counts = np.bincount(truth.ravel(), minlength=len(classes))
+def structure_volumes(
+    indices: NDArray[np.integer], volume: Volume, classes: dict[str, int]
+) -> dict[str, float]:
+    """Return the volume of each structure of a map of class indices, in the unit of `volume`'s grid
+    (`data.units.size_unit`)."""
+    voxel = voxel_size(volume.axes, volume.spacing)
+    counts = np.bincount(indices.ravel(), minlength=len(classes))
     return {name: float(counts[k] * voxel) for k, name in enumerate(classes) if k > 0}

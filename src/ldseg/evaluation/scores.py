@@ -214,7 +214,13 @@ def read_scores(path: Path) -> Scores:
     try:
         return Scores(
             cases={
-                name: {class_name: _parsed(record) for class_name, record in case.items()}
+                name: {
+                    class_name: ClassScores(
+                        {metric: float(value) for metric, value in record.items() if metric != "empty"},
+                        record.get("empty", "none"),
+                    )
+                    for class_name, record in case.items()
+                }
                 for name, case in content["cases"].items()
             },
             classes=content["classes"],
@@ -232,12 +238,6 @@ def read_scores(path: Path) -> Scores:
 
 def _record(one: ClassScores) -> dict[str, float | str]:
     return dict(one.metrics) if one.empty == "none" else {**one.metrics, "empty": one.empty}
-
-
-def _parsed(record: dict[str, Any]) -> ClassScores:
-    """Return the scores of one class from their record in `scores.json`."""
-    metrics = {name: float(value) for name, value in record.items() if name != "empty"}
-    return ClassScores(metrics, record.get("empty", "none"))
 
 
 def _cine_record(one: CineMetrics) -> dict[str, Any]:

@@ -139,13 +139,10 @@ class OutputAssembler:
             background = 1 - parts["frequencies"].sum(0, keepdims=True)
             maps[FREQUENCIES] = np.concatenate([background, parts["frequencies"]]).clip(0, 1)
         if "samples" in parts:
-            maps[SAMPLES] = np.stack([self._decide(one) for one in parts["samples"]])
+            samples = parts["samples"]  # (samples, K - 1, *R), without the background
+            classes = [_likeliest(np.concatenate([1 - one.sum(0, keepdims=True), one])) for one in samples]
+            maps[SAMPLES] = labels_to_ids(np.stack(classes), self._plan)
         return maps
-
-    def _decide(self, structures: NDArray[np.float32]) -> NDArray[Any]:
-        """Return the ids (*R) of one sample from the probabilities of its structures (K - 1, *R)."""
-        background = 1 - structures.sum(0, keepdims=True)
-        return labels_to_ids(_likeliest(np.concatenate([background, structures])), self._plan)
 
 
 def _likeliest(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:

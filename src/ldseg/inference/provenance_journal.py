@@ -38,7 +38,7 @@ _REMEDY = "remove it and the predictions beside it, or choose another -o"
 
 @dataclass(frozen=True)
 class _Line:
-    """What a line of the journal says of a case."""
+    """A line of the journal: the new record of a case."""
 
     case: str
     record: CaseRecord | None

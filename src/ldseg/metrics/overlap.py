@@ -20,14 +20,10 @@ def overlap_metrics(pair: MaskPair) -> dict[str, float]:
     """Return `dice`, `volume_error` and the signed volume difference of one class."""
     predicted, true = int(pair.prediction.sum()), int(pair.reference.sum())
     common = int((pair.prediction & pair.reference).sum())
+    count = max(1, sum(1 for _ in frames(pair))) if pair.axes == "tyx" else 1  # makes sums means
+    difference = (predicted - true) * (voxel_size(pair.axes, pair.spacing) / count)
     return {
         "dice": float(dice_of_counts(common, predicted + true)),
         "volume_error": abs(predicted - true) / (true or predicted or 1),
-        f"volume_difference_{size_suffix(pair.axes, pair.physical)}": (predicted - true) * _voxel_size(pair),
+        f"volume_difference_{size_suffix(pair.axes, pair.physical)}": difference,
     }
-
-
-def _voxel_size(pair: MaskPair) -> float:
-    """Return the size of one voxel, in 2D+time over the number of frames, which makes sums means."""
-    size = voxel_size(pair.axes, pair.spacing)
-    return size / max(1, sum(1 for _ in frames(pair))) if pair.axes == "tyx" else size

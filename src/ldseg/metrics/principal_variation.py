@@ -66,7 +66,9 @@ def principal_variation(
     found: list[Labels] = []
     for place in deviations:
         labels = stack[0].copy()
-        moved = _to_labels((mean + place * direction).reshape(shape)).astype(stack.dtype)
+        distances = (mean + place * direction).reshape(shape)
+        # The structure of the largest distance if that is above 0, else background.
+        moved = np.where(distances.max(0) > 0, distances.argmax(0) + 1, 0).astype(stack.dtype)
         labels[region] = np.where(differing[region], moved, labels[region])
         found.append(labels)
     return PrincipalVariation(tuple(deviations), tuple(found), explained)
@@ -107,8 +109,3 @@ def _first_component(centered: NDArray[np.float32]) -> tuple[NDArray[np.float32]
     direction = vectors[:, -1].astype(np.float32) @ centered / np.sqrt(len(centered))
     sign = 1.0 if direction.sum() >= 0 else -1.0
     return (sign * direction).astype(np.float32), float(values[-1] / max(values.sum(), 1e-12))
-
-
-def _to_labels(distances: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return the structure of the largest distance (structures, *S) if that is above 0, else background."""
-    return np.where(distances.max(0) > 0, distances.argmax(0) + 1, 0)

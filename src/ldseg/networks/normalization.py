@@ -19,17 +19,14 @@ class GroupNorm(nn.GroupNorm):
     """Group norm (Wu & He 2018), equal to `torch.nn.GroupNorm`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and input.device.type == "cpu" and _channels_last(input):
+        channels_last = input.ndim > 2 and not input.is_contiguous() and input.movedim(1, -1).is_contiguous()
+        if torch.is_grad_enabled() and input.device.type == "cpu" and channels_last:
             return _Normalised.apply(input, self.weight, self.bias, self.num_groups, self.eps)
         if input.device.type == "cuda" and input.dtype != self.weight.dtype:
             weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
             with torch.autocast("cuda", enabled=False):
                 return functional.group_norm(input, self.num_groups, weight, bias, self.eps)
         return super().forward(input)
-
-
-def _channels_last(x: Tensor) -> bool:
-    return x.ndim > 2 and not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
 
 
 class _Normalised(torch.autograd.Function):

@@ -62,10 +62,11 @@ def plan_architecture(
         strides += _denoiser_level(axes, size, strides)
     if axes == "tyx" and size[0] >= 8:  # time is halved once: frames are few, and neighbors show the motion
         strides[-1] = (2, *strides[-1][1:])
+    cell = prod(prod(axis) for axis in zip(*strides[:latent_levels], strict=True))
     return Architecture(
         strides=tuple(strides),
         latent_levels=latent_levels,
-        latent_channels=_latent_channels(strides[:latent_levels]),
+        latent_channels=max(8, min(32, cell // (4 if len(size) == 2 else 2))),
         widths=tuple(FIRST_WIDTH[len(size)] * min(2**level, LARGEST_WIDTH) for level in range(len(strides))),
     )
 
@@ -98,9 +99,3 @@ def _denoiser_level(axes: str, size: tuple[int, ...], strides: list[Stride]) -> 
         for name, n, f in zip(axes, size, factor, strict=True)
     )
     return [stride] if max(stride) > 1 else []
-
-
-def _latent_channels(strides: list[Stride]) -> int:
-    """Return the number of latent channels, larger where a latent cell covers more voxels."""
-    cell = prod(prod(axis) for axis in zip(*strides, strict=True))
-    return max(8, min(32, cell // (4 if len(strides[0]) == 2 else 2)))

@@ -224,6 +224,9 @@ def _summary(dataset: DataSet, total: _Accumulator) -> Fingerprint:
     samples = np.concatenate(total.samples, axis=1)  # (M, N)
     if not samples.size:
         raise empty_masks_error(dataset)
+    gray = samples.mean(axis=0)
+    # Three channels that differ by more than rounding, relative to the contrast.
+    colour = float(np.abs(samples - gray).mean()) > COLOR_SHARE * float(gray.std())
     channels = tuple(
         _channel_summary(name, one, values)
         for name, one, values in zip(dataset.channel_names, total.channels, samples, strict=True)
@@ -237,7 +240,7 @@ def _summary(dataset: DataSet, total: _Accumulator) -> Fingerprint:
         axes=dataset.axes,
         cases=tuple(total.cases),
         channels=channels,
-        colour=_is_colour(samples),
+        colour=len(samples) == 3 and colour,
         classes=classes,
         anisotropy=_rounded(spatial.max() / spatial.min()),
         physical=total.physical,
@@ -280,13 +283,6 @@ def _small_width(widths: list[NDArray[np.float64]], voxel: NDArray[np.float64]) 
     found = np.concatenate(widths)
     small = np.percentile(found, WIDTH_PERCENTILE, axis=0) if len(found) else voxel
     return tuple(_rounded(w) for w in small)
-
-
-def _is_colour(samples: NDArray[np.float32]) -> bool:
-    if len(samples) != 3:
-        return False
-    gray = samples.mean(axis=0)
-    return float(np.abs(samples - gray).mean()) > COLOR_SHARE * float(gray.std())
 
 
 def _rounded(value: Any) -> float:

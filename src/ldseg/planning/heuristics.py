@@ -54,7 +54,10 @@ def plan_channels(fingerprint: Fingerprint) -> tuple[ChannelPlan, ...]:
 def _plan_channel(channel: ChannelFingerprint, colour: bool, white: float | None) -> ChannelPlan:
     asked = NNUNET_SCHEMES.get(channel.name.casefold())
     if asked is not None:
-        return _as_asked(channel, asked)
+        if asked != "range":
+            return ChannelPlan(channel.name, asked)
+        refuse_beyond_eight_bit(channel.name, channel.minimum, channel.maximum)
+        return ChannelPlan(channel.name, "range", 0.0, 255.0)
     # Hounsfield units mean the same in every image; their range is known from the structures.
     if "ct" in re.split(r"[^a-z]+", channel.name.casefold()):
         return ChannelPlan(
@@ -68,14 +71,6 @@ def _plan_channel(channel: ChannelFingerprint, colour: bool, white: float | None
         return ChannelPlan(channel.name, "range", low, high)
     # MR and ultrasound have no scale: gain and scanner differ between images.
     return ChannelPlan(channel.name, "zscore")
-
-
-def _as_asked(channel: ChannelFingerprint, scheme: Scheme) -> ChannelPlan:
-    """Return the normalization that a channel's name asks for. Raises InputError if the images contradict."""
-    if scheme != "range":
-        return ChannelPlan(channel.name, scheme)
-    refuse_beyond_eight_bit(channel.name, channel.minimum, channel.maximum)
-    return ChannelPlan(channel.name, "range", 0.0, 255.0)
 
 
 def is_photograph(fingerprint: Fingerprint) -> bool:

@@ -28,7 +28,10 @@ def plan_patch(
 ) -> tuple[Shape, Architecture]:
     """Return the largest useful patch that fits the memory budget; `shapes` are of the resampled images."""
     patch, architecture = _rounded_up(axes, _wanted(shapes), spacing, width)
-    while not _fits(patch, architecture, classes, budget_gb):
+    while (
+        prod(patch) > LARGEST_PATCH[len(patch)]
+        or architecture_memory_gb(patch, architecture, classes, SMALLEST_BATCH) > budget_gb
+    ):
         smaller, its_architecture = _rounded_up(
             axes, _shrunk(axes, patch, architecture.factor, spacing), spacing, width
         )
@@ -97,11 +100,6 @@ def _shrunk(axes: str, patch: Shape, factor: Shape, spacing: tuple[float, ...]) 
         return patch
     axis = -max(extents)[2]
     return tuple(n - factor[axis] if i == axis else n for i, n in enumerate(patch))
-
-
-def _fits(patch: Shape, architecture: Architecture, classes: int, budget_gb: float) -> bool:
-    small_enough = prod(patch) <= LARGEST_PATCH[len(patch)]
-    return small_enough and architecture_memory_gb(patch, architecture, classes, SMALLEST_BATCH) <= budget_gb
 
 
 def architecture_memory_gb(patch: Shape, architecture: Architecture, classes: int, batch: int) -> float:

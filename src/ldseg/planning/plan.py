@@ -125,7 +125,10 @@ def make_plan(fingerprint: Fingerprint, dataset: DataSet, settings: PlanSettings
 
     Raises InputError for settings that do not fit the data (number of axes, a patch that does not divide).
     """
-    _check_lengths(fingerprint.axes, settings)
+    for name, value in (("spacing", settings.spacing), ("patch", settings.patch)):
+        if value is not None and len(value) != len(fingerprint.axes):
+            needed = f"{len(fingerprint.axes)} numbers, one for each of {fingerprint.axes}"
+            raise InputError(f"planning.{name} is {value}; give {needed}")
     axes, classes, budget = fingerprint.axes, len(dataset.classes), settings.budget_gb()
     spacing = settings.spacing or plan_spacing(fingerprint)
     resample = settings.spacing is not None or plan_resampling(fingerprint)
@@ -221,9 +224,3 @@ def check_plan(plan: Plan) -> None:
     if len(plan.ranges) not in (0, len(plan.channels)):
         raise InputError(f"ranges is of {len(plan.ranges)} channels; give {len(plan.channels)} or none")
     check_patch(plan.axes, plan.patch, plan.factor)
-
-
-def _check_lengths(axes: str, settings: PlanSettings) -> None:
-    for name, value in (("spacing", settings.spacing), ("patch", settings.patch)):
-        if value is not None and len(value) != len(axes):
-            raise InputError(f"planning.{name} is {value}; give {len(axes)} numbers, one for each of {axes}")

@@ -94,12 +94,9 @@ def _spatial_ranges(plan: Plan, settings: AugmentSettings) -> tuple[list[float],
         return [2 * radians], scale, shift
     if "t" in plan.axes:
         return [radians, 0.0, 0.0], scale, shift
-    return [_slice_rotation(plan, axis) * radians for axis in range(3)], scale, shift
-
-
-def _slice_rotation(plan: Plan, axis: int) -> float:
-    """Return 1.0, or 0.0 where rotation about `axis` would mix thin and thick voxels."""
-    return 1.0 if _nearly_isotropic([s for a, s in enumerate(plan.spacing) if a != axis]) else 0.0
+    others = [[step for n, step in enumerate(plan.spacing) if n != axis] for axis in range(3)]
+    # Other rotations would mix thin and thick voxels.
+    return [radians if _nearly_isotropic(steps) else 0.0 for steps in others], scale, shift
 
 
 def _nearly_isotropic(spacing: Sequence[float]) -> bool:

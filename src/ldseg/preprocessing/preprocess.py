@@ -130,7 +130,10 @@ def grid_transform(volume: Volume, plan: Plan, name: str = "image") -> GridTrans
     resample = plan.resample and comparable
     shape = resampled_shape(plan.axes, canonical, spacing, plan.spacing) if resample else canonical
     growth = [new / n for new, n in zip(shape, canonical, strict=True)]
-    shrinkage = _shrinkage(plan, canonical, spacing) if resample else [1.0]
+    shrinkage = [1.0]  # voxels of the image for one of the network's, along each axis of space
+    if resample:
+        steps = zip(plan.axes, canonical, spacing, plan.spacing, strict=True)
+        shrinkage = [wanted / step if n > 1 else 1.0 for axis, n, step, wanted in steps if axis != "t"]
     too_large = prod(growth) > _LARGEST_GROWTH or max(growth) > _ALONG_AN_AXIS
     too_small = prod(shrinkage) > _LARGEST_SHRINKAGE or max(shrinkage) > _ALONG_AN_AXIS
     if too_large or too_small:
@@ -147,12 +150,6 @@ def notes_of(volume: Volume, plan: Plan) -> tuple[str, ...]:
     """Return notes for the user on how the image was read and on its spacing."""
     note = mismatch_note(volume.axes, volume.physical, plan.had_spacing)
     return volume.notes if note is None else (*volume.notes, note)
-
-
-def _shrinkage(plan: Plan, shape: tuple[int, ...], spacing: tuple[float, ...]) -> list[float]:
-    """Return how many of the image's voxels make one of the network's, along each axis of space."""
-    steps = zip(plan.axes, shape, spacing, plan.spacing, strict=True)
-    return [wanted / step if n > 1 else 1.0 for axis, n, step, wanted in steps if axis != "t"]
 
 
 def preprocess_labels(volume: Volume, plan: Plan, name: str = "labels") -> NDArray[np.int16]:

@@ -85,8 +85,12 @@ def prepare_run(
         plan = read_plan(path)
         _check_plan_fits(path, plan, dataset)
         known = replace(plan, appearance=(), channel_files=dataset.channel_files)
-        if limits not in (None, PlanSettings()) and known != _plan_again(run, dataset, limits):
-            raise InputError(f"{path}: there is a plan already; remove it to plan anew with other limits")
+        if limits not in (None, PlanSettings()):  # a killed command may be repeated unchanged
+            stored = run / FINGERPRINT_FILE
+            again = make_plan(read_fingerprint(stored), dataset, limits) if stored.is_file() else None
+            if known != again:
+                finding = "there is a plan already; remove it to plan anew with other limits"
+                raise InputError(f"{path}: {finding}")
     else:
         tested = set(splits.test)
         cases = [case for case in dataset.cases if case.name not in tested]
@@ -175,12 +179,6 @@ def read_data_root(path: Path) -> Path:
     if not isinstance(content.get("root"), str):
         raise InputError(f"{path}: does not say where the data are; give their folder")
     return Path(content["root"])
-
-
-def _plan_again(run: Path, dataset: DataSet, limits: PlanSettings | None) -> Plan | None:
-    """Return the plan that these limits give, so that a killed command may be repeated unchanged."""
-    path = run / FINGERPRINT_FILE
-    return make_plan(read_fingerprint(path), dataset, limits or PlanSettings()) if path.is_file() else None
 
 
 def _data_options(path: Path, given: DataOptions | None) -> DataOptions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 def compile_modules(model: nn.Module, device: torch.device) -> str:
@@ -13,7 +13,8 @@ def compile_modules(model: nn.Module, device: torch.device) -> str:
     runs uncompiled, and torch logs why.
     """
     try:
-        torch.compile(_trial)(torch.ones(2, device=device, requires_grad=True)).backward()
+        trial = torch.compile(lambda x: (x.sin() * x).sum())
+        trial(torch.ones(2, device=device, requires_grad=True)).backward()
     except Exception as error:  # a tool chain may raise anything
         reason = " ".join(str(error).split())[:160]
         return f"torch.compile does not work here ({reason}); training without it"
@@ -21,7 +22,3 @@ def compile_modules(model: nn.Module, device: torch.device) -> str:
     for module in model.children():
         module.compile(dynamic=False)
     return ""
-
-
-def _trial(x: Tensor) -> Tensor:
-    return (x.sin() * x).sum()

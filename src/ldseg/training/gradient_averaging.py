@@ -30,16 +30,13 @@ def average_gradients(model: nn.Module, weight: float, context: DistributedConte
     """
     if context.world_size == 1:
         return
-    tensors = [_gradient(parameter) for parameter in model.parameters()]
+    tensors: list[Tensor] = []
+    for parameter in model.parameters():
+        if parameter.grad is None:  # another process's loss may use the parameter
+            parameter.grad = torch.zeros_like(parameter)
+        tensors.append(parameter.grad)
     tensors += [buffer for buffer in model.buffers() if buffer.is_floating_point()]
     together = weight * torch.cat([tensor.flatten() for tensor in tensors])
     context.all_reduce_tensor(together)
     for tensor, part in zip(tensors, together.split([t.numel() for t in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))
-
-
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    """Return the gradient, zero if the loss of this process does not use the parameter but another's may."""
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad

@@ -72,12 +72,17 @@ def validate(
             with autocast(device, settings.training.precision):
                 latents.append(model.label_encoder(y))
                 ceiling.add(model.reconstruct(y), y)
+    spread: float | None = None
+    if latents:
+        z = torch.cat(latents)
+        variance = z.var((0, *range(2, z.ndim)), correction=0).mean()
+        spread = float((variance / z.square().mean().clamp_min(1e-12)).item())
     return Validation(
         dice=matched.mean(),
         class_dice=matched.per_class(),
         shuffled_dice=shuffled.mean() if len(cases) > 1 else None,
         ceiling=ceiling.mean() if latents else None,
-        latent_spread=_spread(torch.cat(latents)) if latents else None,
+        latent_spread=spread,
     )
 
 
@@ -93,11 +98,6 @@ def _segment(model: Segmenter, x: Tensor, settings: RunSettings, device: torch.d
         conditioning = model.encode_image(x)
         z = model.predict_latent(conditioning, noise(), settings.sampling, noise)
         return model.decode(z, conditioning)
-
-
-def _spread(z: Tensor) -> float:
-    axes = (0, *range(2, z.ndim))
-    return float((z.var(axes, correction=0).mean() / z.square().mean().clamp_min(1e-12)).item())
 
 
 class _DiceAccumulator:

@@ -89,7 +89,7 @@ def parse_json(path: Path) -> Any:
     if path.stat().st_size > _LARGEST_JSON:
         raise ValueError(f"it is larger than {_LARGEST_JSON} bytes")
     text = path.read_text(encoding="utf-8-sig")
-    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    return json.loads(text, parse_constant=_finite_number, parse_float=_finite_number)
 
 
 def read_versioned(path: Path, version: int, remedy: str, oldest: int = 1) -> dict[str, Any]:
@@ -233,10 +233,8 @@ def _decode_tuple(kinds: tuple[Any, ...], items: list[Any], where: str, name: st
     )
 
 
-@cache  # a file may hold thousands of records of a kind, and resolving its annotations is slow
-def _field_types(kind: type[Any]) -> dict[str, Any]:
-    """Return the types of a dataclass's fields by name."""
-    return get_type_hints(kind)
+_field_types = cache(get_type_hints)
+"""Types of a dataclass's fields by name; a file may hold thousands of a kind, and resolving them is slow."""
 
 
 def _decode_record(kind: type[Any], data: dict[str, Any], where: str, name: str) -> Any:
@@ -284,10 +282,8 @@ def _merged(record: Any, changes: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-def _finite(text: str) -> float:
+def _finite_number(text: str) -> float:
     number = float(text)
-    return number if math.isfinite(number) else _refuse_constant(text)
-
-
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not a number")
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a number")
+    return number

@@ -177,8 +177,5 @@ def _print_cycles(scores: Scores) -> None:
         for name, one in by_class.items()
     ]
     if rows:
-        print_table(columns, [(words, *map(_shown, values)) for words, *values in rows])
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+        shown = [(words, *("-" if v is None else f"{v:.3f}" for v in values)) for words, *values in rows]
+        print_table(columns, shown)

@@ -11,12 +11,11 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Any
 
 from ldseg import __version__
 from ldseg.app.cli import COMMANDS
-from ldseg.app.cli.output import one_line
+from ldseg.app.cli.output import escape_unencodable, one_line
 from ldseg.errors import InputError, PartialFailure, RemoteRankError
 
 DONE, OUR_FAULT, INPUT_FAULT, PART_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -30,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     An error in ldseg itself raises, so that its traceback is shown.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    _take_any_name()
+    escape_unencodable()
     if not words or words[0] not in COMMANDS:
         return _without_command(words)
     command = import_module(COMMANDS[words[0]])
@@ -53,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not any(words in str(error) for words in _TORCH_OUT_OF_MEMORY):
             raise
         return _complain(f"there is not enough memory ({str(error)[:160]}); {_MORE_MEMORY}")
-    except BrokenPipeError:
-        return _left_alone()
+    except BrokenPipeError:  # the reader has left: `ldseg check DATA | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be written
+        return DONE
     except OSError as error:  # the system refuses; where a remedy is known, an InputError came before
         place = f"{error.filename}: " if error.filename else ""
         return _complain(f"{place}{error.strerror or error}; check the path, its rights and the disk")
@@ -97,19 +97,6 @@ def _complain(message: str) -> int:
     """Write the message on one line of stderr and return the exit code of an input error."""
     sys.stderr.write(f"ldseg: error: {one_line(' '.join(message.split()))}\n")
     return INPUT_FAULT
-
-
-def _take_any_name() -> None:
-    """A file's name need not be of the terminal's encoding; what is not is written as an escape."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _left_alone() -> int:
-    """The reader of stdout is gone (`ldseg check DATA | head`), and what is still to be written with it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return DONE
 
 
 if __name__ == "__main__":

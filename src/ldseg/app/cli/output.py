@@ -6,9 +6,18 @@ import json
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import Any
 
 from ldseg.utils.serialization import to_json
+
+
+def escape_unencodable() -> None:
+    """Let the terminal's streams write an escape for a character that their encoding lacks; a file's name may
+    have any."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(content: Any) -> None:

@@ -37,7 +37,8 @@ class ArgumentParser(jsonargparse.ArgumentParser):
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """argparse calls this once for each argument that it meets, before the value is stored."""
-        if action.option_strings and arg_strings and _takes_one_value(action):
+        one_value = action.nargs in (None, "?", 1) and "append" not in type(action).__name__.lower()
+        if action.option_strings and arg_strings and one_value:
             value = " ".join(arg_strings)
             if action.dest in self._given:
                 given = f"given twice ({self._given[action.dest]} and {value})"
@@ -53,11 +54,6 @@ class _Formatter(argparse.RawDescriptionHelpFormatter, jsonargparse.DefaultHelpF
 
     def _get_help_string(self, action: argparse.Action) -> str:
         return action.help or ""
-
-
-def _takes_one_value(action: argparse.Action) -> bool:
-    """False for switches, lists and options that collect their values."""
-    return action.nargs in (None, "?", 1) and "append" not in type(action).__name__.lower()
 
 
 def refuse_repeated_keys(file: Path) -> None:

@@ -63,10 +63,11 @@ def run(arguments: Any) -> int:
     from ldseg.app.report.page import check_output, write_page
     from ldseg.app.report.report_charts import check_folder, write_figures
     from ldseg.errors import InputError
-    from ldseg.zoo.catalogue import find_model
+    from ldseg.zoo.catalogue import find_model, is_shipped
 
     run = find_model(arguments.run)
-    page: Path = arguments.output or _own_page(run, arguments.run)
+    own = Path(f"{arguments.run}-report.html") if is_shipped(run) else run / "report.html"
+    page: Path = arguments.output or own
     check_output(page)
     if arguments.figures is not None:
         check_folder(arguments.figures)
@@ -100,10 +101,3 @@ def run(arguments: Any) -> int:
         if figures:
             print_line(f"{arguments.figures}: {len(figures) // 2} figures, each as PDF and SVG")
     return 0
-
-
-def _own_page(run: Path, asked: Path) -> Path:
-    """Return where the page goes by default: into the run, but not into a model that came with ldseg."""
-    from ldseg.zoo.catalogue import is_shipped
-
-    return Path(f"{asked}-report.html") if is_shipped(run) else run / "report.html"

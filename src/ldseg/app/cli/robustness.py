@@ -17,7 +17,7 @@ from ldseg.app.cli.output import group_notes, note, print_json, print_line, prin
 from ldseg.app.cli.sampling_options import report_ignored_options
 
 if TYPE_CHECKING:
-    from ldseg.evaluation.robustness import Robustness, RobustnessPoint
+    from ldseg.evaluation.robustness import Robustness
 
 SUMMARY = "Measure how the Dice of a model or baseline falls as images get worse."
 USAGE = "DATA -m RUN -o OUT [options]"
@@ -131,15 +131,10 @@ def _print(found: Robustness, out: Path) -> None:
     setup = found.setup
     which = "the test part" if setup.part == "test" else "all with masks"
     print_line(f"mean Dice of {len(setup.cases)} cases ({which}) of {setup.data}")
-    rows = [
-        (name, *(_cell(point) for point in points), f"{points[0].mean_dice - points[-1].mean_dice:.4f}")
-        for name, points in found.curves().items()
-    ]
+    rows: list[tuple[str, ...]] = []
+    for name, (clean, *corrupted) in found.curves().items():
+        cells = [f"{point.mean_dice:.4f} ({point.strength:g})" for point in corrupted]
+        lost = clean.mean_dice - corrupted[-1].mean_dice
+        rows.append((name, f"{clean.mean_dice:.4f}", *cells, f"{lost:.4f}"))
     print_table(("corruption: Dice (strength)", "clean", "1", "2", "3", "4", "lost"), rows)
     note(f"written to {out}: robustness.json, robustness.csv, robustness.png")
-
-
-def _cell(point: RobustnessPoint) -> str:
-    """Return a table cell: the Dice and the strength of the corruption."""
-    dice = f"{point.mean_dice:.4f}"
-    return dice if point.corruption == "clean" else f"{dice} ({point.strength:g})"

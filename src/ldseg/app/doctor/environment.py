@@ -110,7 +110,13 @@ SECTIONS: dict[str, Callable[[], Section]] = {
 
 def collect() -> dict[str, Section]:
     """Return all sections by name."""
-    return {name: _told(section) for name, section in SECTIONS.items()}
+    found: dict[str, Section] = {}
+    for name, section in SECTIONS.items():
+        try:
+            found[name] = section()
+        except Exception as problem:  # the report must not end at the first unusual thing
+            found[name] = {"unknown": f"{type(problem).__name__}: {problem}"}
+    return found
 
 
 def installed(name: str) -> str | None:
@@ -119,14 +125,6 @@ def installed(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _told(section: Callable[[], Section]) -> Section:
-    """Return a section or, if it fails, its error."""
-    try:
-        return section()
-    except Exception as problem:  # the report must not end at the first unusual thing
-        return {"unknown": f"{type(problem).__name__}: {problem}"}
 
 
 def _processor_name() -> str:

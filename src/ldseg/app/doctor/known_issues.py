@@ -26,13 +26,15 @@ def known_issues(report: MachineReport) -> list[str]:
     return found
 
 
-def _missing(report: MachineReport) -> Iterator[str]:
+def missing_packages(report: MachineReport) -> Iterator[str]:
+    """Tell of required packages that are not installed."""
     gone = [name for name, found in report["software"].items() if found == "missing"]
     if gone:
         yield f"missing: {', '.join(gone)}; install ldseg again with pip"
 
 
-def _old_or_bad_torch(report: MachineReport) -> Iterator[str]:
+def unsuitable_torch(report: MachineReport) -> Iterator[str]:
+    """Tell of a torch that is too old, or of the slow version 2.9."""
     torch = _numbers(report["software"]["torch"])
     if torch[:2] == (2, 9):
         yield "torch 2.9 has slow 3D convolutions; install another version: pip install 'torch>=2.8,!=2.9.*'"
@@ -40,47 +42,55 @@ def _old_or_bad_torch(report: MachineReport) -> Iterator[str]:
         yield "torch is older than 2.8, the oldest that ldseg is tested with; update it"
 
 
-def _old_monai(report: MachineReport) -> Iterator[str]:
+def old_monai(report: MachineReport) -> Iterator[str]:
+    """Tell of a MONAI that is too old."""
     if _numbers(report["software"]["monai"])[:2] < _MONAI:
         yield "MONAI is older than 1.6, the oldest that ldseg is tested with; update it"
 
 
-def _other_python(report: MachineReport) -> Iterator[str]:
+def untested_python(report: MachineReport) -> Iterator[str]:
+    """Tell of a Python that ldseg is not tested with."""
     if not _PYTHONS[0] <= _numbers(report["software"]["Python"])[:2] <= _PYTHONS[1]:
         yield "ldseg is tested with Python 3.10 to 3.13 only"
 
 
-def _too_many_threads(report: MachineReport) -> Iterator[str]:
+def too_many_threads(report: MachineReport) -> Iterator[str]:
+    """Tell of more threads than cores."""
     threads, cores = _number(report["device"]["torch threads"]), _number(report["processor"]["usable cores"])
     if threads > cores:
         yield f"torch starts {threads:g} threads on {cores:g} cores; set OMP_NUM_THREADS={cores:g}"
 
 
-def _container_memory(report: MachineReport) -> Iterator[str]:
+def small_container(report: MachineReport) -> Iterator[str]:
+    """Tell of a container that allows much less memory than the machine has."""
     limit, total = report["memory"]["container's limit GB"], report["memory"]["total GB"]
     if _number(limit) < min(16.0, 0.6 * _number(total)):
         yield f"the container allows {limit} GB, which planning does not know; give --cpu-memory"
 
 
-def _little_disk(report: MachineReport) -> Iterator[str]:
+def little_disk(report: MachineReport) -> Iterator[str]:
+    """Tell of a disk that is almost full."""
     for name, free in report["disk"].items():
         if _number(free) < _LITTLE_DISK_GB:
             yield f"only {free} GB are free for {name.removesuffix(' GB free')}; free some"
 
 
-def _gpu_unused(report: MachineReport) -> Iterator[str]:
+def unused_gpu(report: MachineReport) -> Iterator[str]:
+    """Tell of a CUDA build of torch that finds no GPU."""
     if report["device"]["chosen"] == "cpu" and report["device"]["CUDA build"]:
         yield "torch is a CUDA build but finds no GPU; check the driver (nvidia-smi) and CUDA_VISIBLE_DEVICES"
 
 
-def _gpu_unknown(report: MachineReport) -> Iterator[str]:
+def unsupported_gpu(report: MachineReport) -> Iterator[str]:
+    """Tell of a GPU that this torch was not built for."""
     mine, known = report["device"]["GPU architecture"], str(report["device"]["architectures of this torch"])
     majors = {int(number) // 10 for number in re.findall(r"(?:sm|compute)_(\d+)", known)}
     if int(str(mine).removeprefix("sm_")) // 10 not in majors:
         yield f"this torch was not built for the GPU's architecture {mine} ({known}); install another build"
 
 
-def _other_precision(report: MachineReport) -> Iterator[str]:
+def slow_precision(report: MachineReport) -> Iterator[str]:
+    """Tell of a precision that is much slower here than the other."""
     chosen = report["device"]["ldseg computes in"]
     ratio = _number(report["convolution"]["conv3d bf16 speed-up"])
     if chosen == "fp32" and ratio > _CLEARLY:
@@ -89,13 +99,15 @@ def _other_precision(report: MachineReport) -> Iterator[str]:
         yield f"bf16 is only {ratio:g} times as fast as fp32 here; try --training.precision fp32"
 
 
-def _slow_conv3d(report: MachineReport) -> Iterator[str]:
+def slow_conv3d(report: MachineReport) -> Iterator[str]:
+    """Tell of 3D convolutions that are much slower than 2D ones."""
     flat, deep = (_number(report["convolution"][f"conv{n}d fp32 GFLOP/s"]) for n in (2, 3))
     if deep < flat / 10:
         yield f"3D convolutions run at {deep:g} GFLOP/s where 2D ones reach {flat:g}; try another torch"
 
 
-def _failed(report: MachineReport) -> Iterator[str]:
+def failed_measurements(report: MachineReport) -> Iterator[str]:
+    """Tell of measurements that failed or ended the process."""
     for name in ("device", "convolution", "compile"):
         if "failed" in report[name]:
             harmless = "; ldseg does not need it" if name == "compile" else ""
@@ -106,18 +118,18 @@ def _failed(report: MachineReport) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[MachineReport], Iterator[str]], ...] = (
-    _missing,
-    _old_or_bad_torch,
-    _old_monai,
-    _other_python,
-    _failed,
-    _gpu_unused,
-    _gpu_unknown,
-    _too_many_threads,
-    _container_memory,
-    _little_disk,
-    _other_precision,
-    _slow_conv3d,
+    missing_packages,
+    unsuitable_torch,
+    old_monai,
+    untested_python,
+    failed_measurements,
+    unused_gpu,
+    unsupported_gpu,
+    too_many_threads,
+    small_container,
+    little_disk,
+    slow_precision,
+    slow_conv3d,
 )
 
 

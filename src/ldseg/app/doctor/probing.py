@@ -46,7 +46,8 @@ def _run(words: list[str], environment: dict[str, str], output: IO[str], seconds
     finally:
         _kill(child)
     if code < 0:
-        return f"torch ended the process with signal {-code} ({_signal_name(-code)})"
+        name = next((one.name for one in signal.Signals if one == -code), "unknown")
+        return f"torch ended the process with signal {-code} ({name})"
     return f"torch ended the process with exit code {code}"
 
 
@@ -59,13 +60,6 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
             return
     child.kill()
     child.wait()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"
 
 
 def _steps(text: str) -> dict[str, Section]:

@@ -23,9 +23,9 @@ from ldseg.app.report.slice_selection import CropBox, SliceSelection, select_cro
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.class_indices import IGNORE_INDEX, class_indices
 from ldseg.data.loading import load_case
-from ldseg.data.units import voxel_size
 from ldseg.data.volume import Volume
 from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, mean_over_raters
+from ldseg.evaluation.predictions import structure_volumes
 from ldseg.inference.predictor import Prediction, Predictor
 from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import to_canonical
@@ -78,7 +78,10 @@ def draw_case_figure(
     predicted = class_indices(canonical(prediction.labels)[0], classes, None)
     drawing = _Drawing(image, references, predicted, canonical(prediction.uncertainty)[0], log(len(classes)))
     panels, where = drawing.panels(name)
-    volumes = _volumes(image, references, classes)
+    volumes: dict[str, float] = {}
+    if not any((one == IGNORE_INDEX).any() for one in references):
+        by_rater = [structure_volumes(one, image, classes) for one in references]
+        volumes = {name: float(np.mean([one[name] for one in by_rater])) for name in by_rater[0]}
     return CaseFigure(case.name, scores, prediction, image, volumes, where, panels)
 
 
@@ -95,14 +98,6 @@ def select_case_slice(
     if not structures.any():
         structures = predicted > 0
     return select_slice(structures, orientation_of(volume).permuted(volume.spacing), volume.axes)
-
-
-def _volumes(image: Volume, references: list[NDArray[np.int16]], classes: dict[str, int]) -> dict[str, float]:
-    if any((one == IGNORE_INDEX).any() for one in references):
-        return {}
-    voxel = voxel_size(image.axes, image.spacing)
-    counts = np.mean([np.bincount(one.ravel(), minlength=len(classes)) for one in references], axis=0)
-    return {name: float(counts[k] * voxel) for k, name in enumerate(classes) if k > 0}
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from ldseg.app.report.case_figure import CaseFigure, draw_case_figure
 from ldseg.app.report.measurements import Measurements, measure_cases
 from ldseg.app.report.rater_comparison import RaterComparison, compare_with_raters
 from ldseg.app.report.report_data import EvaluationCases, named_cases, open_run_data, select_cases
 from ldseg.app.report.sampling_trajectory import STEPS, SamplingTrajectory, record_trajectory
-from ldseg.data.cases import Case
 from ldseg.errors import file_error
 from ldseg.evaluation.robustness import Robustness
 from ldseg.evaluation.robustness_files import JSON_FILE, read_robustness
@@ -89,12 +86,8 @@ class ReportData:
 OnCase = Callable[[float, str], None]
 
 
-def _silent(share: float, case: str) -> None:
-    del share, case
-
-
 def collect(
-    run: Path, options: ReportOptions, device: str | None = None, on_case: OnCase = _silent
+    run: Path, options: ReportOptions, device: str | None = None, on_case: OnCase = lambda _share, _case: None
 ) -> ReportData:
     """Return the content of the report of `run`; `on_case` receives the share of the cases that is done.
 
@@ -105,7 +98,8 @@ def collect(
     weights = sha256((run / WEIGHTS_FILE).read_bytes()).hexdigest()
     robustness = _find_robustness(run, options.robustness, weights)
     scored = None if options.scores is None else read_scores(options.scores)
-    sampling = predictor.sampling(options.steps, _samples(options, predictor))
+    samples = predictor.settings.posterior.samples if options.samples is None else options.samples
+    sampling = predictor.sampling(options.steps, samples)
     dataset = open_run_data(run, options.data, predictor.plan)
     shown = named_cases(dataset, options.cases)
     evaluation = select_cases(
@@ -118,18 +112,22 @@ def collect(
     )
     measurements = measure_cases(predictor, dataset, evaluation.cases, sampling, options.seed, on_case)
     scores = scored or measurements.scores
+    cases = {case.name: case for case in (shown or evaluation.cases)}
+    titles = {name: name for name in cases} if shown else extremes(scores, list(cases))
     case_figures = {
-        title: draw_case_figure(predictor, dataset, case, sampling, options.seed, f"case-{number}")
-        for number, (title, case) in enumerate(_to_show(shown, evaluation, scores).items())
+        title: draw_case_figure(predictor, dataset, cases[name], sampling, options.seed, f"case-{number}")
+        for number, (title, name) in enumerate(titles.items())
     }
+    model = predictor.backend.segmenter if isinstance(predictor.backend, TorchBackend) else None
+    fingerprint = run / FINGERPRINT_FILE
     median = case_figures.get("median", next(iter(case_figures.values())))
     return ReportData(
         name=run.resolve().name,
         weights=weights,
-        parameters=_parameters(predictor),
+        parameters=0 if model is None else sum(one.numel() for one in model.parameters()),
         plan=predictor.plan,
         settings=predictor.settings,
-        fingerprint=_fingerprint(run),
+        fingerprint=read_fingerprint(fingerprint) if fingerprint.is_file() else None,
         records=read_records(run),
         evaluation=evaluation,
         measurements=measurements,
@@ -154,17 +152,6 @@ def extremes(scores: Scores, names: Sequence[str]) -> dict[str, str]:
     return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
 
 
-def _to_show(shown: tuple[Case, ...], evaluation: EvaluationCases, scores: Scores) -> dict[str, Case]:
-    if shown:
-        return {case.name: case for case in shown}
-    by_name = {case.name: case for case in evaluation.cases}
-    return {title: by_name[name] for title, name in extremes(scores, list(by_name)).items()}
-
-
-def _samples(options: ReportOptions, predictor: Predictor) -> int:
-    return predictor.settings.posterior.samples if options.samples is None else options.samples
-
-
 def _record_trajectory(
     predictor: Predictor, case_figure: CaseFigure, sampling: SamplingSettings, seed: int
 ) -> SamplingTrajectory | None:
@@ -184,15 +171,3 @@ def _find_robustness(run: Path, given: Path | None, weights: str) -> Robustness 
     if found.setup.weights != weights:
         raise file_error(path, f"was measured on other weights than {run} has now", "measure it again")
     return found
-
-
-def _fingerprint(run: Path) -> Fingerprint | None:
-    path = run / FINGERPRINT_FILE
-    return read_fingerprint(path) if path.is_file() else None
-
-
-def _parameters(predictor: Predictor) -> int:
-    backend = predictor.backend
-    if not isinstance(backend, TorchBackend):
-        return 0
-    return int(np.sum([parameter.numel() for parameter in backend.segmenter.parameters()]))

@@ -11,7 +11,7 @@ from ldseg.data.units import OneUnit, size_unit
 from ldseg.data.volume import merge_notes
 from ldseg.evaluation.calibration_report import CalibrationAccumulator, CalibrationReport
 from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, evaluate_cine, mean_over_raters
-from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
+from ldseg.evaluation.predictions import iterate_predictions
 from ldseg.evaluation.scores import Scores
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.inference.predictor import Predictor
@@ -87,8 +87,9 @@ def measure_cases(
             if dataset.axes == "tyx" and case.name not in cycles:  # the first rater's
                 classes = predictor.plan.classes
                 cycles[case.name] = evaluate_cine(labels, mask, classes, dataset.ignore_id)
-            for name, point in _volume_points(prediction, predictor).items():
-                volumes.setdefault(name, []).append(point)
+            for name, reference in prediction.true_volumes.items():
+                estimate = scale_interval(prediction.volumes[name], predictor.calibration.widening)
+                volumes.setdefault(name, []).append(VolumePoint(case.name, estimate, reference))
         scores[case.name] = mean_over_raters(by_rater)
         on_case((number + 1) / len(cases), case.name)
     subjects = {case.name: case.subject for case in cases}
@@ -101,11 +102,3 @@ def measure_cases(
         seed,
         notes,
     )
-
-
-def _volume_points(prediction: CasePrediction, predictor: Predictor) -> dict[str, VolumePoint]:
-    widening = predictor.calibration.widening
-    return {
-        name: VolumePoint(prediction.case, scale_interval(prediction.volumes[name], widening), reference)
-        for name, reference in prediction.true_volumes.items()
-    }

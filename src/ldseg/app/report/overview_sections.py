@@ -114,7 +114,11 @@ def scores_section(report: ReportData, charts: Sequence[Chart], cines: Sequence[
     """Return the section with the scores per class, with intervals, and per case."""
     scores = report.scores
     by_subject = any(scores.subjects.get(name, name) != name for name in scores.cases)
-    words = f"{_scored_cases(report)}. Below each mean is its 95 % interval"
+    plural = "s" if report.evaluation.available > 1 else ""
+    which = f"{_count(report)} case{plural}: {_PARTS[report.evaluation.part]}"
+    if report.scores_file:
+        which = f"{len(scores.cases)} cases of {report.scores_file}"
+    words = f"{which}. Below each mean is its 95 % interval"
     words += ", by subject." if by_subject else "."
     parts = [paragraph(text(words), kind="note")]
     if report.evaluation.seen:
@@ -148,13 +152,6 @@ def _data_facts(report: ReportData) -> Iterator[tuple[str, object]]:
 def _recorded(physical: bool | None, report: ReportData) -> bool:
     """Return whether training images had a physical spacing; where that is unknown, whether these have."""
     return report.scores.physical if physical is None else physical
-
-
-def _scored_cases(report: ReportData) -> str:
-    if report.scores_file:
-        return f"{len(report.scores.cases)} cases of {report.scores_file}"
-    plural = "s" if report.evaluation.available > 1 else ""
-    return f"{_count(report)} case{plural}: {_PARTS[report.evaluation.part]}"
 
 
 def _count(report: ReportData) -> str:

@@ -108,8 +108,10 @@ class Chart:
         """Return the drawing to be put into a page, with its tips."""
         root = ElementTree.fromstring(self.to_bytes("svg"))
         _keep_drawing_only(root)
+        shapes = {shape for definitions in root.iter(f"{_SVG}defs") for shape in definitions}
         for group in root.iter(f"{_SVG}g"):
-            for mark, text in zip(_marks(group), self.tips.get(group.get("id", ""), ()), strict=False):
+            marks = [one for one in group.iter() if one.tag in _MARKS and one not in shapes]
+            for mark, text in zip(marks, self.tips.get(group.get("id", ""), ()), strict=False):
                 ElementTree.SubElement(mark, f"{_SVG}title").text = text
         _make_inline(root, self.description)
         drawing = ElementTree.tostring(root, encoding="unicode")
@@ -222,12 +224,6 @@ def styled(salt: str = "") -> Generator[None]:
     with rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has other fonts
         yield
-
-
-def _marks(group: ElementTree.Element) -> list[ElementTree.Element]:
-    """Return the marks drawn in a group, in their order, without the shapes that they refer to."""
-    hidden = {shape for definitions in group.iter(f"{_SVG}defs") for shape in definitions}
-    return [one for one in group.iter() if one.tag in _MARKS and one not in hidden]
 
 
 def _keep_drawing_only(root: ElementTree.Element) -> None:

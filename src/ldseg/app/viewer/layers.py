@@ -57,11 +57,12 @@ def image_layers(image: Volume, plan: Plan) -> list[Layer]:
     """Return the image's layers: one RGB layer for a 2D image with three channels, else one per channel."""
     if image.axes == "yx" and len(image.array) == _COLOR_CHANNELS:
         return [Layer("image-1", "image", "image", "own", 0, 255, to_gray_or_rgb(image.array, True))]
-    names = [channel.name for channel in plan.channels]
-    return [
-        Layer(f"image-{n}", "image", name, "grey", *_window(one), one, n - 1)
-        for n, (name, one) in enumerate(zip(names, image.array, strict=True), start=1)
-    ]
+    layers: list[Layer] = []
+    for n, (channel, values) in enumerate(zip(plan.channels, image.array, strict=True)):
+        black, white = (float(q) for q in np.percentile(values, [0.5, 99.5]))
+        white = white if white > black else black + 1
+        layers.append(Layer(f"image-{n + 1}", "image", channel.name, "grey", black, white, values, n))
+    return layers
 
 
 def prediction_layers(maps: InMemory, plan: Plan, samples: int) -> Iterator[Layer]:
@@ -118,9 +119,3 @@ def palette(plan: Plan) -> dict[str, Rgba]:
     for k, color in enumerate(structures, start=1):
         scales[f"share-{k}"] = [(*color, 0), (*color, 255)]
     return scales
-
-
-def _window(channel: NDArray[np.floating[Any]]) -> tuple[float, float]:
-    """Return the values shown as black and as white."""
-    low, high = (float(q) for q in np.percentile(channel, [0.5, 99.5]))
-    return (low, high) if high > low else (low, low + 1)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ldseg.app.report.palette import class_color, css
-from ldseg.app.viewer.layers import Layer, palette
+from ldseg.app.viewer.layers import palette
 from ldseg.app.viewer.nifti import downsample, downsampling_steps
 from ldseg.app.viewer.session import Session
 from ldseg.data.units import pretty
 from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import to_canonical
+
+_LAYER_KEYS = ("name", "group", "title", "colors", "low", "high", "index")
 
 
 def describe(session: Session) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def describe(session: Session) -> dict[str, Any]:
         "confidence": prediction.findings.confidence,
         "unit": pretty(prediction.findings.volume_unit),
         "structures": _structures(session),
-        "layers": [_layer(one) for one in layers],
+        "layers": [{key: getattr(one, key) for key in _LAYER_KEYS} for one in layers],
         "palette": palette(plan),
     }
 
@@ -73,8 +75,3 @@ def _structures(session: Session) -> list[dict[str, Any]]:
         }
         for k, (name, volume) in enumerate(findings.volumes.items())
     ]
-
-
-def _layer(layer: Layer) -> dict[str, Any]:
-    keys = ("name", "group", "title", "colors", "low", "high", "index")
-    return {key: getattr(layer, key) for key in keys}

@@ -125,7 +125,10 @@ def drop_alpha(
         if not stated and (count > 1 or keep_unstated):
             kept.append(colours + place)
             continue
-        clear = _count_transparent(array[colours + place], bits)
+        alpha = array[colours + place]
+        kind = alpha.dtype.kind
+        opaque = 2**bits - 1 if kind == "u" else np.iinfo(alpha.dtype).max if kind == "i" else 1
+        clear = int(np.count_nonzero(alpha != opaque))
         if clear and stated:
             raise transparency_error(path, clear)
         if clear:
@@ -142,10 +145,3 @@ def transparency_error(path: Path, count: int) -> FileError:
     """Return the error for an image with `count` pixels that are not opaque."""
     remedy = "flatten the image onto a background, without alpha"
     return file_error(path, f"{count} pixels are transparent", remedy)
-
-
-def _count_transparent(alpha: NDArray[Any], bits: int) -> int:
-    """Return the number of values that are not opaque."""
-    kind = alpha.dtype.kind
-    opaque = 2**bits - 1 if kind == "u" else np.iinfo(alpha.dtype).max if kind == "i" else 1
-    return int(np.count_nonzero(alpha != opaque))

@@ -85,7 +85,10 @@ def remarks(header: Nifti1Header, axes: str) -> tuple[str, ...]:
     if int(header["sform_code"]) > 0 and _method(header) != "sform":
         notes.append("has an sform that is empty; its qform is taken")
     other = _other_affine(header)
-    apart = 0.0 if other is None else _largest_distance(_ras_affine(header), other, header)
+    apart = 0.0
+    if other is not None:  # at the corner where it is largest
+        first, corners = _ras_affine(header), list(product(*[(0, n - 1) for n in _shape(header)], [1]))
+        apart = float(np.abs(np.linalg.solve(first, (other - first) @ np.array(corners, float).T)).max())
     if apart > ROUNDING:
         notes.append(f"has an sform and a qform that lie up to {apart:.3g} voxels apart; the sform is taken")
     if axes == "tyx" and _shape(header)[2] == 1 and not float(header["pixdim"][4]) > 0:
@@ -150,9 +153,3 @@ def _sform(header: Nifti1Header) -> NDArray[np.float64]:
     if _shape(header)[2] == 1 and not matrix[:3, 2].any() and length > 0:
         matrix[:3, 2] = across / length
     return matrix
-
-
-def _largest_distance(first: NDArray[np.float64], second: NDArray[np.float64], header: Nifti1Header) -> float:
-    """Return the largest distance between the two affines at a corner, in voxels of the first."""
-    corners = np.array(list(product(*[(0, n - 1) for n in _shape(header)], [1])), dtype=np.float64)
-    return float(np.abs(np.linalg.solve(first, (second - first) @ corners.T)).max())
