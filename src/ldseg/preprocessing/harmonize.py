@@ -135,7 +135,7 @@ def _restore_contrast(
         measured = global_statistics(image)
         for n in colors:
             contrast, brightness = fit_line(measured.quantiles[n], plan.appearance[n].intensities)
-            changes[n] = partial(_apply_line, contrast=contrast, brightness=brightness)
+            changes[n] = lambda values, a=contrast, b=brightness: a * values + b
     for n in varying:
         if n in filtered and plan.channels[n].scheme in OWN_SCALE:
             changes[n] = _standardization(image, n, plan.channels[n])
@@ -192,10 +192,6 @@ def _standardization(image: PatchSource, n: int, channel: ChannelPlan) -> Change
         return out
 
     return standardize
-
-
-def _apply_line(values: Array, contrast: np.float32, brightness: np.float32) -> Array:
-    return contrast * values + brightness
 
 
 def apply_gamma(values: Array, low: float, high: float, gamma: float) -> Array:

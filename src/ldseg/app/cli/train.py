@@ -177,11 +177,14 @@ class ProgressReporter:
         ceiling = event.get("ceiling")
         beside = "" if ceiling is None else f" (autoencoder alone {ceiling:.3f})"
         self.bar.report(f"step {event['step']}: validation Dice {event['dice']:.3f}{beside}")
-        for warning in event.get("warnings", ()):
-            self.bar.report(f"warning: {warning}")
+        self._warning(event)
 
     def _encoding(self, event: dict[str, Any]) -> None:
         self.bar.show(event["progress"], f"learning what training images look like: {event['case']}")
 
     def _calibrating(self, event: dict[str, Any]) -> None:
         self.bar.show(event["progress"], f"calibrating on validation cases: {event['case']}")
+
+    def _warning(self, event: dict[str, Any]) -> None:
+        for warning in event.get("warnings", ()):
+            self.bar.report(f"warning: {warning}")
