@@ -85,8 +85,14 @@ class LazyImage:
         self._scales: list[Scale] = []
         for channel, channel_plan in enumerate(plan.channels):
             bounds = [np.array([channel_plan.low, channel_plan.high], dtype=np.float32)]
-            slabs = self._bands_of_rows(channel) if channel_plan.scheme in OWN_SCALE else bounds
-            self._scales.append(find_scale(channel_plan, slabs))
+            rows, columns = self._grid.shape
+            bands = (
+                self._resampled([slice(first, min(first + _ROWS, rows)), slice(0, columns)])[channel]
+                for first in range(0, rows, _ROWS)
+            )
+            self._scales.append(
+                find_scale(channel_plan, bands if channel_plan.scheme in OWN_SCALE else bounds)
+            )
 
     @property
     def grid(self) -> GridTransform:
@@ -118,12 +124,6 @@ class LazyImage:
             counts += [count_differing(one, value) for one, value in zip(flat, commonest, strict=True)]
         found = ImageRange(name, number_type(outline), tuple(low.tolist()), tuple(high.tolist()))
         return found, [Differing(*pair) for pair in zip(commonest, counts.tolist(), strict=True)]
-
-    def _bands_of_rows(self, channel: int) -> Iterator[NDArray[np.float32]]:
-        """Yield one channel, before normalization, in bands of rows."""
-        rows, columns = self._grid.shape
-        for first in range(0, rows, _ROWS):
-            yield self._resampled([slice(first, min(first + _ROWS, rows)), slice(0, columns)])[channel]
 
     def _resampled(self, region: Sequence[slice]) -> NDArray[np.float32]:
         """Return a region of the network's grid before normalization."""

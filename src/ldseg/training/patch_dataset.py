@@ -42,11 +42,15 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
         return len(self.names)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        image, labels = sample_patch(self.cache, self._case_name(index), self.plan, rng)
+        return self.augment(image, labels, int(rng.integers(2**32)))
+
+    def _case_name(self, index: int) -> str:
+        """Return the case of patch `index`, from the random order of its epoch."""
         epoch, place = divmod(index, len(self.names))
         order = np.random.default_rng((self.seed, 1, epoch)).permutation(len(self.names))
-        rng = np.random.default_rng((self.seed, index))
-        image, labels = sample_patch(self.cache, self.names[order[place]], self.plan, rng)
-        return self.augment(image, labels, int(rng.integers(2**32)))
+        return self.names[order[place]]
 
 
 def sample_patch(cache: Cache, name: str, plan: Plan, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
