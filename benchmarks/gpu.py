@@ -1,6 +1,6 @@
 """Everything about a GPU by one command: does it work, how fast is it, how good are some minutes?
 
-    python benchmarks/gpu.py --data-root DATA --work WORK --out FOLDER --parts works speed graphs compiled
+    python benchmarks/gpu.py --data-root DATA --work WORK --out FOLDER --parts works compiled speed graphs
     python benchmarks/gpu.py --data-root DATA --work WORK --out FOLDER --parts quality --beside "COMMAND"
 
 The parts run one after another, each with a time limit, and add lines to FOLDER/NAME.jsonl as they go, so
@@ -27,29 +27,35 @@ from gpu_journal import read_journal
 from gpu_workloads import find_workloads
 
 HERE = Path(__file__).parent
-LIMITS = {"works": 110.0, "speed": 130.0, "graphs": 60.0, "compiled": 130.0, "quality": 420.0}
-"""Seconds of each part at most, in the order of their worth."""
-COMPILED = (
-    "default:0",
-    "default:2",
-    "unet:2",
-    "dynunet:2",
-    "default:1",
-    "default:3",
-    "unet:1",
-    "dynunet:1",
-)
+LIMITS = {"works": 90.0, "compiled": 75.0, "speed": 120.0, "graphs": 45.0, "quality": 420.0}
+"""Seconds of each part at most."""
+COMPILED = ("default:0", "default:2", "dynunet:2", "unet:2", "default:1", "dynunet:1")
 """Networks and numbers of workloads that are compiled, all at once, and then timed one by one."""
 TRAININGS = ("hippocampus:ldseg:4", "hippocampus:unet:4", "usgra:ldseg:2", "usgra:unet:2")
 """Data, model and minutes."""
 
 
 @dataclass(frozen=True)
+class Compiling:
+    """Steps that are being compiled, each in a process that waits for its turn."""
+
+    gate: Path
+    """Folder in which they say that they are ready, and are told to go."""
+    labels: dict[str, subprocess.Popen[str]]
+
+    def waiting(self) -> list[str]:
+        """Return those that are not ready yet and may still be."""
+        ready = {path.name.removeprefix("ready-") for path in self.gate.glob("ready-*")}
+        return [label for label, one in self.labels.items() if label not in ready and one.poll() is None]
+
+
+@dataclass
 class Run:
     """Where a run writes, and what all its parts are told."""
 
     arguments: argparse.Namespace
     log: IO[str]
+    compiling: Compiling | None = None
 
     def start(self, script: str, name: str, *words: str) -> subprocess.Popen[str]:
         """Start a script of a part, which writes FOLDER/NAME.jsonl."""
@@ -76,6 +82,8 @@ def main() -> None:
     started = time.monotonic()
     with (arguments.out / "log.txt").open("a") as log:
         run = Run(arguments, log)
+        if "works" in arguments.parts and "compiled" in arguments.parts:
+            run.compiling = start_compiling(run)
         for part in arguments.parts:
             limit = LIMITS[part] * arguments.patience
             begun = time.monotonic()
@@ -135,30 +143,33 @@ def seconds(run: Run) -> str:
     return "0.1" if run.arguments.tiny else "0.7"
 
 
-def compiled(run: Run, until: float) -> None:
-    """Let all compile beside each other, then measure one at a time: nothing else is at work on the card."""
+def start_compiling(run: Run) -> Compiling:
+    """Let steps be compiled, all beside each other and beside what needs no clock."""
     workloads, gate = find_workloads(run.arguments.tiny), run.arguments.work / f"gate-{os.getpid()}"
     gate.mkdir()
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "2")
-    chosen = COMPILED[:1] if run.arguments.tiny else COMPILED
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "3")
     labels: dict[str, subprocess.Popen[str]] = {}
-    for pair in chosen:
+    for pair in COMPILED[:1] if run.arguments.tiny else COMPILED:
         network, number = pair.split(":")
         name = workloads[int(number)].name
         words = ("--compiled", f"{network}:{name}", "--gate", str(gate), "--seconds", seconds(run))
         labels[f"{network}-{name}"] = run.start("gpu_speed.py", "compiled", *words)
-    measuring = 4.0 * len(labels)  # seconds for measuring at the end
-    while time.monotonic() < until - measuring and any(
-        not (gate / f"ready-{label}").exists() and process.poll() is None for label, process in labels.items()
-    ):
+    return Compiling(gate, labels)
+
+
+def compiled(run: Run, until: float) -> None:
+    """Measure compiled steps one at a time: nothing else is at work on the card."""
+    compiling = run.compiling or start_compiling(run)
+    measuring = 5.0 * len(compiling.labels)  # seconds for measuring at the end
+    while time.monotonic() < until - measuring and compiling.waiting():
         time.sleep(0.1)
-    for label, process in labels.items():
-        if not (gate / f"ready-{label}").exists():
-            print(f"not compiled in time: {label}", flush=True)
-            wait([process], 0)
-    for label, process in labels.items():
-        (gate / f"go-{label}").touch()
-        while time.monotonic() < until and not (gate / f"done-{label}").exists() and process.poll() is None:
+    for label in compiling.waiting():
+        print(f"not compiled in time: {label}", flush=True)
+        wait([compiling.labels.pop(label)], 0)
+    for label, process in compiling.labels.items():
+        (compiling.gate / f"go-{label}").touch()
+        done = compiling.gate / f"done-{label}"
+        while time.monotonic() < until and not done.exists() and process.poll() is None:
             time.sleep(0.02)
         wait([process], time.monotonic() + 1)
 

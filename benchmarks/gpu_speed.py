@@ -50,7 +50,7 @@ from ldseg.training.patch_dataset import PatchDataset, batches, loader_workers
 WINDOW = 5
 """Steps between two looks at the clock."""
 SAMPLINGS = {"1_step": (1, 1), "8_samples": (None, 8)}
-PATIENCE = 150.0
+PATIENCE = 400.0
 """Seconds that a compiled step waits for its turn."""
 
 
@@ -69,10 +69,11 @@ def main() -> None:
         time_compiled(network, workload, device, arguments.seconds, arguments.gate, journal)
         return
     if arguments.graphs:
-        measure_all("graph", time_graph, workloads, device, arguments.seconds, journal)
+        for network in NETWORKS[:2]:
+            measure_all("graph", time_graph, network, workloads, device, arguments.seconds, journal)
         return
     journal.attempt("ceilings", arguments.device, lambda: ceilings(device, arguments.tiny))
-    measure_all("step", measure_step, workloads, device, arguments.seconds, journal)
+    measure_all("step", measure_step, "default", workloads, device, arguments.seconds, journal)
     images = [one for one in workloads if one.batch == min(w.batch for w in workloads if w.axes == one.axes)]
     for network, workload in product(NETWORKS[:2], images):
         name = f"{network}-{'x'.join(map(str, workload.image))}"
@@ -80,19 +81,22 @@ def main() -> None:
     for workload in images:
         work = lambda w=workload: loader(w, device, arguments.seconds)  # noqa: E731
         journal.attempt("loader", workload.name, work)
+    for network in NETWORKS[1:]:
+        measure_all("step", measure_step, network, workloads, device, arguments.seconds, journal)
 
 
 def measure_all(
     part: str,
     measure: Callable[[str, Workload, torch.device, float], dict[str, Any]],
+    network: str,
     workloads: tuple[Workload, ...],
     device: torch.device,
     seconds: float,
     journal: Journal,
 ) -> None:
-    """Measure each network on each workload, and free its memory before the next."""
-    for network, workload in product(NETWORKS, workloads):
-        work = lambda n=network, w=workload: measure(n, w, device, seconds)  # noqa: E731
+    """Measure a network on each workload, and free its memory before the next."""
+    for workload in workloads:
+        work = lambda w=workload: measure(network, w, device, seconds)  # noqa: E731
         journal.attempt(part, f"{network}-{workload.name}", work)
         gc.collect()
         if device.type == "cuda":
@@ -190,11 +194,15 @@ def profiled(work: Callable[[], Any], device: torch.device) -> dict[str, Any]:
     with profile(activities=kinds) as seen:
         work()
         synchronize(device)
-    on_gpu = [one for one in seen.events() or [] if "CUDA" in str(one.device_type)]
+    on_gpu = [
+        one
+        for one in seen.events() or []
+        if "CUDA" in str(one.device_type) and not one.name.startswith(("Optimizer.", "ProfilerStep"))
+    ]
     totals: dict[str, list[float]] = {}
     for one in on_gpu:
         entry = totals.setdefault(one.name[:90], [0.0, 0.0])
-        entry[0] += one.self_device_time_total / 1000
+        entry[0] += one.time_range.elapsed_us() / 1000
         entry[1] += 1
     longest = sorted(totals.items(), key=lambda item: -item[1][0])[:15]
     return {
@@ -235,7 +243,7 @@ def predictions(network: str, workload: Workload, device: torch.device) -> dict[
     found: dict[str, Any] = {}
     for name, (steps, samples) in SAMPLINGS.items():
         call = lambda steps=steps, samples=samples: predictor(image, steps=steps, samples=samples)  # noqa: E731
-        found[f"{name}_s"] = round(median_seconds(call, device, 3), 4)
+        found[f"{name}_s"] = round(median_seconds(call, device, 2), 4)
     model: Any = predictor.segmenter
     x = torch.randn(1, workload.channels, *workload.patch).to(device)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
@@ -285,7 +293,7 @@ def time_compiled(
         problem = ""
     else:
         problem = compile_modules(step.model, device)
-    for _ in range(12):  # until every form of the step has been compiled
+    for _ in range(20):  # until every form of the step has been compiled
         step.run()
     synchronize(device)
     compiling = round(time.perf_counter() - started, 1)

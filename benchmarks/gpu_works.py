@@ -51,8 +51,8 @@ SUITE = (
     "tests/inference/test_seams.py",
     "tests/test_api.py",
 )
-SUITE_LIMIT = 75
-PROCESS_LIMIT = 45
+SUITE_LIMIT = 40
+PROCESS_LIMIT = 30
 """Seconds after everything else was checked."""
 PORTS = {"gloo": "29613", "nccl": "29614"}
 ROOT = Path(__file__).parents[1]
