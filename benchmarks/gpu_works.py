@@ -66,6 +66,7 @@ def main() -> None:
     if arguments.rank is not None:
         take_steps_as_one_of_two(arguments.rank, arguments.work, device)
         return
+    torch.set_num_threads(4)  # for what is computed on the CPU to compare with
     small = find_workloads(tiny=True)
     suite = start_suite(arguments.work / "suite.txt", arguments.tiny)
     pairs = {one: start_pair(one, arguments.work, arguments.device) for one in PORTS}
@@ -268,7 +269,8 @@ def small_training(
     dataset = open_dataset(data)
     _, plan = fingerprint_and_plan(dataset, dataset.cases, PlanSettings(patch=(64, 64), batch=2))
     settings = PRESETS["default"](plan)
-    training = replace(settings.training, steps=14, validations=2, workers=0, save_minutes=0.0)
+    every_step = 0.0 if stop_at is not None else 60.0
+    training = replace(settings.training, steps=14, validations=2, workers=0, save_minutes=every_step)
     settings = replace(settings, training=training)
 
     def on_event(record: dict[str, Any]) -> None:
