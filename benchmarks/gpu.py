@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -56,6 +56,7 @@ class Run:
     arguments: argparse.Namespace
     log: IO[str]
     compiling: Compiling | None = None
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, script: str, name: str, *words: str) -> subprocess.Popen[str]:
         """Start a script of a part, which writes FOLDER/NAME.jsonl."""
@@ -70,9 +71,11 @@ class Run:
 
     def start_command(self, command: list[str]) -> subprocess.Popen[str]:
         """Start a command in a process group of its own, so that it can be ended with all that it started."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True, text=True
         )
+        self.started.append(process)
+        return process
 
 
 def main() -> None:
@@ -82,15 +85,25 @@ def main() -> None:
     started = time.monotonic()
     with (arguments.out / "log.txt").open("a") as log:
         run = Run(arguments, log)
-        if "works" in arguments.parts and "compiled" in arguments.parts:
-            run.compiling = start_compiling(run)
-        for part in arguments.parts:
-            limit = LIMITS[part] * arguments.patience
-            begun = time.monotonic()
-            PARTS[part](run, time.monotonic() + limit)
-            print(f"{part}: {time.monotonic() - begun:.0f} s of at most {limit:.0f}", flush=True)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            run_parts(run, started)
+        finally:
+            wait(run.started, 0)
             collect(arguments, time.monotonic() - started)
     show(arguments.out)
+
+
+def run_parts(run: Run, started: float) -> None:
+    """Run the parts that are asked for, in this order."""
+    arguments = run.arguments
+    if "works" in arguments.parts and "compiled" in arguments.parts:
+        run.compiling = start_compiling(run)
+    for part in arguments.parts:
+        limit, begun = LIMITS[part] * arguments.patience, time.monotonic()
+        PARTS[part](run, begun + limit)
+        print(f"{part}: {time.monotonic() - begun:.0f} s of at most {limit:.0f}", flush=True)
+        collect(arguments, time.monotonic() - started)
 
 
 def parse() -> argparse.Namespace:
