@@ -2,7 +2,7 @@
 
     python examples/train_and_predict.py WORK
 
-The pictures are synthetic, and a training of a few steps shows the way and nothing else.
+The images are synthetic, and a training of a few steps shows the way and nothing else.
 """
 
 import sys

@@ -182,7 +182,7 @@ def test_ycbcr_in_jpeg_is_rgb(tmp_path: Path) -> None:
 def test_other_colour_spaces_are_refused(space: str, tmp_path: Path) -> None:
     array = GREY.astype(np.uint8) if space == "cfa" else np.zeros((15, 21, 3), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", array, photometric=space)
-    with pytest.raises(InputError, match=f"{space.upper()}.*; convert it to RGB or grey"):
+    with pytest.raises(InputError, match=f"{space.upper()}.*; convert it to RGB or gray"):
         read_volume(tmp_path / "a.tif", "image")
 
 

@@ -18,7 +18,7 @@ from ldseg.errors import InputError
 
 _NNUNET_FOLDERS = ("imagestr", "imagests", "imagesval")
 _COLOURS = 3
-"""Number of channels of a colour model; grey images are repeated to it."""
+"""Number of channels of a colour model; gray images are repeated to it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _group_raster_images(
     channels: int,
     channel_files: bool | None,
 ) -> Grouping:
-    """Return the files of each 2D image; the files are all grey, or each has a name of its own."""
+    """Return the files of each 2D image; the files are all gray, or each has a name of its own."""
     example = paths[0].name
     if max(len(files) for files in groups.values()) == 1:
         if channel_files is False or len(groups) == 1:
@@ -73,7 +73,7 @@ def _group_raster_images(
         note = f"_0000 is read as the number of a channel, for all names end with it ({example} ...)"
         return Grouping(complete_groups(groups, channels), note)
     complete = any(len(files) == channels for files in groups.values())
-    # A colour model also takes a single grey image; with another number of channels it could not be one.
+    # A colour model also takes a single gray image; with another number of channels it could not be one.
     if channels == _COLOURS and (channel_files is False or not complete):
         why = (
             "the model's training images were not stored so" if channel_files is False else "some are missing"

@@ -21,8 +21,8 @@ from ldseg.errors import FileError, file_error, listed
 def load_input(case: Case, channels: int, axes: Axes | None, geometry_tolerance: float = ROUNDING) -> Volume:
     """Return the case's image, float32 (M, *S) with M = `channels`, and its own spacing if the case has one.
 
-    2D data sets often mix grey and colour images: a grey one gives three equal channels where colour is
-    wanted, a colour one with equal channels gives one where grey is wanted. Raises InputError when it is
+    2D data sets often mix gray and colour images: a gray one gives three equal channels where colour is
+    wanted, a colour one with equal channels gives one where gray is wanted. Raises InputError when it is
     unreadable, or has another number of channels or other axes.
     """
     return with_own_spacing(case, _read_input(case, channels, axes, geometry_tolerance))
@@ -107,8 +107,8 @@ def _read_input(case: Case, channels: int, axes: Axes | None, geometry_tolerance
 
 
 def with_channels(image: Volume, channels: int) -> Volume:
-    """Return a grey image as three equal channels where colour is wanted, and a colour image whose channels
-    are equal as one where grey is wanted; any other image as it is."""
+    """Return a gray image as three equal channels where colour is wanted, and a colour image whose channels
+    are equal as one where gray is wanted; any other image as it is."""
     found, array = len(image.array), image.array
     if (found, channels) == (1, 3):
         return image.with_array(np.repeat(array, 3, axis=0), "image")

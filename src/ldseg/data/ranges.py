@@ -128,7 +128,7 @@ def scale_name(level: float | None) -> str:
 def mixed_scales(images: Sequence[ImageRange], colour: bool) -> tuple[str, ...]:
     """Return remarks about inconsistent number scales in a data set; usually none.
 
-    Colour images are compared by their white level. Grey ones have no scale of their own (each is normalized
+    Colour images are compared by their white level. Gray ones have no scale of their own (each is normalized
     by its own mean and deviation), but Hounsfield units beside shifted ones are found: where most images go
     far below zero, all should.
     """

@@ -1,11 +1,10 @@
-"""The command line: whole ways through it, its exit codes, and its one-line complaints."""
+"""The command line: its exit codes, its one-line complaints, its help."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_helpers import complaint, run
 from PIL import Image
 
 import ldseg
@@ -24,197 +24,6 @@ MakeModel = Callable[..., Path]
 Output = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Eight grey pictures with a bright square each."""
-    root = tmp_path / "data"
-    for name in ("images", "masks"):
-        (root / name).mkdir(parents=True)
-    for number in range(8):
-        rng = np.random.default_rng(number)
-        mask = np.zeros((32, 32), np.uint8)
-        top, left = rng.integers(4, 16, 2)
-        mask[top : top + 12, left : left + 12] = 1
-        grey = (120 * mask + rng.integers(0, 60, mask.shape)).astype(np.uint8)
-        Image.fromarray(grey).save(root / "images" / f"p{number}.png")
-        Image.fromarray(mask).save(root / "masks" / f"p{number}.png")
-    return root
-
-
-def run(*words: object) -> int:
-    return main([str(word) for word in words])
-
-
-def complaint(output: Output) -> str:
-    """What is on stderr, which must end with one line of complaint."""
-    lines = output.readouterr().err.strip().splitlines()
-    assert lines[-1].startswith("ldseg: error: ")
-    assert "Traceback" not in "\n".join(lines)
-    return lines[-1]
-
-
-TRAIN = ("--steps", 3, "--training.validations", 1, "--device", "cpu")
-
-
-def test_a_folder_goes_in_and_scores_come_out(data: Path, tmp_path: Path, capsys: Output) -> None:
-    model, out, scores = tmp_path / "run", tmp_path / "out", tmp_path / "scores.json"
-    assert run("check", data) == 0
-    assert "8 cases are readable" in capsys.readouterr().out
-    assert run("plan", data, "-o", model, "--test-fraction", 0.25, "--planning.patch", "32,32") == 0
-    assert "32 x 32" in capsys.readouterr().out
-    assert run("train", data, "-o", model, *TRAIN) == 0
-    captured = capsys.readouterr()
-    assert "budget: 3 steps; cases: " in captured.err
-    assert f"ldseg predict IMAGE -m {model}" in captured.out
-    assert run("predict", data, "-m", model, "-o", out, "--part", "test", "--samples", 2) == 0
-    assert len(list(out.glob("p*.png"))) == 2
-    assert run("evaluate", out, data, "-o", scores, "--partial") == 0
-    assert run("compare", scores, scores) == 0
-    assert len(json.loads(scores.read_text())["cases"]) == 2
-
-
-def test_json_is_all_that_is_on_stdout(data: Path, tmp_path: Path, capsys: Output) -> None:
-    def answer(*words: object) -> dict[str, object]:
-        assert run(*words, "--json") == 0
-        return json.loads(capsys.readouterr().out)
-
-    model, out = tmp_path / "run", tmp_path / "out"
-    assert len(answer("check", data)["rows"]) == 8  # type: ignore[arg-type]
-    assert answer("plan", data, "-o", model)["axes"] == "yx"
-    assert answer("train", data, "-o", model, *TRAIN)["steps"] == 3
-    done = answer("predict", data / "images" / "p0.png", "-m", model, "-o", out)["done"]
-    assert done == {"p0": [str(out / "p0.png")]}
-    assert "mean_dice" in answer("evaluate", out, data / "masks", "-o", tmp_path / "s.json", "--partial")
-
-
-def test_settings_come_from_a_file_and_arguments_go_first(data: Path, tmp_path: Path) -> None:
-    config = tmp_path / "c.yaml"
-    config.write_text(
-        "preset: paper\n"
-        "training:\n  steps: 2\n  learning_rate: 2e-3\n  fold: 1\n"
-        "model:\n  noise: {parameterization: v_prediction}\n"
-    )
-    words = ("--config", config, "--training.steps", 1, "--loss.dice", 0.5, "--device", "cpu")
-    assert run("train", data, "-o", tmp_path / "run", *words) == 0
-    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
-    assert settings["preset"] == "paper"
-    assert settings["training"]["steps"] == 1
-    assert settings["training"]["learning_rate"] == 2e-3
-    assert settings["training"]["fold"] == 1
-    assert settings["model"]["noise"]["parameterization"] == "v_prediction"
-    assert settings["loss"]["dice"] == 0.5
-
-
-def test_a_control_is_trained_and_predicts(data: Path, tmp_path: Path) -> None:
-    model = tmp_path / "unet"
-    assert run("train", data, "-o", model, "--baseline", "unet", "--fold", "all", *TRAIN) == 0
-    assert run("predict", data / "images", "-m", model, "-o", tmp_path / "out") == 0
-    assert len(list((tmp_path / "out").glob("*.png"))) == 8
-
-
-def test_a_run_is_calibrated_on_its_validation_cases_and_again_with_other_weights(
-    data: Path, tmp_path: Path, capsys: Output
-) -> None:
-    model = tmp_path / "run"
-    assert run("train", data, "-o", model, "--training.calibrate", "false", *TRAIN) == 0
-    words = ("calibrate", model, "--samples", 2, "--device", "cpu")
-    assert run(*words) == 0
-    first = json.loads((model / "calibration.json").read_text())
-    assert "temperature" in capsys.readouterr().out
-    other = tmp_path / "other"
-    assert run("train", data, "-o", other, "--training.seed", 1, *TRAIN) == 0
-    (other / "model.safetensors").rename(model / "model.safetensors")
-    assert run("predict", data / "images", "-m", model, "-o", tmp_path / "out") == 2
-    assert "run `ldseg calibrate` again" in complaint(capsys)
-    assert run(*words, "--json") == 0
-    second = json.loads((model / "calibration.json").read_text())
-    assert json.loads(capsys.readouterr().out)["fitted"] == second["recalibration"] != first["recalibration"]
-
-
-def test_calibrating_on_no_sample_is_refused(data: Path, tmp_path: Path, capsys: Output) -> None:
-    model = tmp_path / "run"
-    assert run("train", data, "-o", model, "--training.calibrate", "false", *TRAIN) == 0
-    assert run("calibrate", model, "--samples", 0, "--device", "cpu") == 2
-    assert "samples is 0; choose 1 or more" in complaint(capsys)
-    assert not (model / "calibration.json").exists()
-
-
-def test_a_run_without_validation_cases_cannot_be_calibrated(
-    data: Path, tmp_path: Path, capsys: Output
-) -> None:
-    model = tmp_path / "run"
-    assert run("train", data, "-o", model, "--fold", "all", *TRAIN) == 0
-    assert run("calibrate", model, "--device", "cpu") == 2
-    assert "none is left to calibrate on; train with --fold 0" in complaint(capsys)
-    assert not (model / "calibration.json").exists()
-
-
-def test_a_finished_training_resumes_to_itself(data: Path, tmp_path: Path, capsys: Output) -> None:
-    model = tmp_path / "run"
-    assert run("train", data, "-o", model, *TRAIN) == 0
-    weights = (model / "model.safetensors").read_bytes()
-    assert run("train", data, "-o", model, *TRAIN) == 2
-    assert "holds a training already; end it with --resume" in complaint(capsys)
-    dice = json.loads((model / "log.jsonl").read_text().splitlines()[-1])["dice"]
-    log = (model / "log.jsonl").read_bytes()
-    for deleted in ("cache", "state"):  # both may be deleted when training has ended
-        assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 0
-        said = capsys.readouterr().out
-        assert f"has ended already, nothing was done: 3 steps, validation Dice {dice:.3f}" in said
-        assert "to train longer, say how much: --continue --minutes 60" in said
-        shutil.rmtree(model / deleted, ignore_errors=True)
-    assert (model / "model.safetensors").read_bytes() == weights
-    assert (model / "log.jsonl").read_bytes() == log
-
-
-def test_no_validation_is_no_dice(data: Path, tmp_path: Path, capsys: Output) -> None:
-    words = ("train", data, "-o", tmp_path / "run", "--steps", 1, "--training.validations", 0, "--json")
-    assert run(*words, "--training.calibrate", "false", "--device", "cpu") == 0
-    assert json.loads(capsys.readouterr().out)["dice"] is None
-    assert run("train", data, "-o", tmp_path / "run", "--resume", "--device", "cpu") == 0
-    assert "1 steps, no validation" in capsys.readouterr().out
-
-
-def test_a_resumed_training_says_which_cases_changed_came_or_went(
-    data: Path, tmp_path: Path, capsys: Output
-) -> None:
-    model = tmp_path / "run"
-    assert run("train", data, "-o", model, *TRAIN) == 0
-    shutil.rmtree(model / "state")
-    (model / "model.safetensors").unlink()  # as if it had been killed before its first checkpoint
-    for name in ("images", "masks"):
-        shutil.copy(data / name / "p0.png", data / name / "new.png")
-    assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 0
-    said = capsys.readouterr().err
-    assert f"1 cases are not in {model / 'splits.json'} and are not used: new; --continue uses" in said
-    assert "the training begins again with its first step" in said
-    shutil.rmtree(model / "state")
-    (model / "model.safetensors").unlink()
-    for name in ("images", "masks"):
-        os.utime(data / name / "p1.png", (1, 1))
-    assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 2
-    assert "1 cases have changed since the training began (p1); restore" in complaint(capsys)
-    for name in ("images", "masks"):
-        (data / name / "p2.png").unlink()
-    assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 2
-    said = complaint(capsys)
-    assert "p2: no such case in" in said
-    assert "go on without it with --continue" in said
-
-
-def test_an_interrupted_training_says_how_to_go_on(
-    data: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ldseg.training.trainer import TrainingResult
-
-    def stopped(*_: object) -> TrainingResult:
-        return TrainingResult(tmp_path / "run", 7, None, True)
-
-    monkeypatch.setattr("ldseg.training.trainer.train", stopped)
-    assert run("train", data, "-o", tmp_path / "run", "--steps", 9) == 130
-    assert f"go on: ldseg train {data} -o {tmp_path / 'run'} --resume" in capsys.readouterr().err
-
-
 def test_ctrl_c_elsewhere_is_130(monkeypatch: pytest.MonkeyPatch, data: Path, capsys: Output) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -222,18 +31,6 @@ def test_ctrl_c_elsewhere_is_130(monkeypatch: pytest.MonkeyPatch, data: Path, ca
     monkeypatch.setattr("ldseg.data.checks.check", stop)
     assert run("check", data) == 130
     assert "interrupted" in capsys.readouterr().err
-
-
-def test_the_default_budget_is_said(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
-) -> None:
-    from ldseg.training.trainer import TrainingResult
-
-    monkeypatch.setattr(
-        "ldseg.training.trainer.train", lambda *_: TrainingResult(tmp_path / "run", 7, 0.5, False)
-    )
-    assert run("train", data, "-o", tmp_path / "run", "--training.calibrate", "false") == 0
-    assert "budget: 60 minutes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

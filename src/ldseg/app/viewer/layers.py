@@ -23,7 +23,7 @@ from ldseg.planning.plan import Plan
 
 Group = Literal["image", "probability", "uncertainty", "disagreement", "labels", "sample", "variation"]
 """Group of layers of which one is visible at a time."""
-Colors = Literal["grey", "own", "classes", "share", "heat"]
+Colors = Literal["gray", "own", "classes", "share", "heat"]
 """Color map: gray, RGB pixels, class colors, opacity of one class, or heat."""
 Rgba = list[tuple[int, int, int, int]]
 
@@ -61,7 +61,7 @@ def image_layers(image: Volume, plan: Plan) -> list[Layer]:
     for n, (channel, values) in enumerate(zip(plan.channels, image.array, strict=True)):
         black, white = (float(q) for q in np.percentile(values, [0.5, 99.5]))
         white = white if white > black else black + 1
-        layers.append(Layer(f"image-{n + 1}", "image", channel.name, "grey", black, white, values, n))
+        layers.append(Layer(f"image-{n + 1}", "image", channel.name, "gray", black, white, values, n))
     return layers
 
 

@@ -1,4 +1,4 @@
-"""Convert stored pixels to displayed ones: orientation tag, inverted grey values, CMYK inks, alpha.
+"""Convert stored pixels to displayed ones: orientation tag, inverted gray values, CMYK inks, alpha.
 
 One rule for images and label maps of all 2D formats. Display attributes are applied on
 reading and not written to results, so a label map matches the image as a viewer shows it. Arrays end
@@ -63,8 +63,8 @@ def stored_region(region: Sequence[slice], shape: Sequence[int], orientation: in
     return (columns, rows) if swaps_axes(orientation) else (rows, columns)
 
 
-def invert_grey(array: NDArray[Any], bits: int, path: Path, kind: Kind) -> NDArray[Any]:
-    """Return grey values of `bits` bits, stored with white as 0, with black as 0.
+def invert_gray(array: NDArray[Any], bits: int, path: Path, kind: Kind) -> NDArray[Any]:
+    """Return gray values of `bits` bits, stored with white as 0, with black as 0.
 
     Integers are inverted within the range of their bits, floats within 0 to 1. Label maps are
     inverted like images, because masks in black and white are drawn as displayed. Raises InputError for

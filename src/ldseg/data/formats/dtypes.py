@@ -70,11 +70,11 @@ def _refuse_huge(low: int, high: int, path: Path) -> None:
 
 
 def one_channel(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Return the first of equal channels (a grey mask saved in colour). Raises InputError if they differ."""
+    """Return the first of equal channels (a gray mask saved in colour). Raises InputError if they differ."""
     if any(not np.array_equal(array[0], other) for other in array[1:]):
         finding = f"is a mask of {len(array)} different channels, so its ids are unknown"
         raise file_error(
-            path, finding, "save one channel of class ids (grey or palette), not colours or one-hot"
+            path, finding, "save one channel of class ids (gray or palette), not colours or one-hot"
         )
     return array[:1]
 

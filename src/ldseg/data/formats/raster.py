@@ -39,7 +39,7 @@ _FORMATS = ("PNG", "BMP", "DIB", "JPEG", "MPO")
 """Formats accepted by content, whatever the ending; some other Pillow formats run programs (EPS)."""
 _SCAN, _MOST_SCANS = b"\xff\xda", 200
 """Marker of a progressive JPEG's scan, each of which costs a full decoding; cameras write about ten."""
-_GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_GRAY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _BIT_DEPTH, _DEEP = 24, 16
 """Offset of the bit depth in a PNG, and its largest value."""
 _ALPHA = (2,)
@@ -62,7 +62,7 @@ def is_colour(path: Path) -> bool:
     """See `Format.is_colour`."""
     try:
         with translate_errors(path, "PNG, BMP or JPEG"), Image.open(path, formats=_FORMATS) as image:
-            return image.mode not in (*_GREY, "LA")
+            return image.mode not in (*_GRAY, "LA")
     except InputError:
         return False  # reading it reports the error
 
@@ -92,7 +92,7 @@ def _decode(path: Path, image: Image.Image, kind: Kind) -> tuple[NDArray[Any], t
         _check_colour_key(path, image)
     if image.mode == "P" and kind == "image":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    elif image.mode not in (*_GREY, "P", "LA", "RGB", "RGBA"):
+    elif image.mode not in (*_GRAY, "P", "LA", "RGB", "RGBA"):
         notes = (*notes, INKS) if image.mode == "CMYK" else notes
         image = image.convert("RGBA" if "A" in image.mode else "RGB")  # CMYK, YCbCr, PA ...
     array = _png_16_bit_pixels(path) if _is_16_bit_png(path) else np.asarray(image)
@@ -119,7 +119,7 @@ def _png_16_bit_pixels(path: Path) -> NDArray[Any]:
 def _check_colour_key(path: Path, image: Image.Image) -> None:
     """Raise InputError if any pixel has the value that the file declares transparent."""
     key = image.info.get("transparency")
-    if image.mode not in (*_GREY, "RGB") or key is None:
+    if image.mode not in (*_GRAY, "RGB") or key is None:
         return
     pixels = _png_16_bit_pixels(path) if _is_16_bit_png(path) else np.asarray(image)
     colours = pixels[..., : len(key)] if isinstance(key, tuple) else pixels

@@ -1,6 +1,6 @@
-"""Convert a TIFF's samples to grey values or RGB colours, by its photometric interpretation.
+"""Convert a TIFF's samples to gray values or RGB colours, by its photometric interpretation.
 
-Supported are grey values with black or white as 0, RGB, palettes, CMYK inks, and YCbCr compressed as JPEG;
+Supported are gray values with black or white as 0, RGB, palettes, CMYK inks, and YCbCr compressed as JPEG;
 other colour spaces are rejected. Label maps keep the indices of their palette.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ldseg.data.formats.displayed import INKS, cmyk_to_rgb, drop_alpha, invert_grey, is_alpha
+from ldseg.data.formats.displayed import INKS, cmyk_to_rgb, drop_alpha, invert_gray, is_alpha
 from ldseg.data.volume import Kind
 from ldseg.errors import file_error
 
@@ -27,7 +27,7 @@ _SAMPLES = {
     _PHOTOMETRIC.YCBCR: 3,
     _PHOTOMETRIC.SEPARATED: 4,
 }
-"""Samples per pixel that are grey values or colours; further ones are alpha or other channels."""
+"""Samples per pixel that are gray values or colours; further ones are alpha or other channels."""
 _COLOURS = (_PHOTOMETRIC.RGB, _PHOTOMETRIC.PALETTE, _PHOTOMETRIC.YCBCR, _PHOTOMETRIC.SEPARATED)
 _JPEG = (
     tifffile.COMPRESSION.OJPEG,
@@ -53,14 +53,14 @@ def check_colours(page: Any, path: Path) -> None:
     jpeg2000 = page.compression == tifffile.COMPRESSION.APERIO_JP2000_YCBC
     if space not in _SAMPLES or jpeg2000 or (space == _PHOTOMETRIC.YCBCR and page.compression not in _JPEG):
         finding = f"has colours as {'YCBCR' if jpeg2000 else name}, compressed as {page.compression.name}"
-        raise file_error(path, finding, "convert it to RGB or grey")
+        raise file_error(path, finding, "convert it to RGB or gray")
     if space == _PHOTOMETRIC.PALETTE and page.colormap is None:
         raise ValueError("its palette is missing")
     inks = page.tags.valueof(_INKSET, _CMYK)
     known = inks == _CMYK and page.samplesperpixel >= _SAMPLES[_PHOTOMETRIC.SEPARATED]
     if space == _PHOTOMETRIC.SEPARATED and not (known and str(page.dtype) in ("uint8", "uint16")):
         raise file_error(
-            path, f"has {page.samplesperpixel} inks of type {page.dtype}", "convert it to RGB or grey"
+            path, f"has {page.samplesperpixel} inks of type {page.dtype}", "convert it to RGB or gray"
         )
 
 
@@ -85,21 +85,21 @@ def as_displayed(
     """Return stored samples or channels (C, ...) of pages like `page` as displayed, (M, ...).
 
     `keep_unstated` is for `drop_alpha`. Raises InputError for transparent pixels, and for what
-    `invert_grey` refuses.
+    `invert_gray` refuses.
     """
     space, bits = page.photometric, int(page.bitspersample)
     if page.samplesperpixel > 1:
         array = drop_alpha(array, path, _SAMPLES[space], page.extrasamples, bits, keep_unstated)
     if space == _PHOTOMETRIC.MINISWHITE:
-        grey = 1 if page.samplesperpixel > 1 else len(array)
-        shown = invert_grey(array[:grey], bits, path, kind)
-        return np.concatenate([shown, array[grey:]]) if grey < len(array) else shown
+        gray = 1 if page.samplesperpixel > 1 else len(array)
+        shown = invert_gray(array[:gray], bits, path, kind)
+        return np.concatenate([shown, array[gray:]]) if gray < len(array) else shown
     if space == _PHOTOMETRIC.PALETTE and kind == "image":
         stored = page.colormap  # (3, 2^bits); some programs store 8 bits, most 16
         palette = (stored if stored.max() < _EIGHT_BITS else stored >> 8).astype(np.uint8)
         return palette[:, array[0].astype(np.uint8) if array.dtype.kind == "b" else array[0]]
     if space == _PHOTOMETRIC.SEPARATED:
         if len(array) != _SAMPLES[space]:
-            raise file_error(path, f"has {len(array)} inks", "convert it to RGB or grey")
+            raise file_error(path, f"has {len(array)} inks", "convert it to RGB or gray")
         return cmyk_to_rgb(array)
     return array

@@ -31,7 +31,7 @@ from ldseg.errors import file_error, suppress_stderr, translate_errors
 
 _CACHE_BYTES = 2**27  # of decoded segments
 _LARGEST = 2**28  # bytes of one segment; more defeats reading by regions
-_GREY, _RGB = 1, 3
+_GRAY, _RGB = 1, 3
 """Numbers of channels."""
 _RUN = 2**20  # bytes of contiguous rows read at once
 
@@ -102,7 +102,7 @@ class TiffRegions:
         wanted = len(self.outline.array)
         keep_unstated = wanted == max(channel_counts(self._page))
         shown = as_displayed(values, self._page, self._path, "image", keep_unstated)
-        if len(shown) == _GREY and wanted == _RGB:  # as `load_input` does for an image in memory
+        if len(shown) == _GRAY and wanted == _RGB:  # as `load_input` does for an image in memory
             shown = np.repeat(shown, _RGB, axis=0)
         elif len(shown) != wanted:
             finding = f"has {len(shown)} channels where {wanted} are expected"
@@ -190,7 +190,7 @@ class TiffRegions:
             finding, remedy = "is on its side (Orientation tag) and in strips", "save it upright and in tiles"
         elif page.dtype.kind == "f" and space == tifffile.PHOTOMETRIC.MINISWHITE:
             finding, remedy = "stores white as 0 in fractions", "save it with black as 0 (BlackIsZero)"
-        elif wanted not in found and (found, wanted) != ({_GREY}, _RGB):
+        elif wanted not in found and (found, wanted) != ({_GRAY}, _RGB):
             finding = f"has {max(found)} channels where {wanted} are expected"
             remedy = f"convert it to {wanted} channels, or use a model that was trained on such images"
         if finding:

@@ -1,4 +1,4 @@
-// Brings the state of the server, the controls and the picture together.
+// Brings the state of the server, the controls and the scene together.
 
 import {
   choice, showDrawing, showFacts, showLayers, showPlace, showReadout, showScaleBar, showStructures, tick,
@@ -137,7 +137,7 @@ function fail(error) {
 
 async function begin() {
   const viewer = new Viewer(await askState());
-  await viewer.start(document.getElementById("picture"));
+  await viewer.start(document.getElementById("scene"));
   document.documentElement.dataset.ready = "true";
 }
 

@@ -1,4 +1,4 @@
-// The controls beside the picture. They tell `actions` what is wanted; they know nothing of how it is drawn.
+// The controls beside the image. They tell `actions` what is wanted; they know nothing of how it is drawn.
 
 const TITLES = {
   image: "image",

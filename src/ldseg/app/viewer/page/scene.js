@@ -1,4 +1,4 @@
-// The picture: layers in their order, at their opacity, drawn by NiiVue.
+// The scene: layers in their order, at their opacity, drawn by NiiVue.
 // A voxel here is [x, y, z] counted as in the report: towards the patient's left, back and head.
 
 import { Niivue, NVImage, SLICE_TYPE } from "./niivue.js";
@@ -6,7 +6,7 @@ import { askVoxels } from "./server.js";
 
 export const GROUPS = ["image", "probability", "uncertainty", "disagreement", "labels", "sample", "variation"]; // from below
 
-const CROSSHAIR = 0.25; // percent of the picture
+const CROSSHAIR = 0.25; // percent of the image
 
 const OPTIONS = {
   isRadiologicalConvention: true,

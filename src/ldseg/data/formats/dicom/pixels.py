@@ -1,4 +1,4 @@
-"""Decode the voxels of a stack, in colour or grey, with slope and intercept applied."""
+"""Decode the voxels of a stack, in colour or gray, with slope and intercept applied."""
 
 from __future__ import annotations
 

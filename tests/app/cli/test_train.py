@@ -1,0 +1,149 @@
+"""Whole ways from a folder to scores, settings, and trainings that are ended or resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_helpers import TRAIN, complaint, run
+
+MakeModel = Callable[..., Path]
+Output = pytest.CaptureFixture[str]
+
+
+def test_a_folder_goes_in_and_scores_come_out(data: Path, tmp_path: Path, capsys: Output) -> None:
+    model, out, scores = tmp_path / "run", tmp_path / "out", tmp_path / "scores.json"
+    assert run("check", data) == 0
+    assert "8 cases are readable" in capsys.readouterr().out
+    assert run("plan", data, "-o", model, "--test-fraction", 0.25, "--planning.patch", "32,32") == 0
+    assert "32 x 32" in capsys.readouterr().out
+    assert run("train", data, "-o", model, *TRAIN) == 0
+    captured = capsys.readouterr()
+    assert "budget: 3 steps; cases: " in captured.err
+    assert f"ldseg predict IMAGE -m {model}" in captured.out
+    assert run("predict", data, "-m", model, "-o", out, "--part", "test", "--samples", 2) == 0
+    assert len(list(out.glob("p*.png"))) == 2
+    assert run("evaluate", out, data, "-o", scores, "--partial") == 0
+    assert run("compare", scores, scores) == 0
+    assert len(json.loads(scores.read_text())["cases"]) == 2
+
+
+def test_json_is_all_that_is_on_stdout(data: Path, tmp_path: Path, capsys: Output) -> None:
+    def answer(*words: object) -> dict[str, object]:
+        assert run(*words, "--json") == 0
+        return json.loads(capsys.readouterr().out)
+
+    model, out = tmp_path / "run", tmp_path / "out"
+    assert len(answer("check", data)["rows"]) == 8  # type: ignore[arg-type]
+    assert answer("plan", data, "-o", model)["axes"] == "yx"
+    assert answer("train", data, "-o", model, *TRAIN)["steps"] == 3
+    done = answer("predict", data / "images" / "p0.png", "-m", model, "-o", out)["done"]
+    assert done == {"p0": [str(out / "p0.png")]}
+    assert "mean_dice" in answer("evaluate", out, data / "masks", "-o", tmp_path / "s.json", "--partial")
+
+
+def test_settings_come_from_a_file_and_arguments_go_first(data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "preset: paper\n"
+        "training:\n  steps: 2\n  learning_rate: 2e-3\n  fold: 1\n"
+        "model:\n  noise: {parameterization: v_prediction}\n"
+    )
+    words = ("--config", config, "--training.steps", 1, "--loss.dice", 0.5, "--device", "cpu")
+    assert run("train", data, "-o", tmp_path / "run", *words) == 0
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert settings["preset"] == "paper"
+    assert settings["training"]["steps"] == 1
+    assert settings["training"]["learning_rate"] == 2e-3
+    assert settings["training"]["fold"] == 1
+    assert settings["model"]["noise"]["parameterization"] == "v_prediction"
+    assert settings["loss"]["dice"] == 0.5
+
+
+def test_a_baseline_is_trained_and_predicts(data: Path, tmp_path: Path) -> None:
+    model = tmp_path / "unet"
+    assert run("train", data, "-o", model, "--baseline", "unet", "--fold", "all", *TRAIN) == 0
+    assert run("predict", data / "images", "-m", model, "-o", tmp_path / "out") == 0
+    assert len(list((tmp_path / "out").glob("*.png"))) == 8
+
+
+def test_a_finished_training_resumes_to_itself(data: Path, tmp_path: Path, capsys: Output) -> None:
+    model = tmp_path / "run"
+    assert run("train", data, "-o", model, *TRAIN) == 0
+    weights = (model / "model.safetensors").read_bytes()
+    assert run("train", data, "-o", model, *TRAIN) == 2
+    assert "holds a training already; end it with --resume" in complaint(capsys)
+    dice = json.loads((model / "log.jsonl").read_text().splitlines()[-1])["dice"]
+    log = (model / "log.jsonl").read_bytes()
+    for deleted in ("cache", "state"):  # both may be deleted when training has ended
+        assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 0
+        said = capsys.readouterr().out
+        assert f"has ended already, nothing was done: 3 steps, validation Dice {dice:.3f}" in said
+        assert "to train longer, say how much: --continue --minutes 60" in said
+        shutil.rmtree(model / deleted, ignore_errors=True)
+    assert (model / "model.safetensors").read_bytes() == weights
+    assert (model / "log.jsonl").read_bytes() == log
+
+
+def test_no_validation_is_no_dice(data: Path, tmp_path: Path, capsys: Output) -> None:
+    words = ("train", data, "-o", tmp_path / "run", "--steps", 1, "--training.validations", 0, "--json")
+    assert run(*words, "--training.calibrate", "false", "--device", "cpu") == 0
+    assert json.loads(capsys.readouterr().out)["dice"] is None
+    assert run("train", data, "-o", tmp_path / "run", "--resume", "--device", "cpu") == 0
+    assert "1 steps, no validation" in capsys.readouterr().out
+
+
+def test_a_resumed_training_says_which_cases_changed_came_or_went(
+    data: Path, tmp_path: Path, capsys: Output
+) -> None:
+    model = tmp_path / "run"
+    assert run("train", data, "-o", model, *TRAIN) == 0
+    shutil.rmtree(model / "state")
+    (model / "model.safetensors").unlink()  # as if it had been killed before its first checkpoint
+    for name in ("images", "masks"):
+        shutil.copy(data / name / "p0.png", data / name / "new.png")
+    assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 0
+    said = capsys.readouterr().err
+    assert f"1 cases are not in {model / 'splits.json'} and are not used: new; --continue uses" in said
+    assert "the training begins again with its first step" in said
+    shutil.rmtree(model / "state")
+    (model / "model.safetensors").unlink()
+    for name in ("images", "masks"):
+        os.utime(data / name / "p1.png", (1, 1))
+    assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 2
+    assert "1 cases have changed since the training began (p1); restore" in complaint(capsys)
+    for name in ("images", "masks"):
+        (data / name / "p2.png").unlink()
+    assert run("train", data, "-o", model, "--resume", "--device", "cpu") == 2
+    said = complaint(capsys)
+    assert "p2: no such case in" in said
+    assert "go on without it with --continue" in said
+
+
+def test_an_interrupted_training_says_how_to_go_on(
+    data: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ldseg.training.trainer import TrainingResult
+
+    def stopped(*_: object) -> TrainingResult:
+        return TrainingResult(tmp_path / "run", 7, None, True)
+
+    monkeypatch.setattr("ldseg.training.trainer.train", stopped)
+    assert run("train", data, "-o", tmp_path / "run", "--steps", 9) == 130
+    assert f"go on: ldseg train {data} -o {tmp_path / 'run'} --resume" in capsys.readouterr().err
+
+
+def test_the_default_budget_is_said(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    from ldseg.training.trainer import TrainingResult
+
+    monkeypatch.setattr(
+        "ldseg.training.trainer.train", lambda *_: TrainingResult(tmp_path / "run", 7, 0.5, False)
+    )
+    assert run("train", data, "-o", tmp_path / "run", "--training.calibrate", "false") == 0
+    assert "budget: 60 minutes" in capsys.readouterr().err
