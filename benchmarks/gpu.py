@@ -211,7 +211,7 @@ def collect(arguments: argparse.Namespace, spent: float) -> None:
         "commit": arguments.commit,
         "device": next((one["device"] for one in records if one["part"] == "ceilings"), arguments.device),
         "seconds": round(spent),
-        "records": records,
+        "lines": records,
     }
     (arguments.out / "gpu.json").write_text(json.dumps(whole, indent=1) + "\n")
 

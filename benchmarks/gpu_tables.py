@@ -1,0 +1,168 @@
+"""The tables of gpu.md and the records of summary.json from what gpu.py found.
+
+    python benchmarks/gpu_tables.py OUT/gpu.json [OUT/gpu.json ...]
+
+Writes results/gpu.json and rewrites gpu.md between its markers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from markdown_table import table
+from records import write_result
+from summary import rewrite
+
+HERE = Path(__file__).parent
+Line = dict[str, Any]
+FIGURES = {
+    "step": ("steps_per_s", "host_ms", "peak_memory_gb"),
+    "graph": ("steps_per_s",),
+    "compiled": ("steps_per_s",),
+    "compiled_graph": ("steps_per_s",),
+    "predict": ("1_step_s", "8_samples_s", "network_1_step_one_patch_s"),
+    "loader": ("patches_per_s",),
+}
+"""Figures that go into summary.json, by part."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("found", nargs="+", type=Path)
+    wholes = [json.loads(path.read_text()) for path in parser.parse_args().found]
+    lines: list[Line] = [line for whole in wholes for line in whole["lines"]]
+    device = next((one["device"] for one in lines if one["part"] == "ceilings"), wholes[0]["device"])
+    common = {"benchmark": "gpu", "commit": wholes[0]["commit"], "command": "python benchmarks/gpu.py"}
+    records = [record | common for record in records_of(lines)]
+    write_result("gpu", {**common, "device": device, "lines": lines, "records": records})
+    drawn = {
+        "works": works_table(lines),
+        "steps": steps_table(lines),
+        "other": other_table(lines),
+        "quality": quality_table(lines),
+    }
+    rewrite(HERE / "gpu.md", drawn)
+
+
+def records_of(lines: list[Line]) -> list[Line]:
+    """Return finished records: one a figure."""
+    records: list[Line] = []
+    for line in lines:
+        for figure in FIGURES.get(line["part"], ()):
+            if figure in line:
+                records.append(_record(line, f"gpu_{line['part']}_{figure}", line[figure], line["name"]))
+        if line["part"] == "quality" and "mean" in line:
+            low, high = line["dice_interval"]["low"], line["dice_interval"]["high"]
+            made = _record(line, "mean_dice", line["mean"]["dice"], line["split"])
+            records.append(made | {"low": low, "high": high, "cases": len(line["cases"])})
+        if line["part"] == "calibration" and "figures" in line:
+            records.append(_record(line, "ece", line["figures"]["ece"], "the test cases"))
+    return records
+
+
+def _record(line: Line, metric: str, value: float, split: str) -> Line:
+    return {
+        "data": line.get("data", "noise"),
+        "split": split,
+        "model": line.get("model", line["name"].split("-")[0]),
+        "preset": line.get("preset", "default"),
+        "seed": line.get("seed", 0),
+        "budget_minutes": line.get("budget_minutes"),
+        "metric": metric,
+        "value": value,
+        "low": None,
+        "high": None,
+        "cases": 1,
+    }
+
+
+def by_name(lines: list[Line], part: str) -> dict[str, Line]:
+    """Return the lines of a part that hold figures."""
+    return {line["name"]: line for line in lines if line["part"] == part and "error" not in line}
+
+
+def works_table(lines: list[Line]) -> str:
+    """Return what was checked, and whether it held."""
+    shown = ("share_different", "relative_gap_of_gradient", "largest_gap_of_a_weight", "passed", "failed")
+    rows: list[tuple[str, ...]] = []
+    for line in lines:
+        if line["part"] == "works":
+            found = "; ".join(f"{key} {_text(line[key])}" for key in shown if key in line)
+            failed = line.get("error") or "; ".join(line.get("errors", ()))
+            rows.append((line["name"], "yes" if line["ok"] else "no", found or failed[:160] or "-"))
+    return table(("check", "holds", "found"), rows)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {one:.2g}" for key, one in value.items())
+    return f"{value}"
+
+
+def steps_table(lines: list[Line]) -> str:
+    """Return steps a second in each way, and how much of the card a step uses."""
+    ceiling = next((one for one in lines if one["part"] == "ceilings" and "bf16_tflop_per_s" in one), None)
+    ways = {way: by_name(lines, way) for way in ("graph", "compiled", "compiled_graph")}
+    rows: list[tuple[str, ...]] = []
+    for name, line in by_name(lines, "step").items():
+        speeds = [
+            line["steps_per_s"],
+            *(found[name]["steps_per_s"] for found in ways.values() if name in found),
+        ]
+        profile, work, best = line["profile"], line["work"], max(speeds)
+        used = moved = "-"
+        if ceiling:
+            used = f"{100 * work['tflop'] * best / ceiling['bf16_tflop_per_s']:.1f} %"
+            moved = f"{100 * work['gb'] * best / 1000 / ceiling['copy_tb_per_s']:.0f} %"
+        rows.append(
+            (
+                name,
+                f"{line['steps_per_s']:.1f}",
+                *(f"{found[name]['steps_per_s']:.1f}" if name in found else "-" for found in ways.values()),
+                f"{line['host_ms']:.1f}",
+                str(profile["kernels"]),
+                f"{profile['kernel_ms']:.1f}",
+                f"{line['peak_memory_gb']:.1f}",
+                used,
+                moved,
+            )
+        )
+    columns = ("step", "as it is, 1/s", "graph", "compiled", "both", "host ms", "kernels", "kernels ms", "GB")
+    return table((*columns, "of bf16 peak", "of copy speed"), rows)
+
+
+def other_table(lines: list[Line]) -> str:
+    """Return predictions and the data loader."""
+    rows = [
+        (
+            f"predict {name}",
+            f"{one['1_step_s']:.3f} s; 8 samples {one['8_samples_s']:.3f} s",
+            f"{one['network_1_step_one_patch_s'] * 1000:.1f} ms",
+        )
+        for name, one in by_name(lines, "predict").items()
+    ]
+    rows += [
+        (f"loader {name}", f"{one['patches_per_s']:.1f} patches/s", f"{one['workers']} workers")
+        for name, one in by_name(lines, "loader").items()
+    ]
+    return table(("what", "found", "network on one patch, or workers"), rows)
+
+
+def quality_table(lines: list[Line]) -> str:
+    """Return the accuracy of the trainings."""
+    calibrations, trained = by_name(lines, "calibration"), by_name(lines, "trained")
+    rows: list[tuple[str, ...]] = []
+    for name, line in by_name(lines, "quality").items():
+        interval = line["dice_interval"]
+        ece = f"{calibrations[name]['figures']['ece']:.4f}" if name in calibrations else "-"
+        steps = str(trained[name]["steps"]) if name in trained else "-"
+        dice = f"{line['mean']['dice']:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]"
+        rows.append((line["data"], line["model"], f"{line['budget_minutes']:g}", steps, dice, ece))
+    return table(("data", "model", "minutes", "steps", "Dice", "ECE"), rows)
+
+
+if __name__ == "__main__":
+    main()
