@@ -55,7 +55,7 @@ def records_of(lines: list[Line]) -> list[Line]:
             if figure in line:
                 records.append(_record(line, f"gpu_{line['part']}_{figure}", line[figure], line["name"]))
         if line["part"] == "quality" and "mean" in line:
-            low, high = line["dice_interval"]["low"], line["dice_interval"]["high"]
+            low, high = line["dice_interval"]
             made = _record(line, "mean_dice", line["mean"]["dice"], line["split"])
             records.append(made | {"low": low, "high": high, "cases": len(line["cases"])})
         if line["part"] == "calibration" and "figures" in line:
@@ -108,10 +108,8 @@ def steps_table(lines: list[Line]) -> str:
     ways = {way: by_name(lines, way) for way in ("graph", "compiled", "compiled_graph")}
     rows: list[tuple[str, ...]] = []
     for name, line in by_name(lines, "step").items():
-        speeds = [
-            line["steps_per_s"],
-            *(found[name]["steps_per_s"] for found in ways.values() if name in found),
-        ]
+        others = [found[name] for found in ways.values() if name in found]
+        speeds = [one["steps_per_s"] for one in (line, *others)]
         profile, work, best = line["profile"], line["work"], max(speeds)
         used = moved = "-"
         if ceiling:
@@ -156,10 +154,10 @@ def quality_table(lines: list[Line]) -> str:
     calibrations, trained = by_name(lines, "calibration"), by_name(lines, "trained")
     rows: list[tuple[str, ...]] = []
     for name, line in by_name(lines, "quality").items():
-        interval = line["dice_interval"]
+        low, high = line["dice_interval"]
         ece = f"{calibrations[name]['figures']['ece']:.4f}" if name in calibrations else "-"
         steps = str(trained[name]["steps"]) if name in trained else "-"
-        dice = f"{line['mean']['dice']:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]"
+        dice = f"{line['mean']['dice']:.4f} [{low:.4f}, {high:.4f}]"
         rows.append((line["data"], line["model"], f"{line['budget_minutes']:g}", steps, dice, ece))
     return table(("data", "model", "minutes", "steps", "Dice", "ECE"), rows)
 

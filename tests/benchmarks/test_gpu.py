@@ -53,3 +53,23 @@ def test_a_part_over_its_limit_is_ended(gpu: ModuleType) -> None:
     gpu.wait([process], started + 0.3)
     assert process.returncode != 0
     assert time.monotonic() < started + 30
+
+
+def test_the_tables_show_each_way_of_a_step_and_its_share_of_the_card(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    tables = importlib.import_module("gpu_tables")
+    step = {
+        "part": "step",
+        "name": "unet-2d",
+        "steps_per_s": 10.0,
+        "host_ms": 9.0,
+        "peak_memory_gb": 2.0,
+        "profile": {"kernels": 700, "kernel_ms": 4.0},
+        "work": {"tflop": 2.0, "gb": 50.0},
+    }
+    ceiling = {"part": "ceilings", "name": "cuda", "bf16_tflop_per_s": 800.0, "copy_tb_per_s": 4.0}
+    graph = {"part": "graph", "name": "unet-2d", "steps_per_s": 40.0}
+    row = tables.steps_table([ceiling, step, graph]).splitlines()[-1]
+    assert row == "| unet-2d | 10.0 | 40.0 | - | - | 9.0 | 700 | 4.0 | 2.0 | 10.0 % | 50 % |"
