@@ -96,7 +96,8 @@ def start_suite(output: Path, tiny: bool) -> subprocess.Popen[bytes]:
     workers = ("-n", "6") if not tiny else ()
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers, *chosen]
     with output.open("w") as file:
-        return subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=one_thread)
 
 
 def finish_suite(suite: subprocess.Popen[bytes], output: Path) -> dict[str, Any]:
