@@ -226,3 +226,26 @@ def test_a_run_is_planned_by_the_public_name(data: Path, tmp_path: Path) -> None
 def test_masks_are_perfect_predictions_of_themselves(data: Path) -> None:
     scores = ldseg.evaluate(data / "masks", data)
     assert scores.mean_dice == 1.0
+
+
+def test_the_paper_preset_plans_images_scaled_to_the_unit_range(data: Path, tmp_path: Path) -> None:
+    planned = plan_run(data, tmp_path / "run", preset="paper")
+    assert [channel.scheme for channel in planned.channels] == ["unit"]
+    assert planned.appearance == ()  # nothing is harmonized
+    limits = PlanSettings(normalization="by_channel")
+    assert plan_run(data, tmp_path / "kept", limits=limits, preset="paper").channels[0].scheme == "zscore"
+    with pytest.raises(InputError, match="preset is 'best'; choose one of"):
+        plan_run(data, tmp_path / "other", preset="best")
+
+
+def test_the_paper_preset_on_another_plan_is_trained_with_a_warning(data: Path, tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
+    changes: dict[str, Any] = {"training": {"steps": 1, "calibrate": False, "validations": 0}}
+    plan_run(data, tmp_path / "other")
+    train_run(data, tmp_path / "other", "paper", changes, device="cpu", on_event=events.append)
+    warnings = [text for event in events for text in event.get("warnings", ())]
+    assert any("does not scale images to 0..1" in text for text in warnings)
+    events.clear()
+    train_run(data, tmp_path / "own", "paper", changes, device="cpu", on_event=events.append)
+    assert not any(event.get("warnings") for event in events)
+    assert read_plan(tmp_path / "own" / "plan.json").channels[0].scheme == "unit"

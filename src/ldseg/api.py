@@ -20,6 +20,7 @@ from ldseg.data.volume import Axes, Volume
 from ldseg.errors import InputError, listed
 from ldseg.planning.adoption import PlanChoice
 from ldseg.planning.plan import Plan, PlanSettings
+from ldseg.presets import with_preset_limits
 from ldseg.runs.files import CACHE_FOLDER, PLAN_FILE, SETTINGS_FILE, SPLITS_FILE, STATE_FILE
 from ldseg.runs.folder_lock import lock_folder
 from ldseg.runs.folds import begun_folds, fold_folder, refuse_changed_plan, set_up_fold
@@ -36,6 +37,7 @@ from ldseg.settings import RunSettings
 from ldseg.training.budget_settings import describe_budget
 from ldseg.training.request import TrainingRequest, check_changes, check_folder, plan_adoption, start_of
 from ldseg.training.run_settings import (
+    check_training,
     make_settings,
     settings_from_source,
     stored_settings,
@@ -78,6 +80,7 @@ def plan_run(
     limits: PlanSettings | None = None,
     split: SplitOptions | None = None,
     on_remark: OnRemark = ignore_remark,
+    preset: str | None = None,
 ) -> Plan:
     """Plan a training: analyze the data set and write `plan.json` into the run's folder.
 
@@ -88,6 +91,7 @@ def plan_run(
         limits: what the plan must keep to, e.g. spacing in mm or memory in GB.
         split: how the cases are split into training, validation and test.
         on_remark: called with a sentence for everything in the data that is skipped.
+        preset: the preset to train: "paper" scales images otherwise; None takes the default.
 
     Returns:
         The plan: spacing (mm, or voxels without a physical size), patch size (voxels), strides, channels.
@@ -98,7 +102,8 @@ def plan_run(
     path = Path(run) / PLAN_FILE
     if path.exists():
         raise InputError(f"{path}: there is a plan already; remove it to plan anew, or train with it")
-    prepared = prepare_run(Path(data), Path(run), options, limits, split)
+    check_training(preset, {})
+    prepared = prepare_run(Path(data), Path(run), options, with_preset_limits(limits, preset), split)
     for remark in prepared.dataset.remarks:
         on_remark(remark)
     return prepared.plan
@@ -208,8 +213,10 @@ def _prepare(asked: TrainingRequest, device: str | None, on_event: OnEvent, lock
         split = (
             asked.split if asked.folds is None else replace(asked.split or SplitOptions(), folds=asked.folds)
         )
+        kept = (folder / PLAN_FILE).exists() and asked.limits in (None, PlanSettings())
+        limits = None if kept else with_preset_limits(asked.limits, asked.preset)
         adopt = plan_adoption(asked)
-        prepared = prepare_run(asked.data, folder, asked.options, asked.limits, split, adopt)
+        prepared = prepare_run(asked.data, folder, asked.options, limits, split, adopt)
         if asked.start == "resume":
             _refuse_changed_data(prepared, folder)
         else:
@@ -312,6 +319,10 @@ def _report_beginning(
     if fold:  # the first has said it
         return
     remarks = [*prepared.dataset.remarks, *intensity_remarks(folder)]
+    if settings.preset == "paper" and any(one.scheme != "unit" for one in prepared.plan.channels):
+        remarks.append(
+            "the plan does not scale images to 0..1, as the paper preset does; plan with --preset paper"
+        )
     if remarks:
         on_event({"event": "warning", "warnings": remarks})
     known = split_names(prepared.splits)

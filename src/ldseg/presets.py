@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Literal
 
-from ldseg.planning.plan import Plan
+from ldseg.planning.plan import Plan, PlanSettings
 from ldseg.settings import (
     AugmentSettings,
     DecoderSettings,
@@ -183,6 +184,13 @@ def _paper_augmentation(plan: Plan) -> AugmentSettings:
 
 
 PRESETS = {"default": default_preset, "paper": paper_preset}
+
+
+def with_preset_limits(limits: PlanSettings | None, preset: str | None) -> PlanSettings | None:
+    """Return what a plan for a preset must keep to: `limits`, and images scaled to 0..1 for `paper`."""
+    if preset != "paper" or (limits is not None and limits.normalization is not None):
+        return limits
+    return replace(limits or PlanSettings(), normalization="unit")
 
 
 def _ones(plan: Plan) -> tuple[int, ...]:

@@ -108,7 +108,7 @@ def test_only_regions_are_read(
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 1.3), (2.0, 0.4)])
-@pytest.mark.parametrize("scheme", ["zscore", "range"])
+@pytest.mark.parametrize("scheme", ["zscore", "range", "unit"])
 def test_regions_are_prepared_as_the_whole_is(
     a_plan: Plan, tmp_path: Path, spacing: tuple[float, float], scheme: Any
 ) -> None:

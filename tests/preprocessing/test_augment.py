@@ -95,3 +95,12 @@ def test_elastic_deformation_moves_image_and_labels_alike() -> None:
     alike = (image[0] > 0.5) == (moved == 1)  # but for corners, where one of the two is interpolated
     assert alike[moved >= 0].float().mean() > 0.99
     assert ((labels == 1) == (moved == 1))[moved >= 0].float().mean() < 0.99
+
+
+def test_flipped_axes_may_be_others_than_the_plans() -> None:
+    image = noise(16, 16)
+    both = replace(STILL, mirror=True, mirror_axes=(0, 1))
+    found = [augmented("yx", (1.0, 1.0), image, both, seed) for seed in range(40)]
+    for axes in ((), (1,), (2,), (1, 2)):
+        assert any(torch.equal(one, image.flip(axes) if axes else image) for one in found)
+    assert torch.equal(augmented("yx", (1.0, 1.0), image, replace(both, mirror_axes=())), image)

@@ -28,6 +28,7 @@ def test_a_constant_image_becomes_finite_and_constant() -> None:
         ChannelPlan("c", "range", 5, 5),
         ChannelPlan("d", "minmax"),
     )
+    assert not normalize(np.full((2, 4, 4), 7, np.float32), (ChannelPlan("a", "unit"),) * 2).any()
     for value in (0.0, 1e-30, 0.1, 3e7):
         result = normalize(np.full((4, 4, 4), value, dtype=np.float32), schemes)
         assert np.isfinite(result).all()
@@ -54,3 +55,10 @@ def test_minmax_brings_the_images_own_values_to_the_range_of_colours() -> None:
 
 def test_no_normalisation_leaves_the_values() -> None:
     np.testing.assert_array_equal(normalize(RAMP, (ChannelPlan("noNorm", "none"),)), RAMP)
+
+
+def test_unit_brings_all_channels_of_an_image_together_to_one_range() -> None:
+    image = np.concatenate([RAMP, 2 * RAMP + 10])
+    result = normalize(image, (ChannelPlan("R", "unit"), ChannelPlan("G", "unit")))
+    np.testing.assert_allclose(result, (image - image.min()) / np.ptp(image), atol=1e-6)
+    assert (result.min(), result.max()) == (0, 1)

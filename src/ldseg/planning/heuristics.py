@@ -18,7 +18,7 @@ ANISOTROPIC = 3.0
 """An axis is anisotropic when its spacing is more than this many times the finest."""
 
 
-Scheme = Literal["zscore", "foreground", "range", "minmax", "none"]
+Scheme = Literal["zscore", "foreground", "range", "minmax", "unit", "none"]
 NNUNET_SCHEMES: dict[str, Scheme] = {
     "nonorm": "none",
     "zscore": "zscore",
@@ -37,15 +37,18 @@ class ChannelPlan:
     scheme: Scheme
     """zscore: by the image's own mean and deviation. foreground: clip to `low`..`high`, then the data set's
     `mean` and `deviation` (CT). range: `low`..`high` to 0..1, then mean 0.5, deviation 0.25 (color). minmax:
-    the image's own least and largest value to 0..1, then the same. none: the intensities as they are."""
+    the image's own least and largest value to 0..1, then the same. unit: the least and the largest value of
+    all such channels of the image to 0..1 (paper). none: the intensities as they are."""
     low: float = 0.0
     high: float = 0.0
     mean: float = 0.0
     deviation: float = 1.0
 
 
-def plan_channels(fingerprint: Fingerprint) -> tuple[ChannelPlan, ...]:
-    """Return the normalization of each channel."""
+def plan_channels(fingerprint: Fingerprint, unit: bool = False) -> tuple[ChannelPlan, ...]:
+    """Return the normalization of each channel: by its name and values, or `unit` for all."""
+    if unit:
+        return tuple(ChannelPlan(channel.name, "unit") for channel in fingerprint.channels)
     colour = is_photograph(fingerprint)
     white = common_white(fingerprint.ranges) if colour and fingerprint.ranges else None
     return tuple(_plan_channel(channel, colour, white) for channel in fingerprint.channels)

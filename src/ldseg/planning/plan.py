@@ -147,7 +147,7 @@ def make_plan(fingerprint: Fingerprint, dataset: DataSet, settings: PlanSettings
         version=PLAN_VERSION,
         dimensions=2 if len(axes) == 2 else 3,
         axes=axes,
-        channels=plan_channels(fingerprint),
+        channels=plan_channels(fingerprint, settings.normalization == "unit"),
         classes=dict(sorted(dataset.classes.items(), key=lambda entry: entry[1])),
         ignore_id=dataset.ignore_id,
         labels_above_zero=dataset.labels_above_zero,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ldseg.errors import InputError
 from ldseg.utils.system import total_memory
@@ -22,6 +23,9 @@ class PlanSettings:
     """Target spacing in mm (frames for t), slowest axis first; in voxels where images have no spacing."""
     patch: tuple[int, ...] | None = None
     """Voxels that the network sees at once, slowest axis first."""
+    normalization: Literal["by_channel", "unit"] | None = None
+    """by_channel: by each channel's name and values. unit: each image by its own least and largest value to
+    0..1, without harmonization (paper). None takes the preset's."""
 
     def __post_init__(self) -> None:
         _require_positive("cpu_memory_gb", self.cpu_memory_gb)

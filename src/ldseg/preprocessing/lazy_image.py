@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ldseg.data.ranges import ImageRange, number_type
 from ldseg.data.volume import Volume
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.normalize import OWN_SCALE, Scale, find_scale
+from ldseg.preprocessing.normalize import OWN_SCALE, Scale, channels_measured, find_scale
 from ldseg.preprocessing.number_scale import (
     Differing,
     count_differing,
@@ -86,9 +86,11 @@ class LazyImage:
         for channel, channel_plan in enumerate(plan.channels):
             bounds = [np.array([channel_plan.low, channel_plan.high], dtype=np.float32)]
             rows, columns = self._grid.shape
+            measured = channels_measured(channel_plan, plan.channels) or [channel]
             bands = (
-                self._resampled([slice(first, min(first + _ROWS, rows)), slice(0, columns)])[channel]
+                self._resampled([slice(first, min(first + _ROWS, rows)), slice(0, columns)])[n]
                 for first in range(0, rows, _ROWS)
+                for n in measured
             )
             self._scales.append(
                 find_scale(channel_plan, bands if channel_plan.scheme in OWN_SCALE else bounds)

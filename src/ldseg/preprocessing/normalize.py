@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import inf, prod, sqrt
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ldseg.planning.plan import ChannelPlan
 
-OWN_SCALE = ("zscore", "minmax")
+OWN_SCALE = ("zscore", "minmax", "unit")
 """Schemes that use statistics of the image itself, whose intensities have no common scale."""
 FLAT = 1e-6
 """A deviation below this share of the largest intensity is rounding, not content."""
@@ -39,10 +40,16 @@ def normalize(array: NDArray[np.float32], channels: Sequence[ChannelPlan]) -> ND
     """Return `array` (M, *S) normalized channel by channel; a constant image becomes 0, never nan."""
     result = np.empty(array.shape, dtype=np.float32)
     for values, plan, target in zip(array, channels, result, strict=True):
-        scale = find_scale(plan, slabs(values))
+        measured = [array[n] for n in channels_measured(plan, channels)] or [values]
+        scale = find_scale(plan, chain.from_iterable(slabs(one) for one in measured))
         for slab, out in zip(slabs(values), slabs(target), strict=True):
             scale.apply(slab, out)
     return result
+
+
+def channels_measured(plan: ChannelPlan, channels: Sequence[ChannelPlan]) -> list[int]:
+    """Return the channels whose values the scale of one of them depends on together; empty if on its own."""
+    return [n for n, other in enumerate(channels) if other.scheme == "unit"] if plan.scheme == "unit" else []
 
 
 def slabs(values: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -63,6 +70,8 @@ def find_scale(plan: ChannelPlan, slabs: Iterable[NDArray[np.float32]]) -> Scale
     largest = max(found.high, -found.low)
     if plan.scheme == "foreground":
         mean, deviation = plan.mean, plan.deviation
+    elif plan.scheme == "unit":
+        mean, deviation = found.low, found.high - found.low
     elif plan.scheme in ("range", "minmax"):
         bounds = (found.low, found.high) if own else (low, high)
         mean, deviation = bounds[0] + 0.5 * (bounds[1] - bounds[0]), 0.25 * (bounds[1] - bounds[0])

@@ -142,6 +142,8 @@ def fingerprint_and_plan(
     fingerprint = take_fingerprint(dataset, cases)
     plan = make_plan(fingerprint, dataset, limits)
     plan = plan if adopt is None else adopt(fingerprint, plan)
+    if limits.normalization == "unit":
+        return fingerprint, plan
     voxels = mean(prod(case.shape) for case in fingerprint.cases)
     seen = evenly_spaced(cases, max(_FEWEST_SAMPLED, min(_MOST_SAMPLED, int(_VOXELS_SAMPLED / voxels))))
     prepared = (preprocess_image(load_image(dataset, case), plan, case.name).array for case in seen)

@@ -147,3 +147,11 @@ def test_the_default_budget_is_said(
     )
     assert run("train", data, "-o", tmp_path / "run", "--training.calibrate", "false") == 0
     assert "budget: 60 minutes" in capsys.readouterr().err
+
+
+def test_the_papers_preset_takes_the_default_augmentation_on_request(data: Path, tmp_path: Path) -> None:
+    asked = ("--preset", "paper", "--augmentation", "default", "--augment.rotation", 5, *TRAIN)
+    assert run("train", data, "-o", tmp_path / "run", *asked) == 0
+    augment = json.loads((tmp_path / "run" / "settings.json").read_text())["augment"]
+    assert (augment["affine_probability"], augment["mirror_axes"], augment["rotation"]) == (0.7, None, 5)
+    assert run("train", data, "-o", tmp_path / "other", "--augmentation", "best") == 2

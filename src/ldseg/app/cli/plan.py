@@ -22,6 +22,7 @@ PLANNING_ALIASES = {
 def add_arguments(parser: Any) -> None:
     """Declare the command's arguments."""
     add_run_arguments(parser)
+    parser.add_argument("--preset", help="the preset to train: default or paper (images scaled to 0..1)")
     add_json(parser)
     add_data_section(parser)
 
@@ -62,6 +63,7 @@ def run(arguments: Any) -> int:
         plan_settings(arguments),
         split_options(arguments),
         note,
+        arguments.preset,
     )
     if arguments.json:
         print_json(plan)
@@ -76,7 +78,8 @@ def run(arguments: Any) -> int:
     print_line(f"batch       {plan.batch}, about {plan.training_memory_gb:.1f} GB in training")
     for remark in intensity_remarks(arguments.output):
         print_line(f"warning: {remark}")
-    train = shlex.join(["ldseg", "train", str(arguments.dataset), "-o", str(arguments.output)])
+    words = ["ldseg", "train", str(arguments.dataset), "-o", str(arguments.output)]
+    train = shlex.join(words if arguments.preset is None else [*words, "--preset", arguments.preset])
     note(f"written to {arguments.output / 'plan.json'}; edit it, or train with it: {train}")
     return 0
 

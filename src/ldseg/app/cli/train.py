@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ldseg.app.cli.options import add_data_section, add_json, add_section, data_options, given_section
 from ldseg.app.cli.output import Progress, note, print_json, print_line, progress
 from ldseg.app.cli.plan import add_run_arguments, plan_settings, split_options
-from ldseg.errors import listed
+from ldseg.errors import InputError, listed
 
 if TYPE_CHECKING:
     from ldseg.utils.distributed import DistributedContext
@@ -36,6 +36,9 @@ def add_arguments(parser: Any) -> None:
 
     add_run_arguments(parser)
     parser.add_argument("--preset", help="default or paper (as published); default by default")
+    parser.add_argument(
+        "--augmentation", help="default: that of the default preset, also with --preset paper (flips only)"
+    )
     parser.add_argument("--baseline", help="train a baseline instead of the model: unet or pixel_diffusion")
     parser.add_argument("--resume", action="store_true", help="end the interrupted training in RUN")
     parser.add_argument(
@@ -91,6 +94,8 @@ def _train(arguments: Any, context: DistributedContext) -> int:
     context.run_on_all_ranks(lambda: refuse_file_name(arguments.output))
     changes = {section: given_section(arguments, section) for section in SECTIONS}
     changes = {section: given for section, given in changes.items() if given}
+    if arguments.augmentation is not None:
+        changes["augment"] = default_augmentation(arguments.augmentation) | changes.get("augment", {})
     if arguments.baseline is not None:
         changes["baseline"] = arguments.baseline
     with progress("training", shown=context.is_rank_zero) as bar:
@@ -132,6 +137,16 @@ def _train(arguments: Any, context: DistributedContext) -> int:
             print_line(f"score its folds on the cases that each had not seen: ldseg evaluate {folder}")
         print_line(f"segment with it: ldseg predict IMAGE -m {folder} -o OUT")
     return 0
+
+
+def default_augmentation(asked: str) -> dict[str, Any]:
+    """Return the default preset's augmentation. Raises InputError if something else is asked for."""
+    from ldseg.settings import AugmentSettings
+    from ldseg.utils.serialization import to_json
+
+    if asked != "default":
+        raise InputError(f"--augmentation is {asked!r}; choose default, or leave it out for the preset's own")
+    return to_json(AugmentSettings())
 
 
 class ProgressReporter:
