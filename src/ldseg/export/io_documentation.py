@@ -25,7 +25,7 @@ RULES = {
         "Per channel by its scheme. zscore: (v - mean) / deviation, both over the image. foreground: clip to "
         "[low, high], then (v - mean) / deviation of the channel. range: clip to [low, high], then low "
         "becomes -2 and high 2. minmax: as range, low and high being the image's own. unit: the least value "
-        "of all channels becomes 0 and the largest 1. A constant image becomes 0. none: the values as they are."
+        "of all channels becomes 0, the largest 1. A constant image becomes 0. none: the values as they are."
     ),
     "between 3 and 4, ldseg only": (
         "An image that is noisier, more blurred or of another contrast than the training images "
