@@ -48,8 +48,7 @@ class NoiseSettings:
     """Fraction of the decoded training cases noised to t = 1, where sampling starts; t is uniform for the
     others. 0 to 1."""
     timesteps: int | None = None
-    """Number T of discrete times 0, 1/T ... (T - 1)/T, at which training and sampling evaluate the schedule
-    (paper: 1000); None for continuous time."""
+    """Number T of discrete times 0, 1/T ... (T - 1)/T (paper: 1000); None for continuous time."""
 
     def __post_init__(self) -> None:
         _require(self.stretch > 0, "noise.stretch", self.stretch, "choose a value above 0")
@@ -131,8 +130,7 @@ class DenoiserSettings:
 
     stages: StagesSettings
     architecture: str = "preconditioned"
-    """A denoiser's name; preconditioned: small, corrects a Gaussian estimate. paper: the published one, a
-    U-Net of DDPM."""
+    """A denoiser's name; preconditioned: small, corrects a Gaussian estimate. paper: the published U-Net."""
     time_features: int = 64
     """Length of the sinusoidal time embedding, even."""
     options: Options = field(default_factory=dict[str, int | float | str | bool | None])
