@@ -92,7 +92,7 @@ class FlowPrediction:
 
 
 PARAMETERIZATIONS: Registry[Parameterization] = Registry(
-    "noise.parameterization",
+    "model.noise.parameterization",
     {
         "epsilon": EpsilonPrediction(),
         "sample": SamplePrediction(),

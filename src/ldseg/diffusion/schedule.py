@@ -104,7 +104,7 @@ class NoiseSchedule:
 
 
 SCHEDULES: Registry[NoiseSchedule] = Registry(
-    "noise.schedule",
+    "model.noise.schedule",
     {
         "cosine": NoiseSchedule(cosine),
         "linear": NoiseSchedule(linear),
