@@ -200,11 +200,16 @@ class ModelSettings:
 class LossSettings:
     """Weights of the one loss that trains all four modules."""
 
+    cross_entropy: float = 1.0
+    """Weight of the cross-entropy in the segmentation loss; 0 for none."""
     dice: float = 1.0
-    """Weight of 1 - soft Dice beside the cross-entropy."""
+    """Weight of 1 - soft Dice in the segmentation loss; 0 for none."""
     dice_form: Literal["foreground", "joint"] = "foreground"
     """foreground: the mean over the foreground classes, smoothed by a voxel. joint: one ratio over all
     classes, background included (paper). Sums run over the batch in both."""
+    terms: dict[str, float] = field(default_factory=dict[str, float])
+    """Weights of further terms of the segmentation loss by name, e.g. {"boundary": 0.5}: tversky (missed
+    voxels cost more than false ones) or boundary (edges within two voxels match)."""
     latent: float = 1.0
     """Weight of the mean squared error of the denoiser's prediction."""
     latent_draws: int = 1
@@ -223,6 +228,15 @@ class LossSettings:
     """What the decoder sees in training: the clean estimate, or z_t minus the noise estimate (paper)."""
 
     def __post_init__(self) -> None:
+        twice = sorted({"cross_entropy", "dice", "joint_dice"} & self.terms.keys())
+        _require(not twice, "loss.terms", ", ".join(twice), "give these weights as loss.NAME")
+        weights = {"cross_entropy": self.cross_entropy, "dice": self.dice, **self.terms}
+        _require(
+            min(weights.values()) >= 0 < max(weights.values()),
+            "loss",
+            weights,
+            "choose weights of 0 or more for the terms, and one above 0",
+        )
         _require(
             self.reconstruction > 0 or not self.stop_latent_gradient,
             "loss.reconstruction",
@@ -264,6 +278,17 @@ class AugmentSettings:
     """Whether axes are flipped, each with probability one half."""
     mirror_axes: tuple[int, ...] | None = None
     """Axes to flip, as indices into the plan's `axes`; none takes the plan's `mirror_axes`."""
+    pipeline: tuple[str, ...] = (
+        "mirror",
+        "elastic",
+        "affine",
+        "blur",
+        "low_resolution",
+        "intensity",
+        "gamma",
+        "noise",
+    )
+    """The augmentations in the order in which they are applied, by name."""
 
 
 @dataclass(frozen=True)
@@ -313,8 +338,8 @@ class TrainingSettings:
     """Wall-clock minutes between checkpoints."""
     seed: int = 0
     fold: int | Literal["all"] = 0
-    loggers: tuple[Literal["tensorboard"], ...] = ()
-    """Loggers beside log.jsonl; each needs the extra of its name."""
+    loggers: tuple[str, ...] = ()
+    """Loggers beside log.jsonl: tensorboard, mlflow or wandb (offline); each needs the extra of its name."""
 
     def __post_init__(self) -> None:
         _require(

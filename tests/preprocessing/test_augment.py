@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 from preprocessing_grids import plan
 from torch import Tensor
 
-from ldseg.preprocessing.augment import make_augment
+from ldseg.preprocessing.augment import AUGMENTATIONS, make_augment
 from ldseg.settings import AugmentSettings
 
 STILL = AugmentSettings(
@@ -104,3 +104,27 @@ def test_flipped_axes_may_be_others_than_the_plans() -> None:
     for axes in ((), (1,), (2,), (1, 2)):
         assert any(torch.equal(one, image.flip(axes) if axes else image) for one in found)
     assert torch.equal(augmented("yx", (1.0, 1.0), image, replace(both, mirror_axes=())), image)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize(("axes", "shape"), [("yx", (15, 17)), ("zyx", (7, 9, 11)), ("tyx", (5, 9, 11))])
+def test_every_augmentation_repeats_with_its_seed_and_keeps_the_grid(
+    name: str, axes: str, shape: tuple[int, ...]
+) -> None:
+    every = {field.name: 1.0 for field in fields(AugmentSettings) if field.name.endswith("_probability")}
+    settings = replace(AugmentSettings(), pipeline=(name,), **every)
+    augment = make_augment(plan(axes, spacing=(1.0,) * len(axes)), settings)
+    labels = torch.ones(shape, dtype=torch.long)
+    first, again = (augment(noise(*shape), labels, 5) for _ in range(2))
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert first[0].shape == (1, *shape)
+    assert set(first[1].unique().tolist()) <= {-1, 1}
+
+
+def test_only_the_named_augmentations_are_applied_and_unknown_ones_refused() -> None:
+    image = noise(16, 16)
+    settings = replace(AugmentSettings(), pipeline=("blur",), blur_probability=0.0)
+    torch.testing.assert_close(augmented("yx", (1.0, 1.0), image, settings), image)
+    with pytest.raises(ValueError, match=r"augment.pipeline is 'cutout'; choose one of mirror"):
+        augmented("yx", (1.0, 1.0), image, replace(settings, pipeline=("cutout",)))

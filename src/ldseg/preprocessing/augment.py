@@ -1,7 +1,8 @@
 """Augment training patches by MONAI's transforms, drawn anew each time a case is used.
 
 A patch is {"image": (M, *S) float32, "label": (1, *S) class index + 1, 0 where ignored}. The shift by one
-makes voxels that a rotation brings in from outside of the patch ignored, not background.
+makes voxels that a rotation brings in from outside of the patch ignored, not background. A new augmentation
+is a function here and a line in `AUGMENTATIONS`.
 """
 
 from __future__ import annotations
@@ -31,24 +32,31 @@ from torch import Tensor
 
 from ldseg.planning.plan import Plan
 from ldseg.settings import AugmentSettings
+from ldseg.utils.registry import Registry
 
 Augment = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 """augment(image (M, *S), labels (*S) with -1 where ignored, seed) -> the same, augmented."""
 
+BuildAugmentation = Callable[[Plan, AugmentSettings], Sequence[Any]]
+"""What a name in `augment.pipeline` stands for: a function to transforms of a dict with "image" and "label",
+as MONAI's are. A random one is a MONAI `Randomizable`, so that it repeats with its seed."""
+
 _KEYS = ("image", "label")
+_IMAGE: tuple[Hashable, ...] = ("image",)
 _INTERPOLATION = ("bilinear", "nearest")
 _FILLING = ("border", "zeros")
 
 
 def make_augment(plan: Plan, settings: AugmentSettings) -> Augment:
-    """Return the augmentation that the plan's axes allow: no flip or rotation along time."""
-    axes = plan.mirror_axes if settings.mirror_axes is None else settings.mirror_axes
-    flips = [RandFlipd(_KEYS, prob=0.5, spatial_axis=axis) for axis in axes if settings.mirror]
-    spatial = [*flips, *_elastic(plan, settings), _affine(plan, settings)]
-    pipeline = Compose(
-        [*spatial, *_blur(plan, settings), *_simulate_low_resolution(plan, settings), *_intensity(settings)]
-    )
-    return _Augment(pipeline, plan.axes.index("t") if "t" in plan.axes else None)
+    """Return the augmentation that the plan's axes allow: no flip or rotation along time.
+
+    Raises:
+        ValueError: the pipeline names an augmentation that there is not.
+    """
+    transforms = [
+        transform for name in settings.pipeline for transform in AUGMENTATIONS.find(name)(plan, settings)
+    ]
+    return _Augment(Compose(transforms), plan.axes.index("t") if "t" in plan.axes else None)
 
 
 @dataclass(frozen=True)
@@ -104,9 +112,9 @@ def _nearly_isotropic(spacing: Sequence[float]) -> bool:
     return max(spacing) <= 2 * min(spacing)
 
 
-def _affine(plan: Plan, settings: AugmentSettings) -> RandAffined:
+def _affine(plan: Plan, settings: AugmentSettings) -> list[Any]:
     rotation, scale, shift = _spatial_ranges(plan, settings)
-    return RandAffined(
+    affine = RandAffined(
         _KEYS,
         prob=settings.affine_probability,
         rotate_range=rotation,
@@ -115,6 +123,7 @@ def _affine(plan: Plan, settings: AugmentSettings) -> RandAffined:
         mode=_INTERPOLATION,
         padding_mode=_FILLING,
     )
+    return [affine]
 
 
 def _elastic(plan: Plan, settings: AugmentSettings) -> list[Any]:
@@ -152,7 +161,7 @@ def _blur(plan: Plan, settings: AugmentSettings) -> list[Any]:
     widths: dict[str, Any] = {
         name: (0.5 * part, settings.blur_width * part) for name, part in zip(names, share, strict=False)
     }
-    return [RandGaussianSmoothd(("image",), **widths, prob=settings.blur_probability)]
+    return [RandGaussianSmoothd(_IMAGE, **widths, prob=settings.blur_probability)]
 
 
 def _simulate_low_resolution(plan: Plan, settings: AugmentSettings) -> list[Any]:
@@ -161,7 +170,7 @@ def _simulate_low_resolution(plan: Plan, settings: AugmentSettings) -> list[Any]
         return []
     return [
         RandSimulateLowResolutiond(
-            ("image",),
+            _IMAGE,
             prob=settings.low_resolution_probability,
             downsample_mode="area",
             upsample_mode="bilinear" if plan.dimensions == 2 else "trilinear",
@@ -170,18 +179,42 @@ def _simulate_low_resolution(plan: Plan, settings: AugmentSettings) -> list[Any]
     ]
 
 
-def _intensity(settings: AugmentSettings) -> list[Any]:
-    image: tuple[Hashable, ...] = ("image",)
+def _mirror(plan: Plan, settings: AugmentSettings) -> list[Any]:
+    axes = plan.mirror_axes if settings.mirror_axes is None else settings.mirror_axes
+    return [RandFlipd(_KEYS, prob=0.5, spatial_axis=axis) for axis in axes if settings.mirror]
+
+
+def _intensity(plan: Plan, settings: AugmentSettings) -> list[Any]:
+    """Return changes of contrast and of brightness."""
+    del plan
     return [
-        RandScaleIntensityd(image, factors=0.25, prob=settings.intensity_probability),
-        RandShiftIntensityd(image, offsets=0.25, prob=settings.intensity_probability),
-        RandAdjustContrastd(
-            image,
-            prob=settings.gamma_probability,
-            gamma=(1 / settings.gamma, settings.gamma),
-            retain_stats=True,
-        ),
-        RandGaussianNoised(
-            image, prob=settings.noise_probability, std=settings.noise_deviation, sample_std=True
-        ),
+        RandScaleIntensityd(_IMAGE, factors=0.25, prob=settings.intensity_probability),
+        RandShiftIntensityd(_IMAGE, offsets=0.25, prob=settings.intensity_probability),
     ]
+
+
+def _gamma(plan: Plan, settings: AugmentSettings) -> list[Any]:
+    del plan
+    gamma = (1 / settings.gamma, settings.gamma)
+    return [RandAdjustContrastd(_IMAGE, prob=settings.gamma_probability, gamma=gamma, retain_stats=True)]
+
+
+def _noise(plan: Plan, settings: AugmentSettings) -> list[Any]:
+    del plan
+    probability, deviation = settings.noise_probability, settings.noise_deviation
+    return [RandGaussianNoised(_IMAGE, prob=probability, std=deviation, sample_std=True)]
+
+
+AUGMENTATIONS: Registry[BuildAugmentation] = Registry(
+    "augment.pipeline",
+    {
+        "mirror": _mirror,
+        "elastic": _elastic,
+        "affine": _affine,
+        "blur": _blur,
+        "low_resolution": _simulate_low_resolution,
+        "intensity": _intensity,
+        "gamma": _gamma,
+        "noise": _noise,
+    },
+)

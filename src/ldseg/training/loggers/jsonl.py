@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ldseg.training.log_files import append_record
+from ldseg.training.loggers.base import Record
 
 
 class JsonlLogger:
@@ -14,7 +14,7 @@ class JsonlLogger:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def log(self, record: dict[str, Any]) -> None:
+    def log(self, record: Record) -> None:
         """Append one line. Raises InputError if it cannot be written."""
         append_record(self._folder, record)
 

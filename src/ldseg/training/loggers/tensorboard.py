@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ldseg.runs.files import TENSORBOARD_FOLDER
+from ldseg.training.loggers.base import Record
 from ldseg.training.loggers.scalars import scalars
 from ldseg.utils.serialization import refused
 
@@ -19,7 +20,7 @@ class TensorBoardLogger:
         self._folder = folder / TENSORBOARD_FOLDER
         self._writer: Any = SummaryWriter(str(self._folder), purge_step=step + 1 if step else None)
 
-    def log(self, record: dict[str, Any]) -> None:
+    def log(self, record: Record) -> None:
         """Add the record's scalars. Raises InputError if they cannot be written."""
         try:
             for name, value in scalars(record).items():
@@ -30,8 +31,3 @@ class TensorBoardLogger:
     def close(self) -> None:
         """Flush the events and close the file."""
         self._writer.close()
-
-
-def make_logger(folder: Path, step: int) -> TensorBoardLogger:
-    """Return the logger of a training in `folder` that begins or continues at `step`."""
-    return TensorBoardLogger(folder, step)
