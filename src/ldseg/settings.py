@@ -228,7 +228,7 @@ class LossSettings:
     """What the decoder sees in training: the clean estimate, or z_t minus the noise estimate (paper)."""
 
     def __post_init__(self) -> None:
-        twice = sorted({"cross_entropy", "dice", "joint_dice"} & self.terms.keys())
+        twice = sorted({"cross_entropy", "dice"} & self.terms.keys())
         _require(not twice, "loss.terms", ", ".join(twice), "give these weights as loss.NAME")
         weights = {"cross_entropy": self.cross_entropy, "dice": self.dice, **self.terms}
         _require(

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ldseg.methods.losses import LOSS_TERMS, segmentation_loss
 from ldseg.settings import LossSettings
+from ldseg.utils import registry
+from ldseg.utils.registry import admit
 
 TERMS = pytest.mark.parametrize("name", LOSS_TERMS)
 SHAPES = pytest.mark.parametrize("shape", [(15, 17), (7, 9, 11)], ids=["2d", "3d"])
@@ -87,10 +89,14 @@ def test_the_segmentation_loss_is_the_weighted_sum_of_its_terms() -> None:
     torch.testing.assert_close(segmentation_loss(logits, y, settings), expected)
 
 
-def test_a_term_from_outside_is_named_by_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_admitted_term_from_outside_is_named_by_its_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "my_terms.py").write_text("def brightness(logits, y):\n    return logits.mean()\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_terms", raising=False)
+    monkeypatch.setattr(registry, "_admitted", {})
+    admit("my_terms:brightness", True, "settings")
     logits, y = torch.full((1, 2, 4, 4), 3.0), torch.zeros(1, 4, 4, dtype=torch.long)
     settings = LossSettings(cross_entropy=0.0, dice=0.0, terms={"my_terms:brightness": 2.0})
     assert segmentation_loss(logits, y, settings) == 6

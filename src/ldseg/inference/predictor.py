@@ -119,17 +119,25 @@ class Predictor:
         self.detector = detector
 
     @classmethod
-    def load(cls, folder: Path | str, device: str | None = None, calibrated: bool = True) -> Predictor:
+    def load(
+        cls,
+        folder: Path | str,
+        device: str | None = None,
+        calibrated: bool = True,
+        allow_code: bool = False,
+    ) -> Predictor:
         """Load a folder that training wrote, on the best device here unless one is named.
 
         Unless `calibrated` is False, predictions are calibrated, and images are compared with the training
-        images, as the folder has it.
+        images, as the folder has it. `allow_code` runs the code outside of ldseg that the settings name: the
+        model's own classes, if it has any.
 
         Raises:
-            InputError: the folder or one of its files cannot be used, or the device is not here.
+            InputError: such code is not allowed, the folder or one of its files cannot be used, or the device
+                is not here.
         """
         chosen = choose_device(device)
-        model = load_model(Path(folder), chosen)
+        model = load_model(Path(folder), chosen, allow_code)
         layout = memory_format(model.settings.model.spatial_dims)
         # torch's stubs know `memory_format` only together with other arguments.
         placed = model.segmenter.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
@@ -380,10 +388,12 @@ def _slabs(
         yield last
 
 
-def load_predictor(folder: Path | str, device: str | None = None) -> Predictor:
+def load_predictor(folder: Path | str, device: str | None = None, allow_code: bool = False) -> Predictor:
     """Load the model in a folder, or a shipped model by its name; the package has it as `ldseg.load`.
+
+    `allow_code` runs the code outside of ldseg that the model's settings name; give it for models you trust.
 
     Raises:
         InputError: neither a folder nor a name, or see `Predictor.load`.
     """
-    return Predictor.load(find_model(folder), device)
+    return Predictor.load(find_model(folder), device, allow_code=allow_code)

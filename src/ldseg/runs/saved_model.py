@@ -28,6 +28,7 @@ from ldseg.methods.unet import UNet
 from ldseg.planning.plan import Plan, read_plan, write_plan
 from ldseg.runs.files import CARD_FILE, PLAN_FILE, SETTINGS_FILE, WEIGHTS_FILE
 from ldseg.settings import ModelSettings, RunSettings
+from ldseg.utils.registry import admit
 from ldseg.utils.serialization import (
     from_json,
     read_versioned,
@@ -109,17 +110,19 @@ def copy_model(source: Path, target: Path, further: Sequence[str] = ()) -> None:
             write_bytes_atomic(target / name, (source / name).read_bytes())
 
 
-def load_model(folder: Path, device: torch.device) -> SavedModel:
-    """Read a model's folder.
+def load_model(folder: Path, device: torch.device, allow_code: bool = False) -> SavedModel:
+    """Read a model's folder. Nothing in it is ever run; code that its settings name outside of ldseg is, but
+    only with `allow_code`.
 
     Raises:
         InputError: there is no such folder, or a file is missing, damaged, of a newer version, unlike the
-            others, or asks for what no model needs. Nothing in a folder is ever run.
+            others, asks for what no model needs, or names code that is not allowed.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give the folder that `ldseg train` wrote")
     settings = read_settings(folder / SETTINGS_FILE)
+    admit(to_json(settings), allow_code, str(folder / SETTINGS_FILE))
     plan = read_plan(folder / PLAN_FILE)
     check_sizes(settings, plan, folder)
     with torch.device("meta"):  # without memory: only the file's size says how large a model may be
@@ -184,8 +187,9 @@ def check_sizes(settings: RunSettings, plan: Plan, folder: Path) -> None:
     for path, found in ((folder / SETTINGS_FILE, small), (folder / PLAN_FILE, planned)):
         for name, value in _numbers(found, ""):
             largest = _MOST_BLOCKS if name.endswith(".blocks") else _LARGEST
-            if not 0 <= value <= largest:
-                raise InputError(f"{path}: {name} is {str(value)[:24]}; it must be 0 to {largest}")
+            least = -_LARGEST if ".options." in name else 0
+            if not least <= value <= largest:
+                raise InputError(f"{path}: {name} is {str(value)[:24]}; it must be {least} to {largest}")
 
 
 def _numbers(found: Any, name: str) -> Iterator[tuple[str, float]]:

@@ -1,7 +1,8 @@
 """Registries of the exchangeable parts, the one place where a name in the settings becomes a part.
 
-A name is that of an entry, or `package.module:NAME`, an object outside of ldseg. That is imported, so that
-a name is as good as a program: whoever reads names from a file or an option calls `require_allowed` first.
+A name is that of an entry, or `package.module:NAME`, code outside of ldseg. Importing it runs its module, so
+that a name is as good as a program. Only `admit` imports, and only what its caller was allowed; a registry
+gives out nothing else, so that a name in a file that nobody admitted stays a name.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from ldseg.errors import InputError
 Entry = TypeVar("Entry")
 
 _OUTSIDE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_REMEDY = "if you trust it, add --allow-code (in Python: allow_code=True)"
 _FREE = "options"
 """Section of the settings that holds no names of parts, but what a part makes of them."""
+_admitted: dict[str, Any] = {}
+"""Objects outside of ldseg that were allowed in this process, by name."""
 
 
 class Registry(Mapping[str, Entry]):
@@ -32,10 +36,12 @@ class Registry(Mapping[str, Entry]):
         """Return the entry of this name, or the object outside of ldseg that it names.
 
         Raises:
-            ValueError: there is none, or the module cannot be imported.
+            ValueError: there is none, or it was not admitted.
         """
+        if name in _admitted:
+            return cast(Entry, _admitted[name])
         if _OUTSIDE.fullmatch(name):
-            return cast(Entry, _import(name, self.setting))
+            raise ValueError(f"{self.setting} is {name}, code outside of ldseg; {_REMEDY}")
         if name not in self._entries:
             known = ", ".join(self._entries)
             raise ValueError(f"{self.setting} is {name!r}; choose one of {known}, or package.module:NAME")
@@ -51,15 +57,20 @@ class Registry(Mapping[str, Entry]):
         return len(self._entries)
 
 
-def require_allowed(named: Any, allow_code: bool, where: str) -> None:
-    """Raise InputError if `named` (a name, or dicts and lists of settings) names code outside of ldseg and
-    that is not allowed; `where` begins the message, e.g. with the file's name."""
-    names = sorted(set(_outside_names(named)))
+def admit(named: Any, allow_code: bool, where: str) -> None:
+    """Import what `named` (a name, or dicts and lists of settings) names outside of ldseg, if that is
+    allowed.
+
+    What was admitted once stays so in this process. `where` begins messages, e.g. with the file's name.
+
+    Raises:
+        InputError: it is not allowed, or cannot be imported.
+    """
+    names = sorted(set(_outside_names(named)) - _admitted.keys())
     if names and not allow_code:
-        raise InputError(
-            f"{where}: names code outside of ldseg, {', '.join(names)}, which would be run; "
-            "if you trust it, add --allow-code (in Python: allow_code=True)"
-        )
+        raise InputError(f"{where}: names code outside of ldseg, {', '.join(names)}; {_REMEDY}")
+    for name in names:
+        _admitted[name] = _import(name, where)
 
 
 def _outside_names(named: Any) -> Iterator[str]:
@@ -76,16 +87,16 @@ def _outside_names(named: Any) -> Iterator[str]:
             yield from _outside_names(value)
 
 
-def _import(name: str, setting: str) -> Any:
-    """Return the object `package.module:NAME`. Raises ValueError if there is none."""
+def _import(name: str, where: str) -> Any:
+    """Return the object `package.module:NAME`. Raises InputError if there is none."""
     module, _, attributes = name.partition(":")
     try:
         found: Any = import_module(module)
         for attribute in attributes.split("."):
             found = getattr(found, attribute)
     except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"{setting} is {name!r}, which cannot be imported ({error}); install its package, or add its "
-            "folder to PYTHONPATH"
+        raise InputError(
+            f"{where}: {name} cannot be imported ({error}); install its package, or add its folder to "
+            "PYTHONPATH"
         ) from error
     return found

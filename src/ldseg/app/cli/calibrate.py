@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldseg.app.cli.options import MODEL_HELP, add_json
+from ldseg.app.cli.options import MODEL_HELP, add_allow_code, add_json, admit_model
 from ldseg.app.cli.output import note, print_json, print_line, print_table, progress
 from ldseg.app.cli.sampling_options import report_ignored_options
 from ldseg.runs.files import OUT_OF_DISTRIBUTION_FILE
@@ -35,6 +35,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     parser.add_argument("--seed", type=int, default=0, help="of the noise and of the voxels drawn")
     parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
+    add_allow_code(parser)
     add_json(parser)
 
 
@@ -49,6 +50,7 @@ def run(arguments: Any) -> int:
 
     keep_freed_memory()
     source = find_model(arguments.run_folder)
+    admit_model(arguments, source)
     if arguments.output is None:
         if is_shipped(source):
             finding = f"{arguments.run_folder}: came with ldseg and stays as it is"

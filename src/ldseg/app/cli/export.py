@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ldseg.app.cli.options import MODEL_HELP, add_json, add_sampler
+from ldseg.app.cli.options import MODEL_HELP, add_allow_code, add_json, add_sampler, admit_model
 from ldseg.app.cli.output import print_json, print_line
 from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
 
@@ -31,6 +31,7 @@ def add_arguments(parser: Any) -> None:
         "--samples", type=int | None, help="posterior samples of one call; the model's own by default"
     )
     add_sampler(parser)
+    add_allow_code(parser)
     add_json(parser)
 
 
@@ -42,6 +43,7 @@ def run(arguments: Any) -> int:
     refuse_file_name(arguments.output)
     refuse_contradictions(arguments)
     arguments.run = find_model(arguments.run)
+    admit_model(arguments, arguments.run)
     _report_ignored_options(arguments)
     if arguments.format == "onnx":
         return _export_onnx(arguments)

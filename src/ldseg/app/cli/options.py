@@ -22,7 +22,7 @@ from types import NoneType
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from ldseg.errors import InputError
-from ldseg.utils.serialization import describe_type, from_json
+from ldseg.utils.serialization import describe_type, from_json, to_json
 
 DATA_ALIASES = {
     "data.axes": "--axes",
@@ -40,8 +40,9 @@ def add_section(parser: Any, kind: type, section: str, aliases: Mapping[str, str
 
 
 def add_model(parser: Any) -> None:
-    """Add `-m`, which `zoo.catalogue.find_model` resolves to a folder."""
+    """Add `-m`, which `zoo.catalogue.find_model` resolves to a folder, and `--allow-code`."""
     parser.add_argument("-m", "--model", type=Path, required=True, metavar="MODEL", help=MODEL_HELP)
+    add_allow_code(parser)
 
 
 def add_sampler(parser: Any) -> None:
@@ -55,6 +56,30 @@ def add_sampler(parser: Any) -> None:
         help="test-time augmentation: average with the prediction of the flipped image, in twice the time; "
         "the model's own setting by default",
     )
+
+
+def add_allow_code(parser: Any) -> None:
+    """Add `--allow-code`."""
+    parser.add_argument(
+        "--allow-code",
+        action="store_true",
+        help="import and run code outside of ldseg that settings name as package.module:NAME; only for "
+        "models and settings you trust",
+    )
+
+
+def admit_model(arguments: Any, model: Path) -> None:
+    """Admit the code outside of ldseg that the model's settings and `--sampler` name, if `--allow-code` says
+    so. Raises InputError if it does not."""
+    from ldseg.runs.files import SETTINGS_FILE
+    from ldseg.runs.saved_model import read_settings
+    from ldseg.utils.registry import admit
+    from ldseg.zoo.catalogue import find_model
+
+    admit(getattr(arguments, "sampler", None), arguments.allow_code, "--sampler")
+    if arguments.allow_code:
+        path = find_model(model) / SETTINGS_FILE
+        admit(to_json(read_settings(path)), True, str(path))
 
 
 def add_harmonize(parser: Any) -> None:

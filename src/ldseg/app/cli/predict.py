@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ldseg.app.cli.options import add_harmonize, add_json, add_model, add_sampler, names_of
+from ldseg.app.cli.options import add_harmonize, add_json, add_model, add_sampler, admit_model, names_of
 from ldseg.app.cli.output import Progress, group_notes, note, print_json, print_line, progress
 from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
 from ldseg.runs.files import SPLITS_FILE, WEIGHTS_FILE
@@ -107,6 +107,7 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
 
     def look() -> tuple[Predictor, list[Case], PredictOptions, Path]:
         model = find_model(arguments.model)
+        admit_model(arguments, model)
         predictor = _load(model, device, arguments.runtime)
         plan = predictor.plan
         channels = len(plan.channels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ldseg.app.cli.options import MODEL_HELP, add_json
+from ldseg.app.cli.options import MODEL_HELP, add_allow_code, add_json, admit_model
 from ldseg.app.cli.output import group_notes, note, print_json, print_line, progress
 from ldseg.app.cli.sampling_options import report_ignored_options
 
@@ -54,6 +54,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
+    add_allow_code(parser)
     add_json(parser)
 
 
@@ -66,6 +67,7 @@ def run(arguments: Any) -> int:
     from ldseg.zoo.catalogue import find_model, is_shipped
 
     run = find_model(arguments.run)
+    admit_model(arguments, run)
     own = Path(f"{arguments.run}-report.html") if is_shipped(run) else run / "report.html"
     page: Path = arguments.output or own
     check_output(page)

@@ -10,6 +10,7 @@ from ldseg.app.cli.options import (
     add_harmonize,
     add_json,
     add_model,
+    admit_model,
     data_options,
     given_section,
 )
@@ -66,6 +67,7 @@ def run(arguments: Any) -> int:
     refuse_file_name(arguments.output)
     keep_freed_memory()
     arguments.model = find_model(arguments.model)
+    admit_model(arguments, arguments.model)
     names = tuple(CORRUPTIONS)
     if arguments.corruptions is not None:
         names = tuple(name.strip() for name in arguments.corruptions.split(","))

@@ -5,7 +5,14 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from ldseg.app.cli.options import add_data_section, add_json, add_section, data_options, given_section
+from ldseg.app.cli.options import (
+    add_allow_code,
+    add_data_section,
+    add_json,
+    add_section,
+    data_options,
+    given_section,
+)
 from ldseg.app.cli.output import Progress, note, print_json, print_line, progress
 from ldseg.app.cli.plan import add_run_arguments, plan_settings, split_options
 from ldseg.errors import InputError, listed
@@ -69,6 +76,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--config", action="config", help="YAML file with any of these, e.g. training: {steps: 9}"
     )
+    add_allow_code(parser)
     add_json(parser)
     add_data_section(parser)
     kinds = get_type_hints(RunSettings)
@@ -115,6 +123,7 @@ def _train(arguments: Any, context: DistributedContext) -> int:
             arguments.continue_training,
             arguments.source,
             arguments.plan,
+            arguments.allow_code,
         )
     if not context.is_rank_zero:
         return _INTERRUPTED if result.interrupted else 0

@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldseg.app.cli.options import add_harmonize, add_model, add_sampler
+from ldseg.app.cli.options import add_harmonize, add_model, add_sampler, admit_model
 from ldseg.app.cli.output import group_notes, note, print_line
 from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
 
@@ -71,6 +71,7 @@ def _session(arguments: Any) -> Session:
     from ldseg.inference.predictor import load_predictor
     from ldseg.preprocessing.preprocess import notes_of
 
+    admit_model(arguments, arguments.model)
     predictor = load_predictor(arguments.model, arguments.device)
     predictor = predictor if arguments.harmonize else predictor.without_harmonization()
     sampling = predictor.posterior_sampling(
