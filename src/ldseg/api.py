@@ -125,6 +125,7 @@ def train_run(
     continue_training: bool = False,
     source: Path | str | None = None,
     source_plan: PlanChoice = "new",
+    allow_code: bool = False,
 ) -> TrainingResult:
     """Train a model on a data set and calibrate it; plan and split first if the run has no plan and splits.
 
@@ -144,6 +145,7 @@ def train_run(
             far as they fit (`ldseg.training.transfer`); None begins from nothing.
         source_plan: "source" takes spacing, patch and strides of the source's plan, "new" plans them for the
             data; widths are the source's.
+        allow_code: run the code outside of ldseg that the settings name as package.module:NAME.
 
     Returns:
         The run's folder, the number of steps and the mean foreground Dice of the last validation; of several
@@ -157,7 +159,8 @@ def train_run(
 
     start, given = start_of(Path(run), resume, continue_training), changes or {}
     asked = TrainingRequest(
-        *(Path(data), Path(run), start, preset, given, options, limits, split, folds, source, source_plan)
+        *(Path(data), Path(run), start, preset, given, options, limits, split, folds, source, source_plan),
+        allow_code,
     )
     return _train(asked, device, on_event, context or SINGLE_PROCESS)
 
@@ -287,16 +290,22 @@ def _settings_of(asked: TrainingRequest, folder: Path, fold: int | None, plan: P
     has not begun takes those of the others."""
     from ldseg.runs.source import find_source
 
-    plan_file = asked.run / PLAN_FILE
+    plan_file, allow_code = asked.run / PLAN_FILE, asked.allow_code
     if asked.start == "new" and asked.source is not None:
         settings = settings_from_source(
-            plan, find_source(asked.source), asked.source_plan, asked.preset, asked.changes, plan_file
+            plan,
+            find_source(asked.source),
+            asked.source_plan,
+            asked.preset,
+            asked.changes,
+            plan_file,
+            allow_code,
         )
     elif asked.start == "new":
-        settings = make_settings(plan, asked.preset or "default", asked.changes, plan_file)
+        settings = make_settings(plan, asked.preset or "default", asked.changes, plan_file, allow_code)
     else:
         begun = fold is None or (folder / SETTINGS_FILE).is_file()
-        settings = stored_settings(plan, folder if begun else begun_folds(asked.run)[0])
+        settings = stored_settings(plan, folder if begun else begun_folds(asked.run)[0], allow_code)
     return settings if fold is None else replace(settings, training=replace(settings.training, fold=fold))
 
 

@@ -34,6 +34,7 @@ class TrainingRequest:
     folds: int | None
     source: Path | str | None
     source_plan: PlanChoice
+    allow_code: bool
 
 
 def start_of(run: Path, resume: bool, continue_training: bool) -> Start:

@@ -38,16 +38,18 @@ def check_training(preset: str | None, changes: dict[str, Any]) -> None:
         given_budget(training)
 
 
-def make_settings(plan: Plan, preset: str, changes: dict[str, Any], plan_file: Path) -> RunSettings:
+def make_settings(
+    plan: Plan, preset: str, changes: dict[str, Any], plan_file: Path, allow_code: bool = False
+) -> RunSettings:
     """Return the preset's settings for `plan` with `changes`, and with the default budget if none is given.
 
     Raises:
-        InputError: an unknown preset or field, an illegal value, several budgets, a model that cannot be
-            built or does not fit the plan.
+        InputError: an unknown preset, field or part, an illegal value, several budgets, a model that cannot
+            be built or does not fit the plan, or code that is not allowed.
     """
     if preset not in PRESETS:
         raise InputError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
-    return _completed(plan, PRESETS[preset](plan), changes, plan_file)
+    return _completed(plan, PRESETS[preset](plan), changes, plan_file, allow_code)
 
 
 def settings_from_source(
@@ -57,6 +59,7 @@ def settings_from_source(
     preset: str | None,
     changes: dict[str, Any],
     plan_file: Path,
+    allow_code: bool = False,
 ) -> RunSettings:
     """Return the settings of a training that begins with the weights of `source`.
 
@@ -66,34 +69,44 @@ def settings_from_source(
     Raises:
         InputError: like `make_settings`, and for a source of other dimensions or another architecture.
     """
+    from ldseg.runs.parts import admit_parts
     from ldseg.training.transfer import check_source
 
     theirs = source.settings()
+    admit_parts(theirs, allow_code, str(source.folder / SETTINGS_FILE))
     settings = PRESETS[preset or (theirs.preset if theirs.preset in PRESETS else "default")](plan)
     if choice == "source":
         channels, classes = len(plan.channels), len(plan.classes)
         settings = replace(settings, model=replace(theirs.model, in_channels=channels, classes=classes))
-    settings = _completed(plan, replace(settings, baseline=theirs.baseline), changes, plan_file)
+    settings = _completed(plan, replace(settings, baseline=theirs.baseline), changes, plan_file, allow_code)
     check_source(plan, settings, source)
     return settings
 
 
-def _completed(plan: Plan, settings: RunSettings, changes: dict[str, Any], plan_file: Path) -> RunSettings:
-    """Return the settings with `changes` and a budget. Raises InputError if they do not fit `plan`."""
+def _completed(
+    plan: Plan, settings: RunSettings, changes: dict[str, Any], plan_file: Path, allow_code: bool
+) -> RunSettings:
+    """Return the settings with `changes` and a budget. Raises InputError if they do not fit `plan`, or name
+    code that is not allowed."""
+    from ldseg.runs.parts import admit_parts
     from ldseg.runs.saved_model import build_segmenter, check_fit
 
     settings = with_changes(settings, changes, "")
     if all(getattr(settings.training, name) is None for name in BUDGETS):
         settings = replace(settings, training=replace(settings.training, minutes=DEFAULT_MINUTES))
     given_budget(settings.training)
+    admit_parts(settings, allow_code, "settings")
     check_fit(plan, settings, build_segmenter(settings), plan_file)
     return settings
 
 
-def stored_settings(plan: Plan, run: Path) -> RunSettings:
-    """Return the settings that the run began with. Raises InputError: damaged, or they do not fit `plan`."""
+def stored_settings(plan: Plan, run: Path, allow_code: bool = False) -> RunSettings:
+    """Return the settings that the run began with. Raises InputError: damaged, they do not fit `plan`, or
+    name code that is not allowed."""
+    from ldseg.runs.parts import admit_parts
     from ldseg.runs.saved_model import build_segmenter, check_fit, read_settings
 
     settings = read_settings(run / SETTINGS_FILE)
+    admit_parts(settings, allow_code, str(run / SETTINGS_FILE))
     check_fit(plan, settings, build_segmenter(settings), run / PLAN_FILE)
     return settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldseg.app.cli.options import add_data_section, add_json, data_options
+from ldseg.app.cli.options import add_allow_code, add_data_section, add_json, admit_model, data_options
 from ldseg.app.cli.output import note, print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def add_arguments(parser: Any) -> None:
         "--keep-going", action="store_true", help="score the other cases when one is at fault"
     )
     parser.add_argument("--device", help="of the models of RUN, e.g. cpu, cuda; the best one by default")
+    add_allow_code(parser)
     add_json(parser)
     add_data_section(parser)
 
@@ -123,6 +124,7 @@ def _scores(arguments: Any, options: EvaluationOptions) -> Scores:
         raise InputError(
             f"{arguments.predictions}: a training's data are read as it read them; leave out --data.*"
         )
+    admit_model(arguments, arguments.predictions)
     with progress("predicting") as bar:
         return cross_validate(
             arguments.predictions, arguments.labels, options, arguments.device, bar.show, bar.report

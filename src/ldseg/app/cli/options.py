@@ -72,14 +72,17 @@ def admit_model(arguments: Any, model: Path) -> None:
     """Admit the code outside of ldseg that the model's settings and `--sampler` name, if `--allow-code` says
     so. Raises InputError if it does not."""
     from ldseg.runs.files import SETTINGS_FILE
+    from ldseg.runs.folds import begun_folds
     from ldseg.runs.saved_model import read_settings
     from ldseg.utils.registry import admit
     from ldseg.zoo.catalogue import find_model
 
     admit(getattr(arguments, "sampler", None), arguments.allow_code, "--sampler")
     if arguments.allow_code:
-        path = find_model(model) / SETTINGS_FILE
-        admit(to_json(read_settings(path)), True, str(path))
+        folder = find_model(model)
+        for one in (folder, *begun_folds(folder)):
+            path = one / SETTINGS_FILE
+            admit(to_json(read_settings(path)) if path.is_file() else None, True, str(path))
 
 
 def add_harmonize(parser: Any) -> None:

@@ -7,193 +7,39 @@ overrides single fields as `--section.field value`; the whole is written beside 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import Literal
 
-Strides = tuple[tuple[int, ...], ...]
-Options = dict[str, int | float | str | bool | None]
-"""Settings of one architecture beyond those that all have; the architecture checks them."""
+from ldseg.settings.model import (
+    DecoderSettings,
+    DenoiserSettings,
+    ImageEncoderSettings,
+    LabelEncoderSettings,
+    ModelSettings,
+    NoiseSettings,
+    Options,
+    StagesSettings,
+    Strides,
+    refuse_options,
+    require,
+)
 
-
-def _require(holds: bool, name: str, value: object, remedy: str) -> None:
-    """Raise ValueError with the setting's name, value and remedy unless the condition holds."""
-    if not holds:
-        raise ValueError(f"{name} is {value}; {remedy}")
-
-
-def refuse_options(section: str, options: Options) -> None:
-    """Raise ValueError for options that an architecture without any is given."""
-    _require(not options, f"{section}.options", options, f"{section}.architecture has none, remove them")
-
-
-@dataclass(frozen=True)
-class NoiseSettings:
-    """The forward process in the label latent and the parameterization of the denoiser."""
-
-    schedule: str = "cosine"
-    """Noise schedule: cosine (Nichol & Dhariwal 2021), a linear or quadratic noise rate beta(t), or
-    rectified_flow, the straight path from the clean latent to the noise (Liu et al. 2023)."""
-    parameterization: str = "sample"
-    """What the denoiser predicts: epsilon (the noise), sample (the clean latent), v_prediction, or flow (the
-    velocity of a straight path). Denoiser `preconditioned` predicts the sample whatever this says."""
-    shift: float = 1.0
-    """Divisor of the schedule's signal-to-noise ratio (amplitudes), above 0. The image leaves little of the
-    latent open, which only small noise no longer hides: a larger shift places more steps there."""
-    stretch: float = 1.0
-    """Factor of the logarithm of that ratio, before the shift; above 0. Whether a structure is there is
-    decided at much more noise than where its edge runs: a larger stretch places steps at both."""
-    min_alpha_bar: float = 1e-4
-    """Lower bound of the signal power alpha_bar(t); keeps the clean estimate finite. In (0, 1)."""
-    pure_noise_share: float = 0.8
-    """Fraction of the decoded training cases noised to t = 1, where sampling starts; t is uniform for the
-    others. 0 to 1."""
-    timesteps: int | None = None
-    """Number T of discrete times 0, 1/T ... (T - 1)/T (paper: 1000); None for continuous time."""
-
-    def __post_init__(self) -> None:
-        _require(self.stretch > 0, "noise.stretch", self.stretch, "choose a value above 0")
-        _require(
-            0 < self.min_alpha_bar < 1, "noise.min_alpha_bar", self.min_alpha_bar, "choose a value in (0, 1)"
-        )
-        _require(
-            0 <= self.pure_noise_share <= 1, "noise.pure_noise_share", self.pure_noise_share, "choose 0 to 1"
-        )
-        _require(
-            self.timesteps is None or self.timesteps >= 2,
-            "noise.timesteps",
-            self.timesteps,
-            "choose 2 or more, or none for continuous time",
-        )
-
-
-@dataclass(frozen=True)
-class StagesSettings:
-    """The stages of a network: residual blocks of `widths`, each stage `strides` coarser than the last."""
-
-    widths: tuple[int, ...]
-    """Channels of each stage."""
-    strides: Strides
-    """Stride of each stage and axis; the first is reached by space-to-depth, the others by a convolution."""
-    blocks: int = 1
-    """Residual blocks of each stage."""
-    dropout: float = 0.0
-    attention: tuple[int, ...] = ()
-    """Stages with self-attention after their blocks."""
-    stem_kernel_size: Literal[1, 3] = 3
-    """Kernel size of the first convolution, after space-to-depth."""
-
-    def __post_init__(self) -> None:
-        _require(
-            len(self.widths) == len(self.strides) > 0,
-            "stages.widths",
-            self.widths,
-            f"give one width for each of the {len(self.strides)} strides",
-        )
-        _require(0 <= self.dropout < 1, "stages.dropout", self.dropout, "choose a value in [0, 1)")
-
-    @property
-    def factor(self) -> tuple[int, ...]:
-        """Product of the strides per axis."""
-        return tuple(prod(axis) for axis in zip(*self.strides, strict=True))
-
-
-@dataclass(frozen=True)
-class LabelEncoderSettings(StagesSettings):
-    """The encoder from the label map to the clean latent."""
-
-    architecture: str = "resnet"
-    """A label encoder's name; resnet: stages of residual blocks. paper: the published one."""
-    options: Options = field(default_factory=dict[str, int | float | str | bool | None])
-    """Settings that only this architecture has."""
-
-
-@dataclass(frozen=True)
-class ImageEncoderSettings:
-    """The encoder from the image to its embedding on the latent grid."""
-
-    stages: StagesSettings
-    """Stages down to the latent grid, followed by the `context_stages` below it."""
-    context_stages: int = 0
-    """Number of stages below the latent grid; they are upsampled back to it."""
-    embedding_channels: int = 64
-    """Channels of the embedding c."""
-    architecture: str = "unet"
-    """An image encoder's name; unet: stages of residual blocks down, and up again to the latent grid. paper:
-    the published one."""
-    options: Options = field(default_factory=dict[str, int | float | str | bool | None])
-    """Settings that only this architecture has."""
-
-
-@dataclass(frozen=True)
-class DenoiserSettings:
-    """The U-Net on the latent grid."""
-
-    stages: StagesSettings
-    architecture: str = "preconditioned"
-    """A denoiser's name; preconditioned: small, corrects a Gaussian estimate. paper: the published U-Net."""
-    time_features: int = 64
-    """Length of the sinusoidal time embedding, even."""
-    options: Options = field(default_factory=dict[str, int | float | str | bool | None])
-    """Settings that only this architecture has."""
-
-    def embedding_channels(self, latent_channels: int) -> int:
-        """Return the embedding channels that `preconditioned` takes: mean and standard deviation of the
-        latent, and features for the first stage, which are folded by that stage's strides."""
-        return 2 * latent_channels + self.stages.widths[0] // prod(self.stages.strides[0])
-
-
-@dataclass(frozen=True)
-class DecoderSettings:
-    """The decoder from the latent to logits, through the label grid's stages in reverse."""
-
-    stages: StagesSettings
-    """Stages, finest first as in the encoders; the decoder walks them backwards."""
-    image_features: bool = True
-    """Whether the image features of each stage are added on the way up."""
-    logit_scale: bool = False
-    """Whether the image features predict a scale of the logits for each latent cell."""
-    architecture: str = "resnet"
-    """A label decoder's name; resnet: stages of residual blocks. paper: the published one."""
-    options: Options = field(default_factory=dict[str, int | float | str | bool | None])
-    """Settings that only this architecture has."""
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """Settings of the model, complete for `LDSeg.from_settings`."""
-
-    spatial_dims: Literal[2, 3]
-    in_channels: int
-    """Channels of the image."""
-    classes: int
-    """Number of classes K, background included; at least 2."""
-    label_encoder: LabelEncoderSettings
-    image_encoder: ImageEncoderSettings
-    denoiser: DenoiserSettings
-    decoder: DecoderSettings
-    latent_channels: int = 8
-    linear_shortcut: bool = True
-    """Whether a linear map of each latent cell's voxels bypasses the label encoder's network, and another the
-    decoder's: the latent then carries most of a label from the start, and the networks correct the rest."""
-    deterministic_head: bool = False
-    """Whether a head on the image features predicts the offset of the best single segmentation from the
-    posterior mean. The denoiser then learns the mean from the latent alone; if it had to give the best single
-    segmentation as well, samples would follow the majority too often."""
-    renormalize: bool = False
-    """Whether sampling brings the latent of each case to zero mean and unit variance before the first step
-    and after each (paper)."""
-    patch: tuple[int, ...] | None = None
-    """Voxels of an image along each axis, for a model that takes images of one size only (paper)."""
-    noise: NoiseSettings = field(default_factory=NoiseSettings)
-
-    def __post_init__(self) -> None:
-        _require(self.classes >= 2, "model.classes", self.classes, "at least background and one structure")
-        _require(
-            self.label_encoder.factor == self.decoder.stages.factor,
-            "model.decoder.stages",
-            self.decoder.stages.strides,
-            f"its strides must multiply to those of the label encoder, {self.label_encoder.factor}",
-        )
+__all__ = [
+    "AugmentSettings",
+    "DecoderSettings",
+    "DenoiserSettings",
+    "ImageEncoderSettings",
+    "LabelEncoderSettings",
+    "LossSettings",
+    "ModelSettings",
+    "NoiseSettings",
+    "Options",
+    "RunSettings",
+    "SamplingSettings",
+    "StagesSettings",
+    "Strides",
+    "TrainingSettings",
+    "refuse_options",
+]
 
 
 @dataclass(frozen=True)
@@ -229,15 +75,15 @@ class LossSettings:
 
     def __post_init__(self) -> None:
         twice = sorted({"cross_entropy", "dice"} & self.terms.keys())
-        _require(not twice, "loss.terms", ", ".join(twice), "give these weights as loss.NAME")
+        require(not twice, "loss.terms", ", ".join(twice), "give these weights as loss.NAME")
         weights = {"cross_entropy": self.cross_entropy, "dice": self.dice, **self.terms}
-        _require(
+        require(
             min(weights.values()) >= 0 < max(weights.values()),
             "loss",
             weights,
             "choose weights of 0 or more for the terms, and one above 0",
         )
-        _require(
+        require(
             self.reconstruction > 0 or not self.stop_latent_gradient,
             "loss.reconstruction",
             self.reconstruction,
@@ -342,27 +188,27 @@ class TrainingSettings:
     """Loggers beside log.jsonl: tensorboard, mlflow or wandb (offline); each needs the extra of its name."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.workers is None or self.workers >= 0,
             "training.workers",
             self.workers,
             "choose a number of processes, 0 or more",
         )
-        _require(
+        require(
             self.batch is None or self.batch >= 1, "training.batch", self.batch, "choose 1 or more cases"
         )
-        _require(
+        require(
             self.learning_rate > 0, "training.learning_rate", self.learning_rate, "choose a value above 0"
         )
-        _require(
+        require(
             self.gradient_clip is None or self.gradient_clip > 0,
             "training.gradient_clip",
             self.gradient_clip,
             "choose a value above 0, or none",
         )
-        _require(0 <= self.ema < 1, "training.ema", self.ema, "choose a value in [0, 1)")
+        require(0 <= self.ema < 1, "training.ema", self.ema, "choose a value in [0, 1)")
         for name in ("validations", "validation_cases", "warmup", "weight_decay", "save_minutes"):
-            _require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "choose 0 or more")
+            require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "choose 0 or more")
 
 
 @dataclass(frozen=True)
