@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from ldseg.diffusion.samplers import find_sampler
-from ldseg.diffusion.samplers.types import DrawNoise
 from ldseg.diffusion.schedule import make_schedule
 from ldseg.diffusion.timesteps import Timestep, Timesteps
 from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
@@ -82,19 +81,15 @@ class ExportableSampler(nn.Module):
         """Return clean latents (B, C, *S / f), one tensor per sample."""
         samples = noise.shape[1]
         draws = iter(()) if fresh_noise is None else iter(fresh_noise.flatten(0, 1).unbind(1))
-        repeated = _repeat(conditioning, samples)
-        latents = self._draw(repeated, noise.flatten(0, 1), lambda: next(draws))
+        repeated, start = _repeat(conditioning, samples), noise.flatten(0, 1)
+        # Samplers ask whether a time is 0, and a trace knows the value of a constant only if it is a scalar
+        # of its own, not an entry of a longer tensor.
+        times = tuple(torch.tensor(t, device=start.device) for t in self.times)
+        latents = self.segmenter.sample_latent(repeated, start, times, self.sampler, lambda: next(draws))
         return [*latents.unflatten(0, (-1, samples)).unbind(1)]
 
     def _decode(self, z: Tensor, conditioning: Conditioning, axis: int | None) -> Tensor:
         return flip(self.segmenter.decode(z, conditioning).softmax(1), axis)
-
-    def _draw(self, conditioning: Conditioning, start: Tensor, fresh: DrawNoise) -> Tensor:
-        """Return the clean latents of samples."""
-        # Samplers ask whether a time is 0, and a trace knows the value of a constant only if it is a scalar
-        # of its own, not an entry of a longer tensor.
-        known = tuple(torch.tensor(t, device=start.device) for t in self.times)
-        return self.segmenter.sample_latent(conditioning, start, known, self.sampler, fresh)
 
 
 class _Probabilities(NamedTuple):

@@ -58,7 +58,10 @@ def principal_variation(
     differing = (stack != stack[0]).any(0)
     if not differing.any():
         return PrincipalVariation(tuple(deviations), tuple(stack[0] for _ in deviations), 0.0)
-    region = _bounding_box(differing)
+    region = tuple(
+        slice(max(0, int(places.min()) - _MARGIN), int(places.max()) + 1 + _MARGIN)
+        for places in np.nonzero(differing)
+    )
     maps = _distance_maps(stack[(slice(None), *region)], classes, spacing)
     mean = maps.mean(0)
     direction, explained = _first_component(maps - mean)
@@ -72,14 +75,6 @@ def principal_variation(
         labels[region] = np.where(differing[region], moved, labels[region])
         found.append(labels)
     return PrincipalVariation(tuple(deviations), tuple(found), explained)
-
-
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Return the box of the True voxels with a margin, within the grid."""
-    return tuple(
-        slice(max(0, int(places.min()) - _MARGIN), int(places.max()) + 1 + _MARGIN)
-        for places in np.nonzero(mask)
-    )
 
 
 def _distance_maps(stack: Labels, classes: int, spacing: Sequence[float]) -> NDArray[np.float32]:

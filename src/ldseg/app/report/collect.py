@@ -13,6 +13,7 @@ from ldseg.app.report.measurements import Measurements, measure_cases
 from ldseg.app.report.rater_comparison import RaterComparison, compare_with_raters
 from ldseg.app.report.report_data import EvaluationCases, named_cases, open_run_data, select_cases
 from ldseg.app.report.sampling_trajectory import STEPS, SamplingTrajectory, record_trajectory
+from ldseg.data.cases import Case, DataSet
 from ldseg.errors import file_error
 from ldseg.evaluation.robustness import Robustness
 from ldseg.evaluation.robustness_files import JSON_FILE, read_robustness
@@ -102,22 +103,14 @@ def collect(
     sampling = predictor.sampling(options.steps, samples)
     dataset = open_run_data(run, options.data, predictor.plan)
     shown = named_cases(dataset, options.cases)
-    evaluation = select_cases(
-        run,
-        dataset,
-        predictor.settings,
-        options.part,
-        None if scored is None else tuple(scored.cases),
-        options.limit,
-    )
+    names = None if scored is None else tuple(scored.cases)
+    evaluation = select_cases(run, dataset, predictor.settings, options.part, names, options.limit)
     measurements = measure_cases(predictor, dataset, evaluation.cases, sampling, options.seed, on_case)
     scores = scored or measurements.scores
     cases = {case.name: case for case in (shown or evaluation.cases)}
     titles = {name: name for name in cases} if shown else extremes(scores, list(cases))
-    case_figures = {
-        title: draw_case_figure(predictor, dataset, cases[name], sampling, options.seed, f"case-{number}")
-        for number, (title, name) in enumerate(titles.items())
-    }
+    titled = {title: cases[name] for title, name in titles.items()}
+    case_figures = _draw_case_figures(predictor, dataset, titled, sampling, options.seed)
     model = predictor.backend.segmenter if isinstance(predictor.backend, TorchBackend) else None
     fingerprint = run / FINGERPRINT_FILE
     median = case_figures.get("median", next(iter(case_figures.values())))
@@ -150,6 +143,16 @@ def extremes(scores: Scores, names: Sequence[str]) -> dict[str, str]:
     if len(order) < 3:
         return dict(zip(("best", "worst") if len(order) == 2 else ("only case",), order, strict=True))
     return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+
+
+def _draw_case_figures(
+    predictor: Predictor, dataset: DataSet, cases: dict[str, Case], sampling: SamplingSettings, seed: int
+) -> dict[str, CaseFigure]:
+    """Return the figures of cases by their titles."""
+    return {
+        title: draw_case_figure(predictor, dataset, case, sampling, seed, f"case-{number}")
+        for number, (title, case) in enumerate(cases.items())
+    }
 
 
 def _record_trajectory(
