@@ -16,6 +16,7 @@ from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS
 from ldseg.settings import ModelSettings
 from ldseg.training.train_step import learning_rate, make_optimizer
+from ldseg.utils.device import memory_format
 
 
 def build(plan: Plan) -> LDSeg:
@@ -38,6 +39,16 @@ def test_the_latent_has_one_channel_at_a_sixteenth(plan: Plan) -> None:
         1,
         *(4,) * plan.dimensions,
     )
+
+
+def test_it_can_be_laid_out_channels_last(plan: Plan) -> None:
+    model = build(plan).eval()
+    x, y = batch_of(plan, 2)
+    z = model.label_encoder(y)
+    layout = memory_format(plan.dimensions)
+    model.to(memory_format=layout)  # type: ignore[call-overload]
+    torch.testing.assert_close(model.label_encoder(y), z, rtol=1e-3, atol=1e-3)
+    assert model.encode_image(x.contiguous(memory_format=layout)).embedding.shape == z.shape
 
 
 def test_other_grids_than_the_trained_one_are_refused(plan: Plan) -> None:

@@ -204,7 +204,7 @@ def test_the_clean_latent_has_a_scale_and_a_shift_for_each_position(d: int) -> N
     plain = model(y)
     torch.testing.assert_close(plain.flatten(1).mean(1), torch.zeros(2), rtol=0, atol=1e-4)
     scale, shift = torch.randn(1, *(2,) * d), torch.randn(1, *(2,) * d)
-    model.norm.load_state_dict({"weight": scale, "bias": shift})
+    model.norm.load_state_dict({"weight": scale.flatten(), "bias": shift.flatten()})
     torch.testing.assert_close(model(y), plain * scale + shift)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -46,7 +47,8 @@ class PaperLabelEncoder(LabelEncoder):
             self.blocks.append(PostActivationBlock(spatial_dims, h, width, stages.dropout))
             h = width
         self.head = convolution(spatial_dims, h, latent_channels, 1 if flat else 2)
-        self.norm = nn.LayerNorm([latent_channels, *grid], eps=EPSILON)
+        # flat: a change of memory format takes parameters of four and five axes for kernels
+        self.norm = nn.LayerNorm(latent_channels * prod(grid), eps=EPSILON)
 
     @classmethod
     def from_settings(cls, settings: ModelSettings) -> PaperLabelEncoder:
@@ -71,4 +73,5 @@ class PaperLabelEncoder(LabelEncoder):
         for down, block in zip(self.downsample, list(self.blocks)[1:], strict=True):
             h = block(down(h))
         z = self.head(h).float()
-        return functional.layer_norm(z, z.shape[1:], self.norm.weight, self.norm.bias, self.norm.eps)
+        flat, norm = z.flatten(1), self.norm
+        return functional.layer_norm(flat, flat.shape[1:], norm.weight, norm.bias, norm.eps).view(z.shape)
