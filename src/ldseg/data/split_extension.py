@@ -49,7 +49,9 @@ def extend_splits(splits: Splits, cases: Iterable[Case], left_out: Collection[st
     that `make_splits` uses, fill the test part up to its fraction of the subjects, then the fold with the
     fewest validation cases. `left_out` are names that stay outside all parts.
     """
-    subjects = _subjects(case for case in cases if case.name not in set(left_out))
+    subjects = {case.name: case.subject for case in cases if case.name not in set(left_out)}
+    if len(set(subjects.values())) == 1:  # each case then counts as one
+        subjects = {name: name for name in subjects}
     tested, parts = set(splits.test) & subjects.keys(), _parts_by_name(splits)
     parts = {name: part for name, part in parts.items() if name in subjects}
     siblings = {subject: name for name, subject in subjects.items() if name in parts or name in tested}
@@ -76,12 +78,6 @@ def extend_splits(splits: Splits, cases: Iterable[Case], left_out: Collection[st
             for fold in range(len(splits.folds))
         ),
     )
-
-
-def _subjects(cases: Iterable[Case]) -> dict[str, str]:
-    """Return the subject of each case; where all are of one subject, each case counts as one."""
-    subjects = {case.name: case.subject for case in cases}
-    return subjects if len(set(subjects.values())) > 1 else {name: name for name in subjects}
 
 
 def _parts_by_name(splits: Splits) -> dict[str, _Parts]:

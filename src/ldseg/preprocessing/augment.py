@@ -112,7 +112,7 @@ def _nearly_isotropic(spacing: Sequence[float]) -> bool:
     return max(spacing) <= 2 * min(spacing)
 
 
-def _affine(plan: Plan, settings: AugmentSettings) -> list[Any]:
+def affine(plan: Plan, settings: AugmentSettings) -> list[Any]:
     rotation, scale, shift = _spatial_ranges(plan, settings)
     affine = RandAffined(
         _KEYS,
@@ -126,7 +126,7 @@ def _affine(plan: Plan, settings: AugmentSettings) -> list[Any]:
     return [affine]
 
 
-def _elastic(plan: Plan, settings: AugmentSettings) -> list[Any]:
+def elastic(plan: Plan, settings: AugmentSettings) -> list[Any]:
     """Return the elastic deformation; none for 2D+time, where all frames must move alike."""
     if settings.elastic_probability == 0 or "t" in plan.axes:
         return []
@@ -153,7 +153,7 @@ def _elastic(plan: Plan, settings: AugmentSettings) -> list[Any]:
     ]
 
 
-def _blur(plan: Plan, settings: AugmentSettings) -> list[Any]:
+def blur(plan: Plan, settings: AugmentSettings) -> list[Any]:
     """Return a Gaussian blur of equal width in mm along all spatial axes, none along time."""
     finest = min(s for s, axis in zip(plan.spacing, plan.axes, strict=True) if axis != "t")
     share = [0.0 if axis == "t" else finest / s for s, axis in zip(plan.spacing, plan.axes, strict=True)]
@@ -164,7 +164,7 @@ def _blur(plan: Plan, settings: AugmentSettings) -> list[Any]:
     return [RandGaussianSmoothd(_IMAGE, **widths, prob=settings.blur_probability)]
 
 
-def _simulate_low_resolution(plan: Plan, settings: AugmentSettings) -> list[Any]:
+def simulate_low_resolution(plan: Plan, settings: AugmentSettings) -> list[Any]:
     """Return simulated low resolution; none where that would blur time or slices that are thick already."""
     if "t" in plan.axes or not _nearly_isotropic(plan.spacing):
         return []
@@ -179,12 +179,13 @@ def _simulate_low_resolution(plan: Plan, settings: AugmentSettings) -> list[Any]
     ]
 
 
-def _mirror(plan: Plan, settings: AugmentSettings) -> list[Any]:
+def mirror(plan: Plan, settings: AugmentSettings) -> list[Any]:
+    """Return a flip along each of the axes that the plan or the settings name."""
     axes = plan.mirror_axes if settings.mirror_axes is None else settings.mirror_axes
     return [RandFlipd(_KEYS, prob=0.5, spatial_axis=axis) for axis in axes if settings.mirror]
 
 
-def _intensity(plan: Plan, settings: AugmentSettings) -> list[Any]:
+def intensity(plan: Plan, settings: AugmentSettings) -> list[Any]:
     """Return changes of contrast and of brightness."""
     del plan
     return [
@@ -193,13 +194,15 @@ def _intensity(plan: Plan, settings: AugmentSettings) -> list[Any]:
     ]
 
 
-def _gamma(plan: Plan, settings: AugmentSettings) -> list[Any]:
+def gamma_contrast(plan: Plan, settings: AugmentSettings) -> list[Any]:
+    """Return a gamma change that keeps mean and deviation of the image."""
     del plan
     gamma = (1 / settings.gamma, settings.gamma)
     return [RandAdjustContrastd(_IMAGE, prob=settings.gamma_probability, gamma=gamma, retain_stats=True)]
 
 
-def _noise(plan: Plan, settings: AugmentSettings) -> list[Any]:
+def gaussian_noise(plan: Plan, settings: AugmentSettings) -> list[Any]:
+    """Return Gaussian noise whose standard deviation is drawn from 0 to `noise_deviation`."""
     del plan
     probability, deviation = settings.noise_probability, settings.noise_deviation
     return [RandGaussianNoised(_IMAGE, prob=probability, std=deviation, sample_std=True)]
@@ -208,13 +211,13 @@ def _noise(plan: Plan, settings: AugmentSettings) -> list[Any]:
 AUGMENTATIONS: Registry[BuildAugmentation] = Registry(
     "augment.pipeline",
     {
-        "mirror": _mirror,
-        "elastic": _elastic,
-        "affine": _affine,
-        "blur": _blur,
-        "low_resolution": _simulate_low_resolution,
-        "intensity": _intensity,
-        "gamma": _gamma,
-        "noise": _noise,
+        "mirror": mirror,
+        "elastic": elastic,
+        "affine": affine,
+        "blur": blur,
+        "low_resolution": simulate_low_resolution,
+        "intensity": intensity,
+        "gamma": gamma_contrast,
+        "noise": gaussian_noise,
     },
 )

@@ -194,9 +194,7 @@ class TrainingSettings:
             self.workers,
             "choose a number of processes, 0 or more",
         )
-        require(
-            self.batch is None or self.batch >= 1, "training.batch", self.batch, "choose 1 or more cases"
-        )
+        require(self.batch is None or self.batch >= 1, "training.batch", self.batch, "choose 1 or more cases")
         require(
             self.learning_rate > 0, "training.learning_rate", self.learning_rate, "choose a value above 0"
         )

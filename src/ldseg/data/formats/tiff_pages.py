@@ -59,19 +59,17 @@ def select_image(file: tifffile.TiffFile, path: Path) -> TiffImage:
     if not levels:
         raise ValueError("it has no pages")
     whole = [level for level in levels if not (level.keyframe.is_reduced or level.keyframe.is_mask)]
-    main = [level for level in whole if not _is_extra_image(level)]
+    main: list[Any] = []
+    for level in whole:  # a label, macro or thumbnail image is not the specimen
+        name = str(level.name or "").lower()
+        if name not in _BESIDE and not (level.kind in _SLIDES and name in _BESIDE_SLIDE):
+            main.append(level)
     series, notes = _largest(main or whole or levels, path)
     if series.kind == "ome" and any(page is None for page in series.pages):
         raise file_error(
             path, "its OME metadata names planes that it does not hold", "save it whole in one file"
         )
     return TiffImage(series, series.keyframe, _orientation(series, path), notes)
-
-
-def _is_extra_image(level: Any) -> bool:
-    """Return whether the name marks a label, macro or thumbnail image instead of the specimen."""
-    name = str(level.name or "").lower()
-    return name in _BESIDE or (level.kind in _SLIDES and name in _BESIDE_SLIDE)
 
 
 def _largest(found: Sequence[Any], path: Path) -> tuple[Any, tuple[str, ...]]:
