@@ -1,24 +1,16 @@
-"""A training step whose loss and gradient are one CUDA graph: one start instead of two thousand.
-
-The number of cases that are decoded without the image differs between steps, and with it the work; there is a
-graph for each number. Clipping, optimizer and moving average run as they are: their rates change from step to
-step.
-"""
+"""A training step by CUDA graph; on a CPU the same code without one."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
-from ldseg.training.ema import update_modules
+from ldseg.methods.base import Losses
+from ldseg.training import graphed_loss
+from ldseg.training.graphed_loss import GraphedLoss
 from ldseg.training.train_step import TrainStep
-from ldseg.utils.device import autocast
 
 WARM_UP = 3
 
@@ -26,7 +18,6 @@ WARM_UP = 3
 def capture(work: Callable[[], Any], device: torch.device) -> Callable[[], Any]:
     """Return a function that repeats `work` on the same memory; on a CPU `work` itself."""
     if device.type != "cuda":
-        work()
         return work
     beside = torch.cuda.Stream()
     beside.wait_stream(torch.cuda.current_stream())
@@ -40,44 +31,23 @@ def capture(work: Callable[[], Any], device: torch.device) -> Callable[[], Any]:
     return graph.replay
 
 
-class GraphedStep:
-    """The step of a `TrainStep` on the memory of one batch."""
+def with_graphs(step: TrainStep) -> GraphedLoss:
+    """Let a step take loss and gradient from graphs, and return them."""
 
-    def __init__(self, step: TrainStep, x: Tensor, y: Tensor) -> None:
-        self.step, self.x, self.y = step, x, y
-        self.parameters = list(step.model.parameters())
-        self.graphs: dict[int, tuple[Callable[[], Any], list[Tensor | None]]] = {}
-        self.chance = np.random.default_rng(0)
-        self.share = step.settings.loss.reconstruction_share if step.settings.baseline == "none" else 0.0
-        for number in {self._reconstructed(0.0), self._reconstructed(0.999)}:
-            replay = capture(lambda number=number: self.differentiate(number), step.device)
-            self.graphs[number] = replay, [parameter.grad for parameter in self.parameters]
+    def repeat(work: Callable[[], Losses]) -> tuple[Callable[[], None], Losses]:
+        """Repeat the work itself, and leave its gradient where a graph would."""
+        losses = work()
+        parameters = list(step.model.parameters())
+        kept = [parameter.grad for parameter in parameters]
 
-    def differentiate(self, reconstructed: int) -> None:
-        """Compute loss and gradient with this many reconstructed cases, drawing from default generators."""
-        loss = replace(self.step.settings.loss, reconstruction_share=reconstructed / len(self.x))
-        for parameter in self.parameters:
-            parameter.grad = None
-        with autocast(self.step.device, self.step.settings.training.precision):
-            losses = self.step.model.loss(self.x, self.y, None, loss)
-        losses.total.backward()
+        def replay() -> None:
+            work()
+            for old, parameter in zip(kept, parameters, strict=True):
+                if old is not None and parameter.grad is not None:
+                    old.copy_(parameter.grad)
 
-    def replay(self, reconstructed: int) -> None:
-        """Compute them by the graph."""
-        run, gradients = self.graphs[reconstructed]
-        run()
-        if self.step.device.type != "cuda":
-            return
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+        return replay, losses
 
-    def run(self) -> None:
-        """Take a step."""
-        self.replay(self._reconstructed(self.chance.random()))
-        training = self.step.settings.training
-        nn.utils.clip_grad_norm_(self.parameters, training.gradient_clip)
-        self.step.optimizer.step()
-        update_modules(self.step.average, self.step.model, 0.999, training.ema_modules)
-
-    def _reconstructed(self, chance: float) -> int:
-        return math.floor(self.share * len(self.x) + chance)
+    record = graphed_loss.capture if step.device.type == "cuda" else repeat
+    step.graphs = GraphedLoss(step.model, step.settings, step.device, record)
+    return step.graphs

@@ -28,7 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from gpu_graph import GraphedStep, capture
+from gpu_graph import capture, with_graphs
 from gpu_journal import Journal, part_parser, synchronize
 from gpu_workloads import (
     NETWORKS,
@@ -157,8 +157,8 @@ def graphed(step: Step, device: torch.device) -> Callable[[], Any]:
     """Return the step by CUDA graph: all of it, or for ldseg's own all but the optimizer."""
     if step.train_step is None:
         return capture(step.run, device)
-    x, y = step.batch
-    return GraphedStep(step.train_step, x, y).run
+    with_graphs(step.train_step)
+    return step.run
 
 
 def timed(work: Callable[[], Any], device: torch.device, seconds: float) -> dict[str, float]:

@@ -29,7 +29,7 @@ from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import ChannelPlan, Plan, PlanSettings, make_plan
 from ldseg.presets import PRESETS
 from ldseg.runs.saved_model import build_segmenter
-from ldseg.settings import RunSettings
+from ldseg.settings import LossSettings, RunSettings
 from ldseg.training.budget import make_budget
 from ldseg.training.ema import make_ema_copy
 from ldseg.training.train_step import TrainStep, make_optimizer
@@ -148,7 +148,7 @@ def _dynunet_step(workload: Workload, classes: int, x: Tensor, y: Tensor) -> Ste
         optimizer.zero_grad(set_to_none=True)
         with autocast(x.device, "bf16"):
             logits = model(x)
-        segmentation_loss(logits, y, 1.0).backward()
+        segmentation_loss(logits, y, LossSettings()).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 12.0)
         optimizer.step()
 

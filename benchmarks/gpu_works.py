@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gpu_graph import GraphedStep
+from gpu_graph import with_graphs
 from gpu_journal import Journal, part_parser
 from gpu_workloads import Workload, find_workloads, make_step
 from ldseg.data.dataset import load_image, open_dataset
@@ -359,22 +359,30 @@ def take_steps_as_one_of_two(rank: int, folder: Path, device: torch.device) -> N
 
 
 def compare_graph(workload: Workload, device: torch.device) -> dict[str, Any]:
-    """Return how far the gradient of a CUDA graph is from that of the same step as it is."""
+    """Return how far the gradients of steps by CUDA graph are from those of the same steps as they are."""
     step = make_step("default", workload, device)
     if step.train_step is None:
         raise ValueError("the default has no step of ldseg")
-    graphed = GraphedStep(step.train_step, *step.batch)
-    gaps: dict[int, float] = {}
-    for number in graphed.graphs:
+    one = step.train_step
+    if (
+        device.type == "cpu"
+    ):  # where one generator draws everything, and a number drawn before shifts the rest
+        always = replace(one.settings.loss, reconstruction_share=1 / workload.batch)
+        one.settings = replace(one.settings, loss=always)
+    x, y = step.batch
+    gaps: list[float] = []
+    graphs = with_graphs(one)
+    for number in range(8):
         found: list[torch.Tensor] = []
-        for run in (graphed.differentiate, graphed.replay):
-            torch.manual_seed(7)
-            run(number)
+        for way in (None, graphs):
+            one.graphs = way
+            losses = one.differentiate(x, y, number)
             grads = [p.grad for p in step.model.parameters() if p.grad is not None]
-            found.append(torch.cat([one.detach().float().cpu().flatten() for one in grads]))
-        gaps[number] = float((found[1] - found[0]).norm() / found[0].norm())
-    graphed.run()
-    return {"ok": max(gaps.values()) < 0.05, "relative_gap_of_gradient": gaps}
+            found.append(torch.cat([grad.detach().float().cpu().flatten() for grad in grads]))
+            print(number, {name: float(part) for name, part in losses.parts.items()})
+        gaps.append(float((found[1] - found[0]).norm() / found[0].norm()))
+    step.run()
+    return {"ok": max(gaps) < 0.02, "relative_gap_of_gradient": {"largest_of_8_steps": max(gaps)}}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -73,3 +74,14 @@ def test_the_tables_show_each_way_of_a_step_and_its_share_of_the_card(
     graph = {"part": "graph", "name": "unet-2d", "steps_per_s": 40.0}
     row = tables.steps_table([ceiling, step, graph]).splitlines()[-1]
     assert row == "| unet-2d | 10.0 | 40.0 | - | - | 9.0 | 700 | 4.0 | 2.0 | 10.0 % | 50 % |"
+
+
+@pytest.mark.parametrize("network", ["default", "unet", "dynunet"])
+def test_each_network_takes_a_step(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    workloads = importlib.import_module("gpu_workloads")
+    step = workloads.make_step(network, workloads.TINY_WORKLOADS[0], torch.device("cpu"))
+    before = [parameter.detach().clone() for parameter in step.model.parameters()]
+    step.run()
+    after = [parameter.detach() for parameter in step.model.parameters()]
+    assert any(bool((a != b).any()) for a, b in zip(after, before, strict=True))

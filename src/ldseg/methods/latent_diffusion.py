@@ -110,7 +110,7 @@ class LDSeg(Segmenter):
             to_decode = clean
         keep = torch.rand(cases, generator=generator, device=x.device) >= settings.feature_drop
         reconstructed = self._latent_to_reconstruct(
-            target_latent, y, _count_reconstructed(cases, settings, generator), settings
+            target_latent, y, count_reconstructed(cases, settings, generator), settings
         )
         logits = self.decoder(torch.cat([to_decode, reconstructed]), conditioning.features, keep)
         with_image, without_image = logits.split([cases, len(reconstructed)])
@@ -232,7 +232,7 @@ class _NoisyLatents:
     z: Tensor
 
 
-def _count_reconstructed(cases: int, settings: LossSettings, generator: torch.Generator | None) -> int:
+def count_reconstructed(cases: int, settings: LossSettings, generator: torch.Generator | None) -> int:
     """Return how many cases of a batch the reconstruction term decodes from the clean latent alone.
 
     In some steps none, because the autoencoder learns much faster than the rest and decoding is expensive.

@@ -168,11 +168,12 @@ class TrainingSettings:
     """auto: bf16 autocast where the device multiplies it natively."""
     compile: bool = False
     """Use torch.compile; what it cannot compile runs as it is."""
+    cuda_graphs: bool = False
+    """Start loss and gradient of a step as one CUDA graph: faster on a GPU that waits for small kernels."""
     activation_checkpointing: bool = False
     """Compute residual blocks a second time for the gradient, which takes more time and less memory."""
     workers: int | None = None
-    """Processes that prepare patches; 0 prepares them in the training process. None takes 0 on a CPU and, so
-    that a GPU does not wait, one for each core but one beside a GPU, at most 16."""
+    """Processes that prepare patches, 0 for none. None takes 0, with a GPU all cores but one, at most 16."""
     validations: int = 10
     """Number of validations, evenly spaced over the budget; the last is at the end."""
     validation_cases: int = 16

@@ -14,6 +14,7 @@ from ldseg.settings import RunSettings, TrainingSettings
 from ldseg.training.budget import Budget
 from ldseg.training.ema import ema_decay, update_modules
 from ldseg.training.gradient_averaging import average_gradients
+from ldseg.training.graphed_loss import GraphedLoss
 from ldseg.training.optim.muon import Muon
 from ldseg.utils.device import autocast, memory_format
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
@@ -58,6 +59,8 @@ class TrainStep:
     settings: RunSettings
     device: torch.device
     context: DistributedContext = SINGLE_PROCESS
+    graphs: GraphedLoss | None = None
+    """Loss and gradient as CUDA graphs, None to compute them kernel by kernel."""
 
     def run(self, x: Tensor, y: Tensor, budget: Budget) -> Losses:
         """Update the weights by this process's cases x (B, M, *S), y (B, *S) and return the losses.
@@ -69,10 +72,7 @@ class TrainStep:
             group["lr"] = learning_rate(training, budget.step - budget.first_step, budget.progress())
         x, y = (one.to(self.device, non_blocking=True) for one in (x, y))
         x = x.contiguous(memory_format=memory_format(self.settings.model.spatial_dims))
-        with autocast(self.device, training.precision):
-            losses = self.model.loss(x, y, self._generator(budget.step), self.settings.loss)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
+        losses = self.differentiate(x, y, budget.step)
         average_gradients(self.model, len(x) / (training.batch or len(x)), self.context)
         if training.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
@@ -81,8 +81,22 @@ class TrainStep:
         update_modules(self.average, self.model, decay, training.ema_modules)
         return losses
 
+    def differentiate(self, x: Tensor, y: Tensor, step: int) -> Losses:
+        """Return the losses of a batch on the device and leave their gradient in the parameters."""
+        if self.graphs is not None:
+            return self.graphs(x, y, self._seed(step))
+        with autocast(self.device, self.settings.training.precision):
+            losses = self.model.loss(x, y, self._generator(step), self.settings.loss)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        return losses
+
+    def _seed(self, step: int) -> int:
+        """Return the seed of a step in this process."""
+        return (self.settings.training.seed * 1_000_003 + step + self.context.rank * _SEED_STRIDE) % 2**63
+
     def _generator(self, step: int) -> torch.Generator:
         """Return the generator of times and noise for a step, and seed dropout, which takes no generator."""
-        seed = (self.settings.training.seed * 1_000_003 + step + self.context.rank * _SEED_STRIDE) % 2**63
+        seed = self._seed(step)
         torch.manual_seed(seed)
         return torch.Generator(self.device).manual_seed(seed)
