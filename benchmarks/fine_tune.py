@@ -8,8 +8,8 @@ bubil           the shipped model nuclei, then cells in phase contrast (--subjec
 usgra           the shipped model fetal-head, then nerves and vessels in ultrasound
 
 Trained are: from nothing; from the source's weights with a new plan; from them with the source's plan. All
-take the same cases, seed and CPU minutes; a fifth of the subjects is for testing only. A command that is given
-again goes on where it was.
+take the same cases, seed and CPU minutes; a fifth of the subjects is for testing only. A command that is
+given again goes on where it was.
 """
 
 from __future__ import annotations

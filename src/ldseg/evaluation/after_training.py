@@ -12,11 +12,10 @@ from ldseg.evaluation.calibration_fit import NoStructureError, calibrate
 from ldseg.evaluation.out_of_distribution_fit import fit_and_store_detector
 from ldseg.inference.predictor import Predictor
 from ldseg.runs.files import CALIBRATION_FILE, OUT_OF_DISTRIBUTION_FILE
+from ldseg.training.pace import CALIBRATION_CASES
 from ldseg.training.trainer import TrainingResult
 from ldseg.utils.distributed import DistributedContext
 
-CALIBRATION_CASES = 24
-"""Most cases on which the confidence is fitted."""
 OnEvent = Callable[[dict[str, Any]], None]
 
 

@@ -147,6 +147,9 @@ class TrainingSettings:
     cpu_minutes: float | None = None
     """CPU minutes of the process (all its threads); comparable on a machine that does other work too."""
     epochs: int | None = None
+    until_flat: bool = False
+    """Whether to end when validation has stopped improving: when doubling the time raised its mean Dice by
+    less than 0.002. The budget is then the most that training may take, 24 hours if none is given."""
     batch: int | None = None
     """Cases per step; none takes the plan's."""
     learning_rate: float = 1e-3

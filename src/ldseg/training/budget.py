@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ldseg.settings import TrainingSettings
 from ldseg.training.budget_settings import given_budget
+from ldseg.training.flatness import COOL_DOWN
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 
 
@@ -32,13 +33,33 @@ class Budget:
     """Step at which this budget began; those before were on another, which a continued training has used."""
     first_spent: float = 0.0
     """Seconds at which it began."""
+    until_flat: bool = False
+    """Whether training ends before the limit when validation is flat (`training.flatness`)."""
+    flat_at: float | None = None
+    """How much of the budget was used when validation was flat; None: it was not yet."""
     _started: float | None = field(default=None, repr=False)
+
+    @property
+    def used(self) -> float:
+        """Return how much of the budget is used, in steps or seconds."""
+        if self.steps is not None:
+            return self.step - self.first_step
+        return self.spent - self.first_spent
+
+    @property
+    def limit(self) -> float:
+        """Return the steps or seconds at which training ends."""
+        limit = self.seconds or 1.0 if self.steps is None else self.steps
+        return limit if self.flat_at is None else min(limit, self.flat_at / (1 - COOL_DOWN))
 
     def progress(self) -> float:
         """Return the used fraction of the budget in [0, 1]; training ends at 1."""
-        if self.steps is not None:
-            return min(1.0, (self.step - self.first_step) / self.steps)
-        return min(1.0, (self.spent - self.first_spent) / (self.seconds or 1.0))
+        return min(1.0, self.used / self.limit)
+
+    def seconds_left(self, step_seconds: float) -> float:
+        """Return about how long training goes on when a step takes so many seconds."""
+        left = max(0.0, self.limit - self.used)
+        return left if self.steps is None else left * step_seconds
 
     def start_step(self) -> None:
         """Start the clock of a step."""
@@ -63,12 +84,19 @@ def make_budget(
     name, value = given_budget(settings)
     if name in ("steps", "epochs"):
         steps = int(value if name == "steps" else value * steps_per_epoch)
-        return Budget(steps, None, time.monotonic)
+        return Budget(steps, None, time.monotonic, until_flat=settings.until_flat)
     if name == "minutes":
         return Budget(
             None,
             60.0 * value,
             time.monotonic,
             pool=lambda spent: context.all_reduce(spent)[0] / context.world_size,
+            until_flat=settings.until_flat,
         )
-    return Budget(None, 60.0 * value, time.process_time, pool=lambda spent: context.all_reduce(spent)[0])
+    return Budget(
+        None,
+        60.0 * value,
+        time.process_time,
+        pool=lambda spent: context.all_reduce(spent)[0],
+        until_flat=settings.until_flat,
+    )

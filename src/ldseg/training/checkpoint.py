@@ -39,6 +39,10 @@ class Counters:
     """Step at which the present budget began; above 0 in a continued training."""
     first_spent: float = 0.0
     """Seconds of training at that step."""
+    validated_at: float = 0.0
+    """How much of the budget was used at the last validation; see `Budget.used`."""
+    flat_at: float | None = None
+    """See `Budget.flat_at`."""
 
 
 def save_state(

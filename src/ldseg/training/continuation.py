@@ -34,7 +34,7 @@ from ldseg.runs.folds import begun_folds
 from ldseg.runs.run_setup import PreparedRun
 from ldseg.runs.saved_model import read_settings, write_settings
 from ldseg.settings import TrainingSettings
-from ldseg.training.budget_settings import BUDGETS, describe_budget, given_budget
+from ldseg.training.budget_settings import BUDGETS, describe_budget, given_budget, with_default_budget
 from ldseg.training.checkpoint import Counters, read_counters, restart_counters
 from ldseg.training.log_files import Record, append_record, read_records
 from ldseg.utils.serialization import from_json, read_versioned, to_json, with_changes, write_json_atomic
@@ -93,7 +93,7 @@ def plan_continuation(prepared: PreparedRun, run: Path, changed_settings: dict[s
         part = splits.part(read_settings(folder / SETTINGS_FILE).training.fold)
         if not part.train:
             raise file_error(prepared.dataset.root, "has no case to train on any more", "add cases")
-    if any(name in changed_settings for name in BUDGETS):
+    if any(name in changed_settings for name in (*BUDGETS, "until_flat")):
         if len(folders) not in (1, len(splits.folds)) or (folders != [run] and len(folders) == 1):
             raise InputError(f"{run}: not all folds have begun; finish them with --resume first")
         training = {
@@ -123,8 +123,8 @@ def _further_budget(folder: Path, splits: Splits, changed: dict[str, Any]) -> Tr
         InputError: the budgets are of two kinds, or an illegal setting.
     """
     old = read_settings(folder / SETTINGS_FILE).training
-    bare = replace(old, **dict.fromkeys(BUDGETS, None))  # type: ignore[arg-type]
-    settings = with_changes(bare, changed, "training")
+    bare = replace(old, **dict.fromkeys(BUDGETS, None), until_flat=False)  # type: ignore[arg-type]
+    settings = with_default_budget(with_changes(bare, changed, "training"))
     kind, further = given_budget(settings)
     counters = read_counters(folder)
     if counters is not None and counters.finished:

@@ -33,21 +33,24 @@ def render_card(
         f"- Data: {data_name}, {len(train_names)} training cases, fold {training.fold} (splits.json)",
         f"- Images: {', '.join(c.name for c in plan.channels)}; axes {plan.axes}; spacing {spacing}",
         f"- Training: {budget}, batch {training.batch}, seed {training.seed}",
-        *(
-            f"- Begun with the weights of {one['source']} (sha256 {one['sha256'][:12]}), carried over for "
-            f"{one['share']:.0%} of this model's"
-            for one in log
-            if one["event"] == "transferred"
-        ),
-        *(_continued(record) for record in continued),
+        *_history(log),
         "- Licence of the weights: that of the data they were trained on; state it here before sharing",
         "- Not a medical device; not validated for clinical use",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _continued(record: dict[str, Any]) -> str:
-    """Return the card's line on one continuation of the training, with the changes of its data."""
-    changes = DataChanges(*(tuple(record[part]) for part in ("added", "removed", "changed")))
-    beside = "".join(f"; {words}" for words in changes.sentences())
-    return f"- Continued: after step {record['step']} for {record['budget']}{beside}"
+def _history(log: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for the model whose weights the training began with, and one for each continuation."""
+    lines: list[str] = []
+    for record in log:
+        if record["event"] == "transferred":
+            source = f"{record['source']} (sha256 {record['sha256'][:12]})"
+            lines.append(
+                f"- Begun with the weights of {source}, carried over for {record['share']:.0%} of its own"
+            )
+        elif record["event"] == "continued":
+            changes = DataChanges(*(tuple(record[part]) for part in ("added", "removed", "changed")))
+            words = "; ".join([f"for {record['budget']}", *changes.sentences()])
+            lines.append(f"- Continued: after step {record['step']} {words}")
+    return lines

@@ -12,13 +12,11 @@ from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS
 from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE
 from ldseg.settings import RunSettings, TrainingSettings
-from ldseg.training.budget_settings import BUDGETS, given_budget
+from ldseg.training.budget_settings import BUDGETS, given_budget, with_default_budget
 from ldseg.utils.serialization import with_changes
 
 if TYPE_CHECKING:
     from ldseg.runs.source import Source
-
-DEFAULT_MINUTES = 60.0
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,7 @@ def _completed(
     from ldseg.runs.saved_model import build_segmenter, check_fit
 
     settings = with_changes(settings, changes, "")
-    if all(getattr(settings.training, name) is None for name in BUDGETS):
-        settings = replace(settings, training=replace(settings.training, minutes=DEFAULT_MINUTES))
+    settings = replace(settings, training=with_default_budget(settings.training))
     given_budget(settings.training)
     admit_parts(settings, allow_code, "settings")
     check_fit(plan, settings, build_segmenter(settings), plan_file)

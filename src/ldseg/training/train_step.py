@@ -13,6 +13,7 @@ from ldseg.methods.base import Losses, Segmenter
 from ldseg.settings import RunSettings, TrainingSettings
 from ldseg.training.budget import Budget
 from ldseg.training.ema import ema_decay, update_modules
+from ldseg.training.flatness import COOL_DOWN
 from ldseg.training.gradient_averaging import average_gradients
 from ldseg.training.graphed_loss import GraphedLoss
 from ldseg.training.optim.muon import Muon
@@ -38,7 +39,8 @@ def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.
 
 def learning_rate(settings: TrainingSettings, step: int, progress: float) -> float:
     """Return the learning rate at a step of a budget, of which the fraction `progress` is used: linear
-    warm-up, then half a cosine over the budget, or constant.
+    warm-up, then half a cosine over the budget, or constant. With `until_flat` it is constant until
+    validation is flat, and falls linearly from then on.
 
     A continued training begins both again, its optimizer's state being kept (warm restarts, Loshchilov and
     Hutter 2017).
@@ -46,6 +48,8 @@ def learning_rate(settings: TrainingSettings, step: int, progress: float) -> flo
     warm = min(1.0, (step + 1) / max(1, settings.warmup))
     if settings.lr_schedule == "constant":
         return settings.learning_rate * warm
+    if settings.until_flat:
+        return settings.learning_rate * warm * min(1.0, max(_FINAL_RATE, (1 - progress) / COOL_DOWN))
     return settings.learning_rate * warm * max(_FINAL_RATE, 0.5 * (1 + math.cos(math.pi * progress)))
 
 

@@ -32,6 +32,7 @@ from ldseg.training.budget import Budget, make_budget
 from ldseg.training.checkpoint import Counters, load_state, read_counters, save_state
 from ldseg.training.compile import compile_modules
 from ldseg.training.ema import make_ema_copy
+from ldseg.training.flatness import FIRST_VALIDATION, GROWTH, is_flat, recent_gain
 from ldseg.training.gradient_averaging import broadcast_weights
 from ldseg.training.graphed_loss import GraphedLoss
 from ldseg.training.log_files import (
@@ -44,6 +45,7 @@ from ldseg.training.log_files import (
 )
 from ldseg.training.loggers import Logger, check_loggers, make_loggers
 from ldseg.training.model_card import render_card
+from ldseg.training.pace import PaceMeter, calibration_seconds, pace_event, start_event, time_prediction
 from ldseg.training.patch_dataset import PatchDataset, batches, central_patch, loader_workers
 from ldseg.training.signals import stop_on_signal
 from ldseg.training.train_step import TrainStep, make_optimizer
@@ -113,8 +115,11 @@ def train(
     context.on_rank_zero(lambda: write_splits(run_folder / SPLITS_FILE, splits))
     wanted = set(part.train) | set(part.validation)
     cases = [case for case in dataset.cases if case.name in wanted]
+    begun = time.monotonic()
     cache = _build_cache(dataset, cases, plan, cache_folder or run_folder / CACHE_FOLDER, on_event, context)
     device = context.run_on_all_ranks(lambda: choose_device(context.device_name(device_name)))
+    prepared = time.monotonic() - begun
+    on_event(start_event(device, settings, len(cases), prepared))
     begins = not (run_folder / STATE_FILE).is_file()
     train_step, transfer = _make_train_step(plan, settings, device, context, source if begins else None)
     if transfer is not None:
@@ -127,6 +132,7 @@ def train(
     if settings.training.compile and (problem := compile_modules(train_step.model, device)):
         on_event({"event": "warning", "warnings": [problem]})
     run = _Run(plan, settings, run_folder, cache, train_step, on_event)
+    run.case_seconds = prepared * context.world_size / len(cases)
     return run.train(part.train, part.validation, resume, str(dataset.root.name))
 
 
@@ -226,6 +232,9 @@ class _Run:
         self.counters = Counters()
         self.dice: float | None = None
         self.loggers: tuple[Logger, ...] = ()
+        self.pace, self.case_seconds = PaceMeter(train_step.device), 0.0
+        self.validations: list[Record] = []
+        """Records of the validations on the present budget, on rank 0."""
 
     def train(
         self, train_names: Sequence[str], validation_names: Sequence[str], resume: bool, data_name: str
@@ -237,10 +246,14 @@ class _Run:
             self.counters = self.context.run_on_all_ranks(self._load)
             budget.step, budget.spent = self.counters.step, self.counters.spent
             budget.first_step, budget.first_spent = self.counters.first_step, self.counters.first_spent
+            budget.flat_at = self.counters.flat_at
             self.dice = last_validation_dice(read_records(self.folder))
         else:
             self.context.on_rank_zero(lambda: write_settings(self.folder / SETTINGS_FILE, self.settings))
         history = read_records(self.folder)
+        self.validations = [
+            one for one in history if one["event"] == "validation" and one["step"] > budget.first_step
+        ]
         self.card = render_card(self.plan, self.settings, data_name, train_names, history)
         watched = [
             central_patch(self.cache, name, self.plan)
@@ -255,16 +268,52 @@ class _Run:
             stream = batches(dataset, batch, budget.step, workers, self.context, pinned=on_gpu)
             while budget.progress() < 1 and not stopped:
                 self._step(stream, budget)
-                if budget.progress() * training.validations >= self.counters.validations + 1:
+                self._tell_pace(budget, train_names, validation_names, watched)
+                if self._is_due(budget):
                     self.context.run_on_all_ranks(lambda: self._validate(watched, budget))
                 late = self.context.is_rank_zero and time.monotonic() - saved > 60 * training.save_minutes
-                due, stopped = self.context.all_reduce(late, stop.requested)
+                flat = budget.until_flat and budget.flat_at is None and is_flat(self.validations)
+                due, stopped, flat = self.context.all_reduce(late, stop.requested, flat)
+                if flat:
+                    budget.flat_at = budget.used
+                    self._log({"event": "flat", "step": budget.step, "dice": self.dice})
                 if due:
                     self.context.run_on_all_ranks(lambda: self._save(budget))
                     saved = time.monotonic()
             self.counters.finished = not stopped
             self.context.run_on_all_ranks(lambda: self._save(budget))
+        gain = None if stopped else recent_gain(self.validations)
+        if gain is not None:
+            self.on_event({"event": "gain", "gain": gain, "flat": is_flat(self.validations)})
         return TrainingResult(self.folder, budget.step, self.dice, bool(stopped))
+
+    def _is_due(self, budget: Budget) -> bool:
+        """Return whether it is time for a validation."""
+        if not budget.until_flat:
+            return budget.progress() * self.settings.training.validations >= self.counters.validations + 1
+        long_enough = budget.step - budget.first_step >= FIRST_VALIDATION
+        grown = budget.used >= GROWTH * self.counters.validated_at
+        return (long_enough and grown) or budget.progress() >= 1
+
+    def _tell_pace(
+        self,
+        budget: Budget,
+        train_names: Sequence[str],
+        validation_names: Sequence[str],
+        watched: list[tuple[Tensor, Tensor]],
+    ) -> None:
+        """Announce, once, how long the training will take and what follows it."""
+        seconds = self.pace.count()
+        if seconds is None or not self.context.is_rank_zero:
+            return
+        train_step, settings = self.train_step, self.settings
+        x = central_patch(self.cache, train_names[0], self.plan)[0]
+        times = time_prediction(train_step.average, x, settings, train_step.device)
+        names = train_names, validation_names
+        calibration = calibration_seconds(self.cache, self.plan, settings, *names, times, self.case_seconds)
+        validations = len(watched) * 2 * (times.encoding + times.single)
+        left = max(0, settings.training.validations - self.counters.validations)
+        self.on_event(pace_event(seconds, budget, left * validations, calibration))
 
     @contextmanager
     def _logging(self, step: int) -> Generator[None]:
@@ -298,11 +347,12 @@ class _Run:
 
     def _validate(self, watched: list[tuple[Tensor, Tensor]], budget: Budget) -> None:
         self.counters.validations += 1
+        self.counters.validated_at = budget.used
         if not watched or not self.context.is_rank_zero:
             return
         found: Validation = validate(self.train_step.average, watched, self.settings, self.train_step.device)
         self.dice = found.dice
-        self._log(
+        self.validations.append(
             {
                 "event": "validation",
                 "step": budget.step,
@@ -311,6 +361,7 @@ class _Run:
                 "warnings": found.warnings(),
             }
         )
+        self._log(self.validations[-1])
         if found.dice > self.counters.best:
             self.counters.best = found.dice
             save_model(
@@ -321,6 +372,7 @@ class _Run:
         if not self.context.is_rank_zero:
             return
         self.counters.step, self.counters.spent = budget.step, budget.spent
+        self.counters.flat_at = budget.flat_at
         train_step = self.train_step
         save_model(self.folder, train_step.average, self.plan, self.settings, self.card)
         save_state(self.folder, train_step.model, train_step.average, train_step.optimizer, self.counters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ldseg.app.cli.options import (
@@ -18,6 +19,7 @@ from ldseg.app.cli.plan import add_run_arguments, plan_settings, split_options
 from ldseg.errors import InputError, listed
 
 if TYPE_CHECKING:
+    from ldseg.training.trainer import TrainingResult
     from ldseg.utils.distributed import DistributedContext
 
 SUMMARY = "Train a model on a folder of images and masks."
@@ -48,6 +50,11 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument("--baseline", help="train a baseline instead of the model: unet or pixel_diffusion")
     parser.add_argument("--resume", action="store_true", help="end the interrupted training in RUN")
+    parser.add_argument(
+        "--until-flat",
+        action="store_true",
+        help="end when validation has stopped improving; a budget is then the most that training may take",
+    )
     parser.add_argument(
         "--continue",
         dest="continue_training",
@@ -97,15 +104,9 @@ def run(arguments: Any) -> int:
 def _train(arguments: Any, context: DistributedContext) -> int:
     from ldseg.api import train_run
     from ldseg.app.cli.destination import refuse_file_name
-    from ldseg.runs.folds import begun_folds
 
     context.run_on_all_ranks(lambda: refuse_file_name(arguments.output))
-    changes = {section: given_section(arguments, section) for section in SECTIONS}
-    changes = {section: given for section, given in changes.items() if given}
-    if arguments.augmentation is not None:
-        changes["augment"] = default_augmentation(arguments.augmentation) | changes.get("augment", {})
-    if arguments.baseline is not None:
-        changes["baseline"] = arguments.baseline
+    changes = _changes(arguments)
     with progress("training", shown=context.is_rank_zero) as bar:
         result = train_run(
             arguments.dataset,
@@ -125,27 +126,56 @@ def _train(arguments: Any, context: DistributedContext) -> int:
             arguments.plan,
             arguments.allow_code,
         )
-    if not context.is_rank_zero:
-        return _INTERRUPTED if result.interrupted else 0
+    if context.is_rank_zero:
+        _tell(arguments, result)
+    return _INTERRUPTED if result.interrupted else 0
+
+
+def _tell(arguments: Any, result: TrainingResult) -> None:
+    """Print how the training ended, and what may follow."""
+    from ldseg.runs.folds import begun_folds
+
     if arguments.json:
         print_json({**vars(result), "folder": str(result.folder)})
-    again = shlex.join(["ldseg", "train", str(arguments.dataset), "-o", str(arguments.output), "--resume"])
     if result.interrupted:
+        again = shlex.join(
+            ["ldseg", "train", str(arguments.dataset), "-o", str(arguments.output), "--resume"]
+        )
         note(f"interrupted after {result.steps} steps, saved in {result.folder}; go on: {again}")
-        return _INTERRUPTED
-    if not arguments.json:
-        dice = "no validation" if result.dice is None else f"validation Dice {result.dice:.3f}"
-        ended = f"{result.steps} steps, {dice}; the model is in {result.folder}"
-        if result.already:
-            print_line(f"this training has ended already, nothing was done: {ended}")
-            print_line("its budget is used up; to train longer, say how much: --continue --minutes 60")
-        else:
-            print_line(ended)
-        folder = shlex.quote(str(result.folder))
-        if begun_folds(result.folder):
-            print_line(f"score its folds on the cases that each had not seen: ldseg evaluate {folder}")
-        print_line(f"segment with it: ldseg predict IMAGE -m {folder} -o OUT")
-    return 0
+        return
+    if arguments.json:
+        return
+    dice = "no validation" if result.dice is None else f"validation Dice {result.dice:.3f}"
+    ended = f"{result.steps} steps, {dice}; the model is in {result.folder}"
+    if result.already:
+        print_line(f"this training has ended already, nothing was done: {ended}")
+        print_line("its budget is used up; to train longer, say how much: --continue --minutes 60")
+    else:
+        print_line(ended)
+    folder = shlex.quote(str(result.folder))
+    if begun_folds(result.folder):
+        print_line(f"score its folds on the cases that each had not seen: ldseg evaluate {folder}")
+    print_line(f"segment with it: ldseg predict IMAGE -m {folder} -o OUT")
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words, e.g. "40 s", "12 min" or "3.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def _changes(arguments: Any) -> dict[str, Any]:
+    """Return the settings that the arguments change. Raises InputError for a contradiction."""
+    changes: dict[str, Any] = {section: given_section(arguments, section) for section in SECTIONS}
+    if arguments.until_flat:
+        if changes["training"].get("until_flat") is False:
+            raise InputError("--until-flat contradicts --training.until_flat false; give one")
+        changes["training"]["until_flat"] = True
+    if arguments.augmentation is not None:
+        changes["augment"] = default_augmentation(arguments.augmentation) | changes["augment"]
+    changes = {section: given for section, given in changes.items() if given}
+    return changes if arguments.baseline is None else {**changes, "baseline": arguments.baseline}
 
 
 def default_augmentation(asked: str) -> dict[str, Any]:
@@ -188,6 +218,35 @@ class ProgressReporter:
         ]
         source = f"begins with the weights of {event['source']} for {event['share']:.0%} of its own"
         self.bar.report(f"{source}: {', '.join(parts)}; all names are in log.jsonl")
+
+    def _start(self, event: dict[str, Any]) -> None:
+        prepared = f"{event['cases']} cases prepared in {duration(event['preparation_seconds'])}"
+        where = f"{event['device']}, {event['precision']}, {event['batch']} cases a step"
+        self.bar.report(f"on {where}; {prepared}")
+
+    def _pace(self, event: dict[str, Any]) -> None:
+        parts = ", ".join(
+            f"{duration(event[f'{part}_seconds'])} of {part}"
+            for part in ("training", "validation", "calibration")
+        )
+        ends = f"{datetime.now() + timedelta(seconds=event['seconds']):%H:%M}"
+        in_all = duration(event["seconds"])
+        self.bar.report(
+            f"{event['seconds_per_step']:.2g} s a step; about {parts}: ends at about {ends}, in {in_all}"
+        )
+
+    def _flat(self, event: dict[str, Any]) -> None:
+        self.bar.report(
+            f"step {event['step']}: validation is flat at Dice {event['dice']:.3f}; the learning rate falls "
+            "now, and training ends after a quarter more of its time so far"
+        )
+
+    def _gain(self, event: dict[str, Any]) -> None:
+        if event["flat"]:
+            self.bar.report("validation has stopped improving: longer training is likely to gain little")
+        else:
+            rose = f"validation Dice rose by {event['gain']:.3f} over the last validations"
+            self.bar.report(f"{rose}: longer training may gain more (--continue --minutes 60)")
 
     def _prepared(self, event: dict[str, Any]) -> None:
         self.prepared += 1
