@@ -118,6 +118,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=1.0, help="factor of the minutes of all trainings")
     parser.add_argument("--trainings", nargs="+", default=TRAININGS, help="DATA:MODEL:MINUTES each")
     parser.add_argument("--workers", type=int, default=3, help="of the data loader of each training")
+    parser.add_argument("--cuda-graphs", action="store_true", help="training.cuda_graphs in all trainings")
     parser.add_argument("--beside", nargs="+", default=[], help="commands to run beside the trainings")
     parser.add_argument("--commit", default="unknown", help="of the code, where git is not there to be asked")
     return parser.parse_args()
@@ -191,10 +192,13 @@ def quality(run: Run, until: float) -> None:
     """Train and score all models at once."""
     given = run.arguments
     processes = [run.start_command(shlex.split(command)) for command in given.beside]
+    graphs_too = ("--cuda-graphs",) if given.cuda_graphs else ()
     for training in given.trainings:
         data, model, minutes = training.split(":")
         words = ("--data", data, "--model", model, "--minutes", f"{float(minutes) * given.minutes:g}")
-        processes.append(run.start("gpu_quality.py", "quality", *words, "--workers", str(given.workers)))
+        processes.append(
+            run.start("gpu_quality.py", "quality", *words, "--workers", str(given.workers), *graphs_too)
+        )
     wait(processes, until)
 
 

@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=3, help="of the data loader")
+    parser.add_argument("--cuda-graphs", action="store_true", help="training.cuda_graphs")
     arguments = parser.parse_args()
     as_a_command(1)
     journal = Journal(arguments.out)
@@ -56,6 +57,7 @@ def main() -> None:
         "budget_minutes": arguments.minutes,
         "budget": "wall clock on a GPU",
         "workers": arguments.workers,
+        "cuda_graphs": arguments.cuda_graphs,
     }
 
     def trained() -> dict[str, Any]:
@@ -84,6 +86,7 @@ def settings_of(arguments: Any, plan: Any) -> RunSettings:
         validations=4,
         validation_cases=8,
         workers=arguments.workers,
+        cuda_graphs=arguments.cuda_graphs,
         save_minutes=60.0,
     )
     return replace(settings, training=training)
