@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from math import prod
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ldseg.networks.label_encoders.base import LabelEncoder, one_hot
 from ldseg.networks.paper_blocks import (
@@ -73,5 +72,4 @@ class PaperLabelEncoder(LabelEncoder):
         for down, block in zip(self.downsample, list(self.blocks)[1:], strict=True):
             h = block(down(h))
         z = self.head(h).float()
-        flat, norm = z.flatten(1), self.norm
-        return functional.layer_norm(flat, flat.shape[1:], norm.weight, norm.bias, norm.eps).view(z.shape)
+        return self.norm(z.flatten(1)).view(z.shape)
