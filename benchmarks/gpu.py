@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gpu_journal import read_journal
+from gpu_speed import KINDS
 from gpu_workloads import find_workloads
 
 HERE = Path(__file__).parent
@@ -118,6 +119,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=1.0, help="factor of the minutes of all trainings")
     parser.add_argument("--trainings", nargs="+", default=TRAININGS, help="DATA:MODEL:MINUTES each")
     parser.add_argument("--workers", type=int, default=3, help="of the data loader of each training")
+    parser.add_argument("--speeds", nargs="+", choices=KINDS, default=KINDS, help="of the part speed")
     parser.add_argument("--cuda-graphs", action="store_true", help="training.cuda_graphs in all trainings")
     parser.add_argument("--beside", nargs="+", default=[], help="commands to run beside the trainings")
     parser.add_argument("--commit", default="unknown", help="of the code, where git is not there to be asked")
@@ -145,7 +147,9 @@ def works(run: Run, until: float) -> None:
 
 
 def speed(run: Run, until: float) -> None:
-    run_script(run, until, "gpu_speed.py", "speed", "--seconds", seconds(run))
+    run_script(
+        run, until, "gpu_speed.py", "speed", "--seconds", seconds(run), "--only", *run.arguments.speeds
+    )
 
 
 def graphs(run: Run, until: float) -> None:

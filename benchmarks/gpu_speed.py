@@ -47,6 +47,10 @@ from ldseg.preprocessing.cache import Cache, build_cache
 from ldseg.training.compile import compile_modules
 from ldseg.training.patch_dataset import PatchDataset, batches, loader_workers
 
+KINDS = ("ceilings", "default", "predict", "unet", "dynunet", "loader")
+"""What is measured: the card, steps of the three networks, predictions, patches."""
+WARM_UP = 12
+"""Steps in which every form of a step occurs, most likely: in some the decoder takes a case more."""
 WINDOW = 5
 """Steps between two looks at the clock."""
 SAMPLINGS = {"1_step": (1, 1), "8_samples": (None, 8)}
@@ -57,6 +61,7 @@ PATIENCE = 400.0
 def main() -> None:
     parser = part_parser(__doc__)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each timing, after warming up")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="without a compiled step")
     parser.add_argument("--graphs", action="store_true", help="steps by CUDA graph, and nothing else")
     parser.add_argument("--compiled", help="NETWORK:WORKLOAD, and nothing else")
     parser.add_argument("--gate", type=Path, help="folder where it says that it is ready and waits to go")
@@ -72,17 +77,20 @@ def main() -> None:
         for network in NETWORKS[:2]:
             measure_all("graph", time_graph, network, workloads, device, arguments.seconds, journal)
         return
-    journal.attempt("ceilings", arguments.device, lambda: ceilings(device, arguments.tiny))
-    measure_all("step", measure_step, "default", workloads, device, arguments.seconds, journal)
     images = [one for one in workloads if one.batch == min(w.batch for w in workloads if w.axes == one.axes)]
-    for network, workload in product(NETWORKS[:2], images):
-        name = f"{network}-{'x'.join(map(str, workload.image))}"
-        journal.attempt("predict", name, lambda n=network, w=workload: predictions(n, w, device))
-    for workload in images:
-        work = lambda w=workload: loader(w, device, arguments.seconds)  # noqa: E731
-        journal.attempt("loader", workload.name, work)
-    for network in NETWORKS[1:]:
-        measure_all("step", measure_step, network, workloads, device, arguments.seconds, journal)
+    for what in arguments.only:
+        if what == "ceilings":
+            journal.attempt("ceilings", arguments.device, lambda: ceilings(device, arguments.tiny))
+        elif what == "predict":
+            for network, workload in product(NETWORKS[:2], images):
+                name = f"{network}-{'x'.join(map(str, workload.image))}"
+                journal.attempt("predict", name, lambda n=network, w=workload: predictions(n, w, device))
+        elif what == "loader":
+            for workload in images:
+                work = lambda w=workload: loader(w, device, arguments.seconds)  # noqa: E731
+                journal.attempt("loader", workload.name, work)
+        else:
+            measure_all("step", measure_step, what, workloads, device, arguments.seconds, journal)
 
 
 def measure_all(
@@ -163,7 +171,7 @@ def graphed(step: Step, device: torch.device) -> Callable[[], Any]:
 
 def timed(work: Callable[[], Any], device: torch.device, seconds: float) -> dict[str, float]:
     """Return steps per second, the host's part of a step, and the peak of the memory."""
-    for _ in range(WINDOW):
+    for _ in range(WARM_UP):
         work()
     synchronize(device)
     if device.type == "cuda":
@@ -254,8 +262,8 @@ def predictions(network: str, workload: Workload, device: torch.device) -> dict[
 def network_of(model: Any, x: Tensor) -> Tensor:
     """Return the logits of one patch by one call of each module."""
     conditioning = model.encode_image(x)
-    start = torch.zeros(1, *model.start_shape(tuple(x.shape[2:])), device=x.device)
-    return model.decode(model.predict_deterministic(conditioning, start), conditioning)
+    shape = (len(x), *model.start_shape(tuple(x.shape[2:])))
+    return model.decode(model.predict_deterministic(conditioning, shape), conditioning)
 
 
 def loader(workload: Workload, device: torch.device, seconds: float) -> dict[str, Any]:

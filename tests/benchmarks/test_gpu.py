@@ -85,3 +85,12 @@ def test_each_network_takes_a_step(network: str, monkeypatch: pytest.MonkeyPatch
     step.run()
     after = [parameter.detach() for parameter in step.model.parameters()]
     assert any(bool((a != b).any()) for a, b in zip(after, before, strict=True))
+
+
+@pytest.mark.parametrize("network", ["default", "unet"])
+def test_a_prediction_is_timed(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    speed = importlib.import_module("gpu_speed")
+    found = speed.predictions(network, speed.find_workloads(tiny=True)[0], torch.device("cpu"))
+    assert all(value > 0 for value in found.values())
+    assert len(found) == 3
