@@ -22,5 +22,5 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 def _section(name: str) -> str:
     command = import_module(COMMANDS[name])
-    text = make_parser(name, command).format_help().rstrip()
+    text = make_parser(name, command).format_full_help().rstrip()
     return f"## ldseg {name}\n\n```text\n{text}\n```"

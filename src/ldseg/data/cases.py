@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ldseg.data.align import LARGEST_ROUNDING, ROUNDING
 from ldseg.data.file_names import name_key
+from ldseg.data.sidecar_metadata import parse_classes
 from ldseg.data.volume import Axes
 from ldseg.errors import InputError, listed
 
@@ -42,6 +43,9 @@ class DataOptions:
     or those of the first image."""
     ignore_id: int | None = None
     """Label id of unlabelled voxels; they are excluded from loss and metrics."""
+    classes: dict[str, int] | None = None
+    """Names of the classes and their ids, e.g. liver=1,tumour=2, where no dataset.json has them; a
+    classes.json beside the images says the same. Without either, they are named by their ids."""
     labels_above_zero: bool = False
     """Merge all ids above zero into one class (for instance masks)."""
     label_threshold: int | None = None
@@ -55,6 +59,8 @@ class DataOptions:
     the two grids, > 0, at most 0.5."""
 
     def __post_init__(self) -> None:
+        if self.classes is not None:
+            _check_classes(self.classes)
         if self.subject_pattern is not None:
             _check_pattern(self.subject_pattern)
         if self.spacing is not None and not all(step > 0 for step in self.spacing):
@@ -106,6 +112,15 @@ def cases_named(cases: Iterable[Case], names: Sequence[str]) -> tuple[Case, ...]
             f"the data set has no case {listed(missing)}; make the splits again for this data set"
         )
     return tuple(by_name[name_key(name)] for name in names)
+
+
+def _check_classes(classes: dict[str, int]) -> None:
+    """Raise InputError unless `classes` are named structures with ids of their own."""
+    named, ignored = parse_classes(classes, "data.classes", "it")
+    if ignored is not None:
+        raise InputError("data.classes: ignore is no class; give --ignore-id instead")
+    if len(named) < 2:
+        raise InputError("data.classes: it names no structure; give one at least, e.g. liver=1")
 
 
 def _check_pattern(pattern: str) -> None:

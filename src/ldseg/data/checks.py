@@ -17,6 +17,7 @@ from ldseg.data.formats import ending, is_colour
 from ldseg.data.loading import label_ids, read_image, read_label, with_own_spacing
 from ldseg.data.ranges import ImageRange, image_range, mixed_scales
 from ldseg.data.splits import make_splits
+from ldseg.data.subject_hint import subject_hint
 from ldseg.data.units import length_words
 from ldseg.errors import FileError, InputError, file_error, listed
 
@@ -251,4 +252,5 @@ def _case_hints(dataset: DataSet, notes: _Findings) -> list[str]:
     subjects = {case.subject for case in dataset.cases}
     if len(subjects) < 5:
         hints.append(f"only {len(subjects)} subject(s): scores will say little about others")
-    return hints
+    several = subject_hint(dataset.cases)
+    return hints if several is None else [*hints, several]

@@ -20,6 +20,7 @@ from ldseg.data.inputs import find_inputs
 from ldseg.data.layouts import DatasetIndex, Layout, case_folders, layout_named
 from ldseg.data.loading import label_ids, load_case, load_image, load_input, load_labels
 from ldseg.data.segment_names import LabelScan
+from ldseg.data.sidecar_metadata import Description, parse_classes
 from ldseg.data.sidecar_spacing import refuse_other_spacing, spacing_of_files, spacing_per_axis
 from ldseg.data.unread import describe_unread
 from ldseg.data.volume import Axes, Volume
@@ -68,7 +69,8 @@ def open_dataset(root: Path, options: DataOptions | None = None) -> DataSet:
     cases = tuple(_case(name, folder, index, options, axes) for name in sorted(index.images))
     channels = description.channel_names or _channel_names(cases, first)
     ignore_id = options.ignore_id if options.ignore_id is not None else description.ignore_id
-    classes, declared = _classes(root, cases, options, description.classes, ignore_id, axes)
+    named = declared_classes(root, options, description)
+    classes, declared = _classes(root, cases, options, named, ignore_id, axes)
     mask_endings = [ending(path) for case in cases for path in case.labels]
     return DataSet(
         root=root,
@@ -192,6 +194,19 @@ def _channel_names(cases: tuple[Case, ...], first: Volume) -> tuple[str, ...]:
     if raster and (number == 3 or (number == 1 and any(is_colour(case.images[0]) for case in cases))):
         return ("red", "green", "blue")
     return ("image",) if number == 1 else tuple(f"channel_{n}" for n in range(number))
+
+
+def declared_classes(root: Path, options: DataOptions, description: Description) -> dict[str, int] | None:
+    """Return the classes that the options or a file beside the data name, None if neither does.
+
+    Raises InputError if both do.
+    """
+    if options.classes is None:
+        return description.classes
+    if description.classes is not None:
+        finding = "its dataset.json or classes.json names the classes already"
+        raise file_error(root, finding, "correct it there, and leave out --classes")
+    return parse_classes(options.classes, "data.classes", "it")[0]
 
 
 def _classes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from ldseg.data.volume import Axes
 from ldseg.errors import file_error
 from ldseg.utils.serialization import parse_json
 
+CLASSES_FILE = "classes.json"
+"""Names of the classes of a plain folder: {"liver": 1}, or {"1": "liver"}."""
 SPACING_TABLES = ("spacing.csv", "pixel_size_mm.csv")
 
 
@@ -30,15 +32,24 @@ class Description:
 def read_description(path: Path) -> Description:
     """Return the contents of a dataset.json of nnU-Net, the Decathlon or ldseg; empty if the file is missing.
 
-    Raises InputError when it is damaged or its entries have the wrong type.
+    Classes that it does not name may stand in a classes.json beside it. Raises InputError when a file is
+    damaged, its entries have the wrong type, or both name the classes.
     """
+    names = path.with_name(CLASSES_FILE)
+    if names.is_file():
+        return _with_classes(_read_description(path), names)
+    return _read_description(path)
+
+
+def _read_description(path: Path) -> Description:
+    """Return the contents of a dataset.json as `read_description`, without a classes.json beside it."""
     if not path.is_file():
         return Description()
     content = read_json(path)
     if not isinstance(content, dict):
         raise file_error(path, "is not a JSON object", 'write {"labels": {"background": 0, "liver": 1}}')
     channels = content.get("channel_names", content.get("modality"))
-    classes, ignored = _classes(content["labels"], path) if "labels" in content else (None, None)
+    classes, ignored = parse_classes(content["labels"], path) if "labels" in content else (None, None)
     axes = content.get("axes")
     if axes not in (None, "yx", "zyx", "tyx"):
         raise file_error(path, f'"axes" is {axes!r}', "choose yx, zyx or tyx")
@@ -52,6 +63,16 @@ def read_description(path: Path) -> Description:
         axes=axes,
         content=content,
     )
+
+
+def _with_classes(description: Description, path: Path) -> Description:
+    """Return the description with the classes of a classes.json."""
+    classes, ignored = parse_classes(read_json(path), path, "it")
+    if description.classes not in (None, classes):
+        raise file_error(path, "names other classes than dataset.json", "remove one of the two")
+    ignore_id = ignored if description.ignore_id is None else description.ignore_id
+    content = {**description.content, "labels": classes}
+    return replace(description, classes=classes, ignore_id=ignore_id, content=content)
 
 
 def read_json(path: Path) -> Any:
@@ -123,35 +144,38 @@ def _channel_names(entry: Any, path: Path) -> tuple[str, ...]:
     )
 
 
-def _classes(entry: Any, path: Path) -> tuple[dict[str, int], int | None]:
-    """Return class name to id, and the id of "ignore". Both {"liver": 1} and {"1": "liver"} are in use."""
+def parse_classes(entry: Any, path: Path | str, key: str = '"labels"') -> tuple[dict[str, int], int | None]:
+    """Return class name to id, background first, and the id of "ignore".
+
+    Both {"liver": 1} and {"1": "liver"} are in use. Raises InputError for `path`, whose entry `key` it is.
+    """
     if not isinstance(entry, dict) or not entry:
-        raise file_error(path, '"labels" is not an object', 'write {"background": 0, "liver": 1}')
+        raise file_error(path, f"{key} is not an object", 'write {"background": 0, "liver": 1}')
     pairs: list[tuple[str, int]] = []
-    for key, value in entry.items():
+    for name, value in entry.items():
         if isinstance(value, list):
             if len(value) != 1:
-                finding = f'"labels" has the region {str(key)!r} of the ids {value}'
+                finding = f"{key} has the region {str(name)!r} of the ids {value}"
                 remedy = "list every id once as a class of its own, and join predicted ids afterwards"
                 raise file_error(path, f"{finding}; regions that overlap are not supported", remedy)
             value = value[0]
         if isinstance(value, int) and not isinstance(value, bool):
-            pairs.append((str(key), value))
-        elif str(key).lstrip("-").isdigit():
-            pairs.append((str(value), int(key)))
+            pairs.append((str(name), value))
+        elif str(name).lstrip("-").isdigit():
+            pairs.append((str(value), int(name)))
         else:
             raise file_error(
-                path, f'"labels" has no whole number in {key!r}: {value!r}', "give each class an id"
+                path, f"{key} has no whole number in {name!r}: {value!r}", "give each class an id"
             )
     ignored = [number for name, number in pairs if name.lower() == "ignore"]
     pairs = [(name, number) for name, number in pairs if name.lower() != "ignore"]
     names, numbers = [name for name, _ in pairs], [number for _, number in pairs]
     if min(numbers, default=0) < 0:
         remedy = 'give classes ids above 0, and call what nobody labelled "ignore"'
-        raise file_error(path, f'"labels" has a negative id ({min(numbers)})', remedy)
+        raise file_error(path, f"{key} has a negative id ({min(numbers)})", remedy)
     if len(set(names)) < len(names) or len(set(numbers)) < len(numbers):
         raise file_error(
-            path, '"labels" has a name or an id twice', "give each class a name and an id of its own"
+            path, f"{key} has a name or an id twice", "give each class a name and an id of its own"
         )
     if 0 not in numbers:
         if "background" in names:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ldseg.data.cases import Case, DataOptions, DataSet
-from ldseg.data.dataset import open_dataset, subject_by_pattern
+from ldseg.data.dataset import declared_classes, open_dataset, subject_by_pattern
 from ldseg.data.dimensions import representative_volume
 from ldseg.data.file_names import by_stem, name_key, rater_groups, volumes_in
 from ldseg.data.formats import ending, read_volume, stem
@@ -74,6 +74,7 @@ def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> Data
         raise file_error(labels, f"has no masks directly in it{other}", "give the folder of reference masks")
     beside = read_description(labels / "dataset.json")
     description = beside if beside.content else read_description(labels.parent / "dataset.json")
+    named_classes = declared_classes(labels, options, description)
     axes = representative_volume([(path,) for path in files], options.axes or description.axes, "labels").axes
     binary = options.labels_above_zero or options.label_threshold is not None
     named = list(by_stem(volumes_in(predictions))) if predictions.is_dir() else []
@@ -92,14 +93,14 @@ def _plain_folder(labels: Path, predictions: Path, options: DataOptions) -> Data
         root=labels,
         cases=tuple(cases),
         channel_names=(),
-        classes={"background": 0, "class_1": 1} if binary else description.classes or {"background": 0},
+        classes={"background": 0, "class_1": 1} if binary else named_classes or {"background": 0},
         ignore_id=options.ignore_id if options.ignore_id is not None else description.ignore_id,
         axes=axes,
         file_ending=ending(files[0]),
         labels_above_zero=options.labels_above_zero,
         label_threshold=options.label_threshold,
         geometry_tolerance=options.geometry_tolerance,
-        declared=description.classes is not None,
+        declared=named_classes is not None,
         remarks=describe_unread(unread),
     )
 

@@ -142,11 +142,13 @@ class TrainingSettings:
     """The training loop. Exactly one of `steps`, `minutes`, `cpu_minutes` and `epochs` is the budget."""
 
     steps: int | None = None
+    """Steps of training."""
     minutes: float | None = None
     """Wall-clock minutes of training, all sessions together."""
     cpu_minutes: float | None = None
     """CPU minutes of the process (all its threads); comparable on a machine that does other work too."""
     epochs: int | None = None
+    """Visits of every training case."""
     until_flat: bool = False
     """Whether to end when validation has stopped improving: when doubling the time raised its mean Dice by
     less than 0.002. The budget is then the most that training may take, 24 hours if none is given."""
@@ -187,7 +189,10 @@ class TrainingSettings:
     save_minutes: float = 2.0
     """Wall-clock minutes between checkpoints."""
     seed: int = 0
+    """Seed of the first weights, the patches and the noise."""
     fold: int | Literal["all"] = 0
+    """Fold whose validation cases the model does not train on, from 0 on; "all" trains on every case outside
+    the test part, which leaves none to calibrate on. `ldseg train --folds` trains every fold."""
     loggers: tuple[str, ...] = ()
     """Loggers beside log.jsonl: tensorboard, mlflow or wandb (offline); each needs the extra of its name."""
 

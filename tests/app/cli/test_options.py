@@ -8,6 +8,7 @@ from typing import Any, Literal, get_type_hints
 import jsonargparse
 import pytest
 
+from ldseg.app.cli.main import main
 from ldseg.app.cli.options import add_sampler, add_section, field_notes, given_section
 from ldseg.data.cases import DataOptions
 from ldseg.diffusion.samplers import SAMPLERS
@@ -101,3 +102,28 @@ def test_help_names_every_sampler() -> None:
     add_sampler(parser)
     words = parser.format_help().replace(",", " ").split()
     assert all(name in words for name in SAMPLERS)
+
+
+def test_classes_are_named_on_the_command_line() -> None:
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    add_section(parser, DataOptions, "data", {"data.classes": "--classes"})
+    for words in ("liver=1, tumour=2", '{"liver": 1, "tumour": 2}'):
+        given = given_section(parser.parse_args(["--classes", words]), "data")
+        assert given == {"classes": {"liver": 1, "tumour": 2}}
+
+
+def test_help_shows_common_options_and_help_all_every_one(capsys: pytest.CaptureFixture[str]) -> None:
+    texts: list[str] = []
+    for word in ("--help", "--help-all"):
+        with pytest.raises(SystemExit) as left:
+            main(["train", word])
+        assert left.value.code == 0
+        texts.append(capsys.readouterr().out)
+    short, full = texts
+    assert len(short.splitlines()) < 130
+    for common in ("--minutes", "--folds", "--continue", "--from", "--until-flat", "--axes", "--help-all"):
+        assert common in short, common
+        assert common in full, common
+    for rare in ("--model.latent_channels", "--training.warmup", "--data.geometry_tolerance"):
+        assert rare not in short, rare
+        assert rare in full, rare

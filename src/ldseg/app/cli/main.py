@@ -70,6 +70,7 @@ def make_parser(name: str, command: Any) -> Any:
     description = f"{command.SUMMARY}\n\nExample:\n  {command.EXAMPLE}"
     parser = ArgumentParser(f"ldseg {name}", f"ldseg {name} {command.USAGE}", description)
     command.add_arguments(parser)
+    parser.add_full_help()
     return parser
 
 

@@ -26,6 +26,7 @@ from ldseg.utils.serialization import describe_type, from_json, to_json
 
 DATA_ALIASES = {
     "data.axes": "--axes",
+    "data.classes": "--classes",
     "data.ignore_id": "--ignore-id",
     "data.subject_pattern": "--subject-pattern",
     "data.layout": "--layout",
@@ -139,7 +140,10 @@ def _add_fields(group: Any, kind: type, section: str, aliases: Mapping[str, str]
             continue
         names = [f"--{path}", *([aliases[path]] if path in aliases else [])]
         note = f"{notes.get(field.name, '')} ({describe_type(hint)})".strip()
-        group.add_argument(*names, type=_reader(hint), default=argparse.SUPPRESS, metavar="VALUE", help=note)
+        action = group.add_argument(
+            *names, type=_reader(hint), default=argparse.SUPPRESS, metavar="VALUE", help=note
+        )
+        action.rare = path not in aliases  # `ArgumentParser` leaves it out of the short help
 
 
 def field_notes(kind: type) -> dict[str, str]:
@@ -159,6 +163,7 @@ def field_notes(kind: type) -> dict[str, str]:
 def _reader(hint: Any) -> Callable[[Any], Any]:
     """Return a function that parses an argument: as JSON if possible, else as plain text."""
     kinds = {one for one in (get_args(hint) or (hint,)) if one is not NoneType}
+    is_mapping = any(get_origin(one) is dict for one in (hint, *kinds))
     is_list = any(get_origin(one) is tuple for one in (hint, *kinds))
     holds_words = any(one is str or get_origin(one) is Literal for one in kinds)
 
@@ -166,6 +171,9 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
         if not isinstance(value, str) or kinds == {str}:
             return value
         found = _parsed(value)
+        if is_mapping and isinstance(found, str) and "=" in found:
+            entries = (part.partition("=") for part in names_of(found))
+            return {key.strip(): _parsed(entry.strip()) for key, _, entry in entries}
         if is_list and found is not None and not isinstance(found, list):
             wrapped = _parsed(f"[{value}]")  # 8,16 and [2,2],[1,2] do without the outer brackets
             words = list(names_of(value)) if holds_words else value

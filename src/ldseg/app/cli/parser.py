@@ -7,6 +7,7 @@ the second is an error, whichever of its names is used. Switches may be repeated
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,31 @@ class ArgumentParser(jsonargparse.ArgumentParser):
         )
         self._given: dict[str, str] = {}
 
+    def add_full_help(self) -> None:
+        """Add `--help-all`, and leave rare options out of `--help`, where there are any."""
+        if self._rare():
+            text = f"show all options, {len(self._rare())} more: every setting of the sections"
+            self.add_argument("--help-all", action=_HelpAll, help=text)
+
+    def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
+        """Return the help without rare options, which are settings without a short name."""
+        rare = self._rare()
+        texts = [action.help for action in rare]
+        for action in rare:
+            action.help = argparse.SUPPRESS
+        try:
+            return super().format_help(formatter)
+        finally:
+            for action, text in zip(rare, texts, strict=True):
+                action.help = text
+
+    def format_full_help(self) -> str:
+        """Return the help of all options."""
+        return super().format_help()
+
+    def _rare(self) -> list[argparse.Action]:
+        return [action for action in self._actions if getattr(action, "rare", False)]
+
     def parse_args(self, args: Any = None, *further: Any, **named: Any) -> Any:
         """Return the arguments. Raises argparse.ArgumentError for what cannot be understood."""
         self._given = {}
@@ -47,6 +73,18 @@ class ArgumentParser(jsonargparse.ArgumentParser):
             if action.dest == "config":
                 refuse_repeated_keys(Path(value))
         return super()._get_values(action, arg_strings)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+
+
+class _HelpAll(argparse.Action):
+    """`--help-all`: print the help of all options and leave."""
+
+    def __init__(self, option_strings: list[str], dest: str, help: str) -> None:
+        del dest  # nothing is stored
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, parser: Any, *_: Any) -> None:
+        sys.stdout.write(parser.format_full_help())
+        parser.exit()
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter, jsonargparse.DefaultHelpFormatter):
