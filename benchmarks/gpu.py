@@ -32,8 +32,15 @@ LIMITS = {"works": 90.0, "compiled": 75.0, "speed": 120.0, "graphs": 45.0, "qual
 """Seconds of each part at most."""
 COMPILED = ("default:0", "default:2", "dynunet:2", "unet:2", "default:1", "dynunet:1")
 """Networks and numbers of workloads that are compiled, all at once, and then timed one by one."""
-TRAININGS = ("hippocampus:ldseg:4", "hippocampus:unet:4", "usgra:ldseg:2", "usgra:unet:2")
-"""Data, model and minutes."""
+TRAININGS = (
+    "hippocampus:ldseg:4:cuda-graphs",
+    "hippocampus:unet:4:cuda-graphs",
+    "usgra:ldseg:2:cuda-graphs",
+    "usgra:unet:2:cuda-graphs",
+    "hippocampus:ldseg:4",
+    "usgra:ldseg:2",
+)
+"""Data, model and minutes, most with steps by CUDA graph."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +124,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=tuple(LIMITS), default=list(LIMITS))
     parser.add_argument("--patience", type=float, default=1.0, help="factor of all time limits")
     parser.add_argument("--minutes", type=float, default=1.0, help="factor of the minutes of all trainings")
-    parser.add_argument("--trainings", nargs="+", default=TRAININGS, help="DATA:MODEL:MINUTES each")
+    parser.add_argument(
+        "--trainings", nargs="+", default=TRAININGS, help="DATA:MODEL:MINUTES[:cuda-graphs] each"
+    )
     parser.add_argument("--workers", type=int, default=3, help="of the data loader of each training")
     parser.add_argument("--speeds", nargs="+", choices=KINDS, default=KINDS, help="of the part speed")
-    parser.add_argument("--cuda-graphs", action="store_true", help="training.cuda_graphs in all trainings")
     parser.add_argument("--beside", nargs="+", default=[], help="commands to run beside the trainings")
     parser.add_argument("--commit", default="unknown", help="of the code, where git is not there to be asked")
     return parser.parse_args()
@@ -196,12 +204,18 @@ def quality(run: Run, until: float) -> None:
     """Train and score all models at once."""
     given = run.arguments
     processes = [run.start_command(shlex.split(command)) for command in given.beside]
-    graphs_too = ("--cuda-graphs",) if given.cuda_graphs else ()
     for training in given.trainings:
-        data, model, minutes = training.split(":")
+        data, model, minutes, *way = training.split(":")
         words = ("--data", data, "--model", model, "--minutes", f"{float(minutes) * given.minutes:g}")
         processes.append(
-            run.start("gpu_quality.py", "quality", *words, "--workers", str(given.workers), *graphs_too)
+            run.start(
+                "gpu_quality.py",
+                "quality",
+                *words,
+                "--workers",
+                str(given.workers),
+                *(f"--{one}" for one in way),
+            )
         )
     wait(processes, until)
 

@@ -46,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     as_a_command(1)
     journal = Journal(arguments.out)
-    name = run_name(arguments)
+    name = run_name(arguments) + ("-graphs" if arguments.cuda_graphs else "")
     dataset, splits = open_set(arguments.data, arguments.data_root)
     run = arguments.work / f"quality-{name}"
     found: dict[str, Any] = {
