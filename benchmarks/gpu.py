@@ -124,9 +124,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=tuple(LIMITS), default=list(LIMITS))
     parser.add_argument("--patience", type=float, default=1.0, help="factor of all time limits")
     parser.add_argument("--minutes", type=float, default=1.0, help="factor of the minutes of all trainings")
-    parser.add_argument(
-        "--trainings", nargs="+", default=TRAININGS, help="DATA:MODEL:MINUTES[:cuda-graphs] each"
-    )
+    trainings = "DATA:MODEL:MINUTES[:cuda-graphs] each"
+    parser.add_argument("--trainings", nargs="+", default=TRAININGS, help=trainings)
     parser.add_argument("--workers", type=int, default=3, help="of the data loader of each training")
     parser.add_argument("--speeds", nargs="+", choices=KINDS, default=KINDS, help="of the part speed")
     parser.add_argument("--beside", nargs="+", default=[], help="commands to run beside the trainings")
@@ -206,17 +205,9 @@ def quality(run: Run, until: float) -> None:
     processes = [run.start_command(shlex.split(command)) for command in given.beside]
     for training in given.trainings:
         data, model, minutes, *way = training.split(":")
-        words = ("--data", data, "--model", model, "--minutes", f"{float(minutes) * given.minutes:g}")
-        processes.append(
-            run.start(
-                "gpu_quality.py",
-                "quality",
-                *words,
-                "--workers",
-                str(given.workers),
-                *(f"--{one}" for one in way),
-            )
-        )
+        words = ["--data", data, "--model", model, "--minutes", f"{float(minutes) * given.minutes:g}"]
+        words += ["--workers", str(given.workers), *(f"--{one}" for one in way)]
+        processes.append(run.start("gpu_quality.py", "quality", *words))
     wait(processes, until)
 
 
