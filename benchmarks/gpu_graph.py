@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from ldseg.methods.base import Losses
-from ldseg.training import graphed_loss
 from ldseg.training.graphed_loss import GraphedLoss
 from ldseg.training.train_step import TrainStep
 
@@ -48,6 +47,8 @@ def with_graphs(step: TrainStep) -> GraphedLoss:
 
         return replay, losses
 
-    record = graphed_loss.capture if step.device.type == "cuda" else repeat
-    step.graphs = GraphedLoss(step.model, step.settings, step.device, record)
+    if step.device.type == "cuda":
+        step.use_graphs()
+        return step.graphs or GraphedLoss(step.model, step.settings, step.device)
+    step.graphs = GraphedLoss(step.model, step.settings, step.device, repeat)
     return step.graphs

@@ -1,9 +1,8 @@
 """Loss and gradient of a step as a CUDA graph: one start instead of a thousand.
 
-On small patches a GPU waits for the host, which starts kernel after kernel. A graph is recorded once and then
-started as a whole, on the same memory. The number of cases that are decoded without the image differs between
-steps, and with it the work, so that there is a graph for each number. Clipping, optimizer and moving average
-stay outside: their rates change from step to step.
+The number of cases that are decoded without the image differs between steps, and with it the work, so that
+there is a graph for each number. Clipping, optimizer and moving average stay outside: their rates change from
+step to step.
 """
 
 from __future__ import annotations
@@ -17,26 +16,8 @@ from torch import Tensor
 from ldseg.methods.base import Losses, Segmenter
 from ldseg.methods.latent_diffusion import LDSeg, count_reconstructed
 from ldseg.settings import RunSettings
+from ldseg.utils.cuda_graph import Capture, capture
 from ldseg.utils.device import autocast
-
-_WARM_UP = 3  # steps before recording, in which algorithms are chosen and memory is found
-Capture = Callable[[Callable[[], Losses]], tuple[Callable[[], None], Losses]]
-"""capture(work) -> a function that repeats the work on the same memory, and the tensors it leaves there."""
-
-
-def capture(work: Callable[[], Losses]) -> tuple[Callable[[], None], Losses]:
-    """Record `work` as a CUDA graph."""
-    beside = torch.cuda.Stream()
-    beside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(beside):
-        for _ in range(_WARM_UP):
-            work()
-    torch.cuda.current_stream().wait_stream(beside)
-    graph = torch.cuda.CUDAGraph()
-    # A data loader's thread that pins memory must not spoil the recording.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        losses = work()
-    return graph.replay, losses
 
 
 @dataclass(frozen=True)

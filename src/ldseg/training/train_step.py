@@ -17,6 +17,7 @@ from ldseg.training.flatness import COOL_DOWN
 from ldseg.training.gradient_averaging import average_gradients
 from ldseg.training.graphed_loss import GraphedLoss
 from ldseg.training.optim.muon import Muon
+from ldseg.utils.cuda_graph import Capture, capture
 from ldseg.utils.device import autocast, memory_format
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 
@@ -84,6 +85,12 @@ class TrainStep:
         decay = ema_decay(training.ema, budget.step) if training.ema_warmup else training.ema
         update_modules(self.average, self.model, decay, training.ema_modules)
         return losses
+
+    def use_graphs(self, capture: Capture = capture) -> None:
+        """Start loss and gradient, and the updates of Muon's matrices, as CUDA graphs from now on."""
+        self.graphs = GraphedLoss(self.model, self.settings, self.device, capture)
+        if isinstance(self.optimizer, Muon):
+            self.optimizer.capture = capture
 
     def differentiate(self, x: Tensor, y: Tensor, step: int) -> Losses:
         """Return the losses of a batch on the device and leave their gradient in the parameters."""

@@ -34,7 +34,6 @@ from ldseg.training.compile import compile_modules
 from ldseg.training.ema import make_ema_copy
 from ldseg.training.flatness import FIRST_VALIDATION, GROWTH, is_flat, recent_gain
 from ldseg.training.gradient_averaging import broadcast_weights
-from ldseg.training.graphed_loss import GraphedLoss
 from ldseg.training.log_files import (
     Record,
     append_once,
@@ -128,7 +127,7 @@ def train(
     if settings.training.activation_checkpointing:
         checkpoint_residual_blocks(train_step.model)
     if settings.training.cuda_graphs and device.type == "cuda":
-        train_step.graphs = GraphedLoss(train_step.model, settings, device)
+        train_step.use_graphs()
     if settings.training.compile and (problem := compile_modules(train_step.model, device)):
         on_event({"event": "warning", "warnings": [problem]})
     run = _Run(plan, settings, run_folder, cache, train_step, on_event)

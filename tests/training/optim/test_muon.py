@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from counted_operations import META, CountedOperations
@@ -77,6 +80,28 @@ def test_more_weights_of_one_shape_need_no_more_operations() -> None:
         return counted.calls.total()
 
     assert 0 < operations(5) == operations(1)
+
+
+def test_updates_by_recorded_graphs_are_the_same() -> None:
+    """Here a recording is the work itself, which leaves its result in the memory of the first."""
+
+    def capture(work: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+        kept = work()
+        return lambda: [old.copy_(new) for old, new in zip(kept, work(), strict=True)], kept
+
+    torch.manual_seed(0)
+    start = [torch.randn(8, 4, 3, 3), torch.randn(6, 5), torch.randn(3)]
+    plain, graphed = ([nn.Parameter(one.clone()) for one in start] for _ in range(2))
+    optimizers = Muon(plain, 0.1, 0.1), Muon(graphed, 0.1, 0.1)
+    optimizers[1].capture = capture
+    for step in range(4):
+        gradients = [torch.randn_like(one) for one in start]
+        for parameters, optimizer in zip((plain, graphed), optimizers, strict=True):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient.clone()
+            parameters[1].grad = None if step == 2 else parameters[1].grad
+            optimizer.step()
+    torch.testing.assert_close(plain, graphed)
 
 
 def test_a_parameter_without_gradient_stays() -> None:

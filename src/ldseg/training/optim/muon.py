@@ -14,10 +14,12 @@ operation than on most of these weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from ldseg.utils.cuda_graph import Capture
 
 _POLYNOMIAL = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: quintic, steep at 0
 _ROUNDS = 5
@@ -27,11 +29,17 @@ _LEAST_NORM = 1e-12  # of a matrix; one that is zero stays so
 _BETAS = (0.9, 0.999)
 
 
+_Graph = tuple[list[Tensor], Callable[[], None], list[Tensor]]
+"""Memory of the gradients, what computes the updates from them, and memory of these."""
+
+
 class Muon(torch.optim.Optimizer):
     """Muon for weights with two rows and columns or more, AdamW for the others."""
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+        self.capture: Capture | None = None  # to start the updates of matrices as one CUDA graph
+        self._graphs: dict[tuple[int, ...], _Graph] = {}
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -54,7 +62,22 @@ class Muon(torch.optim.Optimizer):
         gradients = gradients_of(matrices)
         momenta = [self.state[matrix]["momentum"] for matrix in matrices]
         torch._foreach_lerp_(momenta, gradients, 1 - _MOMENTUM)
-        return _orthogonal_updates(torch._foreach_lerp(gradients, momenta, _MOMENTUM))
+        blended = torch._foreach_lerp(gradients, momenta, _MOMENTUM)
+        if self.capture is None:
+            return _orthogonal_updates(blended)
+        return self._replayed(self.capture, tuple(map(id, matrices)), blended)
+
+    def _replayed(
+        self, capture: Capture, matrices: tuple[int, ...], gradients: tuple[Tensor, ...]
+    ) -> list[Tensor]:
+        """Return the updates by a graph, recorded when these matrices have a gradient for the first time."""
+        if matrices not in self._graphs:
+            inputs = [gradient.clone() for gradient in gradients]
+            self._graphs[matrices] = (inputs, *capture(lambda: _orthogonal_updates(inputs)))
+        inputs, replay, updates = self._graphs[matrices]
+        torch._foreach_copy_(inputs, gradients)
+        replay()
+        return updates
 
     def _adam(self, vectors: Sequence[Tensor]) -> list[Tensor]:
         """Return the update of each vector."""
