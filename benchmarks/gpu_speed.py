@@ -43,12 +43,14 @@ from gpu_workloads import (
 )
 from ldseg.data.dataset import open_dataset
 from ldseg.data.phantom import write_phantom_dataset
+from ldseg.preprocessing.augment import make_augment
 from ldseg.preprocessing.cache import Cache, build_cache
 from ldseg.training.compile import compile_modules
 from ldseg.training.patch_dataset import PatchDataset, batches, loader_workers
 
-KINDS = ("ceilings", "default", "predict", "unet", "dynunet", "loader")
-"""What is measured: the card, steps of the three networks, predictions, patches."""
+KINDS = ("ceilings", "default", "predict", "augment", "unet", "dynunet", "loader")
+"""What is measured: the card, steps of the three networks, predictions, augmentation on the card, patches of
+the data loader."""
 WARM_UP = 12
 """Steps in which every form of a step occurs, most likely: in some the decoder takes a case more."""
 WINDOW = 5
@@ -85,10 +87,11 @@ def main() -> None:
             for network, workload in product(NETWORKS[:2], images):
                 name = f"{network}-{'x'.join(map(str, workload.image))}"
                 journal.attempt("predict", name, lambda n=network, w=workload: predictions(n, w, device))
-        elif what == "loader":
+        elif what in ("loader", "augment"):
+            measure = loader if what == "loader" else augmentation
             for workload in images:
-                work = lambda w=workload: loader(w, device, arguments.seconds)  # noqa: E731
-                journal.attempt("loader", workload.name, work)
+                work = lambda m=measure, w=workload: m(w, device, arguments.seconds)  # noqa: E731
+                journal.attempt(what, workload.name, work)
         else:
             measure_all("step", measure_step, what, workloads, device, arguments.seconds, journal)
 
@@ -287,6 +290,24 @@ def loader(workload: Workload, device: torch.device, seconds: float) -> dict[str
         spent = time.perf_counter() - started
         del stream
     return {"workers": workers, "patches_per_s": round(count / spent, 2), "batch": workload.batch}
+
+
+def augmentation(workload: Workload, device: torch.device, seconds: float) -> dict[str, Any]:
+    """Return the patches a second that one process augments on the device."""
+    plan = replace(plan_of(workload), channels=plan_of(workload).channels[:1])
+    augment = make_augment(plan, settings_of(plan, "default").augment)
+    image = torch.randn(1, *workload.patch, device=device)
+    labels = torch.randint(0, len(plan.classes), workload.patch, device=device)
+    for seed in range(WARM_UP):
+        x, y = augment(image, labels, seed)
+    synchronize(device)
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() < started + seconds:
+        x, y = augment(image, labels, count)
+        count += 1
+    synchronize(device)
+    spent = time.perf_counter() - started
+    return {"patches_per_s": round(count / spent, 2), "device": str(x.device), "labels_device": str(y.device)}
 
 
 def time_compiled(

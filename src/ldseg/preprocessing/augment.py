@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.data.meta_tensor import MetaTensor
 from monai.transforms.compose import Compose
 from monai.transforms.intensity.dictionary import (
     RandAdjustContrastd,
@@ -89,7 +90,7 @@ def _random_time_roll(image: Tensor, labels: Tensor, axis: int, seed: int) -> tu
 
 def _plain(value: Tensor) -> Tensor:
     """Return MONAI's tensor with metadata as an ordinary one."""
-    return torch.as_tensor(np.asarray(value))
+    return value.as_tensor() if isinstance(value, MetaTensor) else torch.as_tensor(value)
 
 
 def _spatial_ranges(plan: Plan, settings: AugmentSettings) -> tuple[list[float], list[Any], list[float]]:
