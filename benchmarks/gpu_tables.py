@@ -2,7 +2,8 @@
 
     python benchmarks/gpu_tables.py OUT/gpu.json [OUT/gpu.json ...]
 
-Writes results/gpu.json and rewrites gpu.md between its markers.
+Writes results/gpu.json and rewrites gpu.md between its markers. Of a figure that several runs took, the last
+counts; one that could not be taken replaces none.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ FIGURES = {
     "compiled_graph": ("steps_per_s",),
     "predict": ("1_step_s", "8_samples_s", "network_1_step_one_patch_s"),
     "loader": ("patches_per_s",),
+    "augment": ("patches_per_s",),
 }
 """Figures that go into summary.json, by part."""
 
@@ -33,10 +35,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("found", nargs="+", type=Path)
     wholes = [json.loads(path.read_text()) for path in parser.parse_args().found]
-    lines: list[Line] = [line for whole in wholes for line in whole["lines"]]
+    lines = merge(wholes)
     device = next((one["device"] for one in lines if one["part"] == "ceilings"), wholes[0]["device"])
     common = {"benchmark": "gpu", "commit": wholes[0]["commit"], "command": "python benchmarks/gpu.py"}
-    records = [record | common for record in records_of(lines)]
+    records = [common | record for record in records_of(lines)]
     write_result("gpu", {**common, "device": device, "lines": lines, "records": records})
     drawn = {
         "works": works_table(lines),
@@ -45,6 +47,17 @@ def main() -> None:
         "quality": quality_table(lines),
     }
     rewrite(HERE / "gpu.md", drawn)
+
+
+def merge(wholes: list[dict[str, Any]]) -> list[Line]:
+    """Return the lines of several runs, each with the commit it was taken at."""
+    merged: dict[tuple[str, str], Line] = {}
+    for whole in wholes:
+        for line in whole["lines"]:
+            key = line["part"], line["name"]
+            if "error" not in line or key not in merged:
+                merged[key] = line | {"commit": whole["commit"]}
+    return list(merged.values())
 
 
 def records_of(lines: list[Line]) -> list[Line]:
@@ -71,6 +84,7 @@ def _record(line: Line, metric: str, value: float, split: str) -> Line:
         "preset": line.get("preset", "default"),
         "seed": line.get("seed", 0),
         "budget_minutes": line.get("budget_minutes"),
+        "commit": line["commit"],
         "metric": metric,
         "value": value,
         "low": None,
@@ -145,6 +159,10 @@ def other_table(lines: list[Line]) -> str:
     rows += [
         (f"loader {name}", f"{one['patches_per_s']:.1f} patches/s", f"{one['workers']} workers")
         for name, one in by_name(lines, "loader").items()
+    ]
+    rows += [
+        (f"augment {name}", f"{one['patches_per_s']:.1f} patches/s", "on the card, one process")
+        for name, one in by_name(lines, "augment").items()
     ]
     return table(("what", "found", "network on one patch, or workers"), rows)
 
