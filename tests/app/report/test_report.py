@@ -17,6 +17,7 @@ from tiny_models import know_soft_pictures
 from ldseg.app.cli.main import main
 from ldseg.app.report.collect import ReportData, ReportOptions, collect, extremes
 from ldseg.app.report.page import to_html
+from ldseg.app.report.report_charts import write_figures
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import Calibration, store_calibration
 from ldseg.planning.plan import Plan
@@ -359,6 +360,10 @@ def test_all_raters_are_shown_and_counted(make_run: MakeRun, tmp_path: Path) -> 
     assert set(report.scores.cases) == {"a", "b", "c"}
     assert len(report.measurements.calibration.cases) == 6
     assert page.count("references of 2 raters") == 2 * len(report.case_figures)
+    write_figures(tmp_path / "figures", report)
+    drawn = (tmp_path / "figures" / "raters_1.svg").read_text()
+    for words in ("2 raters", "2 samples", "share that marks a structure"):
+        assert f">{words}</text>" in drawn
 
 
 def test_voxels_that_nobody_labelled_do_not_count(make_run: MakeRun) -> None:

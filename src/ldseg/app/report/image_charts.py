@@ -29,22 +29,17 @@ _BAR_SHARE = 0.35  # of the image's width, at most, for the scale bar
 
 def case_chart(name: str, title: str, case_figure: CaseFigure, plan: Plan) -> Chart:
     """Return the panels of a case side by side, with a scale of the uncertainty in nats."""
-    shown = case_figure.panels
-    tallest = max(panel.base.height / panel.base.columns for panel in shown)
-    with styled(name):
-        figure = Figure((_WIDTH * len(shown) + 0.6, _WIDTH * tallest + 0.7), layout="constrained")
-        axes = figure.subplots(1, len(shown), squeeze=False)[0]
-        drawn: set[str] = set()
-        for place, panel in zip(axes, shown, strict=True):
-            _draw(place, panel)
-            if panel.base.name not in drawn:
-                _draw_scale_bar(place, panel.base)
-            drawn.add(panel.base.name)
-        nats = ScalarMappable(Normalize(0, log(len(plan.classes))), colormaps["inferno"])
-        figure.colorbar(nats, ax=axes[-1], label="entropy (nats)", shrink=0.8)
-        _add_legend(figure, list(plan.classes)[1:])
     described = f"{title}: {case_figure.case}, image, reference, prediction and uncertainty"
+    figure = _draw_row(name, case_figure.panels, "entropy (nats)", log(len(plan.classes)))
+    with styled(name):
+        _add_legend(figure, list(plan.classes)[1:])
     return Chart(name, title, described, figure)
+
+
+def rater_chart(name: str, case: str, panels: Sequence[Panel]) -> Chart:
+    """Return the panels that compare raters and samples on a case, with a scale of how many mark a voxel."""
+    described = f"{case}, image, share of the raters and of the samples that mark a voxel"
+    return Chart(name, case, described, _draw_row(name, panels, "share that marks a structure", 1.0))
 
 
 def trajectory_chart(trajectory: SamplingTrajectory, case: str, structures: Sequence[str]) -> Chart:
@@ -61,6 +56,23 @@ def trajectory_chart(trajectory: SamplingTrajectory, case: str, structures: Sequ
         _add_legend(figure, structures)
     title = "Reverse diffusion"
     return Chart("trajectory", title, f"sampling trajectory of {case}", figure)
+
+
+def _draw_row(name: str, panels: Sequence[Panel], scale: str, most: float) -> Figure:
+    """Return panels side by side; the scale of the last one goes from 0 to `most`."""
+    tallest = max(panel.base.height / panel.base.columns for panel in panels)
+    with styled(name):
+        figure = Figure((_WIDTH * len(panels) + 0.6, _WIDTH * tallest + 0.7), layout="constrained")
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        drawn: set[str] = set()
+        for place, panel in zip(axes, panels, strict=True):
+            _draw(place, panel)
+            if panel.base.name not in drawn:
+                _draw_scale_bar(place, panel.base)
+            drawn.add(panel.base.name)
+        heat = ScalarMappable(Normalize(0, most), colormaps["inferno"])
+        figure.colorbar(heat, ax=axes[-1], label=scale, shrink=0.8)
+    return figure
 
 
 def _draw(axes: Axes, panel: Panel) -> None:

@@ -69,7 +69,8 @@ def _draw_panels(
     array = canonical(image)
     is_color = len(array) == _COLOR_CHANNELS and image.axes == "yx"
     pixels = to_gray_or_rgb(np.stack([view.cut(one) for one in array]), is_color)
-    base = make_base_image(name, pixels, view.height / view.width)
+    pixel_mm = view.width if image.physical else None
+    base = make_base_image(name, pixels, view.height / view.width, pixel_mm)
     by_raters = np.mean([view.cut(one) > 0 for one in references], axis=0)
     by_samples = 1 - view.cut(canonical(prediction.frequencies)[0])
     return (

@@ -17,7 +17,7 @@ from ldseg.app.report.charts import (
 )
 from ldseg.app.report.collect import ReportData
 from ldseg.app.report.curves import loss_chart, validation_chart
-from ldseg.app.report.image_charts import case_chart, trajectory_chart
+from ldseg.app.report.image_charts import case_chart, rater_chart, trajectory_chart
 from ldseg.app.report.overview_sections import structures
 from ldseg.app.report.plotting import Chart
 from ldseg.data.units import pretty
@@ -69,6 +69,9 @@ def write_figures(folder: Path, report: ReportData) -> list[Path]:
     """
     case_figures = enumerate(report.case_figures.items(), start=1)
     images = [case_chart(f"case_{number}", title, one, report.plan) for number, (title, one) in case_figures]
+    if report.raters is not None:
+        compared = enumerate(report.raters.panels.items(), start=1)
+        images += [rater_chart(f"raters_{number}", case, panels) for number, (case, panels) in compared]
     if report.trajectory is not None:
         images.append(trajectory_chart(report.trajectory, report.trajectory_case, structures(report)))
     written: list[Path] = []
