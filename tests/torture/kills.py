@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pictures import TRAININGS, predict_words, write_sets
+from pictures import CONTINUED, FOLDS, TRAININGS, predict_words, write_sets
 from sittings import Sitting, sit
 
 import ldseg.inference.predict_cases
@@ -63,6 +64,7 @@ def torture(work: Path, kills: int, seed: int) -> dict[str, Any]:
             faults += [f"{name}: {fault}" for fault in differences(place / "whole", run)]
             figures["trainings_ended"] += 1
         figures["training_kills"] += done
+    figures["training_kills"] += _folds_and_continuations(work, -(-kills // 5), rng, figures, faults)
     model = work / "training0" / "whole"
     figures["prediction_kills"] = _predictions(work, model, -(-kills // 5), rng, faults)
     return {**figures, "faults": faults}
@@ -77,12 +79,12 @@ def _one_training(
     rng: random.Random,
     figures: dict[str, Any],
     faults: list[str],
+    begun: Callable[[Path], bool] = lambda run: (run / "settings.json").is_file(),
 ) -> int:
     """Kill and resume until it ends by itself or was killed `most` times; returns the kills."""
     kills = 0
     while True:
-        begun = (run / "settings.json").is_file()
-        command = ["train", str(data), "-o", str(run), *(["--resume"] if begun else words)]
+        command = ["train", str(data), "-o", str(run), *(["--resume"] if begun(run) else words)]
         delay = rng.uniform(0.0, usual) if kills < most else None
         if delay is not None and (kills + 1) % _BY_COMMAND == 0:
             ended = by_command(command, delay)
@@ -95,6 +97,39 @@ def _one_training(
             faults.append(f"resumed, it ends with {ended.code}: {ended.errors[-1:]}")
             return max(kills, most)
         kills += 1
+
+
+def _folds_and_continuations(
+    work: Path, kills: int, rng: random.Random, figures: dict[str, Any], faults: list[str]
+) -> int:
+    """Kill the folds of a cross-validation, then the same folds while they go on for longer on more data."""
+    place, done, number = work / "folds", 0, 0
+    stages = ((FOLDS, _folds_begun), (CONTINUED, _continuation_begun))
+    while done < kills:
+        data, whole, run = (place / f"{name}{number}" for name in ("data", "whole", "run"))
+        shutil.copytree(work / "pictures", data)
+        for words, begun in stages:
+            at_once = sit(["train", str(data), "-o", str(whole), *words])
+            if at_once.code:
+                faults.append(f"folds: the training itself ends with {at_once.code}: {at_once.errors[-1:]}")
+                return done
+            most = -(-(kills - done) // 2) if begun is _folds_begun else kills - done
+            done += _one_training(data, run, words, at_once.seconds, most, rng, figures, faults, begun)
+            for fold in ("fold_0", "fold_1"):
+                faults += [f"{fold}: {fault}" for fault in differences(whole / fold, run / fold)]
+            for folder in ("images", "masks"):  # what the continuation finds
+                shutil.copy(data / folder / "p0.png", data / folder / "p9.png")
+        number += 1
+    return done
+
+
+def _folds_begun(run: Path) -> bool:
+    return (run / "fold_0" / "settings.json").is_file()
+
+
+def _continuation_begun(run: Path) -> bool:
+    records = read_records(run / "fold_1")
+    return (run / "continue.json").is_file() or any(one["event"] == "continued" for one in records)
 
 
 def by_command(command: Sequence[str], delay: float) -> Sitting:

@@ -21,6 +21,9 @@ TRAININGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "3D": ("volumes", _SHORT),
 }
 """Name to data and arguments."""
+FOLDS = (*_SHORT, "--folds", "2")
+CONTINUED = ("--continue", "--steps", str(STEPS // 2), "--device", "cpu")
+"""Arguments of a cross-validation on the pictures, and of going on with it for longer."""
 
 
 def write_sets(folder: Path) -> None:
