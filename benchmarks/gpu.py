@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import torch
+
 from gpu_journal import read_journal
 from gpu_speed import KINDS
 from gpu_workloads import find_workloads
@@ -222,7 +224,7 @@ def collect(arguments: argparse.Namespace, spent: float) -> None:
     whole = {
         "benchmark": "gpu",
         "commit": arguments.commit,
-        "device": next((one["device"] for one in records if one["part"] == "ceilings"), arguments.device),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "seconds": round(spent),
         "lines": records,
     }

@@ -56,8 +56,17 @@ def merge(wholes: list[dict[str, Any]]) -> list[Line]:
         for line in whole["lines"]:
             key = line["part"], line["name"]
             if "error" not in line or key not in merged:
-                merged[key] = line | {"commit": whole["commit"]}
+                merged[key] = rounded(line) | {"commit": whole["commit"]}
     return list(merged.values())
+
+
+def rounded(found: Any) -> Any:
+    """Return the same with numbers of five digits: the file is kept for good."""
+    if isinstance(found, float):
+        return float(f"{found:.5g}")
+    if isinstance(found, dict):
+        return {key: rounded(value) for key, value in found.items()}
+    return [rounded(value) for value in found] if isinstance(found, list) else found
 
 
 def records_of(lines: list[Line]) -> list[Line]:
@@ -65,7 +74,7 @@ def records_of(lines: list[Line]) -> list[Line]:
     records: list[Line] = []
     for line in lines:
         for figure in FIGURES.get(line["part"], ()):
-            if figure in line:
+            if figure in line and line.get("windows", 2) > 1:
                 records.append(_record(line, f"gpu_{line['part']}_{figure}", line[figure], line["name"]))
         if line["part"] == "quality" and "mean" in line:
             low, high = line["dice_interval"]
@@ -79,7 +88,7 @@ def records_of(lines: list[Line]) -> list[Line]:
 def _record(line: Line, metric: str, value: float, split: str) -> Line:
     return {
         "data": line.get("data", "noise"),
-        "split": split,
+        "split": f"{split}, CUDA graphs" if line.get("cuda_graphs") else split,
         "model": line.get("model", line["name"].split("-")[0]),
         "preset": line.get("preset", "default"),
         "seed": line.get("seed", 0),
@@ -122,6 +131,7 @@ def steps_table(lines: list[Line]) -> str:
     ways = {way: by_name(lines, way) for way in ("graph", "compiled", "compiled_graph")}
     rows: list[tuple[str, ...]] = []
     for name, line in by_name(lines, "step").items():
+        enough = line.get("windows", 2) > 1  # the first may have tried algorithms
         others = [found[name] for found in ways.values() if name in found]
         speeds = [one["steps_per_s"] for one in (line, *others)]
         profile, work, best = line["profile"], line["work"], max(speeds)
@@ -132,9 +142,9 @@ def steps_table(lines: list[Line]) -> str:
         rows.append(
             (
                 name,
-                f"{line['steps_per_s']:.1f}",
+                f"{line['steps_per_s']:.1f}" if enough else "-",
                 *(f"{found[name]['steps_per_s']:.1f}" if name in found else "-" for found in ways.values()),
-                f"{line['host_ms']:.1f}",
+                f"{line['host_ms']:.1f}" if enough else "-",
                 str(profile["kernels"]),
                 f"{profile['kernel_ms']:.1f}",
                 f"{line['peak_memory_gb']:.1f}",
@@ -176,8 +186,9 @@ def quality_table(lines: list[Line]) -> str:
         ece = f"{calibrations[name]['figures']['ece']:.4f}" if name in calibrations else "-"
         steps = str(trained[name]["steps"]) if name in trained else "-"
         dice = f"{line['mean']['dice']:.4f} [{low:.4f}, {high:.4f}]"
-        rows.append((line["data"], line["model"], f"{line['budget_minutes']:g}", steps, dice, ece))
-    return table(("data", "model", "minutes", "steps", "Dice", "ECE"), rows)
+        way = "CUDA graphs" if line.get("cuda_graphs") else "as it is"
+        rows.append((line["data"], line["model"], way, f"{line['budget_minutes']:g}", steps, dice, ece))
+    return table(("data", "model", "step", "minutes", "steps", "Dice", "ECE"), rows)
 
 
 if __name__ == "__main__":
