@@ -1,9 +1,9 @@
 """Does a training that begins with the weights of another model get further in a few minutes than one from
 nothing?
 
-    python benchmarks/fine_tune.py hippocampus --data-root FOLDER --work FOLDER --minutes 2 5 10
+    python benchmarks/fine_tune.py --data hippocampus --data-root FOLDER --work FOLDER --minutes 2 5 10
 
-hippocampus     a model of half of the training cases (--source-minutes), then 12 of the others
+hippocampus     a model of half of the training cases (--pretraining), then 12 of the others
 bubil           the shipped model nuclei, then cells in phase contrast (--subject-pattern as in README.md)
 usgra           the shipped model fetal-head, then nerves and vessels in ultrasound
 
@@ -36,8 +36,8 @@ from records import as_a_command, commit, write_result
 from sets import SETS, SPLIT_SEED, TEST_FRACTION
 from trainings import command_of
 
-Start = Literal["nothing", "new plan", "source plan"]
-STARTS: tuple[Start, ...] = ("nothing", "new plan", "source plan")
+Start = Literal["nothing", "new_plan", "source_plan"]
+STARTS: tuple[Start, ...] = ("nothing", "new_plan", "source_plan")
 _WATCHED = 2
 """Cases from which the curve is drawn; they are trained on like the others."""
 
@@ -65,21 +65,22 @@ def main() -> None:
     """Train and score all starts, and write one result for each."""
     arguments = parse()
     as_a_command(arguments.threads)
-    task = TASKS[arguments.task]
+    task = TASKS[arguments.data]
     dataset = open_dataset(arguments.data_root / task.folder, task.options)
     splits = make_splits(dataset.cases, SPLIT_SEED, test_fraction=TEST_FRACTION)
-    order = subject_order([case.subject for case in dataset.cases if case.name not in splits.test], 1)
+    order = subject_order({case.subject for case in dataset.cases if case.name not in splits.test}, 1)
     half = order[: len(order) // 2] if task.source is None else []
     chosen = [subject for subject in order if subject not in half][: arguments.cases or task.cases]
     source: str | Path | None = task.source
     if source is None:
-        source = arguments.work / f"fine_tune-{arguments.task}-source-{arguments.source_minutes:g}min"
-        train(arguments, dataset, splits, half, source, arguments.source_minutes, None, "nothing")
+        run = arguments.work / f"fine_tune-{arguments.data}-source-{arguments.pretraining:g}min"
+        train(arguments, dataset, splits, half, run, arguments.pretraining, None, "nothing")
+        source = run
     test = [case for case in dataset.cases if case.name in splits.test]
     for minutes in arguments.minutes:
         found: dict[Start, Scores] = {}
         for start in arguments.starts:
-            name = f"{arguments.task}-{start.replace(' ', '_')}-seed{arguments.seed}-{minutes:g}min"
+            name = f"{arguments.data}-{start}-seed{arguments.seed}-{minutes:g}min"
             run = arguments.work / f"fine_tune-{name}"
             train(arguments, dataset, splits, chosen, run, minutes, source, start)
             found[start] = score(dataset, test, run)
@@ -91,13 +92,11 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Return the arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("task", choices=tuple(TASKS))
+    parser.add_argument("--data", choices=tuple(TASKS), required=True)
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, nargs="+", default=[2.0, 5.0, 10.0], help="CPU minutes")
-    parser.add_argument(
-        "--source-minutes", type=float, default=20.0, help="CPU minutes of hippocampus' source"
-    )
+    parser.add_argument("--pretraining", type=float, default=20.0, help="CPU minutes of hippocampus' source")
     parser.add_argument("--cases", type=int, help="to train on, instead of the task's number")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
     parser.add_argument("--seed", type=int, default=0, help="of the training")
@@ -121,7 +120,7 @@ def train(
     fold = Fold(tuple(names[_WATCHED:]), tuple(names[:_WATCHED]))
     write_splits(file, Splits(1, SPLIT_SEED, splits.test, (fold,)))
     training = {"cpu_minutes": minutes, "seed": arguments.seed, "fold": "all", "validations": 3}
-    options = TASKS[arguments.task].options
+    options = TASKS[arguments.data].options
     if (run / SETTINGS_FILE).is_file():
         train_run(dataset.root, run, resume=True)
         return
@@ -132,7 +131,7 @@ def train(
         options=options,
         split=SplitOptions(file),
         source=None if start == "nothing" else source,
-        source_plan="source" if start == "source plan" else "new",
+        source_plan="source" if start == "source_plan" else "new",
     )
 
 
@@ -155,28 +154,39 @@ def result_of(
     """Return the record of one training, with its gain over the one from nothing where that is known."""
     scores, transferred = found[start], [r for r in read_records(run) if r["event"] == "transferred"]
     steps = [r["step"] for r in read_records(run) if r["event"] == "losses"]
-    gain = None
+    gain: dict[str, Any] | None = None
     if start != "nothing" and "nothing" in found:
         overall = compare(found["nothing"], scores)[0]
         gain = {"difference": overall.difference, "interval": overall.interval}
-    return {
+    beginning = "" if start == "nothing" else f" from {Path(str(source)).name}, {start.replace('_', ' ')}"
+    shared = {
         "benchmark": "fine_tune",
-        "data": arguments.task,
+        "data": arguments.data,
         "split": f"seed {SPLIT_SEED}, {subjects} subjects to train, {len(scores.cases)} cases to test",
-        "model": "ldseg",
+        "model": f"ldseg{beginning}",
         "preset": "default",
         "seed": arguments.seed,
         "budget_minutes": minutes,
+        "cases": len(scores.cases),
         "command": command_of("fine_tune.py", arguments),
         "commit": commit(),
+    }
+    figures = {"mean_dice": (scores.mean_dice, scores.mean_dice_interval)}
+    if gain is not None:
+        figures["mean_dice_gain_over_nothing"] = (gain["difference"], gain["interval"])
+    return {
+        **shared,
         "start": start,
-        "source": None if start == "nothing" else Path(str(source)).name,
         "share": transferred[-1]["share"] if transferred else 0.0,
         "steps": steps[-1] if steps else 0,
         "mean_dice": scores.mean_dice,
-        "mean_dice_interval": scores.mean_dice_interval,
         "gain": gain,
         "case_dice": dict(zip(scores.cases, scores.case_dice(), strict=True)),
+        "records": [
+            {**shared, "metric": metric, "value": value, **dict(zip(("low", "high"), bounds, strict=True))}
+            for metric, (value, interval) in figures.items()
+            for bounds in [interval or (None, None)]
+        ],
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -157,12 +158,13 @@ def train_run(
     """
     from ldseg.utils.distributed import SINGLE_PROCESS
 
-    start, given = start_of(Path(run), resume, continue_training), changes or {}
+    context, given = context or SINGLE_PROCESS, changes or {}
+    start = context.run_on_all_ranks(partial(start_of, Path(run), resume, continue_training))
     asked = TrainingRequest(
         *(Path(data), Path(run), start, preset, given, options, limits, split, folds, source, source_plan),
         allow_code,
     )
-    return _train(asked, device, on_event, context or SINGLE_PROCESS)
+    return _train(asked, device, on_event, context)
 
 
 def _train(

@@ -133,6 +133,20 @@ def untimed(path: Path) -> dict[str, Any]:
     return found
 
 
+def test_processes_train_folds_together_and_go_on_with_them(setup: Setup, tmp_path: Path) -> None:
+    run, data = tmp_path / "run", setup.dataset.root
+    words = ("--planning.batch", 2, "--training.validations", 1, "--training.calibrate", "false")
+    trained = torchrun(2, "train", data, "-o", run, "--device", "cpu", "--folds", 2, "--steps", 1, *words)
+    assert trained.returncode == 0, trained.stderr
+    for fold in ("fold_0", "fold_1"):
+        assert [r["step"] for r in read_records(run / fold)] == [1, 1]
+    longer = torchrun(2, "train", data, "-o", run, "--device", "cpu", "--continue", "--steps", 2)
+    assert longer.returncode == 0, longer.stderr
+    assert "6 steps" in longer.stdout
+    refused = torchrun(2, "train", data, "-o", run, "--continue", "--resume")
+    assert refused.stderr.count("give one of them") == 1
+
+
 def test_torchrun_trains_and_predicts(setup: Setup, tmp_path: Path) -> None:
     """The command as people type it; prediction is that of one process, bit for bit."""
     run, data = tmp_path / "run", setup.dataset.root
