@@ -6,171 +6,31 @@
 Each job, DATA:VARIANT[:SEED] with a variant of `paper_jobs.py`, trains for so many minutes of wall clock, of
 which so many run at once. FILE gets a line of JSON for each validation, and for each trained model its Dice
 by number of sampling steps and by noise on the image. A command that is given again goes on where it was.
-`--records` makes the records of results/ from such a file instead.
+With `--records` the same command makes the records of results/ from FILE.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
 import sys
-import time
-from pathlib import Path
-from typing import Any
 
-from gpu_journal import Journal, read_journal
-from paper_jobs import FOLD, SIDE, VARIANTS, Job, Limits, open_resized, score_job, train_job
-from records import as_a_command, commit, write_result
+from paper_jobs import VARIANTS, Job
+from paper_runs import run, run_parser
 from sets import SETS
 
-JOBS = tuple(f"{data}:{name}" for data in ("hc18", "usgra", "hippocampus") for name in VARIANTS)
+SCORED = ("hc18", "usgra", "hippocampus")
 
 
 def main() -> None:
-    arguments = parse()
-    if arguments.records:
-        print(write_records(arguments))
-    elif arguments.one:
-        run_one(arguments, job_of(arguments.one))
-    else:
-        run_all(arguments)
+    jobs = [f"{data}:{name}" for data in SCORED for name in VARIANTS]
+    run(run_parser(__doc__, jobs).parse_args(), "paper_curves", find_job)
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
-    parser.add_argument("--out", type=Path, required=True, help="file of JSON lines, appended to")
-    parser.add_argument("--jobs", nargs="+", default=JOBS, metavar="DATA:VARIANT[:SEED]")
-    parser.add_argument("--parallel", type=int, default=2, help="jobs at once")
-    parser.add_argument("--minutes", type=float, default=60.0, help="of each training")
-    parser.add_argument("--steps", type=int, help="of each training, in place of the minutes")
-    parser.add_argument("--limit", type=float, help="seconds after which what still runs is ended")
-    parser.add_argument("--side", type=int, default=SIDE, help="pixels of 2D images along each axis")
-    parser.add_argument("--validations", type=int, default=8)
-    parser.add_argument("--validation-cases", type=int, default=32)
-    parser.add_argument("--workers", type=int, help="of the data loader of each job")
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="the preset's by default")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--records", action="store_true", help="write results/ from FILE, train nothing")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-def job_of(text: str) -> Job:
+def find_job(text: str) -> Job:
     """Return the job of DATA:VARIANT[:SEED]."""
     data, name, *seed = text.split(":")
     if data not in SETS or name not in VARIANTS:
         sys.exit(f"{text}: choose a set of {', '.join(SETS)} and a variant of {', '.join(VARIANTS)}")
     return Job(data, name, VARIANTS[name], int(seed[0]) if seed else 0)
-
-
-def limits_of(arguments: argparse.Namespace) -> Limits:
-    """Return what all jobs keep to."""
-    return Limits(
-        arguments.minutes,
-        arguments.steps,
-        arguments.side,
-        arguments.validations,
-        arguments.validation_cases,
-        arguments.workers,
-        arguments.precision,
-    )
-
-
-def run_all(arguments: argparse.Namespace) -> None:
-    """Run all jobs, each in a process of its own, so many at once."""
-    begun = time.monotonic()
-    for data in dict.fromkeys(job_of(text).data for text in arguments.jobs):
-        open_resized(data, arguments.data_root, arguments.work, arguments.side)
-    waiting, running = list(arguments.jobs), list[subprocess.Popen[bytes]]()
-    while waiting or running:
-        running = [one for one in running if one.poll() is None]
-        while waiting and len(running) < arguments.parallel:
-            running.append(subprocess.Popen([sys.executable, *sys.argv, "--one", waiting.pop(0)]))
-        if arguments.limit is not None and time.monotonic() - begun > arguments.limit:
-            for one in running:
-                one.kill()
-            return
-        time.sleep(0.2)
-
-
-def run_one(arguments: argparse.Namespace, job: Job) -> None:
-    """Train and score one job."""
-    as_a_command(1)
-    journal, limits = Journal(arguments.out), limits_of(arguments)
-    dataset, splits = open_resized(job.data, arguments.data_root, arguments.work, arguments.side)
-    part = splits.part(FOLD)
-    about: dict[str, Any] = {
-        "data": job.data,
-        "variant": job.name,
-        "seed": job.seed,
-        "split": f"fold {FOLD}: {len(part.train)} train, {len(part.validation)} validation, by subject",
-        "cases": min(len(part.validation), limits.validation_cases),
-        "budget_minutes": limits.minutes if limits.steps is None else None,
-        "device": arguments.device,
-    }
-
-    def on_validation(record: dict[str, Any]) -> None:
-        kept = {key: record[key] for key in ("step", "seconds", "dice", "ceiling")}
-        journal.add("curve", job.label, **about, **kept)
-
-    def trained() -> dict[str, Any]:
-        return about | train_job(
-            job, dataset, splits, arguments.work, limits, arguments.device, on_validation
-        )
-
-    def scored() -> dict[str, Any]:
-        return about | score_job(job, splits, arguments.work, limits, arguments.device)
-
-    journal.attempt("trained", job.label, trained)
-    journal.attempt("scored", job.label, scored)
-
-
-def write_records(arguments: argparse.Namespace) -> list[Path]:
-    """Write results/paper-curves-JOB.json for each job that was scored."""
-    found = read_journal(arguments.out)
-    written: list[Path] = []
-    for scored in (one for one in found if one["part"] == "scored" and one.get("ok", True)):
-        mine = [one for one in found if one["name"] == scored["name"]]
-        curve = [one for one in mine if one["part"] == "curve"]
-        trained = next(one for one in reversed(mine) if one["part"] == "trained")
-        common = {
-            "benchmark": "paper_curves",
-            "data": scored["data"],
-            "split": scored["split"],
-            "model": scored["variant"],
-            "preset": VARIANTS[scored["variant"]].preset,
-            "seed": scored["seed"],
-            "budget_minutes": scored["budget_minutes"],
-            "cases": scored["cases"],
-            "command": command(arguments),
-            "commit": commit(),
-        }
-        figures = {"validation_dice": curve[-1]["dice"], "training_steps": trained["steps"]}
-        figures |= {f"validation_dice_steps_{one['steps']}": one["dice"] for one in scored["dice_by_steps"]}
-        figures |= {f"validation_dice_noise_{one['noise']}": one["dice"] for one in scored["dice_by_noise"]}
-        whole = {
-            **common,
-            "device": scored["device"],
-            "training": {key: trained[key] for key in ("steps", "batch", "patch", "precision")},
-            "curve": [{key: one[key] for key in ("step", "seconds", "dice", "ceiling")} for one in curve],
-            "dice_by_steps": scored["dice_by_steps"],
-            "dice_by_noise": scored["dice_by_noise"],
-            "records": [{**common, "metric": metric, "value": value} for metric, value in figures.items()],
-        }
-        written.append(write_result(f"paper-curves-{scored['name']}", whole))
-    return written
-
-
-def command(arguments: argparse.Namespace) -> str:
-    """Return the command that trained, without the folders of this machine."""
-    words = ["python benchmarks/paper_curves.py --data-root DATA --work WORK --out FILE"]
-    for name in ("minutes", "steps", "side", "validations", "workers", "precision", "device"):
-        if getattr(arguments, name) is not None:
-            words.append(f"--{name} {json.dumps(getattr(arguments, name)).strip(chr(34))}")
-    return " ".join(words)
 
 
 if __name__ == "__main__":

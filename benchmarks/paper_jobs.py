@@ -80,6 +80,13 @@ class Job:
     name: str
     variant: Variant
     seed: int = 0
+    change: Callable[[], None] | None = None
+    """Puts another part in place of a published one, in the process that trains and scores."""
+
+    def prepare(self) -> None:
+        """Apply the change."""
+        if self.change is not None:
+            self.change()
 
     @property
     def label(self) -> str:
@@ -111,12 +118,12 @@ def open_resized(data: str, root: Path, work: Path, side: int) -> tuple[DataSet,
     if dataset.axes == "yx":
         folder = work / f"resized-{data}-{side}"
         if not folder.is_dir():
-            _write_resized(dataset, folder, side)
+            write_resized(dataset, folder, side)
         dataset = open_dataset(folder, replace(options, labels_above_zero=False))
     return dataset, make_splits(dataset.cases, SPLIT_SEED, test_fraction=TEST_FRACTION)
 
 
-def _write_resized(dataset: DataSet, folder: Path, side: int) -> None:
+def write_resized(dataset: DataSet, folder: Path, side: int) -> None:
     """Write square copies of all images and masks; the folder is there when it is whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as staged:
