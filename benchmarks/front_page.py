@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import ldseg
-from ldseg.inference.predictor import Prediction
+from ldseg.inference.base_predictor import Prediction
 
 _COLORS = ("#35c4ff", "#ffb000", "#ff5c8a")
 _SAMPLES = 3

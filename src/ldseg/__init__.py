@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ldseg.errors import InputError
     from ldseg.evaluation.cross_validation import cross_validate
     from ldseg.evaluation.evaluate_folders import evaluate_folders as evaluate
-    from ldseg.inference.predictor import Prediction, Predictor
+    from ldseg.inference.base_predictor import Prediction
+    from ldseg.inference.predictor import Predictor
     from ldseg.inference.predictor import load_predictor as load
     from ldseg.methods.latent_diffusion import LDSeg
 
@@ -46,7 +47,7 @@ __all__ = [
 _EXPORTS = {
     "InputError": ("ldseg.errors", "InputError"),
     "LDSeg": ("ldseg.methods.latent_diffusion", "LDSeg"),
-    "Prediction": ("ldseg.inference.predictor", "Prediction"),
+    "Prediction": ("ldseg.inference.base_predictor", "Prediction"),
     "Predictor": ("ldseg.inference.predictor", "Predictor"),
     "Volume": ("ldseg.data.volume", "Volume"),
     "cross_validate": ("ldseg.evaluation.cross_validation", "cross_validate"),

@@ -11,6 +11,7 @@ from scipy.special import softmax
 from ldseg.errors import InputError
 from ldseg.evaluation.calibration_fit import (
     NoStructureError,
+    choose_decision,
     fit_calibration,
     fit_interval_scale,
     fit_temperature,
@@ -134,3 +135,32 @@ def test_a_structure_where_nothing_is_labelled_is_none() -> None:
     p = np.stack([np.full((4, 4), 0.2), np.full((4, 4), 0.8)]).astype(np.float32)
     with pytest.raises(NoStructureError):
         fit_calibration([CasePrediction("a", "yx", p, np.full((4, 4), -1, np.int16), {}, {})])
+
+
+@pytest.mark.parametrize(
+    "gains, decision",
+    [
+        ([0.01, 0.02, 0.015, 0.0], "expected-dice"),
+        ([0.01, -0.02, 0.015, 0.0], "argmax"),
+        ([0.0, 0.0, 0.0], "argmax"),
+        ([0.05], "argmax"),
+    ],
+)
+def test_the_decision_is_by_expected_dice_where_validation_cases_clearly_gain(
+    gains: list[float], decision: str
+) -> None:
+    assert choose_decision(gains) == decision
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_labels_that_are_decided_better_than_the_argmax_choose_the_decision(better: bool) -> None:
+    found: list[CasePrediction] = []
+    for number in range(4):
+        probabilities = np.full((2, 10, 10), 0.6, np.float32)
+        probabilities[1] = 0.4
+        truth = np.zeros((10, 10), np.int16)
+        truth[number : number + 5] = 1
+        probabilities[:, 0, 0] = 0.2, 0.8
+        decided = truth if better else np.zeros_like(truth)
+        found.append(CasePrediction(str(number), "yx", probabilities, truth, {}, {}, decided))
+    assert fit_calibration(found).decision == ("expected-dice" if better else "argmax")

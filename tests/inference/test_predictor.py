@@ -18,8 +18,9 @@ from ldseg.diffusion.samplers import SAMPLERS
 from ldseg.errors import InputError
 from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
 from ldseg.inference.backends.torch_backend import ChunkSizes, TorchBackend
+from ldseg.inference.base_predictor import Prediction
 from ldseg.inference.predict_cases import PredictOptions, predict_cases
-from ldseg.inference.predictor import Prediction, Predictor
+from ldseg.inference.predictor import Predictor
 
 MakeModel = Callable[..., Path]
 

@@ -17,6 +17,7 @@ from ldseg.data.formats.tiff_regions import TiffRegions
 from ldseg.data.inputs import find_inputs
 from ldseg.errors import InputError
 from ldseg.inference import tiled_tiff as large
+from ldseg.inference.decision import Decision
 from ldseg.inference.predict_cases import PredictOptions, predict_cases
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan
@@ -33,16 +34,22 @@ def write_colour(path: Path, shape: tuple[int, int]) -> Path:
     return path
 
 
+@pytest.mark.parametrize("decision", ["argmax", "expected-dice"])
 @pytest.mark.parametrize("shape", [(70, 45), (33, 150)])
 def test_a_large_image_is_segmented_as_in_memory(
-    make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]
+    make_model: MakeModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shape: tuple[int, int],
+    decision: Decision,
 ) -> None:
     """Longer than wide and wider than long: tiles are worked off along either axis."""
     predictor = Predictor.load(make_model(channels=3), "cpu")
     cases = find_inputs([write_colour(tmp_path / "a.tif", shape)], 3, "yx")
-    options = PredictOptions(samples=2, save=SAVE)
+    options = PredictOptions(samples=2, save=SAVE, decision=decision)
     usual = predict_cases(predictor, cases, tmp_path / "usual", options)
     monkeypatch.setattr(large, "LARGE", 100)
+    monkeypatch.setattr(large, "_PLANES", 50)
     regions = predict_cases(predictor, cases, tmp_path / "regions", options)
     names = [path.name for path in usual.done["a"]]
     assert [path.name for path in regions.done["a"]] == names

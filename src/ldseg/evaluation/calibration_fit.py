@@ -18,10 +18,12 @@ from ldseg.data.cases import Case, DataSet
 from ldseg.errors import InputError
 from ldseg.evaluation.calibration_report import CalibrationAccumulator, CalibrationReport
 from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
+from ldseg.inference.decision import Decision
 from ldseg.inference.posterior import INTERVAL, VolumeEstimate
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import Calibration, store_calibration
 from ldseg.metrics.calibration import FLOOR
+from ldseg.metrics.dice import dice
 
 TEMPERATURES = (0.1, 10.0)
 _VOXELS = 2**14  # drawn per case
@@ -32,7 +34,8 @@ class NoStructureError(InputError):
 
 
 def fit_calibration(predictions: Iterable[CasePrediction], seed: int = 0) -> Calibration:
-    """Return the temperature and interval scale fitted to uncalibrated predictions.
+    """Return the temperature, interval scale and decision fitted to uncalibrated predictions, whose labels
+    are decided by expected Dice.
 
     The temperature is fitted on at most 16384 labelled voxels a case, drawn from all of them: fitted near the
     structures alone it calibrates boundaries and makes the rest, most of an image, underconfident.
@@ -45,6 +48,7 @@ def fit_calibration(predictions: Iterable[CasePrediction], seed: int = 0) -> Cal
     truths: list[NDArray[np.integer]] = []
     estimates: list[VolumeEstimate] = []
     volumes: list[float] = []
+    gains: list[float] = []
     structures = False
     for prediction in predictions:
         somewhere = (prediction.truth > 0) | (prediction.probabilities.argmax(0) > 0)
@@ -52,13 +56,14 @@ def fit_calibration(predictions: Iterable[CasePrediction], seed: int = 0) -> Cal
         p, y = _draw(prediction, rng)
         probabilities.append(p)
         truths.append(y)
+        gains.append(_gain(prediction))
         for name, volume in prediction.true_volumes.items():
             estimates.append(prediction.volumes[name])
             volumes.append(volume)
     if not structures:
         raise NoStructureError("no case has a structure, labelled or predicted; give other cases")
     temperature = fit_temperature(np.concatenate(probabilities, axis=1), np.concatenate(truths))
-    return Calibration(temperature, fit_interval_scale(estimates, volumes))
+    return Calibration(temperature, fit_interval_scale(estimates, volumes), choose_decision(gains))
 
 
 def calibrate(
@@ -81,10 +86,11 @@ def calibrate(
         NoStructureError: no case has a structure.
     """
     accumulator = CalibrationAccumulator(len(predictor.plan.classes))
+    deciding = predictor.deciding_by("expected-dice")
 
     def counted() -> Iterator[CasePrediction]:
         for number, prediction in enumerate(
-            iterate_predictions(predictor, dataset, cases, samples, steps, seed), start=1
+            iterate_predictions(deciding, dataset, cases, samples, steps, seed), start=1
         ):
             accumulator.add(prediction)
             on_case(min(1.0, number / len(cases)), prediction.case)
@@ -113,6 +119,26 @@ def fit_temperature(probabilities: NDArray[np.float32], truth: NDArray[np.intege
     low, high = (math.log(bound) for bound in TEMPERATURES)
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
     return math.exp(float(found.x))
+
+
+def choose_decision(gains: Sequence[float]) -> Decision:
+    """Return "expected-dice" where the mean of its gains in Dice over the argmax, one per prediction, is
+    greater than their standard error, else "argmax"."""
+    if len(gains) < 2:
+        return "argmax"
+    error = float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
+    return "expected-dice" if float(np.mean(gains)) > error else "argmax"
+
+
+def _gain(prediction: CasePrediction) -> float:
+    """Return by how much the labels have a higher Dice than the argmax, the mean over the structures."""
+    labelled, argmax = prediction.truth >= 0, prediction.probabilities.argmax(0)
+    gains = [
+        dice((prediction.labels == k) & labelled, truth) - dice((argmax == k) & labelled, truth)
+        for k in range(1, len(prediction.probabilities))
+        for truth in [prediction.truth == k]
+    ]
+    return float(np.mean(gains))
 
 
 def fit_interval_scale(estimates: Sequence[VolumeEstimate], volumes: Sequence[float]) -> float:

@@ -17,6 +17,7 @@ from ldseg.data.unread import OnRemark, ignore_remark
 from ldseg.errors import InputError, file_error, listed
 from ldseg.evaluation.evaluate_folders import EvaluationOptions, score_files
 from ldseg.evaluation.scores import Scores
+from ldseg.inference.decision import Decision
 from ldseg.inference.predict_cases import PredictOptions, predict_cases
 from ldseg.inference.predictor import Predictor
 from ldseg.runs.files import DATA_FILE, SETTINGS_FILE, SPLITS_FILE, VALIDATION_FOLDER
@@ -35,6 +36,7 @@ def cross_validate(
     device: str | None = None,
     on_case: OnCase = lambda _share, _case: None,
     on_remark: OnRemark = ignore_remark,
+    decision: Decision | None = None,
 ) -> Scores:
     """Predict the validation cases of each fold of `run` with the fold's model, and score all together.
 
@@ -49,6 +51,7 @@ def cross_validate(
         device: "cpu", "cuda" or "mps", None for the fastest.
         on_case: called with the share of all cases that is done and the name of each case.
         on_remark: called with a sentence for what was assumed or changed on reading.
+        decision: how labels follow from several samples; None for what each model's calibration chose.
 
     Raises:
         InputError: no run, a fold that is not trained, data that are not those of the run, no case that a
@@ -71,7 +74,12 @@ def cross_validate(
     for folder, cases in unseen.items():
         predictor = Predictor.load(folder, device)
         predicted = predict_cases(
-            predictor, cases, folder / VALIDATION_FOLDER, PredictOptions(), options.keep_going, progress
+            predictor,
+            cases,
+            folder / VALIDATION_FOLDER,
+            PredictOptions(decision=decision),
+            options.keep_going,
+            progress,
         )
         files |= {name: paths[-1] for name, paths in predicted.done.items()}
         failed |= predicted.failed

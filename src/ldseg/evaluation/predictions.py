@@ -34,6 +34,13 @@ class CasePrediction:
     """Estimated volume of each structure."""
     true_volumes: dict[str, float]
     """True volume of each structure, in the unit of `volumes`; empty where some voxels are unlabelled."""
+    decided: NDArray[np.int16] | None = None
+    """(*S) classes of the labels; None where they are the argmax of the probabilities."""
+
+    @property
+    def labels(self) -> NDArray[np.integer]:
+        """Return the classes (*S) of the labels."""
+        return self.probabilities.argmax(0) if self.decided is None else self.decided
 
 
 def iterate_predictions(
@@ -51,11 +58,18 @@ def iterate_predictions(
     Raises:
         InputError: a case cannot be read, does not fit the model, or has another unit than the others.
     """
-    classes, raw, units = predictor.plan.classes, predictor.uncalibrated(), OneUnit()
+    classes, units = predictor.plan.classes, OneUnit()
+    raw = predictor.uncalibrated().deciding_by(predictor.decision)
+    sampling = predictor.sampling(steps, samples)
     for case in cases:
         image, masks = load_case(dataset, case)
         units.add(str(case.images[0]), image.physical)
-        predicted = raw(image, case.name, steps, samples, seed=seed, source=str(case.images[0]))
+        predicted = raw(
+            image, case.name, sampling.steps, sampling.samples, seed=seed, source=str(case.images[0])
+        )
+        decided = None
+        if predictor.decides(sampling):
+            decided = class_indices(predicted.labels.array[0], classes, None)
         for mask in masks:
             truth = class_indices(mask.array[0], classes, dataset.ignore_id)
             complete = not bool((truth == IGNORE_INDEX).any())
@@ -66,6 +80,7 @@ def iterate_predictions(
                 truth=truth,
                 volumes=predicted.volumes,
                 true_volumes=structure_volumes(truth, mask, classes) if complete else {},
+                decided=decided,
             )
 
 

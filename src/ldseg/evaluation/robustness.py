@@ -21,6 +21,7 @@ from ldseg.errors import InputError
 from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from ldseg.evaluation.scores import Scores
+from ldseg.inference.decision import Decision
 from ldseg.inference.predictor import Predictor
 from ldseg.metrics.intervals import Interval
 from ldseg.planning.plan import Plan
@@ -44,6 +45,8 @@ class RobustnessOptions:
     """Tolerance of the surface Dice, in mm, or in voxels where the images have no physical spacing."""
     harmonize: bool = True
     """Whether the model harmonizes images that differ from those of training."""
+    decision: Decision | None = None
+    """How labels follow from several samples; None: as the model's calibration chose."""
 
     def __post_init__(self) -> None:
         strange = [name for name in self.corruptions if name not in CORRUPTIONS]
@@ -72,6 +75,8 @@ class RobustnessSetup:
     harmonize: bool = field(default=False, metadata={"key": "harmonise"})
     unit: LengthUnit = "mm"
     """Unit of lengths; "px" where the images have no physical spacing."""
+    decision: Decision = "argmax"
+    """How labels follow from several samples."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,8 @@ def start_sweep(run: Path, predictor: Predictor, dataset: DataSet, options: Robu
     image.
     """
     _check_classes(predictor.plan, dataset)
+    predictor = predictor if options.decision is None else predictor.deciding_by(options.decision)
+    sampling = predictor.sampling(options.steps, options.samples)
     part, cases = cases_to_test(dataset, run)
     setup = RobustnessSetup(
         weights=hashlib.sha256((run / WEIGHTS_FILE).read_bytes()).hexdigest(),
@@ -146,11 +153,12 @@ def start_sweep(run: Path, predictor: Predictor, dataset: DataSet, options: Robu
         data=dataset.root.resolve().name,
         part=part,
         cases=tuple(case.name for case in cases),
-        sampling=predictor.sampling(options.steps, options.samples),
+        sampling=sampling,
         seed=options.seed,
         tolerance=options.tolerance,
         harmonize=options.harmonize,
         unit=length_unit(load_image(dataset, cases[0]).physical),
+        decision=predictor.decision if predictor.decides(sampling) else "argmax",
     )
     return Robustness(setup)
 
@@ -173,6 +181,7 @@ def sweep(
     wanted = [_key(name, strength) for name in corruptions for strength in CORRUPTIONS[name].strengths]
     missing = [key for key in dict.fromkeys(wanted) if begun.find(*key) is None]
     predictor = predictor if begun.setup.harmonize else predictor.without_harmonization()
+    predictor = predictor.deciding_by(begun.setup.decision)
     by_name = {case.name: case for case in dataset.cases}
     cases = [by_name[name] for name in begun.setup.cases]
     state, done = begun, 0

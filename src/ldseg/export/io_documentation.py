@@ -49,7 +49,9 @@ RULES = {
         "Mean of the probabilities over the samples (the first `answers` maps are no samples; if there are "
         "several samples, their mean has the share `answers_weight`, else none) and, with their "
         "weights, over the patches. Bring it back to the image's grid (linear), undo the orientation, take "
-        "the likeliest class of each voxel, and write its id."
+        "the likeliest class of each voxel, and write its id. If `recalibration.decision` is expected-dice, "
+        "ldseg adds an offset to the log-probabilities of each structure before, those with the highest mean "
+        "Dice between the labels and the samples' own."
     ),
     "8 recalibration": (
         "With temperature T: p becomes p^(1/T) divided by its sum over the classes, on the image's grid; the "

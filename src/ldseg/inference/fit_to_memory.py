@@ -14,7 +14,15 @@ from math import prod
 
 from ldseg.errors import InputError
 from ldseg.inference.backends.torch_backend import ChunkSizes, TorchBackend
-from ldseg.inference.output import DISAGREEMENT, FREQUENCIES, LABELS, PROBABILITIES, SAMPLES, UNCERTAINTY
+from ldseg.inference.output import (
+    DISAGREEMENT,
+    FREQUENCIES,
+    LABELS,
+    LEVELS,
+    PROBABILITIES,
+    SAMPLES,
+    UNCERTAINTY,
+)
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
 from ldseg.planning.plan import Plan
@@ -45,7 +53,7 @@ def cost_in_memory(grid: GridTransform, plan: Plan, samples: int, wanted: Sequen
     """Return the memory of an image whose preprocessed voxels and maps are held as arrays."""
     classes, same = len(plan.classes), grid.shape == grid.canonical_shape
     sizes = {LABELS: 1, PROBABILITIES: 4 * classes, UNCERTAINTY: 4, DISAGREEMENT: 4}
-    sizes |= {FREQUENCIES: 4 * classes, SAMPLES: samples}
+    sizes |= {FREQUENCIES: 4 * classes, SAMPLES: samples, LEVELS: classes}
     maps = prod(grid.canonical_shape) * sum(sizes[name] for name in wanted)
     copies = 3 if plan.appearance or not same else 1  # harmonizing and resampling take some
     prepared = 4 * len(plan.channels) * prod(grid.shape) * copies
@@ -71,16 +79,8 @@ def fit_to_memory(
         for chunks in _FEWER:
             least = around + tile_bytes(predictor, sampling.samples, patch, chunks)
             if least <= available:
-                chosen = replace(backend, limits=chunks)
-                plan = replace(predictor.plan, patch=patch)
-                return Predictor(
-                    plan,
-                    predictor.settings,
-                    chosen,
-                    predictor.calibration,
-                    predictor.identity,
-                    predictor.detector,
-                )
+                smaller = replace(predictor.plan, patch=patch)
+                return predictor.with_changes(plan=smaller, backend=replace(backend, limits=chunks))
     needed = (least + taken) / 1e9
     raise InputError(
         f"--max-memory is {limit_gb:g}: this image needs about {needed:.1f} GB even in the smallest tiles; "

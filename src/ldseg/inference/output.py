@@ -6,8 +6,8 @@ image's own grid; *R that of some of its planes, in canonical order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ldseg.data.units import size_unit, voxel_size
 from ldseg.data.volume import Volume
+from ldseg.inference.decision import Decision, LabelRule, pack_levels
 from ldseg.inference.posterior import (
     Confidence,
     Posterior,
@@ -35,6 +36,16 @@ LABELS, PROBABILITIES, UNCERTAINTY = "labels", "probabilities", "uncertainty"
 DISAGREEMENT, FREQUENCIES, SAMPLES = "disagreement", "frequencies", "samples"
 MAPS = (LABELS, PROBABILITIES, UNCERTAINTY, DISAGREEMENT, FREQUENCIES, SAMPLES)
 """The maps that can be made."""
+LEVELS = "levels"
+"""What labels are decided from once the whole image is known, (K, *S); see `decision.pack_levels`."""
+
+
+OnPlanes = Callable[[], None]
+"""Called whenever some planes of a map are complete; what it raises ends the prediction."""
+
+
+def ignore_planes() -> None:
+    """Do nothing."""
 
 
 class Sink(Protocol):
@@ -42,6 +53,10 @@ class Sink(Protocol):
 
     def put(self, name: str, start: int, planes: NDArray[Any]) -> None:
         """Take the planes (channels, *R) of the map `name` from `start` on, each plane once, in order."""
+        ...
+
+    def take(self, name: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield the planes of a map that was put, in parts as `put` got them, and drop the map."""
         ...
 
 
@@ -69,6 +84,11 @@ class CaseSummary:
     beyond 1 the image is of another kind; None where the model does not know them."""
     harmonized: bool = False
     """True where the image was harmonized with the training images before it was segmented."""
+    decision: Decision = "argmax"
+    """How the labels were decided."""
+    expected_dice: dict[str, float] = field(default_factory=dict[str, float])
+    """Per structure, the mean Dice between the labels and the samples, which the posterior expects of them;
+    empty unless it was asked for by the decision."""
 
 
 class OutputAssembler:
@@ -83,10 +103,16 @@ class OutputAssembler:
         samples: int,
         wanted: Sequence[str],
         sink: Sink,
+        decides: bool = False,
     ) -> None:
-        """Send the maps `wanted` (of `MAPS`) to `sink`; slabs come along `axis` of the network's grid."""
+        """Send the maps `wanted` (of `MAPS`) to `sink`; slabs come along `axis` of the network's grid.
+
+        If it `decides`, labels wait for the decision on the whole image, `decide`; else they are the argmax.
+        """
         self._plan, self._calibration, self._samples, self._sink = plan, calibration, samples, sink
         self._wanted, self._axis, self._plane = frozenset(wanted), axis, 0
+        if decides and LABELS in self._wanted:
+            self._wanted = (self._wanted - {LABELS}) | {LEVELS}
         self._confidence = Confidence(len(plan.classes))
         of_map = {DISAGREEMENT: "entropy", FREQUENCIES: "frequencies", SAMPLES: "samples"}
         sources = [part for name, part in of_map.items() if name in self._wanted]
@@ -119,6 +145,16 @@ class OutputAssembler:
             size_unit(axes, grid.physical),
         )
 
+    def decide(self, rule: LabelRule, summary: CaseSummary) -> CaseSummary:
+        """Put the labels by a decision on the whole image, after the last slab, and return the summary with
+        what it expects of them."""
+        if LEVELS in self._wanted:
+            for start, levels in self._sink.take(LEVELS):
+                self._sink.put(LABELS, start, labels_to_ids(rule.classes(levels)[None], self._plan))
+        names = list(self._plan.classes)[1:]
+        expected = {name: 1 - risk for name, risk in zip(names, rule.risks, strict=True)}
+        return replace(summary, decision="expected-dice", expected_dice=expected)
+
     def _maps(self, parts: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
         """Return planes of the maps, by name, from planes of the slabs' parts on the image's own grid."""
         raw = parts["mean"]
@@ -129,6 +165,8 @@ class OutputAssembler:
             LABELS: labels_to_ids(classes[None], self._plan),
             PROBABILITIES: probabilities,
         }
+        if LEVELS in self._wanted:
+            maps[LEVELS] = pack_levels(raw)
         if UNCERTAINTY in self._wanted:
             maps[UNCERTAINTY] = _entropy(probabilities)
         if DISAGREEMENT in self._wanted:  # where tiles differ, one sample would seem to disagree with itself
@@ -158,18 +196,25 @@ def _entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
 class InMemory:
     """A sink that holds maps as arrays (channels, *S) on the image's own grid."""
 
-    def __init__(self, volume: Volume, grid: GridTransform, axis: int) -> None:
-        self._volume, self._grid, self._axis = volume, grid, axis
+    def __init__(
+        self, volume: Volume, grid: GridTransform, axis: int, on_planes: OnPlanes = ignore_planes
+    ) -> None:
+        self._volume, self._grid, self._axis, self._on_planes = volume, grid, axis, on_planes
         self._arrays: dict[str, NDArray[Any]] = {}
 
     def put(self, name: str, start: int, planes: NDArray[Any]) -> None:
         """Take planes of a map, see `Sink`."""
+        self._on_planes()
         if name not in self._arrays:
             self._arrays[name] = np.empty((len(planes), *self._volume.shape), planes.dtype)
         target = to_canonical(self._arrays[name], self._grid.orientation)
         region = [slice(None)] * target.ndim
         region[self._axis + 1] = slice(start, start + planes.shape[self._axis + 1])
         target[tuple(region)] = planes
+
+    def take(self, name: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield a map whole, and drop it."""
+        yield 0, to_canonical(self._arrays.pop(name), self._grid.orientation)
 
     def volume(self, name: str) -> Volume:
         """Return a whole map."""

@@ -66,8 +66,7 @@ class Posterior:
         """Expect each tile of `tiling`, in its order, for each of `samples` and `deterministic`
         predictions."""
         self._tiling, self._samples, self._start = tiling, samples, 0
-        self._weight = (1 - DETERMINISTIC_WEIGHT if deterministic else 1) / samples  # of a sample in the mean
-        self._deterministic_weight = DETERMINISTIC_WEIGHT / max(1, deterministic)
+        self._weight, self._deterministic_weight = mean_weights(samples, deterministic)
         window = list(tiling.covered)
         window[tiling.axis] = tiling.patch[tiling.axis]
         self._mean = torch.zeros(classes, *window)
@@ -159,6 +158,12 @@ def _advance_window(sums: Tensor, axis: int, planes: int) -> None:
     for source in range(planes, depth):  # plane by plane: source and target overlap
         sums.select(axis, source - planes).copy_(sums.select(axis, source))
     sums.narrow(axis, max(0, depth - planes), min(planes, depth)).zero_()
+
+
+def mean_weights(samples: int, deterministic: int) -> tuple[float, float]:
+    """Return the weight of a sample, and of a deterministic prediction, in the mean probabilities."""
+    of_samples = 1 - DETERMINISTIC_WEIGHT if deterministic else 1.0
+    return of_samples / samples, DETERMINISTIC_WEIGHT / max(1, deterministic)
 
 
 def entropy(probabilities: Tensor, axis: int) -> Tensor:

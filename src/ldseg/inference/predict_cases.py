@@ -22,6 +22,7 @@ from ldseg.data.formats import TIFF_ENDINGS, check_labels_of, dicom, is_ending, 
 from ldseg.data.formats.dicom.segments import SegmentCodes
 from ldseg.data.loading import load_input
 from ldseg.errors import InputError
+from ldseg.inference.decision import Decision
 from ldseg.inference.fit_to_memory import cost_in_memory, fit_to_memory
 from ldseg.inference.output import CaseSummary
 from ldseg.inference.output_folder import prepare_folder, refuse_other_classes
@@ -70,6 +71,8 @@ class PredictOptions:
     """Name of the labels' file of the only case; None: the case's name with the ending of the results."""
     codes: dict[str, SegmentCodes] = field(default_factory=dict[str, SegmentCodes])
     """Class name to its codes in DICOM segmentations; the others take default ones."""
+    decision: Decision | None = None
+    """How labels follow from several samples; None: as the model's calibration chose."""
 
     def __post_init__(self) -> None:
         if self.format is not None and not is_ending(self.format):
@@ -123,6 +126,7 @@ def predict_cases(
             `keep_going`) a bad case; the cases before it stay written.
     """
     predictor = predictor if options.harmonize else predictor.without_harmonization()
+    predictor = predictor if options.decision is None else predictor.deciding_by(options.decision)
     sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.tta)
     if options.format in dicom.DICOM.endings and predictor.plan.axes == "tyx":
         raise InputError(
@@ -257,7 +261,8 @@ class _Run:
             check_labels_of(image, case.images[0], self.format.endings(case.images[0])[0])
         wanted, source = wanted_maps(options.save, sampling.samples), str(case.images[0])
         if options.max_memory is not None:
-            cost = cost_in_memory(grid_transform(image, plan, source), plan, sampling.samples, wanted)
+            grid, held = grid_transform(image, plan, source), predictor.held_maps(wanted, sampling)
+            cost = cost_in_memory(grid, plan, sampling.samples, held)
             predictor = fit_to_memory(predictor, cost, sampling, options.max_memory)
         maps, case_summary = predictor.predict_maps(image, case.name, sampling, options.seed, wanted, source)
         before_writing(case_summary)
@@ -271,8 +276,9 @@ class _Run:
             options.seed,
             options.harmonize,
             predictor.calibration,
-            predictor.backend.computation,
+            predictor.computation,
             options.max_memory,
+            case_summary.decision,
         )
         return CaseRecord(
             case.name,
@@ -284,4 +290,5 @@ class _Run:
             method,
             __version__,
             now(),
+            case_summary.expected_dice,
         )

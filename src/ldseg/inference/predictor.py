@@ -19,38 +19,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ldseg.data.cases import Case
-from ldseg.data.inputs import find_inputs
-from ldseg.data.loading import load_input, with_channels
-from ldseg.data.volume import Volume, volume_of_array
-from ldseg.errors import InputError, file_error
-from ldseg.inference.backends.backend import Backend, TileSampler, ignore_features
+from ldseg.data.loading import with_channels
+from ldseg.data.volume import Volume
+from ldseg.errors import InputError
+from ldseg.inference.backends.backend import Backend, Computation, TileSampler, ignore_features
 from ldseg.inference.backends.torch_backend import TorchBackend, check_sampling, find_tta_axis
+from ldseg.inference.base_predictor import BasePredictor
+from ldseg.inference.decision import Decision
 from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
 from ldseg.inference.out_of_distribution import Detector, stored_detector
 from ldseg.inference.output import (
-    DISAGREEMENT,
-    FREQUENCIES,
-    LABELS,
-    MAPS,
-    PROBABILITIES,
     SAMPLES,
-    UNCERTAINTY,
     CaseSummary,
     InMemory,
+    OnPlanes,
     OutputAssembler,
     Sink,
+    ignore_planes,
 )
 from ldseg.inference.posterior import Posterior, Slab
 from ldseg.inference.provenance import UNKNOWN_MODEL, ModelIdentity, identify
 from ldseg.inference.sliding_window import Tiling, make_tiling
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, stored_calibration
+from ldseg.inference.tile_decisions import TileDecisions
 from ldseg.inference.view_agreement import agrees_better
 from ldseg.methods.base import Segmenter
 from ldseg.planning.plan import Plan
@@ -66,26 +60,6 @@ HARMONIZED = "it was brought nearer to the training images, for the answers to t
 LEFT_AS_IT_IS = "it was segmented as it is: answers to what was brought nearer to training agree no better"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prediction(CaseSummary):
-    """The segmentation of one image with its uncertainty; all volumes are on the image's own grid."""
-
-    labels: Volume
-    """(1, *S) ids as in the training masks: the likeliest class of the mean probabilities."""
-    probabilities: Volume
-    """(K, *S) float32, mean over the samples, classes in the plan's order. A deterministic prediction, where
-    the model has one, has the weight of all samples together."""
-    uncertainty: Volume
-    """(1, *S) float32, entropy of the mean probabilities in nats, 0 to log K."""
-    disagreement: Volume
-    """(1, *S) float32, mutual information in nats: the part of the entropy on which the samples disagree,
-    before any calibration."""
-    samples: tuple[Volume, ...]
-    """(1, *S) ids of each sample; empty unless they were to be kept."""
-    frequencies: Volume
-    """(K, *S) float32, share of the samples that decide for each class, classes in the plan's order."""
-
-
 @dataclass(frozen=True)
 class NetworkInput:
     """An image as it is segmented."""
@@ -98,7 +72,7 @@ class NetworkInput:
     """See `CaseSummary`."""
 
 
-class Predictor:
+class Predictor(BasePredictor):
     """A trained model: its plan and settings, and the backend that computes tiles."""
 
     def __init__(
@@ -109,14 +83,17 @@ class Predictor:
         calibration: Calibration = UNCALIBRATED,
         identity: ModelIdentity = UNKNOWN_MODEL,
         detector: Detector | None = None,
+        decision: Decision | None = None,
     ) -> None:
-        """Without a `detector`, images of another kind than the training images go unnoticed."""
+        """Without a `detector`, images of another kind than the training images go unnoticed. None for the
+        `decision` is that of the calibration."""
         self.plan = plan
         self.settings = settings
         self.backend = backend
         self.calibration = calibration
         self.identity = identity
         self.detector = detector
+        self.asked_decision: Decision | None = decision
 
     @classmethod
     def load(
@@ -149,12 +126,49 @@ class Predictor:
 
     def uncalibrated(self) -> Predictor:
         """Return the same model without its calibration."""
-        return Predictor(self.plan, self.settings, self.backend, UNCALIBRATED, self.identity, self.detector)
+        return self.with_changes(calibration=UNCALIBRATED)
 
     def without_harmonization(self) -> Predictor:
         """Return the same model, which never harmonizes an image."""
-        plan = replace(self.plan, appearance=())
-        return Predictor(plan, self.settings, self.backend, self.calibration, self.identity, self.detector)
+        return self.with_changes(plan=replace(self.plan, appearance=()))
+
+    def deciding_by(self, decision: Decision | None) -> Predictor:
+        """Return the same model with another decision from samples to labels; None takes its own."""
+        found = self.with_changes()
+        found.asked_decision = decision
+        return found
+
+    def with_changes(
+        self,
+        plan: Plan | None = None,
+        backend: Backend | None = None,
+        calibration: Calibration | None = None,
+    ) -> Predictor:
+        """Return the same model with what is given here instead."""
+        return Predictor(
+            plan or self.plan,
+            self.settings,
+            backend or self.backend,
+            calibration or self.calibration,
+            self.identity,
+            self.detector,
+            self.asked_decision,
+        )
+
+    @property
+    def decision(self) -> Decision:
+        """Return how labels follow from several samples."""
+        return self.asked_decision or self.calibration.decision
+
+    @property
+    def stochastic(self) -> bool:
+        """True where two samples of one image can differ."""
+        return self.backend.stochastic
+
+    @property
+    def computation(self) -> Computation:
+        """Runtime, device and precision."""
+        return self.backend.computation
 
     @property
     def segmenter(self) -> Segmenter:
@@ -176,11 +190,8 @@ class Predictor:
         sampler: str | None = None,
         tta: bool | None = None,
     ) -> SamplingSettings:
-        """Return the model's sampling with what is given here instead; one sample where all would be equal.
-
-        Raises:
-            InputError: an unknown sampler, a number below 1, or what the backend cannot do.
-        """
+        if samples is None and self.asked_decision == "expected-dice":
+            samples = self.settings.posterior.samples
         chosen = self.settings.sampling_of(sampler, steps, samples, tta, self.backend.stochastic)
         check_sampling(chosen)
         return self.backend.resolve_sampling(chosen)
@@ -192,75 +203,11 @@ class Predictor:
         sampler: str | None = None,
         tta: bool | None = None,
     ) -> SamplingSettings:
-        """Return the sampling of one of many samples, also where `samples` is 1; the model's own number of
-        samples by default.
-
-        Raises:
-            InputError: as `sampling`.
-        """
         number = self.settings.posterior.samples if samples is None else samples
         chosen = self.sampling(steps, max(number, 2), sampler, tta)
         asked = replace(chosen, samples=number)
         check_sampling(asked)
         return self.backend.resolve_sampling(asked)
-
-    def __call__(
-        self,
-        image: Volume | NDArray[Any] | Path | str,
-        name: str | None = None,
-        steps: int | None = None,
-        samples: int | None = None,
-        sampler: str | None = None,
-        seed: int = 0,
-        keep_samples: bool = False,
-        source: str | None = None,
-        tta: bool | None = None,
-        spacing: Sequence[float] | None = None,
-    ) -> Prediction:
-        """Segment an image: a `Volume`, an array, or the path of a file or DICOM folder.
-
-        An array is (*S), or (M, *S), in the order of `plan.axes`; `spacing` is the size of its voxels in mm
-        along these axes (along t in seconds or frames), None where it is unknown.
-
-        The result depends on the image and the model, that of samples on `seed` and `name` too, which the
-        noise is drawn from, and on nothing else. The default `name` is that of the file, as with `ldseg
-        predict`, or "image". `source` is the image's name in messages (default: its path, or `name`).
-
-        Raises:
-            InputError: the image cannot be read, has other axes or channels than the model takes, or voxels
-                without a value; or the spacing does not suit it.
-        """
-        if spacing is not None and not isinstance(image, np.ndarray):
-            raise InputError("spacing is given for an image that has its own; leave it out")
-        if isinstance(image, np.ndarray):
-            volume, name = volume_of_array(image, self.plan.axes, spacing), name or "image"
-        elif isinstance(image, Volume):
-            volume, name = image, name or "image"
-        else:
-            volume, case = self._read(Path(image))
-            name, source = name or case.name, source or str(case.images[0])
-        wanted = MAPS if keep_samples else tuple(one for one in MAPS if one != SAMPLES)
-        sampling = self.sampling(steps, samples, sampler, tta)
-        maps, summary = self.predict_maps(volume, name, sampling, seed, wanted, source)
-        return Prediction(
-            **vars(summary),
-            labels=maps.volume(LABELS),
-            probabilities=maps.volume(PROBABILITIES),
-            uncertainty=maps.volume(UNCERTAINTY),
-            disagreement=maps.volume(DISAGREEMENT),
-            samples=maps.samples(),
-            frequencies=maps.volume(FREQUENCIES),
-        )
-
-    def _read(self, path: Path) -> tuple[Volume, Case]:
-        """Return the one image at `path`, read as `ldseg predict` reads it. Raises InputError."""
-        plan, remarks = self.plan, list[str]()
-        channels = len(plan.channels)
-        cases = find_inputs([path], channels, plan.axes, plan.stored_in_channel_files, remarks.append)
-        if len(cases) != 1:
-            raise file_error(path, f"holds {len(cases)} images", "give the path of one of them")
-        volume = load_input(cases[0], channels, plan.axes)
-        return replace(volume, notes=(*remarks, *volume.notes)), cases[0]
 
     def predict_maps(
         self,
@@ -270,6 +217,7 @@ class Predictor:
         seed: int,
         wanted: Sequence[str],
         source: str | None = None,
+        on_planes: OnPlanes = ignore_planes,
     ) -> tuple[InMemory, CaseSummary]:
         """Return the maps `wanted` (of `output.MAPS`) of an image in memory, and nothing else as large as
         the image.
@@ -279,7 +227,7 @@ class Predictor:
         """
         chosen = self.preprocess(volume, name, source)
         tiling = self.tiling(chosen.image.grid)
-        sink = InMemory(volume, chosen.image.grid, tiling.axis)
+        sink = InMemory(volume, chosen.image.grid, tiling.axis, on_planes)
         return sink, self.segment(chosen, tiling, name, sampling, seed, wanted, sink)
 
     def preprocess(self, volume: Volume, name: str, source: str | None = None) -> NetworkInput:
@@ -342,13 +290,27 @@ class Predictor:
         tiles = self.backend.tiles(sampling, seed, name, find_tta_axis(self.plan, sampling))
         keep = SAMPLES in wanted
         posterior = Posterior(tiles.classes, tiling, sampling.samples, keep, tiles.deterministic_predictions)
+        decisions = None
+        if self.decides(sampling):
+            decisions = TileDecisions(
+                tiles.classes, tiling, sampling.samples, tiles.deterministic_predictions
+            )
         assembler = OutputAssembler(
-            self.plan, image.grid, tiling.axis, self.calibration, sampling.samples, wanted, sink
+            self.plan,
+            image.grid,
+            tiling.axis,
+            self.calibration,
+            sampling.samples,
+            wanted,
+            sink,
+            decides=decisions is not None,
         )
         statistics = None if self.detector is None else FeatureStatistics(tiling)
-        for slab in _slabs(tiles, image, tiling, posterior, sampling.samples, statistics):
+        for slab in _slabs(tiles, image, tiling, posterior, sampling.samples, statistics, decisions):
             assembler.add(slab)
         summary = assembler.summarize(posterior, image.grid)
+        if decisions is not None:
+            summary = assembler.decide(decisions.counts.decide(), summary)
         if statistics is not None:
             summary = self._compare(summary, statistics.result())
         ways = tuple(dict.fromkeys((*chosen.out_of_distribution, *summary.out_of_distribution)))
@@ -372,9 +334,10 @@ def _slabs(
     posterior: Posterior,
     samples: int,
     statistics: FeatureStatistics | None,
+    decisions: TileDecisions | None,
 ) -> Iterator[Slab]:
-    """Yield the statistics of the samples as planes are complete; those of the features go to
-    `statistics`."""
+    """Yield the statistics of the samples as planes are complete; those of the features go to `statistics`,
+    the counts for a decision to `decisions`."""
     for tile in tiling.tiles():
         slab = posterior.finish(before=tile.corner[tiling.axis])
         if slab is not None:
@@ -383,6 +346,10 @@ def _slabs(
         on_features = ignore_features if statistics is None else partial(statistics.add, tile)
         for block in tiles.blocks(x, tile.corner, range(samples), on_features):
             posterior.add(tile, block)
+            if decisions is not None:
+                decisions.add(block)
+        if decisions is not None:
+            decisions.finish(tile)
     last = posterior.finish()
     if last is not None:
         yield last

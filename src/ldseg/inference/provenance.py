@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ldseg.data.cases import Case
 from ldseg.inference.backends.backend import Computation
+from ldseg.inference.decision import Decision
 from ldseg.inference.temperature_scaling import Calibration
 from ldseg.runs.files import WEIGHTS_FILE
 from ldseg.settings import SamplingSettings
@@ -54,6 +55,8 @@ class Method:
     computation: Computation
     max_memory_gb: float | None = None
     """Less memory may mean smaller tiles."""
+    decision: Decision = "argmax"
+    """How labels follow from several samples."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class CaseRecord:
     """Version."""
     time: str
     """Time of the prediction, ISO 8601 in UTC."""
+    expected_dice: dict[str, float] = field(default_factory=dict[str, float])
+    """Per structure, the Dice that the samples expect of the labels; see `output.CaseSummary`."""
 
     def same_origin(self, other: CaseRecord) -> bool:
         """Return True where both were made from the same image by the same model in the same way."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from ldseg.settings import SamplingSettings
 
 LARGE = 2**26
 """Least number of pixels with which a TIFF is read by regions; 8192 x 8192."""
+_PLANES = 512
+"""Planes of a map that are read again at once."""
 _READING = 3e8
 """Bytes for decoded parts of the file and for what is on its way to the disk."""
 
@@ -114,6 +116,16 @@ class _FileSink:
                 self._put(_sample(number), start, one[None])
         else:
             self._put(name, start, planes)
+
+    def take(self, name: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield a map in parts, and drop it."""
+        spool = self.spools.pop(name)
+        planes = spool.shape[1 + self.axis]
+        for start in range(0, planes, _PLANES):
+            part = range(start, min(planes, start + _PLANES))
+            rows, columns = (part, range(spool.shape[2])) if self.axis == 0 else (range(spool.shape[1]), part)
+            yield start, spool.read(rows, columns)
+        spool.close()
 
     def close(self) -> None:
         """Close all files."""

@@ -146,5 +146,7 @@ def write_summary(
         "distance_from_training": summary.distance,
         "notes": summary.notes,
         "harmonised": summary.harmonized,
+        "decision": summary.decision,
+        "expected_dice": summary.expected_dice,
     }
     write_json_atomic(path, content)

@@ -88,7 +88,7 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
             f"{source.name} has no splits.json: all {len(cases)} cases are used; "
             "the result is right only if the model was not trained on any of them"
         )
-    report_ignored_options(predictor.backend.stochastic, predictor.plan, arguments)
+    report_ignored_options(predictor.stochastic, predictor.plan, arguments)
     with progress("predicting") as bar:
         fitted, before = calibrate(
             folder, predictor, dataset, cases, sampling.samples, sampling.steps, arguments.seed, bar.show
@@ -105,6 +105,7 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
         f"temperature {fitted.temperature:.3f}, intervals widened by {fitted.widening:+.3f} of the volume; "
         f"fitted on {len(cases)} {'validation ' if origin == 'validation' else ''}cases"
     )
+    print_line(f"labels of several samples are decided by {fitted.decision} from now on")
     path = shown / CALIBRATION_FILE
     note(f"stored in {path}: ldseg predict uses it from now on; remove the file to undo it")
 

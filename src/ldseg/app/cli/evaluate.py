@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldseg.app.cli.options import add_allow_code, add_data_section, add_json, admit_model, data_options
+from ldseg.app.cli.options import (
+    add_allow_code,
+    add_data_section,
+    add_decision,
+    add_json,
+    admit_model,
+    data_options,
+)
 from ldseg.app.cli.output import note, print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
@@ -61,6 +68,7 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument("--device", help="of the models of RUN, e.g. cpu, cuda; the best one by default")
     add_allow_code(parser)
+    add_decision(parser)
     add_json(parser)
     add_data_section(parser)
 
@@ -117,8 +125,9 @@ def _scores(arguments: Any, options: EvaluationOptions) -> Scores:
             raise file_error(
                 arguments.predictions, "holds no training", "give the masks of these predictions after it"
             )
-        if arguments.device is not None:
-            raise InputError("--device is for the folder of a training; leave it out")
+        for name in ("device", "decision"):
+            if getattr(arguments, name) is not None:
+                raise InputError(f"--{name} is for the folder of a training; leave it out")
         return evaluate_folders(arguments.predictions, arguments.labels, options, on_remark=note)
     if options.data != DataOptions():
         raise InputError(
@@ -127,7 +136,13 @@ def _scores(arguments: Any, options: EvaluationOptions) -> Scores:
     admit_model(arguments, arguments.predictions)
     with progress("predicting") as bar:
         return cross_validate(
-            arguments.predictions, arguments.labels, options, arguments.device, bar.show, bar.report
+            arguments.predictions,
+            arguments.labels,
+            options,
+            arguments.device,
+            bar.show,
+            bar.report,
+            arguments.decision,
         )
 
 

@@ -86,6 +86,16 @@ def admit_model(arguments: Any, model: Path) -> None:
             admit(to_json(read_settings(path)) if path.is_file() else None, True, str(path))
 
 
+def add_decision(parser: Any) -> None:
+    """Add `--decision`; its values are literal because importing them would load NumPy."""
+    parser.add_argument(
+        "--decision",
+        choices=("argmax", "expected-dice"),
+        help="argmax: labels are the likeliest class of each voxel; expected-dice: the segmentation with the "
+        "highest mean Dice with several samples; by default what the calibration chose",
+    )
+
+
 def add_harmonize(parser: Any) -> None:
     """`--harmonize`."""
     parser.add_argument(

@@ -6,7 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ldseg.app.cli.options import add_harmonize, add_json, add_model, add_sampler, admit_model, names_of
+from ldseg.app.cli.options import (
+    add_decision,
+    add_harmonize,
+    add_json,
+    add_model,
+    add_sampler,
+    admit_model,
+    names_of,
+)
 from ldseg.app.cli.output import Progress, group_notes, note, print_json, print_line, progress
 from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
 from ldseg.runs.files import SPLITS_FILE, WEIGHTS_FILE
@@ -41,6 +49,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--samples", type=int | None, help="posterior samples; the model's own by default")
     add_sampler(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    add_decision(parser)
     add_harmonize(parser)
     parser.add_argument(
         "--save",
@@ -124,7 +133,7 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
 
     predictor, cases, options, folder = context.run_on_all_ranks(look)
     if context.is_rank_zero:
-        report_ignored_options(predictor.backend.stochastic, predictor.plan, arguments)
+        report_ignored_options(predictor.stochastic, predictor.plan, arguments)
         for remark in remarks:
             note(remark)
     with progress("predicting", shown=context.is_rank_zero) as bar:
@@ -161,6 +170,7 @@ def _options(arguments: Any) -> PredictOptions:
         arguments.max_memory,
         None if arguments.format is None else f".{arguments.format.lower().lstrip('.')}",
         arguments.harmonize,
+        decision=arguments.decision,
     )
 
 

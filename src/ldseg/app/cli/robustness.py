@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldseg.app.cli.options import (
     add_data_section,
+    add_decision,
     add_harmonize,
     add_json,
     add_model,
@@ -47,6 +48,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     parser.add_argument("--samples", type=int | None, help="posterior samples; the model's own by default")
     parser.add_argument("--seed", type=int, default=0, help="of the corruptions and of the model's noise")
+    add_decision(parser)
     add_harmonize(parser)
     parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
     add_json(parser)
@@ -72,7 +74,12 @@ def run(arguments: Any) -> int:
     if arguments.corruptions is not None:
         names = tuple(name.strip() for name in arguments.corruptions.split(","))
     options = RobustnessOptions(
-        names, arguments.steps, arguments.samples, arguments.seed, harmonize=arguments.harmonize
+        names,
+        arguments.steps,
+        arguments.samples,
+        arguments.seed,
+        harmonize=arguments.harmonize,
+        decision=arguments.decision,
     )
     predictor = Predictor.load(arguments.model, arguments.device)
     dataset = open_dataset(arguments.dataset, _reading(arguments))
@@ -80,7 +87,7 @@ def run(arguments: Any) -> int:
     begun = resume_sweep(out, start_sweep(arguments.model, predictor, dataset, options))
     if begun.points:
         note(f"{out}: {len(begun.points)} strengths are measured already")
-    report_ignored_options(predictor.backend.stochastic, predictor.plan, arguments)
+    report_ignored_options(predictor.stochastic, predictor.plan, arguments)
     notes: dict[str, tuple[str, ...]] = {}
     with progress("measuring") as bar:
         found = sweep(

@@ -25,7 +25,9 @@ def ignored_options(stochastic: bool, plan: Plan, arguments: Any) -> list[str]:
     steps, samples = arguments.steps, arguments.samples
     sampler, mirror = getattr(arguments, "sampler", None), getattr(arguments, "tta", None)
     found: list[str] = []
+    decision = getattr(arguments, "decision", None)
     given = {"--steps": steps, "--samples": None if samples == 1 else samples, "--sampler": sampler}
+    given |= {"--decision": None if decision == "argmax" else decision}
     named = [name for name, value in given.items() if value is not None]
     if not stochastic and named:
         verb = "change" if len(named) > 1 else "changes"
@@ -33,6 +35,8 @@ def ignored_options(stochastic: bool, plan: Plan, arguments: Any) -> list[str]:
         found.append(f"the model is deterministic and gives one prediction: {names} {verb} nothing")
     elif (steps == 1 or sampler == _ONE_STEP) and samples not in (None, 1):
         found.append("one step gives the deterministic prediction: --samples changes nothing")
+    if stochastic and decision == "expected-dice" and (samples == 1 or steps == 1 or sampler == _ONE_STEP):
+        found.append("of a single segmentation the labels are the argmax: --decision changes nothing")
     if mirror and not plan.mirror_axes:
         found.append("training used no flips: --tta true changes nothing")
     return found

@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldseg.app.cli.options import add_harmonize, add_model, add_sampler, admit_model
+from ldseg.app.cli.options import add_decision, add_harmonize, add_model, add_sampler, admit_model
 from ldseg.app.cli.output import group_notes, note, print_line
 from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
 
@@ -38,6 +38,7 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     add_sampler(parser)
+    add_decision(parser)
     add_harmonize(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--port", type=int, default=0, help="of the page; a free one by default")
@@ -74,17 +75,18 @@ def _session(arguments: Any) -> Session:
     admit_model(arguments, arguments.model)
     predictor = load_predictor(arguments.model, arguments.device)
     predictor = predictor if arguments.harmonize else predictor.without_harmonization()
+    predictor = predictor if arguments.decision is None else predictor.deciding_by(arguments.decision)
     sampling = predictor.posterior_sampling(
         arguments.steps, arguments.samples, arguments.sampler, arguments.tta
     )
-    report_ignored_options(predictor.backend.stochastic, predictor.plan, arguments)
+    report_ignored_options(predictor.stochastic, predictor.plan, arguments)
     plan = predictor.plan
     case = _only_case(arguments.image, plan)
     image, source = load_input(case, len(plan.channels), plan.axes), str(case.images[0])
     for remark in group_notes({case.name: notes_of(image, plan)}):
         note(remark)
     how = f"{sampling.samples} samples by {sampling.sampler} in {sampling.steps} steps"
-    varies = predictor.backend.stochastic and not sampling.single_call
+    varies = predictor.stochastic and not sampling.single_call
     note(f"segmenting {case.name}, {how if varies else 'one prediction'}")
     return Session(predictor, image, case.name, sampling, arguments.seed, source)
 

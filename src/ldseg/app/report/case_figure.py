@@ -26,7 +26,8 @@ from ldseg.data.loading import load_case
 from ldseg.data.volume import Volume
 from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.evaluation.predictions import structure_volumes
-from ldseg.inference.predictor import Prediction, Predictor
+from ldseg.inference.base_predictor import Prediction
+from ldseg.inference.predictor import Predictor
 from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import to_canonical
 from ldseg.settings import SamplingSettings

@@ -132,7 +132,7 @@ def collect(
         raters=compare_with_raters(predictor, dataset, evaluation.cases, sampling, options.seed),
         robustness=robustness,
         recalibrated=predictor.calibration != predictor.uncalibrated().calibration,
-        stochastic=predictor.backend.stochastic,
+        stochastic=predictor.stochastic,
     )
 
 

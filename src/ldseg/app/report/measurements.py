@@ -80,9 +80,7 @@ def measure_cases(
         found = iterate_predictions(predictor, dataset, [case], sampling.samples, sampling.steps, seed)
         for prediction, mask in zip(found, masks, strict=True):
             accumulator.add(prediction, predictor.calibration)
-            # Calibration does not change the most likely class.
-            likeliest = labels_to_ids(prediction.probabilities.argmax(0)[None], predictor.plan)
-            labels = image.with_array(likeliest, "labels")
+            labels = image.with_array(labels_to_ids(prediction.labels[None], predictor.plan), "labels")
             by_rater.append(evaluate_case(labels, mask, predictor.plan.classes, dataset.ignore_id, TOLERANCE))
             if dataset.axes == "tyx" and case.name not in cycles:  # the first rater's
                 classes = predictor.plan.classes

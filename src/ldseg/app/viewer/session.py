@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from typing import Any
-
-from numpy.typing import NDArray
 
 from ldseg.app.viewer.layers import WANTED, Layer, image_layers, prediction_layers
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError
-from ldseg.inference.output import CaseSummary, InMemory
+from ldseg.inference.output import CaseSummary
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan
 from ldseg.settings import SamplingSettings
@@ -58,16 +55,14 @@ class Session:
         """
         self.image, self.name, self.seed = image, name, seed
         self.sampling = predictor.sampling(sampling.steps, sampling.samples, sampling.sampler, sampling.tta)
-        self._samples_vary = predictor.backend.stochastic and not sampling.single_call
-        seen = predictor.preprocess(image, name, source)
-        self._predictor, self._input, self.unlike = predictor, seen, seen.out_of_distribution
-        self.harmonized, self.notes = seen.harmonized, seen.notes
-        self.images = {layer.name: layer for layer in image_layers(image, predictor.plan)}
+        self._samples_vary = predictor.stochastic and not sampling.single_call
+        self._predictor, self._source = predictor, source
         self._ending = threading.Event()
         self._drawing: threading.Thread | None = None
         self._lock = threading.Lock()
         self.problem = ""
         self.prediction = self._draw(self.sampling.samples)
+        self.images = {layer.name: layer for layer in image_layers(image, predictor.plan)}
 
     @property
     def plan(self) -> Plan:
@@ -118,24 +113,14 @@ class Session:
             self.problem = f"No more samples could be drawn: {error}"
 
     def _draw(self, samples: int) -> SampledPrediction:
-        predictor, record = self._predictor, self._input.image.grid
-        sampling, tiling = replace(self.sampling, samples=samples), predictor.tiling(record)
-        maps = InMemory(self.image, record, tiling.axis)
-        sink = _Stoppable(maps, self._ending)
-        findings = predictor.segment(self._input, tiling, self.name, sampling, self.seed, WANTED, sink)
+        predictor, sampling = self._predictor, replace(self.sampling, samples=samples)
+        maps, findings = predictor.predict_maps(
+            self.image, self.name, sampling, self.seed, WANTED, self._source, self._stop_if_ending
+        )
         layers = {layer.name: layer for layer in prediction_layers(maps, predictor.plan, samples)}
         return SampledPrediction(samples, layers, findings)
 
-
-@dataclass(frozen=True)
-class _Stoppable:
-    """A sink that raises `Stopped` once the viewer ends."""
-
-    maps: InMemory
-    ending: threading.Event
-
-    def put(self, name: str, start: int, planes: NDArray[Any]) -> None:
-        """Store planes of a map (see the sink protocol in `inference.output`)."""
-        if self.ending.is_set():
+    def _stop_if_ending(self) -> None:
+        """Raise `Stopped` once the viewer ends."""
+        if self._ending.is_set():
             raise Stopped
-        self.maps.put(name, start, planes)

@@ -41,6 +41,12 @@ class TiledTiffWriter:
                 self._seek(channel, top + row, left)
                 self._file.write(values[row].tobytes())
 
+    def read(self, rows: range, columns: range) -> NDArray[Any]:
+        """Return a part (C, rows, columns) of the stored voxels."""
+        self._file.flush()
+        voxels = np.memmap(self._file, self.kind, "r", shape=self.shape)
+        return np.array(voxels[:, rows.start : rows.stop, columns.start : columns.stop])
+
     def write(self, path: Path) -> None:
         """Write the TIFF atomically. Raises InputError if it cannot be written."""
         self._file.flush()
