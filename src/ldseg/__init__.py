@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ldseg.evaluation.cross_validation import cross_validate
     from ldseg.evaluation.evaluate_folders import evaluate_folders as evaluate
     from ldseg.inference.base_predictor import Prediction
+    from ldseg.inference.ensemble_files import load_models as load
     from ldseg.inference.predictor import Predictor
-    from ldseg.inference.predictor import load_predictor as load
     from ldseg.methods.latent_diffusion import LDSeg
 
 __version__ = "0.1.0"
@@ -52,7 +52,7 @@ _EXPORTS = {
     "Volume": ("ldseg.data.volume", "Volume"),
     "cross_validate": ("ldseg.evaluation.cross_validation", "cross_validate"),
     "evaluate": ("ldseg.evaluation.evaluate_folders", "evaluate_folders"),
-    "load": ("ldseg.inference.predictor", "load_predictor"),
+    "load": ("ldseg.inference.ensemble_files", "load_models"),
     "plan": ("ldseg.api", "plan_run"),
     "read_image": ("ldseg.api", "read_image"),
     "train": ("ldseg.api", "train_run"),

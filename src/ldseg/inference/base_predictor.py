@@ -27,11 +27,12 @@ from ldseg.inference.output import (
     LABELS,
     LEVELS,
     MAPS,
+    MEMBER_DISAGREEMENT,
     PROBABILITIES,
     SAMPLES,
     UNCERTAINTY,
     CaseSummary,
-    InMemory,
+    ImageMaps,
     OnPlanes,
     ignore_planes,
 )
@@ -62,6 +63,9 @@ class Prediction(CaseSummary):
     """(1, *S) ids of each sample; empty unless they were to be kept."""
     frequencies: Volume
     """(K, *S) float32, share of the samples that decide for each class, classes in the plan's order."""
+    member_disagreement: Volume | None = None
+    """(1, *S) float32, mutual information in nats: the part of the entropy on which the members of an
+    ensemble disagree; None for a single model."""
 
 
 class BasePredictor(ABC):
@@ -72,6 +76,8 @@ class BasePredictor(ABC):
     settings: RunSettings
     calibration: Calibration
     identity: ModelIdentity
+    extra_maps: tuple[str, ...] = ()
+    """Maps that are made beside those of `output.MAPS`."""
 
     @property
     @abstractmethod
@@ -141,7 +147,7 @@ class BasePredictor(ABC):
         wanted: Sequence[str],
         source: str | None = None,
         on_planes: OnPlanes = ignore_planes,
-    ) -> tuple[InMemory, CaseSummary]:
+    ) -> tuple[ImageMaps, CaseSummary]:
         """Return the maps `wanted` (of `output.MAPS`) of an image in memory.
 
         Raises:
@@ -203,6 +209,7 @@ class BasePredictor(ABC):
             disagreement=maps.volume(DISAGREEMENT),
             samples=maps.samples(),
             frequencies=maps.volume(FREQUENCIES),
+            member_disagreement=maps.volume(MEMBER_DISAGREEMENT) if self.extra_maps else None,
         )
 
     def _read(self, path: Path) -> tuple[Volume, Case]:

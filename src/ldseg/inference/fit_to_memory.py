@@ -14,6 +14,8 @@ from math import prod
 
 from ldseg.errors import InputError
 from ldseg.inference.backends.torch_backend import ChunkSizes, TorchBackend
+from ldseg.inference.base_predictor import BasePredictor
+from ldseg.inference.ensemble import Ensemble
 from ldseg.inference.output import (
     DISAGREEMENT,
     FREQUENCIES,
@@ -58,6 +60,21 @@ def cost_in_memory(grid: GridTransform, plan: Plan, samples: int, wanted: Sequen
     copies = 3 if plan.appearance or not same else 1  # harmonizing and resampling take some
     prepared = 4 * len(plan.channels) * prod(grid.shape) * copies
     return ImageCost(grid, tuple(wanted), prepared + maps)
+
+
+def fit_any_to_memory(
+    predictor: BasePredictor, cost: ImageCost, sampling: SamplingSettings, limit_gb: float
+) -> BasePredictor:
+    """Return a model, or an ensemble with each member, as `fit_to_memory` does.
+
+    Raises:
+        InputError: as `fit_to_memory`.
+    """
+    if isinstance(predictor, Ensemble):
+        return predictor.with_members(lambda member: fit_to_memory(member, cost, sampling, limit_gb))
+    if isinstance(predictor, Predictor):
+        return fit_to_memory(predictor, cost, sampling, limit_gb)
+    raise TypeError(f"{type(predictor).__name__} has no tiles to fit")
 
 
 def fit_to_memory(

@@ -34,6 +34,8 @@ from ldseg.preprocessing.resample import StreamingResampler
 
 LABELS, PROBABILITIES, UNCERTAINTY = "labels", "probabilities", "uncertainty"
 DISAGREEMENT, FREQUENCIES, SAMPLES = "disagreement", "frequencies", "samples"
+MEMBER_DISAGREEMENT = "member_disagreement"
+"""Mutual information in nats between the members of an ensemble and the labels."""
 MAPS = (LABELS, PROBABILITIES, UNCERTAINTY, DISAGREEMENT, FREQUENCIES, SAMPLES)
 """The maps that can be made."""
 LEVELS = "levels"
@@ -58,6 +60,18 @@ class Sink(Protocol):
     def take(self, name: str) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield the planes of a map that was put, in parts as `put` got them, and drop the map."""
         ...
+
+
+@dataclass(frozen=True)
+class EnsembleSummary:
+    """Findings about how the members of an ensemble agree on an image."""
+
+    pairwise_dice: dict[str, float]
+    """Per structure, the mean Dice between the labels of two members; low where they are likely to fail."""
+    member_disagreement: float
+    """What members disagree on (epistemic), mutual information in nats, the mean over the image."""
+    sample_disagreement: float
+    """What the samples of a member disagree on (aleatoric), the same, the mean over members."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,10 @@ class CaseSummary:
     expected_dice: dict[str, float] = field(default_factory=dict[str, float])
     """Per structure, the mean Dice between the labels and the samples, which the posterior expects of them;
     empty unless it was asked for by the decision."""
+    sample_volumes: dict[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    """Per structure, its volume in each sample, before any calibration."""
+    ensemble: EnsembleSummary | None = None
+    """None for a single model."""
 
 
 class OutputAssembler:
@@ -136,13 +154,17 @@ class OutputAssembler:
         names = list(self._plan.classes)
         counts = posterior.counts()
         axes = self._plan.axes
-        volumes = estimate_volumes(counts, names, voxel_size(axes, grid.spacing))
+        voxel = voxel_size(axes, grid.spacing)
+        volumes = estimate_volumes(counts, names, voxel)
         dice = posterior.pairwise_dice().tolist() if len(counts) > 1 else []
         return CaseSummary(
             {name: scale_interval(one, self._calibration.widening) for name, one in volumes.items()},
             dict(zip(names[1:], dice, strict=False)),
             self._confidence.value(),
             size_unit(axes, grid.physical),
+            sample_volumes={
+                name: tuple((counts[:, k] * voxel).tolist()) for k, name in enumerate(names) if k > 0
+            },
         )
 
     def decide(self, rule: LabelRule, summary: CaseSummary) -> CaseSummary:
@@ -193,14 +215,34 @@ def _entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     return entropy(torch.from_numpy(probabilities), 0)[None].numpy()
 
 
-class InMemory:
-    """A sink that holds maps as arrays (channels, *S) on the image's own grid."""
+class ImageMaps:
+    """Maps of an image as arrays (channels, *S) on its own grid."""
+
+    def __init__(self, volume: Volume, arrays: dict[str, NDArray[Any]]) -> None:
+        self._volume, self._arrays = volume, arrays
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Return the voxels of a map."""
+        return self._arrays[name]
+
+    def volume(self, name: str) -> Volume:
+        """Return a whole map."""
+        kind = "labels" if name == LABELS else "image"
+        return self._volume.with_array(self._arrays[name], kind)
+
+    def samples(self) -> tuple[Volume, ...]:
+        """Return the labels of each sample."""
+        return tuple(self._volume.with_array(one[None], "labels") for one in self._arrays.get(SAMPLES, ()))
+
+
+class InMemory(ImageMaps):
+    """A sink that holds the maps."""
 
     def __init__(
         self, volume: Volume, grid: GridTransform, axis: int, on_planes: OnPlanes = ignore_planes
     ) -> None:
-        self._volume, self._grid, self._axis, self._on_planes = volume, grid, axis, on_planes
-        self._arrays: dict[str, NDArray[Any]] = {}
+        super().__init__(volume, {})
+        self._grid, self._axis, self._on_planes = grid, axis, on_planes
 
     def put(self, name: str, start: int, planes: NDArray[Any]) -> None:
         """Take planes of a map, see `Sink`."""
@@ -215,12 +257,3 @@ class InMemory:
     def take(self, name: str) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield a map whole, and drop it."""
         yield 0, to_canonical(self._arrays.pop(name), self._grid.orientation)
-
-    def volume(self, name: str) -> Volume:
-        """Return a whole map."""
-        kind = "labels" if name == LABELS else "image"
-        return self._volume.with_array(self._arrays[name], kind)
-
-    def samples(self) -> tuple[Volume, ...]:
-        """Return the labels of each sample."""
-        return tuple(self._volume.with_array(one[None], "labels") for one in self._arrays.get(SAMPLES, ()))

@@ -14,7 +14,8 @@ from ldseg.planning.plan import Plan, read_plan
 from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE, SPLITS_FILE
 
 _OTHER = "choose another folder with -o"
-_PARTS = re.compile(r"_(uncertainty|disagreement|probabilities|sample\d+)\.[A-Za-z.]+|_summary\.json")
+_MAP = r"(uncertainty|disagreement|member_disagreement|probabilities|sample\d+)"
+_PARTS = re.compile(rf"_{_MAP}\.[A-Za-z.]+|_summary\.json")
 """The part of a map's file name after the case's name."""
 
 

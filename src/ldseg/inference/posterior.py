@@ -183,13 +183,12 @@ def estimate_volumes(
     """Return the volume of each structure from `counts` (samples, K); `names` are the K classes, background
     first."""
     sizes = counts * voxel_size
-    return {
-        name: VolumeEstimate(
-            float(sizes[:, k].mean()), *(float(q) for q in np.quantile(sizes[:, k], INTERVAL))
-        )
-        for k, name in enumerate(names)
-        if k > 0
-    }
+    return {name: interval_of(sizes[:, k]) for k, name in enumerate(names) if k > 0}
+
+
+def interval_of(sizes: NDArray[np.float64]) -> VolumeEstimate:
+    """Return mean and quantiles of a structure's size in each sample (samples,)."""
+    return VolumeEstimate(float(sizes.mean()), *(float(q) for q in np.quantile(sizes, INTERVAL)))
 
 
 class Confidence:

@@ -21,10 +21,11 @@ from ldseg.data.cases import Case
 from ldseg.data.formats import TIFF_ENDINGS, check_labels_of, dicom, is_ending, writable_endings
 from ldseg.data.formats.dicom.segments import SegmentCodes
 from ldseg.data.loading import load_input
-from ldseg.errors import InputError
+from ldseg.errors import InputError, file_error
+from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.decision import Decision
-from ldseg.inference.fit_to_memory import cost_in_memory, fit_to_memory
-from ldseg.inference.output import CaseSummary
+from ldseg.inference.fit_to_memory import cost_in_memory, fit_any_to_memory
+from ldseg.inference.output import MEMBER_DISAGREEMENT, CaseSummary
 from ldseg.inference.output_folder import prepare_folder, refuse_other_classes
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.provenance import CaseRecord, Method, describe_inputs, now
@@ -77,7 +78,7 @@ class PredictOptions:
     def __post_init__(self) -> None:
         if self.format is not None and not is_ending(self.format):
             raise InputError(f"format is {self.format!r}; choose one of {' '.join(writable_endings())}")
-        strange = [name for name in self.save if name not in OUTPUTS]
+        strange = [name for name in self.save if name not in (*OUTPUTS, MEMBER_DISAGREEMENT)]
         if strange or not self.save:
             found = strange[0] if strange else ""
             raise InputError(f"save is {found!r}; choose any of {', '.join(OUTPUTS)}, separated by commas")
@@ -108,7 +109,7 @@ class Summary:
 
 
 def predict_cases(
-    predictor: Predictor,
+    predictor: BasePredictor,
     cases: Sequence[Case],
     out: Path,
     options: PredictOptions,
@@ -128,6 +129,8 @@ def predict_cases(
     predictor = predictor if options.harmonize else predictor.without_harmonization()
     predictor = predictor if options.decision is None else predictor.deciding_by(options.decision)
     sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.tta)
+    if predictor.extra_maps and "uncertainty" in options.save:
+        options = replace(options, save=(*options.save, *predictor.extra_maps))
     if options.format in dicom.DICOM.endings and predictor.plan.axes == "tyx":
         raise InputError(
             f"format is {options.format!r}; cine images have no DICOM segmentation, choose .nii.gz"
@@ -176,7 +179,7 @@ class _Plain:
 class _Run:
     """A prediction of several cases: the model, the folder of results and the options."""
 
-    predictor: Predictor
+    predictor: BasePredictor
     out: Path
     options: PredictOptions
     sampling: SamplingSettings
@@ -247,6 +250,9 @@ class _Run:
         as_its_own = self.options.format is None or self.options.format in TIFF_ENDINGS
         if as_its_own and is_large(case, self.predictor.plan.axes):
             how = self.options
+            if not isinstance(self.predictor, Predictor):
+                finding = "is too large for an ensemble, whose members are mixed in memory"
+                raise file_error(case.images[0], finding, "segment it with one model")
             large = LargeOptions(how.save, self.sampling, how.seed, how.max_memory, self.format)
             predict_large(self.predictor, case, self.out, large, before_writing)
         else:
@@ -263,7 +269,7 @@ class _Run:
         if options.max_memory is not None:
             grid, held = grid_transform(image, plan, source), predictor.held_maps(wanted, sampling)
             cost = cost_in_memory(grid, plan, sampling.samples, held)
-            predictor = fit_to_memory(predictor, cost, sampling, options.max_memory)
+            predictor = fit_any_to_memory(predictor, cost, sampling, options.max_memory)
         maps, case_summary = predictor.predict_maps(image, case.name, sampling, options.seed, wanted, source)
         before_writing(case_summary)
         write_prediction(self.out, case, maps, options.save, sampling.samples, self.format)
@@ -291,4 +297,5 @@ class _Run:
             __version__,
             now(),
             case_summary.expected_dice,
+            case_summary.ensemble,
         )

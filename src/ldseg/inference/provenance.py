@@ -19,9 +19,21 @@ from pathlib import Path
 from ldseg.data.cases import Case
 from ldseg.inference.backends.backend import Computation
 from ldseg.inference.decision import Decision
+from ldseg.inference.output import EnsembleSummary
 from ldseg.inference.temperature_scaling import Calibration
 from ldseg.runs.files import WEIGHTS_FILE
 from ldseg.settings import SamplingSettings
+
+
+@dataclass(frozen=True)
+class MemberIdentity:
+    """The identity of a member of an ensemble."""
+
+    name: str
+    """Its folder's name."""
+    sha256: str
+    weight: float
+    """Share of its probabilities in those of the ensemble."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,9 @@ class ModelIdentity:
     name: str
     """Its folder's name."""
     sha256: str
-    """Hash of its weights, or of the graph of an exported model."""
+    """Hash of its weights, or of the graph of an exported model; of an ensemble of those of its members."""
+    members: tuple[MemberIdentity, ...] = ()
+    """The members of an ensemble; none of a single model."""
 
 
 UNKNOWN_MODEL = ModelIdentity("", "")
@@ -83,6 +97,8 @@ class CaseRecord:
     """Time of the prediction, ISO 8601 in UTC."""
     expected_dice: dict[str, float] = field(default_factory=dict[str, float])
     """Per structure, the Dice that the samples expect of the labels; see `output.CaseSummary`."""
+    ensemble: EnsembleSummary | None = None
+    """How the members of an ensemble agree; None for a single model."""
 
     def same_origin(self, other: CaseRecord) -> bool:
         """Return True where both were made from the same image by the same model in the same way."""

@@ -3,6 +3,7 @@
     NAME.ext                    labels
     NAME_probabilities.ext      (K, *S) float32
     NAME_uncertainty.ext        entropy in nats; with several samples NAME_disagreement.ext beside it
+    NAME_member_disagreement.ext    the same between the members of an ensemble, with uncertainty
     NAME_sample1.ext ...        labels of each sample
     NAME_summary.json           volumes, agreement of the samples, confidence; with uncertainty or samples
 
@@ -23,17 +24,18 @@ from ldseg.data.volume import Axes
 from ldseg.inference.output import (
     DISAGREEMENT,
     LABELS,
+    MEMBER_DISAGREEMENT,
     PROBABILITIES,
     SAMPLES,
     UNCERTAINTY,
     CaseSummary,
-    InMemory,
+    ImageMaps,
 )
 from ldseg.settings import SamplingSettings
 from ldseg.utils.serialization import write_json_atomic
 
 OUTPUTS = ("labels", "probabilities", "uncertainty", "samples")
-"""The outputs that can be saved."""
+"""The outputs that can be saved; of an ensemble `MEMBER_DISAGREEMENT` lies beside the uncertainty."""
 SUMMARY_VERSION = 1
 _MANY = 2  # channels; too many for fractional numbers in PNG, BMP or JPEG
 
@@ -75,6 +77,8 @@ def output_paths(
         endings["_probabilities"] = numbers
     if "uncertainty" in save:
         endings |= {"_uncertainty": numbers} | ({"_disagreement": numbers} if samples > 1 else {})
+    if MEMBER_DISAGREEMENT in save:
+        endings["_member_disagreement"] = numbers
     if "labels" in save:
         endings[""] = labels
     paths = {part: out / f"{output_format.stem(case)}{part}{end}" for part, end in endings.items()}
@@ -98,7 +102,7 @@ def wanted_maps(save: Sequence[str], samples: int) -> tuple[str, ...]:
 def write_prediction(
     out: Path,
     case: Case,
-    maps: InMemory,
+    maps: ImageMaps,
     save: Sequence[str],
     samples: int,
     output_format: OutputFormat = INPUT_FORMAT,
@@ -120,6 +124,7 @@ MAP_OF = {
     "_probabilities": PROBABILITIES,
     "_uncertainty": UNCERTAINTY,
     "_disagreement": DISAGREEMENT,
+    "_member_disagreement": MEMBER_DISAGREEMENT,
 }
 """Part of a file's name to its map; all other parts are samples."""
 
@@ -148,5 +153,6 @@ def write_summary(
         "harmonised": summary.harmonized,
         "decision": summary.decision,
         "expected_dice": summary.expected_dice,
+        "ensemble": summary.ensemble,
     }
     write_json_atomic(path, content)

@@ -11,6 +11,8 @@ CARD_FILE = "card.md"
 
 CALIBRATION_FILE = "calibration.json"
 """Temperature and calibration figures, fitted on validation cases after training."""
+ENSEMBLE_FILE = "ensemble.json"
+"""Members of an ensemble, their weights, and the calibration of all together."""
 OUT_OF_DISTRIBUTION_FILE = "out_of_distribution.safetensors"
 """Statistics of the training images, by which images of another kind are recognized."""
 

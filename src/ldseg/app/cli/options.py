@@ -46,6 +46,20 @@ def add_model(parser: Any) -> None:
     add_allow_code(parser)
 
 
+def add_models(parser: Any) -> None:
+    """Add `-m`, which may be given several times; `ensemble_files.load_models` loads them."""
+    parser.add_argument(
+        "-m",
+        "--model",
+        type=Path,
+        required=True,
+        action="append",
+        metavar="MODEL",
+        help=f"{MODEL_HELP}; a run with folds, or several -m, predict together as an ensemble",
+    )
+    add_allow_code(parser)
+
+
 def add_sampler(parser: Any) -> None:
     """Add `--sampler` and `--tta`; sampler names are literal because importing samplers would load torch."""
     names = "ddim, ddim_stochastic, ddpm, dpmpp_2m, dpmpp_2s, euler, preconditioned_ddim or one_step"
@@ -84,6 +98,16 @@ def admit_model(arguments: Any, model: Path) -> None:
         for one in (folder, *begun_folds(folder)):
             path = one / SETTINGS_FILE
             admit(to_json(read_settings(path)) if path.is_file() else None, True, str(path))
+
+
+def admit_models(arguments: Any) -> None:
+    """Admit as `admit_model` for each model of `-m` and its members. Raises InputError."""
+    from ldseg.inference.ensemble_files import member_folders
+    from ldseg.zoo.catalogue import find_model
+
+    for model in arguments.model:
+        for folder in (model, *member_folders(find_model(model))):
+            admit_model(arguments, folder)
 
 
 def add_decision(parser: Any) -> None:

@@ -10,9 +10,9 @@ from ldseg.app.cli.options import (
     add_decision,
     add_harmonize,
     add_json,
-    add_model,
+    add_models,
     add_sampler,
-    admit_model,
+    admit_models,
     names_of,
 )
 from ldseg.app.cli.output import Progress, group_notes, note, print_json, print_line, progress
@@ -22,8 +22,8 @@ from ldseg.runs.files import SPLITS_FILE, WEIGHTS_FILE
 if TYPE_CHECKING:
     from ldseg.data.cases import Case
     from ldseg.data.formats.dicom.segments import SegmentCodes
+    from ldseg.inference.base_predictor import BasePredictor
     from ldseg.inference.predict_cases import PredictOptions, Summary
-    from ldseg.inference.predictor import Predictor
     from ldseg.utils.distributed import DistributedContext
 
 SUMMARY = "Segment images with a trained model."
@@ -36,7 +36,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "inputs", nargs="+", type=Path, metavar="INPUT", help="image, folder of images, or data set"
     )
-    add_model(parser)
+    add_models(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -114,16 +114,18 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
     device = context.device_name(arguments.device)
     remarks: list[str] = []
 
-    def look() -> tuple[Predictor, list[Case], PredictOptions, Path]:
-        model = find_model(arguments.model)
-        admit_model(arguments, model)
-        predictor = _load(model, device, arguments.runtime)
+    def look() -> tuple[BasePredictor, list[Case], PredictOptions, Path]:
+        model = find_model(arguments.model[0])
+        admit_models(arguments)
+        predictor = _load(arguments.model, device, arguments.runtime)
         plan = predictor.plan
         channels = len(plan.channels)
         cases = find_inputs(
             arguments.inputs, channels, plan.axes, plan.stored_in_channel_files, remarks.append
         )
         if arguments.part is not None:
+            if predictor.extra_maps and arguments.part != "test":
+                raise InputError("--part: members of an ensemble have parts of their own; choose test")
             cases = _part(cases, model, arguments.part, predictor.settings.training.fold)
         place = find_destination(arguments.output, len(cases), options.save, options.format)
         form = options.format if place.file is None else image_ending(place.path)
@@ -215,17 +217,19 @@ def _tell(arguments: Any, summary: Summary, remarks: list[str], cases: int, fold
         print_line(f"failed: {problem}{stays}")
 
 
-def _load(model: Path, device: str | None, runtime: str) -> Predictor:
+def _load(models: list[Path], device: str | None, runtime: str) -> BasePredictor:
+    """Return the model, or the ensemble of several."""
+    from ldseg.errors import InputError
+    from ldseg.inference.ensemble_files import load_members, load_models
+
     if runtime == "onnx":
         from ldseg.inference.backends.onnx_backend import load_onnx_predictor
 
-        return load_onnx_predictor(model, device)
-    from ldseg.errors import InputError
-    from ldseg.inference.predictor import load_predictor
-
-    if (model / "contract.json").is_file() and not (model / WEIGHTS_FILE).is_file():
-        raise InputError(f"{model}: is an exported model; add --runtime onnx")
-    return load_predictor(model, device)
+        return load_members(models, lambda folder: load_onnx_predictor(folder, device))
+    for model in models:
+        if (model / "contract.json").is_file() and not (model / WEIGHTS_FILE).is_file():
+            raise InputError(f"{model}: is an exported model; add --runtime onnx")
+    return load_models(models, device)
 
 
 def _refuse_unused_codes(given: Path | None, cases: list[Case], form: str | None) -> None:
@@ -241,7 +245,7 @@ def _refuse_unused_codes(given: Path | None, cases: list[Case], form: str | None
         )
 
 
-def _codes(given: Path | None, model: Path, predictor: Predictor) -> dict[str, SegmentCodes]:
+def _codes(given: Path | None, model: Path, predictor: BasePredictor) -> dict[str, SegmentCodes]:
     """Return the segment codes of the given file, or of the one beside the model; empty without a file."""
     from ldseg.data.formats.dicom.segments import SEGMENTS_FILE, read_codes
 

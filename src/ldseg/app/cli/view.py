@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldseg.app.cli.options import add_decision, add_harmonize, add_model, add_sampler, admit_model
+from ldseg.app.cli.options import add_decision, add_harmonize, add_models, add_sampler, admit_models
 from ldseg.app.cli.output import group_notes, note, print_line
 from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
 
@@ -30,7 +30,7 @@ def add_arguments(parser: Any) -> None:
         metavar="IMAGE",
         help="an image; several files where channels are files",
     )
-    add_model(parser)
+    add_models(parser)
     parser.add_argument(
         "--samples",
         type=int | None,
@@ -69,11 +69,11 @@ def _session(arguments: Any) -> Session:
     """Return a session with the segmented image. Raises InputError if image or model cannot be used."""
     from ldseg.app.viewer.session import Session
     from ldseg.data.loading import load_input
-    from ldseg.inference.predictor import load_predictor
+    from ldseg.inference.ensemble_files import load_models
     from ldseg.preprocessing.preprocess import notes_of
 
-    admit_model(arguments, arguments.model)
-    predictor = load_predictor(arguments.model, arguments.device)
+    admit_models(arguments)
+    predictor = load_models(arguments.model, arguments.device)
     predictor = predictor if arguments.harmonize else predictor.without_harmonization()
     predictor = predictor if arguments.decision is None else predictor.deciding_by(arguments.decision)
     sampling = predictor.posterior_sampling(

@@ -17,7 +17,7 @@ from ldseg.app.report.figures import to_gray_or_rgb
 from ldseg.app.report.palette import class_color, heat
 from ldseg.data.class_indices import class_indices
 from ldseg.data.volume import Volume
-from ldseg.inference.output import DISAGREEMENT, LABELS, PROBABILITIES, SAMPLES, UNCERTAINTY, InMemory
+from ldseg.inference.output import DISAGREEMENT, LABELS, PROBABILITIES, SAMPLES, UNCERTAINTY, ImageMaps
 from ldseg.metrics.principal_variation import principal_variation
 from ldseg.planning.plan import Plan
 
@@ -65,7 +65,7 @@ def image_layers(image: Volume, plan: Plan) -> list[Layer]:
     return layers
 
 
-def prediction_layers(maps: InMemory, plan: Plan, samples: int) -> Iterator[Layer]:
+def prediction_layers(maps: ImageMaps, plan: Plan, samples: int) -> Iterator[Layer]:
     """Yield the layers of a prediction with `samples` posterior samples."""
     last, most = len(plan.classes) - 1, log(len(plan.classes))
     labels = class_indices(maps.volume(LABELS).array[0], plan.classes, None)
@@ -85,7 +85,7 @@ def prediction_layers(maps: InMemory, plan: Plan, samples: int) -> Iterator[Laye
         yield from _variation_layers(maps, plan)
 
 
-def _variation_layers(maps: InMemory, plan: Plan) -> Iterator[Layer]:
+def _variation_layers(maps: ImageMaps, plan: Plan) -> Iterator[Layer]:
     """Yield label maps along the principal variation of the samples; none where it would take too much
     memory."""
     samples = [class_indices(one.array[0], plan.classes, None) for one in maps.samples()]

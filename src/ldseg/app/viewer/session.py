@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from ldseg.app.viewer.layers import WANTED, Layer, image_layers, prediction_layers
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError
+from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.output import CaseSummary
-from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan
 from ldseg.settings import SamplingSettings
 
@@ -41,7 +41,7 @@ class Session:
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: BasePredictor,
         image: Volume,
         name: str,
         sampling: SamplingSettings,

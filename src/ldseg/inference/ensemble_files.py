@@ -1,0 +1,120 @@
+"""Loads one or several models as one predictor, and stores an ensemble's weights and calibration.
+
+RUN/fold_0 ...         the trained folds of a run are an ensemble of equal weights
+FOLDER/ensemble.json   members by their paths (relative to FOLDER where they lie in it) and SHA-256,
+                           their weights, and the calibration of all together
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ldseg.errors import InputError, file_error
+from ldseg.inference.base_predictor import BasePredictor
+from ldseg.inference.ensemble import Ensemble
+from ldseg.inference.predictor import Predictor
+from ldseg.inference.temperature_scaling import Calibration
+from ldseg.runs.files import ENSEMBLE_FILE
+from ldseg.runs.folds import fold_folders
+from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
+from ldseg.zoo.catalogue import find_model
+
+VERSION = 1
+_REMEDY = "make it again with `ldseg calibrate`"
+Load = Callable[[Path], Predictor]
+Models = Path | str | Sequence[Path | str]
+"""A model's folder or name, a run with folds, an ensemble's folder, or several of them."""
+
+
+@dataclass(frozen=True)
+class StoredMember:
+    """A member in ensemble.json."""
+
+    model: str
+    """Path of its folder, relative to the file's where it lies there."""
+    sha256: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class StoredEnsemble:
+    """The content of ensemble.json."""
+
+    members: tuple[StoredMember, ...]
+    calibration: Calibration | None = None
+
+
+def load_models(models: Models, device: str | None = None) -> BasePredictor:
+    """Load a model from its folder, a shipped model by its name, or several as an ensemble; the package has
+    it as `ldseg.load`.
+
+    A run with folds is the ensemble of its trained folds. One member is that model alone.
+
+    Raises:
+        InputError: neither a folder nor a name, members that do not fit each other, or see `Predictor.load`.
+    """
+    return load_members(models, lambda folder: Predictor.load(folder, device))
+
+
+def load_members(models: Models, load: Load) -> BasePredictor:
+    """Load one or several models by `load`, which gets the folder of each.
+
+    Raises:
+        InputError: as `load_models`, or from `load`.
+    """
+    listed = [models] if isinstance(models, (str, Path)) else list(models)
+    if not listed:
+        raise InputError("there is no model; give the folder of at least one")
+    folders = [find_model(one) for one in listed]
+    if len(folders) == 1 and (folders[0] / ENSEMBLE_FILE).is_file():
+        return _load_stored(folders[0], load)
+    members = [member for folder in folders for member in member_folders(folder)]
+    if len(members) == 1:
+        return load(members[0])
+    twice = [str(one) for number, one in enumerate(members) if one in members[:number]]
+    if twice:
+        raise InputError(f"{twice[0]}: is given twice; name each member once")
+    name = folders[0].resolve().name if len(folders) == 1 else None
+    return Ensemble([load(member) for member in members], name=name)
+
+
+def member_folders(folder: Path) -> list[Path]:
+    """Return the folders of the models that a folder stands for: itself, or those of its members or folds."""
+    if (folder / ENSEMBLE_FILE).is_file():
+        return [folder / one.model for one in read_ensemble(folder).members]
+    return fold_folders(folder) or [folder]
+
+
+def read_ensemble(folder: Path) -> StoredEnsemble:
+    """Read ensemble.json in `folder`. Raises InputError: missing, damaged or newer."""
+    path = folder / ENSEMBLE_FILE
+    stored = from_json(StoredEnsemble, read_versioned(path, VERSION, _REMEDY), str(path))
+    if not stored.members or not all(one.weight > 0 for one in stored.members):
+        raise file_error(path, "has no members, or weights that are not above 0", _REMEDY)
+    return stored
+
+
+def write_ensemble(folder: Path, stored: StoredEnsemble) -> None:
+    """Write ensemble.json into `folder`. Raises InputError when the disk refuses."""
+    write_json_atomic(folder / ENSEMBLE_FILE, {"version": VERSION, **to_json(stored)})
+
+
+def _load_stored(folder: Path, load: Load) -> BasePredictor:
+    """Load the ensemble of ensemble.json. Raises InputError where a member is gone or has changed."""
+    stored = read_ensemble(folder)
+    members: list[Predictor] = []
+    for one in stored.members:
+        place = folder / one.model
+        if not place.is_dir():
+            raise file_error(folder / ENSEMBLE_FILE, f"its member {one.model} is not there", _REMEDY)
+        member = load(place)
+        if member.identity.sha256 != one.sha256:
+            finding = f"was made with other weights than {one.model} has now"
+            raise file_error(folder / ENSEMBLE_FILE, finding, _REMEDY)
+        members.append(member)
+    if len(members) == 1:
+        return members[0]
+    weights = [one.weight for one in stored.members]
+    return Ensemble(members, weights, stored.calibration, folder.resolve().name)
