@@ -76,6 +76,8 @@ class BasePredictor(ABC):
     settings: RunSettings
     calibration: Calibration
     identity: ModelIdentity
+    asked_decision: Decision | None
+    """The decision that is asked for; None for that of the calibration."""
     extra_maps: tuple[str, ...] = ()
     """Maps that are made beside those of `output.MAPS`."""
 

@@ -93,7 +93,7 @@ class Predictor(BasePredictor):
         self.calibration = calibration
         self.identity = identity
         self.detector = detector
-        self.asked_decision: Decision | None = decision
+        self.asked_decision = decision
 
     @classmethod
     def load(
