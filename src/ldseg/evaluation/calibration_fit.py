@@ -18,6 +18,7 @@ from ldseg.data.cases import Case, DataSet
 from ldseg.errors import InputError
 from ldseg.evaluation.calibration_report import CalibrationAccumulator, CalibrationReport
 from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
+from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.decision import Decision
 from ldseg.inference.posterior import INTERVAL, VolumeEstimate
 from ldseg.inference.predictor import Predictor
@@ -25,8 +26,15 @@ from ldseg.inference.temperature_scaling import Calibration, store_calibration
 from ldseg.metrics.calibration import FLOOR
 from ldseg.metrics.dice import dice
 
+OnCase = Callable[[float, str], None]
+"""Gets the share of the work that is done, and the name of the case."""
 TEMPERATURES = (0.1, 10.0)
 _VOXELS = 2**14  # drawn per case
+
+
+def ignore_case(share: float, case: str) -> None:
+    """Do nothing."""
+    del share, case
 
 
 class NoStructureError(InputError):
@@ -53,7 +61,7 @@ def fit_calibration(predictions: Iterable[CasePrediction], seed: int = 0) -> Cal
     for prediction in predictions:
         somewhere = (prediction.truth > 0) | (prediction.probabilities.argmax(0) > 0)
         structures |= bool((somewhere & (prediction.truth >= 0)).any())
-        p, y = _draw(prediction, rng)
+        p, y = draw_voxels(prediction, rng)
         probabilities.append(p)
         truths.append(y)
         gains.append(_gain(prediction))
@@ -74,12 +82,32 @@ def calibrate(
     samples: int | None = None,
     steps: int | None = None,
     seed: int = 0,
-    on_case: Callable[[float, str], None] = lambda _share, _case: None,
+    on_case: OnCase = ignore_case,
 ) -> tuple[Calibration, CalibrationReport]:
     """Calibrate the model of `folder`, loaded as `predictor`, on labelled cases that it did not train on.
 
     Stores the calibration in the folder, which later predictions use, and returns it with a report on the
     same cases before calibration. The interval scale holds for predictions of as many samples as drawn here.
+
+    Raises:
+        InputError: a case cannot be read or does not fit the model.
+        NoStructureError: no case has a structure.
+    """
+    found, report = fit_on_cases(predictor, dataset, cases, samples, steps, seed, on_case)
+    store_calibration(folder, found)
+    return found, report
+
+
+def fit_on_cases(
+    predictor: BasePredictor,
+    dataset: DataSet,
+    cases: Sequence[Case],
+    samples: int | None,
+    steps: int | None,
+    seed: int,
+    on_case: OnCase,
+) -> tuple[Calibration, CalibrationReport]:
+    """Return the calibration of a model or an ensemble, see `calibrate`, and a report on the cases before.
 
     Raises:
         InputError: a case cannot be read or does not fit the model.
@@ -100,7 +128,6 @@ def calibrate(
         found = fit_calibration(counted(), seed)
     except NoStructureError as error:
         raise NoStructureError(f"{dataset.root}: {error}") from None
-    store_calibration(folder, found)
     return found, accumulator.report()
 
 
@@ -161,7 +188,7 @@ def fit_interval_scale(estimates: Sequence[VolumeEstimate], volumes: Sequence[fl
     return misses[min(rank, len(misses)) - 1]
 
 
-def _draw(
+def draw_voxels(
     prediction: CasePrediction, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
     """Return probabilities (K, N) and truth (N,) of randomly drawn labelled voxels."""

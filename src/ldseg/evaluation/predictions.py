@@ -16,8 +16,8 @@ from ldseg.data.class_indices import IGNORE_INDEX, class_indices
 from ldseg.data.loading import load_case
 from ldseg.data.units import OneUnit, voxel_size
 from ldseg.data.volume import Axes, Volume
+from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.posterior import VolumeEstimate
-from ldseg.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class CasePrediction:
 
 
 def iterate_predictions(
-    predictor: Predictor,
+    predictor: BasePredictor,
     dataset: DataSet,
     cases: Iterable[Case],
     samples: int | None = None,

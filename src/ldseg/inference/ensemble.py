@@ -43,7 +43,7 @@ _LEAST_SAMPLES = 2
 
 
 class Ensemble(BasePredictor):
-    """At least two models with the same classes, channels and axes."""
+    """Segments with at least two models that have the same classes, channels and axes."""
 
     extra_maps = (MEMBER_DISAGREEMENT,)
 

@@ -96,6 +96,21 @@ def read_ensemble(folder: Path) -> StoredEnsemble:
     return stored
 
 
+def store_ensemble(folder: Path, ensemble: Ensemble, places: Sequence[Path]) -> None:
+    """Write ensemble.json with an ensemble whose members lie in `places`. Raises InputError."""
+    members = tuple(
+        StoredMember(_relative(place, folder), one.sha256, one.weight)
+        for place, one in zip(places, ensemble.identity.members, strict=True)
+    )
+    write_ensemble(folder, StoredEnsemble(members, ensemble.fitted))
+
+
+def _relative(place: Path, folder: Path) -> str:
+    """Return the path of a member for ensemble.json in `folder`."""
+    inside = place.resolve().is_relative_to(folder.resolve())
+    return str(place.resolve().relative_to(folder.resolve()) if inside else place.resolve())
+
+
 def write_ensemble(folder: Path, stored: StoredEnsemble) -> None:
     """Write ensemble.json into `folder`. Raises InputError when the disk refuses."""
     write_json_atomic(folder / ENSEMBLE_FILE, {"version": VERSION, **to_json(stored)})

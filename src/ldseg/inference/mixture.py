@@ -46,7 +46,7 @@ _VOXELS = 2**20  # counted together for a decision
 
 @dataclass(frozen=True)
 class Member:
-    """What one member says of an image."""
+    """The maps of one member for an image."""
 
     weight: float
     samples: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ldseg.app.cli.calibrate_ensemble import calibrate_ensemble
 from ldseg.app.cli.options import MODEL_HELP, add_allow_code, add_json, admit_model
 from ldseg.app.cli.output import note, print_json, print_line, print_table, progress
 from ldseg.app.cli.sampling_options import report_ignored_options
@@ -20,7 +21,13 @@ EXAMPLE = "ldseg calibrate runs/hippocampus"
 
 def add_arguments(parser: Any) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help=MODEL_HELP)
+    parser.add_argument(
+        "run_folder",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help=f"{MODEL_HELP}; a run with folds, or several models: the weights and calibration of an ensemble",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -44,16 +51,25 @@ def run(arguments: Any) -> int:
     from ldseg.app.cli.destination import refuse_file_name
     from ldseg.errors import InputError
     from ldseg.export.atomic_directory import atomic_directory
+    from ldseg.inference.ensemble_files import member_folders
     from ldseg.runs.saved_model import copy_model
     from ldseg.utils.system import keep_freed_memory
     from ldseg.zoo.catalogue import find_model, is_shipped
 
     keep_freed_memory()
-    source = find_model(arguments.run_folder)
-    admit_model(arguments, source)
+    sources = [find_model(one) for one in arguments.run_folder]
+    members = [member for source in sources for member in member_folders(source)]
+    for one in (*sources, *members):
+        admit_model(arguments, one)
+    if members != sources or len(members) > 1:
+        before = calibrate_ensemble(arguments, sources)
+        if before is not None:
+            _print(before)
+        return 0
+    (source,) = sources
     if arguments.output is None:
         if is_shipped(source):
-            finding = f"{arguments.run_folder}: came with ldseg and stays as it is"
+            finding = f"{arguments.run_folder[0]}: came with ldseg and stays as it is"
             remedy = "name a folder for a calibrated copy with -o, and images and masks with --data"
             raise InputError(f"{finding}; {remedy}")
         _calibrate(arguments, source, source, source)

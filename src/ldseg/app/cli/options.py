@@ -47,17 +47,22 @@ def add_model(parser: Any) -> None:
 
 
 def add_models(parser: Any) -> None:
-    """Add `-m`, which may be given several times; `ensemble_files.load_models` loads them."""
+    """Add `-m`, which may be given several times and gives a list of texts: with a type, jsonargparse would
+    convert the list. `models_of` has the paths."""
     parser.add_argument(
         "-m",
         "--model",
-        type=Path,
         required=True,
         action="append",
         metavar="MODEL",
         help=f"{MODEL_HELP}; a run with folds, or several -m, predict together as an ensemble",
     )
     add_allow_code(parser)
+
+
+def models_of(arguments: Any) -> list[Path]:
+    """Return the folders or names that `-m` was given, in order."""
+    return [Path(one) for one in arguments.model]
 
 
 def add_sampler(parser: Any) -> None:
@@ -105,7 +110,7 @@ def admit_models(arguments: Any) -> None:
     from ldseg.inference.ensemble_files import member_folders
     from ldseg.zoo.catalogue import find_model
 
-    for model in arguments.model:
+    for model in models_of(arguments):
         for folder in (model, *member_folders(find_model(model))):
             admit_model(arguments, folder)
 

@@ -13,6 +13,7 @@ from ldseg.app.cli.options import (
     add_models,
     add_sampler,
     admit_models,
+    models_of,
     names_of,
 )
 from ldseg.app.cli.output import Progress, group_notes, note, print_json, print_line, progress
@@ -115,9 +116,9 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
     remarks: list[str] = []
 
     def look() -> tuple[BasePredictor, list[Case], PredictOptions, Path]:
-        model = find_model(arguments.model[0])
+        model = find_model(models_of(arguments)[0])
         admit_models(arguments)
-        predictor = _load(arguments.model, device, arguments.runtime)
+        predictor = _load(models_of(arguments), device, arguments.runtime)
         plan = predictor.plan
         channels = len(plan.channels)
         cases = find_inputs(

@@ -7,7 +7,14 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldseg.app.cli.options import add_decision, add_harmonize, add_models, add_sampler, admit_models
+from ldseg.app.cli.options import (
+    add_decision,
+    add_harmonize,
+    add_models,
+    add_sampler,
+    admit_models,
+    models_of,
+)
 from ldseg.app.cli.output import group_notes, note, print_line
 from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
 
@@ -73,7 +80,7 @@ def _session(arguments: Any) -> Session:
     from ldseg.preprocessing.preprocess import notes_of
 
     admit_models(arguments)
-    predictor = load_models(arguments.model, arguments.device)
+    predictor = load_models(models_of(arguments), arguments.device)
     predictor = predictor if arguments.harmonize else predictor.without_harmonization()
     predictor = predictor if arguments.decision is None else predictor.deciding_by(arguments.decision)
     sampling = predictor.posterior_sampling(
