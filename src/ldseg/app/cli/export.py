@@ -38,12 +38,15 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Export the model and print what was written."""
     from ldseg.app.cli.destination import refuse_file_name
+    from ldseg.inference.ensemble_files import member_folders
     from ldseg.zoo.catalogue import find_model
 
     refuse_file_name(arguments.output)
     refuse_contradictions(arguments)
     arguments.run = find_model(arguments.run)
     admit_model(arguments, arguments.run)
+    if member_folders(arguments.run) != [arguments.run]:
+        return _export_ensemble(arguments)
     _report_ignored_options(arguments)
     if arguments.format == "onnx":
         return _export_onnx(arguments)
@@ -94,6 +97,26 @@ def _export_onnx(arguments: Any) -> int:
         f"{made.folder / contract.graph}: {made.megabytes:.1f} MB, {how if contract.stochastic else ''}"
         f"probabilities within {contract.difference:.1g} of torch. contract.json says how to feed it; "
         f"ldseg predict IMAGE -m {made.folder} --runtime onnx -o PREDICTIONS does so"
+    )
+    return 0
+
+
+def _export_ensemble(arguments: Any) -> int:
+    """Export one graph a member. Raises InputError for another format."""
+    from ldseg.errors import file_error
+    from ldseg.export.ensemble import export_onnx_ensemble
+
+    if arguments.format != "onnx":
+        remedy = "export it with --format onnx, or each member by itself"
+        raise file_error(arguments.run, "is an ensemble, and a bundle holds one model", remedy)
+    made = export_onnx_ensemble(*_export_arguments(arguments))
+    if arguments.json:
+        members = [{"folder": str(one.folder), "megabytes": round(one.megabytes, 3)} for one in made]
+        print_json({"format": "onnx", "folder": str(arguments.output), "members": members})
+        return 0
+    print_line(
+        f"{arguments.output}: {len(made)} graphs, {sum(one.megabytes for one in made):.1f} MB; "
+        f"ldseg predict IMAGE -m {arguments.output} --runtime onnx -o PREDICTIONS mixes them"
     )
     return 0
 

@@ -1,0 +1,55 @@
+"""Exports an ensemble: one ONNX graph a member, and how they are mixed.
+
+OUT/MEMBER/model.onnx, contract.json, ...    each member as `export.onnx` writes it
+    ensemble.json                            the graphs' SHA-256, weights and calibration
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ldseg.errors import InputError
+from ldseg.export.atomic_directory import atomic_directory
+from ldseg.export.onnx import OnnxExport, export_onnx
+from ldseg.inference.ensemble import Ensemble
+from ldseg.inference.ensemble_files import (
+    StoredEnsemble,
+    StoredMember,
+    load_models,
+    member_folders,
+    write_ensemble,
+)
+from ldseg.inference.provenance import identify
+
+
+def export_onnx_ensemble(
+    folder: Path,
+    out: Path,
+    steps: int | None = None,
+    samples: int | None = None,
+    sampler: str | None = None,
+    tta: bool | None = None,
+) -> Sequence[OnnxExport]:
+    """Export the members of the ensemble in `folder` (a run with folds, or ensemble.json) to the new folder
+    `out`; what is None is each member's own.
+
+    Raises:
+        InputError: a folder or the sampling cannot be used, members that do not fit each other, or onnx and
+            onnxruntime are not installed.
+        RuntimeError: a graph's probabilities are not torch's.
+    """
+    ensemble, places = load_models(folder, "cpu"), member_folders(folder)
+    if not isinstance(ensemble, Ensemble):
+        raise InputError(f"{folder}: holds one model, not several")
+    names = [f"{number}-{place.name}" for number, place in enumerate(places)]
+    made: list[OnnxExport] = []
+    members: list[StoredMember] = []
+    with atomic_directory(Path(out)) as staged:
+        for name, place, weight in zip(names, places, ensemble.weights, strict=True):
+            export = export_onnx(place, staged / name, steps, samples, sampler, tta)
+            graph = identify(staged / name, export.spec.graph).sha256
+            members.append(StoredMember(name, graph, weight))
+            made.append(OnnxExport(Path(out) / name, export.spec, export.megabytes))
+        write_ensemble(staged, StoredEnsemble(tuple(members), ensemble.fitted))
+    return made
