@@ -9,7 +9,7 @@ import numpy as np
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
-from ldseg.inference.predictor import Predictor
+from ldseg.inference.base_predictor import BasePredictor
 from ldseg.metrics.ambiguity import AmbiguityMetrics, ambiguity_metrics
 
 
@@ -23,7 +23,7 @@ class AmbiguityReport:
 
 
 def evaluate_ambiguity(
-    predictor: Predictor,
+    predictor: BasePredictor,
     dataset: DataSet,
     cases: Iterable[Case],
     samples: int,

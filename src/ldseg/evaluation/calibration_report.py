@@ -9,8 +9,8 @@ import numpy as np
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
+from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.posterior import case_confidence
-from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, scale_interval, with_temperature
 from ldseg.metrics.calibration import MARGIN, Reliability, VoxelCalibrationAccumulator, boundary_region
 from ldseg.metrics.dice import dice
@@ -111,7 +111,7 @@ class CalibrationAccumulator:
 
 
 def evaluate_calibration(
-    predictor: Predictor,
+    predictor: BasePredictor,
     dataset: DataSet,
     cases: Iterable[Case],
     samples: int | None = None,

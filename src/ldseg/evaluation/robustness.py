@@ -7,7 +7,6 @@ strength by strength, so that an interrupted sweep goes on where it stopped.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,11 +20,11 @@ from ldseg.errors import InputError
 from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from ldseg.evaluation.scores import Scores
+from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.decision import Decision
-from ldseg.inference.predictor import Predictor
 from ldseg.metrics.intervals import Interval
 from ldseg.planning.plan import Plan
-from ldseg.runs.files import SPLITS_FILE, WEIGHTS_FILE
+from ldseg.runs.files import SPLITS_FILE
 from ldseg.settings import SamplingSettings
 
 CLEAN = "clean"
@@ -136,7 +135,9 @@ def cases_to_test(dataset: DataSet, run: Path) -> tuple[str, tuple[Case, ...]]:
     return ("test", chosen) if chosen else ("all", labelled)
 
 
-def start_sweep(run: Path, predictor: Predictor, dataset: DataSet, options: RobustnessOptions) -> Robustness:
+def start_sweep(
+    run: Path, predictor: BasePredictor, dataset: DataSet, options: RobustnessOptions
+) -> Robustness:
     """Return a sweep of the model in the folder `run` with nothing measured yet.
 
     Raises InputError: illegal sampling, a set with other classes than the model's, no masks, a damaged
@@ -147,7 +148,7 @@ def start_sweep(run: Path, predictor: Predictor, dataset: DataSet, options: Robu
     sampling = predictor.sampling(options.steps, options.samples)
     part, cases = cases_to_test(dataset, run)
     setup = RobustnessSetup(
-        weights=hashlib.sha256((run / WEIGHTS_FILE).read_bytes()).hexdigest(),
+        weights=predictor.identity.sha256,
         baseline=predictor.settings.baseline,
         preset=predictor.settings.preset,
         data=dataset.root.resolve().name,
@@ -164,7 +165,7 @@ def start_sweep(run: Path, predictor: Predictor, dataset: DataSet, options: Robu
 
 
 def sweep(
-    predictor: Predictor,
+    predictor: BasePredictor,
     dataset: DataSet,
     begun: Robustness,
     corruptions: Sequence[str],
@@ -209,7 +210,7 @@ def _key(corruption: str, strength: float) -> tuple[str, float]:
 
 
 def _score(
-    predictor: Predictor,
+    predictor: BasePredictor,
     dataset: DataSet,
     case: Case,
     image: Volume,

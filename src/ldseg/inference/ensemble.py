@@ -211,6 +211,13 @@ class Ensemble(BasePredictor):
         return Calibration(1.0, widening, "expected-dice" if most else "argmax")
 
 
+def members_of(predictor: BasePredictor) -> tuple[Predictor, ...]:
+    """Return the members of an ensemble, or a model itself."""
+    if isinstance(predictor, Ensemble):
+        return predictor.members
+    return (predictor,) if isinstance(predictor, Predictor) else ()
+
+
 def check_fit(members: Sequence[Predictor]) -> None:
     """Raise InputError where members have other classes, channels or axes than the first."""
     first = members[0]

@@ -62,7 +62,7 @@ def run(arguments: Any) -> int:
     from ldseg.evaluation.corruptions import CORRUPTIONS
     from ldseg.evaluation.robustness import RobustnessOptions, start_sweep, sweep
     from ldseg.evaluation.robustness_files import resume_sweep, write_robustness, write_table_and_plot
-    from ldseg.inference.predictor import Predictor
+    from ldseg.inference.ensemble_files import load_models
     from ldseg.utils.system import keep_freed_memory
     from ldseg.zoo.catalogue import find_model
 
@@ -81,7 +81,7 @@ def run(arguments: Any) -> int:
         harmonize=arguments.harmonize,
         decision=arguments.decision,
     )
-    predictor = Predictor.load(arguments.model, arguments.device)
+    predictor = load_models(arguments.model, arguments.device)
     dataset = open_dataset(arguments.dataset, _reading(arguments))
     out: Path = arguments.output
     begun = resume_sweep(out, start_sweep(arguments.model, predictor, dataset, options))

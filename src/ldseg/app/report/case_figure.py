@@ -26,8 +26,7 @@ from ldseg.data.loading import load_case
 from ldseg.data.volume import Volume
 from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, mean_over_raters
 from ldseg.evaluation.predictions import structure_volumes
-from ldseg.inference.base_predictor import Prediction
-from ldseg.inference.predictor import Predictor
+from ldseg.inference.base_predictor import BasePredictor, Prediction
 from ldseg.planning.orientation import orientation_of
 from ldseg.preprocessing.orient import to_canonical
 from ldseg.settings import SamplingSettings
@@ -54,7 +53,7 @@ class CaseFigure:
 
 
 def draw_case_figure(
-    predictor: Predictor, dataset: DataSet, case: Case, sampling: SamplingSettings, seed: int, name: str
+    predictor: BasePredictor, dataset: DataSet, case: Case, sampling: SamplingSettings, seed: int, name: str
 ) -> CaseFigure:
     """Predict a case and return its figure; `name` identifies its image within the page.
 

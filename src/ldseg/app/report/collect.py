@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +18,13 @@ from ldseg.evaluation.robustness import Robustness
 from ldseg.evaluation.robustness_files import JSON_FILE, read_robustness
 from ldseg.evaluation.scores import Scores, read_scores
 from ldseg.inference.backends.torch_backend import TorchBackend
+from ldseg.inference.base_predictor import BasePredictor
+from ldseg.inference.ensemble import Ensemble, members_of
+from ldseg.inference.ensemble_files import load_models
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.fingerprint import Fingerprint, read_fingerprint
 from ldseg.planning.plan import Plan
-from ldseg.runs.files import FINGERPRINT_FILE, WEIGHTS_FILE
+from ldseg.runs.files import FINGERPRINT_FILE
 from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.training.log_files import read_records
 
@@ -95,8 +97,8 @@ def collect(
     Raises:
         InputError: the run, the data or another file cannot be used, or does not fit the others.
     """
-    predictor = Predictor.load(run, device)
-    weights = sha256((run / WEIGHTS_FILE).read_bytes()).hexdigest()
+    predictor = load_models(run, device)
+    weights = predictor.identity.sha256
     robustness = _find_robustness(run, options.robustness, weights)
     scored = None if options.scores is None else read_scores(options.scores)
     samples = predictor.settings.posterior.samples if options.samples is None else options.samples
@@ -105,19 +107,21 @@ def collect(
     shown = named_cases(dataset, options.cases)
     names = None if scored is None else tuple(scored.cases)
     evaluation = select_cases(run, dataset, predictor.settings, options.part, names, options.limit)
+    if isinstance(predictor, Ensemble) and evaluation.part == "validation":
+        finding = "some members were trained on the validation cases of others, and there is no test part"
+        raise file_error(run, finding, "give other images and masks with --data, or see `ldseg evaluate RUN`")
     measurements = measure_cases(predictor, dataset, evaluation.cases, sampling, options.seed, on_case)
     scores = scored or measurements.scores
     cases = {case.name: case for case in (shown or evaluation.cases)}
     titles = {name: name for name in cases} if shown else extremes(scores, list(cases))
     titled = {title: cases[name] for title, name in titles.items()}
     case_figures = _draw_case_figures(predictor, dataset, titled, sampling, options.seed)
-    model = predictor.backend.segmenter if isinstance(predictor.backend, TorchBackend) else None
     fingerprint = run / FINGERPRINT_FILE
     median = case_figures.get("median", next(iter(case_figures.values())))
     return ReportData(
         name=run.resolve().name,
         weights=weights,
-        parameters=0 if model is None else sum(one.numel() for one in model.parameters()),
+        parameters=sum(_parameters(member) for member in members_of(predictor)),
         plan=predictor.plan,
         settings=predictor.settings,
         fingerprint=read_fingerprint(fingerprint) if fingerprint.is_file() else None,
@@ -136,6 +140,13 @@ def collect(
     )
 
 
+def _parameters(predictor: Predictor) -> int:
+    """Return the number of a model's weights; 0 of a graph."""
+    backend = predictor.backend
+    weights = backend.segmenter.parameters() if isinstance(backend, TorchBackend) else ()
+    return sum(one.numel() for one in weights)
+
+
 def extremes(scores: Scores, names: Sequence[str]) -> dict[str, str]:
     """Return the best, median and worst case by mean Dice among `names`, by title; fewer for fewer names."""
     dice = dict(zip(scores.cases, scores.case_dice(), strict=True))
@@ -146,7 +157,7 @@ def extremes(scores: Scores, names: Sequence[str]) -> dict[str, str]:
 
 
 def _draw_case_figures(
-    predictor: Predictor, dataset: DataSet, cases: dict[str, Case], sampling: SamplingSettings, seed: int
+    predictor: BasePredictor, dataset: DataSet, cases: dict[str, Case], sampling: SamplingSettings, seed: int
 ) -> dict[str, CaseFigure]:
     """Return the figures of cases by their titles."""
     return {
@@ -156,7 +167,7 @@ def _draw_case_figures(
 
 
 def _record_trajectory(
-    predictor: Predictor, case_figure: CaseFigure, sampling: SamplingSettings, seed: int
+    predictor: BasePredictor, case_figure: CaseFigure, sampling: SamplingSettings, seed: int
 ) -> SamplingTrajectory | None:
     slow = SamplingSettings(sampling.sampler, STEPS, 1)
     return record_trajectory(

@@ -13,8 +13,8 @@ from ldseg.evaluation.calibration_report import CalibrationAccumulator, Calibrat
 from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, evaluate_cine, mean_over_raters
 from ldseg.evaluation.predictions import iterate_predictions
 from ldseg.evaluation.scores import Scores
+from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.posterior import VolumeEstimate
-from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import scale_interval
 from ldseg.metrics.cine import CineMetrics
 from ldseg.preprocessing.preprocess import labels_to_ids
@@ -52,7 +52,7 @@ class Measurements:
 
 
 def measure_cases(
-    predictor: Predictor,
+    predictor: BasePredictor,
     dataset: DataSet,
     cases: Sequence[Case],
     sampling: SamplingSettings,

@@ -15,7 +15,7 @@ from ldseg.data.class_indices import class_indices
 from ldseg.data.loading import load_case
 from ldseg.data.splits import evenly_spaced
 from ldseg.evaluation.ambiguity import AmbiguityReport, evaluate_ambiguity
-from ldseg.inference.predictor import Predictor
+from ldseg.inference.base_predictor import BasePredictor
 from ldseg.settings import SamplingSettings
 
 MOST_CASES = 24
@@ -34,7 +34,7 @@ class RaterComparison:
 
 
 def compare_with_raters(
-    predictor: Predictor, dataset: DataSet, cases: Sequence[Case], sampling: SamplingSettings, seed: int
+    predictor: BasePredictor, dataset: DataSet, cases: Sequence[Case], sampling: SamplingSettings, seed: int
 ) -> RaterComparison | None:
     """Return the comparison on those of `cases` that several raters labelled, None without any.
 
@@ -55,7 +55,7 @@ def compare_with_raters(
 
 
 def _draw_panels(
-    predictor: Predictor, dataset: DataSet, case: Case, sampling: SamplingSettings, seed: int, name: str
+    predictor: BasePredictor, dataset: DataSet, case: Case, sampling: SamplingSettings, seed: int, name: str
 ) -> tuple[Panel, ...]:
     """Return the panels of one case on the slice where the raters mark most."""
     image, masks = load_case(dataset, case)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ldseg.data.volume import Volume
 from ldseg.inference.backends.torch_backend import CaseNoise, TorchBackend
+from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import make_tiling
 from ldseg.preprocessing.harmonize import harmonize
@@ -62,12 +63,14 @@ class _Patch:
 
 @torch.inference_mode()
 def record_trajectory(
-    predictor: Predictor, image: Volume, labels: Volume, name: str, sampling: SamplingSettings, seed: int
+    predictor: BasePredictor, image: Volume, labels: Volume, name: str, sampling: SamplingSettings, seed: int
 ) -> SamplingTrajectory | None:
     """Return the sampling trajectory of the patch with most foreground in `labels` (the prediction).
 
-    None for a model without diffusion. The noise is that of the case's first sample.
+    None for a model without diffusion, and for an ensemble. The noise is that of the case's first sample.
     """
+    if not isinstance(predictor, Predictor):
+        return None
     backend = predictor.backend
     if not isinstance(backend, TorchBackend) or not backend.segmenter.stochastic:
         return None

@@ -1,0 +1,129 @@
+"""The commands take a run with folds, or several models, as an ensemble."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ldseg.api import plan_run, train_run
+from ldseg.app.cli.main import main
+from ldseg.app.viewer.session import Session
+from ldseg.data.formats import read_volume
+from ldseg.data.splits import read_splits
+from ldseg.inference.ensemble import Ensemble
+from ldseg.inference.ensemble_files import load_models
+from ldseg.planning.plan import write_plan
+from ldseg.runs.run_setup import SplitOptions
+
+Output = pytest.CaptureFixture[str]
+QUICK = {"training": {"steps": 2, "validations": 1, "calibrate": False, "batch": 2, "precision": "fp32"}}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data, a run of two folds with a test part, and an image."""
+    root = tmp_path_factory.mktemp("ensemble")
+    for name in ("images", "masks"):
+        (root / "data" / name).mkdir(parents=True)
+    for number in range(10):
+        rng = np.random.default_rng(number)
+        mask = np.zeros((32, 32), np.uint8)
+        top, left = rng.integers(4, 16, 2)
+        mask[top : top + 10, left : left + 10] = 1
+        image = (100 * mask + rng.integers(0, 60, mask.shape)).astype(np.uint8)
+        for folder, pixels in (("images", image), ("masks", mask)):
+            Image.fromarray(pixels).save(root / "data" / folder / f"c{number}.png")
+    plan = plan_run(root / "data", root / "run", split=SplitOptions(folds=2, test_fraction=0.2))
+    small = replace(plan, widths=tuple(8 for _ in plan.widths), latent_channels=4)
+    write_plan(root / "run" / "plan.json", small)
+    train_run(root / "data", root / "run", device="cpu", changes=QUICK, folds=2)
+    return root
+
+
+def run(*words: object) -> int:
+    return main([*map(str, words), "--device", "cpu"])
+
+
+def test_predict_mixes_the_folds_of_a_run(world: Path, tmp_path: Path, capsys: Output) -> None:
+    image, out = world / "data" / "images" / "c0.png", tmp_path / "out"
+    words = ("predict", image, "-m", world / "run", "-o", out, "--samples", 4, "--save", "labels,uncertainty")
+    assert run(*words, "--json") == 0
+    record = json.loads(capsys.readouterr().out)["cases"]["c0"]
+    assert [one["name"] for one in record["model"]["members"]] == ["fold_0", "fold_1"]
+    (dice,) = record["ensemble"]["pairwise_dice"].values()
+    assert 0 <= dice <= 1
+    assert (out / "c0_member_disagreement.tif").is_file()
+    wanted = load_models(world / "run", "cpu")(image, samples=4)
+    np.testing.assert_array_equal(read_volume(out / "c0.png", "labels").array, wanted.labels.array)
+
+
+def test_predict_mixes_several_models(world: Path, tmp_path: Path) -> None:
+    image, folds = world / "data" / "images" / "c0.png", (world / "run" / "fold_0", world / "run" / "fold_1")
+    assert run("predict", image, "-m", folds[0], "-m", folds[1], "-o", tmp_path / "both") == 0
+    assert run("predict", image, "-m", world / "run", "-o", tmp_path / "run") == 0
+    one, other = (read_volume(tmp_path / name / "c0.png", "labels").array for name in ("both", "run"))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_a_part_of_one_members_split_is_none_of_an_ensemble(
+    world: Path, tmp_path: Path, capsys: Output
+) -> None:
+    words = ("predict", world / "data", "-m", world / "run", "-o", tmp_path / "out", "--part")
+    assert run(*words, "validation") == 2
+    assert "members of an ensemble have parts of their own; choose test" in capsys.readouterr().err
+    assert run(*words, "test") == 0
+    test = read_splits(world / "run" / "splits.json").test
+    assert {path.stem for path in (tmp_path / "out").glob("*.png")} == set(test)
+
+
+def test_the_report_of_an_ensemble_is_on_the_test_part(world: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert run("report", world / "run", "-o", page, "--samples", 4, "--steps", 2) == 0
+    assert "test" in page.read_text()
+
+
+def test_robustness_of_an_ensemble_is_measured(world: Path, tmp_path: Path, capsys: Output) -> None:
+    words = ("robustness", world / "data", "-m", world / "run", "-o", tmp_path / "out")
+    assert run(*words, "--corruptions", "blur", "--json") == 0
+    weights = json.loads(capsys.readouterr().out)["setup"]["weights"]
+    assert weights == load_models(world / "run", "cpu").identity.sha256
+
+
+def test_the_viewer_shows_an_ensemble(world: Path) -> None:
+    ensemble = load_models(world / "run", "cpu")
+    image = read_volume(world / "data" / "images" / "c0.png", "image")
+    sampling = ensemble.posterior_sampling(steps=2, samples=4)
+    session = Session(ensemble, image, "c0", sampling, 0, "c0.png")
+    assert session.prediction.samples == 4
+    assert session.draw_more()
+    session.wait()
+    assert session.prediction.samples == 8
+
+
+def test_an_exported_ensemble_predicts_as_its_models_do(world: Path, tmp_path: Path, capsys: Output) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    image, out = world / "data" / "images" / "c0.png", tmp_path / "onnx"
+    assert main(["export", str(world / "run"), "--format", "onnx", "-o", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["0-fold_0", "1-fold_1", "ensemble.json"]
+    save = ("--save", "probabilities")
+    assert run("predict", image, "-m", out, "--runtime", "onnx", "-o", tmp_path / "a", *save) == 0
+    assert run("predict", image, "-m", world / "run", "-o", tmp_path / "b", *save) == 0
+    one, other = (read_volume(tmp_path / name / "c0_probabilities.tif", "image").array for name in "ab")
+    np.testing.assert_allclose(one, other, atol=1e-3)
+    assert main(["export", str(world / "run"), "--format", "monai-bundle", "-o", str(tmp_path / "c")]) == 2
+    assert "is an ensemble, and a bundle holds one model" in capsys.readouterr().err
+
+
+def test_python_loads_the_same_ensemble(world: Path) -> None:
+    of_run, named = (
+        load_models(world / "run", "cpu"),
+        load_models([world / "run" / "fold_0", world / "run" / "fold_1"], "cpu"),
+    )
+    assert isinstance(of_run, Ensemble)
+    assert of_run.identity.sha256 == named.identity.sha256
