@@ -62,9 +62,10 @@ TRAIN = ("train", "DATA", "-o", "NEW", "--steps", "1")
 VIEW = ("view", "p.png", "-m", "MODEL")
 REFUSED: list[tuple[tuple[str, ...], str]] = [
     # given twice
-    ((*PREDICT, "-m", "UNET"), "argument -m/--model: given twice (MODEL and UNET); give it once"),
-    ((*PREDICT, "--model=UNET"), "-m/--model: given twice"),
-    ((*PREDICT, "-mUNET"), "-m/--model: given twice"),
+    ((*PREDICT, "-m", "MODEL"), "MODEL: is given twice; name each member once"),
+    ((*PREDICT, "-o", "OTHER"), "argument -o/--output: given twice (OUT and OTHER); give it once"),
+    ((*PREDICT, "--output=OTHER"), "-o/--output: given twice"),
+    ((*PREDICT, "-oOTHER"), "-o/--output: given twice"),
     ((*PREDICT, "--samples", "2", "--samples=3"), "--samples: given twice (2 and 3)"),
     ((*PREDICT, "--harmonize", "true", "--harmonize", "false"), "--harmonize: given twice"),
     ((*PREDICT, "--save", "labels", "--save", "samples"), "--save: given twice"),
@@ -76,7 +77,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("predict", "x", "-m", "hippocampus", "--seed", "1", "--seed", "1"), "--seed: given twice"),
     (("report", "RUN", "--part", "test", "--part", "validation"), "--part: given twice"),
     (("export", "RUN", "-o", "x", "--format", "onnx", "--format", "monai-bundle"), "--format: given twice"),
-    (("view", "p.png", "-m", "MODEL", "-m", "UNET"), "-m/--model: given twice"),
+    (("view", "p.png", "-m", "MODEL", "-m", "MODEL"), "MODEL: is given twice; name each member once"),
     (("doctor", "--seconds", "1", "--seconds", "2"), "--seconds: given twice"),
     (("calibrate", "RUN", "--steps", "1", "--steps", "2"), "--steps: given twice"),
     (("robustness", "DATA", "-m", "a", "-m", "b", "-o", "c"), "-m/--model: given twice"),
