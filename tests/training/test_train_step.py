@@ -14,7 +14,7 @@ from ldseg.presets import PRESETS
 from ldseg.runs.saved_model import build_segmenter
 from ldseg.settings import RunSettings
 from ldseg.training.budget import make_budget
-from ldseg.training.ema import make_ema_copy
+from ldseg.training.ema import make_ema_copy, update_modules
 from ldseg.training.train_step import TrainStep, make_optimizer
 
 MODELS = ("none", "unet", "pixel_diffusion")
@@ -78,3 +78,14 @@ def test_a_sampling_asks_its_device_for_no_number(sampler: str, steps: int) -> N
     model: Any = build_segmenter(tiny_settings("none")).to(META)
     logits = model.sample(torch.empty(1, 1, 16, 16, device=META), 2, steps, sampler)
     assert logits.shape == (1, 2, 3, 16, 16)
+
+
+def test_averaging_the_denoiser_alone_copies_a_baseline_which_has_none() -> None:
+    model = build_segmenter(tiny_settings("unet"))
+    average = make_ema_copy(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    update_modules(average, model, decay=0.999, modules="denoiser")
+    pairs = zip(average.parameters(), model.parameters(), strict=True)
+    assert all(torch.equal(kept, current) for kept, current in pairs)

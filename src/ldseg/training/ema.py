@@ -36,8 +36,9 @@ def update_ema(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 
 def update_modules(average: Segmenter, model: Segmenter, decay: float, modules: str) -> None:
-    """Update the EMA of all modules, or of the denoiser only with the others copied (paper)."""
-    if modules == "all" or not hasattr(model, "denoiser"):
+    """Update the EMA of all modules, or of the denoiser only with the others copied (paper); of a baseline,
+    which has no denoiser, all are copied then."""
+    if modules == "all":
         update_ema(average, model, decay)
         return
     for name, module in model.named_children():
