@@ -18,7 +18,7 @@ from ldseg.diffusion.samplers.one_step import one_step
 from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, ignore
 from ldseg.diffusion.schedule import discrete_times, even_times
 from ldseg.diffusion.timesteps import Times
-from ldseg.networks.image_encoders.base import Conditioning
+from ldseg.networks.image_encoders.base import Conditioning, ImageEncoder
 from ldseg.settings import LossSettings, SamplingSettings
 
 DEFAULT_LOSS = LossSettings()
@@ -76,6 +76,13 @@ class Segmenter(nn.Module, ABC):
     ) -> Tensor:
         """Return clean latents sampled from starting noise (B, C, *S / f) along `times` (n + 1,). The
         conditioning is of B images, or of one that all samples share."""
+
+    def load_pretrained(self) -> None:
+        """Load the pretrained weights that the image encoder begins a training with, if it has any. Raises
+        InputError if they cannot be read."""
+        for part in self.children():
+            if isinstance(part, ImageEncoder):
+                part.load_pretrained()
 
     def predict_deterministic(
         self, conditioning: Conditioning, shape: Sequence[int], on_step: OnStep = ignore

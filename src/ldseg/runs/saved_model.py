@@ -122,7 +122,8 @@ def load_model(folder: Path, device: torch.device, allow_code: bool = False) -> 
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give the folder that `ldseg train` wrote")
     settings = read_settings(folder / SETTINGS_FILE)
-    admit(to_json(settings), allow_code, str(folder / SETTINGS_FILE))
+    used = [settings.model, settings.sampling, settings.posterior]  # not what only training needs
+    admit(to_json(used), allow_code, str(folder / SETTINGS_FILE))
     plan = read_plan(folder / PLAN_FILE)
     check_sizes(settings, plan, folder)
     with torch.device("meta"):  # without memory: only the file's size says how large a model may be

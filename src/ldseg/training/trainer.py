@@ -120,7 +120,7 @@ def train(
     prepared = time.monotonic() - begun
     on_event(start_event(device, settings, len(cases), prepared))
     begins = not (run_folder / STATE_FILE).is_file()
-    train_step, transfer = _make_train_step(plan, settings, device, context, source if begins else None)
+    train_step, transfer = _make_train_step(plan, settings, device, context, begins, source)
     if transfer is not None:
         context.on_rank_zero(lambda: append_once(run_folder, transfer.record()))
         on_event(transfer.record())
@@ -186,14 +186,17 @@ def _make_train_step(
     settings: RunSettings,
     device: torch.device,
     context: DistributedContext,
+    begins: bool,
     source: Source | None,
 ) -> tuple[TrainStep, Transfer | None]:
-    """Return the training step of a new model, and what it has from `source` if there is one."""
+    """Return the training step of a new model, and, if the training begins, what it has from `source`."""
     prepare_training(device)
     torch.manual_seed(settings.training.seed)
     model = build_segmenter(settings)
     transfer = None
-    if source is not None:
+    if begins:
+        context.run_on_all_ranks(model.load_pretrained)
+    if begins and source is not None:
         transfer = context.run_on_all_ranks(lambda: transfer_weights(model, plan, settings, source))
     model = model.to(device)
     model.to(memory_format=memory_format(settings.model.spatial_dims))  # pyright: ignore[reportCallIssue]

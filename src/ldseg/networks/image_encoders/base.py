@@ -43,6 +43,13 @@ class ImageEncoder(nn.Module, ABC):
     def forward(self, x: Tensor) -> Conditioning:
         """Return the image's embedding and features."""
 
+    def load_pretrained(self) -> None:
+        """Load pretrained weights, if there are any; called once, when a training begins.
+
+        Raises:
+            InputError: they cannot be read.
+        """
+
 
 BuildImageEncoder = Callable[[ModelSettings], ImageEncoder]
 """What a name in `model.image_encoder.architecture` stands for."""

@@ -1,0 +1,17 @@
+"""Log the curves of a training to Weights & Biases, offline; `wandb sync RUN/wandb/offline-*` uploads."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import ldseg
+
+
+def main(data: Path, run: Path, steps: int) -> None:
+    """Train on `data` for so many steps; RUN/wandb has the run."""
+    ldseg.train(data, run, changes={"training": {"steps": steps, "loggers": ["wandb"]}})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
