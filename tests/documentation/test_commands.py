@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 from dicom_builders import a_series
-from documented import commands
+from documented import PAGES, commands
 from tiny_models import make_tiny_model
 
 from ldseg.app.cli.main import main
@@ -140,7 +140,7 @@ def prepare(page: str, lines: list[str]) -> None:
         assert main(["evaluate", "out", SET, "-o", "scores.json", "--partial"]) == 0
 
 
-PAGES = list(dict.fromkeys(page for page, _ in commands()))
+PAGES = list(dict.fromkeys(page for page, _ in commands(PAGES)))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -148,7 +148,7 @@ def test_the_commands_of_a_page_run(page: str, here: Path) -> None:
     del here
     if page in EXTRAS:
         pytest.importorskip(EXTRAS[page])
-    lines = [line for where, line in commands() if where == page]
+    lines = [line for where, line in commands(PAGES) if where == page]
     prepare(page, lines)
     for line in lines:
         assert main(shortened(line)) == 0, line

@@ -11,14 +11,14 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from documented import PAGES, ROOT, commands
+from documented import EXTEND_PAGES, PAGES, ROOT, commands
 
 import ldseg
 from ldseg.app.cli import COMMANDS
 from ldseg.app.cli.main import make_parser
 
 
-@pytest.mark.parametrize(("page", "line"), commands())
+@pytest.mark.parametrize(("page", "line"), commands([*PAGES, *EXTEND_PAGES]))
 def test_a_documented_command_is_understood(page: str, line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     assert words[0] in COMMANDS, page
@@ -26,10 +26,10 @@ def test_a_documented_command_is_understood(page: str, line: str) -> None:
 
 
 def test_there_are_documented_commands() -> None:
-    assert len(commands()) >= 10
+    assert len(commands(PAGES)) >= 10
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *EXTEND_PAGES], ids=lambda page: page.name)
 def test_links_lead_to_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
