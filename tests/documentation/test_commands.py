@@ -115,10 +115,12 @@ def interrupted(*_: object) -> None:
 def shortened(line: str) -> list[str]:
     """The words of a command, with a budget of two steps."""
     words = shlex.split(line, comments=True)[1:]
-    if words[0] == "train" and "--minutes" in words:
+    if words[0] != "train" or "--resume" in words:
+        return words
+    if "--minutes" in words:
         place = words.index("--minutes")
-        words[place : place + 2] = ["--steps", "2"]
-    return words
+        del words[place : place + 2]
+    return [*words, "--steps", "2"]
 
 
 def prepare(page: str, lines: list[str]) -> None:
