@@ -142,10 +142,10 @@ def prepare(page: str, lines: list[str]) -> None:
         assert main(["evaluate", "out", SET, "-o", "scores.json", "--partial"]) == 0
 
 
-PAGES = list(dict.fromkeys(page for page, _ in commands(PAGES)))
+NAMES = list(dict.fromkeys(page for page, _ in commands(PAGES)))
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", NAMES)
 def test_the_commands_of_a_page_run(page: str, here: Path) -> None:
     del here
     if page in EXTRAS:
