@@ -199,8 +199,8 @@ def _train(
 def _prepare(asked: TrainingRequest, device: str | None, on_event: OnEvent, lock: ExitStack) -> PreparedRun:
     """Check what was asked for, lock the folder, and plan and split, or see how the data have changed."""
     from ldseg.runs.source import find_source, write_source
+    from ldseg.training.checkpoint import remove_partial_files
     from ldseg.training.continuation import begin_continuation, finish_continuation, plan_continuation
-    from ldseg.training.trainer import remove_partial_files
     from ldseg.utils.device import choose_device
 
     folder = asked.run

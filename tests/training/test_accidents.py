@@ -17,9 +17,9 @@ from ldseg.api import train_run
 from ldseg.errors import InputError
 from ldseg.runs.files import STATE_FILE
 from ldseg.runs.folder_lock import lock_folder
+from ldseg.training.checkpoint import remove_partial_files
 from ldseg.training.log_files import append_record, draw_curves, read_records
 from ldseg.training.train_step import TrainStep
-from ldseg.training.trainer import remove_partial_files
 from ldseg.utils.serialization import write_bytes_atomic
 
 if sys.platform != "win32":

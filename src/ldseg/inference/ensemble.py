@@ -69,7 +69,7 @@ class Ensemble(BasePredictor):
         self.weights = tuple(float(one) for one in np.asarray(weights, np.float64) / np.sum(weights))
         self.members = tuple(members) if calibration is None else tuple(one.uncalibrated() for one in members)
         self.fitted, self.asked_decision = calibration, decision
-        self.calibration = self._mean_calibration() if calibration is None else calibration
+        self.calibration = mean_calibration(members, self.weights) if calibration is None else calibration
         self.plan, self.settings = self.members[0].plan, self.members[0].settings
         identities = [one.identity for one in members]
         self.name = name or "+".join(one.name for one in identities)
@@ -203,12 +203,13 @@ class Ensemble(BasePredictor):
             shares[int((weights / weights.sum() * left - shares * varying).argmax())] += 1
         return [int(share) for share in shares]
 
-    def _mean_calibration(self) -> Calibration:
-        """Return what the members' own calibrations leave to the mixture."""
-        own = [member.calibration for member in self.members]
-        widening = sum(w * one.widening for w, one in zip(self.weights, own, strict=True))
-        most = 2 * sum(one.decision == "expected-dice" for one in own) > len(own)
-        return Calibration(1.0, widening, "expected-dice" if most else "argmax")
+
+def mean_calibration(members: Sequence[Predictor], weights: Sequence[float]) -> Calibration:
+    """Return what the members' own calibrations leave to their mixture."""
+    own = [member.calibration for member in members]
+    widening = sum(w * one.widening for w, one in zip(weights, own, strict=True))
+    most = 2 * sum(one.decision == "expected-dice" for one in own) > len(own)
+    return Calibration(1.0, widening, "expected-dice" if most else "argmax")
 
 
 def members_of(predictor: BasePredictor) -> tuple[Predictor, ...]:

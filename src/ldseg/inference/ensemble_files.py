@@ -98,17 +98,12 @@ def read_ensemble(folder: Path) -> StoredEnsemble:
 
 def store_ensemble(folder: Path, ensemble: Ensemble, places: Sequence[Path]) -> None:
     """Write ensemble.json with an ensemble whose members lie in `places`. Raises InputError."""
-    members = tuple(
-        StoredMember(_relative(place, folder), one.sha256, one.weight)
-        for place, one in zip(places, ensemble.identity.members, strict=True)
-    )
-    write_ensemble(folder, StoredEnsemble(members, ensemble.fitted))
-
-
-def _relative(place: Path, folder: Path) -> str:
-    """Return the path of a member for ensemble.json in `folder`."""
-    inside = place.resolve().is_relative_to(folder.resolve())
-    return str(place.resolve().relative_to(folder.resolve()) if inside else place.resolve())
+    home, members = folder.resolve(), list[StoredMember]()
+    for place, one in zip(places, ensemble.identity.members, strict=True):
+        path = place.resolve()
+        shown = path.relative_to(home) if path.is_relative_to(home) else path
+        members.append(StoredMember(str(shown), one.sha256, one.weight))
+    write_ensemble(folder, StoredEnsemble(tuple(members), ensemble.fitted))
 
 
 def write_ensemble(folder: Path, stored: StoredEnsemble) -> None:

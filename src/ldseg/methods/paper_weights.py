@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ldseg.errors import file_error
 from ldseg.methods.keras_weights import Array, KerasLayer, Kind, read_layers
@@ -92,7 +92,9 @@ def load_network(network: nn.Module, call: Callable[[], object], path: Path) -> 
     places = _places(network, call, whole, split)
     pairs = _paired(places, layers, path)
     for place, layer in pairs:
-        for ours, value in zip(_tensors(place.layer), _arrays(place, layer), strict=True):
+        moving = [one for one in place.layer.buffers() if one.ndim == 1]  # of batch norm
+        tensors = [*place.layer.parameters(), *moving]
+        for ours, value in zip(tensors, _arrays(place, layer), strict=True):
             ours.copy_(torch.from_numpy(np.ascontiguousarray(value)).view(ours.shape))
 
 
@@ -150,7 +152,8 @@ def _paired(
     for place in places:
         ours[place.kind, place.shape, place.within_attention].append(place)
     for layer in layers:
-        theirs[layer.kind, _plain_shape(layer), layer.within_attention].append(layer)
+        shape = (layer.arrays[0].size,) if layer.kind == "layer_norm" else layer.shape  # ours is flat
+        theirs[layer.kind, shape, layer.within_attention].append(layer)
     for key in {**ours, **theirs}:
         if len(ours[key]) != len(theirs[key]):
             kind, shape, _ = key  # type: ignore[misc]
@@ -158,17 +161,6 @@ def _paired(
             remedy = "give the file of this network, for images of this size"
             raise file_error(path, f"{found}, the network has {len(ours[key])}", remedy)
     return [pair for key, group in ours.items() for pair in zip(group, theirs[key], strict=True)]
-
-
-def _plain_shape(layer: KerasLayer) -> tuple[int, ...]:
-    """Return the shape that `_Place` has: a layer norm is flat."""
-    return (layer.arrays[0].size,) if layer.kind == "layer_norm" else layer.shape
-
-
-def _tensors(layer: nn.Module) -> list[Tensor]:
-    """Return weight and bias of a layer, of batch norm also its moving mean and variance."""
-    moving = [one for one in layer.buffers() if one.ndim == 1]
-    return [*layer.parameters(), *moving]
 
 
 def _arrays(place: _Place, layer: KerasLayer) -> list[Array]:

@@ -16,8 +16,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ldseg.errors import InputError
-from ldseg.runs.files import STATE_FILE
-from ldseg.utils.serialization import from_json, write_bytes_atomic
+from ldseg.preprocessing.cache import forget_parts
+from ldseg.runs.files import BEST_FOLDER, CACHE_FOLDER, STATE_FILE
+from ldseg.utils.serialization import from_json, remove_staged_files, write_bytes_atomic
 
 _VERSION = 1
 _REMEDY = "train anew in an empty folder"
@@ -148,3 +149,10 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors:
     whole = optimizer.state_dict()
     whole["state"] = state
     optimizer.load_state_dict(whole)
+
+
+def remove_partial_files(run_folder: Path) -> None:
+    """Remove the half-written files of a killed training; no other process may be at work in the folder."""
+    for folder in (run_folder, run_folder / BEST_FOLDER, (run_folder / STATE_FILE).parent):
+        remove_staged_files(folder)
+    forget_parts(run_folder / CACHE_FOLDER)

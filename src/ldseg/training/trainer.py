@@ -22,7 +22,7 @@ from ldseg.data.dataset import DataSet
 from ldseg.data.splits import Splits, write_splits
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
-from ldseg.preprocessing.cache import Cache, build_cache, forget_parts
+from ldseg.preprocessing.cache import Cache, build_cache
 from ldseg.runs.files import BEST_FOLDER, CACHE_FOLDER, SETTINGS_FILE, SPLITS_FILE, STATE_FILE, WEIGHTS_FILE
 from ldseg.runs.saved_model import build_segmenter, save_model, write_settings
 from ldseg.runs.source import Source
@@ -52,7 +52,6 @@ from ldseg.training.transfer import Transfer, transfer_weights
 from ldseg.training.validation import Validation, validate
 from ldseg.utils.device import choose_device, memory_format, prepare_training, synchronize
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
-from ldseg.utils.serialization import remove_staged_files
 
 _LOG_EVERY = 10  # steps between records of losses
 OnEvent = Callable[[Record], None]
@@ -203,13 +202,6 @@ def _make_train_step(
     broadcast_weights(model, context)
     optimizer = make_optimizer(model, settings.training)
     return TrainStep(model, make_ema_copy(model), optimizer, settings, device, context), transfer
-
-
-def remove_partial_files(run_folder: Path) -> None:
-    """Remove the half-written files of a killed training; no other process may be at work in the folder."""
-    for folder in (run_folder, run_folder / BEST_FOLDER, (run_folder / STATE_FILE).parent):
-        remove_staged_files(folder)
-    forget_parts(run_folder / CACHE_FOLDER)
 
 
 class _Run:
