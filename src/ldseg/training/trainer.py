@@ -48,7 +48,7 @@ from ldseg.training.pace import PaceMeter, calibration_seconds, pace_event, star
 from ldseg.training.patch_dataset import PatchDataset, batches, central_patch, loader_workers
 from ldseg.training.signals import stop_on_signal
 from ldseg.training.train_step import TrainStep, make_optimizer
-from ldseg.training.transfer import Transfer, transfer_weights
+from ldseg.training.transfer import Transfer, first_weights
 from ldseg.training.validation import Validation, validate
 from ldseg.utils.device import choose_device, memory_format, prepare_training, synchronize
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
@@ -194,9 +194,7 @@ def _make_train_step(
     model = build_segmenter(settings)
     transfer = None
     if begins:
-        context.run_on_all_ranks(model.load_pretrained)
-    if begins and source is not None:
-        transfer = context.run_on_all_ranks(lambda: transfer_weights(model, plan, settings, source))
+        transfer = context.run_on_all_ranks(lambda: first_weights(model, plan, settings, source))
     model = model.to(device)
     model.to(memory_format=memory_format(settings.model.spatial_dims))  # pyright: ignore[reportCallIssue]
     broadcast_weights(model, context)

@@ -105,6 +105,19 @@ def check_source(plan: Plan, settings: RunSettings, source: Source) -> None:
         )
 
 
+def first_weights(
+    segmenter: Segmenter, plan: Plan, settings: RunSettings, source: Source | None
+) -> Transfer | None:
+    """Fill the fresh model `segmenter` with pretrained weights of its parts, then with those of the source,
+    if there are any, and return what came from the source.
+
+    Raises:
+        InputError: weights cannot be read.
+    """
+    segmenter.load_pretrained()
+    return None if source is None else transfer_weights(segmenter, plan, settings, source)
+
+
 def transfer_weights(segmenter: Segmenter, plan: Plan, settings: RunSettings, source: Source) -> Transfer:
     """Fill the fresh model `segmenter` with the weights of the source as far as they fit.
 
