@@ -46,16 +46,17 @@ class StoredEnsemble:
     calibration: Calibration | None = None
 
 
-def load_models(models: Models, device: str | None = None) -> BasePredictor:
+def load_models(models: Models, device: str | None = None, allow_code: bool = False) -> BasePredictor:
     """Load a model from its folder, a shipped model by its name, or several as an ensemble; the package has
     it as `ldseg.load`.
 
-    A run with folds is the ensemble of its trained folds. One member is that model alone.
+    A run with folds is the ensemble of its trained folds. One member is that model alone. `allow_code` runs
+    the code outside of ldseg that the models' settings name; give it for models you trust.
 
     Raises:
         InputError: neither a folder nor a name, members that do not fit each other, or see `Predictor.load`.
     """
-    return load_members(models, lambda folder: Predictor.load(folder, device))
+    return load_members(models, lambda folder: Predictor.load(folder, device, allow_code=allow_code))
 
 
 def load_members(models: Models, load: Load) -> BasePredictor:

@@ -54,7 +54,6 @@ from ldseg.preprocessing.preprocess import GridTransform, PatchSource, notes_of,
 from ldseg.runs.saved_model import load_model
 from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.utils.device import choose_device, memory_format
-from ldseg.zoo.catalogue import find_model
 
 HARMONIZED = "it was brought nearer to the training images, for the answers to that agree better"
 LEFT_AS_IT_IS = "it was segmented as it is: answers to what was brought nearer to training agree no better"
@@ -353,14 +352,3 @@ def _slabs(
     last = posterior.finish()
     if last is not None:
         yield last
-
-
-def load_predictor(folder: Path | str, device: str | None = None, allow_code: bool = False) -> Predictor:
-    """Load the model in a folder, or a shipped model by its name; the package has it as `ldseg.load`.
-
-    `allow_code` runs the code outside of ldseg that the model's settings name; give it for models you trust.
-
-    Raises:
-        InputError: neither a folder nor a name, or see `Predictor.load`.
-    """
-    return Predictor.load(find_model(folder), device, allow_code=allow_code)

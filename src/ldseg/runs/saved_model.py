@@ -110,6 +110,13 @@ def copy_model(source: Path, target: Path, further: Sequence[str] = ()) -> None:
             write_bytes_atomic(target / name, (source / name).read_bytes())
 
 
+def admit_model_code(settings: RunSettings, allow_code: bool, path: Path) -> None:
+    """Import the code outside of ldseg that a trained model needs, if that is allowed: not that of the loss,
+    the augmentation and the loggers. Raises InputError if it is not allowed, or not there."""
+    used = [settings.model, settings.sampling, settings.posterior]
+    admit(to_json(used), allow_code, str(path))
+
+
 def load_model(folder: Path, device: torch.device, allow_code: bool = False) -> SavedModel:
     """Read a model's folder. Nothing in it is ever run; code that its settings name outside of ldseg is, but
     only with `allow_code`.
@@ -122,8 +129,7 @@ def load_model(folder: Path, device: torch.device, allow_code: bool = False) -> 
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give the folder that `ldseg train` wrote")
     settings = read_settings(folder / SETTINGS_FILE)
-    used = [settings.model, settings.sampling, settings.posterior]  # not what only training needs
-    admit(to_json(used), allow_code, str(folder / SETTINGS_FILE))
+    admit_model_code(settings, allow_code, folder / SETTINGS_FILE)
     plan = read_plan(folder / PLAN_FILE)
     check_sizes(settings, plan, folder)
     with torch.device("meta"):  # without memory: only the file's size says how large a model may be

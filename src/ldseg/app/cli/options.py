@@ -22,7 +22,7 @@ from types import NoneType
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from ldseg.errors import InputError
-from ldseg.utils.serialization import describe_type, from_json, to_json
+from ldseg.utils.serialization import describe_type, from_json
 
 DATA_ALIASES = {
     "data.axes": "--axes",
@@ -93,7 +93,7 @@ def admit_model(arguments: Any, model: Path) -> None:
     so. Raises InputError if it does not."""
     from ldseg.runs.files import SETTINGS_FILE
     from ldseg.runs.folds import begun_folds
-    from ldseg.runs.saved_model import read_settings
+    from ldseg.runs.saved_model import admit_model_code, read_settings
     from ldseg.utils.registry import admit
     from ldseg.zoo.catalogue import find_model
 
@@ -102,7 +102,8 @@ def admit_model(arguments: Any, model: Path) -> None:
         folder = find_model(model)
         for one in (folder, *begun_folds(folder)):
             path = one / SETTINGS_FILE
-            admit(to_json(read_settings(path)) if path.is_file() else None, True, str(path))
+            if path.is_file():
+                admit_model_code(read_settings(path), True, path)
 
 
 def admit_models(arguments: Any) -> None:
