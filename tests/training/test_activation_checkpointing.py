@@ -11,7 +11,7 @@ from ldseg.training.activation_checkpointing import checkpoint_residual_blocks
 
 def make_block() -> nn.Module:
     torch.manual_seed(0)
-    block = ResidualBlock(2, 4, 8, "group", dropout=0.0, time_channels=3)
+    block = ResidualBlock(2, 4, 8, dropout=0.0, time_channels=3)
     nn.init.normal_(block.conv2.weight)  # pyright: ignore[reportArgumentType]
     return nn.Sequential(block)
 
