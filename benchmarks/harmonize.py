@@ -25,9 +25,10 @@ from ldseg.data.volume import Volume
 from ldseg.evaluation.case_metrics import evaluate_case, mean_over_raters
 from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from ldseg.inference.output import LABELS, InMemory
-from ldseg.inference.predictor import NetworkInput, Predictor, load_predictor
+from ldseg.inference.predictor import NetworkInput, Predictor
 from ldseg.preprocessing import harmonize as harmonizing
 from ldseg.preprocessing.preprocess import PatchSource, PreprocessedImage, preprocess_image
+from ldseg.zoo.catalogue import find_model
 from records import as_a_command, commit, write_result
 from sets import open_set, set_aside
 
@@ -49,7 +50,7 @@ def main() -> None:
     arguments = parse()
     as_a_command(arguments.threads)
     dataset, splits = open_set(arguments.data, arguments.data_root)
-    predictor = load_predictor(arguments.model, "cpu")
+    predictor = Predictor.load(find_model(arguments.model), "cpu")
     dataset = replace(dataset, classes=predictor.plan.classes)
     test, split = set_aside(dataset, splits)
     clean = {case.name: measure(predictor, dataset, case, None, 0) for case in test}

@@ -32,8 +32,9 @@ from ldseg.data.volume import Axes, Volume
 from ldseg.errors import InputError
 from ldseg.inference.out_of_distribution import OTHER_KIND
 from ldseg.inference.output import LABELS
-from ldseg.inference.predictor import Predictor, load_predictor
+from ldseg.inference.predictor import Predictor
 from ldseg.runs.files import SPLITS_FILE
+from ldseg.zoo.catalogue import find_model
 from records import as_a_command, commit, write_result
 from sets import SETS, open_set, set_aside
 
@@ -50,7 +51,7 @@ Array = NDArray[np.float32]
 def main() -> None:
     arguments = parse()
     as_a_command(arguments.threads)
-    predictor = load_predictor(arguments.model, "cpu")
+    predictor = Predictor.load(find_model(arguments.model), "cpu")
     if predictor.detector is None:
         raise SystemExit("the model does not know its training images; run ldseg calibrate")
     dataset, test, split = own_test(arguments)
