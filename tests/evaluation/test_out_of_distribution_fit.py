@@ -217,12 +217,12 @@ def test_the_command_names_images_of_another_kind(
     assert main([*words, "-o", str(tmp_path / "a"), "--save", "labels,uncertainty"]) == 0
     assert "is of another kind than the training images" in capsys.readouterr().out
     summary = json.loads((tmp_path / "a" / "stripes_summary.json").read_text())
-    assert OTHER_KIND in summary["unlike_training"]
+    assert OTHER_KIND in summary["out_of_distribution"]
     assert summary["distance_from_training"] > 1
     record = json.loads((tmp_path / "a" / "prediction.json").read_text())["cases"]["stripes"]
-    assert OTHER_KIND in record["unlike_training"]
+    assert OTHER_KIND in record["out_of_distribution"]
     assert main([*words, "-o", str(tmp_path / "b"), "--json"]) == 0
-    assert OTHER_KIND in json.loads(capsys.readouterr().out)["unlike_training"]["stripes"]
+    assert OTHER_KIND in json.loads(capsys.readouterr().out)["out_of_distribution"]["stripes"]
 
 
 def test_a_training_ends_with_it_and_calibrating_fits_it_again(dataset: DataSet, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_large_image_has_the_same_distance_as_in_memory(
         words = ["predict", str(tmp_path / "a.tif"), "-m", str(model), "--device", "cpu"]
         assert main([*words, "-o", str(tmp_path / name), "--save", "uncertainty"]) == 0
         summary = json.loads((tmp_path / name / "a_summary.json").read_text())
-        assert OTHER_KIND in summary["unlike_training"]
+        assert OTHER_KIND in summary["out_of_distribution"]
         found.append(summary["distance_from_training"])
     assert found[0] == pytest.approx(found[1], rel=1e-3)
 

@@ -182,6 +182,6 @@ def test_a_study_is_segmented_beside_its_localizer(
         words = ("predict", study, "-m", make_model("zyx"), "-o", out, "--format", form)
         assert run(*words) == 0
         assert "skipped: 3 files, localizer" in capsys.readouterr().err
-        (said,) = read_records(out).passed_over
+        (said,) = read_records(out).skipped
         assert said.startswith("skipped: 3 files, localizer")
         assert [path.name for path in out.glob(f"*.{form}")] == [f"volume.{form}"]

@@ -90,12 +90,14 @@ def test_the_command_names_images_unlike_those_of_training(
     words = ["predict", str(pictures), "-m", str(model), "--device", "cpu"]
     assert main([*words, "-o", str(tmp_path / "a"), "--save", "labels,uncertainty"]) == 0
     assert "noisy: is noisier than the training images" in capsys.readouterr().out
-    assert json.loads((tmp_path / "a" / "noisy_summary.json").read_text())["unlike_training"] == ["noisier"]
+    assert json.loads((tmp_path / "a" / "noisy_summary.json").read_text())["out_of_distribution"] == [
+        "noisier"
+    ]
     record = json.loads((tmp_path / "a" / "prediction.json").read_text())["cases"]["noisy"]
-    assert record["settings"]["harmonise"] is True
-    assert record["unlike_training"] == ["noisier"]
+    assert record["settings"]["harmonize"] is True
+    assert record["out_of_distribution"] == ["noisier"]
     assert main([*words, "-o", str(tmp_path / "b"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["unlike_training"] == {"noisy": ["noisier"]}
+    assert json.loads(capsys.readouterr().out)["out_of_distribution"] == {"noisy": ["noisier"]}
 
 
 def test_images_are_taken_as_they_are_where_that_is_asked_for(
@@ -104,9 +106,9 @@ def test_images_are_taken_as_they_are_where_that_is_asked_for(
     out = tmp_path / "out"
     words = ["predict", str(pictures), "-m", str(model), "-o", str(out), "--device", "cpu"]
     assert main([*words, "--harmonize", "false", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["unlike_training"] == {}
+    assert json.loads(capsys.readouterr().out)["out_of_distribution"] == {}
     record = json.loads((out / "prediction.json").read_text())["cases"]["noisy"]
-    assert record["settings"]["harmonise"] is False
+    assert record["settings"]["harmonize"] is False
 
 
 def test_the_viewer_says_that_an_image_was_brought_nearer(model: Path, pictures: Path) -> None:

@@ -54,7 +54,7 @@ def test_each_case_says_what_made_it(make_model: MakeModel, pictures: Path, tmp_
     model, out = make_model(), tmp_path / "out"
     predict(model, pictures / "a.png", out, samples=2, seed=3, save=("labels", "uncertainty"))
     found = records(out)
-    assert found["version"] == 2
+    assert found["version"] == 3
     assert found["failed"] == {}
     record = found["cases"]["a"]
     assert set(record["files"]) == files(out)
@@ -63,9 +63,9 @@ def test_each_case_says_what_made_it(make_model: MakeModel, pictures: Path, tmp_
     assert record["model"]["name"] == model.name
     assert record["model"]["sha256"] == sha256((model / "model.safetensors").read_bytes()).hexdigest()
     assert record["ldseg"] == ldseg.__version__
-    assert (record["notes"], record["unlike_training"]) == ([], [])
+    assert (record["notes"], record["out_of_distribution"]) == ([], [])
     settings = record["settings"]
-    assert (settings["seed"], settings["harmonise"]) == (3, True)
+    assert (settings["seed"], settings["harmonize"]) == (3, True)
     assert settings["sampling"]["samples"] == 2
     assert settings["computation"]["device"] == "cpu"
     assert settings["computation"]["precision"] in ("fp32", "bf16")
@@ -120,7 +120,7 @@ def test_maps_that_no_record_knows_are_not_mixed_with_new_ones(
 ) -> None:
     model, out = make_model(), tmp_path / "out"
     predict(model, pictures / "a.png", out, samples=2, save=("labels", "uncertainty"))
-    (out / "prediction.json").write_text('{"version": 1, "seed": 0}')
+    (out / "prediction.json").write_text('{"version": 3}')
     with pytest.raises(InputError, match=r"a_disagreement\.tif: is of an earlier prediction of a"):
         predict(model, pictures / "a.png", out)
     assert "a_uncertainty.tif" in files(out)

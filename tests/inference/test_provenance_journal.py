@@ -91,4 +91,4 @@ def test_processes_that_write_into_one_folder_lose_no_record(tmp_path: Path) -> 
     assert len(read_records(tmp_path).cases) == 20
     merge_journal(tmp_path, ["c.txt: is no image"])
     assert len(read_records(tmp_path).cases) == 20
-    assert read_records(tmp_path).passed_over == ("c.txt: is no image",)
+    assert read_records(tmp_path).skipped == ("c.txt: is no image",)

@@ -8,7 +8,7 @@ strength by strength, so that an interrupted sweep goes on where it stopped.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ldseg.data.cases import Case, DataSet
@@ -71,7 +71,7 @@ class RobustnessSetup:
     seed: int
     tolerance: float
     """In `unit`."""
-    harmonize: bool = field(default=False, metadata={"key": "harmonise"})
+    harmonize: bool = False
     unit: LengthUnit = "mm"
     """Unit of lengths; "px" where the images have no physical spacing."""
     decision: Decision = "argmax"

@@ -27,7 +27,7 @@ from ldseg.utils.serialization import (
 )
 
 JSON_FILE, CSV_FILE, PLOT_FILE = "robustness.json", "robustness.csv", "robustness.png"
-VERSION = 2
+VERSION = 3
 _COLUMNS = 4
 
 
@@ -52,7 +52,7 @@ def resume_sweep(out: Path, fresh: Robustness) -> Robustness:
 
 def read_robustness(path: Path) -> Robustness:
     """Read what `write_robustness` wrote. Raises InputError for a missing, damaged or newer file."""
-    data = read_versioned(path, VERSION, "remove it to measure anew")
+    data = read_versioned(path, VERSION, "remove it to measure anew", oldest=VERSION)
     setup = data.get("setup")
     if isinstance(setup, dict) and "tolerance_mm" in setup:  # version 1
         setup["tolerance"] = setup.pop("tolerance_mm")

@@ -1,9 +1,10 @@
 """`prediction.json`: the provenance of the files of an output folder, case by case.
 
-    {"version": 2,
-     "cases": {NAME: {"files", "inputs", "notes", "unlike_training", "model", "settings", "ldseg", "time"}},
+    {"version": 3,
+     "cases": {NAME: {"files", "inputs", "notes", "out_of_distribution", "model", "settings", "ldseg",
+                      "time"}},
      "failed": {NAME: "what was wrong with it"},
-     "passed_over": ["what the last command did not take for an image"]}
+     "skipped": ["what the last command did not take for an image"]}
 
 NAME is the stem of the case's files. Each case has its own model and settings, because several commands, and
 several processes of one command, may write into one folder (see `provenance_journal`).
@@ -63,7 +64,7 @@ class Method:
 
     sampling: SamplingSettings
     seed: int
-    harmonize: bool = field(metadata={"key": "harmonise"})
+    harmonize: bool
     """True where images that differ from the training images were harmonized with them."""
     recalibration: Calibration
     computation: Computation
@@ -88,7 +89,7 @@ class CaseRecord:
     """Names in this folder."""
     notes: tuple[str, ...]
     """Assumptions and changes made on reading the image."""
-    unlike_training: tuple[str, ...]
+    out_of_distribution: tuple[str, ...]
     model: ModelIdentity
     settings: Method
     ldseg: str
@@ -111,7 +112,7 @@ class Records:
 
     cases: dict[str, CaseRecord] = field(default_factory=dict[str, CaseRecord])
     failed: dict[str, str] = field(default_factory=dict[str, str])
-    passed_over: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     """What the last command found among its inputs and did not predict, a sentence each."""
 
 

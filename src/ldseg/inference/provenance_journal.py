@@ -30,7 +30,7 @@ from ldseg.utils.serialization import from_json, read_versioned, refused, to_jso
 
 FILE = "prediction.json"
 JOURNAL = "prediction.jsonl"
-VERSION = 2
+VERSION = 3
 _PATIENCE = 60.0
 """Seconds to wait for other processes; each needs the files for milliseconds."""
 _REMEDY = "remove it and the predictions beside it, or choose another -o"
@@ -86,15 +86,15 @@ class ProvenanceJournal:
             self._append(_Line(name, record, problem))
         return record is not None
 
-    def merge(self, passed_over: Sequence[str] | None = None) -> None:
-        """Write prediction.json with all records, and remove the journal. `passed_over`, if given, is what
+    def merge(self, skipped: Sequence[str] | None = None) -> None:
+        """Write prediction.json with all records, and remove the journal. `skipped`, if given, is what
         the command found among its inputs and does not predict. Raises InputError as `begin_case`."""
         with self._locked():
             merged, journal = self._folder / FILE, self._folder / JOURNAL
-            told = self._records.passed_over if passed_over is None else tuple(passed_over)
-            if merged.exists() and not journal.exists() and told == self._records.passed_over:
+            told = self._records.skipped if skipped is None else tuple(skipped)
+            if merged.exists() and not journal.exists() and told == self._records.skipped:
                 return
-            self._records = replace(self._records, passed_over=told)
+            self._records = replace(self._records, skipped=told)
             _write(merged, self._records)
             journal.unlink(missing_ok=True)
             self._stamp, self._read_bytes = _stamp(merged), 0
@@ -140,17 +140,17 @@ def read_records(folder: Path) -> Records:
     return records
 
 
-def merge_journal(folder: Path, passed_over: Sequence[str] | None = None) -> None:
+def merge_journal(folder: Path, skipped: Sequence[str] | None = None) -> None:
     """Write prediction.json with what a journal says, see `ProvenanceJournal.merge`."""
-    ProvenanceJournal(folder).merge(passed_over)
+    ProvenanceJournal(folder).merge(skipped)
 
 
 def _read_merged(path: Path) -> Records:
     """Return the content of prediction.json."""
     if not path.exists():
         return Records()
-    content = read_versioned(path, VERSION, _REMEDY)
-    known = {name: content[name] for name in ("cases", "failed", "passed_over") if name in content}
+    content = read_versioned(path, VERSION, _REMEDY, oldest=VERSION)
+    known = {name: content[name] for name in ("cases", "failed", "skipped") if name in content}
     return from_json(Records, known, str(path))
 
 
@@ -204,7 +204,7 @@ def _write(path: Path, records: Records) -> None:
     """Write one line per case, which is ten times faster than indented JSON."""
     parts = {"cases": _lines(to_json(records.cases)), "failed": _lines(records.failed)}
     body = [f' "{part}": {{{lines}}}' for part, lines in parts.items()]
-    body.append(f' "passed_over": {json.dumps(records.passed_over)}')
+    body.append(f' "skipped": {json.dumps(records.skipped)}')
     text = "{\n" + ",\n".join([f' "version": {VERSION}', *body]) + "\n}\n"
     write_bytes_atomic(path, text.encode())
 

@@ -36,7 +36,7 @@ from ldseg.utils.serialization import write_json_atomic
 
 OUTPUTS = ("labels", "probabilities", "uncertainty", "samples")
 """The outputs that can be saved; of an ensemble `MEMBER_DISAGREEMENT` lies beside the uncertainty."""
-SUMMARY_VERSION = 1
+SUMMARY_VERSION = 2
 _MANY = 2  # channels; too many for fractional numbers in PNG, BMP or JPEG
 
 
@@ -147,10 +147,10 @@ def write_summary(
         "volumes": summary.volumes,
         "pairwise_dice": summary.pairwise_dice,
         "confidence": summary.confidence,
-        "unlike_training": summary.out_of_distribution,
+        "out_of_distribution": summary.out_of_distribution,
         "distance_from_training": summary.distance,
         "notes": summary.notes,
-        "harmonised": summary.harmonized,
+        "harmonized": summary.harmonized,
         "decision": summary.decision,
         "expected_dice": summary.expected_dice,
         "ensemble": summary.ensemble,

@@ -197,9 +197,9 @@ def _tell(arguments: Any, summary: Summary, remarks: list[str], cases: int, fold
             {
                 "done": {name: [str(path) for path in paths] for name, paths in summary.done.items()},
                 "failed": summary.failed,
-                "unlike_training": summary.out_of_distribution,
+                "out_of_distribution": summary.out_of_distribution,
                 "notes": summary.notes,
-                "passed_over": remarks,
+                "skipped": remarks,
                 "removed": summary.removed,
                 "cases": {one.case: one for one in records.values() if one.case in summary.done},
             }

@@ -27,7 +27,7 @@ def describe(session: Session) -> dict[str, Any]:
         "physical": image.physical,
         "start": _start(session),
         "unlike": prediction.findings.out_of_distribution,
-        "harmonised": prediction.findings.harmonized,
+        "harmonized": prediction.findings.harmonized,
         "notes": prediction.findings.notes,
         "downsampled": max(downsampling_steps(image.shape, image.axes)),
         "samples": prediction.samples,

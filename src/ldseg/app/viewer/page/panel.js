@@ -26,7 +26,7 @@ export function showFacts(state) {
   const downsampled = state.downsampled > 1 ? `downsampled: one voxel in ${state.downsampled} along each axis` : "";
   const unlike = state.unlike.length
     ? `compared with the training images: ${state.unlike.join(", ")}${
-        state.harmonised ? "; segmented brought nearer to them, shown as it is" : ""
+        state.harmonized ? "; segmented brought nearer to them, shown as it is" : ""
       }`
     : "";
   document.title = `${state.name} – ldseg`;
