@@ -10,24 +10,12 @@ import torch
 from ldseg.methods.base import Losses
 from ldseg.training.graphed_loss import GraphedLoss
 from ldseg.training.train_step import TrainStep
-
-WARM_UP = 3
+from ldseg.utils import cuda_graph
 
 
 def capture(work: Callable[[], Any], device: torch.device) -> Callable[[], Any]:
     """Return a function that repeats `work` on the same memory; on a CPU `work` itself."""
-    if device.type != "cuda":
-        return work
-    beside = torch.cuda.Stream()
-    beside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(beside):
-        for _ in range(WARM_UP):
-            work()
-    torch.cuda.current_stream().wait_stream(beside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        work()
-    return graph.replay
+    return cuda_graph.capture(work)[0] if device.type == "cuda" else work
 
 
 def with_graphs(step: TrainStep) -> GraphedLoss:

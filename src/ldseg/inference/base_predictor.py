@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,9 +93,9 @@ class BasePredictor(ABC):
         """Runtime, device and precision."""
 
     @property
-    @abstractmethod
     def decision(self) -> Decision:
         """Return how labels follow from several samples."""
+        return self.asked_decision or self.calibration.decision
 
     @abstractmethod
     def uncalibrated(self: Self) -> Self:
@@ -104,9 +105,11 @@ class BasePredictor(ABC):
     def without_harmonization(self: Self) -> Self:
         """Return the same, which never harmonizes an image."""
 
-    @abstractmethod
     def deciding_by(self: Self, decision: Decision | None) -> Self:
         """Return the same with another decision from samples to labels; None takes its own."""
+        found = copy(self)
+        found.asked_decision = decision
+        return found
 
     @abstractmethod
     def sampling(

@@ -88,11 +88,6 @@ class Ensemble(BasePredictor):
         """Runtime, device and precision of the first member."""
         return self.members[0].computation
 
-    @property
-    def decision(self) -> Decision:
-        """Return how labels follow from several samples."""
-        return self.asked_decision or self.calibration.decision
-
     def uncalibrated(self) -> Ensemble:
         """Return the same members without any calibration."""
         return self._with(self.members, UNCALIBRATED)
@@ -100,12 +95,6 @@ class Ensemble(BasePredictor):
     def without_harmonization(self) -> Ensemble:
         """Return the same members, which never harmonize an image."""
         return self.with_members(lambda member: member.without_harmonization())
-
-    def deciding_by(self, decision: Decision | None) -> Ensemble:
-        """Return the same with another decision from samples to labels; None takes its own."""
-        found = self._with(self.members, self.fitted)
-        found.asked_decision = decision
-        return found
 
     def with_members(self, change: Callable[[Predictor], Predictor]) -> Ensemble:
         """Return the same with each member changed."""

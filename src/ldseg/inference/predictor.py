@@ -131,12 +131,6 @@ class Predictor(BasePredictor):
         """Return the same model, which never harmonizes an image."""
         return self.with_changes(plan=replace(self.plan, appearance=()))
 
-    def deciding_by(self, decision: Decision | None) -> Predictor:
-        """Return the same model with another decision from samples to labels; None takes its own."""
-        found = self.with_changes()
-        found.asked_decision = decision
-        return found
-
     def with_changes(
         self,
         plan: Plan | None = None,
@@ -153,11 +147,6 @@ class Predictor(BasePredictor):
             self.detector,
             self.asked_decision,
         )
-
-    @property
-    def decision(self) -> Decision:
-        """Return how labels follow from several samples."""
-        return self.asked_decision or self.calibration.decision
 
     @property
     def stochastic(self) -> bool:

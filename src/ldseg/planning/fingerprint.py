@@ -7,7 +7,7 @@ fingerprint, whatever their order in time: samples are drawn with a seed of the 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -183,9 +183,8 @@ def _count_image(total: _Accumulator, name: str, image: Volume) -> None:
         channel.whole_numbers = channel.whole_numbers and bool((values == np.rint(values)).all())
 
 
-def _count_labels(total: _Accumulator, dataset: DataSet, raters: Sequence[Volume]) -> None:
-    for class_id, one in total.classes.items():
-        one.cases += any((labels.array == class_id).any() for labels in raters)
+def _count_labels(total: _Accumulator, dataset: DataSet, raters: Iterable[Volume]) -> None:
+    marked: set[int] = set()
     for labels in raters:
         orientation = orientation_of(labels)
         spacing = np.asarray(orientation.permuted(labels.spacing))
@@ -194,11 +193,14 @@ def _count_labels(total: _Accumulator, dataset: DataSet, raters: Sequence[Volume
             mask = labels.array[0] == class_id
             voxels = int(np.count_nonzero(mask))
             if voxels:
+                marked.add(class_id)
                 one.voxels += voxels
                 one.volumes.append(voxels * voxel_size(labels.axes, orientation.permuted(labels.spacing)))
                 widths = component_widths(mask)[:, list(orientation.permutation)]
                 one.widths_voxels.append(widths)
                 one.widths.append(widths * spacing)
+    for class_id in marked:
+        total.classes[class_id].cases += 1
 
 
 def _ignored(dataset: DataSet) -> int:

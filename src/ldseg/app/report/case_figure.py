@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ldseg.app.report.figures import (
     FILL,
     Panel,
+    Pixels,
     downsample,
     label_overlay,
     make_base_image,
@@ -100,6 +101,13 @@ def select_case_slice(
     return select_slice(structures, orientation_of(volume).permuted(volume.spacing), volume.axes)
 
 
+def slice_pixels(image: Volume, view: SliceSelection) -> Pixels:
+    """Return a slice of an image as gray, or as RGB for a 2D image with three channels."""
+    array = canonical(image)
+    is_color = len(array) == _COLOR_CHANNELS and image.axes == "yx"
+    return to_gray_or_rgb(np.stack([view.cut(one) for one in array]), is_color)
+
+
 @dataclass(frozen=True)
 class _Drawing:
     """Arrays (*S) in canonical order: class indices of each rater and of the prediction, entropy in nats."""
@@ -116,9 +124,7 @@ class _Drawing:
         view = select_case_slice(self.image, self.references, self.predicted)
         truths, prediction = [view.cut(one) for one in self.references], view.cut(self.predicted)
         window = select_crop(np.any([one > 0 for one in (*truths, prediction)], 0), view.height, view.width)
-        array = canonical(self.image)
-        is_color = len(array) == _COLOR_CHANNELS and self.image.axes == "yx"
-        pixels = to_gray_or_rgb(np.stack([view.cut(one) for one in array]), is_color)
+        pixels = slice_pixels(self.image, view)
         stretch, pixel_mm = view.height / view.width, view.width if self.image.physical else None
         whole = make_base_image(name, pixels, stretch, pixel_mm)
         base = whole

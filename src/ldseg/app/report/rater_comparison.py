@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ldseg.app.report.case_figure import canonical, select_case_slice
-from ldseg.app.report.figures import Panel, downsample, make_base_image, to_gray_or_rgb
+from ldseg.app.report.case_figure import canonical, select_case_slice, slice_pixels
+from ldseg.app.report.figures import Panel, downsample, make_base_image
 from ldseg.app.report.palette import heat
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.class_indices import class_indices
@@ -21,7 +21,6 @@ from ldseg.settings import SamplingSettings
 MOST_CASES = 24
 """Cases that are compared, at most: each is predicted once more."""
 _SHOWN = 3
-_COLOR_CHANNELS = 3
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,8 @@ def _draw_panels(
     references = [class_indices(canonical(mask)[0], classes, dataset.ignore_id) for mask in masks]
     predicted = class_indices(canonical(prediction.labels)[0], classes, None)
     view = select_case_slice(image, references, predicted)
-    array = canonical(image)
-    is_color = len(array) == _COLOR_CHANNELS and image.axes == "yx"
-    pixels = to_gray_or_rgb(np.stack([view.cut(one) for one in array]), is_color)
     pixel_mm = view.width if image.physical else None
-    base = make_base_image(name, pixels, view.height / view.width, pixel_mm)
+    base = make_base_image(name, slice_pixels(image, view), view.height / view.width, pixel_mm)
     by_raters = np.mean([view.cut(one) > 0 for one in references], axis=0)
     by_samples = 1 - view.cut(canonical(prediction.frequencies)[0])
     return (

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Any, Literal
@@ -79,20 +79,20 @@ def prediction_layers(maps: ImageMaps, plan: Plan, samples: int) -> Iterator[Lay
         between = maps.volume(DISAGREEMENT).array[0]
         high = max(_LEAST_DISAGREEMENT, float(between.max()))
         yield Layer("disagreement", "disagreement", "disagreement of the samples", "heat", 0, high, between)
-        for n, one in enumerate(maps.samples()):
-            indices = class_indices(one.array[0], plan.classes, None)
+        drawn = [class_indices(one.array[0], plan.classes, None) for one in maps.samples()]
+        for n, indices in enumerate(drawn):
             yield Layer(f"sample-{n + 1}", "sample", f"sample {n + 1}", "classes", 0, last, indices, n)
-        yield from _variation_layers(maps, plan)
+        yield from _variation_layers(drawn, maps.volume(LABELS).spacing, plan)
 
 
-def _variation_layers(maps: ImageMaps, plan: Plan) -> Iterator[Layer]:
-    """Yield label maps along the principal variation of the samples; none where it would take too much
-    memory."""
-    samples = [class_indices(one.array[0], plan.classes, None) for one in maps.samples()]
+def _variation_layers(
+    samples: Sequence[NDArray[np.integer]], spacing: tuple[float, ...], plan: Plan
+) -> Iterator[Layer]:
+    """Yield label maps along the principal variation of samples, class indices (*S); none where it would take
+    too much memory."""
     structures = len(plan.classes) - 1
     if len(samples) * structures * samples[0].size > _MOST_DISTANCES:
         return
-    spacing = maps.volume(LABELS).spacing
     if plan.axes == "tyx":  # distances within frames, none between them
         spacing = (_NO_DISTANCE, *spacing[1:])
     found = principal_variation(samples, structures + 1, spacing)
