@@ -1,4 +1,4 @@
-"""The tables of `calibration.py`: how far confidence can be trusted, as it is and recalibrated."""
+"""The tables of `calibration.py`: how far confidence can be trusted, as it is and calibrated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMNS = {
     "AURC of cases": ("case_aurc", 3),
     "volumes in 90 % intervals": ("interval_coverage", 2),
 }
-_KINDS = {"as it is": "", "recalibrated": "_recalibrated"}
+_KINDS = {"as it is": "", "calibrated": "_calibrated"}
 
 
 def calibration_tables(title: str, records: Sequence[Record]) -> str:

@@ -58,7 +58,7 @@ def _row(trainings: int, dice: dict[str, Record | None], records: Sequence[Recor
         f"{ours['budget_minutes']:g}",
         str(trainings),
         *("-" if one is None else spread(one, 3) for one in dice.values()),
-        *(_mean(records, model, "ece_recalibrated", 4) for model in ("ldseg", "unet")),
+        *(_mean(records, model, "ece_calibrated", 4) for model in ("ldseg", "unet")),
         *(_mean(records, model, "aurc", 2, 1000.0) for model in ("ldseg", "unet")),
     )
 

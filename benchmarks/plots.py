@@ -65,7 +65,8 @@ def draw_robustness(models: dict[str, Result]) -> Figure:
     for corruption, axes in zip(curves, panels, strict=False):
         for (name, result), colour in zip(models.items(), cycle(_COLOURS), strict=False):
             curve = result["curves"][corruption]
-            _line(axes, name, colour, curve["strengths"], curve["mean_dice"])
+            points = curve["points"]
+            _line(axes, name, colour, [p["strength"] for p in points], [p["mean_dice"] for p in points])
         axes.set(title=corruption.replace("_", " "), ylim=(0, 1))
     for axes in panels[len(curves) :]:
         axes.axis("off")
@@ -80,7 +81,7 @@ DRAWN = {"calibration": draw_calibration, "robustness": draw_robustness}
 
 def _name(result: Result) -> str:
     name = name_of(result["model"], result["preset"])
-    raw = result["benchmark"] == "robustness" and not result.get("harmonise")
+    raw = result["benchmark"] == "robustness" and not result.get("harmonized")
     return f"{name}, images as they are" if raw else name
 
 

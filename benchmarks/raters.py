@@ -87,7 +87,8 @@ def main() -> None:
     if arguments.question == "phantom":
         figures |= inclusion(predictor, dataset, cases, SAMPLES["phantom"][0])
     records += [{**common, "metric": metric, "value": value} for metric, value in figures.items()]
-    path = write_result(name, {**common, "scores": found, "records": records})
+    scored = {source: {"cases": scores} for source, scores in found.items()}
+    path = write_result(name, {**common, "scores": scored, "records": records})
     print(path, json.dumps({r["metric"]: round(r["value"], 4) for r in records}))
 
 

@@ -1,8 +1,7 @@
-"""One JSON file a run under results/, and how it is filled."""
+"""What every benchmark does: work as a command of ldseg, name the commit, store the result."""
 
 from __future__ import annotations
 
-import json
 import resource
 import subprocess
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ldseg.utils.serialization import write_bytes_atomic
+import store
 from ldseg.utils.system import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
@@ -39,7 +38,10 @@ def peak_memory_gb() -> float:
 
 
 def write_result(name: str, result: dict[str, Any]) -> Path:
-    """results/NAME.json, whole."""
-    path = RESULTS / f"{name}.json"
-    write_bytes_atomic(path, (json.dumps(result, indent=1) + "\n").encode())
-    return path
+    """Store a result under its name and return its file; how, says `store`."""
+    return store.write_result(RESULTS, name, result)
+
+
+def read_result(name: str) -> dict[str, Any]:
+    """Return a stored result, whole. Raises KeyError where there is none."""
+    return store.read_result(RESULTS, name)

@@ -44,12 +44,13 @@ def main() -> None:
         "torch": torch.__version__,
         "peak_rss_gb": peak_memory_gb(),
         "sampling": vars(found.setup.sampling),
-        "harmonise": found.setup.harmonize,
+        "harmonized": found.setup.harmonize,
         "subjects": {case.name: case.subject for case in dataset.cases if case.name in found.setup.cases},
         "curves": {corruption: curve(points, corruption) for corruption, points in found.curves().items()},
     }
     path = write_result(f"robustness-{name}{suffix(arguments)}", result)
-    print(path, json.dumps({n: c["mean_dice"] for n, c in result["curves"].items()}))
+    means = {name: [point["mean_dice"] for point in one["points"]] for name, one in result["curves"].items()}
+    print(path, json.dumps(means))
 
 
 def parse() -> argparse.Namespace:
@@ -89,15 +90,21 @@ def measure(arguments: argparse.Namespace, name: str) -> Robustness:
 
 def curve(points: list[RobustnessPoint], corruption: str) -> dict[str, Any]:
     """Dice along the strengths: the means, and each case's mean over its classes."""
+    described = zip(CORRUPTIONS[corruption].strengths, points, strict=True)
     return {
         "meaning": CORRUPTIONS[corruption].meaning,
-        "strengths": CORRUPTIONS[corruption].strengths,
-        "mean_dice": [point.mean_dice for point in points],
-        "mean_dice_interval": [point.mean_dice_interval for point in points],
-        "cases": {
-            case: [float(np.mean([one["dice"] for one in point.cases[case].values()])) for point in points]
-            for case in points[0].cases
-        },
+        "points": [
+            {
+                "strength": strength,
+                "mean_dice": point.mean_dice,
+                "mean_dice_interval": point.mean_dice_interval,
+                "cases": {
+                    case: {"dice": float(np.mean([one["dice"] for one in classes.values()]))}
+                    for case, classes in point.cases.items()
+                },
+            }
+            for strength, point in described
+        ],
     }
 
 

@@ -26,26 +26,14 @@ from ldseg.metrics.intervals import mean_interval, paired_difference
 from overview_tables import overview
 from plots import DRAWN, draw_plots
 from runs import METRICS, OWN, Run, by_seed, in_unit_of, pooled, read_run
+from store import read_results
 from tables import AFTER, AS_THEY_ARE, TABLES
 
 Record = dict[str, Any]
 Result = dict[str, Any]
-KEYS = (
-    "benchmark",
-    "data",
-    "split",
-    "model",
-    "preset",
-    "seed",
-    "budget_minutes",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "cases",
-    "command",
-    "commit",
-)
+RUN_KEYS = ("benchmark", "data", "split", "model", "preset", "seed", "budget_minutes", "command", "commit")
+FIGURE_KEYS = ("metric", "value", "low", "high", "cases")
+KEYS = (*RUN_KEYS, *FIGURE_KEYS)
 _OURS = ("ldseg", "default")
 _COMPARED = ("dice", "hd95_mm", "hd95_px")
 
@@ -55,13 +43,11 @@ def main(argv: list[str] | None = None) -> None:
     here = Path(__file__).parent
     parser.add_argument("--folder", type=Path, default=here, help="with results/, README.md and summary.json")
     folder: Path = parser.parse_args(argv).folder
-    paths = sorted((folder / "results").glob("*.json"))
-    results = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
-    runs, records = read_results(results)
+    results = read_results(folder / "results")
+    runs, records = read_figures(results)
     every = [*runs, *(pooled(group) for group in by_seed(runs).values() if len(group) > 1)]
     records = [*(r for run in every for r in run_records(run)), *difference_records(runs), *records]
-    text = json.dumps(records, indent=1, ensure_ascii=False) + "\n"
-    (folder / "summary.json").write_text(text, encoding="utf-8")
+    (folder / "summary.json").write_text(as_summary(records), encoding="utf-8")
     drawn = {name: draw([r for r in records if r["benchmark"] == name]) for name, draw in TABLES.items()}
     rewrite(folder / "README.md", drawn)
     front = folder.parent / "README.md"
@@ -71,11 +57,27 @@ def main(argv: list[str] | None = None) -> None:
     draw_plots([r for r in results.values() if r.get("benchmark") in DRAWN], folder)
 
 
-def read_results(results: dict[str, Result]) -> tuple[list[Run], list[Record]]:
-    """Return the ordered runs of `accuracy.py` and the records of other benchmarks from files by name."""
+def as_summary(records: list[Record]) -> str:
+    """Return the text of summary.json: the runs, and the figures, each with the place of its run among them.
+
+    A figure a line, so that a new one is one line of a difference.
+    """
+    runs: dict[str, int] = {}
+    figures: list[str] = []
+    for record in records:
+        run = json.dumps({key: record[key] for key in RUN_KEYS}, ensure_ascii=False)
+        number = runs.setdefault(run, len(runs))
+        figure = {key: record[key] for key in FIGURE_KEYS if record[key] is not None}
+        figures.append(json.dumps({"run": number, **figure}, ensure_ascii=False))
+    parts = [",\n".join(f"  {line}" for line in lines) for lines in (runs, figures)]
+    return '{{\n "runs": [\n{}\n ],\n "figures": [\n{}\n ]\n}}\n'.format(*parts)
+
+
+def read_figures(results: dict[str, Result]) -> tuple[list[Run], list[Record]]:
+    """Return the ordered runs of `accuracy.py` and the records of other benchmarks from results by name."""
     runs: list[Run] = []
     records: list[Record] = []
-    for file, result in results.items():
+    for name, result in results.items():
         if result.get("benchmark") == "accuracy":
             runs.append(read_run(result))
         elif result.get("benchmark") in OTHERS:
@@ -83,7 +85,7 @@ def read_results(results: dict[str, Result]) -> tuple[list[Run], list[Record]]:
         elif "records" in result:
             records += [_ready_record(record) for record in result["records"]]
         else:
-            sys.stderr.write(f"{file}: is of no known benchmark and holds no records; left out\n")
+            sys.stderr.write(f"{name}: is of no known benchmark and holds no records; left out\n")
     runs += read_films(result for result in results.values() if result.get("benchmark") == "cine")
     runs.sort(key=lambda run: (run.data, run.budget_minutes, run.model, run.preset, run.seeds))
     return runs, records
@@ -99,7 +101,7 @@ def calibration_records(result: Result) -> list[Record]:
     """Return the figures of predictions before and after calibration."""
     return [
         _record(result, f"{metric}{suffix}", value)
-        for kind, suffix in (("plain", ""), ("recalibrated", "_recalibrated"))
+        for kind, suffix in (("plain", ""), ("calibrated", "_calibrated"))
         for metric, value in result[kind]["figures"].items()
     ]
 
@@ -108,16 +110,16 @@ def robustness_records(result: Result) -> list[Record]:
     """Dice at each strength, and what the strongest costs: the clean image's Dice minus its own, by case."""
     found: list[Record] = []
     lost: dict[str, list[float]] = {}
-    way = "" if result.get("harmonise") else AS_THEY_ARE
+    way = "" if result.get("harmonized") else AS_THEY_ARE
     names = sorted(result["subjects"])
     subjects = [result["subjects"][name] for name in names]
     for corruption, curve in result["curves"].items():
-        for strength, dice, interval in list(
-            zip(curve["strengths"], curve["mean_dice"], curve["mean_dice_interval"], strict=True)
-        )[1:]:
-            metric = f"mean_dice_{corruption}_{strength:g}{way}"
-            found.append(_record(result, metric, dice, tuple(interval), len(names)))
-        lost[corruption] = [curve["cases"][name][0] - curve["cases"][name][-1] for name in names]
+        clean, *worse = curve["points"]
+        for point in worse:
+            metric = f"mean_dice_{corruption}_{point['strength']:g}{way}"
+            interval = tuple(point["mean_dice_interval"])
+            found.append(_record(result, metric, point["mean_dice"], interval, len(names)))
+        lost[corruption] = [clean["cases"][name]["dice"] - worse[-1]["cases"][name]["dice"] for name in names]
     if set(lost) == set(CORRUPTIONS):
         lost["mean"] = [sum(case) / len(case) for case in zip(*lost.values(), strict=True)]
     for corruption, values in lost.items():

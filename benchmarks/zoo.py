@@ -37,7 +37,7 @@ from ldseg.runs.saved_model import load_model, read_settings, save_model
 from ldseg.settings import RunSettings
 from ldseg.utils.serialization import to_json, write_bytes_atomic, write_json_atomic
 from ldseg.zoo.catalogue import ABOUT_FILE, ABOUT_VERSION, MODELS, About
-from records import RESULTS, as_a_command, commit, write_result
+from records import as_a_command, commit, read_result, write_result
 from sets import open_set
 from trainings import train_or_go_on
 from zoo_cards import SHIPPED, Shipped, card
@@ -130,7 +130,7 @@ def look_again(
     _, plan = fingerprint_and_plan(dataset, learnt, PlanSettings())
     measured = {field: getattr(plan, field) for field in MEASURED}
     write_plan(folder / PLAN_FILE, replace(read_plan(folder / PLAN_FILE), **measured))
-    before = json.loads((RESULTS / f"zoo-{name}.json").read_text())
+    before = read_result(f"zoo-{name}")
     return read_settings(folder / SETTINGS_FILE), before["training_steps"], before["trained_at"]
 
 

@@ -84,7 +84,10 @@ def write_records(folder: Path, benchmark: str, made: list[dict[str, Any]]) -> N
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
-    return json.loads((folder / "summary.json").read_text())
+    """The figures of summary.json, each with its run; without an interval they have none."""
+    summary = json.loads((folder / "summary.json").read_text())
+    empty = {"low": None, "high": None, "cases": None}
+    return [{**empty, **summary["runs"][one.pop("run")], **one} for one in summary["figures"]]
 
 
 def one(folder: Path, metric: str, **wanted: Any) -> dict[str, Any]:

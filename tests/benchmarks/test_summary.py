@@ -40,7 +40,7 @@ def test_every_record_has_the_promised_fields(summary: ModuleType, folder: Path)
     write(folder, "unet")
     make(summary, folder)
     for record in records(folder):
-        assert tuple(record) == summary.KEYS
+        assert set(record) == set(summary.KEYS)
         assert isinstance(record["value"], (int, float))
         assert record["metric"] == record["metric"].lower()
 
@@ -165,14 +165,14 @@ def test_other_benchmarks_add_their_records(
         **header,
         "benchmark": "calibration",
         "plain": {"figures": {"ece": 0.04}, "near": None, "everywhere": RELIABILITY},
-        "recalibrated": {"figures": {"ece": 0.01}},
+        "calibrated": {"figures": {"ece": 0.01}},
     }
     for name, content in (("speed", speed), ("calibration", calibration), ("strange", {"benchmark": "x"})):
         (folder / "results" / f"{name}.json").write_text(json.dumps(content))
     make(summary, folder)
     assert one(folder, "predict_2d_512_cpu_s")["low"] is None
-    assert (one(folder, "ece")["value"], one(folder, "ece_recalibrated")["value"]) == (0.04, 0.01)
-    assert "strange.json" in capsys.readouterr().err
+    assert (one(folder, "ece")["value"], one(folder, "ece_calibrated")["value"]) == (0.04, 0.01)
+    assert "strange:" in capsys.readouterr().err
     picture = "plots/calibration-hippocampus-30min.png"
     assert f"({picture})" in (folder / "README.md").read_text()
     assert (folder / picture).read_bytes().startswith(b"\x89PNG")

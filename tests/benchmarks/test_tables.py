@@ -18,16 +18,19 @@ def write_robustness(
     """As robustness.py writes it; every corruption costs the same."""
     header = {key: value for key, value in write(folder, model, data=data).items() if key in KEYS}
     along = [0.8, 0.8, 0.8, 0.8, 0.8 - lost]
-    curve = {
-        "strengths": [0, 1, 2, 3, 4],
-        "mean_dice": along,
-        "mean_dice_interval": [[dice - 0.1, dice + 0.1] for dice in along],
-        "cases": dict.fromkeys(NAMES, along),
-    }
+    points = [
+        {
+            "strength": strength,
+            "mean_dice": dice,
+            "mean_dice_interval": [dice - 0.1, dice + 0.1],
+            "cases": {name: {"dice": dice} for name in NAMES},
+        }
+        for strength, dice in enumerate(along)
+    ]
     subjects = {name: name for name in NAMES}
-    curves = dict.fromkeys(CORRUPTIONS, curve)
+    curves = {name: {"points": points} for name in CORRUPTIONS}
     result = {**header, "benchmark": "robustness", "subjects": subjects, "curves": curves}
-    result["harmonise"] = harmonize
+    result["harmonized"] = harmonize
     name = f"robustness-{data}-{model}-{harmonize}.json"
     (folder / "results" / name).write_text(json.dumps(result))
 
