@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +35,7 @@ from ldseg.runs.run_setup import SplitOptions
 from ldseg.training.log_files import read_records
 from records import as_a_command, commit, write_result
 from sets import SETS, SPLIT_SEED, TEST_FRACTION
-from trainings import command_of
+from trainings import INTERRUPTED, command_of
 
 Start = Literal["nothing", "new_plan", "source_plan"]
 STARTS: tuple[Start, ...] = ("nothing", "new_plan", "source_plan")
@@ -80,7 +81,8 @@ def main() -> None:
     for minutes in arguments.minutes:
         found: dict[Start, Scores] = {}
         for start in arguments.starts:
-            name = f"{arguments.data}-{start}-seed{arguments.seed}-{minutes:g}min"
+            rate = "" if start == "nothing" or arguments.rate is None else f"-rate{arguments.rate:g}"
+            name = f"{arguments.data}-{start}{rate}-seed{arguments.seed}-{minutes:g}min"
             run = arguments.work / f"fine_tune-{name}"
             train(arguments, dataset, splits, chosen, run, minutes, source, start)
             found[start] = score(dataset, test, run)
@@ -99,6 +101,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pretraining", type=float, default=20.0, help="CPU minutes of hippocampus' source")
     parser.add_argument("--cases", type=int, help="to train on, instead of the task's number")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
+    parser.add_argument("--rate", type=float, help="learning rate of trainings from a source")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--threads", type=int, default=1, help="of this process; more of them waste CPU time")
     return parser.parse_args()
@@ -116,23 +119,27 @@ def train(
 ) -> None:
     """Train on all cases of `subjects` into `run`, or go on with it."""
     names = sorted(case.name for case in dataset.cases if case.subject in subjects)
-    file = run.with_suffix(".splits.json")
+    file = run.with_name(f"{run.name}.splits.json")
     fold = Fold(tuple(names[_WATCHED:]), tuple(names[:_WATCHED]))
     write_splits(file, Splits(1, SPLIT_SEED, splits.test, (fold,)))
-    training = {"cpu_minutes": minutes, "seed": arguments.seed, "fold": "all", "validations": 3}
-    options = TASKS[arguments.data].options
-    if (run / SETTINGS_FILE).is_file():
-        train_run(dataset.root, run, resume=True)
-        return
-    train_run(
+    training: dict[str, Any] = {"cpu_minutes": minutes, "seed": arguments.seed, "fold": "all"}
+    training |= {"validations": 3, "calibrate": False}
+    if start != "nothing" and arguments.rate is not None:
+        training["learning_rate"] = arguments.rate
+    begun = (run / SETTINGS_FILE).is_file()
+    new = not begun and start != "nothing"
+    ended = train_run(
         dataset.root,
         run,
-        changes={"training": {**training, "calibrate": False}},
-        options=options,
-        split=SplitOptions(file),
-        source=None if start == "nothing" else source,
-        source_plan="source" if start == "source_plan" else "new",
+        changes=None if begun else {"training": training},
+        options=TASKS[arguments.data].options,
+        split=None if begun else SplitOptions(file),
+        resume=begun,
+        source=source if new else None,
+        source_plan="source" if new and start == "source_plan" else "new",
     )
+    if ended.interrupted:
+        sys.exit(INTERRUPTED)
 
 
 def score(dataset: DataSet, test: list[Case], run: Path) -> Scores:
@@ -158,7 +165,9 @@ def result_of(
     if start != "nothing" and "nothing" in found:
         overall = compare(found["nothing"], scores)[0]
         gain = {"difference": overall.difference, "interval": overall.interval}
-    beginning = "" if start == "nothing" else f" from {Path(str(source)).name}, {start.replace('_', ' ')}"
+    rate = "" if arguments.rate is None else f", learning rate {arguments.rate:g}"
+    plan = start.replace("_", " ")
+    beginning = "" if start == "nothing" else f" from {Path(str(source)).name}, {plan}{rate}"
     shared = {
         "benchmark": "fine_tune",
         "data": arguments.data,
