@@ -13,7 +13,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.inference.predictor import Prediction
+from ldseg.inference.base_predictor import Prediction
 from ldseg.metrics.ambiguity import ambiguity_metrics
 
 Labels = NDArray[np.integer]

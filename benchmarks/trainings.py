@@ -22,7 +22,7 @@ from ldseg.settings import RunSettings
 from ldseg.training.trainer import TrainingResult, train
 
 INTERRUPTED = 130
-MODELS = ("ldseg", "unet", "pixel_diffusion")
+MODELS = ("ldseg", "unet", "pixel_diffusion", "ssn")
 
 
 def set_parser(about: str | None) -> argparse.ArgumentParser:

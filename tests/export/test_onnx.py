@@ -51,8 +51,13 @@ def feed_of(contract: OnnxSpec, cases: int) -> dict[str, NDArray[np.float32]]:
     }
 
 
-@pytest.mark.parametrize("baseline", ["none", "unet"])
-@pytest.mark.parametrize("axes, shape", [("yx", (20, 27)), ("zyx", (9, 20, 16))])
+@pytest.mark.parametrize(
+    "baseline, axes, shape",
+    [
+        *((one, "yx", (20, 27)) for one in ("none", "unet", "ssn")),
+        *((one, "zyx", (9, 20, 16)) for one in ("none", "unet")),
+    ],
+)
 def test_onnx_predicts_as_torch_does(make_export, baseline: str, axes: str, shape: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
     """Through tiles and padding, with three samples of which the graph computes two at a time."""
     made = make_export(axes, baseline, steps=2, samples=2)

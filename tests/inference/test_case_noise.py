@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ldseg.inference.case_noise import NoiseField
+from ldseg.inference.case_noise import CaseNoise, NoiseField
 
 FIELD = NoiseField(seed=0, name="a", sample=0, channels=2)
 
@@ -43,6 +43,16 @@ def test_the_numbers_stay_those_of_today() -> None:
     """A result of last year must come out again; change this only with a word in the changelog."""
     start = NoiseField(seed=7, name="case", sample=1, channels=1).read(0, (0, 0), (1, 3))
     assert start.flatten().tolist() == pytest.approx([1.239366, 1.984472, 0.475435], abs=1e-5)
+
+
+def test_a_global_channel_has_one_value_for_the_whole_image() -> None:
+    noise = CaseNoise(0, "a", channels=3, factor=(4, 4), global_channels=2)
+    here, there = (noise.read(0, corner, (32, 16), range(3)) for corner in ((0, 0), (512, 40)))
+    assert torch.equal(here[:, :2, :1, :1].expand(-1, -1, 8, 4), here[:, :2])
+    assert torch.equal(here[:, :2], there[:, :2])
+    assert len(here[:, :2].unique()) == 6
+    plain = replace(noise, global_channels=0).read(0, (0, 0), (32, 16), range(3))
+    assert torch.equal(here[:, 2], plain[:, 2])
 
 
 def test_no_channels_give_no_noise() -> None:

@@ -14,6 +14,7 @@ from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS
 from ldseg.runs.saved_model import build_segmenter
+from ldseg.settings import SamplingSettings
 
 PATCH, STEPS = 32, 40
 
@@ -66,4 +67,26 @@ def seam(predictor: Predictor) -> float:
 def test_seams_are_of_the_size_of_the_controls(a_plan: Plan) -> None:
     """Both after the same short training, so that they need their surroundings as much."""
     plan = replace(a_plan, patch=(PATCH, PATCH), strides=((2, 2),) * 3, latent_channels=4, widths=(8, 16, 16))
-    assert seam(trained(plan, "none")) < 2 * seam(trained(plan, "unet"))
+    of_unet = seam(trained(plan, "unet"))
+    assert seam(trained(plan, "none")) < 2 * of_unet
+    assert seam(trained(plan, "ssn")) < 2 * of_unet
+
+
+def test_tiles_of_one_ssn_sample_have_the_same_random_numbers(a_plan: Plan) -> None:
+    """With a network that says the same everywhere, neighboring tiles have equal samples where they
+    overlap."""
+    settings = replace(PRESETS["default"](a_plan), baseline="ssn")
+    model = build_segmenter(settings)
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.nn.init.normal_(model.get_parameter("decoder.head.bias"), 0, 10)
+    backend = TorchBackend(model.eval().requires_grad_(False), torch.device("cpu"), "fp32")
+    sampling, x = SamplingSettings(steps=2, samples=3), torch.zeros(1, *a_plan.patch)
+    half = a_plan.patch[1] // 2
+    left, right = (
+        torch.cat([one.probabilities for one in tiles.blocks(x, (0, corner), range(3))])
+        for tiles in [backend.tiles(sampling, 0, "a", None)]
+        for corner in (0, half)
+    )
+    assert torch.equal(left[..., half:], right[..., :half])
+    assert not torch.allclose(left[0], left[1], atol=0.1)

@@ -42,8 +42,9 @@ RULES = {
     "6 noise": (
         "Standard normal. All patches of one sample read theirs from one field on the latent grid of the "
         "whole image (voxel / latent_factor), so that they agree where they overlap; other samples, and each "
-        "draw of fresh_noise, have fields of their own. Any generator will do; ldseg's own values depend on "
-        "seed, case, sample, draw and place."
+        "draw of fresh_noise, have fields of their own. The first `global_channels` channels hold one "
+        "number for each sample, the same in all cells of all patches. Any generator will do; ldseg's own "
+        "values depend on seed, case, sample, draw and place."
     ),
     "7 answer": (
         "Mean of the probabilities over the samples (the first `answers` maps are no samples; if there are "

@@ -146,6 +146,7 @@ def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: fl
         tiling=replace(TILING, align=segmenter.latent_factor),
         rules=RULES,
         answers=deterministic,
+        global_channels=segmenter.global_channels,
         physical_spacing=plan.had_spacing,
     )
 

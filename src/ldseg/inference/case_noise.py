@@ -30,6 +30,8 @@ class NoiseField:
     sample: int
     channels: int
     """C; 0 gives empty tensors."""
+    global_channels: int = 0
+    """The first of them that have one value for the whole grid."""
 
     def read(self, step: int, corner: Sequence[int], shape: Sequence[int]) -> Tensor:
         """Return the field (C, *shape) at `corner`, in latent cells, >= 0. Step 0 is the start of
@@ -40,6 +42,9 @@ class NoiseField:
         for block in product(*blocks):
             there, here = _overlap(block, edge, corner, shape)
             result[(slice(None), *there)] = self._draw(step, block, edge)[(slice(None), *here)]
+        if self.global_channels:
+            first = self._draw(step, (0,) * len(shape), edge)[: self.global_channels]
+            result[: self.global_channels] = first[(..., *(slice(1) for _ in shape))]
         return result
 
     def _draw(self, step: int, block: tuple[int, ...], edge: int) -> Tensor:
@@ -61,13 +66,18 @@ class CaseNoise:
     """Latent channels C."""
     factor: tuple[int, ...]
     """Latent factor f."""
+    global_channels: int = 0
+    """The first channels that have one value for the whole image."""
 
     def read(self, step: int, corner: Sequence[int], patch: Sequence[int], samples: range) -> Tensor:
         """Return the noise (B, C, *S / f) of `samples` in the patch at `corner`, in voxels; step 0 starts
         sampling."""
         first = [c // f for c, f in zip(corner, self.factor, strict=True)]
         grid = [n // f for n, f in zip(patch, self.factor, strict=True)]
-        fields = (NoiseField(self.seed, self.name, sample, self.channels) for sample in samples)
+        fields = (
+            NoiseField(self.seed, self.name, sample, self.channels, self.global_channels)
+            for sample in samples
+        )
         return torch.stack([field.read(step, first, grid) for field in fields])
 
 

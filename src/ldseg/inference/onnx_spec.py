@@ -98,6 +98,9 @@ class OnnxSpec:
     """Number of deterministic predictions, which come first among the graph's maps."""
     answers_weight: float = DETERMINISTIC_WEIGHT
     """Weight of their mean in the probabilities, beside several samples."""
+    global_channels: int = 0
+    """The first latent channels, whose noise is one number for the whole image, the same in each cell of each
+    tile."""
     physical_spacing: bool | None = None
     """True where the training images had a physical spacing; null where that is unknown."""
 

@@ -38,12 +38,16 @@ class Segmenter(nn.Module, ABC):
     classes: int
     stochastic: bool
     """Whether two samples of one image can differ."""
+    stepwise = True
+    """Whether samples are drawn along sampling times; if not, steps and sampler change nothing."""
     has_deterministic_head = False
     """Whether the deterministic prediction is more than the first clean estimate of the samples."""
     image_factor: tuple[int, ...]
     """Each axis of an image must be a multiple of this."""
     latent_factor: tuple[int, ...]
     latent_channels: int
+    global_channels = 0
+    """Leading latent channels whose noise is one number for the whole image, the same in each cell."""
     timesteps: int | None = None
     """Number of discrete times; None if time is continuous."""
     clamped_from = 1.0

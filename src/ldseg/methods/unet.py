@@ -12,9 +12,25 @@ from ldseg.diffusion.timesteps import Times
 from ldseg.methods.base import DEFAULT_LOSS, Losses, Segmenter
 from ldseg.methods.losses import segmentation_loss
 from ldseg.networks.image_encoders import IMAGE_ENCODERS
-from ldseg.networks.image_encoders.base import Conditioning
+from ldseg.networks.image_encoders.base import Conditioning, ImageEncoder
 from ldseg.networks.label_decoders import LABEL_DECODERS
+from ldseg.networks.label_decoders.base import LabelDecoder
 from ldseg.settings import LossSettings, ModelSettings
+
+
+def build_unet(settings: ModelSettings, maps: int) -> tuple[ImageEncoder, LabelDecoder]:
+    """Return the image encoder, and a decoder from its embedding and features to `maps` maps (B, maps,
+    *S)."""
+    image = settings.image_encoder
+    encoder = IMAGE_ENCODERS.find(image.architecture)(settings)
+    of_embedding = replace(
+        settings,
+        classes=maps,
+        latent_channels=image.embedding_channels,
+        decoder=replace(settings.decoder, logit_scale=False),  # nothing bounds the embedding
+    )
+    build_decoder = LABEL_DECODERS.find(settings.decoder.architecture)
+    return encoder, build_decoder(of_embedding, encoder.feature_channels)
 
 
 class UNet(Segmenter):
@@ -25,19 +41,11 @@ class UNet(Segmenter):
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
-        image = settings.image_encoder
         self.settings = settings
         self.classes = settings.classes
         self.latent_factor = settings.label_encoder.factor
-        self.image_encoder = IMAGE_ENCODERS.find(image.architecture)(settings)
+        self.image_encoder, self.decoder = build_unet(settings, settings.classes)
         self.image_factor = self.image_encoder.factor
-        of_embedding = replace(
-            settings,
-            latent_channels=image.embedding_channels,
-            decoder=replace(settings.decoder, logit_scale=False),  # nothing bounds the embedding
-        )
-        build_decoder = LABEL_DECODERS.find(settings.decoder.architecture)
-        self.decoder = build_decoder(of_embedding, self.image_encoder.feature_channels)
 
     def loss(
         self,

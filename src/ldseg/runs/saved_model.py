@@ -24,6 +24,7 @@ from ldseg.errors import InputError
 from ldseg.methods.base import Segmenter
 from ldseg.methods.latent_diffusion import LDSeg
 from ldseg.methods.pixel_diffusion import PixelDiffusion
+from ldseg.methods.ssn import StochasticSegmentationNetwork
 from ldseg.methods.unet import UNet
 from ldseg.planning.plan import Plan, read_plan, write_plan
 from ldseg.runs.files import CARD_FILE, PLAN_FILE, SETTINGS_FILE, WEIGHTS_FILE
@@ -59,6 +60,7 @@ SEGMENTERS: dict[str, Callable[[ModelSettings], Segmenter]] = {
     "none": LDSeg.from_settings,
     "unet": UNet,
     "pixel_diffusion": PixelDiffusion,
+    "ssn": StochasticSegmentationNetwork,
 }
 """By `RunSettings.baseline`."""
 

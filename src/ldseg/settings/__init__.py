@@ -241,7 +241,7 @@ class RunSettings:
 
     preset: str
     model: ModelSettings
-    baseline: Literal["none", "unet", "pixel_diffusion"] = "none"
+    baseline: Literal["none", "unet", "pixel_diffusion", "ssn"] = "none"
     """Baseline that is trained instead of the latent diffusion model."""
     loss: LossSettings = field(default_factory=LossSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)

@@ -57,6 +57,13 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return nullcontext()
 
 
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return the context in which products are as precise as their operands, also within autocast."""
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
 def memory_format(dimensions: int) -> torch.memory_format:
     """Return channels last, the layout in which convolutions are fastest on CPUs and tensor cores."""
     return torch.channels_last if dimensions == 2 else torch.channels_last_3d

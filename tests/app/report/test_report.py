@@ -59,14 +59,20 @@ EVERYTHING = {"data", "training", "scores", "cases", "confidence", "robustness",
 
 @pytest.mark.parametrize(
     ("axes", "baseline", "channels"),
-    [("yx", "none", 1), ("yx", "unet", 3), ("zyx", "none", 1), ("tyx", "pixel_diffusion", 2)],
+    [
+        ("yx", "none", 1),
+        ("yx", "unet", 3),
+        ("zyx", "none", 1),
+        ("tyx", "pixel_diffusion", 2),
+        ("yx", "ssn", 1),
+    ],
 )
 def test_a_page_has_all_parts_and_needs_nothing_else(
     make_run: MakeRun, axes: str, baseline: str, channels: int
 ) -> None:
     run = make_run(axes, baseline, channels)
     page = to_html(make_report(run))
-    assert anchors(page) == EVERYTHING - ({"trajectory"} if baseline == "unet" else set())
+    assert anchors(page) == EVERYTHING - ({"trajectory"} if baseline in ("unet", "ssn") else set())
     assert "http:" not in page
     assert "https:" not in page
     assert "<script" not in page

@@ -72,7 +72,9 @@ def record_trajectory(
     if not isinstance(predictor, Predictor):
         return None
     backend = predictor.backend
-    if not isinstance(backend, TorchBackend) or not backend.segmenter.stochastic:
+    if not isinstance(backend, TorchBackend):
+        return None
+    if not (backend.segmenter.stochastic and backend.segmenter.stepwise):
         return None
     patch = _select_patch(predictor, backend, image, labels)
     states = _Recorder(backend, patch, name, sampling, seed).run()

@@ -138,7 +138,7 @@ class OnnxBackend:
         """Return the sampler of the case `name`; test-time augmentation is built into the graph."""
         del tta_axis
         spec = self.spec
-        noise = CaseNoise(seed, name, spec.latent_channels, spec.latent_factor)
+        noise = CaseNoise(seed, name, spec.latent_channels, spec.latent_factor, spec.global_channels)
         return OnnxTileSampler(self.session, spec, noise, spec.answers if sampling.samples > 1 else 0)
 
 
@@ -194,7 +194,7 @@ class OnnxTileSampler:
 def _check_spec(spec: OnnxSpec, folder: Path) -> None:
     """Raise InputError for a graph outside the folder and for noise of absurd size: the folder is not
     trusted."""
-    others = (spec.latent_channels + 1, spec.draws + 1)  # these may be 0
+    others = (spec.latent_channels + 1, spec.global_channels + 1, spec.draws + 1)  # these may be 0
     sizes = (*spec.latent_factor, spec.sampling.samples, *others)
     fits = len(spec.latent_factor) == len(spec.patch)
     if not fits or not all(0 < size <= _LARGEST for size in sizes):

@@ -67,7 +67,7 @@ class TorchBackend:
     ) -> TorchTileSampler:
         """Return the sampler of the case `name`; `tta_axis` is the flip axis of test-time augmentation."""
         model = self.segmenter
-        noise = CaseNoise(seed, name, model.latent_channels, model.latent_factor)
+        noise = CaseNoise(seed, name, model.latent_channels, model.latent_factor, model.global_channels)
         return TorchTileSampler(model, self.device, self.precision, sampling, noise, tta_axis, self.limits)
 
 
