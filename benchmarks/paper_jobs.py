@@ -238,15 +238,9 @@ def predict(model: Segmenter, x: Tensor, precision: str, sampling: SamplingSetti
     generator = torch.Generator().manual_seed(0)
     found: list[Tensor] = []
     for images in x.split(TOGETHER):
-        shape = (len(images), *model.start_shape(tuple(images.shape[2:])))
-
-        def noise(shape: tuple[int, ...] = shape) -> Tensor:
-            return torch.randn(shape, generator=generator).to(x.device)
-
         with autocast(x.device, precision):
-            conditioning = model.encode_image(images)
-            z = model.predict_latent(conditioning, noise(), sampling, noise)
-            found.append(model.decode(z, conditioning).argmax(1))
+            logits = model.sample(images, 1, sampling.steps, sampling.sampler, generator)[:, 0]
+        found.append(logits.argmax(1))
     return torch.cat(found)
 
 

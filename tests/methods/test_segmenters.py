@@ -66,6 +66,19 @@ def test_logits_have_a_channel_per_class_on_the_image_grid(plan: Plan, kind: Kin
 
 
 @EVERY
+def test_one_call_samples_and_its_generator_alone_decides_the_noise(plan: Plan, kind: Kind) -> None:
+    model = build(plan, kind)
+    x, _ = batch_of(plan)
+    first, same, other = (
+        model.sample(x, samples=2, steps=2, generator=torch.Generator().manual_seed(seed))
+        for seed in (0, 0, 1)
+    )
+    assert first.shape == (2, 2, 3, *plan.patch)
+    assert torch.equal(first, same)
+    assert torch.equal(first, other) == (not model.stochastic)
+
+
+@EVERY
 def test_a_case_does_not_depend_on_its_batch(plan: Plan, kind: Kind) -> None:
     model = build(plan, kind)
     x, _ = batch_of(plan, 3)

@@ -1,7 +1,8 @@
 """The interface of every trainable segmentation model, the latent diffusion model and its baselines alike.
 
-Prediction needs four calls: `encode_image` once per image, `start_shape` for the noise field, `sample_latent`
-or `predict_deterministic` once for a block of samples, and `decode` once per sample.
+`sample` is all of a prediction. One by tiles, with noise of its own, needs four calls: `encode_image` once
+per tile, `start_shape` for the noise field, `predict_latent` once for a block of samples, and `decode` once
+per sample.
 """
 
 from __future__ import annotations
@@ -63,6 +64,32 @@ class Segmenter(nn.Module, ABC):
     ) -> Losses:
         """Return the training loss. y is (B, *S), class indices, negative where ignored. The generator draws
         times and noise."""
+
+    @torch.no_grad()
+    def sample(
+        self,
+        x: Tensor,
+        samples: int = 1,
+        steps: int = 1,
+        sampler: str = "ddim",
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the logits (B, samples, K, *S) of images x (B, M, *S); one step gives the deterministic
+        prediction, `samples` times the same, more give posterior samples. The generator draws the noise, on
+        its own device.
+
+        Raises:
+            ValueError: an axis is not a multiple of `image_factor`.
+        """
+        shape = (len(x) * samples, *self.start_shape(tuple(x.shape[2:])))
+        conditioning = self.encode_image(x).repeat(samples)
+        device = x.device if generator is None else generator.device
+
+        def noise() -> Tensor:
+            return torch.randn(shape, generator=generator, device=device).to(x.device)
+
+        z = self.predict_latent(conditioning, noise(), SamplingSettings(sampler, steps, samples), noise)
+        return self.decode(z, conditioning).unflatten(0, (len(x), samples))
 
     @abstractmethod
     def encode_image(self, x: Tensor) -> Conditioning:

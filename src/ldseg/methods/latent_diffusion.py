@@ -2,6 +2,9 @@
 
 z0 = label encoder(y)      c = image encoder(x)      z_t = s z0 + n e
 z0^ = denoiser(z_t, c, t)  logits = label decoder(z0^)
+
+`LDSeg.loss` trains them; `LDSeg.sample`, which all methods share (`base.Segmenter`), goes from image and
+noise to logits by `encode_image`, `sample_latent` and `decode`.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from ldseg.networks.image_encoders.base import Conditioning
 from ldseg.networks.label_decoders import LABEL_DECODERS
 from ldseg.networks.label_encoders import LABEL_ENCODERS
 from ldseg.presets import default_model
-from ldseg.settings import LossSettings, ModelSettings, SamplingSettings
+from ldseg.settings import LossSettings, ModelSettings
 
 
 class LDSeg(Segmenter):
@@ -122,26 +125,6 @@ class LDSeg(Segmenter):
             parts["reconstruction"] = segmentation_loss(without_image, y[: len(reconstructed)], settings)
             total = total + settings.reconstruction * parts["reconstruction"]
         return Losses(total, {name: part.detach() for name, part in parts.items()})
-
-    @torch.no_grad()
-    def sample(
-        self,
-        x: Tensor,
-        samples: int = 1,
-        steps: int = 1,
-        sampler: str = "ddim",
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Return the logits (B, samples, K, *S) of images x (B, M, *S); one step gives the deterministic
-        prediction, `samples` times the same, more give posterior samples."""
-        conditioning = self.encode_image(x).repeat(samples)
-        shape = (len(x) * samples, *self.start_shape(tuple(x.shape[2:])))
-
-        def noise() -> Tensor:
-            return torch.randn(shape, generator=generator, device=x.device)
-
-        z = self.predict_latent(conditioning, noise(), SamplingSettings(sampler, steps, samples), noise)
-        return self.decode(z, conditioning).unflatten(0, (len(x), samples))
 
     def encode_image(self, x: Tensor) -> Conditioning:
         conditioning = self.image_encoder(x)

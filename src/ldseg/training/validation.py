@@ -66,8 +66,8 @@ def validate(
     for index, (x, y) in enumerate(cases):
         other = cases[(index + 1) % len(cases)][0]
         y = y[None].to(device)
-        matched.add(_segment(model, x, settings, device, index), y)
-        shuffled.add(_segment(model, other, settings, device, index), y)
+        matched.add(_logits(model, x, settings, device, index), y)
+        shuffled.add(_logits(model, other, settings, device, index), y)
         if isinstance(model, LDSeg):
             with autocast(device, settings.training.precision):
                 latents.append(model.label_encoder(y))
@@ -86,18 +86,12 @@ def validate(
     )
 
 
-def _segment(model: Segmenter, x: Tensor, settings: RunSettings, device: torch.device, index: int) -> Tensor:
+def _logits(model: Segmenter, x: Tensor, settings: RunSettings, device: torch.device, index: int) -> Tensor:
+    """Return the logits (1, K, *patch) of one prediction of x (M, *patch), with the noise of case `index`."""
     x = x[None].to(device).contiguous(memory_format=memory_format(settings.model.spatial_dims))
-    generator = torch.Generator().manual_seed(index)
-    shape = (1, *model.start_shape(tuple(x.shape[2:])))
-
-    def noise() -> Tensor:
-        return torch.randn(shape, generator=generator).to(device)
-
+    generator, sampling = torch.Generator().manual_seed(index), settings.sampling
     with autocast(device, settings.training.precision):
-        conditioning = model.encode_image(x)
-        z = model.predict_latent(conditioning, noise(), settings.sampling, noise)
-        return model.decode(z, conditioning)
+        return model.sample(x, 1, sampling.steps, sampling.sampler, generator)[:, 0]
 
 
 class _DiceAccumulator:

@@ -22,6 +22,8 @@ class Conditioning:
 
     def repeat(self, samples: int) -> Conditioning:
         """Return the conditioning with each case `samples` times in a row."""
+        if samples == 1:
+            return self
         return Conditioning(
             self.embedding.repeat_interleave(samples, 0),
             tuple(f.repeat_interleave(samples, 0) for f in self.features),
