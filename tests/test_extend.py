@@ -19,6 +19,8 @@ from torch import nn
 
 import ldseg
 from ldseg.app.cli.main import main
+from ldseg.data.formats import write_volume
+from ldseg.data.volume import volume_of_array
 from ldseg.errors import InputError
 from ldseg.networks.image_encoders.base import ImageEncoder
 from ldseg.presets import default_model
@@ -242,6 +244,53 @@ def test_another_sampler_is_named_where_a_prediction_is_made(
     assert command(*words) == 2
     assert command(*words, "--allow-code") == 0
     assert (out / "0.png").is_file()
+
+
+def test_another_output_writer_from_the_command_line(
+    data: Path, make_model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = make_model(), tmp_path / "out"
+    words = ["predict", data / "images", "-m", model, "-o", out, "--device", "cpu"]
+    words += ["--format", "geojson_writer:GeoJsonWriter"]
+    assert command(*words) == 2
+    assert "--format: names code outside of ldseg, geojson_writer:GeoJsonWriter" in capsys.readouterr().err
+    assert command(*words, "--allow-code", "--save", "labels,probabilities") == 2
+    assert "holds label maps only; leave probabilities out of --save" in capsys.readouterr().err
+    assert not out.exists()
+    assert command(*words, "--allow-code", "--save", "labels,samples", "--samples", "2") == 0
+    assert len(list(out.glob("*.geojson"))) == 15  # labels and two samples of five images
+    record = json.loads((out / "prediction.json").read_text())["cases"]["0"]
+    assert record["files"] == ["0_summary.json", "0_sample1.geojson", "0_sample2.geojson", "0.geojson"]
+    assert json.loads((out / "0.geojson").read_text())["type"] == "FeatureCollection"
+
+
+def test_outlines_are_of_parts_and_of_their_holes_in_pixels(tmp_path: Path) -> None:
+    mask = np.zeros((1, 12, 20), np.uint8)
+    mask[0, 0:6, 2:9] = 1
+    mask[0, 2:4, 4:6] = 0
+    mask[0, 8:10, 15:20] = 1
+    example = runpy.run_path(str(EXAMPLES / "geojson_writer.py"))
+    volume = replace(volume_of_array(mask, "yx"), array=mask, kind="labels")
+    plan = SimpleNamespace(classes={"background": 0, "gland": 1})
+    example["GeoJsonWriter"](plan).write(tmp_path / "a.geojson", volume)
+    features = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    assert {one["properties"]["classification"]["name"] for one in features} == {"gland"}
+    first, second = (one["geometry"]["coordinates"] for one in features)
+    assert (len(first), len(second)) == (2, 1)
+    assert all(ring[0] == ring[-1] for ring in (*first, *second))
+    corners = [(np.min(ring, 0).tolist(), np.max(ring, 0).tolist()) for ring in (*first, *second)]
+    assert corners == [([2, 0], [9, 6]), ([4, 2], [6, 4]), ([15, 8], [20, 10])]  # (x, y) of pixel borders
+
+
+def test_the_example_writer_refuses_a_volume_before_it_is_segmented(
+    make_model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "scan.nii.gz"
+    write_volume(image, volume_of_array(np.random.default_rng(0).normal(size=(16, 16, 16)), "zyx", (1, 1, 1)))
+    words = ["predict", image, "-m", make_model("zyx"), "-o", tmp_path / "out", "--device", "cpu"]
+    assert command(*words, "--format", "geojson_writer:GeoJsonWriter", "--allow-code") == 2
+    assert "scan.nii.gz: is not a 2D image; leave out --format" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("scan*"))
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow", "wandb"])

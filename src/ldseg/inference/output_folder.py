@@ -9,13 +9,14 @@ from pathlib import Path
 
 from ldseg.data.cases import Case
 from ldseg.errors import InputError, file_error
-from ldseg.inference.provenance_journal import read_records
+from ldseg.inference.provenance_journal import FILE, JOURNAL, read_records
 from ldseg.planning.plan import Plan, read_plan
 from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE, SPLITS_FILE
 
+_OWN = (PLAN_FILE, FILE, JOURNAL)
 _OTHER = "choose another folder with -o"
 _MAP = r"(uncertainty|disagreement|member_disagreement|probabilities|sample\d+)"
-_PARTS = re.compile(rf"_{_MAP}\.[A-Za-z.]+|_summary\.json")
+_PARTS = re.compile(rf"_{_MAP}\.[\w.]+|_summary\.json")
 """The part of a map's file name after the case's name."""
 
 
@@ -34,6 +35,9 @@ def prepare_folder(out: Path, cases: Sequence[Case], files: Mapping[str, Sequenc
         for path in paths:
             if os.path.realpath(path) in inputs:
                 raise InputError(f"{path}: the result would replace the image; {_OTHER}")
+            if path.name in _OWN:
+                finding = f"would be a result of {name}, and is the name of a file that ldseg keeps there"
+                raise file_error(path, finding, "rename the image, or choose another --format")
             if path in owners:
                 finding = f"would be a result of {owners[path]} and of {name}"
                 raise file_error(path, finding, "predict them into two folders")

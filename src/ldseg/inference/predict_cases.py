@@ -18,7 +18,7 @@ from typing import Any
 
 from ldseg import __version__
 from ldseg.data.cases import Case
-from ldseg.data.formats import TIFF_ENDINGS, check_labels_of, dicom, is_ending, writable_endings
+from ldseg.data.formats import TIFF_ENDINGS, dicom
 from ldseg.data.formats.dicom.segments import SegmentCodes
 from ldseg.data.loading import load_input
 from ldseg.errors import InputError, file_error
@@ -27,6 +27,7 @@ from ldseg.inference.decision import Decision
 from ldseg.inference.fit_to_memory import cost_in_memory, fit_any_to_memory
 from ldseg.inference.output import MEMBER_DISAGREEMENT, CaseSummary
 from ldseg.inference.output_folder import prepare_folder, refuse_other_classes
+from ldseg.inference.output_writers import find_output_writer, make_output_writer
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.provenance import CaseRecord, Method, describe_inputs, now
 from ldseg.inference.provenance_journal import ProvenanceJournal
@@ -65,7 +66,7 @@ class PredictOptions:
     max_memory: float | None = None
     """GB that the process may take in all; None: as much as the plan's patch needs."""
     format: str | None = None
-    """Ending of the results, e.g. ".nii.gz"; None: that of the input."""
+    """Name of an output writer, e.g. the ending ".nii.gz"; None: the format of the input."""
     harmonize: bool = True
     """True where images that differ from the training images are harmonized with them."""
     file: str | None = None
@@ -76,8 +77,8 @@ class PredictOptions:
     """How labels follow from several samples; None: as the model's calibration chose."""
 
     def __post_init__(self) -> None:
-        if self.format is not None and not is_ending(self.format):
-            raise InputError(f"format is {self.format!r}; choose one of {' '.join(writable_endings())}")
+        if self.format is not None:
+            find_output_writer(self.format)
         strange = [name for name in self.save if name not in (*OUTPUTS, MEMBER_DISAGREEMENT)]
         if strange or not self.save:
             found = strange[0] if strange else ""
@@ -135,7 +136,9 @@ def predict_cases(
         raise InputError(
             f"format is {options.format!r}; cine images have no DICOM segmentation, choose .nii.gz"
         )
-    output_format = OutputFormat(options.format, predictor.plan.axes, options.file)
+    plan, form = predictor.plan, options.format
+    writer = None if form is None else make_output_writer(form, plan, options.save)
+    output_format = OutputFormat(plan, writer, options.file)
     run = _Run(predictor, out, options, sampling, output_format, ProvenanceJournal(out))
     context.on_rank_zero(lambda: run.begin(cases))
     try:
@@ -264,7 +267,7 @@ class _Run:
         image = load_input(case, len(plan.channels), plan.axes)
         image = dicom.with_segment_codes(image, plan.classes, options.codes)
         if "labels" in options.save or "samples" in options.save:
-            check_labels_of(image, case.images[0], self.format.endings(case.images[0])[0])
+            self.format.writer_for(case).check(image, case.images[0])
         wanted, source = wanted_maps(options.save, sampling.samples), str(case.images[0])
         if options.max_memory is not None:
             grid, held = grid_transform(image, plan, source), predictor.held_maps(wanted, sampling)

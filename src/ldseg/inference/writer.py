@@ -1,4 +1,5 @@
-"""Writes predictions in the input's format, with its geometry; each file whole or not at all.
+"""Writes predictions by an output writer, by default in the input's format with its geometry; each file
+whole or not at all.
 
     NAME.ext                    labels
     NAME_probabilities.ext      (K, *S) float32
@@ -7,20 +8,20 @@
     NAME_sample1.ext ...        labels of each sample
     NAME_summary.json           volumes, agreement of the samples, confidence; with uncertainty or samples
 
-`ext` is the input's ending, or the one that is asked for. Labels of a JPEG are PNG; numbers that an image
-format cannot hold are TIFF. Labels of DICOM are a DICOM segmentation, except those of cine images, which are
-NIfTI as its numbers are.
+`ext` is the input's ending, or that of the writer that is asked for. Labels of a JPEG are PNG; numbers that
+an image format cannot hold are TIFF. Labels of DICOM are a DICOM segmentation, except those of cine images,
+which are NIfTI as its numbers are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ldseg.data.cases import Case
-from ldseg.data.formats import output_ending, stem, write_volume
-from ldseg.data.volume import Axes
+from ldseg.data.formats import ending, stem, write_with
 from ldseg.inference.output import (
     DISAGREEMENT,
     LABELS,
@@ -31,45 +32,43 @@ from ldseg.inference.output import (
     CaseSummary,
     ImageMaps,
 )
+from ldseg.inference.output_writers.base import OutputWriter
+from ldseg.inference.output_writers.image_file import ImageFileWriter
+from ldseg.planning.plan import Plan
 from ldseg.settings import SamplingSettings
 from ldseg.utils.serialization import write_json_atomic
 
 OUTPUTS = ("labels", "probabilities", "uncertainty", "samples")
 """The outputs that can be saved; of an ensemble `MEMBER_DISAGREEMENT` lies beside the uncertainty."""
 SUMMARY_VERSION = 2
-_MANY = 2  # channels; too many for fractional numbers in PNG, BMP or JPEG
 
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """The file format and name of results."""
+    """The writer and the names of results."""
 
-    ending: str | None = None
-    """File ending, e.g. ".nii.gz"; None for that of the input."""
-    axes: Axes | None = None
-    """Axes of the images."""
+    plan: Plan
+    """Of the model."""
+    writer: OutputWriter | None = None
+    """None: image files in the format of the input."""
     file: str | None = None
     """Name of the labels' file of the only case; None: the case's name with the ending."""
 
-    def endings(self, source: Path) -> tuple[str, str]:
-        """Return the endings of labels and of maps of numbers, for an image `source`."""
-        like = source if self.ending is None else f"results{self.ending}"
-        return output_ending(like, axes=self.axes), output_ending(like, _MANY)
+    def writer_for(self, case: Case) -> OutputWriter:
+        """Return the writer of a case's results."""
+        return self.writer or ImageFileWriter(ending(case.images[0]), self.plan)
 
     def stem(self, case: Case) -> str:
         """Return how the names of the case's files begin."""
         return case.name if self.file is None else stem(self.file)
 
 
-INPUT_FORMAT = OutputFormat()
-"""The format of the input."""
-
-
 def output_paths(
-    out: Path, case: Case, save: Sequence[str], samples: int, output_format: OutputFormat = INPUT_FORMAT
+    out: Path, case: Case, save: Sequence[str], samples: int, output_format: OutputFormat
 ) -> dict[str, Path]:
     """Return the file of each volume to be written, by its part of the name; "" is the labels."""
-    labels, numbers = output_format.endings(case.images[0])
+    writer = output_format.writer_for(case)
+    labels, numbers = writer.label_ending, writer.number_ending or ""
     endings: dict[str, str] = {}
     if "samples" in save:
         endings |= {f"_sample{number}": labels for number in range(1, samples + 1)}
@@ -85,9 +84,7 @@ def output_paths(
     return paths if output_format.file is None else {**paths, "": out / output_format.file}
 
 
-def summary_path(
-    out: Path, case: Case, save: Sequence[str], output_format: OutputFormat = INPUT_FORMAT
-) -> Path | None:
+def summary_path(out: Path, case: Case, save: Sequence[str], output_format: OutputFormat) -> Path | None:
     """Return the path of NAME_summary.json, None where `save` asks for neither uncertainty nor samples."""
     wanted = "uncertainty" in save or "samples" in save
     return out / f"{output_format.stem(case)}_summary.json" if wanted else None
@@ -105,17 +102,19 @@ def write_prediction(
     maps: ImageMaps,
     save: Sequence[str],
     samples: int,
-    output_format: OutputFormat = INPUT_FORMAT,
+    output_format: OutputFormat,
 ) -> list[Path]:
     """Write the maps that `save` names into the folder `out`, the labels last, and return the files.
 
     Raises:
-        InputError: the format cannot hold the volume, or the disk refuses.
+        InputError: the writer cannot hold the volume, or the disk refuses.
     """
+    writer = output_format.writer_for(case)
     numbered = dict(enumerate(maps.samples(), start=1))
     paths = output_paths(out, case, save, samples, output_format)
     for part, path in paths.items():
-        write_volume(path, maps.volume(MAP_OF[part]) if part in MAP_OF else numbered[sample_number(part)])
+        volume = maps.volume(MAP_OF[part]) if part in MAP_OF else numbered[sample_number(part)]
+        write_with(path, partial(writer.write, volume=volume))
     return list(paths.values())
 
 

@@ -58,7 +58,9 @@ def add_arguments(parser: Any) -> None:
         help="any of labels,probabilities,uncertainty,samples, separated by commas",
     )
     parser.add_argument(
-        "--format", metavar="ENDING", help="of the results, e.g. .nii.gz; that of each input by default"
+        "--format",
+        help="of the results: an ending, e.g. .nii.gz, or an output writer, package.module:NAME; by default "
+        "that of each input",
     )
     parser.add_argument(
         "--segment-codes",
@@ -171,10 +173,19 @@ def _options(arguments: Any) -> PredictOptions:
         arguments.seed,
         names_of(arguments.save),
         arguments.max_memory,
-        None if arguments.format is None else f".{arguments.format.lower().lstrip('.')}",
+        _format(arguments.format, arguments.allow_code),
         arguments.harmonize,
         decision=arguments.decision,
     )
+
+
+def _format(given: str | None, allow_code: bool) -> str | None:
+    """Return the name of the output writer that `--format` asks for, and import it if it is not of ldseg and
+    that is allowed. Raises InputError if it is not allowed, or not there."""
+    from ldseg.utils.registry import admit
+
+    admit(given, allow_code, "--format")
+    return given if given is None or ":" in given else f".{given.lower().lstrip('.')}"
 
 
 def _check_memory(limit_gb: float | None, runtime: str) -> None:
