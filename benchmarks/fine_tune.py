@@ -190,7 +190,11 @@ def result_of(
         "steps": steps[-1] if steps else 0,
         "mean_dice": scores.mean_dice,
         "gain": gain,
-        "case_dice": dict(zip(scores.cases, scores.case_dice(), strict=True)),
+        "scored": {
+            "cases": {
+                name: {"dice": dice} for name, dice in zip(scores.cases, scores.case_dice(), strict=True)
+            }
+        },
         "records": [
             {**shared, "metric": metric, "value": value, **dict(zip(("low", "high"), bounds, strict=True))}
             for metric, (value, interval) in figures.items()

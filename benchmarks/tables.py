@@ -12,6 +12,7 @@ from plots import shown
 from posterior_tables import cine_tables, raters_tables
 from runs import name_of
 from torture_tables import torture_tables
+from training_tables import ensembles_tables, fine_tune_tables
 from unlike_tables import unlike_tables
 from zoo_tables import zoo_tables
 
@@ -104,6 +105,8 @@ TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
     "zoo": zoo_tables,
     "unlike": unlike_tables,
     "torture": torture_tables,
+    "fine_tune": fine_tune_tables,
+    "ensembles": ensembles_tables,
 }
 """By benchmark; each has its pair of markers in README.md."""
 

@@ -24,6 +24,7 @@ Words between.
 <!-- unlike:begin --><!-- unlike:end -->
 <!-- calibration:begin --><!-- calibration:end --><!-- answers:begin --><!-- answers:end -->
 <!-- agreement:begin --><!-- agreement:end -->
+<!-- fine_tune:begin --><!-- fine_tune:end --><!-- ensembles:begin --><!-- ensembles:end -->
 
 Words below.
 """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
 from result_files import KEYS, NAMES, make, one, write, write_records
 
 from ldseg.evaluation.corruptions import CORRUPTIONS
@@ -188,3 +190,56 @@ def test_ways_of_answering_are_rows_with_their_difference_to_the_control(
     assert f"| unet | 0.7000 [0.6000, 0.8000] | - | {hd95}" in readme
     ours = "0.7000 [0.6000, 0.8000] | -0.0200 [-0.0300, +0.0100]"
     assert f"| ldseg default, mirrored too | {ours} | {hd95}" in readme
+
+
+def test_what_a_beginning_gains_is_a_row_a_budget(summary: ModuleType, folder: Path) -> None:
+    header = dict.fromkeys(summary.KEYS) | {"benchmark": "fine_tune", "data": "usgra", "commit": "abc1234"}
+    made = [
+        {**header, "budget_minutes": minutes, "model": model, "seed": 0, "metric": metric, "value": value}
+        for minutes in (10, 2)
+        for model, metric, value in (
+            ("ldseg", "mean_dice", 0.5),
+            ("ldseg from nuclei, new plan", "mean_dice", 0.6),
+            ("ldseg from nuclei, new plan", "mean_dice_gain_over_nothing", 0.1),
+        )
+    ]
+    write_records(folder, "fine_tune", made)
+    make(summary, folder)
+    readme = (folder / "README.md").read_text()
+    rows = [
+        "| usgra, 2 minutes | from nothing | 0.5000 | - | abc1234 |",
+        "| usgra, 2 minutes | from nuclei, new plan | 0.6000 | +0.1000 | abc1234 |",
+        "| usgra, 10 minutes | from nothing | 0.5000 | - | abc1234 |",
+    ]
+    assert "\n".join(rows) in readme
+
+
+def test_an_ensemble_is_a_row_beside_one_member(summary: ModuleType, folder: Path) -> None:
+    header = dict.fromkeys(summary.KEYS) | {"benchmark": "ensembles", "data": "usgra", "commit": "abc1234"}
+    header |= {"budget_minutes": 4, "seed": 0}
+    made = [
+        {**header, "model": model, "metric": metric, "value": value}
+        for model, metric, value in (
+            ("ldseg, 3 members", "mean_dice", 0.7),
+            ("ldseg, 3 members", "failure_auroc_by_members", 0.9),
+            ("ldseg", "mean_dice", 0.6),
+        )
+    ]
+    write_records(folder, "ensembles", made)
+    make(summary, folder)
+    readme = (folder / "README.md").read_text()
+    single = "| usgra, 4 minutes a member | ldseg | 0.6000 | - | - | - | - | - | - | - | - | - | abc1234 |"
+    several = "| ldseg, 3 members | 0.7000 | - | - | - | - | - | - | 0.900 | - | - | abc1234 |"
+    assert single in readme
+    assert several in readme
+
+
+@pytest.mark.usefixtures("summary")  # puts the scripts on the path
+def test_low_agreement_tells_of_the_worst_cases() -> None:
+    told_by = importlib.import_module("ensembles").told_by
+    dice = [0.9, 0.2, 0.8, 0.85, 0.95]
+    right = told_by("members", [0.9, 0.1, 0.8, 0.85, 0.95], dice)
+    wrong = told_by("members", [0.1, 0.9, 0.2, 0.3, 0.0], dice)
+    assert right["failure_auroc_by_members"] == 1
+    assert wrong["failure_auroc_by_members"] == 0
+    assert right["case_aurc_by_members"] < wrong["case_aurc_by_members"]
