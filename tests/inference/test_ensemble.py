@@ -171,7 +171,23 @@ def test_a_deterministic_model_and_one_that_samples_are_members_of_one_ensemble(
     each = [Predictor.load(unet, "cpu")(image()), Predictor.load(ours, "cpu")(image(), samples=7)]
     mean = np.mean([one.probabilities.array for one in each], axis=0)
     np.testing.assert_allclose(found(image(), samples=8).probabilities.array, mean, atol=1e-6)
-    assert loaded(unet, make_members(tmp_path, 2, baseline="unet")[0]).sampling(samples=8).samples == 1
+
+
+def test_the_predictions_of_deterministic_members_are_the_samples_of_their_ensemble(tmp_path: Path) -> None:
+    folders = make_members(tmp_path, 3, baseline="unet")
+    ensemble = loaded(*folders)
+    assert ensemble.sampling().samples == 1
+    assert ensemble.posterior_sampling(samples=2).samples == 3
+    small = image(shape=(16, 16))  # one tile
+    found = ensemble(small, samples=16, keep_samples=True)
+    each = [one(small).labels.array for one in alone(folders)]
+    assert [one.array.tolist() for one in found.samples] == [one.tolist() for one in each]
+    for k, label in enumerate((0, 2, 5)):
+        shares = np.mean([one[0] == label for one in each], axis=0)
+        np.testing.assert_allclose(found.frequencies.array[k], shares, atol=1e-6)
+    sizes = [float((one == 2).sum()) for one in each]
+    assert found.sample_volumes["left"] == pytest.approx(sizes)
+    assert found.volumes["left"].low == pytest.approx(np.quantile(sizes, 0.05))
 
 
 def test_expected_dice_decides_over_the_samples_of_all_members(members: list[Path]) -> None:

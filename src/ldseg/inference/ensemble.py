@@ -80,8 +80,8 @@ class Ensemble(BasePredictor):
 
     @property
     def stochastic(self) -> bool:
-        """True where two samples of one member can differ."""
-        return any(member.stochastic for member in self.members)
+        """True: samples of two members differ, also where each gives only one."""
+        return True
 
     @property
     def computation(self) -> Computation:
@@ -108,13 +108,19 @@ class Ensemble(BasePredictor):
         tta: bool | None = None,
     ) -> SamplingSettings:
         """Return the sampling of the first stochastic member with what is given here instead, and the samples
-        of all members together: each draws its share, at least two.
+        of all members together: each draws its share, at least two. Where all members are deterministic, the
+        prediction of each is one sample.
 
         Raises:
             InputError: as of a single model.
         """
         leader = self._leader().deciding_by(self.asked_decision)
-        return self._shared(leader.sampling(steps, samples, sampler, tta))
+        found = leader.sampling(steps, samples, sampler, tta)
+        if leader.stochastic:
+            return self._shared(found)
+        decides = self.asked_decision == "expected-dice"
+        several = decides if samples is None else samples > 1
+        return replace(found, samples=len(self.members) if several else 1)
 
     def posterior_sampling(
         self,
@@ -128,7 +134,9 @@ class Ensemble(BasePredictor):
         Raises:
             InputError: as `sampling`.
         """
-        return self._shared(self._leader().posterior_sampling(steps, samples, sampler, tta))
+        leader = self._leader()
+        found = leader.posterior_sampling(steps, samples, sampler, tta)
+        return self._shared(found if leader.stochastic else replace(found, samples=len(self.members)))
 
     def predict_maps(
         self,

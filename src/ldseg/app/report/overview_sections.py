@@ -83,6 +83,8 @@ def describe_sampling(report: ReportData, sampling: SamplingSettings) -> str:
     if not is_stochastic(report):
         return "deterministic prediction"
     samples = "1 sample" if sampling.samples == 1 else f"{sampling.samples} samples"
+    if sampling.single_call and sampling.samples > 1:
+        return f"{sampling.samples} members of one prediction each"
     steps = "1 step" if sampling.steps == 1 else f"{sampling.steps} steps"
     return f"{samples} of {steps} ({sampling.sampler})"
 
