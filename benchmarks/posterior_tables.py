@@ -41,6 +41,8 @@ _DISTRIBUTION = {
     "Brier": ("brier", 4),
     "soft ECE": ("soft_ece", 4),
     "volumes in 90 % intervals": ("covered", 3),
+    "Dice with raters": ("rater_dice", 3),
+    "by expected Dice": ("decided_rater_dice", 3),
 }
 _OF = "_of_"
 

@@ -13,8 +13,9 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from ldseg.inference.base_predictor import Prediction
+from ldseg.inference.posterior import INTERVAL
 from ldseg.metrics.ambiguity import ambiguity_metrics
+from ldseg.metrics.dice import dice
 
 Labels = NDArray[np.integer]
 Scores = dict[str, float]
@@ -34,31 +35,35 @@ def level_sets(probabilities: NDArray[np.floating], ids: Sequence[int], number: 
 def distribution_scores(
     maps: Sequence[Labels], fused: Labels, raters: Sequence[Labels], ids: Sequence[int]
 ) -> Scores:
-    """Return the ambiguity metrics of label maps (*S) against those of the raters."""
-    return asdict(ambiguity_metrics(maps, raters, fused, list(ids)[1:]))
-
-
-def frequency_scores(prediction: Prediction, raters: Sequence[Labels], ids: Sequence[int]) -> Scores:
-    """Return Brier score and calibration error of the probabilities against the raters' frequencies, and the
-    share of the raters' volumes in the 90 % intervals."""
-    frequency = np.stack([np.mean([one == label for one in raters], axis=0) for label in ids])
-    probabilities = prediction.probabilities.array
-    covered = [
-        size.low <= np.count_nonzero(one == label) * _voxel(prediction) <= size.high
-        for label, size in zip(list(ids)[1:], prediction.volumes.values(), strict=True)
-        for one in raters
-    ]
+    """Return the ambiguity metrics of label maps (*S) against those of the raters, the mean Dice of the one
+    segmentation `fused` with each rater, and the share of the raters' volumes between the 5 % and the 95 %
+    quantile of the maps'."""
+    structures = list(ids)[1:]
+    covered: list[bool] = []
+    for label in structures:
+        low, high = np.quantile([np.count_nonzero(one == label) for one in maps], INTERVAL)
+        covered += [bool(low <= np.count_nonzero(one == label) <= high) for one in raters]
     return {
-        "brier": float(np.square(probabilities - frequency).sum(0).mean()),
-        "soft_ece": _calibration_error(probabilities[1:].ravel(), frequency[1:].ravel()),
+        **asdict(ambiguity_metrics(maps, raters, fused, structures)),
+        "rater_dice": rater_dice(fused, raters, ids),
         "covered": float(np.mean(covered)),
     }
 
 
-def _voxel(prediction: Prediction) -> float:
-    """Return the size of a voxel in the unit of the volumes."""
-    image = prediction.labels
-    return float(np.prod(image.spacing)) if image.physical else 1.0
+def rater_dice(labels: Labels, raters: Sequence[Labels], ids: Sequence[int]) -> float:
+    """Return the mean Dice over raters and structures of one segmentation."""
+    return float(np.mean([dice(labels == label, one == label) for label in list(ids)[1:] for one in raters]))
+
+
+def frequency_scores(
+    probabilities: NDArray[np.floating], raters: Sequence[Labels], ids: Sequence[int]
+) -> Scores:
+    """Return Brier score and calibration error of probabilities (K, *S) against the raters' frequencies."""
+    frequency = np.stack([np.mean([one == label for one in raters], axis=0) for label in ids])
+    return {
+        "brier": float(np.square(probabilities - frequency).sum(0).mean()),
+        "soft_ece": _calibration_error(probabilities[1:].ravel(), frequency[1:].ravel()),
+    }
 
 
 def _calibration_error(stated: NDArray[np.floating], observed: NDArray[np.floating]) -> float:

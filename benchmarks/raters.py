@@ -4,6 +4,9 @@
     python benchmarks/raters.py lidc --data-root FOLDER --work FOLDER --minutes 5
     python benchmarks/raters.py bubil --data-root FOLDER --work FOLDER --minutes 12 --fold 0 [--model unet]
     python benchmarks/raters.py bubil --data-root FOLDER --work FOLDER --minutes 12 --test-folder OTHER
+    python benchmarks/raters.py bubil ... --model unet_ensemble           # five U-Nets, each of these minutes
+    python benchmarks/raters.py bubil ... --members RUN RUN RUN           # trained runs, as one ensemble
+    python benchmarks/rater_differences.py --data bubil                   # compares what was measured
 
 phantom: synthetic 2D pictures with an appendage that 30 % of all masks include, always the whole of it, and
 nothing in the picture tells which (`ldseg.data.phantom`). A model that learnt the distribution includes it in
@@ -11,7 +14,8 @@ nothing in the picture tells which (`ldseg.data.phantom`). A model that learnt t
 them empty; trained on its 19 training crops, scored on the other 9. It is far too small for a claim. bubil:
 112 images of cells with nine or ten masks each; trained on four fifths of the blocks of ten numbers and
 scored on the others (`--fold`), or trained on all and scored on another folder like it (`--test-folder`).
-Beside the samples stand level sets of the same model's probabilities (see `rater_scores`).
+Beside the samples stand level sets of the same model's probabilities (see `rater_scores`). An ensemble has as
+many samples as members where these are deterministic.
 """
 
 from __future__ import annotations
@@ -30,10 +34,14 @@ from ldseg.data.cases import Case
 from ldseg.data.dataset import DataOptions, DataSet, load_image, load_labels, open_dataset
 from ldseg.data.formats import read_volume
 from ldseg.data.phantom import APPENDAGES, CLASSES, write_phantom_dataset
-from ldseg.inference.predictor import Predictor
+from ldseg.inference.base_predictor import BasePredictor, Prediction
+from ldseg.inference.ensemble_files import load_models
 from ldseg.metrics.ambiguity import inclusion_frequency
 from ldseg.metrics.intervals import mean_interval
-from rater_scores import Scores, distribution_scores, frequency_scores, level_sets
+from ldseg.planning.plan import Plan
+from ldseg.runs.files import LOG_FILE
+from ldseg.settings import RunSettings
+from rater_scores import Labels, Scores, distribution_scores, frequency_scores, level_sets, rater_dice
 from records import as_a_command, commit, write_result
 from trainings import MODELS, settings_for, train_without
 
@@ -43,6 +51,9 @@ WATCHED = 4
 """Training cases that the curve of a run is drawn from."""
 SAMPLES = {"phantom": (64,), "lidc": (16, 50), "bubil": (16, 50)}
 FOLDS = 5
+ENSEMBLE = "unet_ensemble"
+MEMBERS = 5
+"""U-Nets of `unet_ensemble`; with seed s, those of the seeds 5 s to 5 s + 4."""
 _BLOCK = r"(set\d+_[A-Za-z]*\d*)\d"
 """Neighbouring numbers of BUBIL may show one cell at different times: a block of ten numbers is a subject."""
 Found = dict[str, dict[str, Scores]]
@@ -52,16 +63,9 @@ Found = dict[str, dict[str, Scores]]
 def main() -> None:
     arguments = parse()
     as_a_command(1)
-    trained = f"{arguments.model}-seed{arguments.seed}-{arguments.minutes:g}min"
-    name = f"raters-{arguments.question}{_part(arguments)}-{trained}"
     dataset, test = OPENED[arguments.question](arguments)
-    run = arguments.work / name.replace("-other", "-all")
-
-    def chosen(plan: Any) -> Any:
-        return settings_for(plan, arguments.minutes, arguments.seed, arguments.model)
-
-    steps = train_without(dataset, test, chosen, run, WATCHED).steps
-    predictor = Predictor.load(run)
+    runs, steps = trained_runs(arguments, dataset, test)
+    predictor = load_models(runs)
     scored = dataset if arguments.test_folder is None else open_dataset(arguments.test_folder, _OPTIONS)
     cases = [case for case in scored.cases if arguments.test_folder or case.name in test]
     found, seconds = score(predictor, scored, cases, SAMPLES[arguments.question])
@@ -72,24 +76,63 @@ def main() -> None:
         "model": arguments.model,
         "preset": "default",
         "seed": arguments.seed,
-        "budget_minutes": arguments.minutes,
+        "budget_minutes": arguments.minutes * len(runs),
         "cases": len(cases),
         "command": command(arguments),
         "commit": commit(),
     }
-    subjects = [case.subject for case in cases]
-    records: list[dict[str, Any]] = []
-    for source, scores in found.items():
-        for metric in next(iter(scores.values())):
-            mean = _mean([one[metric] for one in scores.values()], subjects)
-            records.append({**common, "metric": f"{metric}_of_{source}", **mean})
-    figures: dict[str, float] = {"training_steps": steps, "predict_cpu_s": seconds}
+    subjects = {case.name: case.subject for case in cases}
+    figures: dict[str, float] = {"training_steps": steps, **seconds}
     if arguments.question == "phantom":
         figures |= inclusion(predictor, dataset, cases, SAMPLES["phantom"][0])
-    records += [{**common, "metric": metric, "value": value} for metric, value in figures.items()]
-    scored = {source: {"cases": scores} for source, scores in found.items()}
-    path = write_result(name, {**common, "scores": scored, "records": records})
+    records = [*means(common, found, subjects), *single_figures(common, figures)]
+    tables = {source: {"cases": scores} for source, scores in found.items()}
+    path = write_result(
+        _name(arguments, arguments.model, arguments.seed),
+        {**common, "subjects": subjects, "scores": tables, "records": records},
+    )
     print(path, json.dumps({r["metric"]: round(r["value"], 4) for r in records}))
+
+
+def trained_runs(arguments: argparse.Namespace, dataset: DataSet, test: set[str]) -> tuple[list[Path], float]:
+    """Return the runs of the model or of the members of an ensemble, trained if they are not yet, and their
+    mean number of steps."""
+    if arguments.members:
+        return arguments.members, float(np.mean([_steps_of(run) for run in arguments.members]))
+    ensemble = arguments.model == ENSEMBLE
+    model = "unet" if ensemble else arguments.model
+    first = MEMBERS * arguments.seed
+    seeds = range(first, first + MEMBERS) if ensemble else [arguments.seed]
+    runs: list[Path] = []
+    steps: list[int] = []
+    for seed in seeds:
+
+        def chosen(plan: Plan, seed: int = seed) -> RunSettings:
+            return settings_for(plan, arguments.minutes, seed, model)
+
+        runs.append(arguments.work / _name(arguments, model, seed).replace("-other", "-all"))
+        steps.append(train_without(dataset, test, chosen, runs[-1], WATCHED).steps)
+    return runs, float(np.mean(steps))
+
+
+def means(common: dict[str, Any], found: Found, subjects: dict[str, str]) -> list[dict[str, Any]]:
+    """Return a record for the mean of each score of each source, and one for the diversity of the maps as a
+    share of that of the raters."""
+    records: list[dict[str, Any]] = []
+    for source, scores in found.items():
+        of_cases = [subjects[name] for name in scores]
+        columns = {metric: [one[metric] for one in scores.values()] for metric in next(iter(scores.values()))}
+        for metric, values in columns.items():
+            records.append({**common, "metric": f"{metric}_of_{source}", **_mean(values, of_cases)})
+        share = np.mean(columns["sample_diversity"]) / max(1e-12, np.mean(columns["rater_diversity"]))
+        name = f"diversity_share_of_{source}"
+        records.append({**common, "metric": name, "value": float(share), "low": None, "high": None})
+    return records
+
+
+def single_figures(common: dict[str, Any], figures: dict[str, float]) -> list[dict[str, Any]]:
+    """Return a record for each figure of a run as a whole."""
+    return [{**common, "metric": metric, "value": value} for metric, value in figures.items()]
 
 
 def parse() -> argparse.Namespace:
@@ -97,12 +140,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("question", choices=tuple(OPENED))
     parser.add_argument("--data-root", type=Path, help="for lidc and bubil")
     parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
-    parser.add_argument("--model", choices=MODELS, default="ldseg")
-    parser.add_argument("--minutes", type=float, default=10, help="CPU minutes of training")
+    parser.add_argument("--model", default="ldseg", help=", ".join((*MODELS, ENSEMBLE)))
+    parser.add_argument("--minutes", type=float, default=10, help="CPU minutes of each training")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--fold", type=int, choices=range(FOLDS), help="of bubil: the part that is scored")
     parser.add_argument("--test-folder", type=Path, help="of bubil: train on all, score on this folder")
-    return parser.parse_args()
+    parser.add_argument(
+        "--members", type=Path, nargs="+", help="score these runs as one ensemble, called --model"
+    )
+    arguments = parser.parse_args()
+    if not arguments.members and arguments.model not in (*MODELS, ENSEMBLE):
+        parser.error(f"--model is {arguments.model}; choose one of {', '.join((*MODELS, ENSEMBLE))}")
+    return arguments
 
 
 def command(arguments: argparse.Namespace) -> str:
@@ -111,38 +160,68 @@ def command(arguments: argparse.Namespace) -> str:
     words = f"--work WORK --model {arguments.model} --minutes {arguments.minutes:g} --seed {arguments.seed}"
     fold = "" if arguments.fold is None else f" --fold {arguments.fold}"
     other = "" if arguments.test_folder is None else " --test-folder OTHER"
+    other += " --members RUN ..." if arguments.members else ""
     return f"python benchmarks/raters.py {arguments.question}{root} {words}{fold}{other}"
 
 
 def score(
-    predictor: Predictor, dataset: DataSet, cases: Sequence[Case], numbers: Sequence[int]
-) -> tuple[Found, float]:
-    """Return the scores of samples and level sets, and the CPU seconds of a prediction of few samples."""
-    ids = list(predictor.plan.classes.values())
+    predictor: BasePredictor, dataset: DataSet, cases: Sequence[Case], numbers: Sequence[int]
+) -> tuple[Found, dict[str, float]]:
+    """Return the scores of samples and level sets, and the CPU seconds of a deterministic prediction and of
+    one with few samples."""
     found: Found = {}
-    spent = 0.0
+    spent = {"predict_cpu_s_deterministic": 0.0, "predict_cpu_s": 0.0}
+    deciding = predictor.deciding_by("expected-dice")
+    counts = sorted({predictor.sampling(samples=number).samples for number in numbers} - {1})
     for case in cases:
         image = load_image(dataset, case)
         raters = [one.array[0] for one in load_labels(dataset, case)]
-        single = predictor(image, case.name)
-        sets = level_sets(single.probabilities.array, ids, numbers[0])
-        fused = single.labels.array[0]
-        found.setdefault("deterministic_levels", {})[case.name] = distribution_scores(
-            sets, fused, raters, ids
-        )
-        if not predictor.backend.stochastic:
-            continue
+        before = time.process_time()
+        single = predictor(image, case.name, samples=1)
+        spent["predict_cpu_s_deterministic"] += (time.process_time() - before) / len(cases)
         for number in numbers:
+            scores = _scores_of_levels(single, single.labels.array[0], raters, predictor.plan, number)
+            found.setdefault(f"{number}_levels_of_the_deterministic", {})[case.name] = scores
+        for number in counts:
             before = time.process_time()
-            drawn = predictor(image, case.name, samples=number, keep_samples=True)
-            spent += (time.process_time() - before) * (number == numbers[0])
-            maps, fused = [one.array[0] for one in drawn.samples], drawn.labels.array[0]
-            scores = {**distribution_scores(maps, fused, raters, ids), **frequency_scores(drawn, raters, ids)}
+            drawn = deciding(image, case.name, samples=number, keep_samples=True)
+            spent["predict_cpu_s"] += (time.process_time() - before) / len(cases) * (number == counts[0])
+            scores, fused = _scores_of_samples(drawn, raters, predictor.plan)
             found.setdefault(f"{number}_samples", {})[case.name] = scores
-            sets = level_sets(drawn.probabilities.array, ids, number)
-            levels = distribution_scores(sets, fused, raters, ids)
-            found.setdefault(f"{number}_levels_of_the_mean", {})[case.name] = levels
-    return found, spent / len(cases)
+            for levels in (number, *(numbers if len(counts) < len(numbers) else ())):
+                scores = _scores_of_levels(drawn, fused, raters, predictor.plan, levels)
+                found.setdefault(f"{levels}_levels_of_the_mean", {})[case.name] = scores
+    return found, spent
+
+
+def _scores_of_samples(drawn: Prediction, raters: Sequence[Labels], plan: Plan) -> tuple[Scores, Labels]:
+    """Return the scores of samples, and the likeliest classes of their mean. The mean Dice with the raters is
+    that of these, and of the labels that expected Dice chooses."""
+    ids = list(plan.classes.values())
+    fused = np.asarray(ids)[drawn.probabilities.array.argmax(0)]
+    scores = distribution_scores([one.array[0] for one in drawn.samples], fused, raters, ids)
+    scores |= frequency_scores(drawn.probabilities.array, raters, ids)
+    return {**scores, "decided_rater_dice": rater_dice(drawn.labels.array[0], raters, ids)}, fused
+
+
+def _scores_of_levels(
+    found: Prediction, fused: Labels, raters: Sequence[Labels], plan: Plan, number: int
+) -> Scores:
+    """Return the scores of so many level sets of the probabilities of a prediction."""
+    ids, probabilities = list(plan.classes.values()), found.probabilities.array
+    scores = distribution_scores(level_sets(probabilities, ids, number), fused, raters, ids)
+    return scores | frequency_scores(probabilities, raters, ids)
+
+
+def _steps_of(run: Path) -> int:
+    """Return the steps that a run was trained."""
+    lines = (run / LOG_FILE).read_text(encoding="utf-8").splitlines()
+    return max(record.get("step", 0) for record in map(json.loads, lines))
+
+
+def _name(arguments: argparse.Namespace, model: str, seed: int) -> str:
+    """Return the name of a run and of its result."""
+    return f"raters-{arguments.question}{_part(arguments)}-{model}-seed{seed}-{arguments.minutes:g}min"
 
 
 def _mean(values: Sequence[float], subjects: Sequence[str]) -> dict[str, float | None]:
@@ -199,7 +278,7 @@ OPENED = {"phantom": open_phantom, "lidc": open_lidc, "bubil": open_bubil}
 
 
 def inclusion(
-    predictor: Predictor, dataset: DataSet, cases: Sequence[Case], samples: int
+    predictor: BasePredictor, dataset: DataSet, cases: Sequence[Case], samples: int
 ) -> dict[str, float]:
     """Return the share of samples that include the appendage, and of those that include a part of it."""
     frequencies: list[float] = []
