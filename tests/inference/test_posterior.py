@@ -9,7 +9,7 @@ from gathering import gather
 from torch import Tensor
 
 from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
-from ldseg.inference.posterior import Posterior, entropy, estimate_volumes
+from ldseg.inference.posterior import Posterior, entropy, estimate_volumes, likeliest
 from ldseg.inference.sliding_window import Tiling, make_tiling
 
 TILED = make_tiling((21, 30), (16, 16), (4, 4))
@@ -70,6 +70,19 @@ def test_what_is_held_does_not_grow_along_the_axis_of_the_tiles_nor_with_the_sam
     assert held(40, 32) - held(40, 2) == 30 * 3
     long = make_tiling((20, 1000), (16, 16), (4, 4))
     assert gather(long, whole_samples(long, 1)).deepest <= 16
+
+
+def test_the_likeliest_class_is_the_first_of_equals() -> None:
+    probabilities = torch.tensor([[0.4, 0.4, 0.2], [0.2, 0.4, 0.4], [0.3, 0.3, 0.4], [0.1, 0.2, 0.7]])
+    assert likeliest(probabilities, 1).tolist() == [0, 1, 2, 2]
+    assert likeliest(probabilities.T, 0).tolist() == [0, 1, 2, 2]
+
+
+def test_entropy_is_that_of_pytorch() -> None:
+    probabilities = torch.tensor([0.0, 1e-30, 0.1, 1.0]).softmax(0).repeat(3, 1)
+    probabilities[0] = torch.tensor([0.0, 1e-38, 0.3, 0.7])
+    wanted = torch.special.entr(probabilities).sum(1)
+    torch.testing.assert_close(entropy(probabilities, 1), wanted, rtol=0, atol=3e-7)
 
 
 def test_entropy_is_zero_when_sure_and_log_k_when_not() -> None:

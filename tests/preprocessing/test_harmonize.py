@@ -21,7 +21,10 @@ from ldseg.preprocessing.intensity_statistics import (
     ENOUGH_IMAGES,
     band_widths,
     bands,
+    blur_block,
+    blur_image,
     measure_intensity_statistics,
+    quantiles_of_sample,
 )
 from ldseg.preprocessing.normalize import normalize
 from ldseg.preprocessing.preprocess import GridTransform, PreprocessedImage
@@ -205,7 +208,20 @@ def test_bands_sum_to_the_image_and_are_as_wide_in_mm_along_all_axes() -> None:
     widths = band_widths(made)
     assert widths[2] == (0.0, 2.0, 1.0)
     values = scene("tyx", 0).astype(np.float32)
-    np.testing.assert_allclose(sum(bands(values, widths)), values, atol=1e-6)
+    np.testing.assert_allclose(sum(bands(values, widths, blur_image)), values, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [(0.6, 4.0, 1.0), (0.0, 2.0, 2.0), (4.0, 1.5)])
+def test_a_block_is_blurred_as_an_image_of_any_size_is(width: tuple[float, ...]) -> None:
+    random = np.random.default_rng(0)
+    values = random.standard_normal((9, 20, 31)[-len(width) :]).astype(np.float32)
+    np.testing.assert_allclose(blur_block(values, width), blur_image(values, width), atol=2e-6)
+
+
+def test_quantiles_of_a_sample_are_those_of_numpy() -> None:
+    values = np.random.default_rng(0).standard_normal((7, 41)).astype(np.float32)
+    wanted = np.quantile(values, np.linspace(0.001, 0.999, 33))
+    np.testing.assert_allclose(quantiles_of_sample(values), wanted, rtol=1e-12)
 
 
 def test_a_tolerance_of_nothing_is_refused() -> None:

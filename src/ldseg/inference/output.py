@@ -205,7 +205,7 @@ class OutputAssembler:
         return maps
 
 
-def _likeliest(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
+def _likeliest(probabilities: NDArray[np.float32]) -> NDArray[np.int16]:
     """Return the likeliest classes (*R) of probabilities (K, *R)."""
     return likeliest(torch.from_numpy(probabilities), 0).numpy()
 

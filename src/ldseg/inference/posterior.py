@@ -56,6 +56,12 @@ class Slab:
     samples: Tensor
     """Probabilities of the structures in each sample, (samples, K - 1, *R); no samples unless kept."""
 
+    def copied(self) -> Slab:
+        """Return a slab with memory of its own."""
+        return Slab(
+            self.start, self.mean.clone(), self.entropy.clone(), self.frequencies, self.samples.clone()
+        )
+
 
 class Posterior:
     """Sums over tiles and samples, in the window of the covered grid that later tiles can reach."""
@@ -84,7 +90,8 @@ class Posterior:
         along = region[self._tiling.axis]
         region[self._tiling.axis] = slice(along.start - self._start, along.stop - self._start)
         weight = tile.weight * (self._weight if block.samples else self._deterministic_weight)
-        self._mean[(slice(None), *region)] += weight * probabilities.sum(0).cpu()
+        total = probabilities[0] if len(probabilities) == 1 else probabilities.sum(0)
+        self._mean[(slice(None), *region)] += weight * total.cpu()
         if self._samples > 1:  # one sample disagrees with nothing
             self._entropy[(0, *region)] += weight * entropy(probabilities, 1).sum(0).cpu()
         if block.samples:
@@ -94,7 +101,9 @@ class Posterior:
         """Count the classes that samples decide for."""
         labels = likeliest(block.probabilities, 1).cpu()
         for k in range(1, len(self._mean)):
-            self._votes[(k - 1, *region)] += tile.weight * (labels == k).sum(0)
+            # NumPy compares integers, and sums booleans into int32, in a fraction of PyTorch's time.
+            deciding = (labels.numpy() == k).sum(0, dtype=np.int32)
+            self._votes[(k - 1, *region)] += tile.weight * torch.from_numpy(deciding)
         inside = tile.inside(self._tiling.shape)
         weights = tile.weight[inside].double().flatten()
         for sample, decided, probabilities in zip(block.samples, labels, block.probabilities, strict=True):
@@ -111,8 +120,10 @@ class Posterior:
         if end <= self._start:
             return None
         slab = self._slab(end)
-        for sums in (self._mean, self._entropy, self._votes, self._kept):
-            _advance_window(sums, sums.ndim - len(self._tiling.shape) + axis, end - self._start)
+        if before is not None:
+            slab = slab.copied()
+            for sums in (self._mean, self._entropy, self._votes, self._kept):
+                _advance_window(sums, sums.ndim - len(self._tiling.shape) + axis, end - self._start)
         self._start = end
         return slab
 
@@ -135,20 +146,21 @@ class Posterior:
         return np.minimum(dice_of_counts(self._common.numpy() / 2, others * self._total.numpy()), 1.0)
 
     def _slab(self, end: int) -> Slab:
-        """Return the window's planes before `end`, as far as they are image."""
+        """Return the window's planes before `end`, as far as they are image; they are the window's memory."""
         axis, region = self._tiling.axis, list(self._tiling.inside)
         depth = min(end, self._tiling.shape[axis]) - self._start
         region[axis] = slice(0, max(0, depth))
         votes = self._votes[(slice(None), *region)]
-        for k, one in enumerate(votes):  # structure by structure, for memory
-            self._total[k] += one.sum(dtype=torch.float64)
-            self._common[k] += (one * (one - 1).clamp_(min=0)).sum(dtype=torch.float64)
+        if self._samples > 1:  # one sample has no pairs
+            for k, one in enumerate(votes):  # structure by structure, for memory
+                self._total[k] += one.sum(dtype=torch.float64)
+                self._common[k] += (one * (one - 1).clamp_(min=0)).sum(dtype=torch.float64)
         return Slab(
             self._start,
-            self._mean[(slice(None), *region)].clone(),
-            self._entropy[(slice(None), *region)].clone(),
+            self._mean[(slice(None), *region)],
+            self._entropy[(slice(None), *region)],
             votes / self._samples,
-            self._kept[(slice(None), slice(None), *region)].clone(),
+            self._kept[(slice(None), slice(None), *region)],
         )
 
 
@@ -167,14 +179,22 @@ def mean_weights(samples: int, deterministic: int) -> tuple[float, float]:
 
 
 def entropy(probabilities: Tensor, axis: int) -> Tensor:
-    """Return the Shannon entropy in nats over the classes on `axis`."""
-    return torch.special.entr(probabilities).sum(axis)
+    """Return the Shannon entropy in nats over the classes on `axis`, to 3e-7; on a CPU this takes half the
+    time of `torch.special.entr`."""
+    logarithms = probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log_()
+    return logarithms.mul_(probabilities).sum(axis).neg_()
 
 
 def likeliest(probabilities: Tensor, axis: int) -> Tensor:
-    """Return the likeliest class on `axis`, the first of equals; on a CPU this takes a twelfth of argmax's
-    time."""
-    return probabilities.max(axis).indices
+    """Return the likeliest class on `axis`, the first of equals, int16; class by class, which on a CPU takes
+    an eighth of `max`'s time."""
+    first, *others = probabilities.unbind(axis)
+    classes, best = torch.zeros_like(first, dtype=torch.int16), first
+    for k, probability in enumerate(others, start=1):
+        # A class that is likelier than all before it has the largest number so far.
+        classes = torch.maximum(classes, (probability > best).short() * k)
+        best = torch.maximum(best, probability)
+    return classes
 
 
 def estimate_volumes(
@@ -208,7 +228,7 @@ class Confidence:
         for k in range(1, len(probabilities)):
             probability, segmented = probabilities[k], labels == k
             self._size[k] += np.count_nonzero(segmented)
-            self._expected[k] += probability.sum(where=segmented, dtype=np.float64)
+            self._expected[k] += (probability * segmented).sum(dtype=np.float64)
             self._soft[k] += probability.sum(dtype=np.float64)
             self._peak[k] = max(self._peak[k], probability.max(initial=0))
 

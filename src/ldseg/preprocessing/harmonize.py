@@ -36,6 +36,7 @@ from ldseg.preprocessing.intensity_statistics import (
     band_widths,
     bands,
     block_regions,
+    blur_image,
     informative_blocks,
     quantiles_of_sample,
     sample_grid,
@@ -206,7 +207,7 @@ def filter_bands(values: Array, plan: Plan, gains: Numbers) -> Array:
     result = np.empty_like(values)
     for start in range(0, len(values), _SLAB):
         first = max(0, start - margin)
-        parts = bands(values[first : start + _SLAB + margin], widths)
+        parts = bands(values[first : start + _SLAB + margin], widths, blur_image)
         total = sum(part * np.float32(gain) for part, gain in zip(parts, (*gains, 1.0), strict=True))
         result[start : start + _SLAB] = np.asarray(total)[start - first :][:_SLAB]
     return result

@@ -8,7 +8,8 @@ faintest noise is all that there is. M channels; *S' the network's grid.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import product
 from math import ceil, prod
 
@@ -38,6 +39,8 @@ _SAMPLE = 2**15
 
 Array = NDArray[np.float32]
 Numbers = NDArray[np.float64]
+Blur = Callable[[Array, Sequence[float]], Array]
+"""Blurs an image (*S') by a Gaussian with a deviation in voxels for each axis."""
 
 
 def measure_intensity_statistics(images: Iterable[Array], plan: Plan) -> tuple[ChannelStatistics, ...]:
@@ -84,7 +87,8 @@ def band_energy_of_blocks(blocks: Iterable[Array], plan: Plan) -> Numbers:
     widths = band_widths(plan)
     squares = np.zeros(len(widths) + 1)
     for block in blocks:
-        squares += [float(np.square(part - part.mean()).sum()) for part in bands(block, widths)]
+        parts = bands(block, widths, blur_block)
+        squares += [float(np.square(part - part.mean()).sum()) for part in parts]
     logarithms = 0.5 * np.log(squares + 1e-12)
     return logarithms[:-1] - logarithms[-1]
 
@@ -96,7 +100,9 @@ def intensity_quantiles(channel: Array) -> Numbers:
 
 def quantiles_of_sample(values: Array) -> Numbers:
     """Return the quantiles of a channel from a sample of its voxels."""
-    return np.quantile(values, np.linspace(_END_RANK, 1 - _END_RANK, QUANTILES)).astype(np.float64)
+    ranks = np.linspace(_END_RANK, 1 - _END_RANK, QUANTILES) * (values.size - 1)
+    # As np.quantile, which selects each of so many ranks in ten times what sorting takes.
+    return np.interp(ranks, np.arange(values.size), np.sort(values, axis=None))
 
 
 def sample_grid(shape: Sequence[int]) -> tuple[slice, ...]:
@@ -115,15 +121,49 @@ def band_widths(plan: Plan) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(width * share for share in shares) for width in BAND_WIDTHS)
 
 
-def bands(values: Array, widths: Sequence[Sequence[float]]) -> Iterator[Array]:
+def bands(values: Array, widths: Sequence[Sequence[float]], blur: Blur) -> Iterator[Array]:
     """Yield the frequency bands of (*S'), finest first, and last the remainder; their sum is `values`."""
     finer = values
     for width in widths:
-        blurred = np.empty_like(values)
-        ndimage.gaussian_filter(values, width, mode="nearest", truncate=BLUR_REACH, output=blurred)
+        blurred = blur(values, width)
         yield finer - blurred
         finer = blurred
     yield finer
+
+
+def blur_image(values: Array, width: Sequence[float]) -> Array:
+    """Return an image of any size blurred, see `Blur`."""
+    blurred = np.empty_like(values)
+    ndimage.gaussian_filter(values, width, mode="nearest", truncate=BLUR_REACH, output=blurred)
+    return blurred
+
+
+def blur_block(values: Array, width: Sequence[float]) -> Array:
+    """Return the same as `blur_image` but for rounding, 1e-6 of the largest value, by a matrix along each
+    axis: on sides as short as those of a block that takes half the time in 2D, a seventh in 3D."""
+    shape = values.shape
+    for axis, deviation in enumerate(width):
+        if deviation > 0:
+            matrix = _blur_matrix(shape[axis], deviation)
+            if axis == len(shape) - 1:
+                values = values @ matrix.T
+            else:
+                values = (matrix @ values.reshape(-1, shape[axis], prod(shape[axis + 1 :]))).reshape(shape)
+    return values
+
+
+@lru_cache(maxsize=32)
+def _blur_matrix(side: int, deviation: float) -> Array:
+    """Return the matrix (side, side) that blurs an axis of `side` voxels, which goes on beyond its ends with
+    the value there, as in `blur_image`."""
+    reach = int(BLUR_REACH * deviation + 0.5)
+    offsets = np.arange(-reach, reach + 1)
+    taps = np.exp(-0.5 * (offsets / deviation) ** 2)
+    rows = np.arange(side)
+    matrix = np.zeros((side, side))
+    for offset, tap in zip(offsets, taps / taps.sum(), strict=True):
+        matrix[rows, np.clip(rows + offset, 0, side - 1)] += tap
+    return matrix.astype(np.float32)
 
 
 def block_regions(shape: Sequence[int], plan: Plan) -> list[tuple[slice, ...]]:

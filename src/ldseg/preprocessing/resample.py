@@ -45,6 +45,8 @@ class StreamingResampler:
     def __init__(self, old: Sequence[int], new: Sequence[int], axis: int) -> None:
         """Prepare resampling from the grid `old` to the grid `new`; planes lie across `axis`."""
         self._new, self._axis, self._same = tuple(new), axis, tuple(old) == tuple(new)
+        if self._same:
+            return
         weights = axis_weights(old[axis], new[axis], "linear")
         self._weights = weights
         self._first = np.minimum.reduceat(

@@ -104,8 +104,8 @@ class TorchTileSampler:
         axes = tta_flips(self.tta_axis)
         if len(samples) == 1:
             encoded = (self._encode(x, corner, axis, on_features) for axis in axes)
-            both = [next(tile.samples(samples)) for tile in encoded]
-            yield TileBlock(torch.stack([one.probabilities for one in both]).mean(0), samples)
+            views = [next(tile.samples(samples)).probabilities for tile in encoded]
+            yield TileBlock(views[0] if len(views) == 1 else torch.stack(views).mean(0), samples)
             return
         for first, axis in enumerate(axes):
             yield from self._view(x, corner, axis, samples[first :: len(axes)], on_features)
