@@ -321,6 +321,7 @@ def _report_beginning(
             "event": "settings",
             "run": str(folder),
             "fold": fold,
+            "folds": None if fold is None else len(prepared.splits.folds),
             "train": len(part.train),
             "validation": len(part.validation),
             "test": len(prepared.splits.test),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ def test_the_whole_is_training_validation_and_calibration() -> None:
     event = pace_event(0.5, budget, 30.0, 7.0)
     assert (event["training_seconds"], event["seconds"]) == (40.0, 77.0)
     assert pace_event(0.5, Budget(None, 60.0, lambda: 0.0, spent=15.0), 0, 0)["seconds"] == 45.0
+
+
+def test_time_left_of_a_cpu_budget_is_as_the_clock_runs() -> None:
+    budget = Budget(None, 60.0, time.process_time, step=10, spent=20.0)
+    assert budget.seconds_left(step_seconds=1.0) == 20.0  # two threads: two CPU seconds a second
 
 
 def test_calibration_is_estimated_by_the_patches_of_its_cases(setup: Setup, tmp_path: Path) -> None:

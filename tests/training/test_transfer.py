@@ -211,7 +211,7 @@ def test_a_bad_source_is_one_line_and_writes_nothing(
     for source, choice, message in (
         ("nothing", "new", "there is no such folder, nor a shipped model"),
         (make_model("zyx"), "new", "segments images of 3 dimensions"),
-        (tmp_path / "folds", "new", r"holds 1 folds; choose one, e\.g\. .*fold_0"),
+        (tmp_path / "folds", "new", r"is a training in folds; choose one, e\.g\. .*fold_0"),
         (tmp_path, "new", "there is no such file; finish the training"),
         (None, "source", "--plan source needs a model"),
     ):

@@ -61,7 +61,7 @@ def find_source(model: Path | str) -> Source:
     if not weights.is_file():
         folds = fold_folders(folder)
         if folds:
-            raise file_error(folder, f"holds {len(folds)} folds", f"choose one, e.g. {folds[0]}")
+            raise file_error(folder, "is a training in folds", f"choose one, e.g. {folds[0]}")
         raise file_error(weights, "there is no such file", "finish the training, or copy the whole folder")
     name = folder.name if is_shipped(folder) else str(folder.resolve())
     return Source(name, hashlib.sha256(weights.read_bytes()).hexdigest())

@@ -57,9 +57,13 @@ class Budget:
         return min(1.0, self.used / self.limit)
 
     def seconds_left(self, step_seconds: float) -> float:
-        """Return about how long training goes on when a step takes so many seconds."""
+        """Return about how long training goes on when a step takes so many seconds. CPU time passes faster
+        than a clock with several threads, and slower beside other work."""
         left = max(0.0, self.limit - self.used)
-        return left if self.steps is None else left * step_seconds
+        if self.steps is not None:
+            return left * step_seconds
+        on_cpu = self.clock is time.process_time and self.spent > 0
+        return left * step_seconds * self.step / self.spent if on_cpu else left
 
     def start_step(self) -> None:
         """Start the clock of a step."""

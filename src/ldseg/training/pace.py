@@ -134,7 +134,9 @@ def start_event(
 ) -> dict[str, Any]:
     """Return the event that announces where and how precisely the training computes."""
     on_gpu = device.type == "cuda"
-    name = torch.cuda.get_device_name(device) if on_gpu else f"{torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    on_cores = "1 thread" if threads == 1 else f"{threads} threads"
+    name = torch.cuda.get_device_name(device) if on_gpu else on_cores
     return {
         "event": "start",
         "device": f"{device} ({name})",

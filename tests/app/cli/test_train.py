@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from cli_helpers import TRAIN, complaint, run
 
+from ldseg.app.cli.output import Progress
+from ldseg.app.cli.train import ProgressReporter
+
 MakeModel = Callable[..., Path]
 Output = pytest.CaptureFixture[str]
 
@@ -155,3 +158,22 @@ def test_the_papers_preset_takes_the_default_augmentation_on_request(data: Path,
     augment = json.loads((tmp_path / "run" / "settings.json").read_text())["augment"]
     assert (augment["affine_probability"], augment["mirror_axes"], augment["rotation"]) == (0.7, None, 5)
     assert run("train", data, "-o", tmp_path / "other", "--augmentation", "best") == 2
+
+
+def test_the_time_of_the_folds_that_follow_is_announced(capsys: Output) -> None:
+    report = ProgressReporter(Progress("training"))
+    settings = {"event": "settings", "run": "r", "budget": "3 steps", "train": 4, "validation": 2, "test": 2}
+    seconds = {f"{part}_seconds": 10.0 for part in ("training", "validation", "calibration")}
+    pace = {"event": "pace", "seconds_per_step": 0.5, "seconds": 30.0, **seconds}
+    for fold, folds, ending in ((None, None, "in 30 s"), (3, 5, "in 60 s"), (4, 5, "in 30 s")):
+        report({**settings, "fold": fold, "folds": folds})
+        report(pace)
+        assert capsys.readouterr().err.rstrip().endswith(ending)
+
+
+def test_warnings_of_a_beginner_are_not_told(capsys: Output) -> None:
+    report = ProgressReporter(Progress("training"))
+    validation = {"event": "validation", "step": 1, "dice": 0.1, "warnings": ["the image is hardly used"]}
+    for progress, told in ((0.1, False), (0.5, True)):
+        report({**validation, "progress": progress})
+        assert ("hardly used" in capsys.readouterr().err) == told

@@ -35,6 +35,8 @@ TRAINING_ALIASES = {
     "training.seed": "--seed",
 }
 _INTERRUPTED = 130
+_TELLING = 0.5
+"""Progress from which on warnings of a validation are shown: before it they are mostly normal."""
 
 
 def add_arguments(parser: Any) -> None:
@@ -192,7 +194,8 @@ class ProgressReporter:
     """Shows training events on the terminal."""
 
     def __init__(self, bar: Progress) -> None:
-        self.bar, self.prepared, self.losses = bar, 0, ""
+        self.bar, self.prepared = bar, 0
+        self.later_folds = 0
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Show one event; events without a message are ignored."""
@@ -203,6 +206,7 @@ class ProgressReporter:
     def _settings(self, event: dict[str, Any]) -> None:
         counts = ", ".join(f"{event[part]} to {part}" for part in ("train", "validation", "test"))
         fold = "" if event["fold"] is None else f"fold {event['fold']}: "
+        self.later_folds = 0 if event["folds"] is None else event["folds"] - event["fold"] - 1
         self.bar.report(f"{fold}budget: {event['budget']}; cases: {counts}; into {event['run']}")
 
     def _continued(self, event: dict[str, Any]) -> None:
@@ -231,9 +235,11 @@ class ProgressReporter:
         )
         ends = f"{datetime.now() + timedelta(seconds=event['seconds']):%H:%M}"
         in_all = duration(event["seconds"])
-        self.bar.report(
-            f"{event['seconds_per_step']:.2g} s a step; about {parts}: ends at about {ends}, in {in_all}"
-        )
+        text = f"{event['seconds_per_step']:.2g} s a step; about {parts}: ends at about {ends}, in {in_all}"
+        if self.later_folds:
+            with_later = duration(event["seconds"] * (1 + self.later_folds))
+            text += f"; with the folds after it, in {with_later}"
+        self.bar.report(text)
 
     def _flat(self, event: dict[str, Any]) -> None:
         self.bar.report(
@@ -260,7 +266,8 @@ class ProgressReporter:
         ceiling = event.get("ceiling")
         beside = "" if ceiling is None else f" (autoencoder alone {ceiling:.3f})"
         self.bar.report(f"step {event['step']}: validation Dice {event['dice']:.3f}{beside}")
-        self._warning(event)
+        if event["progress"] >= _TELLING:
+            self._warning(event)
 
     def _encoding(self, event: dict[str, Any]) -> None:
         self.bar.show(event["progress"], f"learning what training images look like: {event['case']}")
