@@ -221,6 +221,10 @@ class ImageMaps:
     def __init__(self, volume: Volume, arrays: dict[str, NDArray[Any]]) -> None:
         self._volume, self._arrays = volume, arrays
 
+    def __contains__(self, name: str) -> bool:
+        """Return whether there is a map of this name."""
+        return name in self._arrays
+
     def array(self, name: str) -> NDArray[Any]:
         """Return the voxels of a map."""
         return self._arrays[name]

@@ -82,7 +82,7 @@ def test_a_strange_machine_is_told_as_far_as_it_can_be(
 def test_it_names_what_the_project_needs() -> None:
     text = PROJECT.read_text(encoding="utf-8")
     needed = re.findall(
-        r'^  "([A-Za-z0-9]+)[^"]*",$', text.split("dependencies = [")[1].split("]")[0], re.MULTILINE
+        r'^  "([A-Za-z0-9-]+)[^"]*",$', text.split("dependencies = [")[1].split("]")[0], re.MULTILINE
     )
     assert set(REQUIRED) == set(needed)
     for extra, names in EXTRAS.items():

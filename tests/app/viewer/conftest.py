@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from viewer_helpers import MakeModel, MakeSession, Serve, an_image
 
+from ldseg.app.viewer.case_list import CaseList
+from ldseg.app.viewer.model_source import ModelSource
 from ldseg.app.viewer.server import ViewerServer
 from ldseg.app.viewer.session import Session
 from ldseg.data.volume import Volume
 from ldseg.inference.predictor import Predictor
 from ldseg.settings import SamplingSettings
 
-MakeModel = Callable[..., Path]
-MakeSession = Callable[..., Session]
-Serve = Callable[[Session], ViewerServer]
-SHAPES = {"yx": (20, 24), "zyx": (9, 12, 15), "tyx": (5, 18, 14)}
-
-
-def an_image(axes: str, channels: int = 1) -> Volume:
-    """Noise in an odd shape with unequal steps."""
-    shape = SHAPES[axes]
-    array = np.random.default_rng(0).normal(size=(channels, *shape)).astype(np.float32)
-    spacing = {"yx": (1.5, 1.0), "zyx": (2.0, 1.0, 1.5), "tyx": (0.04, 1.0, 1.0)}[axes]
-    direction = tuple(np.eye(len(shape)).ravel().tolist())
-    return Volume(array, spacing, (0.0,) * len(shape), direction, axes, "image")  # type: ignore[arg-type]
-
 
 @pytest.fixture
 def make_session(make_model: MakeModel) -> MakeSession:
-    """make_session(axes, baseline, channels, samples, image) -> a session of a small untrained model."""
+    """make_session(axes, baseline, channels, samples, image, references, name) -> a session of a small
+    untrained model."""
 
     def make(
         axes: str = "yx",
@@ -41,28 +31,32 @@ def make_session(make_model: MakeModel) -> MakeSession:
         channels: int = 1,
         samples: int = 3,
         image: Volume | None = None,
+        references: Sequence[NDArray[np.integer]] = (),
+        name: str = "a",
     ) -> Session:
         predictor = Predictor.load(make_model(axes, baseline, "default", channels), "cpu")
         shown = an_image(axes, channels) if image is None else image
-        return Session(predictor, shown, "a", SamplingSettings("ddim", 2, samples), 3, "a.png")
+        source = ModelSource(predictor, SamplingSettings("ddim", 2, samples), 3)
+        return Session(source, shown, name, "a.png", references)
 
     return make
 
 
 @contextmanager
-def served(session: Session) -> Iterator[ViewerServer]:
+def served(*sessions: Session) -> Iterator[ViewerServer]:
     """A server that answers in a thread until the block ends."""
+    cases = CaseList([session.name for session in sessions], lambda number, _: sessions[number])
     with ViewerServer() as server:
-        thread = threading.Thread(target=server.show, args=(session,))
+        thread = threading.Thread(target=server.show, args=(cases,))
         thread.start()
         yield server
         server.shutdown()
         thread.join()
-        session.end()
+        cases.end()
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """serve(session) -> its server, until the test ends."""
+    """serve(session, ...) -> the server of these cases, until the test ends."""
     with ExitStack() as stack:
-        yield lambda session: stack.enter_context(served(session))
+        yield lambda *sessions: stack.enter_context(served(*sessions))

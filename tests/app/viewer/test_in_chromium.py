@@ -16,20 +16,19 @@ import pytest
 from chromium import Page, find_chromium
 from numpy.typing import NDArray
 from PIL import Image
+from viewer_helpers import MakeModel, MakeSession, Serve, an_image
 
-from ldseg.app.report.palette import class_color
+from ldseg.app.report.palette import class_color, reference_color
 from ldseg.app.viewer.nifti import LONGEST
-from ldseg.app.viewer.server import ViewerServer
 from ldseg.app.viewer.session import Session
 from ldseg.data.volume import Volume
+from ldseg.errors import InputError
+from ldseg.inference.output import OnPlanes
 
-MakeModel = Callable[..., Path]
-MakeSession = Callable[..., Session]
-Serve = Callable[[Session], ViewerServer]
 Pixels = NDArray[np.uint8]
 
 PROGRAM = find_chromium()
-WIDTH, HEIGHT, PANEL = 900, 560, 340
+WIDTH, HEIGHT = 900, 620
 READY = "document.documentElement?.dataset.ready === 'true'"
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine")
@@ -45,6 +44,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 def opened(page: Page, address: str) -> None:
     """Load the viewer, and wait until it shows something."""
+    page.go("about:blank")  # what the page before still asks for is none of this one's
+    page.wait_for("document.URL === 'about:blank'")
     page.complaints.clear()
     page.addresses.clear()
     page.go(address)
@@ -57,7 +58,8 @@ def put(page: Page, name: str, value: object) -> None:
     """Set a slider, a box or a choice, as a hand would."""
     page.run(
         f"(() => {{ const one = document.getElementById('{name}');"
-        f" if (one.type === 'checkbox') one.checked = {str(value).lower()}; else one.value = '{value}';"
+        f" if (one.type === 'checkbox') one.checked = {'true' if value is True else 'false'};"
+        f" else one.value = '{value}';"
         " one.dispatchEvent(new Event('input')); one.dispatchEvent(new Event('change')); })()"
     )
 
@@ -68,10 +70,19 @@ def labels_alone(page: Page) -> None:
     put(page, "opacity-labels", 100)
 
 
+def seen_image(page: Page) -> Pixels:
+    """The picture, without what is around the image."""
+    left, top, right, bottom = page.run(
+        "(({left, top, right, bottom}) => [left, top, right, bottom].map(Math.round))"
+        "(document.getElementById('scene').getBoundingClientRect())"
+    )
+    return page.picture()[top:bottom, left:right]
+
+
 def found(page: Page, wanted: Callable[[Pixels], NDArray[np.bool_]]) -> NDArray[np.bool_]:
     """Where the picture, without the panel beside it, is as `wanted`; drawing takes a moment."""
     for _ in range(40):
-        mask = wanted(page.picture()[:, : WIDTH - PANEL])
+        mask = wanted(seen_image(page))
         if mask.any():
             return mask
     raise AssertionError("it is nowhere in the picture")
@@ -155,12 +166,13 @@ def test_the_place_begins_in_the_structures_and_follows_its_sliders(
     assert browser.run(ends) == [16, 24, 20]
     assert browser.run(place) == [11, 4, 13]  # the first of the largest slices, from 1
     told = "document.getElementById('readout').textContent"
+    browser.wait_for(f"{told}.includes('segmentation')")
     assert "left" in browser.run(told)
     put(browser, "place-2", 1)
-    assert "background" in browser.run(told)
+    browser.wait_for(f"{told}.includes('background')")
     labels_alone(browser)
     put(browser, "view", "transverse")
-    assert not close_to(*class_color(0))(browser.picture()[:, : WIDTH - PANEL]).any()
+    assert not close_to(*class_color(0))(seen_image(browser)).any()
     put(browser, "place-2", 18)
     assert found(browser, close_to(*class_color(0))).any()
 
@@ -243,7 +255,7 @@ def test_each_layer_is_seen_over_the_image(
     assert column < 0.5
     put(browser, f"opacity-{group}", 0)
     for _ in range(40):
-        if not (np.ptp(browser.picture()[:, : WIDTH - PANEL].astype(int), axis=-1) > 60).any():
+        if not (np.ptp(seen_image(browser).astype(int), axis=-1) > 60).any():
             break
     else:
         raise AssertionError("it does not go away")
@@ -283,3 +295,100 @@ def test_from_the_command_to_more_samples_without_a_network(
     assert browser.complaints == []
     elsewhere = [one for one in browser.addresses if not one.startswith((address, "data:", "blob:"))]
     assert elsewhere == []
+
+
+def test_the_next_case_is_a_key_or_a_button_away(
+    browser: Page, make_session: MakeSession, serve: Serve
+) -> None:
+    opened(browser, serve(*(make_session(name=name) for name in ("one", "two", "three"))).address)
+    name = "document.getElementById('name').textContent"
+    put(browser, "opacity-labels", 70)
+    browser.run("document.getElementById('next').click()")
+    browser.wait_for(f"{name} === 'two' && document.getElementById('waiting').hidden")
+    browser.run("document.dispatchEvent(new KeyboardEvent('keydown', {key: 'n', bubbles: true}))")
+    browser.wait_for(f"{name} === 'three' && document.getElementById('waiting').hidden")
+    assert browser.run("document.getElementById('next').disabled")
+    assert browser.run("document.getElementById('opacity-labels').value") == "70"
+    browser.run("document.dispatchEvent(new KeyboardEvent('keydown', {key: 'p', bubbles: true}))")
+    browser.wait_for(f"{name} === 'two'")
+    put(browser, "case", 0)
+    browser.wait_for(f"{name} === 'one' && document.getElementById('waiting').hidden")
+    browser.wait_for("document.getElementById('readout').textContent.includes('segmentation')")
+    assert browser.complaints == []
+
+
+def test_a_case_that_cannot_be_shown_says_why_and_the_others_stay_in_reach(
+    browser: Page, make_session: MakeSession, serve: Serve
+) -> None:
+    server = serve(make_session(name="one"), make_session(name="two"), make_session(name="three"))
+    opening = server.cases._open_case
+
+    def open_case(number: int, on_planes: OnPlanes) -> Session:
+        if number == 1:
+            raise InputError("two.png: is damaged; save it again")
+        return opening(number, on_planes)
+
+    server.cases._open_case = open_case
+    opened(browser, server.address)
+    browser.run("document.getElementById('next').click()")
+    browser.wait_for(
+        "document.getElementById('problem').textContent === 'two.png: is damaged; save it again'"
+    )
+    browser.run("document.getElementById('next').click()")
+    browser.wait_for(
+        "document.getElementById('name').textContent === 'three' && document.getElementById('waiting').hidden"
+    )
+    assert browser.run("document.getElementById('problem').hidden")
+
+
+def test_a_reference_has_its_own_color_and_goes_when_it_is_switched_off(
+    browser: Page, make_session: MakeSession, serve: Serve
+) -> None:
+    reference = np.zeros((20, 24), np.int16)
+    reference[:8, :8] = 1
+    session = with_labels(make_session(references=[reference]), np.zeros((20, 24), np.int16))
+    opened(browser, serve(session).address)
+    put(browser, "opacity-image", 0)
+    put(browser, "smooth", False)
+    outline = close_to(*reference_color(0))
+    row, column = middle(found(browser, outline))
+    assert row < 0.5
+    assert column < 0.5
+    browser.wait_for("document.getElementById('readout').textContent.includes('reference')")
+    assert "0.000" in browser.run("document.getElementById('structures').textContent")
+    put(browser, "see-reference", False)
+    assert not all(outline(seen_image(browser)).any() for _ in range(20))
+    assert browser.complaints == []
+
+
+def test_structures_are_surfaces_in_space(browser: Page, make_session: MakeSession, serve: Serve) -> None:
+    image, labels = a_block_left_in_front_above()
+    opened(browser, serve(with_labels(make_session("zyx", image=image), labels)).address)
+    put(browser, "view", "in space")
+    surface = found(browser, lambda pixels: np.ptp(pixels.astype(int), axis=-1) > 60)
+    assert surface.mean() < 0.2
+    put(browser, "see-labels", False)
+    put(browser, "surfaces", False)
+    whole = found(browser, lambda pixels: pixels.max(-1) > 60)
+    assert whole.sum() > 2 * surface.sum()
+    assert browser.complaints == []
+
+
+def test_the_values_under_the_pointer_are_told(
+    browser: Page, make_session: MakeSession, serve: Serve
+) -> None:
+    image = an_image("yx")
+    image.array[:, :10] = 7.5
+    session = with_labels(make_session("yx", image=image), np.zeros((20, 24), np.int16))
+    session.prediction.layers["labels"].array[:10] = 2
+    opened(browser, serve(session).address)
+    told = "document.getElementById('readout').textContent"
+    for share, text in ((0.25, "7.5"), (0.75, "background")):
+        browser.run(
+            "(() => { const scene = document.getElementById('scene'), box = scene.getBoundingClientRect();"
+            " scene.dispatchEvent(new PointerEvent('pointermove', {clientX: box.left + box.width / 2,"
+            f" clientY: box.top + box.height * {share}}})); }})()"
+        )
+        browser.wait_for(f"{told}.includes('{text}')")
+    assert "nats" in browser.run(told)
+    assert "%" in browser.run(told)

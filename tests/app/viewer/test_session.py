@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ldseg.app.cli.main import main
+from ldseg.app.viewer.model_source import ModelSource
 from ldseg.app.viewer.session import MOST_SAMPLES, Session
 from ldseg.app.viewer.state import describe
 from ldseg.data.formats import read_volume, write_volume
@@ -74,7 +75,8 @@ def test_layers_are_what_predict_writes(make_model: MakeModel, tmp_path: Path, a
     predictor = Predictor.load(model, "cpu")
     (case,) = find_inputs([path], 1, axes)  # type: ignore[arg-type]
     image = load_input(case, 1, axes)  # type: ignore[arg-type]
-    shown = arrays(Session(predictor, image, case.name, predictor.sampling(2, 3), 5, str(path)))
+    source = ModelSource(predictor, predictor.sampling(2, 3), 5)
+    shown = arrays(Session(source, image, case.name, str(path)))
 
     def written(suffix: str, kind: Any = "labels") -> NDArray[Any]:
         return read_volume(out / f"scan{suffix}.nii.gz", kind, axes).array  # type: ignore[arg-type]
@@ -124,9 +126,9 @@ def test_one_drawing_at_a_time(make_session: MakeSession, monkeypatch: pytest.Mo
 
 def test_the_end_does_not_wait_for_what_is_being_drawn(make_session: MakeSession) -> None:
     session = make_session()
-    session._ending.set()
+    session._stopping.set()
     assert session.draw_more()
-    session.end()
+    session.stop()
     assert (session.prediction.samples, session.problem) == (3, "")
 
 
@@ -203,7 +205,7 @@ def test_an_image_that_does_not_fit_the_model_is_refused(
     predictor = Predictor.load(make_model("yx", "none", "default", 2), "cpu")
     image = make_session().image
     with pytest.raises(InputError, match=r"scan\.png: has 1 channels"):
-        Session(predictor, image, "a", SamplingSettings(), 0, "scan.png")
+        Session(ModelSource(predictor, SamplingSettings(), 0), image, "a", "scan.png")
 
 
 def test_a_picture_without_a_spacing_is_shown_in_pixels(make_session: MakeSession) -> None:

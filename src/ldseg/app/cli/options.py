@@ -46,13 +46,13 @@ def add_model(parser: Any) -> None:
     add_allow_code(parser)
 
 
-def add_models(parser: Any) -> None:
+def add_models(parser: Any, required: bool = True) -> None:
     """Add `-m`, which may be given several times and gives a list of texts: with a type, jsonargparse would
     convert the list. `models_of` has the paths."""
     parser.add_argument(
         "-m",
         "--model",
-        required=True,
+        required=required,
         action="append",
         metavar="MODEL",
         help=f"{MODEL_HELP}; a run with folds, or several -m, predict together as an ensemble",
@@ -62,7 +62,7 @@ def add_models(parser: Any) -> None:
 
 def models_of(arguments: Any) -> list[Path]:
     """Return the folders or names that `-m` was given, in order."""
-    return [Path(one) for one in arguments.model]
+    return [Path(one) for one in arguments.model or ()]
 
 
 def add_sampler(parser: Any) -> None:

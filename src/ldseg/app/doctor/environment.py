@@ -30,6 +30,7 @@ REQUIRED = (
     "einops",
     "numpy",
     "scipy",
+    "scikit-image",
     "nibabel",
     "SimpleITK",
     "Pillow",

@@ -33,6 +33,12 @@ def class_color(index: int) -> Color:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
+def reference_color(index: int) -> Color:
+    """Return the color of a structure in a reference: a light tint of its `class_color`."""
+    red, green, blue = (round(0.4 * part + 0.6 * 255) for part in class_color(index))
+    return red, green, blue
+
+
 def css(color: Color) -> str:
     """Return the color as a CSS hex string."""
     return "#{:02x}{:02x}{:02x}".format(*color)

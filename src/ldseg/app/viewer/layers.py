@@ -14,23 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.app.report.figures import to_gray_or_rgb
-from ldseg.app.report.palette import class_color, heat
-from ldseg.data.class_indices import class_indices
+from ldseg.app.report.palette import class_color, heat, reference_color
+from ldseg.data.class_indices import IGNORE_INDEX, class_indices
 from ldseg.data.volume import Volume
 from ldseg.inference.output import DISAGREEMENT, LABELS, PROBABILITIES, SAMPLES, UNCERTAINTY, ImageMaps
 from ldseg.metrics.principal_variation import principal_variation
 from ldseg.planning.plan import Plan
 
-Group = Literal["image", "probability", "uncertainty", "disagreement", "labels", "sample", "variation"]
+Group = Literal[
+    "image", "probability", "uncertainty", "disagreement", "labels", "sample", "variation", "reference"
+]
 """Group of layers of which one is visible at a time."""
-Colors = Literal["gray", "own", "classes", "share", "heat"]
-"""Color map: gray, RGB pixels, class colors, opacity of one class, or heat."""
+Colors = Literal["gray", "own", "classes", "reference", "share", "heat"]
+"""Color map: gray, RGB pixels, class colors, those of a reference, opacity of one class, or heat."""
 Rgba = list[tuple[int, int, int, int]]
 
 WANTED = (LABELS, PROBABILITIES, UNCERTAINTY, DISAGREEMENT, SAMPLES)
 _COLOR_CHANNELS = 3
 _MOST_DISTANCES = 2**28  # float32 of the principal variation: 1 GB
 _NO_DISTANCE = 1e6
+_UNLABELLED = (150, 150, 150, 255)
 _LEAST_DISAGREEMENT = 0.05  # nats at the end of the scale: below it there is nothing to see
 
 
@@ -65,24 +68,45 @@ def image_layers(image: Volume, plan: Plan) -> list[Layer]:
     return layers
 
 
+def reference_layers(masks: Sequence[NDArray[np.integer]], plan: Plan) -> list[Layer]:
+    """Return a layer for each rater's class indices (*S); what nobody labelled is drawn as one more class."""
+    count = len(plan.classes)
+    return [
+        Layer(
+            f"reference-{n + 1}",
+            "reference",
+            "reference" if len(masks) == 1 else f"reference, rater {n + 1}",
+            "reference",
+            0,
+            count,
+            np.where(mask == IGNORE_INDEX, count, mask),
+            n,
+        )
+        for n, mask in enumerate(masks)
+    ]
+
+
 def prediction_layers(maps: ImageMaps, plan: Plan, samples: int) -> Iterator[Layer]:
-    """Yield the layers of a prediction with `samples` posterior samples."""
+    """Yield the layers of a prediction with `samples` posterior samples, of those maps that there are."""
     last, most = len(plan.classes) - 1, log(len(plan.classes))
     labels = class_indices(maps.volume(LABELS).array[0], plan.classes, None)
     yield Layer("labels", "labels", "segmentation", "classes", 0, last, labels)
-    probabilities = maps.volume(PROBABILITIES).array
-    for k, name in list(enumerate(plan.classes))[1:]:
-        yield Layer(f"probability-{k}", "probability", name, "share", 0, 1, probabilities[k], k)
-    entropy = maps.volume(UNCERTAINTY).array[0]
-    yield Layer("uncertainty", "uncertainty", "uncertainty", "heat", 0, most, entropy)
-    if samples > 1:
-        between = maps.volume(DISAGREEMENT).array[0]
+    if PROBABILITIES in maps:
+        for k, name in list(enumerate(plan.classes))[1:]:
+            array = maps.array(PROBABILITIES)[k]
+            yield Layer(f"probability-{k}", "probability", name, "share", 0, 1, array, k)
+    if UNCERTAINTY in maps:
+        yield Layer("uncertainty", "uncertainty", "uncertainty", "heat", 0, most, maps.array(UNCERTAINTY)[0])
+    if DISAGREEMENT in maps and samples > 1:
+        between = maps.array(DISAGREEMENT)[0]
         high = max(_LEAST_DISAGREEMENT, float(between.max()))
         yield Layer("disagreement", "disagreement", "disagreement of the samples", "heat", 0, high, between)
+    if SAMPLES in maps and samples > 1:
         drawn = [class_indices(one.array[0], plan.classes, None) for one in maps.samples()]
         for n, indices in enumerate(drawn):
             yield Layer(f"sample-{n + 1}", "sample", f"sample {n + 1}", "classes", 0, last, indices, n)
-        yield from _variation_layers(drawn, maps.volume(LABELS).spacing, plan)
+        if len(drawn) > 1:
+            yield from _variation_layers(drawn, maps.volume(LABELS).spacing, plan)
 
 
 def _variation_layers(
@@ -111,9 +135,11 @@ def _variation_layers(
 
 def palette(plan: Plan) -> dict[str, Rgba]:
     """Return the RGBA colors of each scale, from low to high; "share-K" is that of class K."""
-    structures = [class_color(k) for k in range(len(plan.classes) - 1)]
+    count = len(plan.classes) - 1
+    structures = [class_color(k) for k in range(count)]
     scales: dict[str, Rgba] = {
         "classes": [(0, 0, 0, 0), *((*color, 255) for color in structures)],
+        "reference": [(0, 0, 0, 0), *((*reference_color(k), 255) for k in range(count)), _UNLABELLED],
         "heat": [tuple(map(int, color)) for color in heat(np.linspace(0, 1, 64))],  # type: ignore[misc]
     }
     for k, color in enumerate(structures, start=1):

@@ -43,14 +43,20 @@ def downsample(array: NDArray[Any], steps: Sequence[int]) -> NDArray[Any]:
     return array[tuple(slice(None, None, step) for step in steps)]
 
 
-def to_nifti(array: NDArray[Any], grid: Volume, steps: Sequence[int]) -> bytes:
-    """Return every `steps`-th voxel of `array`, (*S) or RGB (*S, 3), as a NIfTI file on `grid`."""
+def to_nifti(array: NDArray[Any], grid: Volume, steps: Sequence[int], outlined: bool = False) -> bytes:
+    """Return every `steps`-th voxel of `array`, (*S) or RGB (*S, 3), as a NIfTI file on `grid`.
+
+    `outlined` declares a label map, whose structures the viewer draws with an outline.
+    """
     kept = downsample(array, steps)
     if kept.ndim > len(steps):
         kept = np.ascontiguousarray(kept).view(_COLOUR)[..., 0]
     flipped = kept.T if grid.axes == "zyx" else kept.T[:, :, None]  # (X, Y, Z) or (X, Y, 1[, T])
-    image = Nifti1Image(compact(flipped), _ras(grid, steps))
+    apart = np.diag([*reversed(steps), 1.0]) if grid.axes == "zyx" else np.diag([steps[-1], steps[-2], 1, 1])
+    image = Nifti1Image(compact(flipped), ras_affine(grid) @ apart)
     image.header.set_xyzt_units("mm" if grid.physical else "unknown", "sec")
+    if outlined:
+        image.header.set_intent("label")
     if grid.axes == "tyx":
         image.header["pixdim"][4] = grid.spacing[0]
     return image.to_bytes()
@@ -68,10 +74,8 @@ def compact(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(np.float32)
 
 
-def _ras(grid: Volume, steps: Sequence[int]) -> NDArray[np.float64]:
-    """Return the affine (4, 4) from the index (x, y, z) of every `steps`-th voxel to mm in RAS."""
+def ras_affine(grid: Volume) -> NDArray[np.float64]:
+    """Return the affine (4, 4) from the index (x, y, z) of a voxel to mm in RAS; of a frame in 2D+time."""
     if grid.axes == "zyx":
-        lps, apart = affine(grid), (*reversed(steps), 1)
-    else:
-        lps, apart = np.diag([grid.spacing[-1], grid.spacing[-2], 1.0, 1.0]), (steps[-1], steps[-2], 1, 1)
-    return _LPS_TO_RAS @ lps @ np.diag(apart)
+        return _LPS_TO_RAS @ affine(grid)
+    return _LPS_TO_RAS @ np.diag([grid.spacing[-1], grid.spacing[-2], 1.0, 1.0])

@@ -1,4 +1,6 @@
-// The controls beside the image. They tell `actions` what is wanted; they know nothing of how it is drawn.
+// The controls beside the image. They tell what is wanted; they know nothing of how it is drawn.
+
+import { byId, element, short } from "./elements.js";
 
 const TITLES = {
   image: "image",
@@ -8,70 +10,8 @@ const TITLES = {
   labels: "segmentation",
   sample: "sample",
   variation: "principal variation of the samples",
+  reference: "reference",
 };
-
-export const element = (name, properties = {}, ...children) => {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-};
-
-const byId = (id) => document.getElementById(id);
-const counted = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
-const short = (number) => Number(number.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 3 });
-
-export function showFacts(state) {
-  const steps = state.spacing.map(short).join(" × ");
-  const word = state.axes === "zyx" ? "voxels" : "pixels";
-  const downsampled = state.downsampled > 1 ? `downsampled: one voxel in ${state.downsampled} along each axis` : "";
-  const unlike = state.unlike.length
-    ? `compared with the training images: ${state.unlike.join(", ")}${
-        state.harmonized ? "; segmented brought nearer to them, shown as it is" : ""
-      }`
-    : "";
-  document.title = `${state.name} – ldseg`;
-  byId("name").textContent = state.name;
-  byId("facts").replaceChildren(
-    ...[
-      `${state.shape.join(" × ")} ${word} (${[...state.axes].join(", ")})`,
-      state.physical
-        ? `spacing ${steps} ${state.axes === "tyx" ? "(s, mm, mm)" : "mm"}`
-        : `no physical spacing: sizes are in ${word}`,
-      `${counted(state.samples, "sample")}, ${counted(state.steps, "step")} of ${state.sampler}, seed ${state.seed}`,
-      `expected Dice ${state.confidence.toFixed(2)}`,
-      downsampled,
-      unlike,
-      ...state.notes,
-    ].filter(Boolean).map((line) => element("span", {}, line)),
-  );
-}
-
-export function showStructures(state) {
-  const rows = state.structures.map((one) => {
-    const name = element("th", { scope: "row", textContent: one.name });
-    name.style.setProperty("--color", one.color);
-    const interval = state.samples > 1 ? `${short(one.low)}–${short(one.high)}` : "–";
-    return element(
-      "tr",
-      {},
-      name,
-      element("td", {}, short(one.volume)),
-      element("td", {}, interval),
-    );
-  });
-  document.querySelector("#structures tbody").replaceChildren(...rows);
-  byId("unit").textContent = state.unit;
-}
-
-export function showDrawing(state, onMore) {
-  const button = byId("more");
-  button.hidden = state.more === 0 && !state.busy;
-  button.disabled = state.busy;
-  button.textContent = state.busy ? "Drawing samples …" : `Draw ${state.more} more samples`;
-  button.onclick = onMore;
-  byId("problem").hidden = state.problem === "";
-  byId("problem").textContent = state.problem;
-}
 
 // A row per group of layers: whether it is seen, which of the group, how opaque.
 export function showLayers(state, groups, wishes, onChange) {
@@ -158,7 +98,7 @@ export function showPlace(steps, choices, onStep) {
   byId("place").replaceChildren(...rows.map(({ row }) => row), ...choices);
   return (place) => rows.forEach(({ slider, told }, n) => {
     slider.value = place[n] + 1;
-    told.textContent = `${place[n] + 1}`;
+    told.textContent = `${place[n] + 1} of ${slider.max}`;
   });
 }
 
@@ -172,12 +112,4 @@ export function tick(id, title, checked, onChange) {
   const box = element("input", { type: "checkbox", id, checked });
   box.onchange = () => onChange(box.checked);
   return element("label", { className: "tick" }, box, title);
-}
-
-export function showReadout(values, structures) {
-  const entries = values.filter(({ value }) => value !== null).flatMap(({ layer, value }) => {
-    const shown = layer.colors === "classes" ? (structures[value - 1]?.name ?? "background") : short(value);
-    return [element("dt", { textContent: layer.title }), element("dd", { textContent: shown })];
-  });
-  byId("readout").replaceChildren(...entries);
 }

@@ -3,8 +3,11 @@
 
 import { Niivue, NVImage, SLICE_TYPE } from "./niivue.js";
 import { askVoxels } from "./server.js";
+import { Surfaces } from "./surfaces.js";
 
-export const GROUPS = ["image", "probability", "uncertainty", "disagreement", "labels", "sample", "variation"]; // from below
+export const GROUPS = [
+  "image", "probability", "uncertainty", "disagreement", "labels", "sample", "variation", "reference",
+]; // from below
 
 const CROSSHAIR = 0.25; // percent of the image
 
@@ -18,6 +21,10 @@ const OPTIONS = {
   dragAndDropEnabled: false,
   isColorbar: false,
   show3Dcrosshair: true,
+  atlasOutline: 1, // of a reference, the only layer that is declared as labels
+  meshThicknessOn2D: 0,
+  multiplanarShowRender: 1,
+  clipPlaneHotKey: "",
   logLevel: "error",
 };
 
@@ -29,19 +36,36 @@ const VIEWS = {
   "in space": SLICE_TYPE.RENDER,
 };
 
+const FIXED = ["image", "reference"]; // groups that are the same whatever is predicted
+const LABELLED = { classes: true, reference: true };
+
 export const viewNames = Object.keys(VIEWS);
 
 export class Scene {
   constructor(state) {
     this.flat = state.axes !== "zyx";
+    this.reset(0, state);
+    this.nv = new Niivue({ ...OPTIONS, show3Dcrosshair: !this.flat, isOrientationTextVisible: !this.flat });
+    this.surfaces = new Surfaces(this.nv);
+    this.onPlace = () => {};
+    this.onDraw = () => {};
+    const draw = this.nv.drawScene.bind(this.nv);
+    this.nv.drawScene = () => {
+      const told = draw();
+      this.onDraw();
+      return told;
+    };
+    this.nv.onLocationChange = () => this.onPlace();
+  }
+
+  // Forgets what was shown: the layers are those of another case from now on.
+  reset(number, state) {
+    this.number = number;
     this.frames = state.axes === "tyx" ? state.shape[0] : 1;
     this.shown = new Map(); // group -> {layer, image}
     this.loaded = new Map(); // layer of a prediction -> {group, image}
     this.samples = state.samples;
     this.frame = 0;
-    this.nv = new Niivue({ ...OPTIONS, show3Dcrosshair: !this.flat, isOrientationTextVisible: !this.flat });
-    this.onPlace = () => {};
-    this.nv.onLocationChange = () => this.onPlace();
   }
 
   async start(canvas) {
@@ -49,7 +73,7 @@ export class Scene {
       throw new Error("This browser cannot draw the layers, for it has no WebGL 2: choose another, or allow it.");
     }
     await this.nv.attachToCanvas(canvas);
-    if (this.frames > 1) canvas.addEventListener("wheel", (event) => this.turn(event), { capture: true });
+    canvas.addEventListener("wheel", (event) => this.turn(event), { capture: true });
     this.setView(this.flat ? "transverse" : "all");
   }
 
@@ -57,10 +81,10 @@ export class Scene {
     this.nv.setSliceType(VIEWS[name]);
   }
 
-  // Pixels of the page to a mm of a 2D image; null before it is drawn.
+  // Pixels of the page to a mm of the slice; null where there are several, or none.
   get pixelsPerMm() {
-    const slice = this.nv.screenSlices?.[0];
-    return slice ? slice.leftTopWidthHeight[2] / Math.abs(slice.fovMM[0]) / window.devicePixelRatio : null;
+    const [slice, other] = this.nv.screenSlices ?? [];
+    return slice && !other && slice.axCorSag <= SLICE_TYPE.SAGITTAL ? slice.leftTopWidthHeight[2] / Math.abs(slice.fovMM[0]) / window.devicePixelRatio : null;
   }
 
   // Puts `layer` into its group's place, or leaves the place empty (null).
@@ -93,22 +117,23 @@ export class Scene {
   // Another prediction replaces the maps; the image stays.
   forget(samples) {
     this.samples = samples;
-    for (const [key, { group }] of this.loaded) if (group !== "image") this.loaded.delete(key);
+    for (const [key, { group }] of this.loaded) if (!FIXED.includes(group)) this.loaded.delete(key);
+    this.surfaces.forget((key) => key.startsWith("reference"));
   }
 
   async load(layer, palette) {
-    const key = layer.group === "image" ? layer.name : `${layer.name} of ${this.samples}`;
+    const key = FIXED.includes(layer.group) ? layer.name : `${layer.name} of ${this.samples}`;
     const known = this.loaded.get(key);
     if (known) return known.image;
     const image = await NVImage.loadFromUrl({
       url: `${layer.name}.nii`,
       name: `${layer.name}.nii`,
-      buffer: await askVoxels(layer.name),
+      buffer: await askVoxels(this.number, layer.name),
       colormap: this.colormap(layer, palette),
       cal_min: layer.low,
       cal_max: layer.high,
     });
-    if (layer.colors === "classes") image.colormapLabel = labelColors(palette.classes);
+    if (layer.colors in LABELLED) image.colormapLabel = labelColors(palette[layer.colors]);
     this.loaded.set(key, { group: layer.group, image });
     return image;
   }
@@ -133,6 +158,7 @@ export class Scene {
 
   // The wheel goes through frames where there are no slices.
   turn(event) {
+    if (this.frames === 1) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     this.setFrame(Math.min(this.frames - 1, Math.max(0, this.frame + Math.sign(event.deltaY))));
@@ -167,13 +193,17 @@ export class Scene {
     return [width - 1 - x, depth - 1 - y, z];
   }
 
-  // The number that each shown layer has at the crosshair.
-  values() {
-    const place = this.nv.frac2vox(this.nv.scene.crosshairPos);
-    return [...this.shown.values()].map(({ layer, image }) => ({
-      layer,
-      value: layer.colors === "own" ? null : image.getValue(...place, this.frame),
-    }));
+  // The voxel under a point of the page; null where no slice is.
+  voxelAt({ offsetX, offsetY }) {
+    const ratio = window.devicePixelRatio;
+    const place = this.nv.canvasPos2frac([offsetX * ratio, offsetY * ratio]);
+    return place[0] < 0 ? null : this.mirrored(this.nv.frac2vox(place));
+  }
+
+  // A voxel as the server counts it: slowest axis first.
+  canonical([x, y, z]) {
+    if (!this.flat) return [z, y, x];
+    return this.frames > 1 ? [this.frame, y, x] : [y, x];
   }
 }
 
