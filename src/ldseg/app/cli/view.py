@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Show images, their predictions and the posterior samples in a browser."
 USAGE = "IMAGE... -m RUN [options]"
-EXAMPLE = "ldseg view images/ -m runs/hippocampus --reference labels/"
+EXAMPLE = "ldseg view new/ -m runs/hippocampus --reference reference/"
 _OF_A_PREDICTION = ("samples", "steps", "sampler", "tta", "decision")
 
 
