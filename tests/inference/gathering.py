@@ -42,7 +42,9 @@ def gather(
             posterior.add(tile, TileBlock(answer[(slice(None), slice(None), *tile.region)], range(0)))
         for first in range(0, len(part), block):
             some = part[first : first + block]
-            posterior.add(tile, TileBlock(some, range(first, first + len(some))))
+            drawn = TileBlock(some, range(first, first + len(some)))
+            posterior.add(tile, drawn)
+            posterior.count(tile, drawn)
     slabs.append(posterior.finish())
     found = [slab for slab in slabs if slab is not None]
     depths = [slab.mean.shape[tiling.axis + 1] for slab in found]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +16,24 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from ldseg.data.cases import Case, DataSet
+from ldseg.data.splits import evenly_spaced
 from ldseg.errors import InputError
 from ldseg.evaluation.calibration_report import CalibrationAccumulator, CalibrationReport
+from ldseg.evaluation.coherence_fit import fit_coherence
 from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
 from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.decision import Decision
 from ldseg.inference.posterior import INTERVAL, VolumeEstimate
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.temperature_scaling import Calibration, store_calibration
+from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, store_calibration
 from ldseg.metrics.calibration import FLOOR
 from ldseg.metrics.dice import dice
 
 OnCase = Callable[[float, str], None]
 """Gets the share of the work that is done, and the name of the case."""
 TEMPERATURES = (0.1, 10.0)
+COHERENCE_CASES = 12
+"""Cases that the coherence of samples is fitted on, each predicted twice more."""
 _VOXELS = 2**14  # drawn per case
 
 
@@ -114,6 +119,9 @@ def fit_on_cases(
         NoStructureError: no case has a structure.
     """
     accumulator = CalibrationAccumulator(len(predictor.plan.classes))
+    if isinstance(predictor, Predictor):  # an ensemble's members have theirs
+        some = evenly_spaced(cases, COHERENCE_CASES)
+        predictor = make_coherent(predictor, dataset, some, samples, steps, seed)
     deciding = predictor.deciding_by("expected-dice")
 
     def counted() -> Iterator[CasePrediction]:
@@ -128,7 +136,37 @@ def fit_on_cases(
         found = fit_calibration(counted(), seed)
     except NoStructureError as error:
         raise NoStructureError(f"{dataset.root}: {error}") from None
-    return found, accumulator.report()
+    return replace(found, coherence=predictor.calibration.coherence), accumulator.report()
+
+
+def make_coherent(
+    predictor: Predictor,
+    dataset: DataSet,
+    cases: Sequence[Case],
+    samples: int | None,
+    steps: int | None,
+    seed: int,
+) -> Predictor:
+    """Return the model without any calibration but coherent samples, see `evaluation.coherence_fit`.
+
+    Raises:
+        InputError: a case cannot be read or does not fit the model.
+    """
+    plain = predictor.with_changes(calibration=UNCALIBRATED)
+    sampling = plain.sampling(steps, samples)
+    if sampling.samples < 2:
+        return plain
+    rng = np.random.default_rng(seed)
+    drawn: list[tuple[NDArray[np.float32], NDArray[np.integer]]] = []
+    volumes: dict[str, dict[str, list[float]]] = {}
+    for prediction in iterate_predictions(plain, dataset, cases, sampling.samples, sampling.steps, seed):
+        drawn.append(draw_voxels(prediction, rng))
+        for name, volume in prediction.true_volumes.items():
+            volumes.setdefault(prediction.case, {}).setdefault(name, []).append(volume)
+    probabilities, truths = zip(*drawn, strict=True)
+    temperature = fit_temperature(np.concatenate(probabilities, axis=1), np.concatenate(truths))
+    found = fit_coherence(plain, dataset, cases, volumes, sampling, temperature, seed)
+    return plain.with_changes(calibration=Calibration(coherence=found))
 
 
 def fit_temperature(probabilities: NDArray[np.float32], truth: NDArray[np.integer]) -> float:

@@ -99,7 +99,7 @@ class BasePredictor(ABC):
 
     @abstractmethod
     def uncalibrated(self: Self) -> Self:
-        """Return the same without its calibration."""
+        """Return the same without its calibration; its samples stay as coherent as they are."""
 
     @abstractmethod
     def without_harmonization(self: Self) -> Self:

@@ -84,22 +84,27 @@ class Posterior:
         self._total = torch.zeros(classes - 1, dtype=torch.float64)
 
     def add(self, tile: Tile, block: TileBlock) -> None:
-        """Add samples, or a deterministic prediction, of a tile. The latter counts in the mean and in its
-        entropy, not in volumes, frequencies and agreement."""
-        region, probabilities = list(tile.region), block.probabilities
-        along = region[self._tiling.axis]
-        region[self._tiling.axis] = slice(along.start - self._start, along.stop - self._start)
+        """Add samples, or a deterministic prediction, of a tile to the mean and its entropy."""
+        region, probabilities = self._region(tile), block.probabilities
         weight = tile.weight * (self._weight if block.samples else self._deterministic_weight)
         total = probabilities[0] if len(probabilities) == 1 else probabilities.sum(0)
         self._mean[(slice(None), *region)] += weight * total.cpu()
         if self._samples > 1:  # one sample disagrees with nothing
             self._entropy[(0, *region)] += weight * entropy(probabilities, 1).sum(0).cpu()
-        if block.samples:
-            self._count(tile, tuple(region), block)
 
-    def _count(self, tile: Tile, region: tuple[slice, ...], block: TileBlock) -> None:
-        """Count the classes that samples decide for."""
-        labels = likeliest(block.probabilities, 1).cpu()
+    def _region(self, tile: Tile) -> tuple[slice, ...]:
+        """Return the tile's place in the window."""
+        region = list(tile.region)
+        along = region[self._tiling.axis]
+        region[self._tiling.axis] = slice(along.start - self._start, along.stop - self._start)
+        return tuple(region)
+
+    def count(self, tile: Tile, block: TileBlock) -> None:
+        """Count the classes that samples of a tile decide for: in volumes, frequencies and agreement. A
+        deterministic prediction counts in none of these."""
+        if not block.samples:
+            return
+        labels, region = likeliest(block.probabilities, 1).cpu(), self._region(tile)
         for k in range(1, len(self._mean)):
             # NumPy compares integers, and sums booleans into int32, in a fraction of PyTorch's time.
             deciding = (labels.numpy() == k).sum(0, dtype=np.int32)

@@ -25,9 +25,10 @@ import torch
 from ldseg.data.loading import with_channels
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError
-from ldseg.inference.backends.backend import Backend, Computation, TileSampler, ignore_features
+from ldseg.inference.backends.backend import Backend, Computation, TileBlock, TileSampler, ignore_features
 from ldseg.inference.backends.torch_backend import TorchBackend, check_sampling, find_tta_axis
 from ldseg.inference.base_predictor import BasePredictor
+from ldseg.inference.coherence import Coherence, TileSamples, coherent_samples
 from ldseg.inference.decision import Decision
 from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
 from ldseg.inference.out_of_distribution import Detector, stored_detector
@@ -40,9 +41,9 @@ from ldseg.inference.output import (
     Sink,
     ignore_planes,
 )
-from ldseg.inference.posterior import Posterior, Slab
+from ldseg.inference.posterior import Posterior, Slab, mean_weights
 from ldseg.inference.provenance import UNKNOWN_MODEL, ModelIdentity, identify
-from ldseg.inference.sliding_window import Tiling, make_tiling
+from ldseg.inference.sliding_window import Tile, Tiling, make_tiling
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, stored_calibration
 from ldseg.inference.tile_decisions import TileDecisions
 from ldseg.inference.view_agreement import agrees_better
@@ -124,8 +125,8 @@ class Predictor(BasePredictor):
         return cls(model.plan, model.settings, backend, stored, identity, detector)
 
     def uncalibrated(self) -> Predictor:
-        """Return the same model without its calibration."""
-        return self.with_changes(calibration=UNCALIBRATED)
+        """Return the same model without its calibration; its samples stay as coherent as they are."""
+        return self.with_changes(calibration=Calibration(coherence=self.calibration.coherence))
 
     def without_harmonization(self) -> Predictor:
         """Return the same model, which never harmonizes an image."""
@@ -275,7 +276,7 @@ class Predictor(BasePredictor):
     ) -> CaseSummary:
         """Segment an image tile by tile; the maps `wanted` go to `sink`."""
         image = chosen.image
-        tiles = self.backend.tiles(sampling, seed, name, find_tta_axis(self.plan, sampling))
+        tiles = self.tiles(sampling, name, seed)
         keep = SAMPLES in wanted
         posterior = Posterior(tiles.classes, tiling, sampling.samples, keep, tiles.deterministic_predictions)
         decisions = None
@@ -294,7 +295,10 @@ class Predictor(BasePredictor):
             decides=decisions is not None,
         )
         statistics = None if self.detector is None else FeatureStatistics(tiling)
-        for slab in _slabs(tiles, image, tiling, posterior, sampling.samples, statistics, decisions):
+        coherence = self.calibration.coherence if sampling.samples > 1 else None
+        gathered = None if coherence is None else self.tile_samples(tiles, sampling.samples)
+        samples = _Samples(tiles, sampling.samples, coherence, gathered)
+        for slab in _slabs(samples, image, tiling, posterior, statistics, decisions):
             assembler.add(slab)
         summary = assembler.summarize(posterior, image.grid)
         if decisions is not None:
@@ -303,6 +307,14 @@ class Predictor(BasePredictor):
             summary = self._compare(summary, statistics.result())
         ways = tuple(dict.fromkeys((*chosen.out_of_distribution, *summary.out_of_distribution)))
         return replace(summary, out_of_distribution=ways, harmonized=chosen.harmonized, notes=chosen.notes)
+
+    def tiles(self, sampling: SamplingSettings, name: str, seed: int) -> TileSampler:
+        """Return what draws the samples of the case `name`, tile by tile."""
+        return self.backend.tiles(sampling, seed, name, find_tta_axis(self.plan, sampling))
+
+    def tile_samples(self, tiles: TileSampler, samples: int) -> TileSamples:
+        """Return what gathers the samples of a tile to make them coherent."""
+        return TileSamples(self.backend.latent_factor, mean_weights(samples, tiles.deterministic_predictions))
 
     def _compare(self, summary: CaseSummary, statistics: Statistics) -> CaseSummary:
         """Return the summary with what the comparison of an image with the training images finds."""
@@ -315,12 +327,22 @@ class Predictor(BasePredictor):
         )
 
 
+@dataclass(frozen=True)
+class _Samples:
+    """Where the samples of a case come from."""
+
+    tiles: TileSampler
+    number: int
+    coherence: Coherence | None
+    gathered: TileSamples | None
+    """Of the present tile, where samples are made coherent."""
+
+
 def _slabs(
-    tiles: TileSampler,
+    samples: _Samples,
     image: PatchSource,
     tiling: Tiling,
     posterior: Posterior,
-    samples: int,
     statistics: FeatureStatistics | None,
     decisions: TileDecisions | None,
 ) -> Iterator[Slab]:
@@ -332,12 +354,33 @@ def _slabs(
             yield slab
         x = torch.from_numpy(image.read(tile.corner, tiling.patch))
         on_features = ignore_features if statistics is None else partial(statistics.add, tile)
-        for block in tiles.blocks(x, tile.corner, range(samples), on_features):
-            posterior.add(tile, block)
+        drawn = samples.tiles.blocks(x, tile.corner, range(samples.number), on_features)
+        for block in _counted(drawn, samples, tile, posterior, decisions):
+            posterior.count(tile, block)
             if decisions is not None:
-                decisions.add(block)
+                decisions.count(block)
         if decisions is not None:
             decisions.finish(tile)
     last = posterior.finish()
     if last is not None:
         yield last
+
+
+def _counted(
+    drawn: Iterator[TileBlock],
+    samples: _Samples,
+    tile: Tile,
+    posterior: Posterior,
+    decisions: TileDecisions | None,
+) -> Iterator[TileBlock]:
+    """Add all blocks of a tile to the means, and yield the samples that count: these, or coherent ones."""
+    for block in drawn:
+        posterior.add(tile, block)
+        if decisions is not None:
+            decisions.add(block)
+        if samples.gathered is None:
+            yield block
+        else:
+            samples.gathered.add(block)
+    if samples.gathered is not None and samples.coherence is not None:
+        yield from coherent_samples(*samples.gathered.take(), samples.coherence)

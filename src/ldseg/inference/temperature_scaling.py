@@ -1,5 +1,5 @@
-"""Calibration of probabilities and volume intervals, by two numbers fitted on validation cases, and the
-decision that gave the better Dice there.
+"""Calibration of probabilities, samples and volume intervals, fitted on validation cases, and the decision
+that gave the better Dice there.
 
 Temperature T: p_k^(1/T) / sum_j p_j^(1/T), softer for T > 1 (Guo et al. 2017, on log-probabilities in place
 of logits, since mean probabilities of several samples have no logits). The likeliest class stays.
@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.errors import InputError
+from ldseg.inference.coherence import Coherence
 from ldseg.inference.decision import Decision
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.metrics.calibration import FLOOR
 from ldseg.runs.files import CALIBRATION_FILE, WEIGHTS_FILE
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Calibration:
     """Interval scale w; below 0 where intervals are too wide."""
     decision: Decision = "argmax"
     """How labels follow from several samples, unless a prediction asks for another way."""
+    coherence: Coherence | None = None
+    """How far single samples vary together; None leaves them as they are drawn."""
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

@@ -27,10 +27,13 @@ class TileDecisions:
         self._samples = np.zeros((samples, *tiling.patch), np.uint8)
 
     def add(self, block: TileBlock) -> None:
-        """Add samples, or a deterministic prediction, of the present tile."""
+        """Add samples, or a deterministic prediction, of the present tile to the mean."""
         of_sample, of_deterministic = self._weights
         weight = of_sample if block.samples else of_deterministic
         self._mean += weight * block.probabilities.sum(0).cpu()
+
+    def count(self, block: TileBlock) -> None:
+        """Add what samples of the present tile decide for."""
         if block.samples:
             self._samples[list(block.samples)] = likeliest(block.probabilities, 1).cpu().numpy()
 
