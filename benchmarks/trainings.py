@@ -96,6 +96,20 @@ def train_without(
     return train_or_go_on(dataset, plan, splits, settings_of(plan), run)
 
 
+def train_calibrated(
+    dataset: DataSet, test: set[str], unseen: set[str], settings_of: Callable[[Plan], RunSettings], run: Path
+) -> TrainingResult:
+    """On all cases but those of `test` and `unseen`, planned from both kinds that are no test; the `unseen`
+    validate and calibrate."""
+    known = [case for case in dataset.cases if case.name not in test]
+    _, plan = fingerprint_and_plan(dataset, known, PlanSettings())
+    parts = [tuple(case.name for case in known if (case.name in unseen) == held) for held in (False, True)]
+    settings = settings_of(plan)
+    settings = replace(settings, training=replace(settings.training, fold=0))
+    splits = Splits(1, 0, tuple(sorted(test)), (Fold(*parts),))
+    return train_or_go_on(dataset, plan, splits, settings, run)
+
+
 def train_or_go_on(
     dataset: DataSet, plan: Plan, splits: Splits, settings: RunSettings, run: Path, losses_every: int = 0
 ) -> TrainingResult:

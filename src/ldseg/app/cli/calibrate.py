@@ -121,6 +121,9 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
         f"temperature {fitted.temperature:.3f}, intervals widened by {fitted.widening:+.3f} of the volume; "
         f"fitted on {len(cases)} {'validation ' if origin == 'validation' else ''}cases"
     )
+    if fitted.coherence is not None:
+        cells, warmth = fitted.coherence.length, fitted.coherence.temperature
+        print_line(f"samples vary together over {cells:g} latent cells, at a temperature of {warmth:.3f}")
     print_line(f"labels of several samples are decided by {fitted.decision} from now on")
     path = shown / CALIBRATION_FILE
     note(f"stored in {path}: ldseg predict uses it from now on; remove the file to undo it")
