@@ -13,6 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from ldseg.app.cli.main import main
+from ldseg.app.viewer.model_source import ModelSource
 from ldseg.app.viewer.session import Session
 from ldseg.app.viewer.state import describe
 from ldseg.data.formats import read_volume
@@ -115,6 +116,7 @@ def test_the_viewer_says_that_an_image_was_brought_nearer(model: Path, pictures:
     predictor = Predictor.load(model, "cpu")
     for name, unlike in (("soft", ()), ("noisy", ("noisier",))):
         volume = read_volume(pictures / f"{name}.png", "image")
-        session = Session(predictor, volume, name, SamplingSettings("ddim", 2, 2), 0, name)
+        source = ModelSource(predictor, SamplingSettings("ddim", 2, 2), 0)
+        session = Session(source, volume, name, name)
         assert describe(session)["unlike"] == unlike
         assert np.array_equal(session.images["image-1"].array, volume.array[0])

@@ -59,8 +59,8 @@ RULES = {
         "labels stay. With widening w: the interval of a volume grows by w times its mean on both sides. "
         "With `coherence`, single samples are made of the mean, patch by patch: average each sample's "
         "probabilities over blocks of latent_factor voxels, subtract their mean over the samples, and smooth "
-        "with a Gaussian of `length` blocks; g = 1/2 logit((rank among the samples, from 0, + 1/2) / samples) "
-        "of each block and class is interpolated linearly to voxels; the sample's label is the class with the "
+        "with a Gaussian of `length` blocks; g = 1/2 logit((rank among samples, from 0, + 1/2) / samples) of "
+        "each block and class is interpolated linearly to voxels; the sample's label is the class with the "
         "greatest (log of the mean probability) / (temperature of the coherence) + g."
     ),
 }
