@@ -119,4 +119,4 @@ def test_the_viewer_says_that_an_image_was_brought_nearer(model: Path, pictures:
         source = ModelSource(predictor, SamplingSettings("ddim", 2, 2), 0)
         session = Session(source, volume, name, name)
         assert describe(session)["unlike"] == unlike
-        assert np.array_equal(session.images["image-1"].array, volume.array[0])
+        assert np.array_equal(session.image.array, volume.array)
