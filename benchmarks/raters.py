@@ -13,9 +13,9 @@ nothing in the picture tells which (`ldseg.data.phantom`). A model that learnt t
 30 % of its samples, the whole of it. lidc: 28 crops of lung nodules with the masks of four readers, some of
 them empty; trained on its 19 training crops, scored on the other 9. It is far too small for a claim. bubil:
 112 images of cells with nine or ten masks each; trained on four fifths of the blocks of ten numbers and
-scored on the others (`--fold`), or trained on all and scored on another folder like it (`--test-folder`); in
-both a sixth of the blocks is kept back from the training and calibrates the model. So the level sets too are
-those of calibrated probabilities.
+scored on the others (`--fold`), or trained on all and scored on another folder like it (`--test-folder`).
+Of the training cases a sixth, by subject, is kept back and calibrates the model, so that the level sets too
+are those of calibrated probabilities.
 Beside the samples stand level sets of the same model's probabilities (see `rater_scores`). An ensemble has as
 many samples as members where these are deterministic.
 """
@@ -45,12 +45,10 @@ from ldseg.runs.files import LOG_FILE
 from ldseg.settings import RunSettings
 from rater_scores import Labels, Scores, distribution_scores, frequency_scores, level_sets, rater_dice
 from records import as_a_command, commit, write_result
-from trainings import MODELS, settings_for, train_calibrated, train_without
+from trainings import MODELS, settings_for, train_calibrated
 
 SHARE = 0.3
 CASES, TEST, RATERS, SHAPE = 440, 40, 4, (96, 96)
-WATCHED = 4
-"""Training cases that the curve of a run is drawn from."""
 SAMPLES = {"phantom": (64,), "lidc": (16, 50), "bubil": (16, 50)}
 FOLDS = 5
 UNSEEN = 6
@@ -114,11 +112,7 @@ def trained_runs(arguments: argparse.Namespace, dataset: DataSet, test: set[str]
             return settings_for(plan, arguments.minutes, seed, model)
 
         runs.append(arguments.work / _name(arguments, model, seed).replace("-other", "-all"))
-        if arguments.question == "bubil":
-            unseen = unseen_of(dataset, test)
-            steps.append(train_calibrated(dataset, test, unseen, chosen, runs[-1]).steps)
-        else:
-            steps.append(train_without(dataset, test, chosen, runs[-1], WATCHED).steps)
+        steps.append(train_calibrated(dataset, test, unseen_of(dataset, test), chosen, runs[-1]).steps)
     return runs, float(np.mean(steps))
 
 
@@ -260,7 +254,7 @@ def open_bubil(arguments: argparse.Namespace) -> tuple[DataSet, set[str]]:
 
 
 def unseen_of(dataset: DataSet, test: set[str]) -> set[str]:
-    """Return the cases of every sixth block that is no test: they calibrate what the others train."""
+    """Return the cases of every sixth subject that is no test: they calibrate what the others train."""
     blocks = sorted({case.subject for case in dataset.cases if case.name not in test})
     np.random.default_rng(1).shuffle(blocks)
     chosen = set(blocks[::UNSEEN])
