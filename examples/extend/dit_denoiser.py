@@ -63,7 +63,7 @@ class DiT(Denoiser):
 
     def forward(self, z: Tensor, prepared: Tensor, level: NoiseLevel, time: Tensor) -> Tensor:
         del level
-        h = self.stem(torch.cat([z.to(prepared.dtype), prepared.expand(len(z), *prepared.shape[1:])], 1))
+        h = self.stem(torch.cat([z.to(prepared.dtype), prepared.expand(z.shape[0], *prepared.shape[1:])], 1))
         tokens = h.flatten(2).transpose(1, 2)
         for block in self.blocks:
             tokens = block(tokens, time)
