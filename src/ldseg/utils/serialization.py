@@ -4,10 +4,9 @@ Supported field types: int, float, str, bool, None, Literal, unions, dict[str, X
 dataclasses of these. Values are never coerced: 1.5 is no int, "1" no number. A field is stored under
 its name, or under the key in its metadata: `field(metadata={"key": ...})`.
 
-The decoder is our own because no library refuses what it refuses. msgspec reads 3,000 cases of a
-prediction.json in 0.06 s instead of 0.30 s, but ignores unknown fields of dataclasses, has no stored keys,
-and its errors name neither the value nor the key within a dict. pydantic needs 0.49 s, and 0.18 s to be
-imported, and has no stored keys.
+The decoder is our own because no library refuses what it refuses: msgspec ignores unknown fields of
+dataclasses, has no stored keys, and its errors name neither the value nor the key within a dict; pydantic has
+no stored keys either.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ arguments alike.
 
 jsonargparse can add a dataclass by itself (`add_class_arguments`, with docstring-parser for the docstrings).
 It then asks for all fields without a default, which presets fill here from a plan, returns defaults as if
-they had been given, has error messages of its own beside those for files, and makes the 117 options of `ldseg
-train` in 0.36 s instead of 0.20 s.
+they had been given, and has error messages of its own beside those for files.
 """
 
 from __future__ import annotations

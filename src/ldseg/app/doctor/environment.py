@@ -3,9 +3,8 @@
 Each section is a function that returns names and values. `collect` calls them all; a section that fails holds
 its error instead of ending the report.
 
-`torch.utils.collect_env` finds much of this as well, but only where torch can be imported, without a
-container's limits and the packages of ldseg, and in 1.7 s. `probe` asks it for the compiler and the GPU's
-driver.
+`torch.utils.collect_env` finds much of this as well, but only where torch can be imported, and without a
+container's limits and the packages of ldseg. `probe` asks it for the compiler and the GPU's driver.
 """
 
 from __future__ import annotations

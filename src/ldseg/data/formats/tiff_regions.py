@@ -3,9 +3,8 @@
 Regions refer to the image as displayed, as `tiff` reads it whole. The finest level of a pyramid is read.
 Colours must be stored together (not plane by plane).
 
-tifffile's zarr store could read the tiles. It keeps no decoded ones: overlapping regions of 640 x 640 in a
-quarter of 20,000 x 20,000 RGB pixels took 3.8 CPU seconds and 0.08 GB, and take 0.9 s and 0.22 GB here. It
-also needs zarr 3, and with it Python 3.11.
+tifffile's zarr store could read the tiles. It keeps no decoded ones, so that a tile would be decoded again
+for each of a prediction's overlapping regions. It also needs zarr 3, and with it Python 3.11.
 """
 
 from __future__ import annotations
