@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from training_setup import Setup
 
+from ldseg.errors import InputError
 from ldseg.settings import TrainingSettings
 from ldseg.training import trainer
 from ldseg.training.budget import make_budget
 from ldseg.training.budget_settings import describe_budget, with_default_budget
 from ldseg.training.flatness import GROWTH, is_flat, recent_gain
 from ldseg.training.log_files import read_records
+from ldseg.training.run_settings import check_training
 from ldseg.training.train_step import TrainStep, learning_rate
 from ldseg.training.validation import Validation
 
@@ -129,3 +131,17 @@ def test_a_training_says_at_its_end_whether_longer_might_gain(
     setup.run(tmp_path / "run", steps=6, validations=6, on_event=events.append)
     assert events[-1]["event"] == "gain"
     assert (events[-1]["gain"], events[-1]["flat"]) == (pytest.approx(0.3), False)
+
+
+def test_training_cases_do_not_say_whether_longer_might_gain(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "validate", lambda *_: Validation(0.5, (0.5,), None, None, None))
+    events: list[dict[str, Any]] = []
+    setup.run(tmp_path / "run", steps=6, validations=6, fold="all", on_event=events.append)
+    assert not [event for event in events if event["event"] == "gain"]
+
+
+def test_an_end_by_validation_needs_cases_that_are_not_trained_on() -> None:
+    with pytest.raises(InputError, match="--until-flat needs validation cases"):
+        check_training(None, {"training": {"until_flat": True, "fold": "all"}})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ldseg.errors import InputError
+from ldseg.errors import file_error
 from ldseg.export.atomic_directory import atomic_directory
 from ldseg.export.onnx import OnnxExport, export_onnx
 from ldseg.inference.ensemble import Ensemble
@@ -41,7 +41,7 @@ def export_onnx_ensemble(
     """
     ensemble, places = load_models(folder, "cpu"), member_folders(folder)
     if not isinstance(ensemble, Ensemble):
-        raise InputError(f"{folder}: holds one model, not several")
+        raise file_error(folder, "only one of its folds is trained", f"export that one, {places[0]}")
     names = [f"{number}-{place.name}" for number, place in enumerate(places)]
     made: list[OnnxExport] = []
     members: list[StoredMember] = []

@@ -18,7 +18,8 @@ def given_budget(settings: TrainingSettings) -> tuple[str, float]:
     """Return name and value of the budget that the settings give.
 
     Raises:
-        InputError: none or several budgets are given, or one that is not positive.
+        InputError: none or several budgets are given, one that is not positive, or an end by validation
+            without validation cases.
     """
     given = {name: getattr(settings, name) for name in BUDGETS if getattr(settings, name) is not None}
     if len(given) != 1:
@@ -27,6 +28,10 @@ def given_budget(settings: TrainingSettings) -> tuple[str, float]:
     ((name, value),) = given.items()
     if not value > 0:
         raise InputError(f"training.{name} is {value}; give a number above 0")
+    if settings.until_flat and settings.fold == "all":
+        raise InputError(
+            "--until-flat needs validation cases, and --fold all trains on every case; leave one of them out"
+        )
     return name, value
 
 

@@ -12,7 +12,7 @@ from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS
 from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE
 from ldseg.settings import RunSettings, TrainingSettings
-from ldseg.training.budget_settings import BUDGETS, given_budget, with_default_budget
+from ldseg.training.budget_settings import given_budget, with_default_budget
 from ldseg.utils.serialization import with_changes
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ def check_training(preset: str | None, changes: dict[str, Any]) -> None:
         raise InputError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
     given = {name: value for name, value in changes.items() if name == "training"}
     training = with_changes(_Budgeted(), given, "").training
-    if any(getattr(training, name) is not None for name in BUDGETS):
-        given_budget(training)
+    given_budget(with_default_budget(training))
 
 
 def make_settings(

@@ -274,7 +274,8 @@ class _Run:
                     saved = time.monotonic()
             self.counters.finished = not stopped
             self.context.run_on_all_ranks(lambda: self._save(budget))
-        gain = None if stopped else recent_gain(self.validations)
+        unseen = training.fold != "all"  # what is learnt by heart says nothing of more time
+        gain = recent_gain(self.validations) if unseen and not stopped else None
         if gain is not None:
             self.on_event({"event": "gain", "gain": gain, "flat": is_flat(self.validations)})
         return TrainingResult(self.folder, budget.step, self.dice, bool(stopped))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,6 +104,16 @@ def test_the_viewer_shows_an_ensemble(world: Path) -> None:
     assert session.draw_more()
     session.wait()
     assert session.prediction.samples == 8
+
+
+def test_folds_of_which_one_is_trained_are_exported_as_that_one(
+    world: Path, tmp_path: Path, capsys: Output
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(world / "run", run)
+    shutil.rmtree(run / "fold_1")
+    assert main(["export", str(run), "--format", "onnx", "-o", str(tmp_path / "out")]) == 2
+    assert f"export that one, {run / 'fold_0'}" in capsys.readouterr().err
 
 
 def test_an_exported_ensemble_predicts_as_its_models_do(world: Path, tmp_path: Path, capsys: Output) -> None:

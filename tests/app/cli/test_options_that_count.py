@@ -90,6 +90,8 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     ((*PREDICT, "--sampler", "one_step", "--steps", "4"), "one_step makes one step, --steps is 4"),
     ((*VIEW, "--sampler", "one_step", "--steps", "4"), "one_step makes one step, --steps is 4"),
     ((*TRAIN, "--minutes", "1"), "give exactly one"),
+    ((*TRAIN, "--until-flat", "--fold", "all"), "--until-flat needs validation cases"),
+    (("check", "DATA", "--classes", "liver"), "write names and ids, e.g. liver=1,tumour=2"),
     ((*TRAIN, "--splits", "RUN/splits.json", "--test-fraction", "0.2"), "--splits says how cases are split"),
     ((*TRAIN, "--splits", "RUN/splits.json", "--split-seed", "3"), "--splits says how cases are split"),
     (("train", "DATA", "-o", "RUN", "--resume", "--preset", "paper"), "leave out what sets preset"),

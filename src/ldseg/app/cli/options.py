@@ -167,6 +167,8 @@ def data_options(arguments: Any) -> Any:
         if given.get("labels_above_zero") is False:
             raise InputError("--labels-above-zero contradicts --data.labels_above_zero false; give one")
         given["labels_above_zero"] = True
+    if isinstance(given.get("classes"), str):
+        raise InputError(f"--classes is {given['classes']!r}; write names and ids, e.g. liver=1,tumour=2")
     return from_json(DataOptions, given, "--data")
 
 
