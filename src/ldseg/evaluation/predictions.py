@@ -36,6 +36,8 @@ class CasePrediction:
     """True volume of each structure, in the unit of `volumes`; empty where some voxels are unlabelled."""
     decided: NDArray[np.int16] | None = None
     """(*S) classes of the labels; None where they are the argmax of the probabilities."""
+    samples: tuple[Volume, ...] = ()
+    """(1, *S) ids of each sample; empty unless they were to be kept."""
 
     @property
     def labels(self) -> NDArray[np.integer]:
@@ -50,6 +52,7 @@ def iterate_predictions(
     samples: int | None = None,
     steps: int | None = None,
     seed: int = 0,
+    keep_samples: bool = False,
 ) -> Iterator[CasePrediction]:
     """Yield one prediction for each case and rater, with one case in memory at a time.
 
@@ -65,7 +68,13 @@ def iterate_predictions(
         image, masks = load_case(dataset, case)
         units.add(str(case.images[0]), image.physical)
         predicted = raw(
-            image, case.name, sampling.steps, sampling.samples, seed=seed, source=str(case.images[0])
+            image,
+            case.name,
+            sampling.steps,
+            sampling.samples,
+            seed=seed,
+            keep_samples=keep_samples,
+            source=str(case.images[0]),
         )
         decided = None
         if predictor.decides(sampling):
@@ -81,6 +90,7 @@ def iterate_predictions(
                 volumes=predicted.volumes,
                 true_volumes=structure_volumes(truth, mask, classes) if complete else {},
                 decided=decided,
+                samples=predicted.samples,
             )
 
 

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+DEVIATIONS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
+"""Places along the variation, in standard deviations, where nothing else is asked for."""
 _REACH = 8.0
 """Limit of distances, in units of the smallest voxel size."""
 _MARGIN = 8
@@ -43,7 +45,7 @@ def principal_variation(
     samples: Sequence[Labels],
     classes: int,
     spacing: Sequence[float],
-    deviations: Sequence[float] = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0),
+    deviations: Sequence[float] = DEVIATIONS,
 ) -> PrincipalVariation:
     """Return the principal variation of samples, label maps (*S) with class indices 0 to `classes` - 1.
 

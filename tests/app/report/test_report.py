@@ -18,6 +18,8 @@ from ldseg.app.cli.main import main
 from ldseg.app.report.collect import ReportData, ReportOptions, collect, extremes
 from ldseg.app.report.page import to_html
 from ldseg.app.report.report_charts import write_figures
+from ldseg.data.dataset import open_dataset
+from ldseg.evaluation.ambiguity import evaluate_ambiguity
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import Calibration, store_calibration
 from ldseg.planning.plan import Plan
@@ -152,6 +154,11 @@ def test_samples_are_compared_with_several_raters(make_run: MakeRun) -> None:
     report = make_report(run)
     assert report.raters is not None
     assert set(report.raters.ambiguity.cases) == {"a", "b", "c"}
+    measured, predictor = report.measurements, Predictor.load(run, "cpu")
+    dataset, cases = open_dataset(run.parent / "data"), report.evaluation.cases
+    sampling = measured.sampling
+    alone = evaluate_ambiguity(predictor, dataset, cases, sampling.samples, sampling.steps, measured.seed)
+    assert alone == report.raters.ambiguity
     ged = [report.raters.ambiguity.cases[name].ged2 for name in report.raters.panels]
     assert ged == sorted(ged, reverse=True)
     page = to_html(report)

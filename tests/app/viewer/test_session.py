@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ldseg.app.cli.main import main
+from ldseg.app.viewer import layers
 from ldseg.app.viewer.model_source import ModelSource
 from ldseg.app.viewer.session import MOST_SAMPLES, Session
 from ldseg.app.viewer.state import describe
@@ -22,6 +23,7 @@ from ldseg.data.loading import load_input
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError
 from ldseg.inference.predictor import Predictor
+from ldseg.metrics.principal_variation import PrincipalVariation, principal_variation
 from ldseg.settings import SamplingSettings
 
 MakeModel = Callable[..., Path]
@@ -159,14 +161,31 @@ def test_samples_have_an_end(make_session: MakeSession) -> None:
 
 
 def test_the_principal_variation_goes_from_minus_to_plus_two_deviations(make_session: MakeSession) -> None:
-    layers = make_session(samples=4).prediction.layers
-    shown = [layer.title for layer in layers.values() if layer.group == "variation"]
+    prediction = make_session(samples=4).prediction
+    shown = [layer.title for layer in prediction.layers.values() if layer.group == "variation"]
     assert (len(shown), shown[0], shown[4], shown[-1]) == (
         9,
         "-2 standard deviations",
-        "+0 standard deviations",
+        "0 standard deviations",
         "+2 standard deviations",
     )
+
+
+def test_the_principal_variation_is_computed_once_and_only_if_asked_for(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def counted(samples: list[NDArray[Any]], *arguments: Any) -> PrincipalVariation:
+        calls.append(len(samples))
+        return principal_variation(samples, *arguments)
+
+    monkeypatch.setattr(layers, "principal_variation", counted)
+    session = make_session(samples=4)
+    assert calls == []
+    first, last = (session.prediction.layers[f"variation-{n}"].array for n in (1, 9))
+    assert first.shape == last.shape == session.image.shape
+    assert calls == [4]
 
 
 def test_a_deterministic_model_has_one_answer(make_session: MakeSession) -> None:

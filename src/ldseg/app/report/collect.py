@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ldseg.app.report.case_figure import CaseFigure, draw_case_figure
 from ldseg.app.report.measurements import Measurements, measure_cases
-from ldseg.app.report.rater_comparison import RaterComparison, compare_with_raters
+from ldseg.app.report.rater_comparison import RaterAccumulator, RaterComparison
 from ldseg.app.report.report_data import EvaluationCases, named_cases, open_run_data, select_cases
 from ldseg.app.report.sampling_trajectory import STEPS, SamplingTrajectory, record_trajectory
 from ldseg.data.cases import Case, DataSet
@@ -110,7 +110,10 @@ def collect(
     if isinstance(predictor, Ensemble) and evaluation.part == "validation":
         finding = "some members were trained on the validation cases of others, and there is no test part"
         raise file_error(run, finding, "give other images and masks with --data, or see `ldseg evaluate RUN`")
-    measurements = measure_cases(predictor, dataset, evaluation.cases, sampling, options.seed, on_case)
+    raters = RaterAccumulator(evaluation.cases, predictor.plan.classes, dataset.ignore_id)
+    measurements = measure_cases(
+        predictor, dataset, evaluation.cases, sampling, options.seed, on_case, raters
+    )
     scores = scored or measurements.scores
     cases = {case.name: case for case in (shown or evaluation.cases)}
     titles = {name: name for name in cases} if shown else extremes(scores, list(cases))
@@ -133,7 +136,7 @@ def collect(
         case_figures=case_figures,
         trajectory=_record_trajectory(predictor, median, sampling, options.seed),
         trajectory_case=median.case,
-        raters=compare_with_raters(predictor, dataset, evaluation.cases, sampling, options.seed),
+        raters=raters.result(),
         robustness=robustness,
         recalibrated=predictor.calibration != predictor.uncalibrated().calibration,
         stochastic=predictor.stochastic,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
@@ -19,6 +20,9 @@ from ldseg.inference.temperature_scaling import scale_interval
 from ldseg.metrics.cine import CineMetrics
 from ldseg.preprocessing.preprocess import labels_to_ids
 from ldseg.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from ldseg.app.report.rater_comparison import RaterAccumulator
 
 TOLERANCE = 1.0
 """Tolerance of NSD and surface Dice in mm, or in voxels without a physical spacing."""
@@ -58,8 +62,10 @@ def measure_cases(
     sampling: SamplingSettings,
     seed: int,
     on_case: OnCase,
+    raters: RaterAccumulator | None = None,
 ) -> Measurements:
-    """Predict and measure `cases`, one in memory at a time; `on_case` receives the share that is done.
+    """Predict and measure `cases`, one in memory at a time; `on_case` receives the share that is done,
+    `raters` the samples of the cases that it compares.
 
     Raises:
         InputError: a case cannot be read, or does not fit the model.
@@ -77,11 +83,14 @@ def measure_cases(
         units.add(str(case.images[0]), image.physical)
         physical = image.physical
         by_rater: list[dict[str, ClassScores]] = []
-        found = iterate_predictions(predictor, dataset, [case], sampling.samples, sampling.steps, seed)
+        rated = raters is not None and case.name in raters.names
+        found = iterate_predictions(predictor, dataset, [case], sampling.samples, sampling.steps, seed, rated)
         for prediction, mask in zip(found, masks, strict=True):
             accumulator.add(prediction, predictor.calibration)
             labels = image.with_array(labels_to_ids(prediction.labels[None], predictor.plan), "labels")
             by_rater.append(evaluate_case(labels, mask, predictor.plan.classes, dataset.ignore_id, TOLERANCE))
+            if raters is not None and rated and len(by_rater) == len(masks):
+                raters.add(case.name, image, masks, labels, prediction.samples)
             if dataset.axes == "tyx" and case.name not in cycles:  # the first rater's
                 classes = predictor.plan.classes
                 cycles[case.name] = evaluate_cine(labels, mask, classes, dataset.ignore_id)

@@ -10,16 +10,15 @@ import numpy as np
 from ldseg.app.report.case_figure import canonical, select_case_slice, slice_pixels
 from ldseg.app.report.figures import Panel, downsample, make_base_image
 from ldseg.app.report.palette import heat
-from ldseg.data.cases import Case, DataSet
+from ldseg.data.cases import Case
 from ldseg.data.class_indices import class_indices
-from ldseg.data.loading import load_case
 from ldseg.data.splits import evenly_spaced
-from ldseg.evaluation.ambiguity import AmbiguityReport, evaluate_ambiguity
-from ldseg.inference.base_predictor import BasePredictor
-from ldseg.settings import SamplingSettings
+from ldseg.data.volume import Volume
+from ldseg.evaluation.ambiguity import AmbiguityReport, summarize
+from ldseg.metrics.ambiguity import AmbiguityMetrics, ambiguity_metrics
 
 MOST_CASES = 24
-"""Cases that are compared, at most: each is predicted once more."""
+"""Cases that are compared, at most."""
 _SHOWN = 3
 
 
@@ -32,45 +31,61 @@ class RaterComparison:
     """By case, largest GED^2 first: the image, how often raters mark a voxel, how often samples do."""
 
 
-def compare_with_raters(
-    predictor: BasePredictor, dataset: DataSet, cases: Sequence[Case], sampling: SamplingSettings, seed: int
-) -> RaterComparison | None:
-    """Return the comparison on those of `cases` that several raters labelled, None without any.
+class RaterAccumulator:
+    """Compares the samples of cases with their raters while the cases are measured, one after the other."""
 
-    Raises:
-        InputError: a case cannot be read, or does not fit the model.
-    """
-    several = [case for case in cases if len(case.labels) > 1]
-    if not several:
-        return None
-    chosen = evenly_spaced(several, MOST_CASES)
-    found = evaluate_ambiguity(predictor, dataset, chosen, sampling.samples, sampling.steps, seed)
-    order = sorted(chosen, key=lambda case: -found.cases[case.name].ged2)
-    panels = {
-        case.name: _draw_panels(predictor, dataset, case, sampling, seed, f"rated-{number}")
-        for number, case in enumerate(order[:_SHOWN])
-    }
-    return RaterComparison(found, panels)
+    def __init__(self, cases: Sequence[Case], classes: dict[str, int], ignore_id: int | None) -> None:
+        """Compare those of `cases` that several raters labelled, at most `MOST_CASES`."""
+        several = [case for case in cases if len(case.labels) > 1]
+        self.names = {case.name for case in (evenly_spaced(several, MOST_CASES) if several else ())}
+        self._classes, self._ignore_id = classes, ignore_id
+        self._found: dict[str, AmbiguityMetrics] = {}
+        self._panels: dict[str, tuple[Panel, ...]] = {}
+        self._samples = 0
 
+    def add(
+        self, case: str, image: Volume, masks: Sequence[Volume], labels: Volume, samples: Sequence[Volume]
+    ) -> None:
+        """Add the prediction of a case."""
+        structures = [label for label in self._classes.values() if label != 0]
+        self._found[case] = ambiguity_metrics(
+            [one.array[0] for one in samples],
+            [mask.array[0] for mask in masks],
+            labels.array[0],
+            structures,
+            self._ignore_id,
+        )
+        self._samples = len(samples)
+        if case in self._worst():
+            self._panels[case] = self._draw_panels(image, masks, labels, samples)
 
-def _draw_panels(
-    predictor: BasePredictor, dataset: DataSet, case: Case, sampling: SamplingSettings, seed: int, name: str
-) -> tuple[Panel, ...]:
-    """Return the panels of one case on the slice where the raters mark most."""
-    image, masks = load_case(dataset, case)
-    prediction = predictor(
-        image, case.name, sampling.steps, sampling.samples, seed=seed, source=str(case.images[0])
-    )
-    classes = predictor.plan.classes
-    references = [class_indices(canonical(mask)[0], classes, dataset.ignore_id) for mask in masks]
-    predicted = class_indices(canonical(prediction.labels)[0], classes, None)
-    view = select_case_slice(image, references, predicted)
-    pixel_mm = view.width if image.physical else None
-    base = make_base_image(name, slice_pixels(image, view), view.height / view.width, pixel_mm)
-    by_raters = np.mean([view.cut(one) > 0 for one in references], axis=0)
-    by_samples = 1 - view.cut(canonical(prediction.frequencies)[0])
-    return (
-        Panel("image", base),
-        Panel(f"{len(masks)} raters", base, (heat(downsample(by_raters)),), dimmed=True),
-        Panel(f"{sampling.samples} samples", base, (heat(downsample(by_samples)),), dimmed=True),
-    )
+    def result(self) -> RaterComparison | None:
+        """Return the comparison; None where no case has several raters."""
+        if not self._found:
+            return None
+        panels = {case: self._panels[case] for case in self._worst()}
+        return RaterComparison(summarize(self._found, self._samples), panels)
+
+    def _worst(self) -> list[str]:
+        """Return the worst cases so far, largest GED^2 first."""
+        return sorted(self._found, key=lambda case: -self._found[case].ged2)[:_SHOWN]
+
+    def _draw_panels(
+        self, image: Volume, masks: Sequence[Volume], labels: Volume, samples: Sequence[Volume]
+    ) -> tuple[Panel, ...]:
+        """Return the panels of one case on the slice where the raters mark most."""
+        classes = self._classes
+        references = [class_indices(canonical(mask)[0], classes, self._ignore_id) for mask in masks]
+        predicted = class_indices(canonical(labels)[0], classes, None)
+        view = select_case_slice(image, references, predicted)
+        pixel_mm = view.width if image.physical else None
+        name = f"rated-{len(self._found)}"
+        base = make_base_image(name, slice_pixels(image, view), view.height / view.width, pixel_mm)
+        by_raters = np.mean([view.cut(one) > 0 for one in references], axis=0)
+        drawn = [class_indices(view.cut(canonical(one)[0]), classes, None) for one in samples]
+        by_samples = np.mean([one > 0 for one in drawn], axis=0)
+        return (
+            Panel("image", base),
+            Panel(f"{len(masks)} raters", base, (heat(downsample(by_raters)),), dimmed=True),
+            Panel(f"{len(samples)} samples", base, (heat(downsample(by_samples)),), dimmed=True),
+        )

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from math import log
 from typing import Any, Literal
 
@@ -18,7 +20,7 @@ from ldseg.app.report.palette import class_color, heat, reference_color
 from ldseg.data.class_indices import IGNORE_INDEX, class_indices
 from ldseg.data.volume import Volume
 from ldseg.inference.output import DISAGREEMENT, LABELS, PROBABILITIES, SAMPLES, UNCERTAINTY, ImageMaps
-from ldseg.metrics.principal_variation import principal_variation
+from ldseg.metrics.principal_variation import DEVIATIONS, PrincipalVariation, principal_variation
 from ldseg.planning.plan import Plan
 
 Group = Literal[
@@ -50,10 +52,15 @@ class Layer:
     """Value with the first color of the scale."""
     high: float
     """Value with the last color of the scale."""
-    array: NDArray[Any]
-    """(*S), or (*S, 3) colors."""
+    source: NDArray[Any] | Callable[[], NDArray[Any]]
+    """The voxels, or what computes them."""
     index: int = 0
     """Index of the class (0 is the background), of the sample, or along the principal variation."""
+
+    @cached_property
+    def array(self) -> NDArray[Any]:
+        """Voxels (*S), or (*S, 3) colors; what takes time is computed when it is first asked for."""
+        return self.source() if callable(self.source) else self.source
 
 
 def image_layers(image: Volume, plan: Plan) -> list[Layer]:
@@ -112,25 +119,44 @@ def prediction_layers(maps: ImageMaps, plan: Plan, samples: int) -> Iterator[Lay
 def _variation_layers(
     samples: Sequence[NDArray[np.integer]], spacing: tuple[float, ...], plan: Plan
 ) -> Iterator[Layer]:
-    """Yield label maps along the principal variation of samples, class indices (*S); none where it would take
-    too much memory."""
+    """Yield label maps along the principal variation of samples, class indices (*S), which is computed when
+    the first of them is asked for; none where it would take too much memory."""
     structures = len(plan.classes) - 1
     if len(samples) * structures * samples[0].size > _MOST_DISTANCES:
         return
     if plan.axes == "tyx":  # distances within frames, none between them
         spacing = (_NO_DISTANCE, *spacing[1:])
-    found = principal_variation(samples, structures + 1, spacing)
-    for n, (place, labels) in enumerate(zip(found.deviations, found.maps, strict=True)):
+    variation = _Variation(samples, structures + 1, spacing)
+    for n, place in enumerate(DEVIATIONS):
         yield Layer(
             f"variation-{n + 1}",
             "variation",
-            f"{place:+g} standard deviations",
+            f"{place:+g} standard deviations" if place else "0 standard deviations",
             "classes",
             0,
             structures,
-            labels,
+            partial(variation.read, n),
             n,
         )
+
+
+@dataclass(frozen=True)
+class _Variation:
+    """The principal variation of samples, computed once, by the thread that asks first."""
+
+    samples: Sequence[NDArray[np.integer]]
+    classes: int
+    spacing: tuple[float, ...]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def read(self, place: int) -> NDArray[Any]:
+        """Return the label map (*S) at one place of `DEVIATIONS`."""
+        with self.lock:
+            return self._found.maps[place]
+
+    @cached_property
+    def _found(self) -> PrincipalVariation:
+        return principal_variation(self.samples, self.classes, self.spacing)
 
 
 def palette(plan: Plan) -> dict[str, Rgba]:
