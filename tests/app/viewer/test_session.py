@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ldseg.app.cli.main import main
 from ldseg.app.viewer import layers
 from ldseg.app.viewer.model_source import ModelSource
+from ldseg.app.viewer.readout import values_at
 from ldseg.app.viewer.session import MOST_SAMPLES, Session
 from ldseg.app.viewer.state import describe
 from ldseg.data.formats import read_volume, write_volume
@@ -182,6 +183,7 @@ def test_the_principal_variation_is_computed_once_and_only_if_asked_for(
 
     monkeypatch.setattr(layers, "principal_variation", counted)
     session = make_session(samples=4)
+    values_at(session, (0,) * len(session.image.shape))
     assert calls == []
     first, last = (session.prediction.layers[f"variation-{n}"].array for n in (1, 9))
     assert first.shape == last.shape == session.image.shape

@@ -62,6 +62,11 @@ class Layer:
         """Voxels (*S), or (*S, 3) colors; what takes time is computed when it is first asked for."""
         return self.source() if callable(self.source) else self.source
 
+    @property
+    def is_ready(self) -> bool:
+        """True unless the voxels are still to be computed."""
+        return not callable(self.source) or "array" in self.__dict__
+
 
 def image_layers(image: Volume, plan: Plan) -> list[Layer]:
     """Return the image's layers: one RGB layer for a 2D image with three channels, else one per channel."""

@@ -27,6 +27,8 @@ def values_at(session: Session, place: Sequence[int]) -> list[dict[str, Any]] | 
     found: list[dict[str, Any]] = []
     shares: dict[str, float] = {}
     for layer in session.layers.values():
+        if not layer.is_ready:  # nobody has looked at it
+            continue
         array = downsample(layer.array, steps)
         array = np.moveaxis(array, -1, 0) if layer.colors == "own" else array[None]
         voxels = to_canonical(array, orientation)
