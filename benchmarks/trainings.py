@@ -13,10 +13,11 @@ from typing import Any
 
 from ldseg.data.dataset import DataSet
 from ldseg.data.splits import Fold, Splits
+from ldseg.evaluation.calibration_fit import calibrate
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import Plan, PlanSettings
 from ldseg.presets import PRESETS
-from ldseg.runs.files import STATE_FILE
+from ldseg.runs.files import CALIBRATION_FILE, STATE_FILE
 from ldseg.runs.run_setup import fingerprint_and_plan
 from ldseg.settings import RunSettings
 from ldseg.training.trainer import TrainingResult, train
@@ -107,7 +108,12 @@ def train_calibrated(
     settings = settings_of(plan)
     settings = replace(settings, training=replace(settings.training, fold=0))
     splits = Splits(1, 0, tuple(sorted(test)), (Fold(*parts),))
-    return train_or_go_on(dataset, plan, splits, settings, run)
+    ended = train_or_go_on(dataset, plan, splits, settings, run)
+    if not (run / CALIBRATION_FILE).is_file():
+        chosen = [case for case in known if case.name in unseen]
+        predictor = Predictor.load(run, "cpu", calibrated=False)
+        calibrate(run, predictor, dataset, chosen, settings.posterior.samples)
+    return ended
 
 
 def train_or_go_on(
