@@ -37,7 +37,7 @@ RANK = 10
 """Columns of P, as in the paper."""
 TRAINING_SAMPLES = 20
 """Samples M of the likelihood, as in the paper."""
-_FIRST_FACTOR, _FIRST_DEVIATION = 0.1, -3.0
+_FIRST_FACTOR, _FIRST_DEVIATION = 0.3, -3.0
 """Factor of the network's P, and offset of sqrt(D) before softplus: the covariance is small at first."""
 _LEAST_DEVIATION = 1e-3
 _TOGETHER = 2**24
