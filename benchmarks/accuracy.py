@@ -3,8 +3,9 @@
     python benchmarks/accuracy.py --data hippocampus --data-root FOLDER --work FOLDER --minutes 30
 
 Trains on all cases outside of the test part (no case is held out for choosing anything), predicts the test
-cases from their files and scores them with ldseg's own evaluation. The budget is CPU minutes: minutes times
-`--cores`, so that other work on the machine takes nothing from it. An interrupted run resumes.
+cases from their files and scores them with ldseg's own evaluation. The budget is CPU minutes of one thread:
+other work on the machine takes nothing from it. With `--fold` the subjects of that fold are left out and are
+scored in the place of the test part. An interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ldseg.planning.plan import PlanSettings
 from ldseg.preprocessing.preprocess import preprocess_labels
 from ldseg.presets import PRESETS
 from ldseg.runs.run_setup import fingerprint_and_plan
+from ldseg.utils.device import precision_of
 from records import as_a_command, commit, peak_memory_gb, write_result
 from sets import open_set, set_aside
 from trainings import command_of, run_name, run_parser, train_or_go_on, with_model
@@ -39,14 +41,14 @@ METRICS = ("dice", "hd95_mm", "hd95_px", "assd_mm", "assd_px", "nsd")
 
 
 def main() -> None:
-    arguments = parse()
+    arguments = run_parser(__doc__).parse_args()
     as_a_command(arguments.threads)
     name = f"accuracy-{run_name(arguments)}"
     run = arguments.work / name
-    dataset, splits = open_set(arguments.data, arguments.data_root)
+    dataset, splits = open_set(arguments.data, arguments.data_root, arguments.fold)
     training = train_model(arguments, dataset, splits, run)
     predictor = Predictor.load(run)
-    test, split = set_aside(dataset, splits)
+    test, split = set_aside(dataset, splits, arguments.fold)
     deterministic = not predictor.segmenter.stochastic
     own, by_steps = score(predictor, dataset, test), score_by_steps(predictor, dataset, test)
     result = {
@@ -57,7 +59,7 @@ def main() -> None:
         "preset": arguments.preset,
         "seed": arguments.seed,
         "budget_minutes": arguments.minutes,
-        "cores": arguments.cores,
+        "fold": arguments.fold,
         "command": command_of("accuracy.py", arguments),
         "commit": commit(),
         "training": training,
@@ -73,12 +75,6 @@ def main() -> None:
     print(json.dumps(result["autoencoder"]))
 
 
-def parse() -> argparse.Namespace:
-    parser = run_parser(__doc__)
-    parser.add_argument("--cores", type=int, default=2)
-    return parser.parse_args()
-
-
 def train_model(arguments: argparse.Namespace, dataset: DataSet, splits: Any, run: Path) -> dict[str, Any]:
     names = splits.part("all").train
     cases = [case for case in dataset.cases if case.name in names]
@@ -88,7 +84,8 @@ def train_model(arguments: argparse.Namespace, dataset: DataSet, splits: Any, ru
         settings,
         training=replace(
             settings.training,
-            cpu_minutes=arguments.minutes * arguments.cores,
+            cpu_minutes=arguments.minutes,
+            precision="auto",
             seed=arguments.seed,
             fold="all",
             validations=4,
@@ -100,6 +97,7 @@ def train_model(arguments: argparse.Namespace, dataset: DataSet, splits: Any, ru
     return {
         "steps": ended.steps,
         "batch": settings.training.batch or plan.batch,
+        "precision": precision_of(torch.device("cpu"), settings.training.precision),
         "training_cases": len(names),
     }
 

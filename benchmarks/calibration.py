@@ -36,8 +36,8 @@ def main() -> None:
     as_a_command(arguments.threads)
     name = run_name(arguments)
     predictor = Predictor.load(arguments.work / f"accuracy-{name}", "cpu")
-    dataset, splits = open_set(arguments.data, arguments.data_root)
-    test, split = set_aside(dataset, splits)
+    dataset, splits = open_set(arguments.data, arguments.data_root, arguments.fold)
+    test, split = set_aside(dataset, splits, arguments.fold)
     result = {
         "benchmark": "calibration",
         "data": arguments.data,
@@ -46,6 +46,7 @@ def main() -> None:
         "preset": arguments.preset,
         "seed": arguments.seed,
         "budget_minutes": arguments.minutes,
+        "fold": arguments.fold,
         "command": command_of("calibration.py", arguments),
         "commit": commit(),
         "torch": torch.__version__,

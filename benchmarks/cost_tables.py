@@ -56,22 +56,32 @@ def _cell(value: float | None, digits: int) -> str:
 
 
 def memory_tables(records: Sequence[Record]) -> str:
-    """Return a table with one row per prediction, and its plot."""
+    """Return a table with one row per kind of prediction, and its plot."""
+    kinds: dict[str, list[tuple[str, dict[str, float]]]] = {}
     runs = _runs(records)
-    if not runs:
-        return ""
+    for name, one in runs.items():
+        kind, _, size = name.partition("_")
+        kinds.setdefault(kind, []).append((size.replace("_", " "), one))
     rows = [
-        (name.replace("_", " "), f"{one['peak_rss_gb']:.2f}", f"{one['cpu_s']:.0f}")
-        for name, one in runs.items()
+        (
+            f"{kind}: {', '.join(size for size, _ in found)}",
+            ", ".join(f"{one['peak_rss_gb']:.2f}" for _, one in found),
+            ", ".join(f"{one['cpu_s']:.0f}" for _, one in found),
+        )
+        for kind, found in kinds.items()
+    ]
+    straight = [
+        f"against {name} {_straight(points):.4f}"
+        for name, (points, _) in curves(runs).items()
+        if len(points) > 2
     ]
     lines = [table(("prediction", "peak GB", "CPU s"), rows)]
-    for name, (points, unit) in curves(runs).items():
-        if len(points) > 2:
-            lines.append(
-                f"CPU seconds against {name} ({unit}): a straight line explains {_straight(points):.4f} "
-                "of their variance."
-            )
-    return "\n\n".join([*lines, f"![CPU seconds and memory against size and samples]({PLOT})"])
+    lines += (
+        [f"Share of CPU seconds' variance that a line explains: {', '.join(straight)}."] if straight else []
+    )
+    return (
+        "\n\n".join([*lines, f"![CPU seconds and memory against size and samples]({PLOT})"]) if rows else ""
+    )
 
 
 def _runs(records: Sequence[Record]) -> dict[str, dict[str, float]]:

@@ -1,7 +1,7 @@
 """How accurate is nnU-Net v2, as it comes from PyPI, after the same training time on the same cases?
 
     python -m venv VENV && VENV/bin/pip install nnunetv2
-    python benchmarks/nnunet.py --data hippocampus --data-root FOLDER --work FOLDER --nnunet VENV --minutes 20
+    python benchmarks/nnunet.py --data hippocampus --data-root FOLDER --work FOLDER --nnunet VENV --minutes 40
 
 It plans, preprocesses, trains and predicts by its own commands in its own environment; only the end of its
 training is set from outside (`nnunet_trainer/budgeted.py`). Its answers, with its own mirroring at
@@ -46,7 +46,7 @@ def main() -> None:
         write_raw(tool.raw, dataset, [case for case in dataset.cases if case.name in names])
         tool("nnUNetv2_plan_and_preprocess", "-d", NUMBER, "-c", configuration, "-np", 1, "-npfp", 1)
         (tool.work / "prepared").touch()
-    model = tool.train(configuration, 60 * arguments.minutes * arguments.cores)
+    model = tool.train(configuration, 60 * arguments.minutes)
     spent = tool.predict(configuration, dataset, test)
     predicted = {case.name: tool.answer(dataset, case) for case in test}
     own = score_predictions(dataset, test, predicted)
@@ -59,10 +59,8 @@ def main() -> None:
         "preset": "default",
         "seed": arguments.seed,
         "budget_minutes": arguments.minutes,
-        "cores": arguments.cores,
         "command": f"python benchmarks/nnunet.py --data-root DATA --work WORK --nnunet VENV "
-        f"--data {arguments.data} --minutes {arguments.minutes:g} --cores {arguments.cores}"
-        f" --seed {arguments.seed}",
+        f"--data {arguments.data} --minutes {arguments.minutes:g} --seed {arguments.seed}",
         "commit": commit(),
         "version": tool.version(),
         "training": {"steps": model["iterations"], "training_cases": len(names)},
@@ -80,8 +78,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
     parser.add_argument("--nnunet", type=Path, required=True, help="its virtual environment")
-    parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=40, help="CPU minutes of training")
     parser.add_argument("--seed", type=int, default=0, help="a name for the run: nnU-Net draws its own")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Pictures of the pages of `calibration.py` and `robustness.py`, one for each set and budget."""
+"""Pictures of the pages of `calibration.py` and `robustness.py`, one for each set."""
 
 from __future__ import annotations
 
@@ -17,26 +17,21 @@ FOLDER = "plots"
 _COLOURS = ("#20639b", "#c1440e", "#3c8d5a", "#7a5195", "#8a6d3b")
 
 
-def plot_name(benchmark: str, data: str, minutes: float) -> str:
-    """Return the path of a figure relative to the page."""
-    return f"{FOLDER}/{benchmark}-{data}-{minutes:g}min.png"
-
-
-def shown(benchmark: str, data: str, minutes: float) -> str:
+def shown(benchmark: str, data: str) -> str:
     """Return the figure in Markdown."""
-    return f"![{benchmark} on {data}]({plot_name(benchmark, data, minutes)})"
+    return f"![{benchmark} on {data}]({FOLDER}/{benchmark}-{data}.png)"
 
 
 def draw_plots(results: Sequence[Result], folder: Path) -> None:
-    """Draw one figure per benchmark, set and budget, from the seed with the most results."""
-    groups: dict[tuple[str, str, float], dict[int, dict[str, Result]]] = {}
-    for result in sorted(results, key=lambda r: (r["seed"], _name(r))):
-        key = (result["benchmark"], result["data"], result["budget_minutes"])
-        groups.setdefault(key, {}).setdefault(result["seed"], {})[_name(result)] = result
-    for (benchmark, data, minutes), seeds in groups.items():
-        path = folder / plot_name(benchmark, data, minutes)
-        path.parent.mkdir(exist_ok=True)
-        models = max(seeds.values(), key=len)
+    """Draw one figure per benchmark and set, of the budget and the seed with the most results."""
+    groups: dict[tuple[str, str], dict[tuple[float, int], dict[str, Result]]] = {}
+    for result in sorted(results, key=lambda r: (r["budget_minutes"], r["seed"], _name(r))):
+        trained = groups.setdefault((result["benchmark"], result["data"]), {})
+        trained.setdefault((result["budget_minutes"], result["seed"]), {})[_name(result)] = result
+    (folder / FOLDER).mkdir(exist_ok=True)
+    for (benchmark, data), trained in groups.items():
+        models = max(trained.values(), key=len)
+        path = folder / FOLDER / f"{benchmark}-{data}.png"
         DRAWN[benchmark](models).savefig(path, dpi=90, metadata={"Software": None})
 
 

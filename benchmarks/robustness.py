@@ -20,7 +20,7 @@ from ldseg.evaluation.robustness import Robustness, RobustnessOptions, Robustnes
 from ldseg.evaluation.robustness_files import resume_sweep, write_robustness, write_table_and_plot
 from ldseg.inference.predictor import Predictor
 from records import as_a_command, commit, peak_memory_gb, write_result
-from sets import open_set
+from sets import open_set, set_aside
 from trainings import command_of, run_name, run_parser
 
 
@@ -29,16 +29,17 @@ def main() -> None:
     as_a_command(arguments.threads)
     name = run_name(arguments)
     found = measure(arguments, name)
-    dataset, splits = open_set(arguments.data, arguments.data_root)
-    tested = len(found.setup.cases)
+    dataset, splits = open_set(arguments.data, arguments.data_root, arguments.fold)
+    _, split = set_aside(dataset, splits, arguments.fold)
     result = {
         "benchmark": "robustness",
         "data": arguments.data,
-        "split": f"seed 0, {len(splits.part('all').train)} train, {tested} test, by subject",
+        "split": split,
         "model": arguments.model,
         "preset": arguments.preset,
         "seed": arguments.seed,
         "budget_minutes": arguments.minutes,
+        "fold": arguments.fold,
         "command": command_of("robustness.py", arguments),
         "commit": commit(),
         "torch": torch.__version__,
@@ -70,7 +71,7 @@ def measure(arguments: argparse.Namespace, name: str) -> Robustness:
     run = arguments.work / f"accuracy-{name}"
     out = arguments.work / f"robustness-{name}{suffix(arguments)}"
     predictor = Predictor.load(run, "cpu")
-    dataset, _ = open_set(arguments.data, arguments.data_root)
+    dataset, _ = open_set(arguments.data, arguments.data_root, arguments.fold)
     options = RobustnessOptions(
         tuple(arguments.corruptions.split(",")), harmonize=arguments.harmonize == "true"
     )

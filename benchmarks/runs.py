@@ -1,4 +1,4 @@
-"""Results of `accuracy.py` as runs: the scores of one training, or of several that differ by their seed."""
+"""Results of `accuracy.py` as runs: of one training, of all folds of a cross-validation, of several seeds."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ OWN = 0
 
 Cases = dict[str, dict[str, float]]
 """Case, metric: the mean over its classes."""
-Group = tuple[str, float, str, str]
-"""Data, budget, model, preset."""
+Group = tuple[str, bool, float, str, str]
+"""Data, whether cross-validated, budget, model, preset."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ class Run:
     """CPU seconds a case, by the same."""
     figures: dict[str, float]
     """Return the metrics that are one number for the whole run."""
+
+    crossed: bool = False
+    """Whether all folds of a cross-validation are taken together; else the test part was scored."""
 
     @property
     def name(self) -> str:
@@ -84,8 +87,24 @@ class Run:
         return [name if match is None else match[1] for name, match in zip(names, found, strict=True)]
 
 
-def read_run(result: dict[str, Any]) -> Run:
-    """Return the run that one file of `accuracy.py` holds."""
+def read_runs(results: Iterable[dict[str, Any]]) -> list[Run]:
+    """Return the runs in results of `accuracy.py`, in their order in tables.
+
+    The folds of a cross-validation are one run; as long as some of them are missing they are none.
+    """
+    runs: list[Run] = []
+    folds: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
+    for result in results:
+        run = _read_run(result)
+        if result.get("fold") is None:
+            runs.append(run)
+        else:
+            folds[run.data, run.budget_minutes, run.model, run.preset, run.seeds].append(run)
+    runs += [_all_folds(parts) for parts in folds.values() if len(parts) == SETS[parts[0].data].folds]
+    return sorted(runs, key=lambda run: (run.data, run.budget_minutes, run.model, run.preset, run.seeds))
+
+
+def _read_run(result: dict[str, Any]) -> Run:
     by_steps = {OWN: result["own"], **{int(steps): scored for steps, scored in result["steps"].items()}}
     by_steps = dict(sorted(by_steps.items()))
     figures = {
@@ -110,17 +129,19 @@ def read_run(result: dict[str, Any]) -> Run:
     )
 
 
-def together(parts: Sequence[Run], split: str, command: str) -> Run:
-    """Runs of one model that were tested on different cases as one: all their cases."""
+def _all_folds(parts: Sequence[Run]) -> Run:
+    """Return trainings that each left out one fold as one run of all cases."""
     first = parts[0]
+    cases = sum(len(part.cases[OWN]) for part in parts)
     return replace(
         first,
-        split=split,
-        command=command,
+        split=f"{len(parts)} folds by subject, each left out in turn, {cases} cases",
+        command=re.sub(r"--(fold|patient) \S+", "--fold K", first.command),
         commit=", ".join(dict.fromkeys(part.commit for part in parts)),
         cases={n: {name: one for part in parts for name, one in part.cases[n].items()} for n in first.cases},
         predict_cpu_s={n: _mean(part.predict_cpu_s[n] for part in parts) for n in first.cases},
         figures={name: _mean(part.figures[name] for part in parts) for name in first.figures},
+        crossed=True,
     )
 
 
@@ -145,6 +166,7 @@ def pooled(runs: Sequence[Run]) -> Run:
             for name in first.figures
             if all(name in run.figures for run in runs)
         },
+        crossed=first.crossed,
     )
 
 
@@ -152,7 +174,7 @@ def by_seed(runs: Iterable[Run]) -> dict[Group, list[Run]]:
     """Runs that differ in the seed alone together."""
     groups: dict[Group, list[Run]] = defaultdict(list)
     for run in runs:
-        groups[run.data, run.budget_minutes, run.model, run.preset].append(run)
+        groups[run.data, run.crossed, run.budget_minutes, run.model, run.preset].append(run)
     return dict(groups)
 
 

@@ -1,40 +1,39 @@
-"""All figures of results/*.json as summary.json, and the tables of README.md between their markers; an
-overview into the README of the folder above.
+"""All figures of results/ as summary.json, and the tables of the pages between their markers (`tables` names
+the pages).
 
     python benchmarks/summary.py
 
 A result of `accuracy.py` gives records per number of sampling steps and per seed, records of all seeds
-together, and paired differences between ldseg's default preset and every other model of the same set, budget
-and seeds. Those of `cine.py`, all patients together, give the same. Results of other benchmarks are read by
-`OTHERS`, a new one is a function and a line there; one that holds finished records under "records" needs
-neither. The same results give the same bytes.
+together, and paired differences between ldseg's default preset and every other model of the same set and
+seeds. Results of other benchmarks are read by `OTHERS`, a new one is a function and a line there; one that
+holds finished records under "records" needs neither. The same results give the same bytes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from accuracy_tables import AFTER
 from cost_tables import draw_costs
-from films import read_films
 from ldseg.evaluation.corruptions import CORRUPTIONS
 from ldseg.metrics.intervals import mean_interval, paired_difference
-from overview_tables import overview
+from plan import OURS
 from plots import DRAWN, draw_plots
-from runs import METRICS, OWN, Run, by_seed, in_unit_of, pooled, read_run
+from runs import METRICS, OWN, Run, by_seed, in_unit_of, pooled, read_runs
 from store import read_results
-from tables import AFTER, AS_THEY_ARE, TABLES
+from tables import AS_THEY_ARE, LOST, TABLES
 
 Record = dict[str, Any]
 Result = dict[str, Any]
 RUN_KEYS = ("benchmark", "data", "split", "model", "preset", "seed", "budget_minutes", "command", "commit")
 FIGURE_KEYS = ("metric", "value", "low", "high", "cases")
 KEYS = (*RUN_KEYS, *FIGURE_KEYS)
-_OURS = ("ldseg", "default")
 _COMPARED = ("dice", "hd95_mm", "hd95_px")
 
 
@@ -44,17 +43,25 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=here, help="with results/, README.md and summary.json")
     folder: Path = parser.parse_args(argv).folder
     results = read_results(folder / "results")
-    runs, records = read_figures(results)
-    every = [*runs, *(pooled(group) for group in by_seed(runs).values() if len(group) > 1)]
-    records = [*(r for run in every for r in run_records(run)), *difference_records(runs), *records]
-    (folder / "summary.json").write_text(as_summary(records), encoding="utf-8")
-    drawn = {name: draw([r for r in records if r["benchmark"] == name]) for name, draw in TABLES.items()}
-    rewrite(folder / "README.md", drawn)
-    front = folder.parent / "README.md"
-    if front.is_file():
-        rewrite(front, {"overview": overview(records)})
+    records = read_records(results)
+    for path, text in written(folder, records).items():
+        path.write_text(text, encoding="utf-8")
     draw_costs([r for r in records if r["benchmark"] == "memory"], folder)
     draw_plots([r for r in results.values() if r.get("benchmark") in DRAWN], folder)
+
+
+def written(folder: Path, records: list[Record]) -> dict[Path, str]:
+    """Return the text of summary.json and of all pages that hold tables, with the tables of these records."""
+    texts = {folder / "summary.json": as_summary(records)}
+    for page, tables in TABLES.items():
+        path = folder / page
+        if path.is_file():
+            drawn = {
+                name: draw([record for record in records if record["benchmark"] in benchmarks])
+                for name, (benchmarks, draw) in tables.items()
+            }
+            texts[path] = rewritten(path, drawn)
+    return texts
 
 
 def as_summary(records: list[Record]) -> str:
@@ -73,22 +80,20 @@ def as_summary(records: list[Record]) -> str:
     return '{{\n "runs": [\n{}\n ],\n "figures": [\n{}\n ]\n}}\n'.format(*parts)
 
 
-def read_figures(results: dict[str, Result]) -> tuple[list[Run], list[Record]]:
-    """Return the ordered runs of `accuracy.py` and the records of other benchmarks from results by name."""
-    runs: list[Run] = []
-    records: list[Record] = []
+def read_records(results: dict[str, Result]) -> list[Record]:
+    """Return the records of all figures, from results by name."""
+    runs = read_runs(result for result in results.values() if result.get("benchmark") == "accuracy")
+    every = [*runs, *(pooled(group) for group in by_seed(runs).values() if len(group) > 1)]
+    records = [record for run in every for record in run_records(run)] + difference_records(runs)
     for name, result in results.items():
-        if result.get("benchmark") == "accuracy":
-            runs.append(read_run(result))
-        elif result.get("benchmark") in OTHERS:
-            records += OTHERS[result["benchmark"]](result)
+        benchmark = result.get("benchmark", "")
+        if benchmark in OTHERS:
+            records += OTHERS[benchmark](result)
         elif "records" in result:
             records += [_ready_record(record) for record in result["records"]]
-        else:
+        elif benchmark != "accuracy":
             sys.stderr.write(f"{name}: is of no known benchmark and holds no records; left out\n")
-    runs += read_films(result for result in results.values() if result.get("benchmark") == "cine")
-    runs.sort(key=lambda run: (run.data, run.budget_minutes, run.model, run.preset, run.seeds))
-    return runs, records
+    return records
 
 
 def _ready_record(record: Record) -> Record:
@@ -107,7 +112,7 @@ def calibration_records(result: Result) -> list[Record]:
 
 
 def robustness_records(result: Result) -> list[Record]:
-    """Dice at each strength, and what the strongest costs: the clean image's Dice minus its own, by case."""
+    """Return what the strongest corruptions cost: Dice of clean images minus that of corrupted ones."""
     found: list[Record] = []
     lost: dict[str, list[float]] = {}
     way = "" if result.get("harmonized") else AS_THEY_ARE
@@ -115,16 +120,12 @@ def robustness_records(result: Result) -> list[Record]:
     subjects = [result["subjects"][name] for name in names]
     for corruption, curve in result["curves"].items():
         clean, *worse = curve["points"]
-        for point in worse:
-            metric = f"mean_dice_{corruption}_{point['strength']:g}{way}"
-            interval = tuple(point["mean_dice_interval"])
-            found.append(_record(result, metric, point["mean_dice"], interval, len(names)))
         lost[corruption] = [clean["cases"][name]["dice"] - worse[-1]["cases"][name]["dice"] for name in names]
     if set(lost) == set(CORRUPTIONS):
         lost["mean"] = [sum(case) / len(case) for case in zip(*lost.values(), strict=True)]
     for corruption, values in lost.items():
         mean, interval = sum(values) / len(values), mean_interval(values, subjects)
-        found.append(_record(result, f"dice_lost_{corruption}{way}", mean, interval, len(names)))
+        found.append(_record(result, f"{LOST}{corruption}{way}", mean, interval, len(names)))
     return found
 
 
@@ -143,23 +144,8 @@ def zoo_records(result: Result) -> list[Record]:
     ]
 
 
-def harmonize_records(result: Result) -> list[Record]:
-    """Return the change of Dice by harmonization on clean and corrupted images, with the worst case."""
-    figures = {"clean": result["clean"], "corrupted": result["corrupted"]["mean"]}
-    return [
-        _record(result, f"harmonised_{metric}_{images}", found[key], None, found["images"])
-        for images, found in figures.items()
-        for metric, key in (
-            ("dice_change", "change_now"),
-            ("worst_dice_change", "worst_now"),
-            ("dice_change_unasked", "change_always"),
-        )
-    ]
-
-
 OTHERS: dict[str, Callable[[Result], list[Record]]] = {
     "calibration": calibration_records,
-    "harmonize": harmonize_records,
     "robustness": robustness_records,
     "zoo": zoo_records,
 }
@@ -167,13 +153,12 @@ OTHERS: dict[str, Callable[[Result], list[Record]]] = {
 
 
 def run_records(run: Run) -> list[Record]:
-    """Means with intervals as the model predicts by default and at each number of steps; single figures."""
+    """Return means with intervals as the model predicts by default, Dice by steps, and single figures."""
     found = [_score(run, metric, OWN, name) for metric, name in run.metrics.items()]
     found += [
-        _score(run, metric, steps, f"{name}_at_{steps}_steps")
+        _score(run, "dice", steps, f"{METRICS['dice']}_at_{steps}_steps")
         for steps in run.cases
         if steps != OWN
-        for metric, name in run.metrics.items()
     ]
     found.append(_record(run.header, "predict_cpu_s", run.predict_cpu_s[OWN]))
     return found + [_record(run.header, name, value) for name, value in run.figures.items()]
@@ -184,11 +169,11 @@ def difference_records(runs: list[Run]) -> list[Record]:
     no training of that budget, its longest shorter one."""
     groups = by_seed(runs)
     found: list[Record] = []
-    for (data, minutes, model, preset), others in groups.items():
-        if (model, preset) == _OURS:
+    for (data, crossed, minutes, *model), others in groups.items():
+        if tuple(model) == OURS:
             continue
-        trained = [key[1] for key in groups if (key[0], *key[2:]) == (data, *_OURS) and key[1] <= minutes]
-        ours = groups.get((data, max(trained, default=minutes), *_OURS), [])
+        trained = [key[2] for key in groups if key == (data, crossed, key[2], *OURS) and key[2] <= minutes]
+        ours = groups.get((data, crossed, max(trained, default=minutes), *OURS), [])
         seeds = sorted({run.seeds[0] for run in ours} & {run.seeds[0] for run in others})
         if seeds:
             a = pooled([run for run in others if run.seeds[0] in seeds])
@@ -198,11 +183,16 @@ def difference_records(runs: list[Run]) -> list[Record]:
 
 
 def rewrite(path: Path, drawn: dict[str, str]) -> None:
-    """Put each of these tables between its markers."""
+    """Put each of these tables between its markers on a page."""
+    path.write_text(rewritten(path, drawn), encoding="utf-8")
+
+
+def rewritten(path: Path, drawn: dict[str, str]) -> str:
+    """Return the text of a page with each of these tables between its markers."""
     page = path.read_text(encoding="utf-8")
     for name, tables in drawn.items():
         page = with_tables(page, name, tables)
-    path.write_text(page, encoding="utf-8")
+    return page
 
 
 def with_tables(page: str, name: str, tables: str) -> str:
@@ -217,7 +207,8 @@ def with_tables(page: str, name: str, tables: str) -> str:
 def _score(run: Run, metric: str, steps: int, name: str) -> Record:
     values = run.column(metric, steps)
     mean = sum(values) / len(values)
-    return _record(run.header, name, mean, mean_interval(values, run.subjects()), len(values))
+    bounds = (0.0, 1.0) if metric in ("dice", "nsd") else (0.0, math.inf)
+    return _record(run.header, name, mean, mean_interval(values, run.subjects(), bounds=bounds), len(values))
 
 
 def _difference(a: Run, b: Run, metric: str) -> Record:

@@ -1,295 +1,259 @@
-"""Tables in Markdown from the records of summary.json."""
+"""Tables in Markdown from the figures of summary.json: one for each question."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-from answers_tables import answers_table
-from calibration_tables import calibration_tables
+from accuracy_tables import accuracy_table, budgets_table, overview, steps_table
 from cost_tables import memory_tables, speed_tables
-from markdown_table import Record, commit_of, distance, number, spread, table, unit_of
+from markdown_table import Record, spread, table
+from plan import MODELS
 from plots import shown
-from posterior_tables import cine_tables, raters_tables
 from runs import name_of
-from torture_tables import torture_tables
 from training_tables import ensembles_tables, fine_tune_tables
-from unlike_tables import unlike_tables
-from zoo_tables import zoo_tables
 
-Rows = list[tuple[str, dict[str, Record]]]
-STEPS = (1, 2, 5, 15, 50)
-_ORDER = ("ldseg", "unet", "nnunet", "pixel_diffusion")
-_ABLATION = {
-    "training steps": ("training_steps", 0),
-    "Dice": ("mean_dice", 4),
-    "Dice of one call": ("mean_dice_one_call", 4),
-    "Dice on training cases": ("mean_dice_in_training", 4),
-    "Dice of a sample": ("dice_of_a_sample", 4),
-    "Dice between samples": ("dice_between_samples", 4),
-    "ceiling": ("ceiling_dice", 4),
-}
-_AGREEMENT = {
-    "dice_ldseg": "ldseg default",
-    "dice_unet": "unet",
-    "dice_together": "both together, mirrored too",
-    "dice_between": "one to the other",
-}
-_DIFFERENCE = "_difference_to_"
-AFTER = "_after_"
-"""Before the minutes that ours trained, where a difference is to a model that trained longer."""
-_LOST = "dice_lost_"
+Column = tuple[str, str, int]
+"""Its title, its metric, digits after the point."""
+Key = Callable[[Record], str]
 AS_THEY_ARE = "_as_they_are"
 """Behind metrics of images that were not harmonized."""
-
-
-def accuracy_tables(records: Sequence[Record]) -> str:
-    """For each set and budget: scores, Dice by steps, differences, autoencoders."""
-    parts: list[str] = []
-    for title, chosen in by_set(records):
-        rows = by_model(chosen)
-        parts += [title, f"Split: {chosen[0]['split']}.", scores(rows)]
-        parts += [part for part in (steps(rows), differences(chosen), autoencoders(rows)) if part]
-    return "\n\n".join(parts)
-
-
-def robustness_tables(records: Sequence[Record]) -> str:
-    """For each set and budget: Dice lost at the strongest corruption; then the means of all sets."""
-    parts: list[str] = []
-    for title, chosen in by_set(records):
-        picture = shown("robustness", chosen[0]["data"], chosen[0]["budget_minutes"])
-        parts += [title, losses(by_model_and_seed(chosen)), picture]
-    overall = share_of_control(records)
-    return "\n\n".join([*parts, overall] if overall else parts)
-
-
-def ablation_tables(records: Sequence[Record]) -> str:
-    """For each set and budget: one row a change."""
-    parts: list[str] = []
-    for title, chosen in by_set(records):
-        rows: dict[str, dict[str, Record]] = {}
-        for record in chosen:
-            rows.setdefault(record["model"], {})[record["metric"]] = record
-        lines = [
-            (name, *(number(found, *column) for column in _ABLATION.values()), commit_of(found))
-            for name, found in rows.items()
-        ]
-        parts += [title, f"Split: {chosen[0]['split']}.", table(("change", *_ABLATION, "commit"), lines)]
-    return "\n\n".join(parts)
-
-
-def agreement_tables(records: Sequence[Record]) -> str:
-    """Return a table with one row per set and budget."""
-    lines: list[tuple[str, ...]] = []
-    for title, chosen in by_set(records):
-        found = {record["metric"]: record for record in chosen}
-        figures = (spread(found[metric], 4) for metric in _AGREEMENT)
-        lines.append((title.removeprefix("### "), *figures, commit_of(found)))
-    return table(("trainings", *_AGREEMENT.values(), "commit"), lines) if lines else ""
-
-
-TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
-    "accuracy": accuracy_tables,
-    "answers": lambda records: "\n\n".join(
-        f"{title}\n\n{answers_table(chosen)}" for title, chosen in by_set(records)
-    ),
-    "agreement": agreement_tables,
-    "robustness": robustness_tables,
-    "ablation": ablation_tables,
-    "calibration": lambda records: "\n\n".join(
-        calibration_tables(title, chosen) for title, chosen in by_set(records)
-    ),
-    "raters": raters_tables,
-    "cine": cine_tables,
-    "speed": speed_tables,
-    "memory": memory_tables,
-    "zoo": zoo_tables,
-    "unlike": unlike_tables,
-    "torture": torture_tables,
-    "fine_tune": fine_tune_tables,
-    "ensembles": ensembles_tables,
+LOST = "dice_lost_"
+_CALIBRATED = "_calibrated"
+_OF = "_of_"
+_TORTURE = {
+    "kill -9 of a training, each followed by resume": "kills_training_kills",
+    "trainings that ended bit-equal to the uninterrupted one": "kills_trainings_ended",
+    "kill -9 of a prediction": "kills_prediction_kills",
+    "commands on a full disk": "full_disks_times",
+    "of these refused in one line, nothing lost": "full_disks_refused",
+    "predictions, 4 formats in 48 orientations, half of them oblique": "orientations_predicted",
+    "faults in all": "faults",
 }
-"""By benchmark; each has its pair of markers in README.md."""
+_TRIED = {"kept": "yes", "optional": "as an option", "not_kept": "no"}
 
 
-def by_set(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
-    """Return a heading and the records of each set and budget."""
-    keys = sorted({(record["data"], record["budget_minutes"]) for record in records})
-    return [
+def rows_of(records: Sequence[Record], keys: Sequence[Key]) -> dict[tuple[str, ...], dict[str, list[Record]]]:
+    """Return the records of each row of a table, in the order of the first, by metric."""
+    rows: dict[tuple[str, ...], dict[str, list[Record]]] = {}
+    for record in records:
+        row = rows.setdefault(tuple(key(record) for key in keys), {})
+        row.setdefault(record["metric"], []).append(record)
+    return rows
+
+
+def listing(records: Sequence[Record], keys: dict[str, Key], columns: Sequence[Column]) -> str:
+    """Return a table with a row for each value of `keys`; cells are means over seeds and folds, by cases."""
+    rows = rows_of(records, list(keys.values()))
+    lines = [
         (
-            f"### {data}, {minutes:g} minutes",
-            [r for r in records if (r["data"], r["budget_minutes"]) == (data, minutes)],
+            *row,
+            str(max(map(len, found.values()))),
+            *(_cell(found.get(metric, []), digits) for _, metric, digits in columns),
+            _commits(found),
         )
-        for data, minutes in keys
+        for row, found in rows.items()
     ]
+    titles = (*keys, "trainings", *(title for title, _, _ in columns), "commit")
+    return table(titles, lines) if lines else ""
 
 
-def by_model(records: Iterable[Record]) -> Rows:
-    """(Name, metric to record), ours first; of each model the record of the most seeds."""
-    found: dict[tuple[str, str], dict[str, Record]] = {}
-    for record in records:
-        if _DIFFERENCE in record["metric"]:
-            continue
-        mine = found.setdefault((record["model"], record["preset"]), {})
-        known = mine.get(record["metric"])
-        if known is None or seed_count(record) > seed_count(known):
-            mine[record["metric"]] = record
-    keys = sorted(found, key=lambda key: (_place(key[0]), key))
-    return [(name_of(*key), found[key]) for key in keys]
+def _cell(records: Sequence[Record], digits: int) -> str:
+    weights = [record.get("cases") or 1 for record in records]
+    values = zip(weights, records, strict=True)
+    total = sum(weight * record["value"] for weight, record in values)
+    return f"{total / sum(weights):.{digits}f}" if records else "-"
 
 
-def by_model_and_seed(records: Iterable[Record]) -> Rows:
-    """Return rows like those of `by_model`, with each seed separate."""
-    by_seed: dict[int, list[Record]] = {}
-    for record in records:
-        by_seed.setdefault(record["seed"], []).append(record)
-    rows = [(name, seed, found) for seed, mine in sorted(by_seed.items()) for name, found in by_model(mine)]
-    rows.sort(key=lambda row: _place(row[0]))
-    return [(f"{name}, seed {seed}", found) for name, seed, found in rows]
+def _commits(found: dict[str, list[Record]]) -> str:
+    return ", ".join(dict.fromkeys(record["commit"] for records in found.values() for record in records))
 
 
-def scores(rows: Rows) -> str:
-    """Return a table with one row per model, as it predicts by default."""
+def _data(record: Record) -> str:
+    return record["data"]
+
+
+def _model(record: Record) -> str:
+    return name_of(record["model"], record["preset"])
+
+
+def _plain_model(record: Record) -> str:
+    return record["model"]
+
+
+def _minutes(record: Record) -> str:
+    return f"{record['budget_minutes']:g}"
+
+
+def calibration_table(records: Sequence[Record]) -> str:
+    """Return a table with one row per set and model: each figure as it is, and calibrated."""
+    scaled = [
+        {**record, "value": 1000 * record["value"]} if record["metric"].startswith("aurc") else record
+        for record in sorted(records, key=lambda one: (one["data"], _place(one)))
+    ]
+    figures = (
+        ("ECE", "ece", 4),
+        ("near structures", "ece_near", 4),
+        ("NLL", "nll", 4),
+        ("volumes in 90 % intervals", "interval_coverage", 2),
+    )
+    columns = [
+        (f"{title}{words}", f"{metric}{suffix}", digits)
+        for title, metric, digits in figures
+        for words, suffix in (("", ""), (", calibrated", _CALIBRATED))
+    ]
+    columns += [("Brier", "brier", 4), ("AURC of voxels, 1e-3", "aurc", 2), ("of cases", "case_aurc", 3)]
+    listed = listing(scaled, {"set": _data, "model": _model, "CPU minutes": _minutes}, columns)
+    return "\n".join([listed, "", _pictures("calibration", records)]) if records else ""
+
+
+def robustness_table(records: Sequence[Record]) -> str:
+    """Return a table of what the strongest corruptions cost, of images as they are and of harmonized ones."""
+    lost = [record for record in records if record["metric"].startswith(LOST)]
+    lost.sort(key=lambda one: (one["data"], _place(one)))
+    rows = rows_of(lost, [_data, _model, _minutes])
+    metrics = list(dict.fromkeys(record["metric"].removesuffix(AS_THEY_ARE) for record in lost))
+    lines = [
+        (
+            *row,
+            *(
+                f"{_cell(found.get(metric + AS_THEY_ARE, []), 3)}, {_cell(found.get(metric, []), 3)}"
+                for metric in metrics
+            ),
+            _commits(found),
+        )
+        for row, found in rows.items()
+    ]
+    titles = [metric.removeprefix(LOST).replace("_", " ") for metric in metrics]
+    listed = table(("set", "model", "CPU minutes", *titles, "commit"), lines)
+    return "\n".join([listed, "", _pictures("robustness", records)]) if records else ""
+
+
+def _pictures(benchmark: str, records: Sequence[Record]) -> str:
+    """Return the pictures of a benchmark's sets, side by side."""
+    return " ".join(shown(benchmark, data) for data in sorted({record["data"] for record in records}))
+
+
+def raters_table(records: Sequence[Record]) -> str:
+    """Return a table with one row per model and source of a distribution."""
+    told = [
+        {**record, "metric": metric, "source": source.replace("_", " ")}
+        for record in records
+        for metric, _, source in [record["metric"].partition(_OF)]
+        if source or metric in ("ged2", "hm_iou", "sample_diversity", "rater_diversity", "majority_dice")
+    ]
     columns = (
-        "model",
-        "seeds",
-        "training steps",
-        "Dice [95 %]",
-        f"HD95 {_unit(rows)} [95 %]",
-        "NSD",
-        "predict, CPU s",
-        "memory GB",
+        ("GED²", "ged2", 3),
+        ("HM-IoU", "hm_iou", 3),
+        ("Dice to the majority", "majority_dice", 3),
+        ("diversity", "sample_diversity", 3),
+        ("of raters", "rater_diversity", 3),
+        ("Brier", "brier", 4),
+        ("soft ECE", "soft_ece", 4),
+        ("volumes in 90 % intervals", "covered", 3),
+        ("Dice with raters", "rater_dice", 3),
+        ("by expected Dice", "decided_rater_dice", 3),
     )
-    return table(
-        columns,
-        [
-            (
-                name,
-                str(seed_count(found["mean_dice"])),
-                number(found, "training_steps", 0),
-                spread(found["mean_dice"], 4),
-                spread(distance(found, "mean_hd95"), 2),
-                number(found, "nsd", 4),
-                number(found, "predict_cpu_s", 2),
-                number(found, "peak_rss_gb", 1),
-            )
-            for name, found in rows
-        ],
+    keys: dict[str, Key] = {"set": _data, "model": _model, "CPU minutes": _minutes}
+    return listing(told, {**keys, "distribution": lambda record: record["source"] or "samples"}, columns)
+
+
+def paper_table(records: Sequence[Record]) -> str:
+    """Return a table of validation Dice by steps and by noise, one row per set and variant."""
+    metrics = list(dict.fromkeys(record["metric"] for record in records))
+    curves = [one for one in metrics if one.startswith(("validation_dice_steps_", "validation_dice_noise_"))]
+    columns = [("training steps", "training_steps", 0)]
+    columns += [(" ".join(one.removeprefix("validation_dice_").split("_")), one, 3) for one in curves]
+    return listing(records, {"set": _data, "variant": _plain_model}, columns)
+
+
+def zoo_table(records: Sequence[Record]) -> str:
+    """Return a table with one row per shipped model: scores on its test cases, and what it says of images of
+    another kind."""
+    told = [
+        {**one, "metric": one["metric"].removesuffix("_mm").removesuffix("_px")}
+        for one in sorted(records, key=lambda one: one["model"])
+    ]
+    columns = (
+        ("Dice", "mean_dice", 3),
+        ("of the mean of samples", "mean_dice_of_samples", 3),
+        ("HD95, mm or px", "mean_hd95", 2),
+        ("ECE", "ece", 4),
+        ("volumes in 90 % intervals", "interval_coverage", 2),
+        ("own images flagged", "unlike_own_flagged", 3),
+        ("of the worst other set", "unlike_others_flagged", 3),
+        ("of the worst change", "unlike_changed_flagged", 3),
+        ("confidence", "confidence_own", 3),
+        ("in the worst other set", "confidence_others", 3),
     )
+    return listing(told, {"model": _plain_model, "set": _data}, columns)
 
 
-def _unit(rows: Rows) -> str:
-    """Return the unit of distances of a set."""
-    return unit_of(rows[0][1], "mean_hd95") if rows else "mm"
+def torture_table(records: Sequence[Record]) -> str:
+    """Return a table of what was tried, and how much of it; empty without records."""
+    if not records:
+        return ""
+    first, found = records[0], {record["metric"]: record["value"] for record in records}
 
+    kinds = [metric.removesuffix("_tried") for metric in found if metric.endswith("_tried")]
 
-def steps(rows: Rows) -> str:
-    """Return a table of mean Dice by the number of sampling steps, for models that sample."""
-    lines = [
-        (name, *(number(found, f"mean_dice_at_{n}_steps", 4) for n in STEPS))
-        for name, found in rows
-        if any(f"mean_dice_at_{n}_steps" in found for n in STEPS)
+    def by_kind(figure: str) -> list[float]:
+        return [found[f"{kind}_{figure}"] for kind in kinds]
+
+    parts = [
+        (f"inputs of {len(kinds)} kinds", f"{sum(by_kind('tried')):.0f}"),
+        ("of these refused in one line", f"{sum(by_kind('refused')):.0f}"),
+        ("most CPU seconds of one", f"{max(by_kind('cpu_s')):.1f}"),
+        ("largest process, GB", f"{max(by_kind('peak_gb')):.2f}"),
     ]
-    return table(("Dice by steps", *map(str, STEPS)), lines) if lines else ""
+    parts += [(words, f"{found[metric]:.0f}") for words, metric in _TORTURE.items() if metric in found]
+    bounds = first["split"].removeprefix("bounds: ")
+    return table((f"bounds: {bounds}; commit {first['commit']}, seed {first['seed']}", "number"), parts)
 
 
-def differences(records: Iterable[Record]) -> str:
-    """ldseg's default preset minus each other model."""
-    found: dict[str, dict[str, Record]] = {}
-    for record in records:
-        if _DIFFERENCE in record["metric"]:
-            metric, other = record["metric"].split(_DIFFERENCE)
-            found.setdefault(other, {})[metric] = record
-    lines = [
-        (
-            _compared(other),
-            str(seed_count(mine["mean_dice"])),
-            spread(mine["mean_dice"], 4, "+"),
-            spread(distance(mine, "mean_hd95"), 2, "+"),
-        )
-        for other, mine in sorted(found.items(), key=lambda item: (_place(item[0]), item[0]))
-    ]
-    unit = unit_of(next(iter(found.values()), {}), "mean_hd95")
-    columns = ("ldseg default minus", "seeds", "Dice [95 %, paired]", f"HD95 {unit} [95 %, paired]")
-    return table(columns, lines) if lines else ""
-
-
-def autoencoders(rows: Rows) -> str:
-    """Return a table of the autoencoder ceiling."""
+def tried_table(records: Sequence[Record]) -> str:
+    """Return a table of changes and what they gave, with a column a set."""
+    sets = list(dict.fromkeys(record["data"] for record in records))
+    rows = rows_of([{**one, "kept": one["metric"], "metric": one["data"]} for one in records], [_plain_model])
     lines = [
         (
             name,
-            number(found, "ceiling_dice", 4),
-            number(found, "empty_mask_foreground", 4),
-            number(found, "lone_6_voxel_object_dice", 4),
+            *(spread(found[data][0], 4, "+") if data in found else "-" for data in sets),
+            _TRIED[next(iter(found.values()))[0]["kept"].removeprefix("dice_difference_")],
+            _commits(found),
         )
-        for name, found in rows
-        if "ceiling_dice" in found
+        for (name,), found in rows.items()
     ]
-    columns = (
-        "autoencoder",
-        "Dice of decode(encode(mask))",
-        "foreground of an empty mask",
-        "Dice of a lone object",
-    )
-    return table(columns, lines) if lines else ""
+    return table(("change", *sets, "kept", "commit"), lines) if lines else ""
 
 
-def losses(rows: Rows) -> str:
-    """Dice on clean images minus Dice at the strongest corruption, harmonized and not."""
-    found = [metric for _, mine in rows for metric in mine if metric.startswith(_LOST)]
-    corruptions = list(dict.fromkeys(metric.removesuffix(AS_THEY_ARE) for metric in found))
-    lines = [
-        (name + words, *(spread(mine[one + way], 3) if one + way in mine else "-" for one in corruptions))
-        for name, mine in rows
-        for way, words in (("", ""), (AS_THEY_ARE, ", images as they are"))
-        if any(one + way in mine for one in corruptions)
-    ]
-    names = [one.removeprefix(_LOST).replace("_", " ") for one in corruptions]
-    return table(("Dice lost [95 %]", *names), lines)
+def _place(record: Record) -> int:
+    """Return where a model stands in a table."""
+    model = record["model"], record["preset"]
+    return MODELS.index(model) if model in MODELS else len(MODELS)
 
 
-def share_of_control(records: Sequence[Record]) -> str:
-    """What ldseg's default preset and `unet` lose, with harmonized images and without, where all four are
-    known; and shares of what `unet` loses without."""
-    lost = {
-        (r["data"], r["budget_minutes"], r["seed"], r["model"], r["metric"]): r["value"]
-        for r in records
-        if r["metric"].removesuffix(AS_THEY_ARE) == f"{_LOST}mean" and r["preset"] == "default"
-    }
-    columns = [(model, f"{_LOST}mean{way}") for way in ("", AS_THEY_ARE) for model in ("ldseg", "unet")]
-    trainings = sorted({key[:3] for key in lost})
-    rows = [
-        (f"{data}, {minutes:g} minutes, seed {seed}", [lost[(data, minutes, seed, *one)] for one in columns])
-        for data, minutes, seed in trainings
-        if all((data, minutes, seed, *one) in lost for one in columns)
-    ]
-    if not rows:
-        return ""
-    means = [sum(column) / len(rows) for column in zip(*(values for _, values in rows), strict=True)]
-    lines = [
-        (name, *(f"{value:.4f}" for value in values), *(_share(value, values[-1]) for value in values[:3]))
-        for name, values in [*rows, ("mean of all", means)]
-    ]
-    names = ("ldseg default", "unet", "ldseg default, as they are", "unet, as they are")
-    shares = ("ldseg's share of the last", "unet's", "ldseg's, as they are")
-    return table(("Dice lost, mean of all corruptions", *names, *shares), lines)
-
-
-def _compared(name: str) -> str:
-    """Whom a difference is to, and after which time of ours where it is a shorter one."""
-    other, _, time = name.partition(AFTER)
-    shown = other.replace("_", " ") if other.startswith("ldseg") else other
-    return f"{shown} (ldseg after {time.replace('_', ' ')})" if time else shown
-
-
-def _share(value: float, of: float) -> str:
-    return f"{value / of:.2f}" if of > 0 else "-"
-
-
-def seed_count(record: Record) -> int:
-    return len(record["seed"]) if isinstance(record["seed"], list) else 1
-
-
-def _place(name: str) -> int:
-    """Where a model stands in a table."""
-    return next((index for index, model in enumerate(_ORDER) if name.startswith(model)), len(_ORDER))
+Table = Callable[[Sequence[Record]], str]
+TABLES: dict[str, dict[str, tuple[tuple[str, ...], Table]]] = {
+    "README.md": {
+        "accuracy": (("accuracy",), accuracy_table),
+        "steps": (("accuracy",), steps_table),
+        "calibration": (("calibration",), calibration_table),
+        "robustness": (("robustness",), robustness_table),
+        "raters": (("raters",), raters_table),
+        "zoo": (("zoo", "unlike"), zoo_table),
+    },
+    "variants.md": {
+        "paper": (("paper_curves", "paper_ablation"), paper_table),
+        "fine_tune": (("fine_tune",), fine_tune_tables),
+        "ensembles": (("ensembles",), ensembles_tables),
+        "tried": (("tried",), tried_table),
+    },
+    "costs.md": {
+        "speed": (("speed",), speed_tables),
+        "memory": (("memory",), memory_tables),
+        "torture": (("torture",), torture_table),
+    },
+    "../docs/training.md": {"budgets": (("accuracy",), budgets_table)},
+    "../README.md": {"overview": (("accuracy", "calibration"), overview)},
+}
+"""By page and the name of its markers there: the benchmarks it is made of, and how."""

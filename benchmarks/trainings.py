@@ -21,54 +21,42 @@ from ldseg.runs.files import CALIBRATION_FILE, STATE_FILE
 from ldseg.runs.run_setup import fingerprint_and_plan
 from ldseg.settings import RunSettings
 from ldseg.training.trainer import TrainingResult, train
+from sets import SETS
 
 INTERRUPTED = 130
 MODELS = ("ldseg", "unet", "pixel_diffusion", "ssn")
 
 
-def set_parser(about: str | None) -> argparse.ArgumentParser:
-    """Return a parser of the data set and the folder of the runs of `accuracy.py`."""
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="where accuracy.py keeps its runs")
-    return parser
-
-
 def run_parser(about: str | None) -> argparse.ArgumentParser:
     """Return a parser with the arguments that choose a run of `accuracy.py`."""
-    parser = set_parser(about)
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", choices=tuple(SETS), required=True)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where accuracy.py keeps its runs")
     parser.add_argument("--model", choices=MODELS, default="ldseg")
     parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--minutes", type=float, default=20, help="CPU minutes of training")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
+    parser.add_argument("--fold", type=int, help="of a cross-validation: the one that is left out")
     parser.add_argument("--threads", type=int, default=1, help="of this process; more of them waste CPU time")
     return parser
 
 
 def run_name(arguments: argparse.Namespace) -> str:
     """Return the name of a run, a part of its folder's name and of its results' names."""
-    return (
-        f"{arguments.data}-{arguments.model}-{arguments.preset}-seed{arguments.seed}-{arguments.minutes:g}min"
+    given = vars(arguments)
+    trained = (
+        f"{given['data']}-{given['model']}-{given['preset']}-seed{given['seed']}-{given['minutes']:g}min"
     )
-
-
-def trained(arguments: argparse.Namespace, model: str, seed: int) -> Predictor:
-    """Load the model that `accuracy.py` trained with the default preset or as a baseline."""
-    chosen = argparse.Namespace(data=arguments.data, minutes=arguments.minutes)
-    chosen.model, chosen.preset, chosen.seed = model, "default", seed
-    return Predictor.load(arguments.work / f"accuracy-{run_name(chosen)}")
+    return trained if given.get("fold") is None else f"{trained}-fold{given['fold']}"
 
 
 def command_of(script: str, arguments: argparse.Namespace) -> str:
     """Return the command without the folders of this machine."""
     given = {k: v for k, v in vars(arguments).items() if k not in ("data_root", "work") and v is not None}
-    words = " ".join(f"--{name} {_words(value)}" for name, value in given.items())
+    listed = {k: " ".join(map(str, v)) if isinstance(v, list) else v for k, v in given.items()}
+    words = " ".join(f"--{name} {value}" for name, value in listed.items())
     return f"python benchmarks/{script} --data-root DATA --work WORK {words}"
-
-
-def _words(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def settings_for(

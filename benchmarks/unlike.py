@@ -40,7 +40,6 @@ from sets import SETS, open_set, set_aside
 
 OTHERS = {
     **{name: (chosen.folder, chosen.options) for name, chosen in SETS.items()},
-    "bubil": ("BUBIL_cells", DataOptions()),
     "lidc": ("LIDC_4rater_sample/training", DataOptions(label_threshold=127)),
 }
 PHANTOMS = 20

@@ -7,9 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from result_files import PROSE
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from result_files import BENCHMARKS, COSTS, PROSE, VARIANTS
 
 
 @pytest.fixture
@@ -22,4 +20,6 @@ def summary(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "results").mkdir()
     (tmp_path / "README.md").write_text(PROSE)
+    (tmp_path / "costs.md").write_text(COSTS)
+    (tmp_path / "variants.md").write_text(VARIANTS)
     return tmp_path

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PROSE = """Words above.
 
 <!-- accuracy:begin -->
@@ -17,16 +18,17 @@ old
 
 Words between.
 
-<!-- robustness:begin --><!-- robustness:end --><!-- ablation:begin --><!-- ablation:end -->
-<!-- raters:begin --><!-- raters:end --><!-- cine:begin --><!-- cine:end -->
-<!-- torture:begin --><!-- torture:end --><!-- speed:begin --><!-- speed:end -->
-<!-- memory:begin --><!-- memory:end --><!-- zoo:begin --><!-- zoo:end -->
-<!-- unlike:begin --><!-- unlike:end -->
-<!-- calibration:begin --><!-- calibration:end --><!-- answers:begin --><!-- answers:end -->
-<!-- agreement:begin --><!-- agreement:end -->
-<!-- fine_tune:begin --><!-- fine_tune:end --><!-- ensembles:begin --><!-- ensembles:end -->
+<!-- steps:begin --><!-- steps:end --><!-- robustness:begin --><!-- robustness:end -->
+<!-- raters:begin --><!-- raters:end --><!-- zoo:begin --><!-- zoo:end -->
+<!-- calibration:begin --><!-- calibration:end -->
 
 Words below.
+"""
+VARIANTS = """<!-- paper:begin --><!-- paper:end --><!-- tried:begin --><!-- tried:end -->
+<!-- fine_tune:begin --><!-- fine_tune:end --><!-- ensembles:begin --><!-- ensembles:end -->
+"""
+COSTS = """<!-- speed:begin --><!-- speed:end --><!-- memory:begin --><!-- memory:end -->
+<!-- torture:begin --><!-- torture:end -->
 """
 KEYS = ("data", "split", "model", "preset", "seed", "budget_minutes", "command", "commit")
 RELIABILITY = {
@@ -62,7 +64,6 @@ def write(folder: Path, model: str = "ldseg", preset: str = "default", **changes
         "preset": preset,
         "seed": seed,
         "budget_minutes": 30.0,
-        "cores": 2,
         "command": f"python benchmarks/accuracy.py --model {model} --seed {seed}",
         "commit": "abc1234",
         "training": {"steps": 900, "batch": 2, "training_cases": 160},
@@ -73,7 +74,8 @@ def write(folder: Path, model: str = "ldseg", preset: str = "default", **changes
         "autoencoder": None if model == "unet" else coder,
         **changes,
     }
-    name = f"{result['data']}-{model}-{preset}-seed{seed}-{result['budget_minutes']:g}min.json"
+    fold = f"-fold{result['fold']}" if "fold" in result else ""
+    name = f"{result['data']}-{model}-{preset}-seed{seed}-{result['budget_minutes']:g}min{fold}.json"
     (folder / "results" / name).write_text(json.dumps(result))
     return result
 

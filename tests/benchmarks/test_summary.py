@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from result_files import NAMES, PROSE, RELIABILITY, make, one, records, write
+from result_files import BENCHMARKS, NAMES, PROSE, RELIABILITY, make, one, records, write
 
 from ldseg.metrics.intervals import paired_difference
 
@@ -19,7 +19,7 @@ def test_no_results_give_an_empty_list_and_say_so(summary: ModuleType, folder: P
     make(summary, folder)
     assert records(folder) == []
     readme = (folder / "README.md").read_text()
-    assert readme.count("No results yet.") == 15
+    assert readme.count("No results yet.") == 6
     assert "Words between." in readme
     assert readme.startswith("Words above.")
     assert readme.endswith("Words below.\n")
@@ -57,7 +57,7 @@ def test_a_model_is_judged_as_it_predicts_by_default_and_tabled_at_all_steps(
         assert found["low"] < found["value"] < found["high"]
         assert found["cases"] == 6
     readme = (folder / "README.md").read_text()
-    assert "| Dice by steps | 1 | 2 | 5 | 15 | 50 |" in readme
+    assert "| 1 steps | 2 steps | 5 steps | 15 steps | 50 steps |" in readme
 
 
 def test_single_figures_are_records_too(summary: ModuleType, folder: Path) -> None:
@@ -91,7 +91,9 @@ def test_ours_is_compared_case_by_case_where_set_seed_and_budget_agree(
     )
     assert one(folder, "mean_hd95_mm_difference_to_unet")["value"] == 0
     assert not [r for r in records(folder) if r["metric"].endswith("_to_ldseg_paper")]
-    assert "| unet | 1 | +0.0" in (folder / "README.md").read_text()
+    lines = (folder / "README.md").read_text().splitlines()
+    row = next(line for line in lines if line.startswith("| hippocampus | unet |"))
+    assert row.split(" | ")[6].startswith("+0.0")
 
 
 def test_a_model_that_trained_longer_is_compared_with_our_longest_shorter_training(
@@ -104,7 +106,9 @@ def test_a_model_that_trained_longer_is_compared_with_our_longest_shorter_traini
     found = one(folder, "mean_dice_difference_to_nnunet_after_30_minutes")
     assert found["budget_minutes"] == 75
     assert found["value"] == pytest.approx(0.05, abs=1e-6)
-    assert "| nnunet (ldseg after 30 minutes) | 1 | +0.05" in (folder / "README.md").read_text()
+    readme = (folder / "README.md").read_text()
+    row = next(line for line in readme.splitlines() if line.startswith("| hippocampus | nnunet | 75 | 1 |"))
+    assert row.split(" | ")[6].endswith(", after 30 minutes")
 
 
 def test_the_front_page_shows_sets_that_have_the_model_and_its_control(
@@ -134,7 +138,7 @@ def test_seeds_are_taken_together_case_by_case(summary: ModuleType, folder: Path
     assert found["value"] == pytest.approx(np.mean(single), abs=1e-5)
     assert found["cases"] == 6
     assert all(result["command"] in found["command"] for result in results)
-    assert "| ldseg default | 3 |" in (folder / "README.md").read_text()
+    assert "| ldseg default | 30 | 3 |" in (folder / "README.md").read_text()
 
 
 def test_intervals_are_by_subject_where_the_set_has_several_images_of_one(
@@ -173,7 +177,7 @@ def test_other_benchmarks_add_their_records(
     assert one(folder, "predict_2d_512_cpu_s")["low"] is None
     assert (one(folder, "ece")["value"], one(folder, "ece_calibrated")["value"]) == (0.04, 0.01)
     assert "strange:" in capsys.readouterr().err
-    picture = "plots/calibration-hippocampus-30min.png"
+    picture = "plots/calibration-hippocampus.png"
     assert f"({picture})" in (folder / "README.md").read_text()
     assert (folder / picture).read_bytes().startswith(b"\x89PNG")
 
@@ -196,4 +200,28 @@ def test_distances_of_a_set_without_spacing_are_in_pixels_whatever_early_results
     assert {r["model"] for r in records(folder) if r["metric"] == "mean_hd95_px"} == {"ldseg", "unet"}
     assert one(folder, "mean_hd95_px_difference_to_unet")["value"] == 0
     assert not [r for r in records(folder) if r["metric"].endswith("_mm")]
-    assert "HD95 px [95 %]" in (folder / "README.md").read_text()
+    assert "| 2.00 px |" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "benchmarks/README.md",
+        "benchmarks/costs.md",
+        "benchmarks/variants.md",
+        "docs/training.md",
+    ],
+)
+def test_the_tables_of_the_pages_are_those_of_the_results(summary: ModuleType, page: str) -> None:
+    folder = BENCHMARKS
+    texts = summary.written(folder, summary.read_records(summary.read_results(folder / "results")))
+    found = {path.resolve(): text for path, text in texts.items()}
+    path = (folder.parent / page).resolve()
+    assert path.read_text(encoding="utf-8") == found[path]
+
+
+def test_results_and_their_summary_stay_small() -> None:
+    stored = [path for path in (BENCHMARKS / "results").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in stored) < 3e6
+    assert (BENCHMARKS / "summary.json").stat().st_size < 300e3

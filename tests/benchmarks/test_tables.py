@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from result_files import KEYS, NAMES, make, one, write, write_records
+from result_files import KEYS, NAMES, RELIABILITY, make, one, write, write_records
 
 from ldseg.evaluation.corruptions import CORRUPTIONS
 
@@ -37,59 +37,63 @@ def write_robustness(
     (folder / "results" / name).write_text(json.dumps(result))
 
 
-def test_what_corruptions_cost_is_tabled_beside_the_control(summary: ModuleType, folder: Path) -> None:
+def table_rows(folder: Path, begin: str, page: str = "README.md") -> list[list[str]]:
+    """The cells of the rows of all tables of a page that begin so."""
+    lines = (folder / page).read_text().splitlines()
+    return [line.strip("| ").split(" | ") for line in lines if line.startswith(f"| {begin}")]
+
+
+def header(summary: ModuleType, **known: Any) -> dict[str, Any]:
+    return dict.fromkeys(summary.KEYS) | {"data": "usgra", "seed": 0, "commit": "abc1234"} | known
+
+
+def test_what_corruptions_cost_is_tabled_with_images_as_they_are_and_harmonized(
+    summary: ModuleType, folder: Path
+) -> None:
     for data, ours, theirs in (("hippocampus", 0.1, 0.3), ("usgra", 0.2, 0.2)):
         for harmonize, factor in ((True, 0.5), (False, 1)):
             write_robustness(folder, "ldseg", ours * factor, data, harmonize)
             write_robustness(folder, "unet", theirs * factor, data, harmonize)
     make(summary, folder)
-    assert one(folder, "mean_dice_blur_4_as_they_are", data="usgra", model="unet")["value"] == 0.6
     for metric, value in (("dice_lost_blur", 0.05), ("dice_lost_mean_as_they_are", 0.1)):
         found = one(folder, metric, data="hippocampus", model="ldseg")
         assert (found["value"], found["low"], found["cases"]) == (value, value, 6)
-    readme = (folder / "README.md").read_text()
-    shares = "0.0500 | 0.1500 | 0.1000 | 0.3000 | 0.17 | 0.50 | 0.33 |"
-    assert f"| hippocampus, 30 minutes, seed 0 | {shares}" in readme
-    assert "| mean of all | 0.0750 | 0.1250 | 0.1500 | 0.2500 | 0.30 | 0.50 | 0.60 |" in readme
-    assert "| unet, seed 0, images as they are | 0.200 [0.200, 0.200] |" in readme
-    assert (folder / "plots/robustness-usgra-30min.png").is_file()
+    everywhere = len(CORRUPTIONS) + 1
+    row = ["hippocampus", "unet", "30", *["0.300, 0.150"] * everywhere, "abc1234"]
+    assert row in table_rows(folder, "hippocampus | unet")
+    assert (folder / "plots/robustness-usgra.png").is_file()
 
 
-def test_two_models_are_compared_with_each_other_in_a_row(summary: ModuleType, folder: Path) -> None:
-    header = dict.fromkeys(summary.KEYS) | {"benchmark": "agreement", "data": "usgra", "budget_minutes": 8}
-    names = ("dice_ldseg", "dice_unet", "dice_together", "dice_between")
-    made = [
-        {**header, "commit": "abc1234", "metric": name, "value": 0.5, "low": 0.4, "high": 0.6}
-        for name in names
-    ]
-    write_records(folder, "agreement", made)
+def test_confidence_is_tabled_as_it_is_and_calibrated_over_seeds(summary: ModuleType, folder: Path) -> None:
+    for seed, ece in ((0, 0.04), (1, 0.02)):
+        result = {
+            **header(summary, benchmark="calibration", model="unet", preset="default", budget_minutes=20),
+            "seed": seed,
+            "plain": {"figures": {"ece": ece, "aurc": 0.001}, "near": None, "everywhere": RELIABILITY},
+            "calibrated": {"figures": {"ece": ece / 2}},
+        }
+        (folder / "results" / f"calibration{seed}.json").write_text(json.dumps(result))
     make(summary, folder)
-    cells = " | ".join(["0.5000 [0.4000, 0.6000]"] * 4)
-    assert f"| usgra, 8 minutes | {cells} | abc1234 |" in (folder / "README.md").read_text()
+    (row,) = table_rows(folder, "usgra | unet")
+    assert row[2:6] == ["20", "2", "0.0300", "0.0150"]
+    assert "1.00" in row
 
 
-def test_what_was_tried_is_tabled_by_kind(summary: ModuleType, folder: Path) -> None:
-    header = dict.fromkeys(summary.KEYS) | {
-        "benchmark": "torture",
-        "split": "bounds: 3 GB",
-        "seed": 0,
-        "commit": "abc1234",
-    }
-    figures = {"faults": 0, "kills_training_kills": 50, "full_disks_times": 60}
+def test_what_was_done_to_break_it_is_added_up(summary: ModuleType, folder: Path) -> None:
+    figures = {"faults": 0, "kills_training_kills": 50, "full_disks_times": 60, "full_disks_refused": 60}
     for kind in ("png", "nifti_gz"):
         figures |= {f"{kind}_tried": 200, f"{kind}_refused": 150, f"{kind}_accepted": 50}
         figures |= {f"{kind}_faults": 0, f"{kind}_cpu_s": 1.25, f"{kind}_peak_gb": 0.5}
-    made = [{**header, "metric": metric, "value": value} for metric, value in figures.items()]
-    write_records(folder, "torture", made)
+    common = header(summary, benchmark="torture", split="bounds: 3 GB")
+    write_records(folder, "torture", [{**common, "metric": m, "value": v} for m, v in figures.items()])
     make(summary, folder)
-    readme = (folder / "README.md").read_text()
-    assert "| nifti gz | 200 | 150 | 50 | 0 | 1.25 | 0.50 |" in readme
-    assert "| inputs of 2 kinds | 400 |" in readme
-    assert "| kill -9 of a training, each followed by resume | 50 |" in readme
-    assert "Bounds: 3 GB. Commit abc1234, seed 0." in readme
+    page = (folder / "costs.md").read_text()
+    assert "| bounds: 3 GB; commit abc1234, seed 0 | number |" in page
+    for row in ("inputs of 2 kinds | 400", "of these refused in one line | 300", "faults in all | 0"):
+        assert f"| {row} |" in page
 
 
-def test_memory_against_size_is_a_table_a_line_and_a_plot(summary: ModuleType, folder: Path) -> None:
+def test_memory_against_size_is_a_row_a_line_and_a_plot(summary: ModuleType, folder: Path) -> None:
     common = dict.fromkeys(KEYS, "x") | {"benchmark": "memory", "cases": 1}
     figures = {
         f"volume_{size}x100x100_{metric}": value
@@ -99,97 +103,101 @@ def test_memory_against_size_is_a_table_a_line_and_a_plot(summary: ModuleType, f
     result = {**common, "records": [{**common, "metric": m, "value": v} for m, v in figures.items()]}
     (folder / "results" / "memory-volumes.json").write_text(json.dumps(result))
     make(summary, folder)
-    readme = (folder / "README.md").read_text()
-    assert "| volume 200x100x100 | 0.50 | 2 |" in readme
-    assert "a straight line explains 1.0000" in readme
+    page = (folder / "costs.md").read_text()
+    assert "| volume: 100x100x100, 200x100x100, 300x100x100 | 0.50, 0.50, 0.50 | 1, 2, 3 |" in page
+    assert "against the size of a volume 1.0000" in page
     assert (folder / "cost.png").read_bytes().startswith(b"\x89PNG")
 
 
-def write_film(folder: Path, patient: str, model: str = "ldseg", dice: float = 0.8, **more: Any) -> None:
-    """A result as cine.py writes it, of one film of one structure."""
-    one = {"dice": dice, "hd95_mm": 2.0, "assd_mm": 0.5, "nsd": 0.9}
-    result = {
-        "benchmark": "cine",
-        "data": "sunnybrook",
-        "split": f"1 train, 1 test, of {patient}",
-        "model": model,
-        "preset": "default",
-        "seed": 0,
-        "budget_minutes": 15,
-        "command": f"python benchmarks/cine.py --patient {patient} --minutes 15",
-        "commit": "abc1234",
-        "training": {"steps": 10},
-        "peak_rss_gb": 1.0,
-        "own": {"cases": {f"{patient}_slice01": {"cavity": one}}, "cpu_s_per_case": 0.5},
-        "steps": {},
-        "records": [],
-    }
-    (folder / "results" / f"cine-{patient}-{model}.json").write_text(json.dumps({**result, **more}))
+def test_folds_of_a_cross_validation_are_one_row_of_all_cases(summary: ModuleType, folder: Path) -> None:
+    for fold in range(4):
+        for model, dice in (("ldseg", 0.9), ("unet", 0.7)):
+            names = [f"p{fold}_slice{n}" for n in range(2)]
+            write(folder, model, data="sunnybrook", fold=fold, names=names, dice=dice)
+    make(summary, folder)
+    found = one(folder, "mean_dice", model="unet")
+    assert (found["cases"], found["split"]) == (8, "4 folds by subject, each left out in turn, 8 cases")
+    assert one(folder, "mean_dice_difference_to_unet")["value"] == pytest.approx(0.2, abs=1e-6)
+    assert table_rows(folder, "sunnybrook | unet")[0][2:4] == ["30", "1"]
 
 
-def test_films_of_all_patients_are_one_set_and_their_cores_are_counted(
+def test_a_cross_validation_with_a_fold_missing_is_no_row(summary: ModuleType, folder: Path) -> None:
+    for fold in range(4):
+        write(folder, data="sunnybrook", fold=fold, names=[f"p{fold}_slice1"])
+    for fold in range(3):
+        write(folder, "unet", data="sunnybrook", fold=fold, names=[f"p{fold}_slice1"])
+    make(summary, folder)
+    assert table_rows(folder, "sunnybrook | ldseg default")
+    assert not table_rows(folder, "sunnybrook | unet")
+
+
+def test_until_the_plan_is_done_the_budget_that_most_trainings_share_is_shown(
     summary: ModuleType, folder: Path
 ) -> None:
-    for patient, ours in (("A", 0.8), ("B", 0.9)):
-        write_film(folder, patient, "ldseg", ours)
-        write_film(folder, patient, "unet", 0.7)
+    for minutes, seeds in ((16.0, (0,)), (48.0, (0, 1))):
+        for model in ("ldseg", "unet"):
+            for seed in seeds:
+                write(folder, model, data="usgra", seed=seed, budget_minutes=minutes)
+    write(folder, "pixel_diffusion", data="usgra", budget_minutes=24.0)
     make(summary, folder)
-    readme = (folder / "README.md").read_text()
-    assert "### sunnybrook, 7.5 minutes" in readme
-    assert "Split: 2 patients, each left out in turn, 2 films." in readme
-    assert "| unet | 1 | +0.1500 [-0.4853, +0.7853] |" in readme
-
-
-def test_films_with_a_patient_missing_are_not_compared(summary: ModuleType, folder: Path) -> None:
-    for patient in ("A", "B"):
-        write_film(folder, patient, "ldseg")
-    write_film(folder, "A", "unet")
-    make(summary, folder)
-    accuracy = (folder / "README.md").read_text().split("<!-- accuracy:end -->")[0]
-    assert "ldseg default" in accuracy
-    assert "unet" not in accuracy
-
-
-def test_films_are_a_row_a_patient_left_out(summary: ModuleType, folder: Path) -> None:
-    header = dict.fromkeys(summary.KEYS) | {
-        "benchmark": "cine",
-        "split": "28 train, 9 test, of B",
-        "model": "ldseg",
-        "preset": "default",
-        "budget_minutes": 15,
-        "commit": "abc1234",
+    assert {row[1]: row[2] for row in table_rows(folder, "usgra | ") if row[2].isdigit()} == {
+        "ldseg default": "48",
+        "unet": "48",
+        "pixel_diffusion": "24",
     }
-    figures = {"mean_dice": 0.9, "roughness": 0.125}
-    made = [{**header, "metric": metric, "value": value} for metric, value in figures.items()]
-    write_film(folder, "B", records=made)
+    for model in ("ldseg", "unet"):
+        write(folder, model, data="usgra", budget_minutes=20.0)
     make(summary, folder)
-    assert "| 28 train, 9 test, of B, ldseg default | 15 | 0.900 | - |" in (folder / "README.md").read_text()
+    assert table_rows(folder, "usgra | unet")[0][2] == "20"
 
 
-def test_ways_of_answering_are_rows_with_their_difference_to_the_control(
-    summary: ModuleType, folder: Path
-) -> None:
-    header = dict.fromkeys(summary.KEYS) | {
-        "benchmark": "answers",
-        "data": "usgra",
-        "budget_minutes": 12,
-        "commit": "abc1234",
-    }
-    score = {"value": 0.7, "low": 0.6, "high": 0.8}
+def test_budgets_are_tabled_where_several_were_tried(summary: ModuleType, tmp_path: Path) -> None:
+    folder, page = tmp_path / "benchmarks", tmp_path / "docs" / "training.md"
+    (folder / "results").mkdir(parents=True)
+    page.parent.mkdir()
+    page.write_text("<!-- budgets:begin --><!-- budgets:end -->")
+    for minutes in (20.0, 40.0):
+        write(folder, data="hippocampus", budget_minutes=minutes)
+    write(folder, data="usgra")
+    summary.main(["--folder", str(folder)])
+    (row,) = table_rows(folder, "hippocampus", "../docs/training.md")
+    assert row[1] == "160"
+    assert [pair.split(": ")[0] for pair in row[2].split(", ")] == ["20", "40"]
+    assert not table_rows(folder, "usgra", "../docs/training.md")
+
+
+def test_samples_and_level_sets_are_rows_weighted_by_their_cases(summary: ModuleType, folder: Path) -> None:
+    common = header(
+        summary, benchmark="raters", data="bubil", model="ssn", preset="default", budget_minutes=20
+    )
     made = [
-        {**header, "model": model, "metric": metric, **score}
-        for model in ("unet", "ldseg default, mirrored too")
-        for metric in ("mean_dice", "mean_hd95_mm", "predict_cpu_s")
+        {**common, "metric": "ged2_of_16_samples", "value": value, "cases": cases}
+        for value, cases in ((0.1, 30), (0.4, 10))
     ]
-    difference = {"metric": "mean_dice_difference", "value": -0.02, "low": -0.03, "high": 0.01}
-    made.append({**header, "model": "ldseg default, mirrored too", **difference})
-    write_records(folder, "answers", made)
+    write_records(folder, "raters", made)
     make(summary, folder)
-    readme = (folder / "README.md").read_text()
-    hd95 = "0.70 [0.60, 0.80] | - | 0.70 | abc1234 |"
-    assert f"| unet | 0.7000 [0.6000, 0.8000] | - | {hd95}" in readme
-    ours = "0.7000 [0.6000, 0.8000] | -0.0200 [-0.0300, +0.0100]"
-    assert f"| ldseg default, mirrored too | {ours} | {hd95}" in readme
+    assert table_rows(folder, "bubil | ssn")[0][:6] == ["bubil", "ssn", "20", "16 samples", "2", "0.175"]
+
+
+def test_variants_of_the_paper_are_rows_with_steps_and_noise(summary: ModuleType, folder: Path) -> None:
+    common = header(summary, benchmark="paper_curves", data="hc18", model="paper", budget_minutes=60)
+    figures = {"validation_dice_steps_15": 0.9, "validation_dice_noise_0.1": 0.8, "training_steps": 100}
+    write_records(folder, "paper_curves", [{**common, "metric": m, "value": v} for m, v in figures.items()])
+    make(summary, folder)
+    titles, row = (table_rows(folder, one, "variants.md")[0] for one in ("set | variant", "hc18 | paper"))
+    assert titles[3:] == ["training steps", "steps 15", "noise 0.1", "commit"]
+    assert row[2:] == ["1", "100", "0.900", "0.800", "abc1234"]
+
+
+def test_what_was_tried_is_a_row_a_change_with_a_column_a_set(summary: ModuleType, folder: Path) -> None:
+    common = header(summary, benchmark="tried", model="wider")
+    gain = {"metric": "dice_difference_kept", "value": 0.01, "low": 0.0, "high": 0.02}
+    loss = {"metric": "dice_difference_kept", "value": -0.01}
+    write_records(folder, "tried", [{**common, **gain}, {**common, "data": "hc18", **loss}])
+    make(summary, folder)
+    assert table_rows(folder, "change", "variants.md")[0] == ["change", "usgra", "hc18", "kept", "commit"]
+    row = ["wider", "+0.0100 [+0.0000, +0.0200]", "-0.0100", "yes", "abc1234"]
+    assert table_rows(folder, "wider", "variants.md")[0] == row
 
 
 def test_what_a_beginning_gains_is_a_row_a_budget(summary: ModuleType, folder: Path) -> None:
@@ -205,7 +213,7 @@ def test_what_a_beginning_gains_is_a_row_a_budget(summary: ModuleType, folder: P
     ]
     write_records(folder, "fine_tune", made)
     make(summary, folder)
-    readme = (folder / "README.md").read_text()
+    readme = (folder / "variants.md").read_text()
     rows = [
         "| usgra, 2 minutes | from nothing | 0.5000 | - | abc1234 |",
         "| usgra, 2 minutes | from nuclei, new plan | 0.6000 | +0.1000 | abc1234 |",
@@ -227,7 +235,7 @@ def test_an_ensemble_is_a_row_beside_one_member(summary: ModuleType, folder: Pat
     ]
     write_records(folder, "ensembles", made)
     make(summary, folder)
-    readme = (folder / "README.md").read_text()
+    readme = (folder / "variants.md").read_text()
     single = "| usgra, 4 minutes a member | ldseg | 0.6000 | - | - | - | - | - | - | - | - | - | abc1234 |"
     several = "| ldseg, 3 members | 0.7000 | - | - | - | - | - | - | 0.900 | - | - | abc1234 |"
     assert single in readme

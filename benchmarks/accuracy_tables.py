@@ -1,0 +1,209 @@
+"""Tables of `accuracy.py`: models at equal training time, steps, longer trainings, and the overview."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from statistics import mean
+
+from markdown_table import Record, distance, number, spread, table, unit_of
+from plan import CONTROL, MODELS, NNUNET, OURS, Model, main_budget
+from runs import name_of
+
+Found = dict[str, Record]
+"""By metric, of the most seeds."""
+STEPS = (1, 2, 5, 15, 50)
+DIFFERENCE = "mean_dice_difference_to_"
+AFTER = "_after_"
+"""Before the minutes that ours trained, where a difference is to a model that trained longer."""
+_CROSSED = "folds by subject"
+
+
+def accuracy_table(records: Sequence[Record]) -> str:
+    """Return a table with one row per set and model, of the set's budget or the one nearest to it."""
+    rows: list[tuple[str, ...]] = []
+    for data, mine in _by_data(records).items():
+        for (model, minutes), found in _shown(data, mine).items():
+            unit = unit_of(found, "mean_hd95")
+            rows.append(
+                (
+                    data,
+                    name_of(*model),
+                    f"{minutes:g}",
+                    str(seed_count(found["mean_dice"])),
+                    number(found, "training_steps", 0),
+                    spread(found["mean_dice"], 4),
+                    _difference(mine, model, minutes),
+                    f"{distance(found, 'mean_hd95')['value']:.2f} {unit}",
+                    number(found, "nsd", 3),
+                    number(found, "predict_cpu_s", 2),
+                    number(found, "peak_rss_gb", 1),
+                    found["mean_dice"]["commit"],
+                )
+            )
+    columns = (
+        "set",
+        "model",
+        "CPU minutes",
+        "seeds",
+        "training steps",
+        "Dice [95 %]",
+        "`ldseg default` minus it [95 %]",
+        "HD95",
+        "NSD",
+        "predict, CPU s",
+        "GB",
+        "commit",
+    )
+    return table(columns, rows) if rows else ""
+
+
+def steps_table(records: Sequence[Record]) -> str:
+    """Return a table of Dice by the number of sampling steps and of what the autoencoder holds."""
+    rows = [
+        (
+            data,
+            name_of(*model),
+            *(number(found, f"mean_dice_at_{n}_steps", 4) for n in STEPS),
+            number(found, "ceiling_dice", 4),
+            number(found, "empty_mask_foreground", 4),
+            number(found, "lone_6_voxel_object_dice", 2),
+        )
+        for data, mine in _by_data(records).items()
+        for (model, _), found in _shown(data, mine).items()
+        if any(f"mean_dice_at_{n}_steps" in found for n in STEPS)
+    ]
+    coder = ("decode(encode(mask))", "foreground of an empty mask", "lone object")
+    return table(("set", "model", *(f"{n} steps" for n in STEPS), *coder), rows) if rows else ""
+
+
+def budgets_table(records: Sequence[Record]) -> str:
+    """Return a table of the Dice of ours and of the control by CPU minutes, where several were tried."""
+    rows: list[tuple[str, ...]] = []
+    for data, mine in _by_data(records).items():
+        by_budget = _by_budget(mine)
+        cells = [_curve(by_budget, model) for model in (OURS, CONTROL)]
+        if cells[0].count(":") > 1:
+            learnt = re.search(r"(\d+) train", next(iter(mine))["split"])
+            rows.append((data, learnt[1] if learnt else "-", *cells))
+    columns = ("set", "cases to train on", "CPU minutes: Dice of `ldseg`", "of `unet`")
+    return table(columns, rows) if rows else ""
+
+
+def overview(records: Sequence[Record]) -> str:
+    """Return the table of the front page: of each set the figures that a user asks for first."""
+    chosen = [record for record in records if record["preset"] == "default"]
+    accuracy = [record for record in chosen if record["benchmark"] == "accuracy"]
+    rows: list[tuple[str, ...]] = []
+    for data, mine in _by_data(accuracy).items():
+        shown = {model: found for (model, _), found in _shown(data, mine).items() if model != NNUNET}
+        nnunet = [found["mean_dice"] for (model, _), found in _shown(data, mine).items() if model == NNUNET]
+        if OURS not in shown or CONTROL not in shown:
+            continue
+        dice = shown[OURS]["mean_dice"]
+        same = [one for one in nnunet if one["budget_minutes"] == dice["budget_minutes"]]
+        rows.append(
+            (
+                data,
+                f"{dice['budget_minutes']:g}",
+                str(min(seed_count(shown[model]["mean_dice"]) for model in (OURS, CONTROL))),
+                *(spread(shown[model]["mean_dice"], 3) for model in (OURS, CONTROL)),
+                *([spread(same[0], 3)] if same else ["-"]),
+                *(
+                    _mean(chosen, data, dice["budget_minutes"], model, metric, digits, scale)
+                    for metric, digits, scale in (("ece_calibrated", 4, 1), ("aurc", 2, 1000))
+                    for model in (OURS, CONTROL)
+                ),
+            )
+        )
+    names = ("Dice, `ldseg`", "`unet`", "nnU-Net")
+    confidence = ("ECE, `ldseg`", "`unet`", "AURC 1e-3, `ldseg`", "`unet`")
+    return table(("set", "CPU minutes", "trainings", *names, *confidence), rows) if rows else ""
+
+
+def seed_count(record: Record) -> int:
+    """Return over how many trainings a figure was taken."""
+    return len(record["seed"]) if isinstance(record["seed"], list) else 1
+
+
+def _by_data(records: Iterable[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda record: record["data"]):
+        found.setdefault(record["data"], []).append(record)
+    return found
+
+
+def _by_budget(records: Iterable[Record]) -> dict[tuple[Model, float], Found]:
+    """Return the figures of each model and budget of a set: of all folds where they are there, of the most
+    seeds."""
+    found: dict[tuple[Model, float], Found] = {}
+    for record in records:
+        mine = found.setdefault(((record["model"], record["preset"]), record["budget_minutes"]), {})
+        known = mine.get(record["metric"])
+        if known is None or _worth(record) > _worth(known):
+            mine[record["metric"]] = record
+    return {key: mine for key, mine in found.items() if "mean_dice" in mine}
+
+
+def _worth(record: Record) -> tuple[bool, int]:
+    return _CROSSED in record["split"], seed_count(record)
+
+
+def _shown(data: str, records: Sequence[Record]) -> dict[tuple[Model, float], Found]:
+    """Return the rows of a set, in their order: of its budget, of models without those of the nearest one."""
+    by_budget = _by_budget(records)
+    seeds = [
+        ((record["model"], record["preset"]), record["budget_minutes"], record["seed"])
+        for record in records
+        if record["metric"] == "mean_dice" and not isinstance(record["seed"], list)
+    ]
+    budget = main_budget(data, seeds)
+    shown: dict[tuple[Model, float], Found] = {}
+    for model in (*MODELS, NNUNET):
+        trained = sorted(minutes for one, minutes in by_budget if one == model)
+        if model != NNUNET and trained:
+            trained = [min(trained, key=lambda one: abs(math.log(one / (budget or trained[0]))))]
+        shown |= {(model, minutes): by_budget[model, minutes] for minutes in trained}
+    return shown
+
+
+def _difference(records: Sequence[Record], model: Model, minutes: float) -> str:
+    """Return ours minus a model, and after which time of ours where it is a shorter one."""
+    metric = DIFFERENCE + name_of(*model).replace(" ", "_")
+    found = [
+        record
+        for record in records
+        if record["metric"].partition(AFTER)[0] == metric and record["budget_minutes"] == minutes
+    ]
+    if not found:
+        return "-"
+    _, _, time = found[0]["metric"].partition(AFTER)
+    return spread(found[0], 4, "+") + (f", after {time.replace('_', ' ')}" if time else "")
+
+
+def _curve(by_budget: dict[tuple[Model, float], Found], model: Model) -> str:
+    budgets = sorted(minutes for one, minutes in by_budget if one == model)
+    found = [(minutes, by_budget[model, minutes]) for minutes in budgets]
+    return ", ".join(f"{minutes:g}: {one['mean_dice']['value']:.3f}" for minutes, one in found)
+
+
+def _mean(
+    records: Sequence[Record],
+    data: str,
+    minutes: float,
+    model: Model,
+    metric: str,
+    digits: int,
+    scale: float,
+) -> str:
+    """Return the mean of a figure of calibration over the trainings that have it; a dash where none has."""
+    mine = [
+        record
+        for record in records
+        if (record["benchmark"], record["data"], record["metric"]) == ("calibration", data, metric)
+        and (record["model"], record["preset"]) == model
+    ]
+    nearest = min((one["budget_minutes"] for one in mine), key=lambda one: abs(one - minutes), default=None)
+    values = [one["value"] for one in mine if one["budget_minutes"] == nearest]
+    return f"{scale * mean(values):.{digits}f}" if values else "-"
