@@ -249,3 +249,9 @@ def test_the_paper_preset_on_another_plan_is_trained_with_a_warning(data: Path, 
     train_run(data, tmp_path / "own", "paper", changes, device="cpu", on_event=events.append)
     assert not any(event.get("warnings") for event in events)
     assert read_plan(tmp_path / "own" / "plan.json").channels[0].scheme == "unit"
+
+
+def test_nothing_is_written_for_a_fold_that_there_is_not(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="fold 9 does not exist"):
+        train_run(data, tmp_path / "run", changes={"training": {"fold": 9, "steps": 1}})
+    assert [path.name for path in tmp_path.glob("run/*") if path.is_file()] == []

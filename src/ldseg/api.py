@@ -215,9 +215,8 @@ def _prepare(asked: TrainingRequest, device: str | None, on_event: OnEvent, lock
     if asked.start != "new":
         refuse_changed_plan(folder)
     if asked.start != "continue":
-        split = (
-            asked.split if asked.folds is None else replace(asked.split or SplitOptions(), folds=asked.folds)
-        )
+        split, fold = asked.split or SplitOptions(), asked.changes.get("training", {}).get("fold", "all")
+        split = replace(split, fold=fold, folds=split.folds if asked.folds is None else asked.folds)
         kept = (folder / PLAN_FILE).exists() and asked.limits in (None, PlanSettings())
         limits = None if kept else with_preset_limits(asked.limits, asked.preset)
         adopt = plan_adoption(asked)

@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from statistics import mean
+from typing import Literal
 
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.dataset import load_image, open_dataset
 from ldseg.data.ranges import mixed_scales
 from ldseg.data.splits import Splits, evenly_spaced, make_splits, match_spelling, read_splits, write_splits
-from ldseg.errors import InputError, listed
+from ldseg.errors import InputError, file_error, listed
 from ldseg.planning.fingerprint import Fingerprint, read_fingerprint, take_fingerprint, write_fingerprint
 from ldseg.planning.heuristics import is_photograph
 from ldseg.planning.plan import Plan, PlanSettings, make_plan, read_plan, write_plan
@@ -47,6 +48,8 @@ class SplitOptions:
     seed: int = 0
     folds: int | None = None
     """Number of folds, which the subjects must be enough for; None: 5, or as many as there are subjects."""
+    fold: int | Literal["all"] = "all"
+    """Fold that is to be trained; nothing is written where there is none of this number."""
 
     def __post_init__(self) -> None:
         if self.file is not None and (self.test_fraction or self.seed):
@@ -79,7 +82,9 @@ def prepare_run(
     """
     options = _data_options(run / DATA_FILE, options)
     dataset = open_dataset(data, options)
-    splits = _splits(run / SPLITS_FILE, dataset, split or SplitOptions())
+    split = split or SplitOptions()
+    splits = _splits(run / SPLITS_FILE, dataset, split)
+    splits.part(split.fold)  # raises where there is none
     path = run / PLAN_FILE
     if path.exists():
         plan = read_plan(path)
@@ -89,8 +94,7 @@ def prepare_run(
             stored = run / FINGERPRINT_FILE
             again = make_plan(read_fingerprint(stored), dataset, limits) if stored.is_file() else None
             if known != again:
-                finding = "there is a plan already; remove it to plan anew with other limits"
-                raise InputError(f"{path}: {finding}")
+                raise file_error(path, "there is a plan already", "remove it to plan anew with other limits")
     else:
         tested = set(splits.test)
         cases = [case for case in dataset.cases if case.name not in tested]
@@ -199,7 +203,7 @@ def _splits(path: Path, dataset: DataSet, wanted: SplitOptions) -> Splits:
     """Return the splits of the run, else those of a file, else new ones; all name cases of this data set."""
     if (
         path.exists()
-        and replace(wanted, folds=None) != SplitOptions()
+        and replace(wanted, folds=None, fold="all") != SplitOptions()
         and match_spelling(read_splits(path), dataset.cases) != _new_splits(dataset, wanted)
     ):
         raise InputError(f"{path}: this run has its splits; remove the file to split anew")
