@@ -68,6 +68,12 @@ def test_less_room_means_fewer_samples_at_once_then_smaller_tiles(
     assert seen[-1][0] < 64 * 64
 
 
+def test_what_an_encoded_image_holds_beside_its_features_counts(make_model: MakeModel) -> None:
+    unet, ssn = (Predictor.load(make_model(baseline=one), "cpu") for one in ("unet", "ssn"))
+    more = tile_bytes(ssn, 8, (64, 64), ChunkSizes()) - tile_bytes(unet, 8, (64, 64), ChunkSizes())
+    assert more >= 4 * 64 * 64 * 3 * 12  # mean, deviation and ten factors of three classes
+
+
 def test_a_limit_that_no_tile_keeps_is_refused(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "taken_bytes", lambda: 10**9)
     with pytest.raises(InputError, match=r"--max-memory is 0\.9: this image needs about 1\.0 GB"):

@@ -152,7 +152,8 @@ def tile_bytes(predictor: Predictor, samples: int, patch: tuple[int, ...], chunk
     drawing = drawn * _MAPS * max(_level_sizes(model.denoiser.stages, cells))
     decoding = decoded * _MAPS * max(_level_sizes(model.decoder.stages, voxels))
     full = decoded * voxels * (_FULL_SIZE_MAPS * model.classes + _FULL_SIZE_MAPS)
-    return 4 * _MARGIN * (sum(features) + max(encoding, drawing, decoding + full))
+    encoded = 2 * voxels * predictor.segmenter.encoded_maps  # as the network gave them, and as they are used
+    return 4 * _MARGIN * (sum(features) + encoded + max(encoding, drawing, decoding + full))
 
 
 def _level_sizes(stages: StagesSettings, cells: int) -> list[int]:

@@ -49,6 +49,8 @@ class Segmenter(nn.Module, ABC):
     latent_channels: int
     global_channels = 0
     """Leading latent channels whose noise is one number for the whole image, the same in each cell."""
+    encoded_maps = 0
+    """Maps as large as the image that its encoding holds beside the features."""
     timesteps: int | None = None
     """Number of discrete times; None if time is continuous."""
     clamped_from = 1.0

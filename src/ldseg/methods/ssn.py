@@ -79,7 +79,8 @@ class StochasticSegmentationNetwork(Segmenter):
         self.classes = settings.classes
         self.latent_factor = settings.image_encoder.stages.strides[0]
         self.latent_channels = RANK + settings.classes * prod(self.latent_factor)
-        self.image_encoder, self.decoder = build_unet(settings, settings.classes * (2 + RANK))
+        self.encoded_maps = settings.classes * (2 + RANK)
+        self.image_encoder, self.decoder = build_unet(settings, self.encoded_maps)
         self.image_factor = self.image_encoder.factor
 
     def loss(
