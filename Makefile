@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Where pip finds a CPU build of torch by itself, nothing need be set; else TORCH_INDEX="--extra-index-url ADDRESS".
 TORCH_INDEX ?=
 
-.PHONY: demo test torture lint format docs
+.PHONY: demo test torture figures lint format docs
 
 demo: .venv/ready
 	rm -rf demo
@@ -17,6 +17,10 @@ test: lint
 # Can it be broken? Some fifteen minutes on two cores; the figures go into benchmarks/results/torture.json.
 torture: .venv/ready
 	$(BIN)/python benchmarks/torture.py
+
+# All trainings and scores of benchmarks/plan.py that are missing; what is there: benchmarks/figures.py --list.
+figures: .venv/ready
+	$(BIN)/python benchmarks/figures.py --data-root $(DATA) --work $(WORK)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
