@@ -28,12 +28,11 @@ from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, store_calibration
 from ldseg.metrics.calibration import FLOOR
 from ldseg.metrics.dice import dice
+from ldseg.training.pace import COHERENCE_CASES
 
 OnCase = Callable[[float, str], None]
 """Gets the share of the work that is done, and the name of the case."""
 TEMPERATURES = (0.1, 10.0)
-COHERENCE_CASES = 12
-"""Cases that the coherence of samples is fitted on, each predicted twice more."""
 _VOXELS = 2**14  # drawn per case
 
 

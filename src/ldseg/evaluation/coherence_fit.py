@@ -24,7 +24,7 @@ from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import Tile, Tiling
 from ldseg.settings import SamplingSettings
 
-LENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+LENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Lengths that are tried, in latent cells."""
 
 

@@ -27,6 +27,8 @@ _SKIPPED, _FEWEST, _MOST, _LONG = 2, 3, 10, 2.0
 """Steps before the measurement, fewest and most steps of it, seconds after which the fewest are enough."""
 CALIBRATION_CASES = 24
 """Most cases on which the confidence is fitted after training."""
+COHERENCE_CASES = 12
+"""Most of these on which the coherence of samples is fitted, each predicted twice more."""
 _DETECTOR_CASES, _DETECTOR_TILES = 512, 1024
 """Most images and patches that the out-of-distribution detector is fitted on."""
 
@@ -118,7 +120,8 @@ def calibration_seconds(
     unseen = evenly_spaced(sorted(set(validation_names) - set(train_names)), CALIBRATION_CASES)
     every = evenly_spaced(sorted({*train_names, *validation_names}), _DETECTOR_CASES)
     variants = 2 + sum(name != "t" for name in plan.axes) - len(plan.mirror_axes)
-    drawn = sum(_patches(cache.shape(name), plan.patch) for name in unseen)
+    again = evenly_spaced(unseen, COHERENCE_CASES) * 2
+    drawn = sum(_patches(cache.shape(name), plan.patch) for name in (*unseen, *again))
     encoded = min(_DETECTOR_TILES, sum(_patches(cache.shape(name), plan.patch) for name in every))
     prepared = (len(unseen) + len(every)) * case_seconds
     return prepared + drawn * (times.encoding + times.posterior) + encoded * variants * times.encoding
