@@ -26,8 +26,8 @@ from ldseg.inference.decision import Decision
 from ldseg.inference.posterior import INTERVAL, VolumeEstimate
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, store_calibration
-from ldseg.metrics.calibration import FLOOR
 from ldseg.metrics.dice import dice
+from ldseg.metrics.probabilities import FLOOR
 from ldseg.training.pace import COHERENCE_CASES
 
 OnCase = Callable[[float, str], None]

@@ -12,7 +12,7 @@ from ldseg.evaluation.calibration_fit import OnCase, draw_voxels, fit_on_cases, 
 from ldseg.evaluation.calibration_report import CalibrationReport
 from ldseg.evaluation.predictions import iterate_predictions
 from ldseg.inference.ensemble import Ensemble
-from ldseg.metrics.calibration import FLOOR
+from ldseg.metrics.probabilities import FLOOR
 
 _ITERATIONS = 200
 _LEAST_WEIGHT = 0.02

@@ -21,7 +21,7 @@ from ldseg.errors import InputError
 from ldseg.inference.coherence import Coherence
 from ldseg.inference.decision import Decision
 from ldseg.inference.posterior import VolumeEstimate
-from ldseg.metrics.calibration import FLOOR
+from ldseg.metrics.probabilities import FLOOR
 from ldseg.runs.files import CALIBRATION_FILE, WEIGHTS_FILE
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
 

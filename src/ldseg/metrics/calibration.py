@@ -24,10 +24,9 @@ from scipy import ndimage
 from scipy.special import logit
 
 from ldseg.data.volume import Axes
+from ldseg.metrics.probabilities import FLOOR
 from ldseg.metrics.risk_coverage import RiskPoint, area_under_risk, risk_coverage_curve
 
-FLOOR = 1e-7
-"""Least probability of which a logarithm is taken: the resolution of float32 next to 1."""
 BINS = 15
 MARGIN = 5
 """Margin of `boundary_region` in voxels."""

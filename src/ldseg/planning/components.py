@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 SPECK_VOXELS = 4
 SPECK_SHARE = 0.01
@@ -23,6 +22,8 @@ _DIAMETER_PER_MEAN_RUN = {2: 4 / math.pi, 3: 1.5}
 
 def component_widths(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return (N, D): widths in voxels of the N components of `mask` (*S), without specks."""
+    from scipy import ndimage  # a tenth of a second, which a prediction from a plan does not need
+
     box = ndimage.find_objects(mask.astype(np.uint8))
     if not box:
         return np.zeros((0, mask.ndim))

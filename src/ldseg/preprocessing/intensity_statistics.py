@@ -15,7 +15,6 @@ from math import ceil, prod
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ldseg.data.splits import evenly_spaced
 from ldseg.planning.intensity_statistics import BAND_WIDTHS, QUANTILES, ChannelStatistics, ReferenceRange
@@ -133,6 +132,8 @@ def bands(values: Array, widths: Sequence[Sequence[float]], blur: Blur) -> Itera
 
 def blur_image(values: Array, width: Sequence[float]) -> Array:
     """Return an image of any size blurred, see `Blur`."""
+    from scipy import ndimage  # a tenth of a second, which a prediction that changes no image does not need
+
     blurred = np.empty_like(values)
     ndimage.gaussian_filter(values, width, mode="nearest", truncate=BLUR_REACH, output=blurred)
     return blurred

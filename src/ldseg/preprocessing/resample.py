@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 Kernel = Literal["linear", "cubic"]
 _REACH = {"linear": 1.0, "cubic": 2.0}
@@ -117,6 +116,8 @@ def _along(array: NDArray[np.float32], axis: int, weights: Any) -> NDArray[np.fl
 
 def axis_weights(old: int, new: int, kernel: Kernel) -> Any:
     """Return the sparse (new, old) matrix of normalized kernel weights, none beyond the border."""
+    from scipy import sparse  # a tenth of a second, which a prediction on the image's own grid does not need
+
     widening = max(1.0, old / new)
     reach = int(np.ceil(_REACH[kernel] * widening))
     centres = (np.arange(new) + 0.5) * old / new - 0.5

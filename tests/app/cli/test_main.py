@@ -212,6 +212,14 @@ def test_help_is_quick_and_lists_the_commands() -> None:
     assert " numpy" not in done.stderr
 
 
+def test_predicting_imports_no_library_that_a_png_does_not_need() -> None:
+    heavy = ("scipy", "nibabel", "pydicom", "matplotlib", "monai", "sympy.core")
+    modules = "ldseg.inference.predict_cases", "ldseg.inference.ensemble_files", "ldseg.zoo.catalogue"
+    code = f"import sys; import {', '.join(modules)}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_version_and_nothing(capsys: Output) -> None:
     with pytest.raises(SystemExit):
         run("--version")

@@ -94,8 +94,10 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Predict all inputs and return 0. Raises PartialFailure if some failed with --keep-going."""
+    from ldseg.utils.system import import_modules, keep_freed_memory
+
+    import_modules("ldseg.inference.predict_cases", "ldseg.inference.ensemble_files")
     from ldseg.utils.distributed import distributed_context
-    from ldseg.utils.system import keep_freed_memory
 
     if arguments.max_memory is None:
         keep_freed_memory()

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from ldseg.data.align import ROUNDING, align_to_whole_grid
-from ldseg.data.formats import analyze, dicom, itk, mgh, nifti, raster, tiff
+from ldseg.data.formats import dicom, itk, raster, tiff
 from ldseg.data.formats.dtypes import as_image, as_labels
 from ldseg.data.formats.format import Format
+from ldseg.data.formats.nibabel_formats import ANALYZE, MGH, NIFTI
 from ldseg.data.volume import Axes, Kind, Volume
 from ldseg.errors import FileError, file_error, first_line, translate_errors
 from ldseg.utils.serialization import staged_prefix
@@ -47,9 +48,9 @@ __all__ = [
 ]
 
 FORMATS: tuple[Format, ...] = (
-    nifti.NIFTI,
-    analyze.ANALYZE,
-    mgh.MGH,
+    NIFTI,
+    ANALYZE,
+    MGH,
     itk.META_IMAGE,
     itk.NRRD,
     raster.RASTER,
@@ -90,7 +91,7 @@ def all_endings() -> tuple[str, ...]:
 
 def writable_endings() -> tuple[str, ...]:
     """Return the endings of the formats that results can be written in."""
-    unwritten = (raster.JPEG, analyze.ANALYZE)
+    unwritten = (raster.JPEG, ANALYZE)
     return tuple(
         known
         for known, form in _BY_ENDING.items()
@@ -145,7 +146,7 @@ def output_ending(source: Path | str, channels: int = 1, axes: Axes | None = Non
         return ".nii.gz" if channels > 1 or axes == "tyx" else _DICOM_ENDING
     if own == itk.SEGMENTATION_ENDING:
         return ".nrrd"
-    if _BY_ENDING[own] is analyze.ANALYZE:
+    if _BY_ENDING[own] is ANALYZE:
         return ".nii.gz"
     return ".png" if _BY_ENDING[own] is raster.JPEG else own
 

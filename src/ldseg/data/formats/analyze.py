@@ -20,7 +20,6 @@ from nibabel.nifti2 import Nifti2Header, Nifti2Pair, Nifti2PairHeader
 from numpy.typing import NDArray
 
 from ldseg.data.formats.decompress import read_to_end
-from ldseg.data.formats.format import Format
 from ldseg.data.formats.nifti import promised_bytes, to_placed_volume
 from ldseg.data.volume import Axes, Kind, Volume
 from ldseg.errors import file_error, translate_errors
@@ -104,6 +103,3 @@ def refuse(path: Path, volume: Volume) -> None:
     """Raise InputError: Analyze has no orientation, so it is never written."""
     del volume
     raise file_error(path, "Analyze has no orientation", "write .nii.gz")
-
-
-ANALYZE = Format("Analyze or NIfTI", (".hdr",), read, refuse, has_geometry=True)

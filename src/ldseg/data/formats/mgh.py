@@ -18,7 +18,6 @@ from nibabel.freesurfer.mghformat import MGHHeader, MGHImage
 from numpy.typing import NDArray
 
 from ldseg.data.formats.decompress import read_to_end
-from ldseg.data.formats.format import Format
 from ldseg.data.geometry import (
     Grid,
     affine,
@@ -146,6 +145,3 @@ def _ras_affine(volume: Volume) -> NDArray[np.float64]:
     matrix[:size, :size] = place[:size, :size]
     matrix[:size, 3] = place[:size, -1]
     return _RAS_TO_LPS @ matrix
-
-
-MGH = Format("MGH", (".mgz", ".mgh"), read, write, has_geometry=True)

@@ -21,7 +21,6 @@ from nibabel.nifti2 import Nifti2Header, Nifti2Image
 from numpy.typing import NDArray
 
 from ldseg.data.formats.decompress import read_to_end
-from ldseg.data.formats.format import Format
 from ldseg.data.formats.nifti_geometry import header_grid, refuse_misleading, remarks
 from ldseg.data.geometry import (
     affine,
@@ -183,5 +182,3 @@ def _file_shape(
 
 # A damaged file is reported in one line; nibabel would log its own lines before that.
 logging.getLogger("nibabel.global").addFilter(lambda record: record.levelno > logging.CRITICAL)
-
-NIFTI = Format("NIfTI", (".nii.gz", ".nii"), read, write, has_geometry=True)
