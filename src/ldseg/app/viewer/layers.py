@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from math import log
 from typing import Any, Literal
@@ -145,23 +145,22 @@ def _variation_layers(
         )
 
 
-@dataclass(frozen=True)
 class _Variation:
     """The principal variation of samples, computed once, by the thread that asks first."""
 
-    samples: Sequence[NDArray[np.integer]]
-    classes: int
-    spacing: tuple[float, ...]
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(
+        self, samples: Sequence[NDArray[np.integer]], classes: int, spacing: tuple[float, ...]
+    ) -> None:
+        self._samples, self._classes, self._spacing = samples, classes, spacing
+        self._lock = threading.Lock()
+        self._found: PrincipalVariation | None = None
 
     def read(self, place: int) -> NDArray[Any]:
         """Return the label map (*S) at one place of `DEVIATIONS`."""
-        with self.lock:
+        with self._lock:
+            if self._found is None:
+                self._found = principal_variation(self._samples, self._classes, self._spacing)
             return self._found.maps[place]
-
-    @cached_property
-    def _found(self) -> PrincipalVariation:
-        return principal_variation(self.samples, self.classes, self.spacing)
 
 
 def palette(plan: Plan) -> dict[str, Rgba]:
