@@ -162,6 +162,7 @@ def test_another_denoiser_from_the_command_line_trains_resumes_predicts_and_is_r
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
     assert "settings: names code outside of ldseg, dit_denoiser:DiT; if you trust it, add --allow-c" in line
     assert command(*words, "--allow-code") == 0
+    assert f"segment with it: ldseg predict IMAGE -m {run} -o OUT --allow-code" in capsys.readouterr().out
     stored = json.loads((run / "settings.json").read_text())["model"]["denoiser"]
     assert stored["architecture"] == "dit_denoiser:DiT"
     assert stored["options"] == {"width": 16, "depth": 1, "heads": 2}

@@ -157,7 +157,8 @@ def _tell(arguments: Any, result: TrainingResult) -> None:
     folder = shlex.quote(str(result.folder))
     if begun_folds(result.folder):
         print_line(f"score its folds on the cases that each had not seen: ldseg evaluate {folder}")
-    print_line(f"segment with it: ldseg predict IMAGE -m {folder} -o OUT")
+    flag = " --allow-code" if arguments.allow_code else ""
+    print_line(f"segment with it: ldseg predict IMAGE -m {folder} -o OUT{flag}")
 
 
 def duration(seconds: float) -> str:
