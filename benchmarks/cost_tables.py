@@ -29,6 +29,7 @@ _SPEED = {
         2,
     ),
     "pixel diffusion of 1000 steps to 1 step": ("ratio_pixel_diffusion_1000_steps_to_1_step", 0),
+    "predict, 1 step, to the bare convolutions": ("ratio_1_step_to_bare_convolutions_of_a_patch", 2),
     "training step, CPU s": ("training_step_cpu_s_ldseg", 3),
     "training step, `unet`, CPU s": ("training_step_cpu_s_unet", 3),
     "training step with torch.compile, CPU s": ("training_step_cpu_s_ldseg_compiled", 3),
@@ -105,7 +106,16 @@ def curves(runs: dict[str, dict[str, float]]) -> dict[str, tuple[NDArray[np.floa
         for name, one in runs.items()
         if (found := re.fullmatch(r"samples_(\d+)", name))
     ]
-    named = {"the size of a volume": (size, "million voxels"), "the number of samples": (count, "samples")}
+    files = [
+        (float(found[1]), one["cpu_s"], one["peak_rss_gb"])
+        for name, one in runs.items()
+        if (found := re.fullmatch(r"files_(\d+)", name))
+    ]
+    named = {
+        "the size of a volume": (size, "million voxels"),
+        "the number of samples": (count, "samples"),
+        "the number of files": (files, "files"),
+    }
     return {name: (np.array(sorted(points)), unit) for name, (points, unit) in named.items() if points}
 
 

@@ -1,9 +1,11 @@
-"""How much memory does a prediction take, by size of the image, number of samples and --max-memory?
+"""How much memory and time does a prediction take, by size of the image, number of samples, of files, and
+--max-memory?
 
     python benchmarks/memory.py volumes
     python benchmarks/memory.py samples
     python benchmarks/memory.py limit
     python benchmarks/memory.py picture --size 20000
+    python benchmarks/memory.py files --patch 64
 
 The model is untrained: memory does not depend on the weights. It has the default preset for a plan of
 the patch given and a narrow pyramid (widths --width, twice and four times that), so that a run takes minutes.
@@ -27,6 +29,7 @@ import nibabel
 import numpy as np
 import tifffile
 import torch
+from PIL import Image
 
 from ldseg.planning.plan import ChannelPlan, Plan
 from ldseg.presets import PRESETS
@@ -36,6 +39,7 @@ from records import commit, write_result
 SIZES = [(256, 256, 128), (256, 256, 256), (256, 256, 512), (512, 512, 512)]
 SAMPLES = (2, 8, 32)
 LIMITS = (3.0, 2.0, 1.5, 1.0)
+FILES = (1, 10, 100, 1000)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -55,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     }
     result = {
         **common,
-        "patch": [arguments.patch] * (2 if arguments.question == "picture" else 3),
+        "patch": [arguments.patch] * (2 if arguments.question in ("picture", "files") else 3),
         "width": arguments.width,
         "threads": arguments.threads,
         "torch": torch.__version__,
@@ -140,7 +144,22 @@ def picture(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]
     return [predict(f"picture_{size}", image, model, arguments, [])]
 
 
-QUESTIONS = {"volumes": volumes, "samples": samples, "limit": limit, "picture": picture}
+def files(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure folders of an increasing number of small images; one is what a command costs from the shell."""
+    model = make_model(folder / "model", "yx", 1, arguments)
+    random = np.random.default_rng(0)
+    runs: list[dict[str, Any]] = []
+    for count in FILES:
+        images = folder / f"images_{count}"
+        images.mkdir()
+        for n in range(count):
+            pixels = random.integers(0, 255, (arguments.patch,) * 2, np.uint8)
+            Image.fromarray(pixels).save(images / f"case_{n}.png")
+        runs.append(predict(f"files_{count}", images, model, arguments, []))
+    return runs
+
+
+QUESTIONS = {"volumes": volumes, "samples": samples, "limit": limit, "picture": picture, "files": files}
 
 
 def colour_tiles(size: int) -> Iterator[np.ndarray[Any, Any]]:

@@ -225,7 +225,11 @@ def ratios(found: dict[str, float]) -> dict[str, float]:
     unet = found["predict_cpu_s_unet"]
     decodes = 8 / 7 * (found["predict_cpu_s_1_step_8_samples"] - found["predict_cpu_s_1_step"])
     thousand = found["predict_cpu_s_pixel_diffusion_20_steps"] * 1000 / PIXEL_STEPS
+    bare = sum(found[f"patch_bare_cpu_s_{module}"] for module in ("image_encoder", "denoiser", "decoder"))
     return {
+        "ratio_1_step_to_bare_convolutions_of_a_patch": found["predict_cpu_s_1_step"] / bare,
+        "ratio_training_step_to_bare_convolutions": found["training_step_cpu_s_ldseg"]
+        / found["training_step_bare_cpu_s_ldseg"],
         "ratio_8_samples_4_steps_to_unet": found["predict_cpu_s_4_steps_8_samples"] / unet,
         "ratio_8_samples_4_steps_without_further_decodes_to_unet": (
             found["predict_cpu_s_4_steps_8_samples"] - decodes
