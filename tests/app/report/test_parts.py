@@ -20,6 +20,7 @@ from ldseg.app.report.figures import Panel, data_uri, label_overlay, make_base_i
 from ldseg.app.report.html import facts, panels, text
 from ldseg.app.report.measurements import measure_cases
 from ldseg.app.report.palette import class_color, heat, heat_stops
+from ldseg.app.report.plotting import readable
 from ldseg.app.report.sampling_trajectory import STEPS, record_trajectory
 from ldseg.app.report.slice_selection import select_crop, select_slice
 from ldseg.app.report.trajectory_panels import latent_colors
@@ -245,3 +246,11 @@ def test_curves_of_long_trainings_stay_small() -> None:
 def test_what_files_say_is_text() -> None:
     assert text('<a href="x">') == "&lt;a href=&quot;x&quot;&gt;"
     assert "<b>" not in facts("<b>", [("<b>", "<b>")])
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [(48880.0, "48,880"), (1234567.0, "1,234,567"), (12.3456, "12.35"), (0.0, "0"), (0.00002, "0.000020")],
+)
+def test_sizes_are_never_powers_of_ten(value: float, text: str) -> None:
+    assert readable(value) == text

@@ -17,9 +17,11 @@ from tiny_models import know_soft_pictures
 from ldseg.app.cli.main import main
 from ldseg.app.report.collect import ReportData, ReportOptions, collect, extremes
 from ldseg.app.report.page import to_html
+from ldseg.app.report.reliability import reliability_notes
 from ldseg.app.report.report_charts import write_figures
 from ldseg.data.dataset import open_dataset
 from ldseg.evaluation.ambiguity import evaluate_ambiguity
+from ldseg.evaluation.scores import Scores
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import Calibration, store_calibration
 from ldseg.planning.plan import Plan
@@ -307,6 +309,30 @@ def test_stochastic_models_show_intervals(make_run: MakeRun) -> None:
     page = to_html(make_report(run))
     assert "volume intervals" in page
     assert "2 samples of 2 steps (preconditioned_ddim)" in page
+
+
+def test_reasons_not_to_rely_on_the_model_stand_above_its_figures(make_run: MakeRun) -> None:
+    run = make_run()
+    plain = to_html(make_report(run))
+    top = plain[: plain.index('class="tiles"')]
+    assert re.search(r"Do not rely on this model: its mean Dice is 0\.\d\d after 100 training steps", top)
+    assert "The training warned: the image is hardly used." in top
+    assert "are not calibrated; ldseg calibrate does it" in top
+    assert "The scores are of 3 cases" in top
+    store_calibration(run, Calibration(temperature=3.0))
+    fitted = make_report(run)
+    assert "intervals were fitted on 1 case:" in to_html(fitted)
+    good = replace(fitted, scores=_perfect(fitted.scores), calibrated_on=20)
+    assert not [note for note in reliability_notes(good) if "scores are of" not in note]
+
+
+def _perfect(scores: Scores) -> Scores:
+    """The same cases with a Dice of 1."""
+    cases = {
+        case: {name: replace(one, metrics={**one.metrics, "dice": 1.0}) for name, one in of_case.items()}
+        for case, of_case in scores.cases.items()
+    }
+    return replace(scores, cases=cases)
 
 
 @pytest.mark.parametrize(("axes", "charts"), [("tyx", 3), ("zyx", 0)])

@@ -16,6 +16,7 @@ from ldseg.app.report.plotting import (
     Plot,
     limits_around,
     powers_around,
+    readable,
     short_name,
 )
 from ldseg.data.units import pretty, size_unit
@@ -102,7 +103,7 @@ def _cine_chart(number: int, cine: str, by_class: dict[str, CineMetrics]) -> Cha
     for one, (name, color) in zip(by_class.values(), shown, strict=True):
         plot.axes.plot(one.areas, color=color)
         labelled = [(frame, area) for frame, area in enumerate(one.reference_areas) if area is not None]
-        tips = [f"{name}, frame {frame}: reference {area:.4g} {unit}" for frame, area in labelled]
+        tips = [f"{name}, frame {frame}: reference {readable(area)} {unit}" for frame, area in labelled]
         plot.dots(labelled, color, tips)
     return plot.chart(f"cine_{number}", cine, f"area over the frames of {cine}", legend=shown)
 
@@ -150,8 +151,8 @@ def volume_chart(volumes: dict[str, tuple[VolumePoint, ...]], unit: str, several
         # A logarithmic axis has no place for 0: it is shown at the end of the axis.
         dots = [(max(p.reference, limits[0]), max(p.estimate.mean, limits[0])) for p in points]
         tips = [
-            f"{p.case}, {name}: {p.estimate.mean:.4g} ({p.estimate.low:.4g} to {p.estimate.high:.4g}), "
-            f"reference {p.reference:.4g}"
+            f"{p.case}, {name}: {readable(p.estimate.mean)} ({readable(p.estimate.low)} to "
+            f"{readable(p.estimate.high)}), reference {readable(p.reference)}"
             for p in points
         ]
         bars = [(x, p.estimate) for (x, _), p in zip(dots, points, strict=True)]

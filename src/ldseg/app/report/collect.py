@@ -13,6 +13,7 @@ from ldseg.app.report.rater_comparison import RaterAccumulator, RaterComparison
 from ldseg.app.report.report_data import EvaluationCases, named_cases, open_run_data, select_cases
 from ldseg.app.report.sampling_trajectory import STEPS, SamplingTrajectory, record_trajectory
 from ldseg.data.cases import Case, DataSet
+from ldseg.data.splits import read_splits
 from ldseg.errors import file_error
 from ldseg.evaluation.robustness import Robustness
 from ldseg.evaluation.robustness_files import JSON_FILE, read_robustness
@@ -24,9 +25,10 @@ from ldseg.inference.ensemble_files import load_models
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.fingerprint import Fingerprint, read_fingerprint
 from ldseg.planning.plan import Plan
-from ldseg.runs.files import FINGERPRINT_FILE
+from ldseg.runs.files import FINGERPRINT_FILE, SPLITS_FILE
 from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.training.log_files import read_records
+from ldseg.training.pace import CALIBRATION_CASES
 
 ROBUSTNESS_FOLDER = "robustness"
 """Folder of the robustness sweep within a run."""
@@ -82,6 +84,8 @@ class ReportData:
     """Samples beside raters; None where no case has several."""
     robustness: Robustness | None
     recalibrated: bool
+    calibrated_on: int | None
+    """Number of validation cases that a calibration after the training is fitted on; None without splits."""
     stochastic: bool
     """True if two samples of one image can differ."""
 
@@ -139,6 +143,7 @@ def collect(
         raters=raters.result(),
         robustness=robustness,
         recalibrated=predictor.calibration != predictor.uncalibrated().calibration,
+        calibrated_on=_calibration_count(run, predictor.settings.training.fold),
         stochastic=predictor.stochastic,
     )
 
@@ -176,6 +181,16 @@ def _record_trajectory(
     return record_trajectory(
         predictor, case_figure.image, case_figure.prediction.labels, case_figure.case, slow, seed
     )
+
+
+def _calibration_count(run: Path, fold: int | Literal["all"]) -> int | None:
+    """Return the number of validation cases that training calibrates on; None where there are no splits."""
+    path = run / SPLITS_FILE
+    if not path.is_file():
+        return None
+    part = read_splits(path).part(fold)
+    unseen = set(part.validation) - set(part.train)
+    return min(len(unseen), CALIBRATION_CASES)
 
 
 def _find_robustness(run: Path, given: Path | None, weights: str) -> Robustness | None:

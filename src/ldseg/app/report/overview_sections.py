@@ -21,7 +21,7 @@ from ldseg.app.report.html import (
     warning,
     with_interval,
 )
-from ldseg.app.report.plotting import Chart
+from ldseg.app.report.plotting import Chart, readable
 from ldseg.data.units import length_words, pretty, size_unit
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.metrics.intervals import Interval, format_interval
@@ -182,7 +182,8 @@ def _training_facts(report: ReportData) -> Iterator[tuple[str, object]]:
     if steps:
         yield "steps done", f"{max(steps)} of batch {training.batch or report.plan.batch}"
     yield "fold, seed", f"{training.fold}, {training.seed}"
-    yield "recalibrated", "yes, on validation cases" if report.recalibrated else "no"
+    count = "" if report.calibrated_on is None else f"{report.calibrated_on} "
+    yield "recalibrated", f"yes, on {count}validation cases" if report.recalibrated else "no"
     yield "weights", f"SHA-256 {report.weights[:12]}…"
 
 
@@ -197,8 +198,8 @@ def _classes(report: ReportData) -> str:
             str(report.plan.classes.get(one.name, "")),
             f"{one.cases} of {len(fingerprint.cases)}",
             f"{one.frequency:.2%}",
-            f"{one.volume_median:,.4g}",
-            f"{one.volume_smallest:,.4g}",
+            readable(one.volume_median),
+            readable(one.volume_smallest),
         )
         for one in fingerprint.classes
     ]
@@ -263,4 +264,4 @@ def _interval(mean: float, interval: Interval | None, digits: int) -> str:
 
 
 def _times(values: object) -> str:
-    return " × ".join(f"{float(value):.4g}" for value in np.asarray(values).tolist())
+    return " × ".join(readable(float(value)) for value in np.asarray(values).tolist())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ldseg import __version__
 from ldseg.app.report.collect import ReportData
-from ldseg.app.report.html import render_page
+from ldseg.app.report.html import render_page, warning
 from ldseg.app.report.overview_sections import (
     data_section,
     key_figures,
@@ -18,6 +18,7 @@ from ldseg.app.report.overview_sections import (
     training_section,
 )
 from ldseg.app.report.raters_section import raters_section
+from ldseg.app.report.reliability import reliability_notes
 from ldseg.app.report.report_charts import draw_charts
 from ldseg.app.report.result_sections import (
     cases_section,
@@ -69,6 +70,7 @@ def to_html(report: ReportData) -> str:
         subtitle=f"Segmentation of {names} on {data}, {model_name(report)}",
         policy=_POLICY,
         style=files("ldseg.app.report").joinpath("page.css").read_text(encoding="utf-8"),
+        notes="".join(map(warning, reliability_notes(report))),
         key_figures=key_figures(report),
         sections=shown,
         version=__version__,

@@ -85,6 +85,13 @@ def short_number(value: float, _: object = None) -> str:
     return f"{value:.4g}"
 
 
+def readable(value: float) -> str:
+    """Return a size or length with four digits or all before the point, never as a power of ten."""
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if value >= 1e-4 or value == 0 else f"{value:.6f}"
+
+
 _TICKS = FuncFormatter(short_number)
 
 

@@ -24,7 +24,7 @@ from ldseg.app.report.html import (
 )
 from ldseg.app.report.overview_sections import describe_sampling, is_stochastic, structures
 from ldseg.app.report.palette import class_color, css, heat_stops
-from ldseg.app.report.plotting import Chart
+from ldseg.app.report.plotting import Chart, readable
 from ldseg.app.report.trajectory_panels import trajectory_panels
 from ldseg.data.units import length_unit, length_words, pretty
 from ldseg.evaluation.calibration_report import CalibrationReport
@@ -128,19 +128,15 @@ def _structure_table(case_figure: CaseFigure, names: Sequence[str]) -> str:
 
 def _structure(case_figure: CaseFigure, name: str) -> tuple[str, ...]:
     volume, metrics = case_figure.prediction.volumes[name], case_figure.scores[name].metrics
-    interval = f" ({_size(volume.low)} to {_size(volume.high)})" if volume.high > volume.low else ""
+    interval = f" ({readable(volume.low)} to {readable(volume.high)})" if volume.high > volume.low else ""
     reference = case_figure.volumes.get(name)
     return (
         text(name),
         f"{metrics['dice']:.3f}",
         f"{metrics[f'hd95_{length_unit(case_figure.image.physical)}']:.2f}",
-        f"{_size(volume.mean)}{interval}",
-        "not labelled throughout" if reference is None else _size(reference),
+        f"{readable(volume.mean)}{interval}",
+        "not labelled throughout" if reference is None else readable(reference),
     )
-
-
-def _size(volume: float) -> str:
-    return f"{volume:,.0f}" if volume >= 1000 else f"{volume:.4g}"
 
 
 def _interval_table(found: CalibrationReport) -> str:
