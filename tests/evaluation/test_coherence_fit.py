@@ -12,17 +12,10 @@ from numpy.typing import NDArray
 
 from ldseg.data.cases import Case
 from ldseg.data.dataset import open_dataset
-from ldseg.data.formats import read_volume, write_volume
+from ldseg.data.formats import write_volume
 from ldseg.data.volume import volume_of_array
 from ldseg.evaluation import coherence_fit
-from ldseg.evaluation.coherence_fit import (
-    LENGTHS,
-    TEMPERATURES,
-    fit_coherence,
-    match_raters,
-    ranked_score,
-    sample_volumes,
-)
+from ldseg.evaluation.coherence_fit import LENGTHS, fit_coherence, ranked_score, sample_volumes
 from ldseg.inference.coherence import Coherence
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import Calibration
@@ -84,27 +77,3 @@ def test_volumes_are_those_that_a_prediction_has(make_model: MakeModel, coherenc
     predicted = predictor(volume, case.name, samples=4).sample_volumes
     for k, name in enumerate(list(plain.plan.classes)[1:], start=1):
         np.testing.assert_allclose(found[0, :, k], predicted[name], rtol=1e-5)
-
-
-def test_samples_differ_as_much_as_raters_do(make_model: MakeModel, tmp_path: Path) -> None:
-    """The raters' masks are samples of the model itself, at a temperature that is found again."""
-    plain = Predictor.load(make_model("yx", "none"), "cpu", calibrated=False)
-    predictor = plain.with_changes(calibration=Calibration(coherence=Coherence(4.0, 1.3)))
-    data = folder(tmp_path / "data", 2)
-    for number in range(2):
-        image = read_volume(data / "images" / f"{number}.png", "image")
-        drawn = predictor(image, f"rater{number}", samples=8, keep_samples=True).samples
-        (data / "masks" / f"{number}.png").unlink()
-        for rater, one in enumerate(drawn):
-            write_volume(data / "masks" / f"{number}_rater{rater + 1}.png", one)
-    dataset = open_dataset(data)
-    assert all(len(case.labels) == 8 for case in dataset.cases)
-    found = match_raters(plain, dataset, dataset.cases, plain.sampling(samples=8), 0)
-    assert found == pytest.approx(1.3, rel=0.15)
-    assert TEMPERATURES[0] < found < TEMPERATURES[-1]
-
-
-def test_a_single_rater_says_nothing_of_how_raters_differ(make_model: MakeModel, tmp_path: Path) -> None:
-    predictor = Predictor.load(make_model("yx", "none"), "cpu", calibrated=False)
-    dataset = open_dataset(folder(tmp_path / "data", 1))
-    assert match_raters(predictor, dataset, dataset.cases, predictor.sampling(samples=4), 0) is None

@@ -19,7 +19,7 @@ from ldseg.data.cases import Case, DataSet
 from ldseg.data.splits import evenly_spaced
 from ldseg.errors import InputError
 from ldseg.evaluation.calibration_report import CalibrationAccumulator, CalibrationReport
-from ldseg.evaluation.coherence_fit import fit_coherence, match_raters
+from ldseg.evaluation.coherence_fit import fit_coherence
 from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
 from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.decision import Decision
@@ -163,9 +163,7 @@ def make_coherent(
         for name, volume in prediction.true_volumes.items():
             volumes.setdefault(prediction.case, {}).setdefault(name, []).append(volume)
     probabilities, truths = zip(*drawn, strict=True)
-    temperature = match_raters(plain, dataset, cases, sampling, seed)
-    if temperature is None:
-        temperature = fit_temperature(np.concatenate(probabilities, axis=1), np.concatenate(truths))
+    temperature = fit_temperature(np.concatenate(probabilities, axis=1), np.concatenate(truths))
     found = fit_coherence(plain, dataset, cases, volumes, sampling, temperature, seed)
     return plain.with_changes(calibration=Calibration(coherence=found))
 

@@ -1,11 +1,8 @@
-"""Fit how much samples differ, and how far they vary together.
-
-Where several raters labelled the cases, samples shall differ from each other as much as raters do. Else the
-only evidence is how often the model is right, and the temperature is that of its probabilities.
+"""Fit how far samples vary together, by how well the volumes of samples tell the true ones.
 
 A wrong length leaves each voxel's probability as it is and changes what is summed over many: samples that
 vary too close by have volumes that hardly differ, those that vary too far apart have volumes that differ too
-much. So the length is that with which volumes of samples tell true ones best. S samples; K classes.
+much. S samples; K classes.
 """
 
 from __future__ import annotations
@@ -25,45 +22,10 @@ from ldseg.inference.coherence import Coherence, coherent_samples
 from ldseg.inference.posterior import likeliest
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.sliding_window import Tile, Tiling
-from ldseg.inference.temperature_scaling import Calibration
-from ldseg.metrics.ambiguity import map_diversity
 from ldseg.settings import SamplingSettings
 
 LENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Lengths that are tried, in latent cells."""
-_USUAL = 4.0
-"""Length at which temperatures are tried."""
-TEMPERATURES = (0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1)
-"""Temperatures that are tried."""
-
-
-def match_raters(
-    predictor: Predictor, dataset: DataSet, cases: Sequence[Case], sampling: SamplingSettings, seed: int
-) -> float | None:
-    """Return the temperature at which samples differ from each other as much as raters do, on average over
-    the cases, within `TEMPERATURES`; None unless each case has several raters, who differ.
-
-    Raises:
-        InputError: a case cannot be read or does not fit the model.
-    """
-    if any(len(case.labels) < 2 for case in cases):
-        return None
-    structures = [label for label in predictor.plan.classes.values() if label != 0]
-    choices = [Calibration(coherence=Coherence(_USUAL, temperature)) for temperature in TEMPERATURES]
-    variants = [predictor.with_changes(calibration=choice) for choice in choices]
-    steps, number = sampling.steps, sampling.samples
-    of_raters: list[float] = []
-    of_samples: list[list[float]] = []
-    for case in cases:
-        image, masks = load_case(dataset, case)
-        of_raters.append(map_diversity([one.array[0] for one in masks], structures))
-        drawn = (one(image, case.name, steps, number, seed=seed, keep_samples=True) for one in variants)
-        maps = ([one.array[0] for one in prediction.samples] for prediction in drawn)
-        of_samples.append([map_diversity(one, structures) for one in maps])
-    if not any(of_raters):
-        return None
-    rising = np.maximum.accumulate(np.mean(of_samples, axis=0))
-    return float(np.exp(np.interp(np.mean(of_raters), rising, np.log(TEMPERATURES))))
 
 
 def fit_coherence(

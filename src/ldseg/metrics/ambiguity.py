@@ -123,12 +123,6 @@ def inclusion_frequency(samples: Sequence[Labels], region: NDArray[np.bool_], st
     return float(np.mean([np.mean(one[region] == structure) > 0.5 for one in samples]))
 
 
-def map_diversity(maps: Sequence[Labels], structures: Sequence[int]) -> float:
-    """Return the mean of 1 - IoU over pairs of different label maps (*S), 0 for one map."""
-    flat = [one.ravel() for one in maps]
-    return _diversity(_overlap(flat, flat, structures).iou())
-
-
 def _diversity(iou: Matrix) -> float:
     """Return the mean of 1 - IoU over pairs of different maps, from the matrix (n, n) of all pairs."""
     n = len(iou)
