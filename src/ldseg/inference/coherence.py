@@ -30,7 +30,7 @@ from ldseg.inference.backends.backend import TileBlock
 
 @dataclass(frozen=True)
 class Coherence:
-    """How far samples vary together."""
+    """The distance over which samples vary together, and how much they differ."""
 
     length: float
     """Standard deviation of the Gaussian that smooths deviations, in latent cells, > 0."""

@@ -329,7 +329,7 @@ class Predictor(BasePredictor):
 
 @dataclass(frozen=True)
 class _Samples:
-    """Where the samples of a case come from."""
+    """The source of the samples of a case: as drawn, or coherent."""
 
     tiles: TileSampler
     number: int
