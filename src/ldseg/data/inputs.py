@@ -41,7 +41,7 @@ def find_inputs(
     given = list(dict.fromkeys(header_of(find_path(Path(path))) for path in paths))
     files = [path for path in given if _is_file(path)]
     dicom_files = [path for path in files if format_of(path) is dicom.DICOM]
-    other_files = [path for path in files if path not in dicom_files]
+    other_files = [path for path in files if format_of(path) is not dicom.DICOM]
     model_input = _ModelInput(channels, axes, channel_files)
     found: Files = {}
     notes: dict[str, str] = {}
