@@ -13,6 +13,7 @@ from PIL import Image
 
 from ldseg.api import plan_run, train_run
 from ldseg.app.cli.main import main
+from ldseg.app.viewer.model_source import ModelSource
 from ldseg.app.viewer.session import Session
 from ldseg.data.formats import read_volume
 from ldseg.data.splits import read_splits
@@ -99,7 +100,7 @@ def test_the_viewer_shows_an_ensemble(world: Path) -> None:
     ensemble = load_models(world / "run", "cpu")
     image = read_volume(world / "data" / "images" / "c0.png", "image")
     sampling = ensemble.posterior_sampling(steps=2, samples=4)
-    session = Session(ensemble, image, "c0", sampling, 0, "c0.png")
+    session = Session(ModelSource(ensemble, sampling, 0), image, "c0", "c0.png")
     assert session.prediction.samples == 4
     assert session.draw_more()
     session.wait()

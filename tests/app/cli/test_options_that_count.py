@@ -219,20 +219,26 @@ def test_a_shipped_model_is_reported_here(here: Path) -> None:
 def test_the_viewer_draws_as_several_samples_are_drawn(
     here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from ldseg.app.viewer.case_list import CaseList
     from ldseg.app.viewer.server import ViewerServer
-    from ldseg.app.viewer.session import Session
+    from ldseg.app.viewer.session import SampledPrediction
 
-    shown: list[Session] = []
+    shown: list[SampledPrediction] = []
 
-    def show(_: ViewerServer, session: Session) -> None:
-        shown.append(session)
+    def show(_: ViewerServer, cases: CaseList) -> None:
+        cases.open(0)
+        cases.wait()
+        session = cases.find(0)
+        assert session is not None
+        shown.append(session.prediction)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ViewerServer, "show", show)
     posterior = json.loads((here / "RUN" / "settings.json").read_text())["posterior"]
     for words in ((), ("--samples", "1")):
         assert main(["view", "p.png", "-m", "RUN", "--no-browser", "--device", "cpu", *words]) == 0
-    for session, samples in zip(shown, (posterior["samples"], 1), strict=True):
-        assert (session.sampling.sampler, session.sampling.steps) == ("preconditioned_ddim", 8)
-        assert session.prediction.samples == samples
+    for prediction, samples in zip(shown, (posterior["samples"], 1), strict=True):
+        assert prediction.sampling is not None
+        assert (prediction.sampling.sampler, prediction.sampling.steps) == ("preconditioned_ddim", 8)
+        assert prediction.samples == samples
     assert "8 samples by preconditioned_ddim in 8 steps" in capsys.readouterr().err
