@@ -131,7 +131,10 @@ def train_run(
     """Train a model on a data set and calibrate it; plan and split first if the run has no plan and splits.
 
     Args:
-        data, options, limits, split: as for `plan_run`.
+        data: as for `plan_run`.
+        options: as for `plan_run`.
+        limits: as for `plan_run`.
+        split: as for `plan_run`.
         run: folder of the run, into which the model is written.
         preset: "default" or "paper"; None takes the default.
         changes: settings that replace those of the preset, e.g. `{"training": {"minutes": 30}}`.

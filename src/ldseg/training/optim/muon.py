@@ -112,15 +112,20 @@ def _is_matrix(parameter: Tensor) -> bool:
 
 
 def _orthogonal_updates(gradients: Sequence[Tensor]) -> list[Tensor]:
-    """Return the scaled orthogonal matrix of each gradient, channels last in memory as these weights are."""
-    shapes: dict[tuple[int, int], list[int]] = {}
+    """Return the scaled orthogonal matrix of each gradient, channels last in memory as these weights are.
+
+    Beside a GPU, matrices of one shape are computed together, for few launches; a CPU would only pay for the
+    copies.
+    """
+    shapes: dict[tuple[int, ...], list[int]] = {}
     for index, gradient in enumerate(gradients):
-        shapes.setdefault((gradient.shape[0], gradient[0].numel()), []).append(index)
+        alone = (index,) if gradient.device.type == "cpu" else ()
+        shapes.setdefault((gradient.shape[0], gradient[0].numel(), *alone), []).append(index)
     stacks = [
         torch.stack([gradients[index].movedim(1, -1).flatten(1) for index in indices])
         for indices in shapes.values()
     ]
-    scales = [_UPDATE_SIZE * max(shape) ** 0.5 for shape in shapes]
+    scales = [_UPDATE_SIZE * max(stack.shape[1:]) ** 0.5 for stack in stacks]
     updates = list(gradients)
     for indices, stack in zip(shapes.values(), orthogonal(stacks, scales), strict=True):
         for index, matrix in zip(indices, stack.unbind(), strict=True):
@@ -134,13 +139,14 @@ def orthogonal(stacks: Sequence[Tensor], scales: Sequence[float]) -> list[Tensor
 
     Each stack holds matrices of one shape, (n, rows, columns), and its result is multiplied by its scale.
     Every round multiplies by a polynomial of the Gram matrix; these commute, so that they are gathered on the
-    short side, for all matrices with the same short side together, and the matrix itself is multiplied only
-    once.
+    short side, beside a GPU for all matrices with the same short side together, and the matrix itself is
+    multiplied only once.
     """
     wide = [(stack.mT if _is_tall(stack) else stack).float() for stack in stacks]
-    sides: dict[int, list[int]] = {}
+    sides: dict[tuple[int, ...], list[int]] = {}
     for index, x in enumerate(wide):
-        sides.setdefault(x.shape[1], []).append(index)
+        alone = (index,) if x.device.type == "cpu" else ()
+        sides.setdefault((x.shape[1], *alone), []).append(index)
     found = list(stacks)
     for indices in sides.values():
         factors = _newton_schulz(torch.cat([wide[index] @ wide[index].mT for index in indices]))
