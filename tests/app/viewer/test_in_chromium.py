@@ -267,6 +267,8 @@ def test_from_the_command_to_more_samples_without_a_network(
 ) -> None:
     grey = np.random.default_rng(0).integers(0, 255, (40, 48)).astype(np.uint8)
     Image.fromarray(grey).save(tmp_path / "<b>case.png")
+    # A suite that was started in the background ignores the interrupt, and so would what it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     words = [tmp_path / "<b>case.png", "-m", make_model(), "--no-browser", "--samples", 3, "--device", "cpu"]
     command = [sys.executable, "-m", "ldseg", "view", *map(str, words)]
     with ExitStack() as stack:
