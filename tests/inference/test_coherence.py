@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ldseg.data.volume import volume_of_array
 from ldseg.inference.backends.backend import TileBlock
-from ldseg.inference.coherence import Coherence, TileSamples, coherent_samples, shifts
+from ldseg.inference.coherence import Coherence, coherent_samples, gather, shifts
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import Calibration
 
@@ -27,13 +27,13 @@ def drawn(seed: int = 0, classes: int = 2, shape: tuple[int, ...] = (16, 24)) ->
     return (2 * torch.randn(SAMPLES, classes, *shape, generator=generator)).softmax(1)
 
 
-def gathered(probabilities: Tensor, block: int = SAMPLES, factor: tuple[int, ...] = (4, 4)) -> TileSamples:
-    """Samples of a tile, added so many at a time."""
-    found = TileSamples(factor, (1 / SAMPLES, 0.0))
-    for first in range(0, SAMPLES, block):
-        part = probabilities[first : first + block]
-        found.add(TileBlock(part, range(first, first + len(part))))
-    return found
+def gathered(
+    probabilities: Tensor, block: int = SAMPLES, factor: tuple[int, ...] = (4, 4)
+) -> tuple[Tensor, Tensor]:
+    """Mean and cells of a tile whose samples come so many at a time."""
+    parts = ((first, probabilities[first : first + block]) for first in range(0, SAMPLES, block))
+    blocks = (TileBlock(part, range(first, first + len(part))) for first, part in parts)
+    return gather(blocks, factor, (1 / SAMPLES, 0.0))
 
 
 def labels(mean: Tensor, cells: Tensor, coherence: Coherence) -> Tensor:
@@ -42,7 +42,7 @@ def labels(mean: Tensor, cells: Tensor, coherence: Coherence) -> Tensor:
 
 
 def test_as_many_samples_have_a_structure_as_its_probability_says() -> None:
-    mean, cells = gathered(drawn()).take()
+    mean, cells = gathered(drawn())
     for coherence in (Coherence(0.5), FAR):  # of one order in a whole cell: what lies between is interpolated
         whole = cells.repeat_interleave(4, 2).repeat_interleave(4, 3)
         share = labels(mean, whole, coherence).float().mean(0)
@@ -50,14 +50,14 @@ def test_as_many_samples_have_a_structure_as_its_probability_says() -> None:
 
 
 def test_one_order_for_the_whole_tile_gives_nested_samples() -> None:
-    found = labels(*gathered(drawn()).take(), FAR).bool()
+    found = labels(*gathered(drawn()), FAR).bool()
     by_size = found[found.flatten(1).sum(1).argsort()]
     assert all(bool((larger | ~smaller).all()) for smaller, larger in itertools.pairwise(by_size))
     assert by_size[0].sum() < by_size[-1].sum()
 
 
 def test_the_sample_that_has_most_of_a_structure_keeps_most_of_it() -> None:
-    mean, cells = gathered(drawn()).take()
+    mean, cells = gathered(drawn())
     cells[3, 1] += 0.2
     cells[3, 0] -= 0.2
     assert labels(mean, cells, FAR).flatten(1).sum(1).argmax() == 3
@@ -73,7 +73,7 @@ def test_a_short_length_lets_places_far_apart_differ() -> None:
 
 
 def test_a_temperature_moves_samples_apart() -> None:
-    mean, cells = gathered(drawn()).take()
+    mean, cells = gathered(drawn())
     sizes = [
         labels(mean, cells, Coherence(1e4, temperature)).flatten(1).float().sum(1).std()
         for temperature in (0.5, 1, 3)
@@ -84,7 +84,7 @@ def test_a_temperature_moves_samples_apart() -> None:
 @pytest.mark.parametrize("shape, factor", [((16, 24), (4, 4)), ((8, 8, 12), (2, 4, 4))])
 def test_the_result_does_not_depend_on_the_blocks(shape: tuple[int, ...], factor: tuple[int, ...]) -> None:
     probabilities = drawn(1, 3, shape)
-    whole, parts = (gathered(probabilities, block, factor).take() for block in (SAMPLES, 3))
+    whole, parts = (gathered(probabilities, block, factor) for block in (SAMPLES, 3))
     for a, b in zip(whole, parts, strict=True):
         torch.testing.assert_close(a, b)
     for one in coherent_samples(*whole, Coherence(2)):
@@ -92,18 +92,16 @@ def test_the_result_does_not_depend_on_the_blocks(shape: tuple[int, ...], factor
 
 
 def test_a_deterministic_prediction_counts_in_the_mean_alone() -> None:
-    found = TileSamples((4, 4), (0.5 / SAMPLES, 0.5))
     probabilities, sure = drawn(), torch.eye(2)[:1, :, None, None].expand(1, 2, 16, 24)
-    found.add(TileBlock(sure, range(0)))
-    found.add(TileBlock(probabilities, range(SAMPLES)))
-    mean, cells = found.take()
+    blocks = [TileBlock(sure, range(0)), TileBlock(probabilities, range(SAMPLES))]
+    mean, cells = gather(blocks, (4, 4), (0.5 / SAMPLES, 0.5))
     torch.testing.assert_close(mean, 0.5 * sure[0] + 0.5 * probabilities.mean(0))
     assert len(cells) == SAMPLES
 
 
 def test_a_tile_without_samples_is_refused() -> None:
     with pytest.raises(ValueError, match="add the samples"):
-        TileSamples((4, 4), (1.0, 0.0)).take()
+        gather([], (4, 4), (1.0, 0.0))
 
 
 @pytest.mark.parametrize("length, temperature", [(0.0, 1.0), (4.0, 0.0)])

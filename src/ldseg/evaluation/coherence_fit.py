@@ -17,11 +17,9 @@ from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
 from ldseg.data.units import voxel_size
 from ldseg.data.volume import Volume
-from ldseg.inference.backends.backend import TileBlock
-from ldseg.inference.coherence import Coherence, coherent_samples
-from ldseg.inference.posterior import likeliest
+from ldseg.inference.coherence import Coherence, coherent_samples, gather
+from ldseg.inference.posterior import count_classes, likeliest, mean_weights
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.sliding_window import Tile, Tiling
 from ldseg.settings import SamplingSettings
 
 LENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -86,26 +84,20 @@ def sample_volumes(
     chosen = predictor.preprocess(image, case.name, str(case.images[0])).image
     tiling = predictor.tiling(chosen.grid)
     tiles = predictor.tiles(sampling, case.name, seed)
+    weights = mean_weights(sampling.samples, tiles.deterministic_predictions)
     counts = np.zeros((len(choices), sampling.samples, tiles.classes))
     for tile in tiling.tiles():
         x = torch.from_numpy(chosen.read(tile.corner, tiling.patch))
         blocks = list(tiles.blocks(x, tile.corner, range(sampling.samples)))
-        gathered = predictor.tile_samples(tiles, sampling.samples)
-        for block in blocks:
-            gathered.add(block)
-        mean, cells = gathered.take()
+        mean, cells = gather(blocks, predictor.backend.latent_factor, weights)
         for count, coherence in zip(counts, choices, strict=True):
             for block in blocks if coherence is None else coherent_samples(mean, cells, coherence):
-                _count(tile, tiling, block, count)
+                if block.samples:
+                    labels = likeliest(block.probabilities, 1).cpu()
+                    count[list(block.samples)] += count_classes(
+                        tile, tiling.shape, labels, tiles.classes
+                    ).numpy()
     return counts * voxel_size(predictor.plan.axes, chosen.grid.spacing)
-
-
-def _count(tile: Tile, tiling: Tiling, block: TileBlock, counts: NDArray[np.float64]) -> None:
-    """Add the voxels of each class in the samples of a block to `counts` (S, K), by the tile's weight."""
-    inside = tile.inside(tiling.shape)
-    share = tile.weight[inside].double().flatten()
-    for sample, labels in zip(block.samples, likeliest(block.probabilities, 1).cpu(), strict=False):
-        counts[sample] += torch.bincount(labels[inside].flatten(), share, minlength=counts.shape[1]).numpy()
 
 
 def ranked_score(drawn: NDArray[np.float64], true: float) -> float:

@@ -18,7 +18,7 @@ S samples; K classes; *S patch; *G the grid of latent cells.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate
 
 from ldseg.inference.backends.backend import TileBlock
+from ldseg.inference.posterior import mean_share
 
 
 @dataclass(frozen=True)
@@ -45,34 +46,25 @@ class Coherence:
             )
 
 
-class TileSamples:
-    """Gathers of a tile what coherent samples need: the mean, and each sample cell by cell."""
+def gather(
+    blocks: Iterable[TileBlock], factor: tuple[int, ...], weights: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Return what coherent samples are made of, from all blocks of a tile: the mean (K, *S), and the
+    probabilities of each sample by cell (S, K, *G).
 
-    def __init__(self, factor: tuple[int, ...], weights: tuple[float, float]) -> None:
-        """`factor` is the size of a cell in voxels; `weights` are those of a sample and of a deterministic
-        prediction in the mean."""
-        self._factor, self._weights = factor, weights
-        self._mean: Tensor | None = None
-        self._cells: dict[int, Tensor] = {}
-
-    def add(self, block: TileBlock) -> None:
-        """Add samples, or a deterministic prediction, of the present tile."""
-        of_sample, of_deterministic = self._weights
-        part = (of_sample if block.samples else of_deterministic) * block.probabilities.sum(0)
-        self._mean = part if self._mean is None else self._mean + part
-        pool = avg_pool2d if part.ndim == 3 else avg_pool3d
-        self._cells |= dict(zip(block.samples, pool(block.probabilities, self._factor), strict=False))
-
-    def take(self) -> tuple[Tensor, Tensor]:
-        """Return the mean (K, *S) and the samples by cell (S, K, *G), and begin another tile.
-
-        Raises ValueError before any sample was added.
-        """
-        mean, cells = self._mean, [self._cells[sample] for sample in sorted(self._cells)]
-        if mean is None or not cells:
-            raise ValueError("add the samples of a tile first")
-        self._mean, self._cells = None, {}
-        return mean, torch.stack(cells)
+    `factor` is the size of a cell in voxels; `weights` are those of a sample and of a deterministic
+    prediction in the mean. Raises ValueError without a sample.
+    """
+    mean: Tensor | None = None
+    cells: dict[int, Tensor] = {}
+    for block in blocks:
+        share = mean_share(block, weights)
+        mean = share if mean is None else mean + share
+        pool = avg_pool2d if share.ndim == 3 else avg_pool3d
+        cells |= dict(zip(block.samples, pool(block.probabilities, factor), strict=False))
+    if mean is None or not cells:
+        raise ValueError("a tile has none; add the samples of a tile first")
+    return mean, torch.stack([cells[sample] for sample in sorted(cells)])
 
 
 def coherent_samples(mean: Tensor, cells: Tensor, coherence: Coherence) -> Iterator[TileBlock]:

@@ -109,11 +109,9 @@ class Posterior:
             # NumPy compares integers, and sums booleans into int32, in a fraction of PyTorch's time.
             deciding = (labels.numpy() == k).sum(0, dtype=np.int32)
             self._votes[(k - 1, *region)] += tile.weight * torch.from_numpy(deciding)
-        inside = tile.inside(self._tiling.shape)
-        weights = tile.weight[inside].double().flatten()
-        for sample, decided, probabilities in zip(block.samples, labels, block.probabilities, strict=True):
-            counts = torch.bincount(decided[inside].flatten(), weights, minlength=len(self._mean))
-            self._counts[sample] += counts
+        counts = count_classes(tile, self._tiling.shape, labels, len(self._mean))
+        for sample, counted, probabilities in zip(block.samples, counts, block.probabilities, strict=True):
+            self._counts[sample] += counted
             if len(self._kept) > 0:
                 self._kept[(sample, slice(None), *region)] += tile.weight * probabilities[1:].cpu()
 
@@ -181,6 +179,21 @@ def mean_weights(samples: int, deterministic: int) -> tuple[float, float]:
     """Return the weight of a sample, and of a deterministic prediction, in the mean probabilities."""
     of_samples = 1 - DETERMINISTIC_WEIGHT if deterministic else 1.0
     return of_samples / samples, DETERMINISTIC_WEIGHT / max(1, deterministic)
+
+
+def mean_share(block: TileBlock, weights: tuple[float, float]) -> Tensor:
+    """Return what a block adds to the mean probabilities (K, *S) of its tile, by the `weights` of a sample
+    and of a deterministic prediction."""
+    of_sample, of_deterministic = weights
+    return (of_sample if block.samples else of_deterministic) * block.probabilities.sum(0)
+
+
+def count_classes(tile: Tile, shape: tuple[int, ...], labels: Tensor, classes: int) -> Tensor:
+    """Return the voxels of each class (B, K) in labels (B, *S) of a tile, by its weight, as far as they lie
+    in an image of `shape`."""
+    inside = tile.inside(shape)
+    weights = tile.weight[inside].double().flatten()
+    return torch.stack([torch.bincount(one[inside].flatten(), weights, minlength=classes) for one in labels])
 
 
 def entropy(probabilities: Tensor, axis: int) -> Tensor:

@@ -28,7 +28,7 @@ from ldseg.errors import InputError
 from ldseg.inference.backends.backend import Backend, Computation, TileBlock, TileSampler, ignore_features
 from ldseg.inference.backends.torch_backend import TorchBackend, check_sampling, find_tta_axis
 from ldseg.inference.base_predictor import BasePredictor
-from ldseg.inference.coherence import Coherence, TileSamples, coherent_samples
+from ldseg.inference.coherence import Coherence, coherent_samples, gather
 from ldseg.inference.decision import Decision
 from ldseg.inference.feature_statistics import FeatureStatistics, Statistics
 from ldseg.inference.out_of_distribution import Detector, stored_detector
@@ -296,8 +296,7 @@ class Predictor(BasePredictor):
         )
         statistics = None if self.detector is None else FeatureStatistics(tiling)
         coherence = self.calibration.coherence if sampling.samples > 1 else None
-        gathered = None if coherence is None else self.tile_samples(tiles, sampling.samples)
-        samples = _Samples(tiles, sampling.samples, coherence, gathered)
+        samples = _Samples(tiles, sampling.samples, coherence, self.backend.latent_factor)
         for slab in _slabs(samples, image, tiling, posterior, statistics, decisions):
             assembler.add(slab)
         summary = assembler.summarize(posterior, image.grid)
@@ -311,10 +310,6 @@ class Predictor(BasePredictor):
     def tiles(self, sampling: SamplingSettings, name: str, seed: int) -> TileSampler:
         """Return what draws the samples of the case `name`, tile by tile."""
         return self.backend.tiles(sampling, seed, name, find_tta_axis(self.plan, sampling))
-
-    def tile_samples(self, tiles: TileSampler, samples: int) -> TileSamples:
-        """Return what gathers the samples of a tile to make them coherent."""
-        return TileSamples(self.backend.latent_factor, mean_weights(samples, tiles.deterministic_predictions))
 
     def _compare(self, summary: CaseSummary, statistics: Statistics) -> CaseSummary:
         """Return the summary with what the comparison of an image with the training images finds."""
@@ -334,8 +329,15 @@ class _Samples:
     tiles: TileSampler
     number: int
     coherence: Coherence | None
-    gathered: TileSamples | None
-    """Of the present tile, where samples are made coherent."""
+    factor: tuple[int, ...]
+    """Size of a latent cell in voxels."""
+
+    def counted(self, blocks: Iterator[TileBlock]) -> Iterator[TileBlock]:
+        """Return the samples of a tile that count: `blocks`, or coherent ones once all of them are drawn."""
+        if self.coherence is None:
+            return blocks
+        weights = mean_weights(self.number, self.tiles.deterministic_predictions)
+        return coherent_samples(*gather(blocks, self.factor, weights), self.coherence)
 
 
 def _slabs(
@@ -355,7 +357,7 @@ def _slabs(
         x = torch.from_numpy(image.read(tile.corner, tiling.patch))
         on_features = ignore_features if statistics is None else partial(statistics.add, tile)
         drawn = samples.tiles.blocks(x, tile.corner, range(samples.number), on_features)
-        for block in _counted(drawn, samples, tile, posterior, decisions):
+        for block in samples.counted(_added(drawn, tile, posterior, decisions)):
             posterior.count(tile, block)
             if decisions is not None:
                 decisions.count(block)
@@ -366,21 +368,12 @@ def _slabs(
         yield last
 
 
-def _counted(
-    drawn: Iterator[TileBlock],
-    samples: _Samples,
-    tile: Tile,
-    posterior: Posterior,
-    decisions: TileDecisions | None,
+def _added(
+    blocks: Iterator[TileBlock], tile: Tile, posterior: Posterior, decisions: TileDecisions | None
 ) -> Iterator[TileBlock]:
-    """Add all blocks of a tile to the means, and yield the samples that count: these, or coherent ones."""
-    for block in drawn:
+    """Add the blocks of a tile to the means, and yield them."""
+    for block in blocks:
         posterior.add(tile, block)
         if decisions is not None:
             decisions.add(block)
-        if samples.gathered is None:
-            yield block
-        else:
-            samples.gathered.add(block)
-    if samples.gathered is not None and samples.coherence is not None:
-        yield from coherent_samples(*samples.gathered.take(), samples.coherence)
+        yield block

@@ -11,7 +11,7 @@ import torch
 
 from ldseg.inference.backends.backend import TileBlock
 from ldseg.inference.decision import PosteriorCounts
-from ldseg.inference.posterior import likeliest, mean_weights
+from ldseg.inference.posterior import likeliest, mean_share, mean_weights
 from ldseg.inference.sliding_window import Tile, Tiling
 
 
@@ -28,9 +28,7 @@ class TileDecisions:
 
     def add(self, block: TileBlock) -> None:
         """Add samples, or a deterministic prediction, of the present tile to the mean."""
-        of_sample, of_deterministic = self._weights
-        weight = of_sample if block.samples else of_deterministic
-        self._mean += weight * block.probabilities.sum(0).cpu()
+        self._mean += mean_share(block, self._weights).cpu()
 
     def count(self, block: TileBlock) -> None:
         """Add what samples of the present tile decide for."""

@@ -169,3 +169,22 @@ class Segmenter(nn.Module, ABC):
         if any(n % f for n, f in zip(shape, self.image_factor, strict=True)):
             raise ValueError(f"grid {shape} is not a multiple of {self.image_factor}")
         return (self.latent_channels, *(n // f for n, f in zip(shape, self.latent_factor, strict=True)))
+
+
+class SinglePass(Segmenter):
+    """A model without steps: the network runs once, and a latent is the random numbers of a sample."""
+
+    stepwise = False
+
+    def sample_latent(
+        self,
+        conditioning: Conditioning,
+        start: Tensor,
+        times: Times,
+        sampler: Sampler,
+        noise: DrawNoise,
+        on_step: OnStep = ignore,
+    ) -> Tensor:
+        """Return `start`."""
+        del conditioning, times, sampler, noise, on_step
+        return start

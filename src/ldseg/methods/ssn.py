@@ -23,9 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, ignore
-from ldseg.diffusion.timesteps import Times
-from ldseg.methods.base import DEFAULT_LOSS, Losses, Segmenter
+from ldseg.methods.base import DEFAULT_LOSS, Losses, SinglePass
 from ldseg.methods.losses import segmentation_loss
 from ldseg.methods.unet import build_unet
 from ldseg.networks.blocks import depth_to_space
@@ -62,7 +60,7 @@ class LogitDistribution:
             return torch.baddbmm(independent.flatten(2), coefficients, self.factor.flatten(2)).view_as(noise)
 
 
-class StochasticSegmentationNetwork(Segmenter):
+class StochasticSegmentationNetwork(SinglePass):
     """The U-Net of the same settings, with mean, deviation and low-rank factor of the logits as its output.
 
     A "latent" holds the random numbers of a sample: R coefficients, the same in every cell, and the noise of
@@ -70,7 +68,6 @@ class StochasticSegmentationNetwork(Segmenter):
     """
 
     stochastic = True
-    stepwise = False
     global_channels = RANK
 
     def __init__(self, settings: ModelSettings) -> None:
@@ -117,19 +114,6 @@ class StochasticSegmentationNetwork(Segmenter):
         maps = conditioning.embedding.float().unflatten(1, (2 + RANK, self.classes))
         deviation = functional.softplus(maps[:, 1] + _FIRST_DEVIATION) + _LEAST_DEVIATION
         return LogitDistribution(maps[:, 0], deviation, _FIRST_FACTOR * maps[:, 2:])
-
-    def sample_latent(
-        self,
-        conditioning: Conditioning,
-        start: Tensor,
-        times: Times,
-        sampler: Sampler,
-        noise: DrawNoise,
-        on_step: OnStep = ignore,
-    ) -> Tensor:
-        """Return `start`: a sample is a linear function of its random numbers, without steps."""
-        del conditioning, times, sampler, noise, on_step
-        return start
 
     def decode(self, z: Tensor, conditioning: Conditioning) -> Tensor:
         """Return the logits of the random numbers z; the mean logits for zeros."""

@@ -7,9 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ldseg.diffusion.samplers.types import DrawNoise, OnStep, Sampler, ignore
-from ldseg.diffusion.timesteps import Times
-from ldseg.methods.base import DEFAULT_LOSS, Losses, Segmenter
+from ldseg.methods.base import DEFAULT_LOSS, Losses, SinglePass
 from ldseg.methods.losses import segmentation_loss
 from ldseg.networks.image_encoders import IMAGE_ENCODERS
 from ldseg.networks.image_encoders.base import Conditioning, ImageEncoder
@@ -33,7 +31,7 @@ def build_unet(settings: ModelSettings, maps: int) -> tuple[ImageEncoder, LabelD
     return encoder, build_decoder(of_embedding, encoder.feature_channels)
 
 
-class UNet(Segmenter):
+class UNet(SinglePass):
     """U-Net with the widths, stages and blocks of the latent diffusion model of the same settings."""
 
     stochastic = False
@@ -61,19 +59,6 @@ class UNet(Segmenter):
 
     def encode_image(self, x: Tensor) -> Conditioning:
         return self.image_encoder(x)
-
-    def sample_latent(
-        self,
-        conditioning: Conditioning,
-        start: Tensor,
-        times: Times,
-        sampler: Sampler,
-        noise: DrawNoise,
-        on_step: OnStep = ignore,
-    ) -> Tensor:
-        """Return `start`, which has no channels: nothing is drawn."""
-        del conditioning, times, sampler, noise, on_step
-        return start
 
     def decode(self, z: Tensor, conditioning: Conditioning) -> Tensor:
         del z
