@@ -45,19 +45,22 @@ def test_time_left_of_a_cpu_budget_is_as_the_clock_runs() -> None:
     assert budget.seconds_left(step_seconds=1.0) == 20.0  # two threads: two CPU seconds a second
 
 
-def test_calibration_is_estimated_by_the_patches_of_its_cases(setup: Setup, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stochastic", [True, False])
+def test_calibration_is_estimated_by_the_patches_of_its_cases(
+    setup: Setup, tmp_path: Path, stochastic: bool
+) -> None:
     size = setup.plan.patch[0]
     for name, height in (("a", size), ("b", 2 * size), ("c", size)):
         cache = Cache(tmp_path, (name,))
         folder = cache._case(name)  # pyright: ignore[reportPrivateUsage]
         folder.mkdir()
         np.save(folder / "image.npy", np.zeros((1, height, size), np.float16))
-    times = PredictionTimes(encoding=1.0, single=0.0, posterior=10.0)
+    times = PredictionTimes(encoding=1.0, single=0.0, posterior=10.0, stochastic=stochastic)
     found = calibration_seconds(
         Cache(tmp_path, ("a", "b", "c")), setup.plan, setup.settings, ["a", "c"], ["b", "c"], times, 0.5
     )
     flips = 2 - len(setup.plan.mirror_axes)
-    drawn = 3 * (1 + 2)  # all are predicted twice more, for the coherence of samples
+    drawn = 3 * (3 if stochastic else 1)  # for the coherence of samples all are predicted twice more
     assert found == drawn * (1 + 10) + (1 + 3 + 1) * (2 + flips) + (1 + 3) * 0.5
 
 

@@ -22,7 +22,7 @@ _DIAMETER_PER_MEAN_RUN = {2: 4 / math.pi, 3: 1.5}
 
 def component_widths(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return (N, D): widths in voxels of the N components of `mask` (*S), without specks."""
-    from scipy import ndimage  # a tenth of a second, which a prediction from a plan does not need
+    from scipy import ndimage  # slow to import, and a prediction from a plan does not need it
 
     box = ndimage.find_objects(mask.astype(np.uint8))
     if not box:

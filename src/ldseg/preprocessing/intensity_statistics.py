@@ -132,7 +132,7 @@ def bands(values: Array, widths: Sequence[Sequence[float]], blur: Blur) -> Itera
 
 def blur_image(values: Array, width: Sequence[float]) -> Array:
     """Return an image of any size blurred, see `Blur`."""
-    from scipy import ndimage  # a tenth of a second, which a prediction that changes no image does not need
+    from scipy import ndimage  # slow to import, and a prediction that changes no image does not need it
 
     blurred = np.empty_like(values)
     ndimage.gaussian_filter(values, width, mode="nearest", truncate=BLUR_REACH, output=blurred)

@@ -116,7 +116,7 @@ def _along(array: NDArray[np.float32], axis: int, weights: Any) -> NDArray[np.fl
 
 def axis_weights(old: int, new: int, kernel: Kernel) -> Any:
     """Return the sparse (new, old) matrix of normalized kernel weights, none beyond the border."""
-    from scipy import sparse  # a tenth of a second, which a prediction on the image's own grid does not need
+    from scipy import sparse  # slow to import, and a prediction on the image's own grid does not need it
 
     widening = max(1.0, old / new)
     reach = int(np.ceil(_REACH[kernel] * widening))

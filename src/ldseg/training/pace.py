@@ -67,6 +67,8 @@ class PredictionTimes:
     """Of one prediction from an encoded image."""
     posterior: float
     """Of all samples that calibration draws, from an encoded image."""
+    stochastic: bool = True
+    """Whether there are samples whose coherence is fitted."""
 
 
 @torch.inference_mode()
@@ -99,7 +101,7 @@ def time_prediction(
             synchronize(device)
             seconds.append(time.monotonic() - started)
     samples = settings.posterior.samples if model.stochastic else 1
-    return PredictionTimes(seconds[0], seconds[1], samples * seconds[2])
+    return PredictionTimes(seconds[0], seconds[1], samples * seconds[2], model.stochastic)
 
 
 def calibration_seconds(
@@ -120,7 +122,7 @@ def calibration_seconds(
     unseen = evenly_spaced(sorted(set(validation_names) - set(train_names)), CALIBRATION_CASES)
     every = evenly_spaced(sorted({*train_names, *validation_names}), _DETECTOR_CASES)
     variants = 2 + sum(name != "t" for name in plan.axes) - len(plan.mirror_axes)
-    again = evenly_spaced(unseen, COHERENCE_CASES) * 2
+    again = evenly_spaced(unseen, COHERENCE_CASES) * (2 if times.stochastic else 0)
     drawn = sum(_patches(cache.shape(name), plan.patch) for name in (*unseen, *again))
     encoded = min(_DETECTOR_TILES, sum(_patches(cache.shape(name), plan.patch) for name in every))
     prepared = (len(unseen) + len(every)) * case_seconds

@@ -103,7 +103,7 @@ def keep_freed_memory() -> bool:
 def import_modules(*names: str) -> None:
     """Import modules, whose objects stay until this process ends, without searching these for garbage.
 
-    torch makes so many that searching them again and again takes a fifth of the time of its import.
+    torch makes so many that searching them again and again is a good part of its import.
     """
     gc.disable()
     try:

@@ -1,7 +1,7 @@
 """An image, its prediction so far and reference masks; more samples are drawn in the background.
 
-A prediction from n samples equals that of `ldseg predict --samples n`, however it came about: sample k is
-always the same (see `inference.case_noise`), and drawing more repeats the prediction with more samples.
+A prediction from n samples equals that of `ldseg predict --samples n`, however it came about: the noise of
+sample k is always the same (see `inference.case_noise`), and drawing more repeats the prediction with more.
 """
 
 from __future__ import annotations

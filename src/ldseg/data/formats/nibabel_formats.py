@@ -1,6 +1,6 @@
 """The formats that nibabel reads: NIfTI, Analyze and MGH.
 
-nibabel imports pydicom and more, a fifth of a second in all, which a command spends only on such files: a
+nibabel imports pydicom and more, which takes time that a command spends only on such files: a
 format's module, and nibabel with it, is imported when the first file is read or written.
 """
 
