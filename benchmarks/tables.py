@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from accuracy_tables import accuracy_table, budgets_table, overview, steps_table
 from cost_tables import memory_tables, speed_tables
-from markdown_table import Record, spread, table
+from markdown_table import Record, number, spread, table
 from plan import MODELS
 from plots import shown
 from runs import name_of
@@ -20,6 +20,7 @@ AS_THEY_ARE = "_as_they_are"
 LOST = "dice_lost_"
 _CALIBRATED = "_calibrated"
 _OF = "_of_"
+_AMBIGUITY = {"ged2": "GED²", "hm_iou": "HM-IoU", "sample_diversity": "diversity"}
 _TORTURE = {
     "kill -9 of a training, each followed by resume": "kills_training_kills",
     "trainings that ended bit-equal to the uninterrupted one": "kills_trainings_ended",
@@ -157,6 +158,25 @@ def raters_table(records: Sequence[Record]) -> str:
     return listing(told, {**keys, "distribution": lambda record: record["source"] or "samples"}, columns)
 
 
+def rater_levels_table(records: Sequence[Record]) -> str:
+    """Return a table of how near half of the raters, and level sets of their mean, come to the others."""
+    told = [
+        {**record, "metric": metric, "source": source.replace("_", " ")}
+        for record in records
+        for metric, of, source in [record["metric"].partition(_OF)]
+        if of
+    ]
+    lines = [
+        (
+            *row,
+            *(number({k: v[0] for k, v in found.items()}, metric, 3) for metric in _AMBIGUITY),
+            _commits(found),
+        )
+        for row, found in rows_of(told, [_data, lambda record: record["source"]]).items()
+    ]
+    return table(("set", "against the other half", *_AMBIGUITY.values(), "commit"), lines) if lines else ""
+
+
 def paper_table(records: Sequence[Record]) -> str:
     """Return a table of validation Dice by steps and by noise, one row per set and variant."""
     metrics = list(dict.fromkeys(record["metric"] for record in records))
@@ -240,6 +260,7 @@ TABLES: dict[str, dict[str, tuple[tuple[str, ...], Table]]] = {
         "calibration": (("calibration",), calibration_table),
         "robustness": (("robustness",), robustness_table),
         "raters": (("raters",), raters_table),
+        "rater_levels": (("rater_levels",), rater_levels_table),
         "zoo": (("zoo", "unlike"), zoo_table),
     },
     "variants.md": {

@@ -19,7 +19,8 @@ old
 Words between.
 
 <!-- steps:begin --><!-- steps:end --><!-- robustness:begin --><!-- robustness:end -->
-<!-- raters:begin --><!-- raters:end --><!-- zoo:begin --><!-- zoo:end -->
+<!-- raters:begin --><!-- raters:end --><!-- rater_levels:begin --><!-- rater_levels:end -->
+<!-- zoo:begin --><!-- zoo:end -->
 <!-- calibration:begin --><!-- calibration:end -->
 
 Words below.
