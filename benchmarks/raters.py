@@ -1,6 +1,6 @@
 """Do samples disagree as raters do?
 
-    python benchmarks/raters.py phantom --work FOLDER --minutes 30
+    python benchmarks/raters.py phantom --work FOLDER --minutes 30       # or: either
     python benchmarks/raters.py lidc --data-root FOLDER --work FOLDER --minutes 5
     python benchmarks/raters.py bubil --data-root FOLDER --work FOLDER --minutes 12 --fold 0 [--model unet]
     python benchmarks/raters.py bubil --data-root FOLDER --work FOLDER --minutes 12 --test-folder OTHER
@@ -10,12 +10,13 @@
 
 phantom: synthetic 2D pictures with an appendage that 30 % of all masks include, always the whole of it, and
 nothing in the picture tells which (`ldseg.data.phantom`). A model that learnt the distribution includes it in
-30 % of its samples, the whole of it. lidc: 28 crops of lung nodules with the masks of four readers, some of
-them empty; trained on its 19 training crops, scored on the other 9. It is far too small for a claim. bubil:
-112 images of cells with nine or ten masks each; trained on four fifths of the blocks of ten numbers and
-scored on the others (`--fold`), or trained on all and scored on another folder like it (`--test-folder`).
-Of the training cases a sixth, by subject, is kept back and calibrates the model, so that the level sets too
-are those of calibrated probabilities.
+30 % of its samples, the whole of it. either: with two appendages on opposite sides, of which each mask
+includes one, 30 % of them the first: level sets are nested and cannot say so. lidc: 28 crops of lung nodules
+with the masks of four readers, some of them empty; trained on its 19 training crops, scored on the other 9.
+It is far too small for a claim. bubil: 112 images of cells with nine or ten masks each; trained on four
+fifths of the blocks of ten numbers and scored on the others (`--fold`), or trained on all and scored on
+another folder like it (`--test-folder`). Of the training cases a sixth, by subject, is kept back and
+calibrates the model, so that the level sets too are those of calibrated probabilities.
 Beside the samples stand level sets of the same model's probabilities (see `rater_scores`). An ensemble has as
 many samples as members where these are deterministic.
 """
@@ -49,7 +50,7 @@ from trainings import MODELS, settings_for, train_calibrated
 
 SHARE = 0.3
 CASES, TEST, RATERS, SHAPE = 440, 40, 4, (96, 96)
-SAMPLES = {"phantom": (64,), "lidc": (16, 50), "bubil": (16, 50)}
+SAMPLES = {"phantom": (64,), "either": (16,), "lidc": (16, 50), "bubil": (16, 50)}
 FOLDS = 5
 UNSEEN = 6
 ENSEMBLE = "unet_ensemble"
@@ -84,8 +85,8 @@ def main() -> None:
     }
     subjects = {case.name: case.subject for case in cases}
     figures: dict[str, float] = {"training_steps": steps, **seconds}
-    if arguments.question == "phantom":
-        figures |= inclusion(predictor, dataset, cases, SAMPLES["phantom"][0])
+    if arguments.question in ("phantom", "either"):
+        figures |= inclusion(predictor, dataset, cases, SAMPLES[arguments.question][0])
     records = [*means(common, found, subjects), *single_figures(common, figures)]
     tables = {source: {"cases": scores} for source, scores in found.items()}
     path = write_result(
@@ -263,9 +264,10 @@ def unseen_of(dataset: DataSet, test: set[str]) -> set[str]:
 
 def open_phantom(arguments: argparse.Namespace) -> tuple[DataSet, set[str]]:
     """Written once; the last cases are for testing."""
-    folder: Path = arguments.work / "raters-phantom"
+    folder: Path = arguments.work / f"raters-{arguments.question}"
     if not (folder / "dataset.json").is_file():
-        write_phantom_dataset(folder, "yx", CASES, 0, RATERS, SHARE, SHAPE)
+        exclusive = arguments.question == "either"
+        write_phantom_dataset(folder, "yx", CASES, 0, RATERS, SHARE, SHAPE, exclusive)
     dataset = open_dataset(folder)
     return dataset, {case.name for case in dataset.cases[-TEST:]}
 
@@ -283,29 +285,38 @@ def open_lidc(arguments: argparse.Namespace) -> tuple[DataSet, set[str]]:
     return dataset, {case.name for case in named[1].cases}
 
 
-OPENED = {"phantom": open_phantom, "lidc": open_lidc, "bubil": open_bubil}
+OPENED = {"phantom": open_phantom, "either": open_phantom, "lidc": open_lidc, "bubil": open_bubil}
 
 
 def inclusion(
     predictor: BasePredictor, dataset: DataSet, cases: Sequence[Case], samples: int
 ) -> dict[str, float]:
-    """Return the share of samples that include the appendage, and of those that include a part of it."""
+    """Return the share of samples that include the first appendage, of those that include a part of it, and
+    where there are two appendages of those that include one of them."""
     frequencies: list[float] = []
     undecided: list[float] = []
+    one_of_two: list[float] = []
     for case in cases:
-        region = read_volume(dataset.root / APPENDAGES / f"{case.name}.png", "labels").array[0] > 0
+        numbers = read_volume(dataset.root / APPENDAGES / f"{case.name}.png", "labels").array[0]
         found = predictor(load_image(dataset, case), case.name, samples=samples, keep_samples=True)
         maps = [one.array[0] for one in found.samples]
-        frequencies.append(inclusion_frequency(maps, region, CLASSES["wall"]))
-        parts = np.array([np.mean(one[region] == CLASSES["wall"]) for one in maps])
-        undecided.append(float(np.mean((parts > 0.2) & (parts < 0.8))))
-    return {
+        frequencies.append(inclusion_frequency(maps, numbers == 1, CLASSES["wall"]))
+        parts = np.array(
+            [
+                [np.mean(one[numbers == n] == CLASSES["wall"]) for one in maps]
+                for n in range(1, numbers.max() + 1)
+            ]
+        )
+        undecided.append(float(np.mean((parts[0] > 0.2) & (parts[0] < 0.8))))
+        one_of_two.append(float(np.mean((parts > 0.5).sum(0) == 1)))
+    figures = {
         "rater_frequency": SHARE,
         "sample_frequency": float(np.mean(frequencies)),
         "sample_frequency_lowest_case": min(frequencies),
         "sample_frequency_highest_case": max(frequencies),
         "samples_with_a_part": float(np.mean(undecided)),
     }
+    return figures | ({"samples_with_one_of_two": float(np.mean(one_of_two))} if len(parts) == 2 else {})
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_the_cavity_lies_within_the_wall_and_all_of_it_in_the_image(
     axes: Axes, shape: tuple[int, ...], seed: int
 ) -> None:
     phantom = make_ambiguous_phantom(axes, shape, seed)
-    for frame in phantom.labels_with.array[0] if axes == "tyx" else phantom.labels_with.array:
+    for frame in phantom.labels_with(1).array[0] if axes == "tyx" else phantom.labels_with(1).array:
         cavity, outside = frame == CLASSES["cavity"], frame == 0
         for axis in range(frame.ndim):
             assert not (np.delete(cavity, 0, axis) & np.delete(outside, -1, axis)).any()
@@ -110,6 +110,25 @@ def test_raters_include_the_appendage_in_the_share_asked_for(tmp_path: Path) -> 
         votes += [found == [1] for found in included]
         assert np.array_equal(masks[0].array[~region], masks[1].array[~region])
     assert sum(votes) == 6
+
+
+def test_of_two_exclusive_appendages_each_mask_has_one_and_a_share_of_them_the_first(tmp_path: Path) -> None:
+    write_phantom_dataset(tmp_path, "yx", 10, 2, raters=2, disagreement=0.3, shape=(32, 32), exclusive=True)
+    dataset = open_dataset(tmp_path)
+    chosen = []
+    for case in dataset.cases:
+        numbers = read_volume(tmp_path / APPENDAGES / f"{case.name}.png", "labels", "yx").array
+        for mask in load_labels(dataset, case):
+            included = [number for number in (1, 2) if (mask.array[numbers == number] == 1).all()]
+            assert (mask.array[numbers > 0] == 0).any()
+            assert len(included) == 1
+            chosen += included
+    assert chosen.count(1) == 6
+
+
+def test_exclusive_appendages_without_a_share_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="need a disagreement"):
+        write_phantom_dataset(tmp_path, "yx", 1, 0, exclusive=True)
 
 
 def test_the_image_does_not_tell_what_raters_say(tmp_path: Path) -> None:

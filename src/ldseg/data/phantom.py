@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,18 +45,17 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AmbiguousPhantom:
-    """A phantom with an appendage of the wall, which some raters count as wall and others do not."""
+    """A phantom with appendages of the wall, which some raters count as wall and others do not."""
 
     image: Volume
     labels: Volume
-    """Without the appendage."""
-    appendage: NDArray[np.bool_]
-    """(*S)"""
+    """Without any appendage."""
+    appendages: NDArray[np.uint8]
+    """(*S); the number of the appendage, from 1, and 0 elsewhere."""
 
-    @property
-    def labels_with(self) -> Volume:
-        """The labels of a rater who counts the appendage as wall."""
-        ids = np.where(self.appendage, CLASSES["wall"], self.labels.array[0])
+    def labels_with(self, number: int) -> Volume:
+        """Return the labels of a rater who counts this appendage as wall, and no other."""
+        ids = np.where(self.appendages == number, CLASSES["wall"], self.labels.array[0])
         return self.labels.with_array(ids[None].astype(np.uint8), "labels")
 
 
@@ -73,8 +73,8 @@ class _Scene:
     """(waves, 2) cosine and sine amplitudes of the outline over the angle in the (y, x) plane."""
     beat: float
     """Relative decrease of the cavity's radius at peak contraction."""
-    appendage: Array | None
-    """Unit vector from the centre to the appendage, if there is one."""
+    appendages: tuple[Array, ...]
+    """Unit vectors from the centre to each."""
 
 
 def make_phantom(axes: Axes, shape: Sequence[int], seed: int) -> tuple[Volume, Volume]:
@@ -83,13 +83,16 @@ def make_phantom(axes: Axes, shape: Sequence[int], seed: int) -> tuple[Volume, V
     The spacing is 1 mm and 0.04 s. Equal arguments give equal voxels. Raises ValueError for a shape that has
     not one size per axis, or fewer than 24 voxels along y or x (4 along z).
     """
-    image, labels, _ = _render(axes, shape, seed, with_appendage=False)
+    image, labels, _ = _render(axes, shape, seed, appendages=0)
     return image, labels
 
 
-def make_ambiguous_phantom(axes: Axes, shape: Sequence[int], seed: int) -> AmbiguousPhantom:
-    """Return a phantom like `make_phantom`, with an appendage that some raters count as wall."""
-    return AmbiguousPhantom(*_render(axes, shape, seed, with_appendage=True))
+def make_ambiguous_phantom(
+    axes: Axes, shape: Sequence[int], seed: int, appendages: Literal[1, 2] = 1
+) -> AmbiguousPhantom:
+    """Return a phantom like `make_phantom`, with an appendage, or two on opposite sides, that some raters
+    count as wall."""
+    return AmbiguousPhantom(*_render(axes, shape, seed, appendages))
 
 
 def write_phantom_dataset(
@@ -100,20 +103,26 @@ def write_phantom_dataset(
     raters: int = 1,
     disagreement: float | None = None,
     shape: Sequence[int] | None = None,
+    exclusive: bool = False,
 ) -> None:
     """Write phantoms as two folders of equal names, which `open_dataset` reads; PNG in 2D, else NIfTI.
 
     With `disagreement` each image has an appendage, which this share of all masks includes: exactly over
     the whole set, to the nearest mask, in an order independent of the images. A model that learned
     the raters' distribution includes it in that share of its samples, always as a whole. `appendages/` has
-    its masks. Without `disagreement` there is none and all raters agree.
+    its masks. Without `disagreement` there is none and all raters agree. With `exclusive` each image has a
+    second one opposite the first (2 in `appendages/`), and all other masks include that one.
 
     Raises:
-        ValueError: fewer than one case or rater, a share outside of 0 to 1, or a shape that is too small.
+        ValueError: fewer than one case or rater, a share outside of 0 to 1, a shape that is too small, or
+            `exclusive` without `disagreement`.
         InputError: a file cannot be written.
     """
     if cases < 1 or raters < 1 or not 0 <= (disagreement or 0) <= 1:
         raise ValueError("cases and raters must be at least 1, disagreement 0 to 1")
+    if exclusive and disagreement is None:
+        raise ValueError("exclusive appendages need a disagreement")
+    count = 0 if disagreement is None else 2 if exclusive else 1
     votes = np.arange(cases * raters) < round((disagreement or 0.0) * (cases * raters))
     include = np.random.default_rng((seed, 1)).permutation(votes).reshape(cases, raters)
     for name in ("images", "labels", *([APPENDAGES] if disagreement is not None else [])):
@@ -123,15 +132,14 @@ def write_phantom_dataset(
         name = f"phantom{case:03d}"
         own_seed = int(np.random.SeedSequence((seed, case)).generate_state(1)[0])
         grid = shape or SHAPES[axes]
-        image, labels, appendage = _render(axes, grid, own_seed, with_appendage=disagreement is not None)
-        both = AmbiguousPhantom(image, labels, appendage)
-        write_volume(folder / "images" / f"{name}{end}", image)
+        phantom = AmbiguousPhantom(*_render(axes, grid, own_seed, count))
+        write_volume(folder / "images" / f"{name}{end}", phantom.image)
         for rater in range(raters):
-            mask = both.labels_with if include[case, rater] else labels
+            mask = phantom.labels_with(1 if include[case, rater] else 2)
             part = f"_rater{rater + 1}" if raters > 1 else ""
             write_volume(folder / "labels" / f"{name}{part}{end}", mask)
         if disagreement is not None:
-            region = labels.with_array(appendage[None].astype(np.uint8), "labels")
+            region = phantom.labels.with_array(phantom.appendages[None], "labels")
             write_volume(folder / APPENDAGES / f"{name}{end}", region)
     description = {
         "name": "Synthetic phantom, not a patient",
@@ -143,19 +151,19 @@ def write_phantom_dataset(
 
 
 def _render(
-    axes: Axes, shape: Sequence[int], seed: int, with_appendage: bool
-) -> tuple[Volume, Volume, NDArray[np.bool_]]:
-    """Return image, labels and appendage (*S)."""
+    axes: Axes, shape: Sequence[int], seed: int, appendages: int
+) -> tuple[Volume, Volume, NDArray[np.uint8]]:
+    """Return image, labels and the numbers of appendages (*S)."""
     least = {"z": 4, "t": 1, "y": _LEAST, "x": _LEAST}
     if len(shape) != len(axes) or any(n < least[axis] for axis, n in zip(axes, shape, strict=True)):
         raise ValueError(f"shape is {tuple(shape)} for axes {axes}; give at least {least} voxels along each")
     rng = np.random.default_rng(seed)
     frames, grid = (shape[0], tuple(shape[1:])) if axes == "tyx" else (1, tuple(shape))
-    scene = _draw_scene(grid, rng, with_appendage)
+    scene = _draw_scene(grid, rng, appendages)
     scatterers = rng.normal(size=(2, *grid))
     fading = _fading(grid, rng)
     ids: list[NDArray[np.uint8]] = []
-    regions: list[NDArray[np.bool_]] = []
+    regions: list[NDArray[np.uint8]] = []
     echoes: list[Array] = []
     for phase in np.arange(frames) / frames:
         rest, positions = _at_rest(scene, grid, float(phase))
@@ -175,7 +183,7 @@ def _render(
     return volume, volume.with_array(mask, "labels"), np.stack(regions).reshape(full)
 
 
-def _draw_scene(grid: tuple[int, ...], rng: np.random.Generator, with_appendage: bool) -> _Scene:
+def _draw_scene(grid: tuple[int, ...], rng: np.random.Generator, appendages: int) -> _Scene:
     extent = np.array(grid, float)
     reach = np.array([extent[0], *[extent[-2:].min()] * 2]) if len(grid) == 3 else np.full(2, extent.min())
     wall = rng.uniform(1.4, 1.7)
@@ -187,7 +195,7 @@ def _draw_scene(grid: tuple[int, ...], rng: np.random.Generator, with_appendage:
         wall=wall,
         harmonics=rng.uniform(-0.05, 0.05, (2, 2)),
         beat=rng.uniform(0.25, 0.4),
-        appendage=direction if with_appendage else None,
+        appendages=(direction, -direction)[:appendages],
     )
 
 
@@ -208,24 +216,25 @@ def _at_rest(scene: _Scene, grid: tuple[int, ...], phase: float) -> tuple[Array,
     return unit * rest / radius, middle + offset * rest / radius
 
 
-def _labels(scene: _Scene, rest: Array) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return ids of `CLASSES` and the appendage mask, from positions at rest (D, *grid)."""
+def _labels(scene: _Scene, rest: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return ids of `CLASSES` and numbers of appendages, from positions at rest (D, *grid)."""
     radius = np.sqrt((rest**2).sum(0))
     labels = np.zeros(radius.shape, np.uint8)
     labels[radius < scene.wall] = CLASSES["wall"]
     labels[radius < 1] = CLASSES["cavity"]
-    if scene.appendage is None:
-        return labels, np.zeros(radius.shape, bool)
-    tip = (scene.wall + 0.1) * scene.appendage.reshape(-1, *(1,) * (rest.ndim - 1))
-    return labels, (np.sqrt(((rest - tip) ** 2).sum(0)) < 0.45) & (labels == 0)
+    numbers = np.zeros(radius.shape, np.uint8)
+    for number, direction in enumerate(scene.appendages, start=1):
+        tip = (scene.wall + 0.1) * direction.reshape(-1, *(1,) * (rest.ndim - 1))
+        numbers[(np.sqrt(((rest - tip) ** 2).sum(0)) < 0.45) & (labels == 0)] = number
+    return labels, numbers
 
 
 def _echo(
-    scatterers: Array, positions: Array, labels: NDArray[np.uint8], appendage: NDArray[np.bool_]
+    scatterers: Array, positions: Array, labels: NDArray[np.uint8], appendages: NDArray[np.uint8]
 ) -> Array:
     """Return the echo magnitude of each voxel, (*grid), before attenuation."""
     power = np.array([_ECHO[name] for name in CLASSES])[labels]
-    amplitude = np.sqrt(np.where(appendage, _ECHO["appendage"], power))
+    amplitude = np.sqrt(np.where(appendages > 0, _ECHO["appendage"], power))
     spread = [_SPREAD[axis] for axis in "zyx"[-labels.ndim :]]
     parts = [
         ndimage.gaussian_filter(
