@@ -23,6 +23,7 @@ from ldseg.data.units import OneUnit, voxel_size
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError
 from ldseg.planning.components import component_widths
+from ldseg.planning.direction import Asymmetry, Direction, asymmetry_of, direction_of
 from ldseg.planning.orientation import orientation_of
 from ldseg.utils.serialization import from_json, read_versioned, write_json_atomic
 
@@ -101,6 +102,8 @@ class Fingerprint:
     """Whether the images have a physical spacing; None where it was not recorded."""
     ranges: tuple[ImageRange, ...] = ()
     """The numbers of each image as they are in its file, in the order of `cases`."""
+    direction: Direction | None = None
+    """Whether pictures have a top and a bottom; None in 3D and 2D+time, and where few subjects say so."""
 
 
 @dataclass
@@ -132,6 +135,8 @@ class _Accumulator:
     voxels: int = 0
     units: OneUnit = field(default_factory=OneUnit)
     physical: bool = True
+    asymmetries: dict[str, list[Asymmetry]] = field(default_factory=dict[str, list[Asymmetry]])
+    """By subject."""
 
 
 def take_fingerprint(dataset: DataSet, cases: Sequence[Case]) -> Fingerprint:
@@ -154,6 +159,9 @@ def take_fingerprint(dataset: DataSet, cases: Sequence[Case]) -> Fingerprint:
         total.physical = image.physical
         _count_image(total, case.name, image)
         _count_labels(total, dataset, raters)
+        if dataset.axes == "yx":
+            found = asymmetry_of(image, raters, foreground_ids)
+            total.asymmetries.setdefault(case.subject, []).append(found)
         total.samples.append(_sample_foreground(dataset, case.name, image, raters, per_case))
     return _summary(dataset, total)
 
@@ -247,6 +255,7 @@ def _summary(dataset: DataSet, total: _Accumulator) -> Fingerprint:
         anisotropy=_rounded(spatial.max() / spatial.min()),
         physical=total.physical,
         ranges=tuple(total.ranges),
+        direction=direction_of(total.asymmetries),
     )
 
 

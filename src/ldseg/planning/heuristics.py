@@ -145,12 +145,15 @@ _SIDE = re.compile(r"(?<![a-z])(left|right|l|r|lt|rt)(?![a-z])", re.IGNORECASE)
 def plan_mirror_axes(fingerprint: Fingerprint) -> tuple[int, ...]:
     """Return the axes that augmentation may flip.
 
-    Left and right of a body look alike, and an ultrasound probe may be held either way round: x is flipped,
-    unless a structure's name says a side. A body has a top and a front, so the other axes are not. A section
-    has no up: both axes. A series is not flipped, since the heart turns one way.
+    Left and right of a body look alike, and an ultrasound probe may be held either way round: x is flipped. A
+    body has a top and a front, so the other axes are not. A stained section has no top, nor have pictures
+    that agree on none: both axes. Nothing is flipped where a structure's name says a side, since each flip
+    exchanges the sides, nor in a series, since the heart turns one way.
     """
-    if fingerprint.axes == "tyx":
-        return ()
-    x = len(fingerprint.axes) - 1
     sided = any(_SIDE.search(one.name.replace("_", " ")) for one in fingerprint.classes)
-    return (*((0,) if is_photograph(fingerprint) else ()), *(() if sided else (x,)))
+    if fingerprint.axes == "tyx" or sided:
+        return ()
+    x, direction = len(fingerprint.axes) - 1, fingerprint.direction
+    if is_photograph(fingerprint) or (direction is not None and direction.absent):
+        return (0, x)
+    return (x,)
