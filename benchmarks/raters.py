@@ -11,7 +11,7 @@
 phantom: synthetic 2D pictures with an appendage that 30 % of all masks include, always the whole of it, and
 nothing in the picture tells which (`ldseg.data.phantom`). A model that learnt the distribution includes it in
 30 % of its samples, the whole of it. either: with two appendages on opposite sides, of which each mask
-includes one, 30 % of them the first: level sets are nested and cannot say so. lidc: 28 crops of lung nodules
+includes one, 30 % of them the lower: level sets are nested and cannot say so. lidc: 28 crops of lung nodules
 with the masks of four readers, some of them empty; trained on its 19 training crops, scored on the other 9.
 It is far too small for a claim. bubil: 112 images of cells with nine or ten masks each; trained on four
 fifths of the blocks of ten numbers and scored on the others (`--fold`), or trained on all and scored on
@@ -308,7 +308,8 @@ def inclusion(
             ]
         )
         undecided.append(float(np.mean((parts[0] > 0.2) & (parts[0] < 0.8))))
-        one_of_two.append(float(np.mean((parts > 0.5).sum(0) == 1)))
+        if len(parts) == 2:
+            one_of_two.append(float(np.mean((parts > 0.5).sum(0) == 1)))
     figures = {
         "rater_frequency": SHARE,
         "sample_frequency": float(np.mean(frequencies)),
@@ -316,7 +317,9 @@ def inclusion(
         "sample_frequency_highest_case": max(frequencies),
         "samples_with_a_part": float(np.mean(undecided)),
     }
-    return figures | ({"samples_with_one_of_two": float(np.mean(one_of_two))} if len(parts) == 2 else {})
+    if one_of_two:
+        figures["samples_with_one_of_two"] = float(np.mean(one_of_two))
+    return figures
 
 
 if __name__ == "__main__":

@@ -126,6 +126,13 @@ def test_of_two_exclusive_appendages_each_mask_has_one_and_a_share_of_them_the_f
     assert chosen.count(1) == 6
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_first_of_two_appendages_is_the_lower_one(seed: int) -> None:
+    numbers = make_ambiguous_phantom("yx", (64, 64), seed, appendages=2).appendages
+
+    assert np.nonzero(numbers == 1)[0].mean() > np.nonzero(numbers == 2)[0].mean()
+
+
 def test_exclusive_appendages_without_a_share_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="need a disagreement"):
         write_phantom_dataset(tmp_path, "yx", 1, 0, exclusive=True)

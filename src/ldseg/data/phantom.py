@@ -91,7 +91,7 @@ def make_ambiguous_phantom(
     axes: Axes, shape: Sequence[int], seed: int, appendages: Literal[1, 2] = 1
 ) -> AmbiguousPhantom:
     """Return a phantom like `make_phantom`, with an appendage, or two on opposite sides, that some raters
-    count as wall."""
+    count as wall. The first of two is the lower one."""
     return AmbiguousPhantom(*_render(axes, shape, seed, appendages))
 
 
@@ -111,7 +111,8 @@ def write_phantom_dataset(
     the whole set, to the nearest mask, in an order independent of the images. A model that learned
     the raters' distribution includes it in that share of its samples, always as a whole. `appendages/` has
     its masks. Without `disagreement` there is none and all raters agree. With `exclusive` each image has a
-    second one opposite the first (2 in `appendages/`), and all other masks include that one.
+    second one opposite the first (2 in `appendages/`), and all other masks include that one. The first is
+    the lower one, so that its share can be learnt.
 
     Raises:
         ValueError: fewer than one case or rater, a share outside of 0 to 1, a shape that is too small, or
@@ -187,7 +188,7 @@ def _draw_scene(grid: tuple[int, ...], rng: np.random.Generator, appendages: int
     extent = np.array(grid, float)
     reach = np.array([extent[0], *[extent[-2:].min()] * 2]) if len(grid) == 3 else np.full(2, extent.min())
     wall = rng.uniform(1.4, 1.7)
-    angle = rng.uniform(0, 2 * np.pi)
+    angle = rng.uniform(0, 2 * np.pi) % (np.pi if appendages == 2 else 2 * np.pi)
     direction = np.array([0.0] * (len(grid) - 2) + [np.sin(angle), np.cos(angle)])
     return _Scene(
         centre=(extent - 1) / 2 + rng.uniform(-0.03, 0.03, len(grid)) * extent,

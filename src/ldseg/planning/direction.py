@@ -1,9 +1,9 @@
 """Do the pictures of a set have a top and a bottom?
 
 An ultrasound image has: it is brightest near the probe, and structures lie at their usual depth. Cells in a
-dish have none. Each case gives a coarse picture of its intensities, and one of the shares of its structures;
-its asymmetry is such a picture minus its mirror image, top to bottom. Where a set has a direction, the
-asymmetry of each subject resembles that of all others; where it has none, they correlate as chance has it.
+dish have none. The intensities of each case on a coarse grid, and the shares of its structures there, are
+compared with their mirror image, top to bottom: the difference is the asymmetry. Where a set has a direction,
+the asymmetry of each subject resembles that of all others; where it has none, they correlate by chance alone.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from scipy import stats
 from ldseg.data.volume import Volume
 
 CELLS = 8
-"""Cells of a coarse picture along each axis."""
+"""Cells of the coarse grid along each axis."""
 SUBJECTS = 8
-"""Fewer say nothing of a set."""
+"""A set of fewer subjects is not judged."""
 RESEMBLANCE = 0.2
 """A set without direction resembles itself less than this. Cells under a microscope and stained sections are
 at .13 and .10, ultrasound of heads and of nerves at .32 and .81."""
 SURELY = 0.5
-"""And certainly less than this."""
+"""The interval must end below this."""
 
 Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Asymmetry:
-    """How a case, or the mean of several, differs from its mirror image, top to bottom."""
+    """The difference of a case, or of the mean of several, from its mirror image, top to bottom."""
 
     image: Vector
     """(C * 64,) for C channels."""
@@ -42,7 +42,7 @@ class Asymmetry:
 
 @dataclass(frozen=True)
 class Direction:
-    """How far the pictures of a set agree on what is above and what below."""
+    """The extent to which the pictures of a set agree on what is above and what below."""
 
     resemblance: float
     """Correlation of a subject's asymmetry with that of all others, the mean over subjects; that of images or
@@ -52,7 +52,7 @@ class Direction:
 
     @property
     def absent(self) -> bool:
-        """Whether the set has no direction."""
+        """True where the set has no direction."""
         return self.resemblance < RESEMBLANCE and self.at_most < SURELY
 
 
@@ -67,18 +67,15 @@ def direction_of(found: Mapping[str, Sequence[Asymmetry]]) -> Direction | None:
     """Return the direction of a set from the asymmetries of each subject's cases; None for few subjects."""
     if len(found) < SUBJECTS:
         return None
-    parts = (
-        [np.mean([one.image for one in cases], axis=0) for cases in found.values()],
-        [np.mean([one.structures for one in cases], axis=0) for cases in found.values()],
+    measured = (
+        _resemblance([np.mean([one.image for one in cases], axis=0) for cases in found.values()]),
+        _resemblance([np.mean([one.structures for one in cases], axis=0) for cases in found.values()]),
     )
-    resemblances = np.array([_resemblances(part) for part in parts])  # (2, subjects)
-    means = resemblances.mean(1)
-    half_widths = stats.t.ppf(0.975, len(found) - 1) * stats.sem(resemblances, axis=1)
-    return Direction(float(means.max()), float((means + half_widths).max()))
+    return Direction(*(max(values) for values in zip(*measured, strict=True)))
 
 
 def _asymmetry(values: NDArray[np.generic]) -> Vector:
-    """Return the coarse picture of (C, H, W), without its mean and at unit length, minus its mirror image."""
+    """Return (C, H, W) on the coarse grid, without its mean and at unit length, minus its mirror image."""
     coarse = values.astype(np.float64)
     for axis in (1, 2):
         grown = coarse.repeat(1 if coarse.shape[axis] >= CELLS else CELLS, axis)
@@ -88,11 +85,14 @@ def _asymmetry(values: NDArray[np.generic]) -> Vector:
     return (coarse - coarse[:, ::-1]).ravel()
 
 
-def _resemblances(vectors: Sequence[Vector]) -> Vector:
-    """Return the cosine of each vector with the sum of all others, all taken at unit length."""
+def _resemblance(vectors: Sequence[Vector]) -> tuple[float, float]:
+    """Return the mean cosine of a vector with the sum of all others, all at unit length, and the upper end of
+    its 95 % interval."""
     unit = np.stack([_unit(vector) for vector in vectors])
     others = unit.sum(0) - unit
-    return np.array([float(one @ _unit(rest)) for one, rest in zip(unit, others, strict=True)])
+    cosines = [float(one @ _unit(rest)) for one, rest in zip(unit, others, strict=True)]
+    half_width = stats.t.ppf(0.975, len(cosines) - 1) * stats.sem(cosines)
+    return float(np.mean(cosines)), float(np.mean(cosines) + half_width)
 
 
 def _unit(vector: Vector) -> Vector:

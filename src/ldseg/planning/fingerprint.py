@@ -103,7 +103,7 @@ class Fingerprint:
     ranges: tuple[ImageRange, ...] = ()
     """The numbers of each image as they are in its file, in the order of `cases`."""
     direction: Direction | None = None
-    """Whether pictures have a top and a bottom; None in 3D and 2D+time, and where few subjects say so."""
+    """Tells whether pictures have a top and a bottom; None in 3D and 2D+time, and of few subjects."""
 
 
 @dataclass
