@@ -13,6 +13,7 @@ from ldseg.data.inputs import find_inputs
 from ldseg.data.loading import load_input
 from ldseg.data.units import (
     OneUnit,
+    length_text,
     length_words,
     mismatch_note,
     pretty,
@@ -22,6 +23,12 @@ from ldseg.data.units import (
     voxel_size,
 )
 from ldseg.errors import InputError
+
+
+def test_one_of_a_unit_is_singular() -> None:
+    assert length_text("yx", False, 1) == "1 pixel"
+    assert length_text("zyx", False, 2.5) == "2.5 voxels"
+    assert length_text("zyx", True, 1) == "1 mm"
 
 
 def write_images(root: Path, number: int = 3) -> Path:

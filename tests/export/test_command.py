@@ -48,6 +48,23 @@ def test_from_a_run_to_labels_by_onnxruntime(
     assert "is there already" in capsys.readouterr().err
 
 
+def test_the_command_that_an_export_prints_can_be_pasted(
+    make_model: MakeModel, tmp_path: Path, capsys: Output
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    out = tmp_path / "für Anna"
+    onnx = ["--format", "onnx", "--samples", "4", "-o", str(out)]
+    assert main(["export", str(make_model(baseline="ssn")), *onnx]) == 0
+    said = capsys.readouterr().out
+    assert f"-m '{out}' --runtime onnx" in said
+    assert "4 samples in one call" in said
+    assert "steps of" not in said  # its samples are drawn at once
+    bundle = tmp_path / "a bundle"
+    assert main(["export", str(make_model()), "--format", "monai-bundle", "-o", str(bundle)]) == 0
+    assert f"--bundle_root '{bundle}'" in capsys.readouterr().out
+
+
 def test_a_bundle_by_command(make_model: MakeModel, tmp_path: Path, capsys: Output) -> None:
     run, out = str(make_model()), tmp_path / "bundle"
     assert main(["export", run, "--format", "monai-bundle", "-o", str(out), "--json"]) == 0
@@ -62,7 +79,7 @@ def test_a_bundle_by_command(make_model: MakeModel, tmp_path: Path, capsys: Outp
         (["RUN", "--format", "onnx", "-o", "out", "--sampler", "plms"], "sampler is 'plms'"),
         (["RUN", "--format", "monai-bundle", "-o", "out", "--steps", "0"], "steps is 0"),
         (["RUN", "--format", "torchscript", "-o", "out"], "torchscript"),
-        (["RUN", "--format", "onnx"], "required: output"),
+        (["RUN", "--format", "onnx"], "missing: -o OUT"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

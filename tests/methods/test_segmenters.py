@@ -57,6 +57,12 @@ def answer(model: Segmenter, x: Tensor, start: Tensor, steps: int = 3, sampler: 
 
 
 @EVERY
+def test_the_settings_know_whether_samples_are_drawn_in_steps(plan: Plan, kind: Kind) -> None:
+    settings = replace(PRESETS[kind[1]](plan), baseline=kind[0])  # type: ignore[arg-type]
+    assert settings.stepwise == build_segmenter(settings).stepwise
+
+
+@EVERY
 def test_logits_have_a_channel_per_class_on_the_image_grid(plan: Plan, kind: Kind) -> None:
     model = build(plan, kind)
     x, _ = batch_of(plan)

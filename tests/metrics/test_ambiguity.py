@@ -13,6 +13,7 @@ from ldseg.metrics.ambiguity import (
     ambiguity_metrics,
     hungarian_iou,
     inclusion_frequency,
+    pairwise_dice,
 )
 
 A, B, AB, NOTHING = (np.array(ids) for ids in ([1, 1, 0, 0], [0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]))
@@ -50,6 +51,14 @@ def test_figures_by_hand() -> None:
     assert found.dice_match == pytest.approx((1 + 2 / 3) / 2)
     assert (found.sample_diversity, found.rater_diversity) == (0, 0.5)
     assert found.majority_dice == 1  # two raters: what both say
+
+
+def test_raters_agree_as_the_mean_dice_of_two_of_them() -> None:
+    first, second, third = (np.array([row]) for row in ([1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]))
+    assert pairwise_dice([first, second, third], [1]) == pytest.approx((2 / 3 + 0 + 0) / 3)
+    assert pairwise_dice([first], [1]) == 1
+    unlabelled = np.array([[1, 9, 0, 0]])
+    assert pairwise_dice([unlabelled, second], [1], ignore_id=9) == 1
 
 
 def test_two_maps_without_the_structure_agree() -> None:

@@ -41,9 +41,20 @@ def voxel_word(axes: Axes) -> Literal["voxel", "pixel"]:
     return "voxel" if axes == "zyx" else "pixel"
 
 
+def size_word(axes: Axes) -> Literal["volume", "area"]:
+    """Return what the size of a structure is called: an area in a 2D image, else a volume."""
+    return "area" if axes == "yx" else "volume"
+
+
 def length_words(axes: Axes, physical: bool) -> str:
     """Return the unit of a length in words: "mm", "voxels" or "pixels"."""
     return "mm" if physical else f"{voxel_word(axes)}s"
+
+
+def length_text(axes: Axes, physical: bool, length: float) -> str:
+    """Return a length with its unit, e.g. "1 mm", "1 pixel" or "2 pixels"."""
+    unit = length_words(axes, physical)
+    return f"{length:g} {unit if physical or length != 1 else voxel_word(axes)}"
 
 
 def size_unit(axes: Axes, physical: bool) -> str:

@@ -61,6 +61,8 @@ class OnnxExport:
     spec: OnnxSpec
     megabytes: float
     """Size of the graph with its weights."""
+    stepwise: bool
+    """Whether its samples are drawn in steps."""
 
 
 def export_onnx(
@@ -89,7 +91,7 @@ def export_onnx(
         if card.is_file():
             write_bytes_atomic(staged / CARD_FILE, card.read_bytes())
         size = (staged / GRAPH_FILE).stat().st_size
-    return OnnxExport(Path(out), spec, size / 1e6)
+    return OnnxExport(Path(out), spec, size / 1e6, model.segmenter.stepwise)
 
 
 def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: float) -> OnnxSpec:

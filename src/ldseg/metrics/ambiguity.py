@@ -101,6 +101,12 @@ def ambiguity_metrics(
     )
 
 
+def pairwise_dice(raters: Sequence[Labels], structures: Sequence[int], ignore_id: int | None = None) -> float:
+    """Return the mean Dice over pairs of different raters' label maps (*S); 1 for one rater."""
+    true = _labelled((), raters, raters[0], ignore_id)[1]
+    return 1 - _diversity(_overlap(true, true, structures).dice())
+
+
 def hungarian_iou(iou: Matrix) -> float:
     """Return the mean IoU of the best one-to-one matching of rows (n) and columns (m).
 

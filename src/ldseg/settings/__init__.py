@@ -251,6 +251,11 @@ class RunSettings:
     posterior: SamplingSettings = field(default_factory=lambda: SamplingSettings(steps=8, samples=8))
     """Sampling when several samples are asked for; `samples` is the default number of them."""
 
+    @property
+    def stepwise(self) -> bool:
+        """True if samples are drawn in steps; if not, steps (2 or more) and sampler change nothing."""
+        return self.baseline not in ("unet", "ssn")
+
     def sampling_of(
         self,
         sampler: str | None = None,

@@ -37,7 +37,7 @@ def test_ctrl_c_elsewhere_is_130(monkeypatch: pytest.MonkeyPatch, data: Path, ca
     "words, message",
     [
         (("paint",), "there is no command 'paint'; choose one of demo, check"),
-        (("check",), "required: dataset"),
+        (("check",), "missing: DATA; see ldseg check --help"),
         (("check", "DATA", "--color"), "unrecognized arguments: --color"),
         (("check", "gone"), "gone: "),
         (("check", "DATA", "--axes", "xyz"), "axes is 'xyz'; expected 'yx' or 'zyx' or 'tyx'"),

@@ -37,6 +37,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "a.yaml").write_text("{}")
     make_tiny_model(root).rename(root / "MODEL")
     make_tiny_model(root, baseline="unet").rename(root / "UNET")
+    make_tiny_model(root, baseline="ssn").rename(root / "SSN")
     words = ("train", root / "DATA", "-o", root / "RUN", "--steps", 2, "--training.validations", 1)
     assert main([*map(str, words), "--device", "cpu", "--training.calibrate", "false"]) == 0
     folder = root / "zoo" / "blob"
@@ -84,7 +85,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("demo", "-o", "a", "--output", "b"), "-o/--output: given twice"),
     (("plan", "DATA", "-o", "a", "--cpu-memory", "1", "--planning.cpu_memory_gb", "2"), "given twice"),
     # names in short
-    ((*PREDICT, "--sample", "2"), "unrecognized arguments: --sample 2"),
+    ((*PREDICT, "--sample", "2"), "unrecognized arguments: --sample 2; did you mean --samples?"),
     # contradictions
     (("check", "DATA", "--labels-above-zero", "--data.labels_above_zero", "false"), "contradicts"),
     ((*PREDICT, "--sampler", "one_step", "--steps", "4"), "one_step makes one step, --steps is 4"),
@@ -172,6 +173,10 @@ SAID: list[tuple[tuple[str, ...], str]] = [
     (("predict", "p.png", "-m", "MODEL", "-o", "OUT", "--tta", "true"), "--tta true changes nothing"),
     ((*PREDICT, "--steps", "1", "--samples", "4"), "one step gives the deterministic prediction: --samples"),
     ((*PREDICT, "--sampler", "one_step", "--samples", "4"), "--samples changes nothing"),
+    (
+        ("predict", "p.png", "-m", "SSN", "-o", "OUT", "--samples", "2", "--steps", "9", "--sampler", "ddim"),
+        "the model draws its samples at once: --steps, --sampler change nothing",
+    ),
 ]
 
 

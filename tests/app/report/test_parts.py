@@ -124,6 +124,7 @@ def test_superior_is_up_across_the_body() -> None:
     structures[1:6, 2, 1:4] = True
     view = select_slice(structures, (1.0, 1.0, 1.0), "zyx")
     assert (view.axis, view.describe()) == (1, "coronal slice 3")
+    assert view.sides() == "counted from the front; the patient's right is on the left, head is up"
     assert (view.cut(structures)[0] == structures[5, 2]).all()
 
 
@@ -133,7 +134,7 @@ def test_a_frame_is_shown_of_a_time_series_and_all_of_a_picture() -> None:
     view = select_slice(moving, (1.0, 0.5, 0.5), "tyx")
     assert (view.axis, view.index, view.describe()) == (0, 3, "frame 4")
     flat = select_slice(moving[3], (0.5, 0.5), "yx")
-    assert flat.describe() == ""
+    assert flat.describe() == flat.sides() == ""
     assert (flat.cut(moving[3]) == moving[3]).all()
 
 

@@ -13,6 +13,7 @@ from ldseg.app.report.curves import loss_chart, validation_chart
 from ldseg.app.report.measurements import VolumePoint
 from ldseg.app.report.plotting import (
     INK,
+    SERIES,
     THEME,
     Plot,
     limits_around,
@@ -135,10 +136,31 @@ def test_a_volume_of_nothing_lies_at_the_end_of_a_logarithmic_axis() -> None:
         return VolumePoint(case, VolumeEstimate(mean, mean / 2, mean * 2), reference)
 
     points = (point("a", 0.0, 10.0), point("b", 1000.0, 900.0), point("c", 20.0, 0.0))
-    chart = volume_chart({"left": points}, "mm³", several=True)
+    chart = volume_chart({"left": points}, "volume", "mm³", several=True)
     assert chart is not None
     dots = circles(chart.svg())
     assert len(dots) == 3
     assert max(y for _, y, _ in dots) == dots[0][1]
     assert min(x for x, _, _ in dots) == dots[2][0]
-    assert volume_chart({"left": (point("a", 0.0, 0.0),)}, "mm³", several=True) is None
+    assert volume_chart({"left": (point("a", 0.0, 0.0),)}, "volume", "mm³", several=True) is None
+
+
+def test_no_interval_of_a_volume_is_cut_off() -> None:
+    points = tuple(
+        VolumePoint(case, VolumeEstimate(mean, mean - 400, mean + 400), mean)
+        for case, mean in (("a", 1000.0), ("b", 1200.0))
+    )
+    chart = volume_chart({"left": points}, "volume", "mm³", several=True)
+    assert chart is not None
+    low, high = chart.figure.axes[0].get_ylim()
+    assert low < 600
+    assert high > 1600
+
+
+def test_a_legend_of_long_names_stays_within_the_drawing() -> None:
+    names = ("validation", "autoencoder alone", "with another case's image")
+    plot = Plot("step", "Dice")
+    chart = plot.chart("dice", "Dice", "Dice", legend=[(name, SERIES[0]) for name in names])
+    chart.to_bytes("svg")
+    (legend,) = chart.figure.legends
+    assert legend.get_window_extent().x1 <= chart.figure.bbox.x1

@@ -146,6 +146,9 @@ def test_samples_are_compared_with_several_raters(make_run: MakeRun) -> None:
     ged = [report.raters.ambiguity.cases[name].ged2 for name in report.raters.panels]
     assert ged == sorted(ged, reverse=True)
     page = to_html(report)
+    assert report.raters.rater_dice == 1
+    assert "<b>1.000</b><span>Dice of two raters with each other" in page
+    assert "reference (mean of 2 raters)" in page
     assert anchors(page) == EVERYTHING | {"raters"}
     assert "2 raters" in page
 
@@ -156,7 +159,7 @@ def test_the_fold_is_measured_where_there_is_no_test_part(make_run: MakeRun) -> 
     (run / "splits.json").write_text(json.dumps({**content, "test": []}))
     report = make_report(run)
     assert (report.evaluation.part, list(report.scores.cases)) == ("validation", ["d"])
-    assert not report.evaluation.seen
+    assert report.evaluation.seen == "none"
 
 
 def test_cases_that_were_trained_on_are_pointed_out(make_run: MakeRun) -> None:
@@ -168,8 +171,18 @@ def test_cases_that_were_trained_on_are_pointed_out(make_run: MakeRun) -> None:
     folds = [{"train": ["a", "b", "c", "d", "e", "f"], "validation": []}]
     (run / "splits.json").write_text(json.dumps({**content, "test": [], "folds": folds}))
     report = make_report(run)
-    assert report.evaluation.seen
-    assert "trained on some of these cases" in to_html(report)
+    assert report.evaluation.seen == "some"
+    page = to_html(report)
+    assert "trained on some of these cases" in page[: page.index('class="tiles"')]
+
+
+def test_a_model_without_splits_may_have_been_trained_on_the_cases(make_run: MakeRun) -> None:
+    run = make_run()
+    (run / "splits.json").unlink()
+    report = make_report(run)
+    assert report.evaluation.seen == "unknown"
+    page = to_html(report)
+    assert "Nothing says which cases trained this model" in page[: page.index('class="tiles"')]
 
 
 def test_a_run_without_log_fingerprint_and_splits_still_has_a_page(make_run: MakeRun) -> None:
@@ -283,14 +296,24 @@ def test_a_deterministic_model_has_no_film_and_no_volume_intervals(make_run: Mak
     assert report.trajectory is None
     assert report.measurements.sampling.samples == 1
     assert "This model is deterministic" in page
-    assert "volume intervals" not in page
+    assert "area intervals" not in page
+    assert "90 % interval" not in page
 
 
 def test_stochastic_models_show_intervals(make_run: MakeRun) -> None:
     run = make_run()
     page = to_html(make_report(run))
-    assert "volume intervals" in page
+    assert "area intervals" in page
+    top = page[: page.index("<section")]
+    assert "Measured on 3 cases: the test part, which neither trained nor chose anything." in top
+    assert "of the true areas are within their 90 % interval" in top
     assert "2 samples of 2 steps (preconditioned_ddim)" in page
+
+
+def test_samples_that_are_drawn_at_once_have_no_steps(make_run: MakeRun) -> None:
+    page = to_html(make_report(make_run(baseline="ssn")))
+    assert "2 samples, drawn at once" in page
+    assert "preconditioned_ddim" not in page
 
 
 def test_reasons_not_to_rely_on_the_model_stand_above_its_figures(make_run: MakeRun) -> None:

@@ -124,5 +124,7 @@ def test_a_case_that_was_brought_nearer_to_the_training_images_is_named(
 def test_a_report_of_pictures_without_a_spacing_has_nothing_in_mm(make_run: MakeRun) -> None:
     page = to_html(make_report(make_run()))
     assert "HD95 (pixels)" in page
-    assert "volume (pixels)" in page
+    assert "area (pixels)" in page
+    assert "within 1 pixel;" in page
+    assert "voxel" not in page
     assert not re.search(r"\bmm\b|mm[²³]", page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def _report_ignored_options(arguments: Any) -> None:
     from ldseg.runs.saved_model import load_model
 
     model = load_model(arguments.run, torch.device("cpu"))
-    report_ignored_options(model.segmenter.stochastic, model.plan, arguments)
+    report_ignored_options(model.segmenter.stochastic, model.settings, model.plan, arguments)
 
 
 def _export_arguments(arguments: Any) -> tuple[Any, ...]:
@@ -92,11 +93,12 @@ def _export_onnx(arguments: Any) -> int:
         )
         return 0
     sampling = contract.sampling
-    how = f"{sampling.steps} steps of {sampling.sampler}, {sampling.samples} samples in one call, "
+    steps = f"{sampling.steps} steps of {sampling.sampler}, " if made.stepwise else ""
+    how = f"{steps}{sampling.samples} samples in one call, "
     print_line(
         f"{made.folder / contract.graph}: {made.megabytes:.1f} MB, {how if contract.stochastic else ''}"
         f"probabilities within {contract.difference:.1g} of torch. contract.json says how to feed it; "
-        f"ldseg predict IMAGE -m {made.folder} --runtime onnx -o PREDICTIONS does so"
+        f"ldseg predict IMAGE -m {shlex.quote(str(made.folder))} --runtime onnx -o PREDICTIONS does so"
     )
     return 0
 
@@ -114,9 +116,10 @@ def _export_ensemble(arguments: Any) -> int:
         members = [{"folder": str(one.folder), "megabytes": round(one.megabytes, 3)} for one in made]
         print_json({"format": "onnx", "folder": str(arguments.output), "members": members})
         return 0
+    folder = shlex.quote(str(arguments.output))
     print_line(
         f"{arguments.output}: {len(made)} graphs, {sum(one.megabytes for one in made):.1f} MB; "
-        f"ldseg predict IMAGE -m {arguments.output} --runtime onnx -o PREDICTIONS mixes them"
+        f"ldseg predict IMAGE -m {folder} --runtime onnx -o PREDICTIONS mixes them"
     )
     return 0
 
@@ -130,7 +133,7 @@ def _export_bundle(arguments: Any) -> int:
         return 0
     print_line(
         f"{folder}: a MONAI bundle; run it with python -m monai.bundle run --config_file "
-        f"{folder / 'configs' / 'inference.json'} --bundle_root {folder} --dataset_dir IMAGES "
-        "--output_dir PREDICTIONS"
+        f"{shlex.quote(str(folder / 'configs' / 'inference.json'))} --bundle_root {shlex.quote(str(folder))} "
+        "--dataset_dir IMAGES --output_dir PREDICTIONS"
     )
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import jsonargparse
 import yaml
 
 from ldseg.errors import InputError
+
+_MISSING, _UNKNOWN = "the following arguments are required: ", "unrecognized arguments: "
 
 
 class ArgumentParser(jsonargparse.ArgumentParser):
@@ -59,7 +62,22 @@ class ArgumentParser(jsonargparse.ArgumentParser):
     def parse_args(self, args: Any = None, *further: Any, **named: Any) -> Any:
         """Return the arguments. Raises argparse.ArgumentError for what cannot be understood."""
         self._given = {}
-        return super().parse_args(args, *further, **named)
+        try:
+            return super().parse_args(args, *further, **named)
+        except argparse.ArgumentError as error:
+            raise argparse.ArgumentError(None, self._explain(str(error))) from error
+
+    def _explain(self, message: str) -> str:
+        """Return a message with missing arguments as they are typed, and the option that an unknown one is
+        most like."""
+        if message.startswith(_MISSING):
+            missing = set(message.removeprefix(_MISSING).split(", "))
+            return f"missing: {', '.join(_as_typed(one) for one in self._actions if one.dest in missing)}"
+        if message.startswith(_UNKNOWN):
+            options = [name for action in self._actions for name in action.option_strings]
+            alike = get_close_matches(message.removeprefix(_UNKNOWN).split()[0].split("=")[0], options, 1)
+            return f"{message}; did you mean {alike[0]}?" if alike else message
+        return message
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """argparse calls this once for each argument that it meets, before the value is stored."""
@@ -73,6 +91,12 @@ class ArgumentParser(jsonargparse.ArgumentParser):
             if action.dest == "config":
                 refuse_repeated_keys(Path(value))
         return super()._get_values(action, arg_strings)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _as_typed(action: argparse.Action) -> str:
+    """Return an argument as it is typed, e.g. "-o RUN" or "DATA"."""
+    value = action.metavar or "|".join(map(str, action.choices or (action.dest.upper(),)))
+    return " ".join((*action.option_strings[:1], str(value)))
 
 
 class _HelpAll(argparse.Action):

@@ -124,7 +124,7 @@ def _model(arguments: Any) -> PredictionSource:
     sampling = predictor.posterior_sampling(
         arguments.steps, arguments.samples, arguments.sampler, arguments.tta
     )
-    report_ignored_options(predictor.stochastic, predictor.plan, arguments)
+    report_ignored_options(predictor.stochastic, predictor.settings, predictor.plan, arguments)
     if predictor.stochastic and not sampling.single_call:
         note(f"{sampling.samples} samples by {sampling.sampler} in {sampling.steps} steps")
     return ModelSource(predictor, sampling, arguments.seed)

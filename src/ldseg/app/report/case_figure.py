@@ -18,8 +18,8 @@ from ldseg.app.report.figures import (
     make_base_image,
     to_gray_or_rgb,
 )
-from ldseg.app.report.measurements import TOLERANCE
 from ldseg.app.report.palette import heat
+from ldseg.app.report.report_data import TOLERANCE
 from ldseg.app.report.slice_selection import CropBox, SliceSelection, select_crop, select_slice
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.class_indices import IGNORE_INDEX, class_indices
@@ -47,6 +47,8 @@ class CaseFigure:
     volumes: dict[str, float]
     """Reference volume per structure in the prediction's unit, averaged over the raters; empty if voxels are
     unlabeled."""
+    raters: int
+    """Number of references."""
     where: str
     """Description of the slice and part that is shown."""
     panels: tuple[Panel, ...]
@@ -83,7 +85,7 @@ def draw_case_figure(
     if not any((one == IGNORE_INDEX).any() for one in references):
         by_rater = [structure_volumes(one, image, classes) for one in references]
         volumes = {name: float(np.mean([one[name] for one in by_rater])) for name in by_rater[0]}
-    return CaseFigure(case.name, scores, prediction, image, volumes, where, panels)
+    return CaseFigure(case.name, scores, prediction, image, volumes, len(masks), where, panels)
 
 
 def canonical(volume: Volume) -> NDArray[Any]:
@@ -138,7 +140,8 @@ class _Drawing:
             Panel("prediction", base, (label_overlay(_part(prediction, window)),)),
             Panel("uncertainty", base, (doubt,), dimmed=True),
         )
-        parts = [view.describe(), "the last three enlarged" if window else ""]
+        sides = view.sides() if self.image.physical else ""
+        parts = [view.describe(), "the last three enlarged" if window else "", sides]
         return panels, ", ".join(part for part in parts if part)
 
 

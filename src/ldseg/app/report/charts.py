@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import Literal
 
 from ldseg.app.report.measurements import VolumePoint
 from ldseg.app.report.palette import class_color, css
@@ -59,8 +60,9 @@ def dice_chart(scores: Scores) -> Chart:
     return plot.chart("dice", "Dice of each case", "Dice of each case by structure", caption, "chart wide")
 
 
-def reliability_chart(name: str, title: str, found: Reliability) -> Chart:
-    """Return a reliability diagram: accuracy over confidence, with the diagonal."""
+def reliability_chart(name: str, title: str, unit: str, found: Reliability) -> Chart:
+    """Return a reliability diagram: accuracy over confidence, with the diagonal; `unit` is "voxel" or
+    "pixel"."""
     plot = Plot("confidence", "share that is right")
     plot.limit((0, 1), (0, 1))
     plot.guide((0, 0), (1, 1))
@@ -71,15 +73,15 @@ def reliability_chart(name: str, title: str, found: Reliability) -> Chart:
         [(one.confidence, one.accuracy) for one in found.bins],
         SERIES[0],
         [
-            f"confidence {one.confidence:.3f}, right {one.accuracy:.3f}, {one.voxels} voxels"
+            f"confidence {one.confidence:.3f}, right {one.accuracy:.3f}, {one.voxels} {unit}s"
             for one in found.bins
         ],
         [(4 + 7 * (one.voxels / most) ** 0.5) ** 2 for one in found.bins],
     )
     caption = (
         f"Calibration error (ECE) {found.ece:.3f}; mean confidence {found.confidence:.3f}, accuracy "
-        f"{found.accuracy:.3f} over {found.voxels:,} voxels. On the diagonal a confidence is what it says; "
-        "dots below it are too sure. Larger dots stand for more voxels."
+        f"{found.accuracy:.3f} over {found.voxels:,} {unit}s. Confidence is the probability of the likeliest "
+        f"class. On the diagonal it is what it says; dots below are too sure. Larger dots: more {unit}s."
     )
     return plot.chart(name, title, title, caption)
 
@@ -135,14 +137,19 @@ def confidence_chart(report: CalibrationReport) -> Chart:
     return plot.chart("expected_dice", "Does it know its bad cases?", "Dice over expected Dice", caption)
 
 
-def volume_chart(volumes: dict[str, tuple[VolumePoint, ...]], unit: str, several: bool) -> Chart | None:
-    """Return a chart of predicted volumes with intervals over reference volumes; None if none is known."""
-    ends = [v for points in volumes.values() for p in points for v in (p.reference, p.estimate.mean)]
-    positive = [value for value in ends if value > 0]
+def volume_chart(
+    volumes: dict[str, tuple[VolumePoint, ...]], size: Literal["volume", "area"], unit: str, several: bool
+) -> Chart | None:
+    """Return a chart of predicted volumes (areas in 2D) with intervals over those of the reference; None if
+    none is known."""
+    points = [point for found in volumes.values() for point in found]
+    positive = [v for p in points for v in (p.reference, p.estimate.mean) if v > 0]
     if not positive:
         return None
     wide = max(positive) > _WIDE * min(positive)
-    limits = powers_around(positive) if wide else limits_around(ends)
+    estimates = [p.estimate for p in points]
+    ends = [*positive, *(v for one in estimates for v in (one.low, one.mean, one.high))]
+    limits = powers_around(ends) if wide else limits_around([*ends, *(p.reference for p in points)])
     plot = Plot(f"reference ({unit})", f"model ({unit})")
     plot.limit(limits, limits, logarithmic=wide)
     plot.guide((limits[0], limits[0]), (limits[1], limits[1]))
@@ -160,10 +167,10 @@ def volume_chart(volumes: dict[str, tuple[VolumePoint, ...]], unit: str, several
             low, high = (min(max(end, limits[0]), limits[1]) for end in (estimate.low, estimate.high))
             plot.axes.vlines(x, low, high, colors=color, linewidth=0.9, alpha=0.7)
         plot.dots(dots, color, tips, opacity=_FAINT)
-    caption = "On the line the volumes agree."
+    caption = f"On the line the {size}s agree."
     if several:
-        caption += " Bars are the 5 to 95 % interval over the samples."
-    return plot.chart("volumes", "Volumes", "volumes of model and reference", caption, legend=shown)
+        caption += " Bars are the 90 % intervals."
+    return plot.chart("volumes", f"{size.title()}s", f"{size}s of model and reference", caption, legend=shown)
 
 
 def robustness_charts(found: Robustness) -> list[Chart]:

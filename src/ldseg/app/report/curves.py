@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ldseg.app.report.palette import class_color, css
-from ldseg.app.report.plotting import SERIES, Chart, Plot, Point, powers_around
+from ldseg.app.report.plotting import INK, SERIES, Chart, Plot, Point, powers_around
 
 _MOST_POINTS = 200
 _SCORES = (
-    ("dice", "validation", SERIES[0]),
+    ("dice", "validation", INK),
     ("ceiling", "autoencoder alone", SERIES[2]),
     ("shuffled_dice", "with another case's image", SERIES[3]),
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from ldseg.app.report.rater_comparison import RaterAccumulator
+from ldseg.app.report.report_data import TOLERANCE
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.loading import load_case
 from ldseg.data.units import OneUnit, size_unit
@@ -21,11 +22,6 @@ from ldseg.metrics.cine import CineMetrics
 from ldseg.preprocessing.preprocess import labels_to_ids
 from ldseg.settings import SamplingSettings
 
-if TYPE_CHECKING:
-    from ldseg.app.report.rater_comparison import RaterAccumulator
-
-TOLERANCE = 1.0
-"""Tolerance of NSD and surface Dice in mm, or in voxels without a physical spacing."""
 OnCase = Callable[[float, str], None]
 
 

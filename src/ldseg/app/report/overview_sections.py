@@ -22,7 +22,7 @@ from ldseg.app.report.html import (
     with_interval,
 )
 from ldseg.app.report.plotting import Chart, readable
-from ldseg.data.units import length_words, pretty, size_unit
+from ldseg.data.units import length_text, length_words, pretty, size_unit, size_word, voxel_word
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.metrics.intervals import Interval, format_interval
 from ldseg.settings import SamplingSettings
@@ -69,13 +69,26 @@ def key_figures(report: ReportData) -> str:
             f"{scores.mean_dice:.3f}",
             f"mean Dice, {format_interval(scores.mean_dice_interval, '.3f')} (95 % interval)",
         ),
-        (f"{dice[worst]:.3f}", f"worst case, {list(scores.cases)[worst]}"),
+        (f"{dice[worst]:.3f}", f"Dice of the worst case, {list(scores.cases)[worst]}"),
     ]
     near = measurements.calibration.near
     if near is not None:
-        shown.append((f"{near.ece:.3f}", "calibration error (ECE) near the structures"))
-    shown.append((_count(report), f"cases measured; {describe_sampling(report, measurements.sampling)}"))
+        shown.append((f"{near.ece:.3f}", "calibration error (ECE) near the structures; 0 is best"))
+    intervals = measurements.calibration.intervals.values()
+    if intervals and measurements.sampling.samples > 1:
+        inside = sum(one.covered * one.cases for one in intervals) / sum(one.cases for one in intervals)
+        sizes = f"{size_word(report.plan.axes)}s"
+        shown.append((f"{inside:.0%}", f"of the true {sizes} are within their 90 % interval"))
+    if report.raters is not None:
+        words = "Dice of two raters with each other, to compare the mean Dice with"
+        shown.append((f"{report.raters.rater_dice:.3f}", words))
     return key_figures_row(shown)
+
+
+def measured_on(report: ReportData) -> str:
+    """Return the sentence that says which cases the figures are of."""
+    plural = "" if report.evaluation.available == 1 else "s"
+    return f"Measured on {_count(report)} case{plural}: {_PARTS[report.evaluation.part]}."
 
 
 def describe_sampling(report: ReportData, sampling: SamplingSettings) -> str:
@@ -85,6 +98,8 @@ def describe_sampling(report: ReportData, sampling: SamplingSettings) -> str:
     samples = "1 sample" if sampling.samples == 1 else f"{sampling.samples} samples"
     if sampling.single_call and sampling.samples > 1:
         return f"{sampling.samples} members of one prediction each"
+    if not report.settings.stepwise:
+        return f"{samples}, drawn at once"
     steps = "1 step" if sampling.steps == 1 else f"{sampling.steps} steps"
     return f"{samples} of {steps} ({sampling.sampler})"
 
@@ -122,11 +137,9 @@ def scores_section(report: ReportData, charts: Sequence[Chart], cines: Sequence[
         which = f"{len(scores.cases)} cases of {report.scores_file}"
     words = f"{which}. Below each mean is its 95 % interval"
     words += ", by subject." if by_subject else "."
+    if any(len(case.labels) > 1 for case in report.evaluation.cases):
+        words += " Scores are means over the raters of a case."
     parts = [paragraph(text(words), kind="note")]
-    if report.evaluation.seen:
-        parts.append(
-            warning("the model was trained on some of these cases; the scores are better than on new ones.")
-        )
     parts += [_score_table(report), *map(chart_figure, charts)]
     parts += [grid(map(chart_figure, cines), "charts small")] if cines else []
     parts += [
@@ -206,8 +219,8 @@ def _classes(report: ReportData) -> str:
     columns = (
         "structure",
         "id",
-        "cases that have it",
-        "of all voxels",
+        "training and validation cases that have it",
+        f"of all {voxel_word(report.plan.axes)}s",
         f"median size ({unit})",
         f"smallest ({unit})",
     )
@@ -235,9 +248,12 @@ def _score_table(report: ReportData) -> str:
         "median Dice",
         *(_METRICS[metric][0].format(unit=unit) for metric in shown[1:]),
     )
+    axes, word = report.plan.axes, voxel_word(report.plan.axes)
+    within = length_text(axes, report.scores.physical, report.scores.tolerance)
     tolerance = (
-        f"NSD: share of the border voxels within {report.scores.tolerance:g} {unit}; ASSD counts border "
-        "voxels too. Surface Dice: the same share of the surface's area, as other tools report it."
+        f"NSD: share of the border {word}s within {within}; ASSD counts border {word}s too. Surface Dice: "
+        "the same share of the surface's area, as other tools report it. Volume error: difference from the "
+        f"true {size_word(axes)}, as a share of it."
     )
     return table(columns, rows) + paragraph(text(tolerance), kind="note")
 

@@ -12,6 +12,7 @@ from ldseg.app.report.html import render_page, warning
 from ldseg.app.report.overview_sections import (
     data_section,
     key_figures,
+    measured_on,
     model_name,
     scores_section,
     structures,
@@ -67,7 +68,7 @@ def to_html(report: ReportData) -> str:
     return render_page(
         title=title,
         name=report.name,
-        subtitle=f"Segmentation of {names} on {data}, {model_name(report)}",
+        subtitle=f"Segmentation of {names} on {data}, {model_name(report)}. {measured_on(report)}",
         policy=_POLICY,
         style=files("ldseg.app.report").joinpath("page.css").read_text(encoding="utf-8"),
         notes="".join(map(warning, reliability_notes(report))),

@@ -68,6 +68,7 @@ _STYLE: dict[str, Any] = {
     "pdf.fonttype": 42,
 }
 _LEGEND_COLUMNS, _LEGEND_ROW = 3, 0.19  # inches
+_LEGEND_LETTER, _LEGEND_HANDLE = 0.075, 0.35  # inches of an entry in a legend
 _LONGEST_NAME = 36
 _SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 _MARKS = {f"{_SVG}use", f"{_SVG}path"}
@@ -193,12 +194,12 @@ class Plot:
         entries = [(short_name(name), Patch(color=color)) for name, color in legend]
         if entries:
             names, patches = zip(*entries, strict=True)
-            rows = ceil(len(entries) / _LEGEND_COLUMNS)
+            longest = _LEGEND_LETTER * max(map(len, names)) + _LEGEND_HANDLE
+            columns = int(min(max(self.figure.get_figwidth() // longest, 1), _LEGEND_COLUMNS))
+            rows = ceil(len(entries) / columns)
             self.figure.set_figheight(self.figure.get_figheight() + _LEGEND_ROW * rows)
             with styled():
-                self.figure.legend(
-                    patches, names, loc="outside lower left", ncols=_LEGEND_COLUMNS, handlelength=1
-                )
+                self.figure.legend(patches, names, loc="outside lower left", ncols=columns, handlelength=1)
         return Chart(name, title, description, self.figure, caption, kind, self._tips)
 
 

@@ -15,7 +15,7 @@ from ldseg.data.class_indices import class_indices
 from ldseg.data.splits import evenly_spaced
 from ldseg.data.volume import Volume
 from ldseg.evaluation.ambiguity import AmbiguityReport, summarize
-from ldseg.metrics.ambiguity import AmbiguityMetrics, ambiguity_metrics
+from ldseg.metrics.ambiguity import AmbiguityMetrics, ambiguity_metrics, pairwise_dice
 
 MOST_CASES = 24
 """Cases that are compared, at most."""
@@ -27,6 +27,8 @@ class RaterComparison:
     """Ambiguity metrics of cases with several raters, and panels of the worst of them."""
 
     ambiguity: AmbiguityReport
+    rater_dice: float
+    """Mean Dice of two raters of a case, over the cases."""
     panels: dict[str, tuple[Panel, ...]]
     """By case, largest GED^2 first: the image, how often raters mark a voxel, how often samples do."""
 
@@ -41,6 +43,7 @@ class RaterAccumulator:
         self._classes, self._ignore_id = classes, ignore_id
         self._found: dict[str, AmbiguityMetrics] = {}
         self._panels: dict[str, tuple[Panel, ...]] = {}
+        self._rater_dice: list[float] = []
         self._samples = 0
 
     def add(
@@ -55,6 +58,7 @@ class RaterAccumulator:
             structures,
             self._ignore_id,
         )
+        self._rater_dice.append(pairwise_dice([mask.array[0] for mask in masks], structures, self._ignore_id))
         self._samples = len(samples)
         if case in self._worst():
             self._panels[case] = self._draw_panels(image, masks, labels, samples)
@@ -64,7 +68,8 @@ class RaterAccumulator:
         if not self._found:
             return None
         panels = {case: self._panels[case] for case in self._worst()}
-        return RaterComparison(summarize(self._found, self._samples), panels)
+        dice = float(np.mean(self._rater_dice))
+        return RaterComparison(summarize(self._found, self._samples), dice, panels)
 
     def _worst(self) -> list[str]:
         """Return the worst cases so far, largest GED^2 first."""

@@ -7,13 +7,18 @@ from ldseg.app.report.curves import last_warnings
 
 _USABLE_DICE = 0.5
 """Mean Dice below which most of what is marked is wrong."""
+_OF_SEEN = {
+    "some": "The model was trained on some of these cases; the scores are better than on new ones.",
+    "unknown": "Nothing says which cases trained this model (it has no splits.json): if some of these did, "
+    "the scores are better than on new ones.",
+}
 _FEW_TO_FIT, _FEW_TO_MEASURE = 10, 5
 """Cases; below them the calibration, or a mean, says little."""
 
 
 def reliability_notes(report: ReportData) -> list[str]:
     """Return one sentence for each reason not to rely on the model or its figures; none for a sound one."""
-    notes: list[str] = []
+    notes = [_OF_SEEN[report.evaluation.seen]] if report.evaluation.seen != "none" else []
     dice, measured, fitted = report.scores.mean_dice, len(report.scores.cases), report.calibrated_on
     if dice < _USABLE_DICE:
         steps = max((record["step"] for record in report.records if "step" in record), default=None)

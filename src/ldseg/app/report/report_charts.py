@@ -20,7 +20,7 @@ from ldseg.app.report.curves import loss_chart, validation_chart
 from ldseg.app.report.image_charts import case_chart, rater_chart, trajectory_chart
 from ldseg.app.report.overview_sections import structures
 from ldseg.app.report.plotting import Chart
-from ldseg.data.units import pretty
+from ldseg.data.units import pretty, size_word, voxel_word
 from ldseg.errors import file_error
 from ldseg.evaluation.calibration_report import CalibrationReport
 from ldseg.utils.serialization import write_bytes_atomic
@@ -85,7 +85,7 @@ def write_figures(folder: Path, report: ReportData) -> list[Path]:
 
 def _confidence_charts(report: ReportData) -> Iterator[Chart]:
     found = report.measurements.calibration
-    yield from _voxel_charts(found)
+    yield from _voxel_charts(found, voxel_word(report.plan.axes))
     if len(found.cases) > 1:
         chosen = found.selection
         words = (
@@ -96,20 +96,21 @@ def _confidence_charts(report: ReportData) -> Iterator[Chart]:
         yield risk_chart("risk_cases", "Risk and coverage, cases", chosen.risk, "mean of 1 - Dice", words)
     several = report.measurements.sampling.samples > 1
     unit = pretty(report.measurements.volume_unit)
-    volumes = volume_chart(report.measurements.volumes, unit, several)
+    volumes = volume_chart(report.measurements.volumes, size_word(report.plan.axes), unit, several)
     if volumes is not None:
         yield volumes
 
 
-def _voxel_charts(found: CalibrationReport) -> Iterator[Chart]:
+def _voxel_charts(found: CalibrationReport, unit: str) -> Iterator[Chart]:
+    """Return the charts over all voxels and over those near a structure; `unit` is "voxel" or "pixel"."""
     if found.near is not None:
-        margin = f"within {found.margin_voxels} voxels of a structure"
+        margin = f"within {found.margin_voxels} {unit}s of a structure"
         words = (
-            f"Wrong voxels {margin} among the surest; dashed: in random order. AURC {found.near.aurc:.4f}."
+            f"Wrong {unit}s {margin} among the surest; dashed: in random order. AURC {found.near.aurc:.4f}."
         )
-        yield reliability_chart("reliability_near", f"Reliability, {margin}", found.near)
+        yield reliability_chart("reliability_near", f"Reliability, {margin}", unit, found.near)
         yield risk_chart(
-            "risk_voxels", "Risk and coverage, voxels", found.near.risk, "share that is wrong", words
+            "risk_voxels", f"Risk and coverage, {unit}s", found.near.risk, "share that is wrong", words
         )
     if found.everywhere is not None:
-        yield reliability_chart("reliability_all", "Reliability, all voxels", found.everywhere)
+        yield reliability_chart("reliability_all", f"Reliability, all {unit}s", unit, found.everywhere)

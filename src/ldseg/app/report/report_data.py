@@ -10,7 +10,7 @@ from typing import Literal
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.dataset import open_dataset
 from ldseg.data.file_names import name_key
-from ldseg.data.splits import evenly_spaced, match_spelling, read_splits
+from ldseg.data.splits import Fold, evenly_spaced, match_spelling, read_splits
 from ldseg.errors import InputError, file_error, listed
 from ldseg.planning.plan import Plan
 from ldseg.runs.files import DATA_FILE, SPLITS_FILE
@@ -19,6 +19,10 @@ from ldseg.settings import RunSettings
 from ldseg.utils.serialization import read_json
 
 Part = Literal["test", "validation", "all", "scored"]
+Seen = Literal["none", "some", "unknown"]
+"""Whether cases trained the model; "unknown" for a model without splits."""
+TOLERANCE = 1.0
+"""Tolerance of NSD and surface Dice in mm, or in voxels without a physical spacing."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,8 @@ class EvaluationCases:
     cases: tuple[Case, ...]
     available: int
     """Number of cases in the part, before a limit."""
-    seen: bool
-    """True if the model was trained on some of them."""
+    seen: Seen
+    """Whether the model was trained on some of them."""
 
 
 def open_run_data(run: Path, data: Path | None, plan: Plan) -> DataSet:
@@ -90,13 +94,16 @@ def select_cases(
     for name, names in parts.items():
         found = tuple(labelled[case] for case in names if case in labelled)
         if found:
-            trained = set[str]() if fold is None else set(fold.train)
             kept = evenly_spaced(found, limit)
-            return EvaluationCases(
-                dataset, name, kept, len(found), any(case.name in trained for case in kept)
-            )
+            return EvaluationCases(dataset, name, kept, len(found), _seen(kept, fold))
     wanted = next(iter(parts), part)
     raise file_error(dataset.root, f"has no case of the part {wanted}", "choose another --part or --data")
+
+
+def _seen(cases: Sequence[Case], fold: Fold | None) -> Seen:
+    if fold is None:
+        return "unknown"
+    return "some" if any(case.name in fold.train for case in cases) else "none"
 
 
 def cases_outside_test(run: Path, dataset: DataSet) -> tuple[Case, ...]:

@@ -26,7 +26,7 @@ from ldseg.app.report.overview_sections import describe_sampling, is_stochastic,
 from ldseg.app.report.palette import class_color, css, heat_stops
 from ldseg.app.report.plotting import Chart, readable
 from ldseg.app.report.trajectory_panels import trajectory_panels
-from ldseg.data.units import length_unit, length_words, pretty
+from ldseg.data.units import length_unit, length_words, pretty, size_word
 from ldseg.evaluation.calibration_report import CalibrationReport
 from ldseg.inference.out_of_distribution import describe_ways
 
@@ -39,7 +39,9 @@ def cases_section(report: ReportData) -> str:
     )
     colors = [(name, css(class_color(index))) for index, name in enumerate(structures(report))]
     drawn = [_case(report, title, case_figure) for title, case_figure in report.case_figures.items()]
-    return section("cases", "Cases", legend(colors), *drawn, scale)
+    words = "Expected: the Dice that the model expects of its own prediction, without the reference."
+    note = paragraph(text(words), kind="note")
+    return section("cases", "Cases", note, legend(colors), *drawn, scale)
 
 
 def confidence_section(report: ReportData, charts: Sequence[Chart]) -> str:
@@ -49,7 +51,8 @@ def confidence_section(report: ReportData, charts: Sequence[Chart]) -> str:
     if not is_stochastic(report):
         intro += " This model is deterministic: its uncertainty is the entropy of its own probabilities."
     intervals = report.measurements.sampling.samples > 1
-    coverage = _interval_table(report.measurements.calibration) if intervals else ""
+    word = size_word(report.plan.axes)
+    coverage = _interval_table(report.measurements.calibration, word) if intervals else ""
     return section(
         "confidence",
         "Confidence",
@@ -81,7 +84,8 @@ def trajectory_section(report: ReportData) -> str:
     if trajectory is None:
         return ""
     words = (
-        f"{report.trajectory_case}, one sample, {len(trajectory.states) - 1} steps of {trajectory.sampler}. "
+        f"{report.trajectory_case}, one sample, {len(trajectory.states) - 1} steps of {trajectory.sampler}, "
+        "which is what fits on the page, whatever the steps of predictions. "
         "Above: the latent from noise (t = 1) to the prediction (t = 0); colors show its main components. "
         "Below: the clean latent that the model estimates from it, decoded."
     )
@@ -116,35 +120,38 @@ def _structure_table(case_figure: CaseFigure, names: Sequence[str]) -> str:
     present = [name for name in names if scores[name].empty != "both" or volumes[name].high > 0]
     if not present:
         return paragraph("No structure, none found.", kind="note")
+    interval = ("90 % interval",) if any(one.high > one.low for one in volumes.values()) else ()
     columns = (
         "structure",
         "Dice",
         f"HD95 ({length_words(case_figure.image.axes, case_figure.image.physical)})",
-        f"volume ({pretty(case_figure.prediction.volume_unit)}), 5 to 95 % of the samples",
-        "reference",
+        f"{size_word(case_figure.image.axes)} ({pretty(case_figure.prediction.volume_unit)})",
+        *interval,
+        "reference" if case_figure.raters == 1 else f"reference (mean of {case_figure.raters} raters)",
     )
-    return table(columns, [_structure(case_figure, name) for name in present], "compact")
+    return table(columns, [_structure(case_figure, name, bool(interval)) for name in present], "compact")
 
 
-def _structure(case_figure: CaseFigure, name: str) -> tuple[str, ...]:
+def _structure(case_figure: CaseFigure, name: str, with_interval: bool) -> tuple[str, ...]:
     volume, metrics = case_figure.prediction.volumes[name], case_figure.scores[name].metrics
-    interval = f" ({readable(volume.low)} to {readable(volume.high)})" if volume.high > volume.low else ""
     reference = case_figure.volumes.get(name)
     return (
         text(name),
         f"{metrics['dice']:.3f}",
         f"{metrics[f'hd95_{length_unit(case_figure.image.physical)}']:.2f}",
-        f"{readable(volume.mean)}{interval}",
+        readable(volume.mean),
+        *((f"{readable(volume.low)} to {readable(volume.high)}",) if with_interval else ()),
         "not labelled throughout" if reference is None else readable(reference),
     )
 
 
-def _interval_table(found: CalibrationReport) -> str:
+def _interval_table(found: CalibrationReport, size: str) -> str:
+    """Return the table of the 90 % intervals of the structures' sizes; empty where none is known."""
     if not found.intervals:
         return ""
     rows = [
         (text(name), str(one.cases), f"{one.covered:.0%}", f"{one.width:.1%}")
         for name, one in found.intervals.items()
     ]
-    columns = ("volume intervals", "cases", "hold the true volume (aim: 90 %)", "mean width, of the volume")
-    return table(columns, rows)
+    held = f"hold the true {size} (aim: 90 %)"
+    return table((f"{size} intervals", "references", held, f"mean width, of the {size}"), rows)

@@ -19,6 +19,11 @@ _THICK = 2.0  # times the finest step: across other axes a slice would be blocky
 _WORTH_IT = 0.65  # of a slice's sides: enlarging a larger part gains nothing
 _AROUND = 1.8  # sides of the enlarged part, as a multiple of the structure's
 _LEAST = 24  # pixels of an enlarged part
+_SIDES = (
+    "counted from the feet; the patient's right is on the left, front is up",
+    "counted from the front; the patient's right is on the left, head is up",
+    "counted from the patient's right; front is on the left, head is up",
+)
 
 CropBox = tuple[int, int, int, int]
 """Top, left, height and width in pixels."""
@@ -50,6 +55,11 @@ class SliceSelection:
         if self.axes == "tyx":
             return f"frame {self.index + 1}"
         return f"{('transverse', 'coronal', 'sagittal')[self.axis]} slice {self.index + 1}"
+
+    def sides(self) -> str:
+        """Return which sides of the patient are left and up and where slices are counted from; empty but in
+        3D."""
+        return "" if self.axis is None or self.axes != "zyx" else _SIDES[self.axis]
 
 
 def select_slice(structures: NDArray[np.bool_], spacing: tuple[float, ...], axes: Axes) -> SliceSelection:
