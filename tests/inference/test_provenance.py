@@ -101,7 +101,7 @@ def test_an_image_that_changed_gives_another_prediction(
     predict(model, pictures / "a.png", out, samples=2, save=("uncertainty",))
     Image.fromarray(np.arange(600, dtype=np.uint8).reshape(20, 30)).save(pictures / "a.png")
     predict(model, pictures / "a.png", out, samples=2)
-    assert files(out) == {"a.png"}
+    assert files(out) == {"a.png", "a_summary.json"}
 
 
 def test_labels_in_another_format_take_the_place_of_the_earlier_ones(

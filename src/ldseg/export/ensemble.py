@@ -7,6 +7,7 @@ OUT/MEMBER/model.onnx, contract.json, ...    each member as `export.onnx` writes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ldseg.errors import file_error
@@ -50,6 +51,6 @@ def export_onnx_ensemble(
             export = export_onnx(place, staged / name, steps, samples, sampler, tta)
             graph = identify(staged / name, export.spec.graph).sha256
             members.append(StoredMember(name, graph, weight))
-            made.append(OnnxExport(Path(out) / name, export.spec, export.megabytes))
+            made.append(replace(export, folder=Path(out) / name))
         write_ensemble(staged, StoredEnsemble(tuple(members), ensemble.fitted))
     return made

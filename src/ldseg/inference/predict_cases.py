@@ -205,7 +205,7 @@ class _Run:
     def files(self, case: Case) -> tuple[Path, ...]:
         """Return the files to be written for the case, the summary first and the labels last."""
         options, samples = self.options, self.sampling.samples
-        summary = summary_path(self.out, case, options.save, self.format)
+        summary = summary_path(self.out, case, options.save, samples, self.format)
         maps = output_paths(self.out, case, options.save, samples, self.format).values()
         return (*(() if summary is None else (summary,)), *maps)
 
@@ -246,7 +246,8 @@ class _Run:
             ):
                 if of_case:
                     collected[case.name] = of_case
-            path = summary_path(self.out, case, self.options.save, self.format)
+            samples = self.sampling.samples
+            path = summary_path(self.out, case, self.options.save, samples, self.format)
             if path is not None:
                 write_summary(path, case, case_summary, self.sampling, self.options.seed)
 

@@ -84,9 +84,12 @@ def output_paths(
     return paths if output_format.file is None else {**paths, "": out / output_format.file}
 
 
-def summary_path(out: Path, case: Case, save: Sequence[str], output_format: OutputFormat) -> Path | None:
-    """Return the path of NAME_summary.json, None where `save` asks for neither uncertainty nor samples."""
-    wanted = "uncertainty" in save or "samples" in save
+def summary_path(
+    out: Path, case: Case, save: Sequence[str], samples: int, output_format: OutputFormat
+) -> Path | None:
+    """Return the path of NAME_summary.json, None where `save` asks for neither uncertainty nor samples and
+    there is a single one."""
+    wanted = samples > 1 or "uncertainty" in save or "samples" in save
     return out / f"{output_format.stem(case)}_summary.json" if wanted else None
 
 

@@ -62,6 +62,21 @@ def test_further_maps_lie_beside_the_file_in_its_format(
     assert names(file.parent) == {"result.nrrd", "prediction.json", *beside}
 
 
+def test_sizes_of_one_image_are_said_with_their_intervals(
+    scan: Path, make_model: MakeModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ("predict", scan, "-m", make_model("zyx"), "-o", out, "--device", "cpu")
+    assert run(*words) == 0
+    assert "interval" not in capsys.readouterr().out
+    assert run(*words, "--samples", 4) == 0
+    said = capsys.readouterr().out
+    summary = json.loads((out / "scan_summary.json").read_text())
+    low, high = (f"{summary['volumes']['left'][end]:,.0f}" for end in ("low", "high"))
+    assert f"{low} to {high}" in said
+    assert f"Dice to expect: {summary['confidence']:.2f}" in said
+
+
 def test_results_of_two_images_of_one_name_lie_beside_each_other(
     scan: Path, make_model: MakeModel, tmp_path: Path
 ) -> None:
@@ -166,4 +181,5 @@ def test_pictures_keep_their_own_file_mode(make_model: MakeModel, tmp_path: Path
     out = tmp_path / "new" / "labels.png"
     words = ("--samples", 2, "--save", "labels,probabilities", "--device", "cpu")
     assert run("predict", picture, "-m", make_model(), "-o", out, *words) == 0
-    assert names(out.parent) == {"labels.png", "labels_probabilities.tif", "prediction.json"}
+    maps = {"labels_probabilities.tif", "labels_summary.json"}
+    assert names(out.parent) == {"labels.png", "prediction.json", *maps}

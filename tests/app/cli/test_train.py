@@ -28,6 +28,7 @@ def test_a_folder_goes_in_and_scores_come_out(data: Path, tmp_path: Path, capsys
     captured = capsys.readouterr()
     assert "budget: 3 steps; cases: " in captured.err
     assert f"ldseg predict IMAGE -m {model}" in captured.out
+    assert f"ldseg report {model}" in captured.out
     assert run("predict", data, "-m", model, "-o", out, "--part", "test", "--samples", 2) == 0
     assert len(list(out.glob("p*.png"))) == 2
     assert run("evaluate", out, data, "-o", scores, "--partial") == 0

@@ -71,8 +71,12 @@ class ArgumentParser(jsonargparse.ArgumentParser):
         """Return a message with missing arguments as they are typed, and the option that an unknown one is
         most like."""
         if message.startswith(_MISSING):
-            missing = set(message.removeprefix(_MISSING).split(", "))
-            return f"missing: {', '.join(_as_typed(one) for one in self._actions if one.dest in missing)}"
+            names = message.removeprefix(_MISSING).split(", ")
+            typed: list[str] = []
+            for action in (one for one in self._actions if one.dest in names):
+                value = action.metavar or "|".join(map(str, action.choices or (action.dest.upper(),)))
+                typed.append(" ".join((*action.option_strings[:1], str(value))))
+            return f"missing: {', '.join(typed)}"
         if message.startswith(_UNKNOWN):
             options = [name for action in self._actions for name in action.option_strings]
             alike = get_close_matches(message.removeprefix(_UNKNOWN).split()[0].split("=")[0], options, 1)
@@ -91,12 +95,6 @@ class ArgumentParser(jsonargparse.ArgumentParser):
             if action.dest == "config":
                 refuse_repeated_keys(Path(value))
         return super()._get_values(action, arg_strings)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
-
-
-def _as_typed(action: argparse.Action) -> str:
-    """Return an argument as it is typed, e.g. "-o RUN" or "DATA"."""
-    value = action.metavar or "|".join(map(str, action.choices or (action.dest.upper(),)))
-    return " ".join((*action.option_strings[:1], str(value)))
 
 
 class _HelpAll(argparse.Action):

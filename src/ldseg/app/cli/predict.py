@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ from ldseg.app.cli.options import (
     models_of,
     names_of,
 )
-from ldseg.app.cli.output import Progress, group_notes, note, print_json, print_line, progress
+from ldseg.app.cli.output import Progress, group_notes, note, print_json, print_line, print_table, progress
 from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
 from ldseg.runs.files import SPLITS_FILE, WEIGHTS_FILE
 
@@ -219,6 +220,8 @@ def _tell(arguments: Any, summary: Summary, remarks: list[str], cases: int, fold
         )
         return
     print_line(f"{len(summary.done)} of {cases} images are segmented, in {arguments.output}")
+    if len(summary.done) == 1:
+        _print_sizes(*summary.done.values())
     for name, ways in summary.out_of_distribution.items():
         print_line(f"{name}: {describe_ways(ways)}")
     for line in group_notes(summary.notes):
@@ -229,6 +232,24 @@ def _tell(arguments: Any, summary: Summary, remarks: list[str], cases: int, fold
     for name, problem in summary.failed.items():
         stays = "; the files of its earlier prediction are still there" if name in summary.kept else ""
         print_line(f"failed: {problem}{stays}")
+
+
+def _print_sizes(files: Sequence[Path]) -> None:
+    """Print each structure's size with its interval, and the Dice to expect, of the only case; nothing where
+    its files have no summary."""
+    from ldseg.data.units import pretty
+    from ldseg.utils.serialization import read_json
+
+    path = next((path for path in files if path.name.endswith("_summary.json")), None)
+    if path is None:
+        return
+    found = read_json(path, "predict the image again")
+    rows: list[tuple[str, str, str]] = []
+    for name, size in found["volumes"].items():
+        mean, low, high = (f"{v:,.0f}" if v >= 100 else f"{v:.3g}" for v in size.values())
+        rows.append((name, mean, "" if low == high else f"{low} to {high}"))
+    print_table(("structure", f"size ({pretty(found['volume_unit'])})", "90 % interval"), rows)
+    print_line(f"Dice to expect: {found['confidence']:.2f}; these figures and more are in {path}")
 
 
 def _load(models: list[Path], device: str | None, runtime: str) -> BasePredictor:

@@ -155,10 +155,13 @@ def _tell(arguments: Any, result: TrainingResult) -> None:
     else:
         print_line(ended)
     folder = shlex.quote(str(result.folder))
-    if begun_folds(result.folder):
+    folds = begun_folds(result.folder)
+    if folds:
         print_line(f"score its folds on the cases that each had not seen: ldseg evaluate {folder}")
     flag = " --allow-code" if arguments.allow_code else ""
     print_line(f"segment with it: ldseg predict IMAGE -m {folder} -o OUT{flag}")
+    if result.dice is not None and not folds:
+        print_line(f"see how good it is: ldseg report {folder}{flag}")
 
 
 def duration(seconds: float) -> str:
@@ -252,8 +255,8 @@ class ProgressReporter:
         if event["flat"]:
             self.bar.report("validation has stopped improving: longer training is likely to gain little")
         else:
-            rose = f"validation Dice rose by {event['gain']:.3f} over the last validations"
-            self.bar.report(f"{rose}: longer training may gain more (--continue --minutes 60)")
+            above = f"the last three validations are on average {event['gain']:.3f} above the three before"
+            self.bar.report(f"{above}: longer training may gain more (--continue --minutes 60)")
 
     def _prepared(self, event: dict[str, Any]) -> None:
         self.prepared += 1

@@ -10,7 +10,7 @@ from typing import Literal
 from ldseg.data.cases import Case, DataOptions, DataSet
 from ldseg.data.dataset import open_dataset
 from ldseg.data.file_names import name_key
-from ldseg.data.splits import Fold, evenly_spaced, match_spelling, read_splits
+from ldseg.data.splits import evenly_spaced, match_spelling, read_splits
 from ldseg.errors import InputError, file_error, listed
 from ldseg.planning.plan import Plan
 from ldseg.runs.files import DATA_FILE, SPLITS_FILE
@@ -94,16 +94,12 @@ def select_cases(
     for name, names in parts.items():
         found = tuple(labelled[case] for case in names if case in labelled)
         if found:
-            kept = evenly_spaced(found, limit)
-            return EvaluationCases(dataset, name, kept, len(found), _seen(kept, fold))
+            kept, seen = evenly_spaced(found, limit), "unknown"
+            if fold is not None:
+                seen = "some" if any(case.name in fold.train for case in kept) else "none"
+            return EvaluationCases(dataset, name, kept, len(found), seen)
     wanted = next(iter(parts), part)
     raise file_error(dataset.root, f"has no case of the part {wanted}", "choose another --part or --data")
-
-
-def _seen(cases: Sequence[Case], fold: Fold | None) -> Seen:
-    if fold is None:
-        return "unknown"
-    return "some" if any(case.name in fold.train for case in cases) else "none"
 
 
 def cases_outside_test(run: Path, dataset: DataSet) -> tuple[Case, ...]:
