@@ -10,6 +10,7 @@ from statistics import mean
 from markdown_table import Record, distance, number, spread, table, unit_of
 from plan import CONTROL, MODELS, NNUNET, OURS, Model, main_budget
 from runs import name_of
+from sets import SETS
 
 Found = dict[str, Record]
 """By metric, of the most seeds."""
@@ -18,6 +19,8 @@ DIFFERENCE = "mean_dice_difference_to_"
 AFTER = "_after_"
 """Before the minutes that ours trained, where a difference is to a model that trained longer."""
 _CROSSED = "folds by subject"
+_GED = {OURS[0]: "ged2_of_16_samples", CONTROL[0]: "ged2_of_16_levels_of_the_deterministic"}
+_RATED_DICE = "rater_dice_of_16_levels_of_the_deterministic"
 
 
 def accuracy_table(records: Sequence[Record]) -> str:
@@ -115,11 +118,37 @@ def overview(records: Sequence[Record]) -> str:
                     for metric, digits, scale in (("ece_calibrated", 4, 1), ("aurc", 2, 1000))
                     for model in (OURS, CONTROL)
                 ),
+                "-",
+                "-",
             )
         )
+    rows = sorted([*rows, *_rated_rows([one for one in chosen if one["benchmark"] == "raters"])])
     names = ("Dice, `ldseg`", "`unet`", "nnU-Net")
-    confidence = ("ECE, `ldseg`", "`unet`", "AURC 1e-3, `ldseg`", "`unet`")
+    confidence = ("ECE, `ldseg`", "`unet`", "AURC 1e-3, `ldseg`", "`unet`", "GED², `ldseg`", "`unet`")
     return table(("set", "CPU minutes", "trainings", *names, *confidence), rows) if rows else ""
+
+
+def _rated_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    """Return the rows of the sets with several raters: means over the trainings that both models have, and
+    the GED² of samples beside that of as many level sets of the control's probabilities."""
+    rows: list[tuple[str, ...]] = []
+    for data, mine in _by_data(record for record in records if record["data"] in SETS).items():
+        found = {
+            (record["model"], record["split"], record["seed"], record["metric"]): record["value"]
+            for record in mine
+        }
+        runs = sorted({(split, seed) for _, split, seed, _ in found})
+        shared = [run for run in runs if all((model, *run, ged) in found for model, ged in _GED.items())]
+        if not shared:
+            continue
+        means = [
+            f"{mean(found[(model, *run, metric)] for run in shared):.3f}"
+            for by_model in (dict.fromkeys(_GED, _RATED_DICE), _GED)
+            for model, metric in by_model.items()
+        ]
+        minutes = min(record["budget_minutes"] for record in mine)
+        rows.append((data, f"{minutes:g}", str(len(shared)), *means[:2], *["-"] * 5, *means[2:]))
+    return rows
 
 
 def seed_count(record: Record) -> int:

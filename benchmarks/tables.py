@@ -275,6 +275,6 @@ TABLES: dict[str, dict[str, tuple[tuple[str, ...], Table]]] = {
         "torture": (("torture",), torture_table),
     },
     "../docs/training.md": {"budgets": (("accuracy",), budgets_table)},
-    "../README.md": {"overview": (("accuracy", "calibration"), overview)},
+    "../README.md": {"overview": (("accuracy", "calibration", "raters"), overview)},
 }
 """By page and the name of its markers there: the benchmarks it is made of, and how."""

@@ -130,6 +130,32 @@ def test_the_front_page_shows_sets_that_have_the_model_and_its_control(
     assert page.endswith("\nend")
 
 
+def test_the_front_page_compares_samples_with_level_sets_where_there_are_raters(
+    summary: ModuleType, tmp_path: Path
+) -> None:
+    folder, front = tmp_path / "benchmarks", tmp_path / "README.md"
+    (folder / "results").mkdir(parents=True)
+    (folder / "README.md").write_text(PROSE)
+    front.write_text("<!-- overview:begin --><!-- overview:end -->\nend")
+    keys = {"benchmark": "raters", "data": "bubil", "preset": "default", "budget_minutes": 5}
+    keys |= {"command": "raters.py", "commit": "abc"}
+    ged = {"ldseg": "ged2_of_16_samples", "unet": "ged2_of_16_levels_of_the_deterministic"}
+    records = [
+        {**keys, "split": f"fold{seed}", "seed": seed, "model": model, "metric": metric, "value": value}
+        for seed in (0, 1)
+        for number, model in enumerate(ged)
+        for metric, value in (
+            (ged[model], 0.1 + seed / 10 + number / 100),
+            ("rater_dice_of_16_levels_of_the_deterministic", 0.8 - seed / 10 - number / 100),
+        )
+    ]
+    alone = {**records[0], "split": "fold2", "seed": 2, "value": 0.9}  # the control was not trained there
+    (folder / "results" / "raters-bubil.json").write_text(json.dumps({"records": [*records, alone]}))
+    make(summary, folder)
+    row = next(line for line in front.read_text().splitlines() if line.startswith("| bubil |"))
+    assert row == "| bubil | 5 | 2 | 0.750 | 0.740 | - | - | - | - | - | 0.150 | 0.160 |"
+
+
 def test_seeds_are_taken_together_case_by_case(summary: ModuleType, folder: Path) -> None:
     results = [write(folder, seed=seed, dice=0.7 + seed / 10) for seed in (0, 1, 2)]
     make(summary, folder)
