@@ -14,7 +14,7 @@ SHAPE = (40, 30)
 
 
 def picture(values: NDArray[np.generic]) -> Volume:
-    return Volume(values[None], (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0), "yx", "picture")
+    return Volume(values[None], (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0), "yx", "image")
 
 
 def fading_downwards(seed: int, turned: bool) -> Asymmetry:
