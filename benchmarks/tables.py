@@ -136,12 +136,6 @@ def _pictures(benchmark: str, records: Sequence[Record]) -> str:
 
 def raters_table(records: Sequence[Record]) -> str:
     """Return a table with one row per model and source of a distribution."""
-    told = [
-        {**record, "metric": metric, "source": source.replace("_", " ")}
-        for record in records
-        for metric, _, source in [record["metric"].partition(_OF)]
-        if source or metric in ("ged2", "hm_iou", "sample_diversity", "rater_diversity", "majority_dice")
-    ]
     columns = (
         ("GED²", "ged2", 3),
         ("HM-IoU", "hm_iou", 3),
@@ -154,8 +148,30 @@ def raters_table(records: Sequence[Record]) -> str:
         ("Dice with raters", "rater_dice", 3),
         ("by expected Dice", "decided_rater_dice", 3),
     )
+    shown = {metric for _, metric, _ in columns}
+    told = [
+        {**record, "metric": metric, "source": source.replace("_", " ")}
+        for record in records
+        for metric, _, source in [record["metric"].partition(_OF)]
+        if metric in shown
+    ]
     keys: dict[str, Key] = {"set": _data, "model": _model, "CPU minutes": _minutes}
     return listing(told, {**keys, "distribution": lambda record: record["source"] or "samples"}, columns)
+
+
+def inclusion_table(records: Sequence[Record]) -> str:
+    """Return a table of how often samples include what a share of the raters includes, and how much of it."""
+    columns = (
+        ("raters include it", "rater_frequency", 2),
+        ("samples include it", "sample_frequency", 2),
+        ("of the case with the least", "sample_frequency_lowest_case", 2),
+        ("with the most", "sample_frequency_highest_case", 2),
+        ("samples with a part of it", "samples_with_a_part", 2),
+        ("samples with one of two", "samples_with_one_of_two", 2),
+    )
+    shown = {metric for _, metric, _ in columns}
+    told = [record for record in records if record["metric"] in shown]
+    return listing(told, {"set": _data, "model": _model, "CPU minutes": _minutes}, columns)
 
 
 def rater_levels_table(records: Sequence[Record]) -> str:
@@ -261,6 +277,7 @@ TABLES: dict[str, dict[str, tuple[tuple[str, ...], Table]]] = {
         "robustness": (("robustness",), robustness_table),
         "raters": (("raters",), raters_table),
         "rater_levels": (("rater_levels",), rater_levels_table),
+        "inclusion": (("raters",), inclusion_table),
         "zoo": (("zoo", "unlike"), zoo_table),
     },
     "variants.md": {

@@ -20,6 +20,7 @@ Words between.
 
 <!-- steps:begin --><!-- steps:end --><!-- robustness:begin --><!-- robustness:end -->
 <!-- raters:begin --><!-- raters:end --><!-- rater_levels:begin --><!-- rater_levels:end -->
+<!-- inclusion:begin --><!-- inclusion:end -->
 <!-- zoo:begin --><!-- zoo:end -->
 <!-- calibration:begin --><!-- calibration:end -->
 

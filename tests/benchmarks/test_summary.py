@@ -19,7 +19,7 @@ def test_no_results_give_an_empty_list_and_say_so(summary: ModuleType, folder: P
     make(summary, folder)
     assert records(folder) == []
     readme = (folder / "README.md").read_text()
-    assert readme.count("No results yet.") == 7
+    assert readme.count("No results yet.") == 8
     assert "Words between." in readme
     assert readme.startswith("Words above.")
     assert readme.endswith("Words below.\n")
