@@ -82,15 +82,19 @@ def steps_table(records: Sequence[Record]) -> str:
 
 
 def budgets_table(records: Sequence[Record]) -> str:
-    """Return a table of the Dice of ours and of the control by CPU minutes, where several were tried."""
+    """Return a table of the Dice of ours and of the control by CPU minutes, where several were tried: from
+    nothing, on as many cases of a set."""
+    groups: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        learnt = re.search(r"(\d+)(?: subjects to)? train", record["split"])
+        if learnt and (record["model"], record["preset"]) in (OURS, CONTROL):
+            groups.setdefault((record["data"], int(learnt[1])), []).append(record)
     rows: list[tuple[str, ...]] = []
-    for data, mine in _by_data(records).items():
-        by_budget = _by_budget(mine)
-        cells = [_curve(by_budget, model) for model in (OURS, CONTROL)]
+    for (data, learnt), mine in sorted(groups.items()):
+        cells = [_curve(_by_budget(mine), model) for model in (OURS, CONTROL)]
         if cells[0].count(":") > 1:
-            learnt = re.search(r"(\d+) train", next(iter(mine))["split"])
-            rows.append((data, learnt[1] if learnt else "-", *cells))
-    columns = ("set", "cases to train on", "CPU minutes: Dice of `ldseg`", "of `unet`")
+            rows.append((data, str(learnt), *cells))
+    columns = ("set", "cases, or subjects, to train on", "CPU minutes: Dice of `ldseg`", "of `unet`")
     return table(columns, rows) if rows else ""
 
 

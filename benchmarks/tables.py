@@ -291,7 +291,7 @@ TABLES: dict[str, dict[str, tuple[tuple[str, ...], Table]]] = {
         "memory": (("memory",), memory_tables),
         "torture": (("torture",), torture_table),
     },
-    "../docs/training.md": {"budgets": (("accuracy",), budgets_table)},
+    "../docs/training.md": {"budgets": (("accuracy", "fine_tune"), budgets_table)},
     "../README.md": {"overview": (("accuracy", "calibration", "raters"), overview)},
 }
 """By page and the name of its markers there: the benchmarks it is made of, and how."""

@@ -159,8 +159,15 @@ def test_budgets_are_tabled_where_several_were_tried(summary: ModuleType, tmp_pa
     for minutes in (20.0, 40.0):
         write(folder, data="hippocampus", budget_minutes=minutes)
     write(folder, data="usgra")
+    known = {"benchmark": "fine_tune", "data": "hippocampus", "split": "seed 0, 12 subjects to train"}
+    few = header(summary, **known, preset="default", metric="mean_dice", value=0.8)
+    for minutes in (2.0, 5.0):
+        for model in ("ldseg", "ldseg from nuclei, new plan"):
+            record = {**few, "model": model, "budget_minutes": minutes}
+            write_records(folder, f"fine_tune-{len(model)}-{minutes:g}", [record])
     summary.main(["--folder", str(folder)])
-    (row,) = table_rows(folder, "hippocampus", "../docs/training.md")
+    fewer, row = table_rows(folder, "hippocampus", "../docs/training.md")
+    assert fewer[1:3] == ["12", "2: 0.800, 5: 0.800"]
     assert row[1] == "160"
     assert [pair.split(": ")[0] for pair in row[2].split(", ")] == ["20", "40"]
     assert not table_rows(folder, "usgra", "../docs/training.md")
