@@ -190,6 +190,11 @@ def test_the_principal_variation_is_computed_once_and_only_if_asked_for(
     assert calls == [4]
 
 
+def test_samples_that_are_drawn_at_once_have_no_steps(make_session: MakeSession) -> None:
+    told = describe(make_session("yx", "ssn"))
+    assert (told["samples"], told["steps"], told["sampler"]) == (3, None, None)
+
+
 def test_a_deterministic_model_has_one_answer(make_session: MakeSession) -> None:
     session = make_session(baseline="unet", samples=8)
     assert (session.prediction.samples, session.more) == (1, 0)

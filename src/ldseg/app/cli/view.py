@@ -126,7 +126,9 @@ def _model(arguments: Any) -> PredictionSource:
     )
     report_ignored_options(predictor.stochastic, predictor.settings, predictor.plan, arguments)
     if predictor.stochastic and not sampling.single_call:
-        note(f"{sampling.samples} samples by {sampling.sampler} in {sampling.steps} steps")
+        stepwise = predictor.settings.stepwise
+        how = f"by {sampling.sampler} in {sampling.steps} steps" if stepwise else "drawn at once"
+        note(f"{sampling.samples} samples {how}")
     return ModelSource(predictor, sampling, arguments.seed)
 
 

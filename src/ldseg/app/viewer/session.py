@@ -38,7 +38,7 @@ class SampledPrediction:
 
     samples: int
     sampling: SamplingSettings | None
-    """How the samples were drawn; None where files do not say it."""
+    """How the samples were drawn; None where files do not say it, or where they have no steps."""
     seed: int | None
     layers: dict[str, Layer]
     """Layers by name, without those of the image and the reference."""
