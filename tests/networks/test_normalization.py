@@ -28,6 +28,15 @@ def test_gradients_are_those_of_pytorch(shape: tuple[int, ...], kind: torch.dtyp
         torch.testing.assert_close(found.grad.double(), wanted.grad, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize(("channels", "side"), [(12, 40), (16, 40), (12, 6), (64, 6)])
+def test_values_in_bf16_are_those_of_pytorch(channels: int, side: int) -> None:
+    x = torch.randn(2, channels, side, side).bfloat16().contiguous(memory_format=torch.channels_last)
+    own, usual = GroupNorm(4, channels), torch.nn.GroupNorm(4, channels)
+    with torch.no_grad():
+        torch.testing.assert_close(own(x), usual(x))
+        assert own(x).stride() == x.stride()
+
+
 def test_a_case_s_gradient_does_not_depend_on_its_batch() -> None:
     x = torch.randn(3, 8, 4, 6).contiguous(memory_format=torch.channels_last)
     norm = GroupNorm(2, 8)
