@@ -13,7 +13,7 @@ from torch import nn
 from ldseg.training.optim.muon import Muon, orthogonal
 
 
-@pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
+@pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16), (130, 300)])
 def test_singular_values_of_an_update_come_near_one_and_its_directions_stay(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     u, _, v = torch.linalg.svd(torch.randn(shape), full_matrices=False)
@@ -79,7 +79,7 @@ def test_more_weights_of_one_shape_need_no_more_operations() -> None:
             optimizer.step()
         return counted.calls.total()
 
-    assert 0 < operations(5) == operations(1)
+    assert 0 < operations(5) == operations(2)
 
 
 def test_updates_by_recorded_graphs_are_the_same() -> None:

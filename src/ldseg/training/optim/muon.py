@@ -15,6 +15,7 @@ operation than on most of these weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ _UPDATE_SIZE = 0.2  # root mean square of an AdamW update, about
 _MOMENTUM = 0.95
 _LEAST_NORM = 1e-12  # of a matrix; one that is zero stays so
 _BETAS = (0.9, 0.999)
+_LARGE = 128  # rows
 
 
 _Graph = tuple[list[Tensor], Callable[[], None], list[Tensor]]
@@ -121,10 +123,10 @@ def _orthogonal_updates(gradients: Sequence[Tensor]) -> list[Tensor]:
     for index, gradient in enumerate(gradients):
         alone = (index,) if gradient.device.type == "cpu" else ()
         shapes.setdefault((gradient.shape[0], gradient[0].numel(), *alone), []).append(index)
-    stacks = [
-        torch.stack([gradients[index].movedim(1, -1).flatten(1) for index in indices])
-        for indices in shapes.values()
+    matrices = [
+        [gradients[index].movedim(1, -1).flatten(1) for index in indices] for indices in shapes.values()
     ]
+    stacks = [torch.stack(some) if len(some) > 1 else some[0][None] for some in matrices]  # alone: no copy
     scales = [_UPDATE_SIZE * max(stack.shape[1:]) ** 0.5 for stack in stacks]
     updates = list(gradients)
     for indices, stack in zip(shapes.values(), orthogonal(stacks, scales), strict=True):
@@ -149,9 +151,9 @@ def orthogonal(stacks: Sequence[Tensor], scales: Sequence[float]) -> list[Tensor
         sides.setdefault((x.shape[1], *alone), []).append(index)
     found = list(stacks)
     for indices in sides.values():
-        factors = _newton_schulz(torch.cat([wide[index] @ wide[index].mT for index in indices]))
+        factors = _newton_schulz(torch.cat([_product(wide[index], wide[index].mT) for index in indices]))
         for index, factor in zip(indices, factors.split([len(stacks[i]) for i in indices]), strict=True):
-            x = (scales[index] * factor) @ wide[index]
+            x = _product(scales[index] * factor, wide[index])
             found[index] = (x.mT if _is_tall(stacks[index]) else x).to(stacks[index].dtype)
     return found
 
@@ -171,9 +173,27 @@ def _newton_schulz(gram: Tensor) -> Tensor:
     gram = gram / norm.square()
     gathered = 1 / norm
     for done in range(_ROUNDS):
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        if _suits_onednn(gram):
+            polynomial = torch.add(b * gram, _product(gram, gram), alpha=c)
+        else:
+            polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         polynomial.diagonal(dim1=1, dim2=2).add_(a)
-        gathered = polynomial @ gathered if done else polynomial * gathered
+        gathered = _product(polynomial, gathered) if done else polynomial * gathered
         if done < _ROUNDS - 1:
-            gram = polynomial @ gram @ polynomial
+            gram = _product(_product(polynomial, gram), polynomial)
     return gathered
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return the products of two stacks of matrices (n, rows, columns)."""
+    if not _suits_onednn(left):
+        return left @ right
+    multiply: Any = torch.ops.mkldnn._linear_pointwise
+    return multiply(left[0], right[0].mT, None, "none", [], "")[None]
+
+
+def _suits_onednn(stack: Tensor) -> bool:
+    """Return whether oneDNN multiplies these matrices faster than PyTorch's choice for fp32, MKL, which on
+    processors that are not Intel's takes twice the time. Small ones do not repay the longer start."""
+    is_large = len(stack) == 1 and stack.shape[1] >= _LARGE
+    return is_large and stack.device.type == "cpu" and torch.backends.mkldnn.is_available()
