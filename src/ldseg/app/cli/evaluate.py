@@ -116,7 +116,6 @@ def _scores(arguments: Any, options: EvaluationOptions) -> Scores:
     """Return the scores of a folder of predictions, or of the models of a run."""
     from ldseg.data.cases import DataOptions
     from ldseg.errors import InputError, file_error
-    from ldseg.evaluation.cross_validation import cross_validate
     from ldseg.evaluation.evaluate_folders import evaluate_folders
     from ldseg.runs.folds import is_run
 
@@ -134,6 +133,8 @@ def _scores(arguments: Any, options: EvaluationOptions) -> Scores:
             f"{arguments.predictions}: a training's data are read as it read them; leave out --data.*"
         )
     admit_model(arguments, arguments.predictions)
+    from ldseg.evaluation.cross_validation import cross_validate  # slow, and scoring of files is without it
+
     with progress("predicting") as bar:
         return cross_validate(
             arguments.predictions,
