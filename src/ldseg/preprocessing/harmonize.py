@@ -40,6 +40,7 @@ from ldseg.preprocessing.intensity_statistics import (
     informative_blocks,
     quantiles_of_sample,
     sample_grid,
+    spread,
 )
 from ldseg.preprocessing.lazy_image import Change, read_region, tiles_of, transform
 from ldseg.preprocessing.normalize import OWN_SCALE, find_scale, slabs
@@ -107,7 +108,7 @@ def _fit_gains(image: PatchSource, plan: Plan, found: Deviations) -> tuple[Seque
     """Return the channels that are not constant, and the gains of the bands of those that deviate."""
     regions = block_regions(image.grid.shape, plan)
     blocks = (read_region(image, region) for region in regions)
-    seen = np.array([[(one.std(), one.min(), one.max()) for one in block] for block in blocks])
+    seen = np.array([[(spread(one), one.min(), one.max()) for one in block] for block in blocks])
     varying: list[int] = []
     gains: dict[int, Numbers] = {}
     for n, reference in enumerate(plan.appearance):
