@@ -13,14 +13,14 @@ from typing import Any
 
 from ldseg.data.dataset import DataSet
 from ldseg.data.splits import Fold, Splits
-from ldseg.evaluation.calibration_fit import calibrate
-from ldseg.inference.predictor import Predictor
+from ldseg.evaluation.after_training import calibrate_trained
 from ldseg.planning.plan import Plan, PlanSettings
 from ldseg.presets import PRESETS
-from ldseg.runs.files import CALIBRATION_FILE, STATE_FILE
+from ldseg.runs.files import STATE_FILE
 from ldseg.runs.run_setup import fingerprint_and_plan
 from ldseg.settings import RunSettings
 from ldseg.training.trainer import TrainingResult, train
+from ldseg.utils.distributed import SINGLE_PROCESS
 from sets import SETS
 
 INTERRUPTED = 130
@@ -95,12 +95,14 @@ def train_calibrated(
     parts = [tuple(case.name for case in known if (case.name in unseen) == held) for held in (False, True)]
     settings = settings_of(plan)
     settings = replace(settings, training=replace(settings.training, fold=0))
-    splits = Splits(1, 0, tuple(sorted(test)), (Fold(*parts),))
-    ended = train_or_go_on(dataset, plan, splits, settings, run)
-    if not (run / CALIBRATION_FILE).is_file():
-        chosen = [case for case in known if case.name in unseen]
-        predictor = Predictor.load(run, "cpu", calibrated=False)
-        calibrate(run, predictor, dataset, chosen, settings.posterior.samples)
+    fold = Fold(*parts)
+    ended = train_or_go_on(dataset, plan, Splits(1, 0, tuple(sorted(test)), (fold,)), settings, run)
+
+    def report(event: dict[str, Any]) -> None:
+        if event["event"] == "warning":
+            print(json.dumps(event), flush=True)
+
+    calibrate_trained(dataset, fold, ended, SINGLE_PROCESS, "cpu", report)
     return ended
 
 

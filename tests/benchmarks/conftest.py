@@ -7,13 +7,19 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from result_files import BENCHMARKS, COSTS, PROSE, VARIANTS
+from result_files import BENCHMARKS, COSTS, PROSE, VARIANTS, Script
 
 
 @pytest.fixture
-def summary(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    """script(name) -> the module of a script of benchmarks/, which finds its neighbours during the test."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("summary")
+    return importlib.import_module
+
+
+@pytest.fixture
+def summary(script: Script) -> ModuleType:
+    return script("summary")
 
 
 @pytest.fixture

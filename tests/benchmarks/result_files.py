@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+Script = Callable[[str], ModuleType]
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PROSE = """Words above.
 

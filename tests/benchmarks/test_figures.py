@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +9,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from result_files import BENCHMARKS
+from result_files import Script
 
 
 @pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("figures")
+def figures(script: Script) -> ModuleType:
+    return script("figures")
 
 
 def training(figures: ModuleType, label: str) -> Any:

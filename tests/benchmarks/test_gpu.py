@@ -11,20 +11,17 @@ from types import ModuleType
 
 import pytest
 import torch
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def journal(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("gpu_journal")
+from result_files import BENCHMARKS, Script
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("gpu")
+def journal(script: Script) -> ModuleType:
+    return script("gpu_journal")
+
+
+@pytest.fixture
+def gpu(script: Script) -> ModuleType:
+    return script("gpu")
 
 
 def test_a_figure_that_cannot_be_taken_is_a_record_and_the_next_is_taken(

@@ -12,16 +12,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from result_files import Script
 
 from ldseg.planning.plan import ChannelPlan, Plan
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("paper_jobs")
+def jobs(script: Script) -> ModuleType:
+    return script("paper_jobs")
 
 
 def write_glas(folder: Path) -> Path:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def compare(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("rater_differences")
+from result_files import Script
 
 
 @pytest.fixture
-def scores(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("rater_scores")
+def compare(script: Script) -> ModuleType:
+    return script("rater_differences")
+
+
+@pytest.fixture
+def scores(script: Script) -> ModuleType:
+    return script("rater_scores")
 
 
 def result(model: str, seed: int, fold: int, better: float) -> dict[str, Any]:

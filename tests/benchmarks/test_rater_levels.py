@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from types import ModuleType
 
 import numpy as np
 import pytest
-from result_files import BENCHMARKS
+from result_files import Script
 
 
 @pytest.fixture
-def levels(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("rater_levels")
+def levels(script: Script) -> ModuleType:
+    return script("rater_levels")
 
 
 def gained_over_levels(levels: ModuleType, masks: list[list[int]]) -> float:

@@ -10,15 +10,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from result_files import BENCHMARKS, Script
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 HEADER = {"benchmark": "accuracy", "data": "usgra", "seed": 0, "command": "python a.py", "commit": "abc1234"}
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("store")
+def store(script: Script) -> ModuleType:
+    return script("store")
 
 
 def a_result(dice: float = 0.5) -> dict[str, Any]:
