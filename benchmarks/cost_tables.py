@@ -18,7 +18,6 @@ _SPEED = {
     "predict, 2 steps, CPU s": ("predict_cpu_s_2_steps", 3),
     "predict, 15 steps, CPU s": ("predict_cpu_s_15_steps", 3),
     "predict, 50 steps, CPU s": ("predict_cpu_s_50_steps", 3),
-    "predict, 8 samples of 1 step, CPU s": ("predict_cpu_s_1_step_8_samples", 3),
     "predict, 8 samples of 4 steps, CPU s": ("predict_cpu_s_4_steps_8_samples", 3),
     "predict, 8 samples by default (8 steps, mirror image too), CPU s": ("predict_cpu_s_posterior", 3),
     "predict, `unet`, CPU s": ("predict_cpu_s_unet", 3),
@@ -33,7 +32,7 @@ _SPEED = {
     "training step, CPU s": ("training_step_cpu_s_ldseg", 3),
     "training step, `unet`, CPU s": ("training_step_cpu_s_unet", 3),
     "training step with torch.compile, CPU s": ("training_step_cpu_s_ldseg_compiled", 3),
-    "bare convolutions' share of a training step": ("share_of_bare_in_training_step", 2),
+    "training step, to the bare convolutions": ("ratio_training_step_to_bare_convolutions", 2),
     "training, peak memory GB": ("training_peak_rss_gb_ldseg", 2),
 }
 """Row to metric and its digits."""

@@ -63,7 +63,6 @@ SAMPLINGS = {
     "2_steps": (2, 1),
     "15_steps": (15, 1),
     "50_steps": (50, 1),
-    "1_step_8_samples": (1, 8),
     "4_steps_8_samples": (4, 8),
 }
 PIXEL_STEPS = 20
@@ -220,10 +219,10 @@ def training(
 
 
 def ratios(found: dict[str, float]) -> dict[str, float]:
-    """What the targets are about. A decode costs a seventh of what eight samples of one step cost more; in
-    several steps there are eight more than one: of seven samples and of the answer of one call."""
+    """What the targets are about. Eight samples of several steps decode eight times more than one call: seven
+    samples, and the answer of one call that stands beside them."""
     unet = found["predict_cpu_s_unet"]
-    decodes = 8 / 7 * (found["predict_cpu_s_1_step_8_samples"] - found["predict_cpu_s_1_step"])
+    decodes = 8 * found["patch_cpu_s_decoder"]
     thousand = found["predict_cpu_s_pixel_diffusion_20_steps"] * 1000 / PIXEL_STEPS
     bare = sum(found[f"patch_bare_cpu_s_{module}"] for module in ("image_encoder", "denoiser", "decoder"))
     return {
