@@ -23,16 +23,12 @@ _SPEED = {
     "predict, `unet`, CPU s": ("predict_cpu_s_unet", 3),
     "50 steps to 1 step": ("ratio_50_steps_to_1", 2),
     "8 samples of 4 steps to `unet`": ("ratio_8_samples_4_steps_to_unet", 2),
-    "the same without further decodes": (
-        "ratio_8_samples_4_steps_without_further_decodes_to_unet",
-        2,
-    ),
     "pixel diffusion of 1000 steps to 1 step": ("ratio_pixel_diffusion_1000_steps_to_1_step", 0),
     "predict, 1 step, to the bare convolutions": ("ratio_1_step_to_bare_convolutions_of_a_patch", 2),
     "training step, CPU s": ("training_step_cpu_s_ldseg", 3),
     "training step, `unet`, CPU s": ("training_step_cpu_s_unet", 3),
     "training step with torch.compile, CPU s": ("training_step_cpu_s_ldseg_compiled", 3),
-    "training step, to the bare convolutions": ("ratio_training_step_to_bare_convolutions", 2),
+    "bare convolutions' share of a training step": ("share_of_bare_in_training_step", 2),
     "training, peak memory GB": ("training_peak_rss_gb_ldseg", 2),
 }
 """Row to metric and its digits."""

@@ -219,10 +219,8 @@ def training(
 
 
 def ratios(found: dict[str, float]) -> dict[str, float]:
-    """What the targets are about. Eight samples of several steps decode eight times more than one call: seven
-    samples, and the answer of one call that stands beside them."""
+    """Return what the targets are about."""
     unet = found["predict_cpu_s_unet"]
-    decodes = 8 * found["patch_cpu_s_decoder"]
     thousand = found["predict_cpu_s_pixel_diffusion_20_steps"] * 1000 / PIXEL_STEPS
     bare = sum(found[f"patch_bare_cpu_s_{module}"] for module in ("image_encoder", "denoiser", "decoder"))
     return {
@@ -230,10 +228,6 @@ def ratios(found: dict[str, float]) -> dict[str, float]:
         "ratio_training_step_to_bare_convolutions": found["training_step_cpu_s_ldseg"]
         / found["training_step_bare_cpu_s_ldseg"],
         "ratio_8_samples_4_steps_to_unet": found["predict_cpu_s_4_steps_8_samples"] / unet,
-        "ratio_8_samples_4_steps_without_further_decodes_to_unet": (
-            found["predict_cpu_s_4_steps_8_samples"] - decodes
-        )
-        / unet,
         "ratio_50_steps_to_1": found["predict_cpu_s_50_steps"] / found["predict_cpu_s_1_step"],
         "ratio_pixel_diffusion_1000_steps_to_1_step": thousand / found["predict_cpu_s_1_step"],
         "share_of_bare_in_training_step": found["training_step_bare_cpu_s_ldseg"]
