@@ -93,7 +93,7 @@ def budgets_table(records: Sequence[Record]) -> str:
     for (data, learnt), mine in sorted(groups.items()):
         cells = [_curve(_by_budget(mine), model) for model in (OURS, CONTROL)]
         if cells[0].count(":") > 1:
-            rows.append((data, str(learnt), *cells))
+            rows.append((data, str(learnt), *(cell or "-" for cell in cells)))
     columns = ("set", "cases, or subjects, to train on", "CPU minutes: Dice of `ldseg`", "of `unet`")
     return table(columns, rows) if rows else ""
 

@@ -25,7 +25,7 @@ def fine_tune_tables(records: Sequence[Record]) -> str:
     lines = [
         (
             f"{first['data']}, {first['budget_minutes']:g} minutes",
-            first["model"].removeprefix("ldseg").strip() or "from nothing",
+            _beginning(first),
             spread(found["mean_dice"], 4),
             spread(found[_GAIN], 4, "+") if _GAIN in found else "-",
             commit_of(found),
@@ -33,6 +33,12 @@ def fine_tune_tables(records: Sequence[Record]) -> str:
         for first, found in _trainings(records)
     ]
     return table(("training", "begins", "Dice [95 %]", "gain [95 %]", "commit"), lines) if lines else ""
+
+
+def _beginning(record: Record) -> str:
+    """Return what a training began with: the name of a run says too little of the model of other cases."""
+    began = record["model"].removeprefix("ldseg").strip() or "from nothing"
+    return began.replace(f"fine_tune-{record['data']}-source-", "half of the other cases, ")
 
 
 def ensembles_tables(records: Sequence[Record]) -> str:
