@@ -163,7 +163,7 @@ def test_torchrun_trains_and_predicts(setup: Setup, tmp_path: Path) -> None:
     assert together.stderr.count("1 of 7 images failed: case9") == 1, together.stderr
     assert "6 of 7 images are segmented" in together.stdout
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert len(files) == 6 * 2 + 2
+    assert len(files) == 6 * 3 + 2
     assert files == sorted(path.name for path in (tmp_path / "two").iterdir())
     for name in files:
         one, two = tmp_path / "one" / name, tmp_path / "two" / name

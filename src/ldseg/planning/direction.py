@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from ldseg.data.volume import Volume
 
@@ -59,7 +58,9 @@ class Direction:
 def asymmetry_of(image: Volume, raters: Sequence[Volume], ids: Sequence[int]) -> Asymmetry:
     """Return the asymmetry of a 2D image (C, H, W) and of the structures `ids` in its label maps (1, H, W),
     the mean over raters."""
-    shares = np.stack([np.mean([one.array[0] == label for one in raters], axis=0) for label in ids])
+    shares = np.zeros((len(ids), *image.shape))
+    for share, label in zip(shares, ids, strict=True):
+        share[:] = np.mean([one.array[0] == label for one in raters], axis=0)
     return Asymmetry(_asymmetry(image.array), _asymmetry(shares))
 
 
@@ -88,6 +89,8 @@ def _asymmetry(values: NDArray[np.generic]) -> Vector:
 def _resemblance(vectors: Sequence[Vector]) -> tuple[float, float]:
     """Return the mean cosine of a vector with the sum of all others, all at unit length, and the upper end of
     its 95 % interval."""
+    from scipy import stats  # slow to import, and a prediction from a plan does not need it
+
     unit = np.stack([_unit(vector) for vector in vectors])
     others = unit.sum(0) - unit
     cosines = [float(one @ _unit(rest)) for one, rest in zip(unit, others, strict=True)]
