@@ -196,4 +196,6 @@ def _suits_onednn(stack: Tensor) -> bool:
     """Return whether oneDNN multiplies these matrices faster than PyTorch's choice for fp32, MKL, which on
     processors that are not Intel's takes twice the time. Small ones do not repay the longer start."""
     is_large = len(stack) == 1 and stack.shape[1] >= _LARGE
-    return is_large and stack.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    # The operator is not a public one: a PyTorch without it takes its own way.
+    has_operator = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return is_large and stack.device.type == "cpu" and has_operator
