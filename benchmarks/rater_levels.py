@@ -17,13 +17,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ldseg.data.cases import DataSet
 from ldseg.data.dataset import load_labels
-from ldseg.metrics.intervals import mean_interval
-from rater_scores import Labels, Scores, distribution_scores, level_sets
-from raters import OPENED
+from rater_scores import Labels, Scores, distribution_scores, frequencies, level_sets
+from raters import OPENED, mean_figure
 from records import commit, write_result
 
 DIVISIONS = 8
@@ -60,9 +58,7 @@ def main() -> None:
     here, there = (columns[f"ged2_of_{source}"] for source in SOURCES)
     columns["ged2_levels_minus_raters"] = [b - a for a, b in zip(here, there, strict=True)]
     records = [
-        {**common, "metric": metric, "value": float(np.mean(values)), "low": low, "high": high}
-        for metric, values in columns.items()
-        for low, high in [mean_interval(values, subjects) or (None, None)]
+        {**common, "metric": metric, **mean_figure(values, subjects)} for metric, values in columns.items()
     ]
     path = write_result(f"rater_levels-{arguments.question}", {**common, "records": records})
     print(path, json.dumps({one["metric"]: round(one["value"], 4) for one in records}))
@@ -87,9 +83,7 @@ def scores_of_halves(raters: list[Labels], ids: list[int], rng: np.random.Genera
     others."""
     order, half = rng.permutation(len(raters)), len(raters) // 2
     known, others = ([raters[i] for i in order[part]] for part in (slice(half), slice(half, 2 * half)))
-    frequency: NDArray[np.float64] = np.stack(
-        [np.mean([one == label for one in known], axis=0) for label in ids]
-    )
+    frequency = frequencies(known, ids)
     fused = np.asarray(ids)[frequency.argmax(0)]
     maps = (known, level_sets(frequency, ids, half))
     return {k: distribution_scores(v, fused, others, ids) for k, v in zip(SOURCES, maps, strict=True)}

@@ -55,11 +55,16 @@ def rater_dice(labels: Labels, raters: Sequence[Labels], ids: Sequence[int]) -> 
     return float(np.mean([dice(labels == label, one == label) for label in list(ids)[1:] for one in raters]))
 
 
+def frequencies(raters: Sequence[Labels], ids: Sequence[int]) -> NDArray[np.float64]:
+    """Return the share of the raters (K, *S) who give each of the ids to a voxel."""
+    return np.stack([np.mean([one == label for one in raters], axis=0) for label in ids])
+
+
 def frequency_scores(
     probabilities: NDArray[np.floating], raters: Sequence[Labels], ids: Sequence[int]
 ) -> Scores:
     """Return Brier score and calibration error of probabilities (K, *S) against the raters' frequencies."""
-    frequency = np.stack([np.mean([one == label for one in raters], axis=0) for label in ids])
+    frequency = frequencies(raters, ids)
     return {
         "brier": float(np.square(probabilities - frequency).sum(0).mean()),
         "soft_ece": _calibration_error(probabilities[1:].ravel(), frequency[1:].ravel()),

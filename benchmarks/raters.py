@@ -125,7 +125,7 @@ def means(common: dict[str, Any], found: Found, subjects: dict[str, str]) -> lis
         of_cases = [subjects[name] for name in scores]
         columns = {metric: [one[metric] for one in scores.values()] for metric in next(iter(scores.values()))}
         for metric, values in columns.items():
-            records.append({**common, "metric": f"{metric}_of_{source}", **_mean(values, of_cases)})
+            records.append({**common, "metric": f"{metric}_of_{source}", **mean_figure(values, of_cases)})
         share = np.mean(columns["sample_diversity"]) / max(1e-12, np.mean(columns["rater_diversity"]))
         name = f"diversity_share_of_{source}"
         records.append({**common, "metric": name, "value": float(share), "low": None, "high": None})
@@ -226,7 +226,7 @@ def _name(arguments: argparse.Namespace, model: str, seed: int) -> str:
     return f"raters-{arguments.question}{_part(arguments)}-{model}-seed{seed}-{arguments.minutes:g}min"
 
 
-def _mean(values: Sequence[float], subjects: Sequence[str]) -> dict[str, float | None]:
+def mean_figure(values: Sequence[float], subjects: Sequence[str]) -> dict[str, float | None]:
     """Return the mean with its interval over subjects as a record has them."""
     interval = mean_interval(values, subjects)
     low, high = interval if interval is not None else (None, None)

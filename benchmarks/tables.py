@@ -43,8 +43,10 @@ def rows_of(records: Sequence[Record], keys: Sequence[Key]) -> dict[tuple[str, .
 
 
 def listing(records: Sequence[Record], keys: dict[str, Key], columns: Sequence[Column]) -> str:
-    """Return a table with a row for each value of `keys`; cells are means over seeds and folds, by cases."""
-    rows = rows_of(records, list(keys.values()))
+    """Return a table with a row for each value of `keys` that has a figure of the columns. Cells are means
+    over seeds and folds, by cases."""
+    shown = {metric for _, metric, _ in columns}
+    rows = rows_of([record for record in records if record["metric"] in shown], list(keys.values()))
     lines = [
         (
             *row,
@@ -148,15 +150,18 @@ def raters_table(records: Sequence[Record]) -> str:
         ("Dice with raters", "rater_dice", 3),
         ("by expected Dice", "decided_rater_dice", 3),
     )
-    shown = {metric for _, metric, _ in columns}
-    told = [
+    keys: dict[str, Key] = {"set": _data, "model": _model, "CPU minutes": _minutes}
+    keys["distribution"] = lambda record: record["source"] or "samples"
+    return listing(_by_source(records), keys, columns)
+
+
+def _by_source(records: Sequence[Record]) -> list[Record]:
+    """Return the records with the source of a distribution, "" for none, apart from the metric's name."""
+    return [
         {**record, "metric": metric, "source": source.replace("_", " ")}
         for record in records
         for metric, _, source in [record["metric"].partition(_OF)]
-        if metric in shown
     ]
-    keys: dict[str, Key] = {"set": _data, "model": _model, "CPU minutes": _minutes}
-    return listing(told, {**keys, "distribution": lambda record: record["source"] or "samples"}, columns)
 
 
 def inclusion_table(records: Sequence[Record]) -> str:
@@ -169,19 +174,12 @@ def inclusion_table(records: Sequence[Record]) -> str:
         ("samples with a part of it", "samples_with_a_part", 2),
         ("samples with one of two", "samples_with_one_of_two", 2),
     )
-    shown = {metric for _, metric, _ in columns}
-    told = [record for record in records if record["metric"] in shown]
-    return listing(told, {"set": _data, "model": _model, "CPU minutes": _minutes}, columns)
+    return listing(records, {"set": _data, "model": _model, "CPU minutes": _minutes}, columns)
 
 
 def rater_levels_table(records: Sequence[Record]) -> str:
     """Return a table of how near half of the raters, and level sets of their mean, come to the others."""
-    told = [
-        {**record, "metric": metric, "source": source.replace("_", " ")}
-        for record in records
-        for metric, of, source in [record["metric"].partition(_OF)]
-        if of
-    ]
+    told = [record for record in _by_source(records) if record["source"]]
     lines = [
         (
             *row,

@@ -14,6 +14,16 @@ from result_files import BENCHMARKS, NAMES, PROSE, RELIABILITY, make, one, recor
 from ldseg.metrics.intervals import paired_difference
 
 
+@pytest.fixture
+def front(tmp_path: Path) -> Path:
+    """The front page, above a folder of benchmarks without results."""
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "README.md").write_text(PROSE)
+    page = tmp_path / "README.md"
+    page.write_text("<!-- overview:begin --><!-- overview:end -->\nend")
+    return page
+
+
 def test_no_results_give_an_empty_list_and_say_so(summary: ModuleType, folder: Path) -> None:
     (folder / "results").rmdir()
     make(summary, folder)
@@ -112,12 +122,9 @@ def test_a_model_that_trained_longer_is_compared_with_our_longest_shorter_traini
 
 
 def test_the_front_page_shows_sets_that_have_the_model_and_its_control(
-    summary: ModuleType, tmp_path: Path
+    summary: ModuleType, front: Path
 ) -> None:
-    folder, front = tmp_path / "benchmarks", tmp_path / "README.md"
-    (folder / "results").mkdir(parents=True)
-    (folder / "README.md").write_text(PROSE)
-    front.write_text("<!-- overview:begin --><!-- overview:end -->\nend")
+    folder = front.parent / "benchmarks"
     write(folder, dice=0.8)
     write(folder, "unet", dice=0.7)
     write(folder, data="usgra", dice=0.6)
@@ -131,12 +138,9 @@ def test_the_front_page_shows_sets_that_have_the_model_and_its_control(
 
 
 def test_the_front_page_compares_samples_with_level_sets_where_there_are_raters(
-    summary: ModuleType, tmp_path: Path
+    summary: ModuleType, front: Path
 ) -> None:
-    folder, front = tmp_path / "benchmarks", tmp_path / "README.md"
-    (folder / "results").mkdir(parents=True)
-    (folder / "README.md").write_text(PROSE)
-    front.write_text("<!-- overview:begin --><!-- overview:end -->\nend")
+    folder = front.parent / "benchmarks"
     keys = {"benchmark": "raters", "data": "bubil", "preset": "default", "budget_minutes": 5}
     keys |= {"command": "raters.py", "commit": "abc"}
     ged = {"ldseg": "ged2_of_16_samples", "unet": "ged2_of_16_levels_of_the_deterministic"}

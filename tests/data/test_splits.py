@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ldseg.data.dataset import Case
-from ldseg.data.splits import Splits, make_splits, read_splits, write_splits
+from ldseg.data.splits import Fold, Splits, make_splits, read_splits, write_splits
 from ldseg.errors import InputError
 
 
@@ -157,3 +157,7 @@ def test_splits_that_cannot_be_written_leave_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         write_splits(tmp_path / "file" / "splits.json", splits)
+
+
+def test_a_validation_case_that_is_trained_on_too_is_not_unseen() -> None:
+    assert Fold(("a", "c"), ("d", "c", "b")).unseen == ["b", "d"]

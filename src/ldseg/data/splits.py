@@ -32,6 +32,11 @@ class Fold:
     train: tuple[str, ...]
     validation: tuple[str, ...]
 
+    @property
+    def unseen(self) -> list[str]:
+        """Validation cases that are not trained on too, in order."""
+        return sorted(set(self.validation) - set(self.train))
+
 
 @dataclass(frozen=True)
 class Splits:

@@ -36,10 +36,9 @@ def calibrate_trained(
         InputError: a case cannot be read, or the disk refuses.
     """
     folder, device = result.folder, context.device_name(device)
-    unseen = sorted(set(part.validation) - set(part.train))
     seen = sorted({*part.train, *part.validation})
     if not (result.already and (folder / CALIBRATION_FILE).is_file()):
-        context.on_rank_zero(lambda: _calibrate(dataset, unseen, folder, device, on_event))
+        context.on_rank_zero(lambda: _calibrate(dataset, part.unseen, folder, device, on_event))
     if not (result.already and (folder / OUT_OF_DISTRIBUTION_FILE).is_file()):
         context.on_rank_zero(lambda: _fit_detector(dataset, seen, folder, device, on_event))
 

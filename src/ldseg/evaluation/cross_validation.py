@@ -121,7 +121,7 @@ def _unseen_cases(run: Path, dataset: DataSet, splits: Splits, partial: bool) ->
                 folder / SPLITS_FILE, f"is not that of {run}", "train the folds anew in another folder"
             )
         part = splits.part(read_settings(folder / SETTINGS_FILE).training.fold)
-        found[folder] = cases_named(dataset.cases, sorted(set(part.validation) - set(part.train)))
+        found[folder] = cases_named(dataset.cases, part.unseen)
     if not any(found.values()):
         names = listed([folder.name for folder in folders])
         raise InputError(f"{run}: there is no case that {names} had not seen; train with --folds 5")

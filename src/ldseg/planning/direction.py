@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,7 @@ CELLS = 8
 SUBJECTS = 8
 """A set of fewer subjects is not judged."""
 RESEMBLANCE = 0.2
-"""A set without direction resembles itself less than this. Cells under a microscope and stained sections are
-at .13 and .10, ultrasound of heads and of nerves at .32 and .81."""
+"""A set without direction resembles itself less than this."""
 SURELY = 0.5
 """The interval must end below this."""
 
@@ -58,10 +58,9 @@ class Direction:
 def asymmetry_of(image: Volume, raters: Sequence[Volume], ids: Sequence[int]) -> Asymmetry:
     """Return the asymmetry of a 2D image (C, H, W) and of the structures `ids` in its label maps (1, H, W),
     the mean over raters."""
-    shares = np.zeros((len(ids), *image.shape))
-    for share, label in zip(shares, ids, strict=True):
-        share[:] = np.mean([one.array[0] == label for one in raters], axis=0)
-    return Asymmetry(_asymmetry(image.array), _asymmetry(shares))
+    shares = [np.mean([_on_coarse_grid(one.array == label) for one in raters], axis=0) for label in ids]
+    structures = np.reshape(shares, (-1, CELLS, CELLS))
+    return Asymmetry(_asymmetry(_on_coarse_grid(image.array)), _asymmetry(structures))
 
 
 def direction_of(found: Mapping[str, Sequence[Asymmetry]]) -> Direction | None:
@@ -75,15 +74,20 @@ def direction_of(found: Mapping[str, Sequence[Asymmetry]]) -> Direction | None:
     return Direction(*(max(values) for values in zip(*measured, strict=True)))
 
 
-def _asymmetry(values: NDArray[np.generic]) -> Vector:
-    """Return (C, H, W) on the coarse grid, without its mean and at unit length, minus its mirror image."""
-    coarse = values.astype(np.float64)
+def _on_coarse_grid(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return the means (C, 8, 8) of (C, H, W) over the cells of the coarse grid."""
+    coarse: NDArray[Any] = values  # a whole image is never copied
     for axis in (1, 2):
-        grown = coarse.repeat(1 if coarse.shape[axis] >= CELLS else CELLS, axis)
+        grown = coarse if coarse.shape[axis] >= CELLS else coarse.repeat(CELLS, axis)
         cells = np.array_split(grown, CELLS, axis)
-        coarse = np.concatenate([cell.mean(axis, keepdims=True) for cell in cells], axis)
-    coarse = _unit(coarse - coarse.mean((1, 2), keepdims=True))
-    return (coarse - coarse[:, ::-1]).ravel()
+        coarse = np.concatenate([cell.mean(axis, dtype=np.float64, keepdims=True) for cell in cells], axis)
+    return coarse
+
+
+def _asymmetry(coarse: NDArray[np.float64]) -> Vector:
+    """Return (C, 8, 8), without its mean and at unit length, minus its mirror image."""
+    unit = _unit(coarse - coarse.mean((1, 2), keepdims=True))
+    return (unit - unit[:, ::-1]).ravel()
 
 
 def _resemblance(vectors: Sequence[Vector]) -> tuple[float, float]:

@@ -246,7 +246,8 @@ def _print_sizes(files: Sequence[Path]) -> None:
     found = read_json(path, "predict the image again")
     rows: list[tuple[str, str, str]] = []
     for name, size in found["volumes"].items():
-        mean, low, high = (f"{v:,.0f}" if v >= 100 else f"{v:.3g}" for v in size.values())
+        ends = (size[key] for key in ("mean", "low", "high"))
+        mean, low, high = (f"{v:,.0f}" if v >= 100 else f"{v:.3g}" for v in ends)
         rows.append((name, mean, "" if low == high else f"{low} to {high}"))
     print_table(("structure", f"size ({pretty(found['volume_unit'])})", "90 % interval"), rows)
     print_line(f"Dice to expect: {found['confidence']:.2f}; these figures and more are in {path}")

@@ -123,7 +123,8 @@ def collect(
     titles = {name: name for name in cases} if shown else extremes(scores, list(cases))
     titled = {title: cases[name] for title, name in titles.items()}
     case_figures = _draw_case_figures(predictor, dataset, titled, sampling, options.seed)
-    fingerprint = run / FINGERPRINT_FILE
+    fingerprint, splits = run / FINGERPRINT_FILE, run / SPLITS_FILE
+    part = read_splits(splits).part(predictor.settings.training.fold) if splits.is_file() else None
     median = case_figures.get("median", next(iter(case_figures.values())))
     return ReportData(
         name=run.resolve().name,
@@ -143,7 +144,7 @@ def collect(
         raters=raters.result(),
         robustness=robustness,
         recalibrated=predictor.calibration != predictor.uncalibrated().calibration,
-        calibrated_on=_calibration_count(run, predictor.settings.training.fold),
+        calibrated_on=None if part is None else min(len(part.unseen), CALIBRATION_CASES),
         stochastic=predictor.stochastic,
     )
 
@@ -181,16 +182,6 @@ def _record_trajectory(
     return record_trajectory(
         predictor, case_figure.image, case_figure.prediction.labels, case_figure.case, slow, seed
     )
-
-
-def _calibration_count(run: Path, fold: int | Literal["all"]) -> int | None:
-    """Return the number of validation cases that training calibrates on; None where there are no splits."""
-    path = run / SPLITS_FILE
-    if not path.is_file():
-        return None
-    part = read_splits(path).part(fold)
-    unseen = set(part.validation) - set(part.train)
-    return min(len(unseen), CALIBRATION_CASES)
 
 
 def _find_robustness(run: Path, given: Path | None, weights: str) -> Robustness | None:
