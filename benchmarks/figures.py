@@ -35,6 +35,8 @@ from records import RESULTS
 HERE = Path(__file__).parent
 State = Literal["there", "of other code", "stand-in", "missing"]
 _IDENTITY = ("benchmark", "data", "model", "preset", "seed")
+CHANGE_NO_SCORE = ("app", "export", "zoo")
+"""Packages of src/ldseg."""
 _TRAINING_OVERHEAD = 1.15
 """CPU time of a training over its budget: preparing the data, validation, saving."""
 _NNUNET_HOURS = 0.3
@@ -122,6 +124,7 @@ def main(argv: list[str] | None = None) -> int:
         raise SystemExit("figures.py: give --data-root and --work, or --list")
     todo = [(one, missing(one, results, arguments.again, same_code)) for one in trainings]
     todo = [(one, steps) for one, steps in todo if steps]
+    todo.sort(key=lambda job: job[0].model not in (OURS, CONTROL))  # most tables are of these
     with ThreadPoolExecutor(arguments.parallel) as pool:
         done = list(pool.map(lambda job: run(*job, arguments), todo))
     subprocess.run([sys.executable, str(HERE / "summary.py")], check=True)
@@ -154,7 +157,7 @@ def planned(minutes_factor: float = 1.0) -> list[Training]:
         found += [
             Training(chosen, model, seed, minutes, fold)
             for seed in chosen.seeds
-            for model in MODELS
+            for model in (MODELS if seed == chosen.seeds[0] else (OURS, CONTROL))
             if not (chosen.raters and model[1] != "default")
             for fold in chosen.folds
         ]
@@ -241,23 +244,27 @@ def run(training: Training, steps: list[Step], arguments: argparse.Namespace) ->
 
 
 def same_code(commit: str) -> bool:
-    """Return whether a commit's src/ is that of the present one; those with changes of their own are not."""
+    """Return whether what a score depends on is the same in a commit and in the present one; it is not where
+    the commit had changes of its own."""
     if "+" in commit:
         return False
-    trees = [_tree_of(one) for one in (*commit.split(", "), "HEAD")]
-    return len(set(trees)) == 1
+    codes = [_code_of(one) for one in (*commit.split(", "), "HEAD")]
+    return len(set(codes)) == 1
 
 
 @cache
-def _tree_of(commit: str) -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "--verify", "-q", f"{commit}:src"],
+def _code_of(commit: str) -> tuple[str, ...]:
+    """Return the lines that tell the packages of a commit, without those that change no score; the commit
+    itself where it is unknown here."""
+    listed = subprocess.run(
+        ["git", "ls-tree", f"{commit}:src/ldseg"],
         cwd=HERE.parent,
         capture_output=True,
         text=True,
         check=False,
     )
-    return found.stdout.strip() or commit
+    lines = listed.stdout.splitlines()
+    return tuple(line for line in lines if line.split("\t")[1] not in CHANGE_NO_SCORE) or (commit,)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ class PlannedSet:
     minutes: float = 20.0
     """CPU minutes of each training."""
     seeds: tuple[int, ...] = (0,)
+    """Those of `OURS` and of `CONTROL`; the others have the first."""
     nnunet_minutes: tuple[float, ...] = ()
     """CPU minutes of the trainings of nnU-Net, with seed 0."""
     raters: bool = False
@@ -50,7 +51,7 @@ class PlannedSet:
 PLAN = (
     PlannedSet("hippocampus", 40, (0, 1, 2), (40, 160), cost_hours=0.25),
     PlannedSet("usgra", 20, (0, 1, 2), (40, 160), cost_hours=0.4),
-    PlannedSet("hc18", cost_hours=0.3),
+    PlannedSet("hc18", 20, (0, 1, 2), cost_hours=0.3),
     PlannedSet("dsb2018"),
     PlannedSet("sunnybrook"),
     PlannedSet("bubil", raters=True),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,6 +37,7 @@ def test_small_sets_are_cross_validated_and_seeds_repeated_as_planned(figures: M
     assert {f"dsb2018-ldseg-paper-seed0-20min-fold{fold}" for fold in range(5)} <= labels
     assert {f"hippocampus-nnunet-default-seed0-{minutes}min" for minutes in (40, 160)} <= labels
     assert "hc18-ssn-default-seed0-20min" in labels
+    assert "hc18-ssn-default-seed1-20min" not in labels
     assert len(labels) == len(figures.planned())
 
 
@@ -97,7 +97,7 @@ def test_only_what_is_asked_for_runs_each_step_in_one_thread_until_one_fails(
 
     monkeypatch.setattr(figures.subprocess, "run", imitated)
     places = ["--data-root", str(tmp_path), "--work", str(tmp_path), "--results", str(tmp_path)]
-    ended = figures.main([*places, "--only", "hc18-unet-*", "--minutes-factor", "0.1"])
+    ended = figures.main([*places, "--only", "hc18-unet-*-seed0-*", "--minutes-factor", "0.1"])
     assert ended == 1
     assert [call[0] for call in calls] == ["accuracy.py", "calibration.py", "summary.py"]
     wanted = ["--data", "hc18", "--minutes", "2", "--seed", "0", "--model", "unet", "--preset", "default"]
@@ -109,12 +109,26 @@ def test_folds_of_raters_go_by_the_names_that_raters_gives(figures: ModuleType) 
     assert [step.result for step in one.steps] == ["raters-bubil-fold3-ssn-seed0-20min"]
 
 
-def test_the_code_of_a_commit_is_told_by_its_source(
+def test_the_code_of_a_commit_is_told_by_the_packages_that_a_score_depends_on(
     figures: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trees = {"abc1234": "tree", "def5678": "other", "HEAD": "tree"}
-    tree_of: Callable[[str], str] = trees.__getitem__
-    monkeypatch.setattr(figures, "_tree_of", tree_of)
+    def tree(training: str, app: str) -> str:
+        return f"040000 tree {training}\ttraining\n040000 tree {app}\tapp\n"
+
+    trees = {
+        "HEAD": tree("a", "b"),
+        "abc1234": tree("a", "b"),
+        "bcd2345": tree("a", "c"),
+        "def5678": tree("b", "b"),
+        "unknown": "",
+    }
+
+    def imitated(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(words, 0, trees[words[-1].removesuffix(":src/ldseg")], "")
+
+    monkeypatch.setattr(figures.subprocess, "run", imitated)
     assert figures.same_code("abc1234")
+    assert figures.same_code("abc1234, bcd2345")
     assert not figures.same_code("abc1234+")
     assert not figures.same_code("abc1234, def5678")
+    assert not figures.same_code("unknown")
