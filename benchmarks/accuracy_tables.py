@@ -9,6 +9,7 @@ from statistics import mean
 
 from markdown_table import Record, distance, number, spread, table, unit_of
 from plan import CONTROL, MODELS, NNUNET, OURS, Model, main_budget
+from plots import shown
 from runs import name_of
 from sets import SETS
 
@@ -59,7 +60,8 @@ def accuracy_table(records: Sequence[Record]) -> str:
         "GB",
         "commit",
     )
-    return table(columns, rows) if rows else ""
+    pictures = " ".join(shown("minutes", data) for data in dice_by_minutes(records))
+    return "\n".join([table(columns, rows), *(["", pictures] if pictures else [])]) if rows else ""
 
 
 def steps_table(records: Sequence[Record]) -> str:
@@ -79,6 +81,22 @@ def steps_table(records: Sequence[Record]) -> str:
     ]
     coder = ("decode(encode(mask))", "foreground of an empty mask", "lone object")
     return table(("set", "model", *(f"{n} steps" for n in STEPS), *coder), rows) if rows else ""
+
+
+def dice_by_minutes(records: Sequence[Record]) -> dict[str, dict[str, list[Record]]]:
+    """Return the mean Dice of each model by its CPU minutes, ascending, of the sets where nnU-Net was trained
+    too; presets other than the default are left out."""
+    curves: dict[str, dict[str, list[Record]]] = {}
+    for data, mine in _by_data(records).items():
+        found = _by_budget(mine)
+        models = {model for model, _ in found}
+        if NNUNET in models:
+            curves[data] = {
+                name_of(*model): [found[key]["mean_dice"] for key in sorted(found) if key[0] == model]
+                for model in (OURS, CONTROL, NNUNET)
+                if model in models
+            }
+    return curves
 
 
 def budgets_table(records: Sequence[Record]) -> str:
@@ -104,18 +122,18 @@ def overview(records: Sequence[Record]) -> str:
     accuracy = [record for record in chosen if record["benchmark"] == "accuracy"]
     rows: list[tuple[str, ...]] = []
     for data, mine in _by_data(accuracy).items():
-        shown = {model: found for (model, _), found in _shown(data, mine).items() if model != NNUNET}
+        compared = {model: found for (model, _), found in _shown(data, mine).items() if model != NNUNET}
         nnunet = [found["mean_dice"] for (model, _), found in _shown(data, mine).items() if model == NNUNET]
-        if OURS not in shown or CONTROL not in shown:
+        if OURS not in compared or CONTROL not in compared:
             continue
-        dice = shown[OURS]["mean_dice"]
+        dice = compared[OURS]["mean_dice"]
         same = [one for one in nnunet if one["budget_minutes"] == dice["budget_minutes"]]
         rows.append(
             (
                 data,
                 f"{dice['budget_minutes']:g}",
-                str(min(seed_count(shown[model]["mean_dice"]) for model in (OURS, CONTROL))),
-                *(spread(shown[model]["mean_dice"], 3) for model in (OURS, CONTROL)),
+                str(min(seed_count(compared[model]["mean_dice"]) for model in (OURS, CONTROL))),
+                *(spread(compared[model]["mean_dice"], 3) for model in (OURS, CONTROL)),
                 *([spread(same[0], 3)] if same else ["-"]),
                 *(
                     _mean(chosen, data, dice["budget_minutes"], model, metric, digits, scale)
@@ -136,7 +154,10 @@ def _rated_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
     """Return the rows of the sets with several raters: means over the trainings that both models have, and
     the GED² of samples beside that of as many level sets of the control's probabilities."""
     rows: list[tuple[str, ...]] = []
-    for data, mine in _by_data(record for record in records if record["data"] in SETS).items():
+    for data, every in _by_data(record for record in records if record["data"] in SETS).items():
+        trained = {((one["model"], one["preset"]), one["budget_minutes"], one["seed"]) for one in every}
+        minutes = main_budget(data, trained)
+        mine = [record for record in every if record["budget_minutes"] == minutes]
         found = {
             (record["model"], record["split"], record["seed"], record["metric"]): record["value"]
             for record in mine
@@ -150,7 +171,6 @@ def _rated_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
             for by_model in (dict.fromkeys(_GED, _RATED_DICE), _GED)
             for model, metric in by_model.items()
         ]
-        minutes = min(record["budget_minutes"] for record in mine)
         rows.append((data, f"{minutes:g}", str(len(shared)), *means[:2], *["-"] * 5, *means[2:]))
     return rows
 

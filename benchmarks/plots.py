@@ -1,8 +1,8 @@
-"""Pictures of the pages of `calibration.py` and `robustness.py`, one for each set."""
+"""Pictures of the pages of `accuracy.py`, `calibration.py` and `robustness.py`, one for each set."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,25 @@ def draw_plots(results: Sequence[Result], folder: Path) -> None:
         models = max(trained.values(), key=len)
         path = folder / FOLDER / f"{benchmark}-{data}.png"
         DRAWN[benchmark](models).savefig(path, dpi=90, metadata={"Software": None})
+
+
+def draw_minutes(curves: Mapping[str, Mapping[str, Sequence[Result]]], folder: Path) -> None:
+    """Draw one figure per set: the mean Dice of each model, with its interval, by CPU minutes of training."""
+    (folder / FOLDER).mkdir(exist_ok=True)
+    for data, models in curves.items():
+        figure = Figure(figsize=(5.5, 3.6), layout="constrained")
+        axes = figure.subplots()
+        for (name, records), colour in zip(models.items(), cycle(_COLOURS), strict=False):
+            minutes = [one["budget_minutes"] for one in records]
+            _line(axes, name, colour, minutes, [one["value"] for one in records])
+            bounds = [[one[bound] for one in records] for bound in ("low", "high")]
+            axes.fill_between(minutes, *bounds, color=colour, alpha=0.12, linewidth=0)
+        axes.set(xscale="log", xlabel="CPU minutes of training", ylabel="Dice on test cases", title=data)
+        budgets = sorted({one["budget_minutes"] for records in models.values() for one in records})
+        axes.set_xticks(budgets, [f"{one:g}" for one in budgets])
+        axes.minorticks_off()
+        axes.legend(fontsize="small")
+        figure.savefig(folder / FOLDER / f"minutes-{data}.png", dpi=90, metadata={"Software": None})
 
 
 def draw_calibration(models: dict[str, Result]) -> Figure:

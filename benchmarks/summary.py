@@ -19,12 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from accuracy_tables import AFTER
+from accuracy_tables import AFTER, dice_by_minutes
 from cost_tables import draw_costs
 from ldseg.evaluation.corruptions import CORRUPTIONS
 from ldseg.metrics.intervals import mean_interval, paired_difference
 from plan import OURS
-from plots import DRAWN, draw_plots
+from plots import DRAWN, draw_minutes, draw_plots
 from runs import METRICS, OWN, Run, by_seed, in_unit_of, pooled, read_runs
 from store import read_results
 from tables import AS_THEY_ARE, LOST, TABLES
@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     for path, text in written(folder, records).items():
         path.write_text(text, encoding="utf-8")
     draw_costs([r for r in records if r["benchmark"] == "memory"], folder)
+    draw_minutes(dice_by_minutes([r for r in records if r["benchmark"] == "accuracy"]), folder)
     draw_plots([r for r in results.values() if r.get("benchmark") in DRAWN], folder)
 
 

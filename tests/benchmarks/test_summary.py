@@ -154,7 +154,8 @@ def test_the_front_page_compares_samples_with_level_sets_where_there_are_raters(
         )
     ]
     alone = {**records[0], "split": "fold2", "seed": 2, "value": 0.9}  # the control was not trained there
-    (folder / "results" / "raters-bubil.json").write_text(json.dumps({"records": [*records, alone]}))
+    longer = {**records[0], "budget_minutes": 50, "value": 0.9}  # nor for so long
+    (folder / "results" / "raters-bubil.json").write_text(json.dumps({"records": [*records, alone, longer]}))
     make(summary, folder)
     row = next(line for line in front.read_text().splitlines() if line.startswith("| bubil |"))
     assert row == "| bubil | 5 | 2 | 0.750 | 0.740 | - | - | - | - | - | 0.150 | 0.160 |"

@@ -151,6 +151,25 @@ def test_until_the_plan_is_done_the_budget_that_most_trainings_share_is_shown(
     assert table_rows(folder, "usgra | unet")[0][2] == "20"
 
 
+def test_dice_is_drawn_against_minutes_where_nnunet_was_trained_too(
+    summary: ModuleType, folder: Path
+) -> None:
+    for minutes in (10.0, 20.0):
+        write(folder, budget_minutes=minutes)
+        write(folder, "nnunet", budget_minutes=minutes)
+        write(folder, "ldseg", "paper", budget_minutes=minutes)
+        write(folder, data="usgra", budget_minutes=minutes)
+    curves = summary.dice_by_minutes(summary.read_records(summary.read_results(folder / "results")))
+    assert list(curves) == ["hippocampus"]
+    found = {
+        name: [one["budget_minutes"] for one in records] for name, records in curves["hippocampus"].items()
+    }
+    assert found == {"ldseg default": [10, 20], "nnunet": [10, 20]}
+    make(summary, folder)
+    assert "(plots/minutes-hippocampus.png)" in (folder / "README.md").read_text()
+    assert (folder / "plots/minutes-hippocampus.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_budgets_are_tabled_where_several_were_tried(summary: ModuleType, tmp_path: Path) -> None:
     folder, page = tmp_path / "benchmarks", tmp_path / "docs" / "training.md"
     (folder / "results").mkdir(parents=True)
