@@ -63,7 +63,7 @@ SAMPLINGS = {
     "2_steps": (2, 1),
     "15_steps": (15, 1),
     "50_steps": (50, 1),
-    "4_steps_8_samples": (4, 8),
+    "8_steps_8_samples": (8, 8),
 }
 PIXEL_STEPS = 20
 COMPILED_STEPS = 8
@@ -220,14 +220,14 @@ def training(
 
 def ratios(found: dict[str, float]) -> dict[str, float]:
     """Return what the targets are about."""
-    unet = found["predict_cpu_s_unet"]
     thousand = found["predict_cpu_s_pixel_diffusion_20_steps"] * 1000 / PIXEL_STEPS
     bare = sum(found[f"patch_bare_cpu_s_{module}"] for module in ("image_encoder", "denoiser", "decoder"))
     return {
         "ratio_1_step_to_bare_convolutions_of_a_patch": found["predict_cpu_s_1_step"] / bare,
         "ratio_training_step_to_bare_convolutions": found["training_step_cpu_s_ldseg"]
         / found["training_step_bare_cpu_s_ldseg"],
-        "ratio_8_samples_4_steps_to_unet": found["predict_cpu_s_4_steps_8_samples"] / unet,
+        "ratio_8_samples_to_1_step_and_7_decodes": found["predict_cpu_s_8_steps_8_samples"]
+        / (found["predict_cpu_s_1_step"] + 7 * found["patch_cpu_s_decoder"]),
         "ratio_50_steps_to_1": found["predict_cpu_s_50_steps"] / found["predict_cpu_s_1_step"],
         "ratio_pixel_diffusion_1000_steps_to_1_step": thousand / found["predict_cpu_s_1_step"],
         "share_of_bare_in_training_step": found["training_step_bare_cpu_s_ldseg"]

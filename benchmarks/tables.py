@@ -21,6 +21,7 @@ LOST = "dice_lost_"
 _CALIBRATED = "_calibrated"
 _OF = "_of_"
 _AMBIGUITY = {"ged2": "GED²", "hm_iou": "HM-IoU", "sample_diversity": "diversity"}
+_ABLATED = "validation_dice_steps_15"
 _TORTURE = {
     "kill -9 of a training, each followed by resume": "kills_training_kills",
     "trainings that ended bit-equal to the uninterrupted one": "kills_trainings_ended",
@@ -200,6 +201,24 @@ def paper_table(records: Sequence[Record]) -> str:
     return listing(records, {"set": _data, "variant": _plain_model}, columns)
 
 
+def ablation_table(records: Sequence[Record]) -> str:
+    """Return a table of what each change of the published recipe gives, one row per set and change, that
+    which loses most first. Differences are to the published recipe with the same seed."""
+    told = [{**one, "model": one["model"].replace("_", " ")} for one in records]
+    scored = [one for one in told if one["metric"] == _ABLATED]
+    published = {(one["data"], one["seed"]): one["value"] for one in scored if one["model"] == "as published"}
+    gains = [
+        {**one, "metric": "gain", "value": one["value"] - published[one["data"], one["seed"]]}
+        for one in scored
+        if (one["data"], one["seed"]) in published
+    ]
+    gains.sort(key=lambda one: (one["data"], one["value"]))
+    columns = [(f"{n} steps", f"validation_dice_steps_{n}", 3) for n in (2, 15, 50)]
+    columns += [("15 steps, minus as published", "gain", 3), ("noise .2", "validation_dice_noise_0.2", 3)]
+    columns += [("training steps", "training_steps", 0)]
+    return listing([*gains, *told], {"set": _data, "change": _plain_model}, columns)
+
+
 def zoo_table(records: Sequence[Record]) -> str:
     """Return a table with one row per shipped model: scores on its test cases, and what it says of images of
     another kind."""
@@ -279,7 +298,8 @@ TABLES: dict[str, dict[str, tuple[tuple[str, ...], Table]]] = {
         "zoo": (("zoo", "unlike"), zoo_table),
     },
     "variants.md": {
-        "paper": (("paper_curves", "paper_ablation"), paper_table),
+        "paper": (("paper_curves",), paper_table),
+        "ablation": (("paper_ablation",), ablation_table),
         "fine_tune": (("fine_tune",), fine_tune_tables),
         "ensembles": (("ensembles",), ensembles_tables),
         "tried": (("tried",), tried_table),

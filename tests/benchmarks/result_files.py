@@ -29,6 +29,7 @@ Words between.
 Words below.
 """
 VARIANTS = """<!-- paper:begin --><!-- paper:end --><!-- tried:begin --><!-- tried:end -->
+<!-- ablation:begin --><!-- ablation:end -->
 <!-- fine_tune:begin --><!-- fine_tune:end --><!-- ensembles:begin --><!-- ensembles:end -->
 """
 COSTS = """<!-- speed:begin --><!-- speed:end --><!-- memory:begin --><!-- memory:end -->

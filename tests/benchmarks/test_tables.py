@@ -215,6 +215,23 @@ def test_variants_of_the_paper_are_rows_with_steps_and_noise(summary: ModuleType
     assert row[2:] == ["1", "100", "0.900", "0.800", "abc1234"]
 
 
+def test_changes_of_the_published_recipe_are_compared_with_it_by_seed_the_worst_first(
+    summary: ModuleType, folder: Path
+) -> None:
+    dice = {("as_published", 0): 0.85, ("as_published", 1): 0.83, ("eight_groups", 0): 0.86}
+    dice |= {("no_norm", 0): 0.7, ("no_norm", 1): 0.6}
+    known = {"benchmark": "paper_ablation", "data": "hc18", "budget_minutes": None}
+    for (model, seed), value in dice.items():
+        common = header(summary, model=model, seed=seed, **known)
+        figures = {"validation_dice_steps_15": value, "training_steps": 100}
+        made = [{**common, "metric": metric, "value": one} for metric, one in figures.items()]
+        write_records(folder, f"paper-ablation-{model}-{seed}", made)
+    make(summary, folder)
+    rows = table_rows(folder, "hc18 | ", "variants.md")
+    assert [row[1:3] for row in rows] == [["no norm", "2"], ["as published", "2"], ["eight groups", "1"]]
+    assert [row[6] for row in rows] == ["-0.190", "0.000", "0.010"]
+
+
 def test_what_was_tried_is_a_row_a_change_with_a_column_a_set(summary: ModuleType, folder: Path) -> None:
     common = header(summary, benchmark="tried", model="wider")
     gain = {"metric": "dice_difference_kept", "value": 0.01, "low": 0.0, "high": 0.02}
