@@ -51,6 +51,15 @@ def normalize_clean_estimates() -> None:
     latent_diffusion.renormalized = normalized
 
 
+def normalize_nothing() -> None:
+    """Let sampling leave the latent as each step leaves it."""
+
+    def unchanged(sampler: Sampler) -> Sampler:
+        return sampler
+
+    latent_diffusion.renormalized = unchanged
+
+
 def normalize_over_batch() -> None:
     """Let sampling normalize the latents of all cases of a call together, as the published program does."""
 
@@ -136,13 +145,16 @@ class Change:
     normalization: str | None = None
     replace: Callable[[], None] | None = None
     """Puts another part in place of a published one."""
+    samples_otherwise: bool = False
+    """Whether nothing but sampling differs: the weights are those of the published recipe."""
 
 
+PUBLISHED = "as_published"
 CHANGES = {
-    "as_published": Change(),
-    "clean_estimates_normalized": Change(replace=normalize_clean_estimates),
-    "nothing_normalized": Change({"model": {"renormalize": False}}),
-    "normalized_over_the_batch": Change(replace=normalize_over_batch),
+    PUBLISHED: Change(),
+    "clean_estimates_normalized": Change(replace=normalize_clean_estimates, samples_otherwise=True),
+    "nothing_normalized": Change(replace=normalize_nothing, samples_otherwise=True),
+    "normalized_over_the_batch": Change(replace=normalize_over_batch, samples_otherwise=True),
     "ids_as_numbers": Change(replace=take_ids_as_numbers),
     "eight_groups": Change(replace=take_eight_groups),
     "no_position_scales": Change(replace=leave_out_position_scales),
@@ -174,7 +186,8 @@ def find_job(text: str) -> Job:
         sys.exit(f"{text}: choose a set of {', '.join(SETS)} and a change of {', '.join(CHANGES)}")
     change = CHANGES[name]
     variant = Variant(normalization=change.normalization, changes=change.settings)
-    return Job(data, name, variant, int(seed[0]) if seed else 0, change.replace)
+    trained_as = PUBLISHED if change.samples_otherwise else None
+    return Job(data, name, variant, int(seed[0]) if seed else 0, change.replace, trained_as)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,8 @@ class Job:
     seed: int = 0
     change: Callable[[], None] | None = None
     """Puts another part in place of a published one, in the process that trains and scores."""
+    trained_as: str | None = None
+    """The job of the set and seed whose training this one scores too; None for its own."""
 
     def prepare(self) -> None:
         """Apply the change."""
@@ -90,8 +92,13 @@ class Job:
 
     @property
     def label(self) -> str:
-        """Return the job's name, of its folder too."""
+        """Return the job's name."""
         return f"{self.data}-{self.name}-seed{self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """Return the name of the run's folder."""
+        return f"{self.data}-{self.trained_as or self.name}-seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -187,7 +194,7 @@ def train_job(
     on_validation: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """Train a job, or go on where it was, and return what was trained."""
-    run = work / job.label
+    run = work / job.folder
     plan = plan_for(job, dataset, splits, limits.side)
     settings = settings_for(job, plan, limits)
 
@@ -211,7 +218,7 @@ def score_job(
     job: Job, splits: Splits, work: Path, limits: Limits, device: str
 ) -> dict[str, list[dict[str, float]]]:
     """Return the Dice of a trained job by number of steps and by noise on the image, on validation cases."""
-    run, there = work / job.label, torch.device(device)
+    run, there = work / job.folder, torch.device(device)
     saved = load_model(run, there)
     names = sorted(splits.part(FOLD).validation)[: limits.validation_cases]
     cache = Cache(run / CACHE_FOLDER, tuple(names))

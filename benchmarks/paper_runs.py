@@ -126,7 +126,8 @@ def write_records(arguments: argparse.Namespace, benchmark: str) -> list[Path]:
             "command": command(arguments, benchmark),
             "commit": commit(),
         }
-        figures = {"validation_dice": curve[-1]["dice"], "training_steps": trained["steps"]}
+        figures: dict[str, float] = {"training_steps": trained["steps"]}
+        figures |= {"validation_dice": curve[-1]["dice"]} if curve else {}  # none of another job's training
         figures |= {f"validation_dice_steps_{one['steps']}": one["dice"] for one in scored["dice_by_steps"]}
         figures |= {f"validation_dice_noise_{one['noise']}": one["dice"] for one in scored["dice_by_noise"]}
         whole = {
