@@ -7,7 +7,8 @@
 Each training is processes of one thread, one after the other: `accuracy.py`, `calibration.py` and
 `robustness.py` of the same run, or `raters.py`, or `nnunet.py`. An interrupted training goes on when the same
 command is given again. A result that is there is skipped, of whatever commit it is: `--list` says which are
-of other code than the present one, and `--again` makes these anew, from new trainings. While the plan's
+of other code than the present one or that of `--commit`, and `--again` makes these anew, from new trainings.
+For rows of one commit, train in a checkout of it, and copy its results/ from there. While the plan's
 result is missing, a stand-in (the same with another budget) stays in the tables; `--prune` removes those that
 are replaced. The last step is `summary.py`.
 """
@@ -111,9 +112,13 @@ def main(argv: list[str] | None = None) -> int:
     """Do what the command line asks for; 1 where a step failed."""
     arguments = parse(argv)
     trainings = [one for one in planned(arguments.minutes_factor) if wanted(one, arguments.only)]
+
+    def same(commit: str) -> bool:
+        return same_code(commit, arguments.commit)
+
     results = store.read_results(arguments.results)
     if arguments.list:
-        print(listing(trainings, results, same_code))
+        print(listing(trainings, results, same))
         return 0
     if arguments.prune:
         for name in replaced(trainings, results):
@@ -122,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if arguments.data_root is None or arguments.work is None:
         raise SystemExit("figures.py: give --data-root and --work, or --list")
-    todo = [(one, missing(one, results, arguments.again, same_code)) for one in trainings]
+    todo = [(one, missing(one, results, arguments.again, same)) for one in trainings]
     todo = [(one, steps) for one, steps in todo if steps]
     todo.sort(key=lambda job: job[0].model not in (OURS, CONTROL))  # most tables are of these
     with ThreadPoolExecutor(arguments.parallel) as pool:
@@ -144,6 +149,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="PATTERN", default=["*"], help="of the names in --list")
     parser.add_argument("--minutes-factor", type=float, default=1.0, help="times all budgets, to try it")
     parser.add_argument("--parallel", type=int, default=1, help="trainings at once")
+    parser.add_argument("--commit", default="HEAD", help="whose code rows are compared with")
     parser.add_argument("--again", action="store_true", help="what is of other code too; removes its runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder that is looked at")
     return parser.parse_args(argv)
@@ -243,12 +249,12 @@ def run(training: Training, steps: list[Step], arguments: argparse.Namespace) ->
     return True
 
 
-def same_code(commit: str) -> bool:
-    """Return whether what a score depends on is the same in a commit and in the present one; it is not where
+def same_code(commit: str, wanted: str) -> bool:
+    """Return whether what a score depends on is the same in a commit and in the wanted one; it is not where
     the commit had changes of its own."""
     if "+" in commit:
         return False
-    codes = [_code_of(one) for one in (*commit.split(", "), "HEAD")]
+    codes = [_code_of(one) for one in (*commit.split(", "), wanted)]
     return len(set(codes)) == 1
 
 
