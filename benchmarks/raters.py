@@ -5,6 +5,7 @@
     python benchmarks/raters.py bubil --data-root FOLDER --work FOLDER --minutes 12 --fold 0 [--model unet]
     python benchmarks/raters.py bubil --data-root FOLDER --work FOLDER --minutes 12 --test-folder OTHER
     python benchmarks/raters.py bubil ... --model unet_ensemble           # five U-Nets, each of these minutes
+    python benchmarks/raters.py either ... --model ldseg_attention        # with attention in the denoiser
     python benchmarks/raters.py bubil ... --members RUN RUN RUN           # trained runs, as one ensemble
     python benchmarks/rater_differences.py --data bubil                   # compares what was measured
 
@@ -53,7 +54,9 @@ CASES, TEST, RATERS, SHAPE = 440, 40, 4, (96, 96)
 SAMPLES = {"phantom": (64,), "either": (16,), "lidc": (16, 50), "bubil": (16, 50)}
 FOLDS = 5
 UNSEEN = 6
+ATTENTION = "ldseg_attention"
 ENSEMBLE = "unet_ensemble"
+CHOICES = (*MODELS, ATTENTION, ENSEMBLE)
 MEMBERS = 5
 """U-Nets of `unet_ensemble`; with seed s, those of the seeds 5 s to 5 s + 4."""
 _BLOCK = r"(set\d+_[A-Za-z]*\d*)\d"
@@ -110,11 +113,20 @@ def trained_runs(arguments: argparse.Namespace, dataset: DataSet, test: set[str]
     for seed in seeds:
 
         def chosen(plan: Plan, seed: int = seed) -> RunSettings:
+            if model == ATTENTION:
+                return with_attention(settings_for(plan, arguments.minutes, seed))
             return settings_for(plan, arguments.minutes, seed, model)
 
         runs.append(arguments.work / _name(arguments, model, seed).replace("-other", "-all"))
         steps.append(train_calibrated(dataset, test, unseen_of(dataset, test), chosen, runs[-1]).steps)
     return runs, float(np.mean(steps))
+
+
+def with_attention(settings: RunSettings) -> RunSettings:
+    """Return settings whose denoiser attends over its first stage; `--model.denoiser.stages.attention 0`."""
+    denoiser = settings.model.denoiser
+    denoiser = replace(denoiser, stages=replace(denoiser.stages, attention=(0,)))
+    return replace(settings, model=replace(settings.model, denoiser=denoiser))
 
 
 def means(common: dict[str, Any], found: Found, subjects: dict[str, str]) -> list[dict[str, Any]]:
@@ -142,7 +154,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("question", choices=tuple(OPENED))
     parser.add_argument("--data-root", type=Path, help="for lidc and bubil")
     parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
-    parser.add_argument("--model", default="ldseg", help=", ".join((*MODELS, ENSEMBLE)))
+    parser.add_argument("--model", default="ldseg", help=", ".join(CHOICES))
     parser.add_argument("--minutes", type=float, default=10, help="CPU minutes of each training")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--fold", type=int, choices=range(FOLDS), help="of bubil: the part that is scored")
@@ -151,8 +163,8 @@ def parse() -> argparse.Namespace:
         "--members", type=Path, nargs="+", help="score these runs as one ensemble, called --model"
     )
     arguments = parser.parse_args()
-    if not arguments.members and arguments.model not in (*MODELS, ENSEMBLE):
-        parser.error(f"--model is {arguments.model}; choose one of {', '.join((*MODELS, ENSEMBLE))}")
+    if not arguments.members and arguments.model not in CHOICES:
+        parser.error(f"--model is {arguments.model}; choose one of {', '.join(CHOICES)}")
     return arguments
 
 

@@ -6,6 +6,7 @@ Shapes: h is (B, C, *S). Nothing here creates a tensor on a device of its own ch
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from einops import rearrange
@@ -115,8 +116,19 @@ class OutputHead(nn.Module):
         return self.head(functional.silu(self.norm(h)))
 
 
+_COARSE: dict[int, tuple[int, Callable[..., Tensor], str]] = {
+    2: (16, functional.avg_pool2d, "bilinear"),
+    3: (8, functional.avg_pool3d, "trilinear"),
+}
+"""Most positions of attention along an axis, how more are averaged, and how they are interpolated."""
+
+
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over all positions of a small grid."""
+    """Multi-head self-attention over all positions of a small grid.
+
+    Positions of a grid of more than 16 (2D) or 8 (3D) along an axis are averaged to so many at most, and what
+    attention adds is interpolated: its cost is bounded, where that of all positions grows with their square.
+    """
 
     def __init__(self, channels: int, head_channels: int = 32) -> None:
         super().__init__()
@@ -126,13 +138,24 @@ class SelfAttention(nn.Module):
         self.proj = zero_init(nn.Linear(channels, channels))
 
     def forward(self, h: Tensor) -> Tensor:
+        most, pool, mode = _COARSE[h.ndim - 2]
+        size = tuple(-(-n // most) for n in h.shape[2:])
+        if max(size) == 1:
+            return h + self._attend(h)
+        added = self._attend(pool(h, size, ceil_mode=True, count_include_pad=False)).float()
+        scale = tuple(float(n) for n in size)  # the last cells may reach beyond the grid
+        added = functional.interpolate(added, scale_factor=scale, mode=mode)
+        return h + added[(..., *(slice(n) for n in h.shape[2:]))].to(h.dtype)
+
+    def _attend(self, h: Tensor) -> Tensor:
+        """Return what attention over all positions of h adds to it."""
         tokens = self.norm(h).flatten(2).transpose(1, 2)
         query, key, value = rearrange(
             self.qkv(tokens), "b n (three heads c) -> three b heads n c", three=3, heads=self.heads
         )
         mixed = functional.scaled_dot_product_attention(query, key, value)
         mixed = self.proj(rearrange(mixed, "b heads n c -> b n (heads c)"))
-        return h + mixed.transpose(1, 2).reshape(h.shape)
+        return mixed.transpose(1, 2).reshape(h.shape)
 
 
 def time_embedding(t: Tensor, features: int) -> Tensor:

@@ -1,0 +1,58 @@
+"""Self-attention reaches every place of a grid, however large, at a bounded cost."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ldseg.networks.blocks import SelfAttention
+
+GRIDS = [(5, 7), (37, 20), (4, 5, 6), (17, 4, 9)]
+
+
+def attention(grid: tuple[int, ...]) -> tuple[SelfAttention, Tensor]:
+    """Attention that adds something, and features of a grid."""
+    torch.manual_seed(0)
+    layer = SelfAttention(32)
+    torch.nn.init.normal_(layer.proj.weight)
+    return layer, torch.randn(2, 32, *grid)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_it_adds_nothing_at_first(grid: tuple[int, ...]) -> None:
+    h = torch.randn(2, 32, *grid)
+    assert torch.equal(SelfAttention(32)(h), h)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_the_last_place_depends_on_the_first(grid: tuple[int, ...]) -> None:
+    layer, h = attention(grid)
+    h.requires_grad_()
+    last = (..., *(-1 for _ in grid))
+    layer(h)[last].sum().backward()
+    assert h.grad is not None
+    assert h.grad[(slice(None), slice(None), *(0 for _ in grid))].abs().min() > 0
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_cases_do_not_mix(grid: tuple[int, ...]) -> None:
+    layer, h = attention(grid)
+    torch.testing.assert_close(layer(h)[1:], layer(h[1:]))
+
+
+def test_a_grid_of_equal_blocks_gets_what_the_grid_of_these_blocks_gets() -> None:
+    layer, coarse = attention((16, 16))
+    fine = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    added = functional.interpolate(layer(coarse) - coarse, scale_factor=2.0, mode="bilinear")
+    torch.testing.assert_close(layer(fine) - fine, added)
+
+
+@pytest.mark.parametrize(("grid", "places"), [((37, 20), 13 * 10), ((17, 4, 9), 6 * 4 * 5)])
+def test_no_more_places_attend_to_each_other_than_the_limit(grid: tuple[int, ...], places: int) -> None:
+    layer, h = attention(grid)
+    seen: list[int] = []
+    layer.qkv.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
+    layer(h)
+    assert seen == [places]
