@@ -24,7 +24,7 @@ from ldseg.utils.distributed import SINGLE_PROCESS
 from sets import SETS
 
 INTERRUPTED = 130
-MODELS = ("ldseg", "unet", "pixel_diffusion", "ssn")
+MODELS = ("ldseg", "unet", "pixel_diffusion", "ssn", "probabilistic_unet")
 
 
 def run_parser(about: str | None) -> argparse.ArgumentParser:

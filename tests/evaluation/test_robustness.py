@@ -62,7 +62,7 @@ def measure(run: Path, dataset: DataSet, **options: object) -> tuple[Robustness,
     return sweep(predictor, dataset, begun, chosen.corruptions, kept.append), kept
 
 
-@pytest.mark.parametrize("baseline", ["none", "unet", "pixel_diffusion", "ssn"])
+@pytest.mark.parametrize("baseline", ["none", "unet", "pixel_diffusion", "ssn", "probabilistic_unet"])
 def test_every_corruption_is_measured_at_five_strengths(
     make_model: MakeModel, data: Path, baseline: str
 ) -> None:

@@ -111,7 +111,10 @@ def test_the_metadata_say_that_each_class_has_a_channel_of_probabilities(
     assert metadata["pred_classes"].startswith("3 channels of probabilities")
 
 
-@pytest.mark.parametrize("axes, baseline", [("yx", "none"), ("zyx", "none"), ("yx", "unet"), ("yx", "ssn")])
+@pytest.mark.parametrize(
+    "axes, baseline",
+    [("yx", "none"), ("zyx", "none"), ("yx", "unet"), ("yx", "ssn"), ("yx", "probabilistic_unet")],
+)
 def test_monai_verifies_the_network(make_model: MakeModel, tmp_path: Path, axes: str, baseline: str) -> None:
     bundle = export_bundle(
         make_model(axes, baseline), tmp_path / "bundle", steps=3, samples=2, sampler="ddpm"

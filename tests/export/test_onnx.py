@@ -54,8 +54,8 @@ def feed_of(contract: OnnxSpec, cases: int) -> dict[str, NDArray[np.float32]]:
 @pytest.mark.parametrize(
     "baseline, axes, shape",
     [
-        *((one, "yx", (20, 27)) for one in ("none", "unet", "ssn")),
-        *((one, "zyx", (9, 20, 16)) for one in ("none", "unet")),
+        *((one, "yx", (20, 27)) for one in ("none", "unet", "ssn", "probabilistic_unet")),
+        *((one, "zyx", (9, 20, 16)) for one in ("none", "unet", "probabilistic_unet")),
     ],
 )
 def test_onnx_predicts_as_torch_does(make_export, baseline: str, axes: str, shape: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]

@@ -50,7 +50,7 @@ def counted(module: nn.Module) -> list[int]:
     return calls
 
 
-@pytest.mark.parametrize("baseline", ["none", "unet", "pixel_diffusion", "ssn"])
+@pytest.mark.parametrize("baseline", ["none", "unet", "pixel_diffusion", "ssn", "probabilistic_unet"])
 @pytest.mark.parametrize(
     "axes, shape",
     [("yx", (16, 16)), ("yx", (7, 41)), ("zyx", (9, 16, 5)), ("zyx", (17, 19, 30)), ("tyx", (3, 20, 16))],
@@ -96,7 +96,7 @@ def test_a_case_does_not_depend_on_the_cases_before_it(make_model: MakeModel) ->
     assert same(loaded(make_model())(volume, "a", samples=2), alone)
 
 
-@pytest.mark.parametrize("baseline", ["none", "pixel_diffusion", "ssn"])
+@pytest.mark.parametrize("baseline", ["none", "pixel_diffusion", "ssn", "probabilistic_unet"])
 @pytest.mark.parametrize("samples", [1, 3])
 def test_seed_and_name_choose_the_noise_of_samples(
     make_model: MakeModel, baseline: str, samples: int
@@ -109,7 +109,15 @@ def test_seed_and_name_choose_the_noise_of_samples(
 
 
 @pytest.mark.parametrize(
-    "model", [("yx",), ("yx", "unet"), ("yx", "pixel_diffusion"), ("yx", "none", "paper"), ("zyx",)]
+    "model",
+    [
+        ("yx",),
+        ("yx", "unet"),
+        ("yx", "pixel_diffusion"),
+        ("yx", "probabilistic_unet"),
+        ("yx", "none", "paper"),
+        ("zyx",),
+    ],
 )
 @pytest.mark.parametrize("sampler", ["ddim", "one_step"])
 def test_a_deterministic_prediction_depends_on_the_image_alone(

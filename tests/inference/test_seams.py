@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -70,16 +72,27 @@ def test_seams_are_of_the_size_of_the_controls(a_plan: Plan) -> None:
     of_unet = seam(trained(plan, "unet"))
     assert seam(trained(plan, "none")) < 2 * of_unet
     assert seam(trained(plan, "ssn")) < 2 * of_unet
+    assert seam(trained(plan, "probabilistic_unet")) < 2 * of_unet
 
 
-def test_tiles_of_one_ssn_sample_have_the_same_random_numbers(a_plan: Plan) -> None:
+@pytest.mark.parametrize(
+    "baseline, kept",
+    [
+        ("ssn", ["decoder.head.bias"]),
+        ("probabilistic_unet", ["numbers.weight", "mixing.1.weight", "mixing.3.weight"]),
+    ],
+)
+def test_tiles_of_one_sample_have_the_same_random_numbers(
+    a_plan: Plan, baseline: Any, kept: Sequence[str]
+) -> None:
     """With a network that says the same everywhere, neighboring tiles have equal samples where they
     overlap."""
-    settings = replace(PRESETS["default"](a_plan), baseline="ssn")
+    settings = replace(PRESETS["default"](a_plan), baseline=baseline)
     model = build_segmenter(settings)
     for parameter in model.parameters():
         torch.nn.init.zeros_(parameter)
-    torch.nn.init.normal_(model.get_parameter("decoder.head.bias"), 0, 10)
+    for name in kept:
+        torch.nn.init.normal_(model.get_parameter(name), 0, 10)
     backend = TorchBackend(model.eval().requires_grad_(False), torch.device("cpu"), "fp32")
     sampling, x = SamplingSettings(steps=2, samples=3), torch.zeros(1, *a_plan.patch)
     half = a_plan.patch[1] // 2

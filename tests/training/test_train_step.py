@@ -17,7 +17,7 @@ from ldseg.training.budget import make_budget
 from ldseg.training.ema import make_ema_copy, update_modules
 from ldseg.training.train_step import TrainStep, make_optimizer
 
-MODELS = ("none", "unet", "pixel_diffusion", "ssn")
+MODELS = ("none", "unet", "pixel_diffusion", "ssn", "probabilistic_unet")
 
 
 def tiny_settings(baseline: Any, axes: str = "yx", **training: Any) -> RunSettings:

@@ -43,7 +43,7 @@ def transferred(
     return segmenter.state_dict(), load_file(model / "model.safetensors"), transfer
 
 
-@pytest.mark.parametrize("baseline", ["none", "unet", "pixel_diffusion", "ssn"])
+@pytest.mark.parametrize("baseline", ["none", "unet", "pixel_diffusion", "ssn", "probabilistic_unet"])
 def test_a_model_of_the_same_shape_is_carried_over_whole(make_model: MakeModel, baseline: str) -> None:
     own, theirs, transfer = transferred(tiny_plan(), make_model(baseline=baseline), baseline)
     assert (transfer.share, transfer.in_part, transfer.new) == (1.0, (), ())

@@ -24,6 +24,7 @@ from ldseg.errors import InputError
 from ldseg.methods.base import Segmenter
 from ldseg.methods.latent_diffusion import LDSeg
 from ldseg.methods.pixel_diffusion import PixelDiffusion
+from ldseg.methods.probabilistic_unet import ProbabilisticUNet
 from ldseg.methods.ssn import StochasticSegmentationNetwork
 from ldseg.methods.unet import UNet
 from ldseg.planning.plan import Plan, read_plan, write_plan
@@ -61,6 +62,7 @@ SEGMENTERS: dict[str, Callable[[ModelSettings], Segmenter]] = {
     "unet": UNet,
     "pixel_diffusion": PixelDiffusion,
     "ssn": StochasticSegmentationNetwork,
+    "probabilistic_unet": ProbabilisticUNet,
 }
 """By `RunSettings.baseline`."""
 

@@ -241,7 +241,7 @@ class RunSettings:
 
     preset: str
     model: ModelSettings
-    baseline: Literal["none", "unet", "pixel_diffusion", "ssn"] = "none"
+    baseline: Literal["none", "unet", "pixel_diffusion", "ssn", "probabilistic_unet"] = "none"
     """Baseline that is trained instead of the latent diffusion model."""
     loss: LossSettings = field(default_factory=LossSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
@@ -254,7 +254,7 @@ class RunSettings:
     @property
     def stepwise(self) -> bool:
         """True if samples are drawn in steps; if not, steps (2 or more) and sampler change nothing."""
-        return self.baseline not in ("unet", "ssn")
+        return self.baseline not in ("unet", "ssn", "probabilistic_unet")
 
     def sampling_of(
         self,

@@ -51,6 +51,7 @@ def titles(page: str) -> list[str]:
         ("zyx", "none", 1),
         ("tyx", "pixel_diffusion", 2),
         ("yx", "ssn", 1),
+        ("zyx", "probabilistic_unet", 1),
     ],
 )
 def test_a_page_has_all_parts_and_needs_nothing_else(
@@ -58,7 +59,8 @@ def test_a_page_has_all_parts_and_needs_nothing_else(
 ) -> None:
     run = make_run(axes, baseline, channels)
     page = to_html(make_report(run))
-    assert anchors(page) == EVERYTHING - ({"trajectory"} if baseline in ("unet", "ssn") else set())
+    without_steps = baseline in ("unet", "ssn", "probabilistic_unet")
+    assert anchors(page) == EVERYTHING - ({"trajectory"} if without_steps else set())
     assert "http:" not in page
     assert "https:" not in page
     assert "<script" not in page
@@ -310,8 +312,9 @@ def test_stochastic_models_show_intervals(make_run: MakeRun) -> None:
     assert "2 samples of 2 steps (preconditioned_ddim)" in page
 
 
-def test_samples_that_are_drawn_at_once_have_no_steps(make_run: MakeRun) -> None:
-    page = to_html(make_report(make_run(baseline="ssn")))
+@pytest.mark.parametrize("baseline", ["ssn", "probabilistic_unet"])
+def test_samples_that_are_drawn_at_once_have_no_steps(make_run: MakeRun, baseline: str) -> None:
+    page = to_html(make_report(make_run(baseline=baseline)))
     assert "2 samples, drawn at once" in page
     assert "preconditioned_ddim" not in page
 

@@ -50,7 +50,9 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--augmentation", help="default: that of the default preset, also with --preset paper (flips only)"
     )
-    parser.add_argument("--baseline", help="train a baseline instead: unet, pixel_diffusion or ssn")
+    parser.add_argument(
+        "--baseline", help="train a baseline instead: unet, pixel_diffusion, ssn, probabilistic_unet"
+    )
     parser.add_argument("--resume", action="store_true", help="end the interrupted training in RUN")
     parser.add_argument(
         "--until-flat",
