@@ -12,12 +12,22 @@ import torch
 from tiny_models import make_tiny_model
 
 from ldseg.app.cli.main import main
+from ldseg.data.dataset import open_dataset
 from ldseg.data.formats import write_volume
 from ldseg.data.splits import Fold, Splits, write_splits
 from ldseg.data.volume import Volume
+from ldseg.evaluation.calibration_fit import fit_interval_scale
 from ldseg.evaluation.ensemble_fit import fit_weights
+from ldseg.evaluation.predictions import iterate_predictions
+from ldseg.inference.coherence import Coherence
 from ldseg.inference.ensemble import Ensemble
 from ldseg.inference.ensemble_files import load_models, read_ensemble
+from ldseg.inference.temperature_scaling import (
+    Calibration,
+    scale_interval,
+    store_calibration,
+    with_temperature,
+)
 from ldseg.runs.saved_model import load_model, save_model
 
 
@@ -109,3 +119,29 @@ def test_members_without_a_case_in_common_are_one_line(
     assert calibrate(world, world / "run") == 2
     assert "no case is a validation case of all 2 members" in capsys.readouterr().err
     assert not (world / "run" / "ensemble.json").exists()
+
+
+def test_intervals_are_fitted_on_samples_as_coherent_as_those_of_predictions(world: Path) -> None:
+    for fold in range(2):
+        calibration = Calibration(2.0, coherence=Coherence(16.0, 3.0))
+        store_calibration(world / "run" / f"fold_{fold}", calibration)
+    assert calibrate(world, world / "run") == 0
+    found, dataset = load_models(world / "run", "cpu"), open_dataset(world / "data")
+    case = next(case for case in dataset.cases if case.name == "d")
+    (predicted,) = iterate_predictions(found, dataset, [case], samples=4, steps=2)
+    estimates = [predicted.volumes[name] for name in predicted.true_volumes]
+    widening = fit_interval_scale(estimates, list(predicted.true_volumes.values()))
+    assert found.calibration.widening == pytest.approx(widening)
+
+
+def test_what_is_measured_of_members_calibrated_alone_is_what_they_predict(world: Path) -> None:
+    for fold, temperature in enumerate((2.0, 3.0)):
+        calibration = Calibration(temperature, 0.1 * temperature, coherence=Coherence(4.0))
+        store_calibration(world / "run" / f"fold_{fold}", calibration)
+    ensemble, dataset = load_models(world / "run", "cpu"), open_dataset(world / "data")
+    (measured,) = iterate_predictions(ensemble, dataset, dataset.cases[:1], samples=4, steps=2)
+    predicted = ensemble(dataset.cases[0].images[0], samples=4, steps=2)
+    probabilities = with_temperature(measured.probabilities, ensemble.calibration.temperature)
+    np.testing.assert_allclose(probabilities, predicted.probabilities.array, atol=1e-6)
+    for name, volume in predicted.volumes.items():
+        assert scale_interval(measured.volumes[name], ensemble.calibration.widening) == volume

@@ -49,14 +49,15 @@ def fit_ensemble(
         likelihoods.append(np.concatenate(found).astype(np.float64))
         on_case((number + 1) / (2 * len(ensemble.members)), member.identity.name)
     weights = np.maximum(fit_weights(np.stack(likelihoods)), _LEAST_WEIGHT)
-    weighted = Ensemble(ensemble.members, weights.tolist(), name=ensemble.name)
+    members = [one.uncalibrated() for one in ensemble.members]
+    weighted = Ensemble(members, weights.tolist(), name=ensemble.name)
 
     def on_second_half(share: float, case: str) -> None:
         on_case(0.5 + share / 2, case)
 
     drawn, steps = sampling.samples, sampling.steps
     fitted, report = fit_on_cases(weighted, dataset, cases, drawn, steps, seed, on_second_half)
-    return Ensemble(ensemble.members, weights.tolist(), fitted, ensemble.name), report
+    return Ensemble(members, weights.tolist(), fitted, ensemble.name), report
 
 
 def fit_weights(likelihoods: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ class CasePrediction:
     case: str
     axes: Axes
     probabilities: NDArray[np.float32]
-    """(K, *S), not calibrated."""
+    """(K, *S), as `BasePredictor.calibration` is applied to them."""
     truth: NDArray[np.int16]
     """(*S) classes 0..K-1, -1 for unlabelled voxels."""
     volumes: dict[str, VolumeEstimate]
@@ -62,7 +62,7 @@ def iterate_predictions(
         InputError: a case cannot be read, does not fit the model, or has another unit than the others.
     """
     classes, units = predictor.plan.classes, OneUnit()
-    raw = predictor.uncalibrated().deciding_by(predictor.decision)
+    raw = predictor.before_calibration().deciding_by(predictor.decision)
     sampling = predictor.sampling(steps, samples)
     for case in cases:
         image, masks = load_case(dataset, case)

@@ -101,6 +101,11 @@ class BasePredictor(ABC):
     def uncalibrated(self: Self) -> Self:
         """Return the same without its calibration; its samples stay as coherent as they are."""
 
+    def before_calibration(self: Self) -> Self:
+        """Return what `calibration` is applied to: of an ensemble without one of its own, the mixture of its
+        members as they are calibrated alone."""
+        return self.uncalibrated()
+
     @abstractmethod
     def without_harmonization(self: Self) -> Self:
         """Return the same, which never harmonizes an image."""

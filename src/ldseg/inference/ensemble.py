@@ -7,6 +7,7 @@ mixed on the image's grid (`inference.mixture`). Samples are shared among the me
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -91,6 +92,12 @@ class Ensemble(BasePredictor):
     def uncalibrated(self) -> Ensemble:
         """Return the same members without any calibration."""
         return self._with(self.members, UNCALIBRATED)
+
+    def before_calibration(self) -> Ensemble:
+        """Return what the calibration of the mixture is applied to; without one, members keep theirs."""
+        found = copy(self)
+        found.calibration = UNCALIBRATED
+        return found
 
     def without_harmonization(self) -> Ensemble:
         """Return the same members, which never harmonize an image."""

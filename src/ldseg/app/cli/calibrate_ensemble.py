@@ -31,7 +31,7 @@ def calibrate_ensemble(arguments: Any, folders: Sequence[Path]) -> CalibrationRe
 
     out = _output(arguments, folders)
     places = [place for folder in folders for place in member_folders(folder)]
-    members = [Predictor.load(place, arguments.device, calibrated=False) for place in places]
+    members = [Predictor.load(place, arguments.device) for place in places]  # samples as in predictions
     ensemble = Ensemble(members)
     dataset = open_run_data(places[0], arguments.data, ensemble.plan)
     cases = _unseen_by_all(ensemble, places, dataset)
