@@ -171,7 +171,7 @@ def _paper_model(plan: Plan) -> ModelSettings:
 
 
 def _paper_augmentation(plan: Plan) -> AugmentSettings:
-    """Return flips only: of both axes in 2D, none in 3D."""
+    """Return flips only: of both axes in 2D, unless structures have sides, none in 3D."""
     return AugmentSettings(
         affine_probability=0.0,
         intensity_probability=0.0,
@@ -179,7 +179,7 @@ def _paper_augmentation(plan: Plan) -> AugmentSettings:
         noise_probability=0.0,
         blur_probability=0.0,
         low_resolution_probability=0.0,
-        mirror_axes=(0, 1) if plan.dimensions == 2 else (),
+        mirror_axes=(0, 1) if plan.dimensions == 2 and plan.mirror_axes else (),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from ldseg.inference.backends.torch_backend import ChunkSizes, TorchBackend
 from ldseg.inference.base_predictor import Prediction
 from ldseg.inference.predict_cases import PredictOptions, predict_cases
 from ldseg.inference.predictor import Predictor
+from ldseg.planning.plan import read_plan, write_plan
+from ldseg.runs.saved_model import read_settings, write_settings
 
 MakeModel = Callable[..., Path]
 
@@ -255,6 +258,29 @@ def test_noise_belongs_to_places_in_both_views(make_model: MakeModel) -> None:
 def test_a_plan_that_mirrors_no_axis_has_no_second_view(make_model: MakeModel) -> None:
     predictor, volume = loaded(make_model()), image("yx", (16, 16))
     assert same(predictor(volume, samples=3, tta=True), predictor(volume, samples=3, tta=False))
+
+
+@pytest.mark.parametrize(
+    "changes, flipped",
+    [
+        ({}, (1,)),
+        ({"mirror": False}, ()),
+        ({"mirror_axes": ()}, ()),
+        ({"mirror_axes": (1, 0)}, (0, 1)),
+        ({"pipeline": ("affine",)}, ()),
+    ],
+)
+def test_views_are_flipped_along_the_axes_that_training_flipped(
+    make_model: MakeModel, changes: dict[str, Any], flipped: tuple[int, ...]
+) -> None:
+    folder, volume = make_model(), image("yx", (16, 16))
+    write_plan(folder / "plan.json", replace(read_plan(folder / "plan.json"), mirror_axes=(1,)))
+    settings = read_settings(folder / "settings.json")
+    augment = replace(settings.augment, **changes)
+    write_settings(folder / "settings.json", replace(settings, augment=augment))
+    predictor = loaded(folder)
+    assert predictor.plan.mirror_axes == flipped
+    assert same(predictor(volume, tta=True), predictor(volume, tta=False)) == (not flipped)
 
 
 def test_keeping_samples_neither_encodes_tiles_again_nor_changes_the_answer(make_model: MakeModel) -> None:

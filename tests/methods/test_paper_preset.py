@@ -135,6 +135,7 @@ def test_training_is_adam_at_a_constant_rate_without_clipping(plan: Plan) -> Non
 def test_flips_are_the_only_augmentation(plan: Plan) -> None:
     augment = PRESETS["paper"](replace(plan, mirror_axes=(1,))).augment
     assert augment.mirror_axes == ((0, 1) if plan.dimensions == 2 else ())
+    assert PRESETS["paper"](replace(plan, mirror_axes=())).augment.mirror_axes == ()  # structures have sides
     assert not any(getattr(augment, name) for name in vars(augment) if name.endswith("_probability"))
 
 

@@ -77,6 +77,13 @@ def test_both_axes_are_mirrored_where_there_is_no_direction() -> None:
     assert plan_mirror_axes(replace(pictures, direction=Direction(0.3, 0.35))) == (1,)
 
 
+def test_above_and_below_are_not_exchanged_where_a_structure_has_a_height() -> None:
+    pictures = fingerprint(axes="yx", shapes=((64, 64),), spacing=(1.0, 1.0))
+    for name in ("upper lip", "LowerJaw", "vena cava inferior"):
+        named = replace(pictures, classes=(replace(pictures.classes[0], name=name),))
+        assert plan_mirror_axes(replace(named, direction=Direction(0.0, 0.1))) == (1,)
+
+
 def test_nothing_is_mirrored_where_a_structure_has_a_side() -> None:
     pictures = fingerprint(axes="yx", shapes=((64, 64),), spacing=(1.0, 1.0))
     sided = replace(pictures.classes[0], name="left lung")

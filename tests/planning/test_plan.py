@@ -70,7 +70,13 @@ def test_time_is_halved_once_at_the_last_level_and_never_flipped() -> None:
 
 def test_left_and_right_are_not_exchanged_where_a_structure_has_a_side() -> None:
     print_ = fingerprint()
-    for name, axes in (("kidney_L", ()), ("Left lung", ()), ("lung", (2,)), ("bright spot", (2,))):
+    sided = ("kidney_L", "Left lung", "LeftLung", "lungRight", "LEFT LUNG", "L-Lung", "cortex lh")
+    for name, axes in (
+        *((one, ()) for one in sided),
+        ("lung", (2,)),
+        ("bright spot", (2,)),
+        ("Leftover", (2,)),
+    ):
         renamed = replace(print_, classes=(replace(print_.classes[0], name=name), *print_.classes[1:]))
         assert plan_mirror_axes(renamed) == axes
 

@@ -160,6 +160,38 @@ def test_without_a_budget_an_interrupted_training_goes_on_with_changed_data(
     assert "after step 3 for the rest of 5 steps; 1 case changed (case3)" in (run / "card.md").read_text()
 
 
+def test_the_best_validation_is_forgotten_within_a_budget_where_the_data_changed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            begin(data, run, steps=5, validations=5, save_minutes=0)
+    before = read_counters(run)
+    assert before is not None
+    assert before.best >= 0
+    change(data, "case3")
+    with monkeypatch.context() as patch:
+        interrupt(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            go_on(data, run)
+    assert read_counters(run) == replace(before, best=-1.0)
+
+
+def test_a_case_that_was_removed_and_is_back_is_trained_on(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    begin(data, run)
+    shutil.copytree(data, tmp_path / "kept")
+    gone = read_splits(run / "splits.json").folds[0].train[0]
+    remove(data, gone)
+    go_on(data, run, steps=1)
+    shutil.copytree(tmp_path / "kept", data, dirs_exist_ok=True)
+    go_on(data, run, steps=1)
+    parts = read_splits(run / "splits.json").folds[0]
+    assert gone in (*parts.train, *parts.validation)
+
+
 @pytest.mark.parametrize("written", ["write_settings", "restart_counters", "append_record", "write_splits"])
 def test_a_continuation_that_was_killed_while_it_began_is_resumed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str

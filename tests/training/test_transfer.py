@@ -20,6 +20,7 @@ from ldseg.api import plan_run, train_run
 from ldseg.data.dataset import open_dataset
 from ldseg.errors import InputError
 from ldseg.planning.adoption import adopt_plan
+from ldseg.planning.direction import Direction
 from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import ChannelPlan, Plan, PlanSettings, make_plan, read_plan
 from ldseg.presets import PRESETS
@@ -135,6 +136,29 @@ def test_the_plan_may_be_the_sources_or_new_with_its_widths(tmp_path: Path) -> N
     in_mm = replace(source, physical_spacing=True)
     with pytest.raises(InputError, match="planned for a spacing in mm, the data have it in voxels"):
         adopt_plan(plan, fingerprint, in_mm, "source", "m")
+
+
+@pytest.mark.parametrize(
+    "name, direction, flips",
+    [
+        ("left lung", None, ()),
+        ("lower lip", None, (1,)),
+        ("lung", Direction(0.6, 0.8), (1,)),
+        ("lung", Direction(0.0, 0.1), (0, 1)),
+        ("lung", None, (0, 1)),
+    ],
+)
+def test_flips_of_the_source_that_would_exchange_structures_are_not_its_plans(
+    tmp_path: Path, name: str, direction: Direction | None, flips: tuple[int, ...]
+) -> None:
+    write_pictures(tmp_path / "data", size=40)
+    dataset = open_dataset(tmp_path / "data")
+    found = take_fingerprint(dataset, dataset.cases)
+    found = replace(found, classes=(replace(found.classes[0], name=name),), direction=direction)
+    plan, source = make_plan(found, dataset, PlanSettings()), replace(tiny_plan(), resample=False)
+    made = adopt_plan(plan, found, replace(source, mirror_axes=(0, 1)), "source", "m")
+    assert made.mirror_axes == flips
+    assert adopt_plan(plan, found, source, "source", "m").mirror_axes == ()
 
 
 @pytest.fixture

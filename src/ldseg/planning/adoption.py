@@ -7,7 +7,7 @@ from typing import Literal
 
 from ldseg.errors import InputError
 from ldseg.planning.fingerprint import Fingerprint
-from ldseg.planning.heuristics import resampled_shape
+from ldseg.planning.heuristics import forbidden_flips, resampled_shape
 from ldseg.planning.memory import training_memory_gb
 from ldseg.planning.plan import Plan
 
@@ -44,7 +44,8 @@ def adopt_plan(plan: Plan, fingerprint: Fingerprint, source: Plan, choice: PlanC
 
 
 def _with_grid_of(plan: Plan, fingerprint: Fingerprint, source: Plan, name: str) -> Plan:
-    """Return the plan with spacing, patch, strides and flips of the source."""
+    """Return the plan with spacing, patch, strides and flips of the source, without flips that would exchange
+    structures of the data, or turn over images that have a top."""
     remedy = "leave out --plan source"
     if plan.axes != source.axes:
         raise InputError(f"{name}: is planned for axes {source.axes}, the data have {plan.axes}; {remedy}")
@@ -59,6 +60,7 @@ def _with_grid_of(plan: Plan, fingerprint: Fingerprint, source: Plan, name: str)
         else case.shape
         for case in fingerprint.cases
     ]
+    forbidden = forbidden_flips(fingerprint)
     return replace(
         plan,
         spacing=source.spacing,
@@ -67,6 +69,6 @@ def _with_grid_of(plan: Plan, fingerprint: Fingerprint, source: Plan, name: str)
         tiled=any(n > p for shape in shapes for n, p in zip(shape, source.patch, strict=True)),
         strides=source.strides,
         latent_levels=source.latent_levels,
-        mirror_axes=source.mirror_axes,
+        mirror_axes=tuple(axis for axis in source.mirror_axes if axis not in forbidden),
         batch=source.batch,
     )

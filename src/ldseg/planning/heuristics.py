@@ -139,7 +139,9 @@ def smallest_width(fingerprint: Fingerprint, target: tuple[float, ...], resample
     return min(widths)
 
 
-_SIDE = re.compile(r"(?<![a-z])(left|right|l|r|lt|rt)(?![a-z])", re.IGNORECASE)
+_SIDES = {"left", "right", "l", "r", "lt", "rt", "lh", "rh"}
+_HEIGHTS = {"upper", "lower", "top", "bottom", "superior", "inferior"}
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # "LeftLung", "left_lung" and "LEFT LUNG" have two each
 
 
 def plan_mirror_axes(fingerprint: Fingerprint) -> tuple[int, ...]:
@@ -147,13 +149,20 @@ def plan_mirror_axes(fingerprint: Fingerprint) -> tuple[int, ...]:
 
     Left and right of a body look alike, and an ultrasound probe may be held either way round: x is flipped. A
     body has a top and a front, so the other axes are not. A stained section has no top, nor have pictures
-    that agree on none: both axes. Nothing is flipped where a structure's name says a side, since each flip
-    exchanges the sides, nor in a series, since the heart turns one way.
+    that agree on none: both axes, unless a structure's name says a height. Nothing is flipped where one says
+    a side, since each flip exchanges the sides, nor in a series, since the heart turns one way.
     """
-    sided = any(_SIDE.search(one.name.replace("_", " ")) for one in fingerprint.classes)
-    if fingerprint.axes == "tyx" or sided:
-        return ()
     x, direction = len(fingerprint.axes) - 1, fingerprint.direction
-    if is_photograph(fingerprint) or (direction is not None and direction.absent):
-        return (0, x)
-    return (x,)
+    without_top = is_photograph(fingerprint) or (direction is not None and direction.absent)
+    forbidden = forbidden_flips(fingerprint)
+    return tuple(axis for axis in ((0, x) if without_top else (x,)) if axis not in forbidden)
+
+
+def forbidden_flips(fingerprint: Fingerprint) -> tuple[int, ...]:
+    """Return the axes along which a flip would exchange structures, or turn over images that have a top."""
+    words = {word.casefold() for one in fingerprint.classes for word in _WORD.findall(one.name)}
+    if fingerprint.axes == "tyx" or words & _SIDES:
+        return tuple(range(len(fingerprint.axes)))
+    direction = fingerprint.direction
+    upright = direction is not None and not direction.absent and not is_photograph(fingerprint)
+    return (0,) if upright or words & _HEIGHTS else ()

@@ -182,8 +182,8 @@ def simulate_low_resolution(plan: Plan, settings: AugmentSettings) -> list[Any]:
 
 def mirror(plan: Plan, settings: AugmentSettings) -> list[Any]:
     """Return a flip along each of the axes that the plan or the settings name."""
-    axes = plan.mirror_axes if settings.mirror_axes is None else settings.mirror_axes
-    return [RandFlipd(_KEYS, prob=0.5, spatial_axis=axis) for axis in axes if settings.mirror]
+    axes = settings.flipped_axes(plan.mirror_axes)
+    return [RandFlipd(_KEYS, prob=0.5, spatial_axis=axis) for axis in axes]
 
 
 def intensity(plan: Plan, settings: AugmentSettings) -> list[Any]:

@@ -11,7 +11,7 @@ Sits above `model` and `baselines`, whose registry is here, and below training a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,6 +74,7 @@ class SavedModel:
     segmenter: Segmenter
     """In evaluation mode, on the device asked for."""
     plan: Plan
+    """Its `mirror_axes` are those that training flipped."""
     settings: RunSettings
 
 
@@ -135,6 +136,7 @@ def load_model(folder: Path, device: torch.device, allow_code: bool = False) -> 
     settings = read_settings(folder / SETTINGS_FILE)
     admit_model_code(settings, allow_code, folder / SETTINGS_FILE)
     plan = read_plan(folder / PLAN_FILE)
+    plan = replace(plan, mirror_axes=settings.augment.flipped_axes(plan.mirror_axes))
     check_sizes(settings, plan, folder)
     with torch.device("meta"):  # without memory: only the file's size says how large a model may be
         outline = build_segmenter(settings)
@@ -183,6 +185,11 @@ def check_fit(plan: Plan, settings: RunSettings, segmenter: Segmenter, path: Pat
     for name, (found, wanted, what) in pairs.items():
         if found != wanted:
             raise InputError(f"{path}: {name} has {found} entries, the model has {wanted} {what}; correct it")
+    strange = [axis for axis in settings.augment.mirror_axes or () if not 0 <= axis < len(plan.axes)]
+    if strange:
+        raise InputError(
+            f"augment.mirror_axes has {strange[0]}; the axes {plan.axes} are 0 to {len(plan.axes) - 1}"
+        )
     if any(size % factor for size, factor in zip(plan.patch, segmenter.image_factor, strict=True)):
         raise InputError(
             f"{path}: patch is {plan.patch}; each axis must be a multiple of {segmenter.image_factor}"

@@ -136,6 +136,11 @@ class AugmentSettings:
     )
     """The augmentations in the order in which they are applied, by name."""
 
+    def flipped_axes(self, planned: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the axes that training flips, ascending; `planned` are the plan's `mirror_axes`."""
+        axes = planned if self.mirror_axes is None else self.mirror_axes
+        return tuple(sorted(set(axes))) if self.mirror and "mirror" in self.pipeline else ()
+
 
 @dataclass(frozen=True)
 class TrainingSettings:

@@ -6,7 +6,8 @@ Tensors are named model.*, average.*, optimizer.STATE.PARAMETER; the counters ar
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,22 +77,35 @@ def restart_counters(folder: Path, keep_best: bool) -> None:
     Raises:
         InputError: the state is damaged, or the disk is full.
     """
+
+    def restarted(counters: Counters) -> Counters:
+        return Counters(
+            counters.step,
+            counters.spent,
+            best=counters.best if keep_best else Counters.best,
+            first_step=counters.step,
+            first_spent=counters.spent,
+        )
+
+    _change_counters(folder, restarted)
+
+
+def forget_best(folder: Path) -> None:
+    """Let the next validation of the training in `folder` be its best so far, for the others were on other
+    data. Raises InputError as `restart_counters`."""
+    _change_counters(folder, lambda counters: replace(counters, best=Counters.best))
+
+
+def _change_counters(folder: Path, change: Callable[[Counters], Counters]) -> None:
     path = folder / STATE_FILE
     if not path.is_file():
         return
     counters = read_counters(folder)
     if counters is None:
         raise InputError(f"{path}: the training state is damaged; {_REMEDY}")
-    restarted = Counters(
-        counters.step,
-        counters.spent,
-        best=counters.best if keep_best else Counters.best,
-        first_step=counters.step,
-        first_spent=counters.spent,
-    )
     with safe_open(path, framework="pt") as file:
         tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    write_bytes_atomic(path, save(tensors, _metadata(restarted)))
+    write_bytes_atomic(path, save(tensors, _metadata(change(counters))))
 
 
 def read_counters(folder: Path) -> Counters | None:

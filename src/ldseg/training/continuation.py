@@ -35,7 +35,7 @@ from ldseg.runs.run_setup import PreparedRun
 from ldseg.runs.saved_model import read_settings, write_settings
 from ldseg.settings import TrainingSettings
 from ldseg.training.budget_settings import BUDGETS, describe_budget, given_budget, with_default_budget
-from ldseg.training.checkpoint import Counters, read_counters, restart_counters
+from ldseg.training.checkpoint import Counters, forget_best, read_counters, restart_counters
 from ldseg.training.log_files import Record, append_record, read_records
 from ldseg.utils.serialization import from_json, read_versioned, to_json, with_changes, write_json_atomic
 
@@ -58,18 +58,25 @@ def find_changes(prepared: PreparedRun, run: Path) -> DataChanges:
     """Return how the data differ from those that the training in `run` began with.
 
     Cases that were there when the run was planned, and that its splits do not name, were left out of it on
-    purpose. Which files have changed is known as long as `cache/` is there.
+    purpose, unless they were gone when it was continued before. Which files have changed is known as long as
+    `cache/` is there.
     """
     fingerprint = run / FINGERPRINT_FILE
     known = split_names(prepared.splits)
     left_out = (
-        {case.name for case in read_fingerprint(fingerprint).cases} - known
+        {case.name for case in read_fingerprint(fingerprint).cases} - known - _removed_before(run)
         if fingerprint.is_file()
         else set[str]()
     )
     cases = [case for case in prepared.dataset.cases if case.name not in left_out]
     changed = changed_cases(cases, prepared.plan, run / CACHE_FOLDER)
     return changes_of(known, {case.name for case in cases}, changed)
+
+
+def _removed_before(run: Path) -> set[str]:
+    """Return the cases that were gone whenever the training in `run` was continued."""
+    records = (record for folder in begun_folds(run) or [run] for record in read_records(folder))
+    return {name for one in records if one["event"] == "continued" for name in one.get("removed", ())}
 
 
 def plan_continuation(prepared: PreparedRun, run: Path, changed_settings: dict[str, Any]) -> Continuation:
@@ -211,5 +218,7 @@ def _change_training(folder: Path, continuation: Continuation) -> None:
     if training is not None:
         write_settings(folder / SETTINGS_FILE, replace(settings, training=training))
         restart_counters(folder, keep_best=not continuation.changes)
+    elif continuation.changes:
+        forget_best(folder)
     for name in (CALIBRATION_FILE, OUT_OF_DISTRIBUTION_FILE):
         (folder / name).unlink(missing_ok=True)

@@ -121,7 +121,9 @@ def calibration_seconds(
         return 0.0
     unseen = evenly_spaced(sorted(set(validation_names) - set(train_names)), CALIBRATION_CASES)
     every = evenly_spaced(sorted({*train_names, *validation_names}), _DETECTOR_CASES)
-    variants = 2 + sum(name != "t" for name in plan.axes) - len(plan.mirror_axes)
+    variants = (
+        2 + sum(name != "t" for name in plan.axes) - len(settings.augment.flipped_axes(plan.mirror_axes))
+    )
     again = evenly_spaced(unseen, COHERENCE_CASES) * (2 if times.stochastic else 0)
     drawn = sum(_patches(cache.shape(name), plan.patch) for name in (*unseen, *again))
     encoded = min(_DETECTOR_TILES, sum(_patches(cache.shape(name), plan.patch) for name in every))
