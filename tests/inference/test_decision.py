@@ -150,3 +150,15 @@ def test_levels_are_rounded_up_so_that_the_likelier_class_is_above_zero() -> Non
     structure = 1 / (1 + np.exp(-odds))
     levels = pack_levels(np.stack([1 - structure, structure]).astype(np.float32))[1].astype(int) - LIMIT
     np.testing.assert_array_equal(levels, [-LIMIT, 0, 0, 1, 1, LIMIT])
+
+
+@pytest.mark.parametrize("background", [1e-7, 1e-4, 0.01, 0.5])
+def test_offsets_of_zero_are_the_argmax_of_several_structures_but_for_rounding(background: float) -> None:
+    """Also where two of them are far likelier than the background."""
+    rest = np.random.default_rng(0).dirichlet((0.5, 0.5, 0.5), 500).T * (1 - background)
+    probabilities = np.concatenate([np.full((1, 500), background), rest]).astype(np.float32)
+    lower, higher = np.sort(np.log(np.maximum(probabilities, 1e-6)), axis=0)[-2:]
+    clear = higher - lower > STEP
+    assert clear.sum() > 300
+    found = LabelRule((0, 0, 0), ()).classes(pack_levels(probabilities))
+    np.testing.assert_array_equal(found[clear], probabilities.argmax(0)[clear])

@@ -80,10 +80,14 @@ class LabelRule:
 
 def pack_levels(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return all that decisions need of `probabilities` (K, *R): the argmax, and for each structure the level
-    of its log-odds against the background, 0 to 2 `LIMIT`, `LIMIT` + 1 and more where it is the likelier."""
+    of its log-odds against the background, 0 to 2 `LIMIT`, `LIMIT` + 1 and more where it is the likelier.
+
+    The background counts as less likely than the likeliest structure by `LIMIT` steps at most, so that
+    structures beside each other keep their odds where the background is far less likely than both."""
     packed = np.empty(probabilities.shape, np.uint8)
     packed[0] = probabilities.argmax(0)
-    background = np.log(np.maximum(probabilities[0], _FLOOR))
+    least = probabilities[1:].max(0) * np.float32(np.exp(-LIMIT * STEP))
+    background = np.log(np.maximum(np.maximum(probabilities[0], least), _FLOOR))
     for k in range(1, len(probabilities)):
         odds = np.log(np.maximum(probabilities[k], _FLOOR)) - background
         packed[k] = np.clip(np.ceil(odds / STEP), -LIMIT, LIMIT) + LIMIT
