@@ -12,6 +12,7 @@ from torch.distributions import Normal, kl_divergence
 from ldseg.methods.probabilistic_unet import BETA, NUMBERS, DiagonalNormal, NormalEncoder, ProbabilisticUNet
 from ldseg.methods.unet import UNet
 from ldseg.networks.image_encoders.base import Conditioning
+from ldseg.networks.label_encoders.base import one_hot
 from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS, default_model
 from ldseg.settings import LossSettings, StagesSettings
@@ -176,3 +177,14 @@ def test_beside_prior_and_posterior_it_is_as_large_as_the_unet(dimensions: int) 
     beside = parameters(model.prior) + parameters(model.posterior)
     assert parameters(unet) < parameters(model) - beside < 1.01 * parameters(unet)
     assert max(parameters(model.prior), parameters(model.posterior)) < parameters(unet)
+
+
+def test_the_first_posterior_tells_two_masks_of_an_image_apart(plan: Plan) -> None:
+    torch.manual_seed(0)
+    model = ProbabilisticUNet(PRESETS["default"](plan).model)
+    x, y = batch_of(plan)
+    x, masks = x[:1].expand(2, *x.shape[1:]), torch.zeros_like(y)
+    masks[0, : plan.patch[0] // 2] = masks[1, :, : plan.patch[1] // 2] = 1
+    found = model.posterior(torch.cat([x, one_hot(masks, 3)], 1))
+    distance = (found.mean[0] - found.mean[1]).abs() / found.log_deviation[0].exp()
+    assert distance.norm() > 1

@@ -8,7 +8,7 @@
 i counts the labelled voxels. The paper sums the cross-entropy over them and takes beta = 10; here both terms
 are divided by their number, so that the first is the mean that all models of this package are trained by and
 the weight of a nat is beta / voxels. Without that division the mean would be thousands of times smaller than
-the divergence, and z would be ignored.
+the divergence, and z would be ignored. Other terms of the loss are those of the same draw, with z held.
 A sample is z = mu + sigma e: the prior is the standard normal e, and e is what a prediction draws. It is the
 same for all tiles of an image, each of which has a prior of its own.
 For two classes and one channel the U-Net with its mixing has 1,240,332 parameters in 2D (the plain one

@@ -75,10 +75,13 @@ def test_a_baseline_is_trained_and_predicts(data: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").glob("*.png"))) == 8
 
 
-def test_an_ssn_is_trained_and_predicts_samples_that_differ(data: Path, tmp_path: Path) -> None:
-    model, out = tmp_path / "ssn", tmp_path / "out"
-    assert run("train", data, "-o", model, "--baseline", "ssn", "--fold", "all", *TRAIN) == 0
-    assert json.loads((model / "settings.json").read_text())["baseline"] == "ssn"
+@pytest.mark.parametrize("baseline", ["ssn", "probabilistic_unet"])
+def test_a_baseline_with_samples_is_trained_and_predicts_them(
+    data: Path, tmp_path: Path, baseline: str
+) -> None:
+    model, out = tmp_path / "run", tmp_path / "out"
+    assert run("train", data, "-o", model, "--baseline", baseline, "--fold", "all", *TRAIN) == 0
+    assert json.loads((model / "settings.json").read_text())["baseline"] == baseline
     asked = ("--samples", "3", "--save", "samples")
     assert run("predict", data / "images", "-m", model, "-o", out, *asked) == 0
     written = sorted(path.name for path in out.rglob("*.png"))
