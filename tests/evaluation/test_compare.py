@@ -42,7 +42,7 @@ def test_different_cases_are_named() -> None:
 
 
 def test_different_classes_are_refused() -> None:
-    with pytest.raises(InputError, match="different classes"):
+    with pytest.raises(InputError, match="different structures"):
         compare(scores(A), scores(A, class_name="tail"))
 
 

@@ -140,7 +140,8 @@ def test_interrupted_folds_are_resumed_and_then_continued(
                 train(data, run, **asked)
     with pytest.raises(InputError, match=r"fold_1: is not trained to its end \(1 of 2 are not\)"):
         cross_validate(run)
-    assert len(cross_validate(run, options=EvaluationOptions(partial=True), device="cpu").cases) == 4
+    scores = cross_validate(run, options=EvaluationOptions(partial=True), device="cpu")
+    assert (len(scores.cases), scores.part) == (4, "validation")
     ended = train(data, run, resume=True, folds=2)
     assert (ended.folder, ended.steps, ended.already) == (run, 4, False)
     assert train(data, run, resume=True).already

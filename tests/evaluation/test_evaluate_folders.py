@@ -16,6 +16,7 @@ from ldseg.data.volume import Volume
 from ldseg.errors import InputError
 from ldseg.evaluation.evaluate_folders import EvaluationOptions, evaluate_folders
 from ldseg.evaluation.scores import to_json
+from ldseg.inference.provenance_journal import ProvenanceJournal
 
 SHAPE = (6, 8, 10)
 
@@ -184,6 +185,41 @@ def test_a_missing_prediction_is_named_and_partial_passes_over_it(folders: tuple
         evaluate_folders(*folders)
     assert str(folders[0]) in lines(problem)
     assert list(evaluate_folders(*folders, EvaluationOptions(partial=True)).cases) == ["case0", "case2"]
+
+
+def asked_for(folder: Path, part: str, *names: str) -> None:
+    ProvenanceJournal(folder).merge(parts={part: names})
+
+
+def test_predictions_of_a_part_are_scored_on_that_part_alone(folders: tuple[Path, Path]) -> None:
+    (folders[0] / "case1.nii.gz").unlink()
+    asked_for(folders[0], "test", "case0", "case2")
+    scores = evaluate_folders(*folders)
+    assert (list(scores.cases), scores.part, scores.failed) == (["case0", "case2"], "test", {})
+    assert to_json(scores)["part"] == "test"
+
+
+def test_a_case_of_the_part_that_has_no_prediction_is_missing(folders: tuple[Path, Path]) -> None:
+    for number in (1, 2):
+        (folders[0] / f"case{number}.nii.gz").unlink()
+    asked_for(folders[0], "test", "case0", "case2")
+    with pytest.raises(InputError, match="no prediction for case2;"):
+        evaluate_folders(*folders)
+
+
+def test_where_more_than_a_part_was_asked_for_no_case_may_be_missing(folders: tuple[Path, Path]) -> None:
+    (folders[0] / "case1.nii.gz").unlink()
+    asked_for(folders[0], "test", "case0")
+    journal = ProvenanceJournal(folders[0])
+    journal.fail_case("case2", "case2.nii.gz: is damaged", [])  # by a command without --part
+    journal.merge()
+    with pytest.raises(InputError, match="no prediction for case1"):
+        evaluate_folders(*folders)
+
+
+def test_labels_beside_a_damaged_prediction_json_are_scored(folders: tuple[Path, Path]) -> None:
+    (folders[0] / "prediction.json").write_text("{")
+    assert evaluate_folders(*folders).part is None
 
 
 def test_a_prediction_without_a_mask_is_named(folders: tuple[Path, Path]) -> None:

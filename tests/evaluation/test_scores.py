@@ -100,6 +100,9 @@ def test_another_ending_is_refused(tmp_path: Path) -> None:
         write_scores(tmp_path / "scores.txt", scores())
 
 
+TWO_CASES = '{"version": 1, "tolerance_mm": 1, "classes": {"head": 1}, "cases": {%s}}'
+
+
 @pytest.mark.parametrize(
     "content, finding",
     [
@@ -108,6 +111,9 @@ def test_another_ending_is_refused(tmp_path: Path) -> None:
         ('{"version": 1}', "is no scores.json"),
         ('{"version": 1, "cases": {"a": 3}}', "is no scores.json"),
         ('{"version": 99}', "is of version 99"),
+        (TWO_CASES % "", "has no case"),
+        (TWO_CASES % '"a": {"head": {"dice": 1}}, "b": {"head": {}}', "has other .* for b than for a"),
+        (TWO_CASES % '"a": {"head": {"dice": 1}}, "b": {}', "has other structures or metrics for b"),
     ],
 )
 def test_what_is_no_scores_file_is_named(tmp_path: Path, content: str, finding: str) -> None:
@@ -119,6 +125,11 @@ def test_what_is_no_scores_file_is_named(tmp_path: Path, content: str, finding: 
 def test_a_missing_scores_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json"):
         read_scores(tmp_path / "none.json")
+
+
+def test_a_folder_in_the_place_of_scores_is_called_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder where a file is expected"):
+        read_scores(tmp_path)
 
 
 def test_scores_in_pixels_are_read_back(tmp_path: Path) -> None:

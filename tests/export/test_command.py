@@ -43,7 +43,10 @@ def test_from_a_run_to_labels_by_onnxruntime(
     found, wanted = (np.asarray(Image.open(tmp_path / folder / "image.png")) for folder in "ab")
     np.testing.assert_array_equal(found, wanted)
     assert main([*predict, str(tmp_path / "c"), "-m", out]) == 2
-    assert f"{out}: is an exported model; add --runtime onnx" in capsys.readouterr().err
+    assert f"{out}: is an exported model; predict with --runtime onnx" in capsys.readouterr().err
+    for words in (["view", str(picture), "-m", out], ["train", "DATA", "-o", "NEW", "--from", out]):
+        assert main(words) == 2
+        assert f"{out}: is an exported model; " in capsys.readouterr().err
     assert main(["export", run, "--format", "onnx", "-o", out]) == 2
     assert "is there already" in capsys.readouterr().err
 
@@ -56,7 +59,8 @@ def test_the_command_that_an_export_prints_can_be_pasted(
     out = tmp_path / "für Anna"
     onnx = ["--format", "onnx", "--samples", "4", "-o", str(out)]
     assert main(["export", str(make_model(baseline="ssn")), *onnx]) == 0
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
+    assert "translating it to ONNX, which takes " in told
     assert f"-m '{out}' --runtime onnx" in said
     assert "4 samples in one call" in said
     assert "steps of" not in said  # its samples are drawn at once

@@ -21,6 +21,7 @@ from ldseg.errors import InputError, file_error, listed
 from ldseg.utils.serialization import write_bytes_atomic
 
 Item = TypeVar("Item")
+Part = Literal["train", "validation", "test"]
 
 SPLITS_VERSION = 1
 
@@ -115,7 +116,7 @@ def read_splits(path: Path) -> Splits:
     Raises InputError if the file is missing, damaged, of a newer version, or has overlapping parts.
     """
     if not path.is_file():
-        raise file_error(path, "there is no such file", "make the splits first")
+        raise file_error(path, "there is no such file", "name a file of splits, or the folder of a training")
     content = read_json(path)
     if isinstance(content, list):
         return _checked(path, _of_nnunet(path, content))

@@ -42,7 +42,7 @@ def compare(a: Scores, b: Scores) -> list[Comparison]:
     """
     a, b = _in_nfc(a), _in_nfc(b)
     _require_equal("cases", set(a.cases), set(b.cases))
-    _require_equal("classes", set(a.metrics), set(b.metrics))
+    _require_equal("structures", set(a.metrics), set(b.metrics))
     if a.unit != b.unit:
         raise InputError(
             f"the lengths are in {a.unit} in the first, in {b.unit} in the second scores; evaluate both "
@@ -85,6 +85,5 @@ def _require_equal(what: str, a: set[str], b: set[str]) -> None:
         for which, names in (("first", a - b), ("second", b - a))
         if names
     ]
-    raise InputError(
-        f"the two scores have different {what} ({'; '.join(only)}); evaluate both on the same set"
-    )
+    remedy = "evaluate both against the same masks, with the same --classes"
+    raise InputError(f"the two scores have different {what} ({'; '.join(only)}); {remedy}")

@@ -6,7 +6,7 @@ RUN/fold_0/validation/ ...    labels that the fold's model predicts for its vali
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +77,15 @@ def cross_validate(
             predictor,
             cases,
             folder / VALIDATION_FOLDER,
-            PredictOptions(decision=decision),
+            PredictOptions(decision=decision, part="validation"),
             options.keep_going,
             progress,
         )
         files |= {name: paths[-1] for name, paths in predicted.done.items()}
         failed |= predicted.failed
     every = sorted((case for cases in unseen.values() for case in cases), key=lambda case: case.name)
-    return score_files(dataset, every, files, options, failed, on_remark=on_remark)
+    scores = score_files(dataset, every, files, options, failed, on_remark=on_remark)
+    return replace(scores, part="validation")
 
 
 @dataclass

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ldseg.errors import InputError, file_error, listed
 from ldseg.evaluation.case_metrics import ClassScores, evaluate_case, evaluate_cine, mean_over_raters
 from ldseg.evaluation.ground_truth import open_ground_truth, read_ground_truth
 from ldseg.evaluation.scores import Scores
+from ldseg.inference.provenance_journal import read_records
 from ldseg.metrics.cine import CineMetrics
 
 
@@ -73,8 +75,10 @@ def evaluate_folders(
     `on_remark` gets a sentence for what was skipped, and for what was assumed or changed on reading.
 
     `predictions` is a folder of label files with the cases' names; files named CASE_something are taken for
-    other results of the case. Raises InputError for a missing prediction, a file without a mask, a prediction
-    on another grid or with undeclared ids; with `keep_going` only where nothing at all can be scored.
+    other results of the case. Where its prediction.json says that a part of a training's split was asked for,
+    only the cases of this part are expected. Raises InputError for a missing prediction, a file without a
+    mask, a prediction on another grid or with undeclared ids; with `keep_going` only where nothing at all can
+    be scored.
     """
     options = options or EvaluationOptions()
     predictions = Path(predictions)
@@ -86,11 +90,18 @@ def evaluate_folders(
     spelling = {name_key(case.name): case.name for case in ground_truth.cases}
     found = by_stem(volumes_in(predictions)).items()
     files = {spelling.get(name_key(name), name): paths[0] for name, paths in found}
-    cases = [case for case in ground_truth.cases if case.name in files or not options.partial]
+    parts: dict[str, tuple[str, ...]] = {}
+    with suppress(InputError):  # labels may come from any program, and any file may lie beside them
+        parts = read_records(predictions).asked_parts()
+    expected = {name_key(name) for names in parts.values() for name in names} or set(spelling)
+    if options.partial:
+        expected = set()
+    cases = [case for case in ground_truth.cases if case.name in files or name_key(case.name) in expected]
     failed = _partners_missing(predictions, ground_truth, cases, files)
     if failed and not options.keep_going:
         raise InputError(next(iter(failed.values())))
-    return score_files(ground_truth, cases, files, options, failed, on_case, on_remark)
+    scores = score_files(ground_truth, cases, files, options, failed, on_case, on_remark)
+    return replace(scores, part=" and ".join(parts) or None)
 
 
 def score_files(

@@ -7,7 +7,8 @@
                               "surface_dice"}}},
      "mean": {CLASS: {..}}, "median": {CLASS: {..}}, "interval": {CLASS: {METRIC: [low, high] or null}},
      "mean_dice": .., "mean_dice_interval": [low, high] or null,
-     "subjects": {NAME: SUBJECT}, "failed": {NAME: why}}
+     "subjects": {NAME: SUBJECT}, "failed": {NAME: why},
+     "part": "test" or another part of the training's split that was predicted, or null}
 
 and for 2D+time (`metrics.cine`), where fractions and Dice may be null:
 
@@ -64,6 +65,8 @@ class Scores:
     """Cases without scores, and the reason; no mean includes them."""
     cine: dict[str, dict[str, CineMetrics]] = field(default_factory=dict[str, dict[str, CineMetrics]])
     """Case to class to cine metrics; empty unless the images are 2D+time."""
+    part: str | None = None
+    """The part of the training's split that the cases are of, e.g. "test"; None where that is unknown."""
 
     def __post_init__(self) -> None:
         units = OneUnit()
@@ -153,6 +156,7 @@ def to_json(scores: Scores) -> dict[str, Any]:
         "mean_dice_interval": scores.mean_dice_interval,
         "subjects": scores.subjects,
         "failed": scores.failed,
+        "part": scores.part,
         **_cine_to_json(scores),
     }
 
@@ -212,28 +216,44 @@ def read_scores(path: Path) -> Scores:
     remedy = "make it with ldseg evaluate PREDICTIONS LABELS -o scores.json"
     content = read_versioned(Path(path), VERSION, remedy)
     try:
-        return Scores(
-            cases={
-                name: {
-                    class_name: ClassScores(
-                        {metric: float(value) for metric, value in record.items() if metric != "empty"},
-                        record.get("empty", "none"),
-                    )
-                    for class_name, record in case.items()
-                }
-                for name, case in content["cases"].items()
-            },
-            classes=content["classes"],
-            tolerance=content["tolerance_px"] if "tolerance_px" in content else content["tolerance_mm"],
-            subjects=content.get("subjects", {}),
-            failed=content.get("failed", {}),
-            cine={
-                name: {class_name: _parsed_cine(record) for class_name, record in by_class.items()}
-                for name, by_class in content.get("cycle", {}).items()
-            },
-        )
+        found = _parsed(content)
     except (ValueError, LookupError, TypeError, AttributeError) as problem:
         raise file_error(path, f"is no scores.json (at {problem})", remedy) from problem
+    if not found.cases:
+        raise file_error(path, "has no case", remedy)
+    known = [
+        {class_name: set(one.metrics) for class_name, one in case.items()} for case in found.cases.values()
+    ]
+    for name, metrics in zip(found.cases, known, strict=True):
+        if metrics != known[0]:
+            finding = f"has other structures or metrics for {name} than for {next(iter(found.cases))}"
+            raise file_error(path, finding, remedy)
+    return found
+
+
+def _parsed(content: dict[str, Any]) -> Scores:
+    """Return the scores of the content of `scores.json`; other content raises many kinds of errors."""
+    return Scores(
+        cases={
+            name: {
+                class_name: ClassScores(
+                    {metric: float(value) for metric, value in record.items() if metric != "empty"},
+                    record.get("empty", "none"),
+                )
+                for class_name, record in case.items()
+            }
+            for name, case in content["cases"].items()
+        },
+        classes=content["classes"],
+        tolerance=content["tolerance_px"] if "tolerance_px" in content else content["tolerance_mm"],
+        subjects=content.get("subjects", {}),
+        failed=content.get("failed", {}),
+        cine={
+            name: {class_name: _parsed_cine(record) for class_name, record in by_class.items()}
+            for name, by_class in content.get("cycle", {}).items()
+        },
+        part=content.get("part"),
+    )
 
 
 def _record(one: ClassScores) -> dict[str, float | str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ldseg.errors import file_error
 from ldseg.export.atomic_directory import atomic_directory
-from ldseg.export.onnx import OnnxExport, export_onnx
+from ldseg.export.onnx import OnnxExport, OnStage, export_onnx, ignore_stage
 from ldseg.inference.ensemble import Ensemble
 from ldseg.inference.ensemble_files import (
     StoredEnsemble,
@@ -31,9 +31,10 @@ def export_onnx_ensemble(
     samples: int | None = None,
     sampler: str | None = None,
     tta: bool | None = None,
+    on_stage: OnStage = ignore_stage,
 ) -> Sequence[OnnxExport]:
     """Export the members of the ensemble in `folder` (a run with folds, or ensemble.json) to the new folder
-    `out`; what is None is each member's own.
+    `out`; what is None is each member's own. `on_stage` is called as by `export_onnx`.
 
     Raises:
         InputError: a folder or the sampling cannot be used, members that do not fit each other, or onnx and
@@ -48,7 +49,12 @@ def export_onnx_ensemble(
     members: list[StoredMember] = []
     with atomic_directory(Path(out)) as staged:
         for name, place, weight in zip(names, places, ensemble.weights, strict=True):
-            export = export_onnx(place, staged / name, steps, samples, sampler, tta)
+            begin = len(made)
+
+            def tell(share: float, text: str, begin: int = begin, name: str = name) -> None:
+                on_stage((begin + share) / len(names), f"{name}: {text}")
+
+            export = export_onnx(place, staged / name, steps, samples, sampler, tta, tell)
             graph = identify(staged / name, export.spec.graph).sha256
             members.append(StoredMember(name, graph, weight))
             made.append(replace(export, folder=Path(out) / name))

@@ -8,8 +8,9 @@ OUT/model.onnx      image patch and noise to probabilities, fp32, any number of 
 from __future__ import annotations
 
 import logging
+import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,13 +45,24 @@ from ldseg.runs.saved_model import SavedModel, load_model, write_settings
 from ldseg.settings import SamplingSettings
 from ldseg.utils.serialization import write_bytes_atomic
 
+OnStage = Callable[[float, str], None]
+"""Gets the share of the work that is done, and what is done next."""
+
 GRAPH_FILE = "model.onnx"
 OPSET = 20
 TOLERANCE = 1e-3
 """Return the largest difference of a probability between the graph and torch with which a graph is
 written."""
 _CPU = torch.device("cpu")
+_TRANSLATION = (2, 5)
+"""Least and largest time of the translation to ONNX as a multiple of that of recording the computation, as
+measured from one step of one sample to eight of eight."""
 _BATCH = 2  # cases of the example that is traced; 1 would be taken for a constant
+
+
+def ignore_stage(share: float, text: str) -> None:
+    """Do nothing."""
+    del share, text
 
 
 @dataclass(frozen=True)
@@ -72,8 +84,10 @@ def export_onnx(
     samples: int | None = None,
     sampler: str | None = None,
     tta: bool | None = None,
+    on_stage: OnStage = ignore_stage,
 ) -> OnnxExport:
-    """Export the model in `folder` to the new folder `out`; what is None is the model's own.
+    """Export the model in `folder` to the new folder `out`; what is None is the model's own. `on_stage` is
+    called with the share of the work that is done, and with what is done next.
 
     Raises:
         InputError: a folder or the sampling cannot be used, or onnx and onnxruntime are not installed.
@@ -86,7 +100,7 @@ def export_onnx(
     check_sampling(sampling)
     sampling = model.segmenter.resolve_sampling(sampling)
     with atomic_directory(Path(out)) as staged:
-        spec = _write(model, sampling, stored_calibration(Path(folder)), staged)
+        spec = _write(model, sampling, stored_calibration(Path(folder)), staged, on_stage)
         card = Path(folder) / CARD_FILE
         if card.is_file():
             write_bytes_atomic(staged / CARD_FILE, card.read_bytes())
@@ -153,11 +167,18 @@ def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: fl
     )
 
 
-def _write(model: SavedModel, sampling: SamplingSettings, calibration: Calibration, staged: Path) -> OnnxSpec:
+def _write(
+    model: SavedModel,
+    sampling: SamplingSettings,
+    calibration: Calibration,
+    staged: Path,
+    on_stage: OnStage,
+) -> OnnxSpec:
     """Write graph, specification, plan and settings into the folder `staged`."""
     spec = replace(make_onnx_spec(model, sampling, 0.0), recalibration=calibration)
     sampler = ExportableSampler(model.segmenter, sampling, find_tta_axis(model.plan, sampling)).eval()
-    _trace(sampler, spec, staged / GRAPH_FILE)
+    _trace(sampler, spec, staged / GRAPH_FILE, on_stage)
+    on_stage(0.95, "comparing the graph with torch")
     spec = replace(spec, difference=_difference(sampler, spec, staged / GRAPH_FILE))
     if not spec.difference <= TOLERANCE:
         raise RuntimeError(
@@ -170,19 +191,23 @@ def _write(model: SavedModel, sampling: SamplingSettings, calibration: Calibrati
     return spec
 
 
-def _trace(sampler: ExportableSampler, spec: OnnxSpec, path: Path) -> None:
+def _trace(sampler: ExportableSampler, spec: OnnxSpec, path: Path, on_stage: OnStage) -> None:
     """Write the graph of `sampler`, with its weights, in one file."""
     example = _example(spec, _BATCH, seed=0)
     batch = torch.export.Dim("batch")
-    arguments = [torch.from_numpy(example[tensor.name]) for tensor in spec.inputs]
+    arguments = tuple(torch.from_numpy(example[tensor.name]) for tensor in spec.inputs)
+    on_stage(0.05, "recording what the network computes")
+    started = time.monotonic()
     with _quiet(), torch.no_grad():
+        shapes = ({0: batch},) * len(arguments)
+        recorded = torch.export.export(sampler, arguments, dynamic_shapes=shapes, strict=False)
+        least, most = (times * (time.monotonic() - started) for times in _TRANSLATION)
+        on_stage(0.2, f"translating it to ONNX, which takes {least:.0f} to {most:.0f} s")
         program = torch.onnx.export(
-            sampler,
-            tuple(arguments),
+            recorded,
             dynamo=True,
             input_names=[tensor.name for tensor in spec.inputs],
             output_names=[PROBABILITIES],
-            dynamic_shapes=tuple({0: batch} for _ in arguments),
             opset_version=spec.opset,
             verbose=False,
         )

@@ -71,14 +71,21 @@ def load_members(models: Models, load: Load) -> BasePredictor:
     folders = [find_model(one) for one in listed]
     if len(folders) == 1 and (folders[0] / ENSEMBLE_FILE).is_file():
         return _load_stored(folders[0], load)
-    members = [member for folder in folders for member in member_folders(folder)]
+    members = members_together(folders)
     if len(members) == 1:
         return load(members[0])
-    twice = [str(one) for number, one in enumerate(members) if one in members[:number]]
-    if twice:
-        raise InputError(f"{twice[0]}: is given twice; name each member once")
     name = folders[0].resolve().name if len(folders) == 1 else None
     return Ensemble([load(member) for member in members], name=name)
+
+
+def members_together(folders: Sequence[Path]) -> list[Path]:
+    """Return the folders of the members of all `folders`. Raises InputError where one is there twice."""
+    members = [member for folder in folders for member in member_folders(folder)]
+    places = [member.resolve() for member in members]
+    for number, (member, place) in enumerate(zip(members, places, strict=True)):
+        if place in places[:number]:
+            raise InputError(f"{member}: is given twice; name each member once")
+    return members
 
 
 def member_folders(folder: Path) -> list[Path]:

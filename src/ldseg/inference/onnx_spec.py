@@ -12,10 +12,10 @@ from typing import Literal
 from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration
 from ldseg.planning.plan import ChannelPlan
+from ldseg.runs.files import SPEC_FILE
 from ldseg.settings import SamplingSettings
 from ldseg.utils.serialization import from_json, read_versioned, write_json_atomic
 
-SPEC_FILE = "contract.json"
 SPEC_VERSION = 2
 IMAGE, NOISE, FRESH_NOISE, PROBABILITIES = "image", "noise", "fresh_noise", "probabilities"
 """Names of the graph's inputs and its output."""

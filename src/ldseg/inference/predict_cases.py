@@ -21,6 +21,7 @@ from ldseg.data.cases import Case
 from ldseg.data.formats import TIFF_ENDINGS, dicom
 from ldseg.data.formats.dicom.segments import SegmentCodes
 from ldseg.data.loading import load_input
+from ldseg.data.splits import Part
 from ldseg.errors import InputError, file_error
 from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.decision import Decision
@@ -75,6 +76,8 @@ class PredictOptions:
     """Class name to its codes in DICOM segmentations; the others take default ones."""
     decision: Decision | None = None
     """How labels follow from several samples; None: as the model's calibration chose."""
+    part: Part | None = None
+    """Part of the training's split that the cases are; prediction.json says so, for their evaluation."""
 
     def __post_init__(self) -> None:
         if self.format is not None:
@@ -196,7 +199,8 @@ class _Run:
         if self.format.file is None:
             refuse_other_classes(self.out, self.predictor.plan, files)
             write_plan(self.out / PLAN_FILE, self.predictor.plan)
-        self.journal.merge()
+        part = self.options.part
+        self.journal.merge(parts=None if part is None else {part: [case.name for case in cases]})
 
     def name(self, case: Case) -> str:
         """Return how the names of the case's files begin."""

@@ -4,7 +4,8 @@
      "cases": {NAME: {"files", "inputs", "notes", "out_of_distribution", "model", "settings", "ldseg",
                       "time"}},
      "failed": {NAME: "what was wrong with it"},
-     "skipped": ["what the last command did not take for an image"]}
+     "skipped": ["what the last command did not take for an image"],
+     "parts": {"test": [CASE, ..]}}    the cases that `--part` asked for
 
 NAME is the stem of the case's files. Each case has its own model and settings, because several commands, and
 several processes of one command, may write into one folder (see `provenance_journal`).
@@ -114,6 +115,14 @@ class Records:
     failed: dict[str, str] = field(default_factory=dict[str, str])
     skipped: tuple[str, ...] = ()
     """What the last command found among its inputs and did not predict, a sentence each."""
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Parts of a training's split that were asked for, and the cases of each, predicted or not."""
+
+    def asked_parts(self) -> dict[str, tuple[str, ...]]:
+        """Return `parts`, or nothing where some of the cases are of none of them."""
+        asked = {name for names in self.parts.values() for name in names}
+        others = {one.case for one in self.cases.values()}.union(self.failed) - asked
+        return {} if others else self.parts
 
 
 def describe_inputs(case: Case) -> tuple[tuple[str, ...], int, str]:

@@ -86,15 +86,20 @@ class ProvenanceJournal:
             self._append(_Line(name, record, problem))
         return record is not None
 
-    def merge(self, skipped: Sequence[str] | None = None) -> None:
+    def merge(
+        self, skipped: Sequence[str] | None = None, parts: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         """Write prediction.json with all records, and remove the journal. `skipped`, if given, is what
-        the command found among its inputs and does not predict. Raises InputError as `begin_case`."""
+        the command found among its inputs and does not predict; `parts` are the parts of a split that it was
+        asked for, with their cases. Raises InputError as `begin_case`."""
         with self._locked():
             merged, journal = self._folder / FILE, self._folder / JOURNAL
-            told = self._records.skipped if skipped is None else tuple(skipped)
-            if merged.exists() and not journal.exists() and told == self._records.skipped:
+            before = self._records
+            told = before.skipped if skipped is None else tuple(skipped)
+            asked = before.parts | {part: tuple(names) for part, names in (parts or {}).items()}
+            self._records = replace(before, skipped=told, parts=asked)
+            if merged.exists() and not journal.exists() and self._records == before:
                 return
-            self._records = replace(self._records, skipped=told)
             _write(merged, self._records)
             journal.unlink(missing_ok=True)
             self._stamp, self._read_bytes = _stamp(merged), 0
@@ -150,7 +155,7 @@ def _read_merged(path: Path) -> Records:
     if not path.exists():
         return Records()
     content = read_versioned(path, VERSION, _REMEDY, oldest=VERSION)
-    known = {name: content[name] for name in ("cases", "failed", "skipped") if name in content}
+    known = {name: content[name] for name in ("cases", "failed", "skipped", "parts") if name in content}
     return from_json(Records, known, str(path))
 
 
@@ -204,7 +209,7 @@ def _write(path: Path, records: Records) -> None:
     """Write one line per case, which is ten times faster than indented JSON."""
     parts = {"cases": _lines(to_json(records.cases)), "failed": _lines(records.failed)}
     body = [f' "{part}": {{{lines}}}' for part, lines in parts.items()]
-    body.append(f' "skipped": {json.dumps(records.skipped)}')
+    body += [f' "skipped": {json.dumps(records.skipped)}', f' "parts": {json.dumps(records.parts)}']
     text = "{\n" + ",\n".join([f' "version": {VERSION}', *body]) + "\n}\n"
     write_bytes_atomic(path, text.encode())
 

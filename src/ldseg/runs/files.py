@@ -9,6 +9,9 @@ PLAN_FILE = "plan.json"
 SETTINGS_FILE = "settings.json"
 CARD_FILE = "card.md"
 
+SPEC_FILE = "contract.json"
+"""How to feed an exported graph; it lies beside the graph, in the place of weights."""
+
 CALIBRATION_FILE = "calibration.json"
 """Temperature and calibration figures, fitted on validation cases after training."""
 ENSEMBLE_FILE = "ensemble.json"

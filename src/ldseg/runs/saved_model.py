@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ldseg.errors import InputError
+from ldseg.errors import InputError, file_error
 from ldseg.methods.base import Segmenter
 from ldseg.methods.latent_diffusion import LDSeg
 from ldseg.methods.pixel_diffusion import PixelDiffusion
@@ -28,7 +28,7 @@ from ldseg.methods.probabilistic_unet import ProbabilisticUNet
 from ldseg.methods.ssn import StochasticSegmentationNetwork
 from ldseg.methods.unet import UNet
 from ldseg.planning.plan import Plan, read_plan, write_plan
-from ldseg.runs.files import CARD_FILE, PLAN_FILE, SETTINGS_FILE, WEIGHTS_FILE
+from ldseg.runs.files import CARD_FILE, PLAN_FILE, SETTINGS_FILE, SPEC_FILE, WEIGHTS_FILE
 from ldseg.settings import ModelSettings, RunSettings
 from ldseg.utils.registry import admit
 from ldseg.utils.serialization import (
@@ -122,6 +122,13 @@ def admit_model_code(settings: RunSettings, allow_code: bool, path: Path) -> Non
     admit(to_json(used), allow_code, str(path))
 
 
+def refuse_export(folder: Path) -> None:
+    """Raise InputError where `folder` holds an exported graph in the place of a model."""
+    if (folder / SPEC_FILE).is_file() and not (folder / WEIGHTS_FILE).is_file():
+        remedy = "predict with --runtime onnx, or give the folder of its training"
+        raise file_error(folder, "is an exported model", remedy)
+
+
 def load_model(folder: Path, device: torch.device, allow_code: bool = False) -> SavedModel:
     """Read a model's folder. Nothing in it is ever run; code that its settings name outside of ldseg is, but
     only with `allow_code`.
@@ -133,6 +140,7 @@ def load_model(folder: Path, device: torch.device, allow_code: bool = False) -> 
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give the folder that `ldseg train` wrote")
+    refuse_export(folder)
     settings = read_settings(folder / SETTINGS_FILE)
     admit_model_code(settings, allow_code, folder / SETTINGS_FILE)
     plan = read_plan(folder / PLAN_FILE)

@@ -14,7 +14,7 @@ from ldseg.errors import InputError, file_error
 from ldseg.planning.plan import Plan, read_plan
 from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE, SOURCE_FILE, WEIGHTS_FILE
 from ldseg.runs.folds import fold_folders
-from ldseg.runs.saved_model import read_settings
+from ldseg.runs.saved_model import read_settings, refuse_export
 from ldseg.settings import RunSettings
 from ldseg.utils.serialization import from_json, read_versioned, write_json_atomic
 from ldseg.zoo.catalogue import find_model, is_shipped
@@ -62,6 +62,7 @@ def find_source(model: Path | str) -> Source:
         folds = fold_folders(folder)
         if folds:
             raise file_error(folder, "is a training in folds", f"choose one, e.g. {folds[0]}")
+        refuse_export(folder)
         raise file_error(weights, "there is no such file", "finish the training, or copy the whole folder")
     name = folder.name if is_shipped(folder) else str(folder.resolve())
     return Source(name, hashlib.sha256(weights.read_bytes()).hexdigest())

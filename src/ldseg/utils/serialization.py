@@ -70,7 +70,8 @@ def with_changes(record: Record, changes: dict[str, Any], where: str) -> Record:
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """Return the object in a JSON file. Raises InputError with `remedy` if it is missing or damaged."""
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file; {remedy}")
+        finding = "is a folder where a file is expected" if path.is_dir() else "there is no such file"
+        raise InputError(f"{path}: {finding}; {remedy}")
     try:
         data = parse_json(path)
     except (OSError, ValueError, RecursionError) as error:

@@ -122,7 +122,10 @@ def test_an_exported_ensemble_predicts_as_its_models_do(world: Path, tmp_path: P
     pytest.importorskip("onnxscript")
     image, out = world / "data" / "images" / "c0.png", tmp_path / "onnx"
     assert main(["export", str(world / "run"), "--format", "onnx", "-o", str(out)]) == 0
+    assert "1-fold_1: translating it to ONNX" in capsys.readouterr().err
     assert sorted(path.name for path in out.iterdir()) == ["0-fold_0", "1-fold_1", "ensemble.json"]
+    assert run("predict", image, "-m", out, "-o", tmp_path / "c") == 2
+    assert f"{out / '0-fold_0'}: is an exported model" in capsys.readouterr().err
     save = ("--save", "probabilities")
     assert run("predict", image, "-m", out, "--runtime", "onnx", "-o", tmp_path / "a", *save) == 0
     assert run("predict", image, "-m", world / "run", "-o", tmp_path / "b", *save) == 0

@@ -64,6 +64,7 @@ VIEW = ("view", "p.png", "-m", "MODEL")
 REFUSED: list[tuple[tuple[str, ...], str]] = [
     # given twice
     ((*PREDICT, "-m", "MODEL"), "MODEL: is given twice; name each member once"),
+    (("calibrate", "MODEL", "./MODEL", "-o", "NEW"), "MODEL: is given twice; name each member once"),
     ((*PREDICT, "-o", "OTHER"), "argument -o/--output: given twice (OUT and OTHER); give it once"),
     ((*PREDICT, "--output=OTHER"), "-o/--output: given twice"),
     ((*PREDICT, "-oOTHER"), "-o/--output: given twice"),

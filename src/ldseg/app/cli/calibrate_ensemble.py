@@ -25,12 +25,12 @@ def calibrate_ensemble(arguments: Any, folders: Sequence[Path]) -> CalibrationRe
     from ldseg.app.report.report_data import open_run_data
     from ldseg.evaluation.ensemble_fit import fit_ensemble
     from ldseg.inference.ensemble import Ensemble
-    from ldseg.inference.ensemble_files import member_folders, store_ensemble
+    from ldseg.inference.ensemble_files import members_together, store_ensemble
     from ldseg.inference.predictor import Predictor
     from ldseg.utils.serialization import to_json
 
     out = _output(arguments, folders)
-    places = [place for folder in folders for place in member_folders(folder)]
+    places = members_together(folders)
     members = [Predictor.load(place, arguments.device) for place in places]  # samples as in predictions
     ensemble = Ensemble(members)
     dataset = open_run_data(places[0], arguments.data, ensemble.plan)

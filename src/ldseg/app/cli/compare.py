@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ldseg.app.cli.options import add_json
-from ldseg.app.cli.output import print_json, print_table
+from ldseg.app.cli.output import note, print_json, print_line, print_table
 
 SUMMARY = "Compare the scores of two methods on the same cases."
 USAGE = "SCORES_A SCORES_B [options]"
@@ -22,11 +22,19 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Print the paired differences b - a."""
+    from ldseg.errors import InputError
     from ldseg.evaluation.compare import compare
     from ldseg.evaluation.scores import read_scores
     from ldseg.metrics.intervals import format_interval
 
-    rows = compare(read_scores(arguments.a), read_scores(arguments.b))
+    a, b = read_scores(arguments.a), read_scores(arguments.b)
+    try:
+        rows = compare(a, b)
+    except InputError as problem:
+        raise InputError(f"{arguments.a} and {arguments.b}: {problem}") from problem
+    for path, scores in ((arguments.a, a), (arguments.b, b)):
+        if scores.failed:
+            note(f"{path}: without scores, and so not compared: {', '.join(scores.failed)}")
     if arguments.json:
         print_json(rows)
         return 0
@@ -44,5 +52,9 @@ def run(arguments: Any) -> int:
             )
             for row in rows
         ],
+    )
+    print_line(
+        f"means over {len(a.cases)} cases, intervals and p by {len(set(a.groups))} subjects; "
+        "p is of Wilcoxon's signed-rank test, not corrected for the number of rows"
     )
     return 0

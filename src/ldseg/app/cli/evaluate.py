@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Score predictions against reference masks, or a training by cross-validation."
 USAGE = "PREDICTIONS LABELS -o scores.json [options]\n       ldseg evaluate RUN [options]"
-EXAMPLE = "ldseg evaluate out Dataset004_Hippocampus -o scores.json --partial"
+EXAMPLE = "ldseg evaluate out Dataset004_Hippocampus -o scores.json"
 
 
 def add_arguments(parser: Any) -> None:
@@ -61,7 +61,8 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--partial",
         action="store_true",
-        help="score only the cases that have a prediction, or the folds that are trained",
+        help="score only the cases that have a prediction, or the folds that are trained; predictions of "
+        "--part test need no --partial",
     )
     parser.add_argument(
         "--keep-going", action="store_true", help="score the other cases when one is at fault"
@@ -167,7 +168,7 @@ def _print(scores: Scores, summary: dict[str, Any]) -> None:
     )
     print_line(
         f"mean Dice {scores.mean_dice:.4f} (95 % interval {format_interval(scores.mean_dice_interval)}) "
-        f"over {len(scores.cases)} cases"
+        f"over {len(scores.cases)} cases{'' if scores.part is None else f' of the {scores.part} part'}"
     )
     _print_cycles(scores)
     for problem in scores.failed.values():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ldseg.app.cli.options import MODEL_HELP, add_allow_code, add_json, add_sampler, admit_model
-from ldseg.app.cli.output import print_json, print_line
+from ldseg.app.cli.output import print_json, print_line, progress
 from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
 
 SUMMARY = "Write a trained model for other programs: ONNX, or a MONAI bundle."
@@ -79,7 +79,8 @@ def _export_arguments(arguments: Any) -> tuple[Any, ...]:
 def _export_onnx(arguments: Any) -> int:
     from ldseg.export.onnx import export_onnx
 
-    made = export_onnx(*_export_arguments(arguments))
+    with progress("exporting") as bar:
+        made = export_onnx(*_export_arguments(arguments), on_stage=bar.show)
     contract = made.spec
     if arguments.json:
         print_json(
@@ -111,7 +112,8 @@ def _export_ensemble(arguments: Any) -> int:
     if arguments.format != "onnx":
         remedy = "export it with --format onnx, or each member by itself"
         raise file_error(arguments.run, "is an ensemble, and a bundle holds one model", remedy)
-    made = export_onnx_ensemble(*_export_arguments(arguments))
+    with progress("exporting") as bar:
+        made = export_onnx_ensemble(*_export_arguments(arguments), on_stage=bar.show)
     if arguments.json:
         members = [{"folder": str(one.folder), "megabytes": round(one.megabytes, 3)} for one in made]
         print_json({"format": "onnx", "folder": str(arguments.output), "members": members})

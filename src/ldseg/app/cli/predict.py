@@ -19,7 +19,7 @@ from ldseg.app.cli.options import (
 )
 from ldseg.app.cli.output import Progress, group_notes, note, print_json, print_line, print_table, progress
 from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
-from ldseg.runs.files import SPLITS_FILE, WEIGHTS_FILE
+from ldseg.runs.files import SPLITS_FILE
 
 if TYPE_CHECKING:
     from ldseg.data.cases import Case
@@ -179,6 +179,7 @@ def _options(arguments: Any) -> PredictOptions:
         _format(arguments.format, arguments.allow_code),
         arguments.harmonize,
         decision=arguments.decision,
+        part=arguments.part,
     )
 
 
@@ -255,16 +256,12 @@ def _print_sizes(files: Sequence[Path]) -> None:
 
 def _load(models: list[Path], device: str | None, runtime: str) -> BasePredictor:
     """Return the model, or the ensemble of several."""
-    from ldseg.errors import InputError
     from ldseg.inference.ensemble_files import load_members, load_models
 
     if runtime == "onnx":
         from ldseg.inference.backends.onnx_backend import load_onnx_predictor
 
         return load_members(models, lambda folder: load_onnx_predictor(folder, device))
-    for model in models:
-        if (model / "contract.json").is_file() and not (model / WEIGHTS_FILE).is_file():
-            raise InputError(f"{model}: is an exported model; add --runtime onnx")
     return load_models(models, device)
 
 
@@ -294,8 +291,11 @@ def _codes(given: Path | None, model: Path, predictor: BasePredictor) -> dict[st
 def _part(cases: list[Case], model: Path, part: str, fold: int | Literal["all"]) -> list[Case]:
     """Return the cases of one part of the split that the model was trained with."""
     from ldseg.data.splits import match_spelling, read_splits
-    from ldseg.errors import InputError
+    from ldseg.errors import InputError, file_error
 
+    if not (model / SPLITS_FILE).is_file():
+        finding = f"has no {SPLITS_FILE}, so that nobody knows the parts of its training"
+        raise file_error(model, finding, "leave out --part, or give the folder of a training")
     splits = match_spelling(read_splits(model / SPLITS_FILE), cases)
     wanted = set(splits.test if part == "test" else getattr(splits.part(fold), part))
     found = [case for case in cases if case.name in wanted]

@@ -23,14 +23,13 @@ from ldseg.inference.onnx_spec import (
     IMAGE,
     NOISE,
     PROBABILITIES,
-    SPEC_FILE,
     OnnxSpec,
     read_onnx_spec,
 )
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.provenance import identify
 from ldseg.planning.plan import Plan, read_plan
-from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE
+from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE, SPEC_FILE
 from ldseg.runs.saved_model import read_settings
 from ldseg.settings import SamplingSettings
 
