@@ -9,6 +9,7 @@ scored are its validation cases, on the network's grid.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -38,6 +39,7 @@ from ldseg.training.trainer import train
 from ldseg.utils.device import autocast
 from ldseg.utils.serialization import to_json
 from sets import SETS, SPLIT_SEED, TEST_FRACTION
+from trainings import INTERRUPTED
 
 FOLD = 0
 SIDE = 256
@@ -193,7 +195,8 @@ def train_job(
     device: str,
     on_validation: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Train a job, or go on where it was, and return what was trained."""
+    """Train a job, or go on where it was, and return what was trained; out of the program when it is
+    interrupted."""
     run = work / job.folder
     plan = plan_for(job, dataset, splits, limits.side)
     settings = settings_for(job, plan, limits)
@@ -204,9 +207,10 @@ def train_job(
 
     started = time.monotonic()
     ended = train(dataset, plan, splits, settings, run, (run / STATE_FILE).is_file(), on_event, device)
+    if ended.interrupted:  # what is half trained is not scored
+        sys.exit(INTERRUPTED)
     return {
         "steps": ended.steps,
-        "interrupted": ended.interrupted,
         "batch": settings.training.batch or plan.batch,
         "patch": list(plan.patch),
         "precision": settings.training.precision,

@@ -6,7 +6,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -92,3 +92,13 @@ def test_a_change_of_sampling_alone_scores_the_training_of_the_published_recipe(
     folders = {name: ablation.find_job(f"hc18:{name}:1").folder for name in ablation.CHANGES}
     assert folders["nothing_normalized"] == folders["as_published"] == "hc18-as_published-seed1"
     assert folders["eight_groups"] == "hc18-eight_groups-seed1"
+
+
+def test_a_training_that_is_interrupted_ends_the_program_before_it_is_scored(
+    jobs: ModuleType, a_plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "plan_for", lambda *_: a_plan)
+    monkeypatch.setattr(jobs, "train", lambda *_: SimpleNamespace(steps=1, interrupted=True))
+    job = jobs.Job("hc18", "paper", jobs.VARIANTS["paper"])
+    with pytest.raises(SystemExit):
+        jobs.train_job(job, None, None, tmp_path, jobs.Limits(minutes=1.0), "cpu", print)
