@@ -19,6 +19,7 @@ from ldseg.data.inputs import find_inputs
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError
 from ldseg.inference.base_predictor import BasePredictor
+from ldseg.inference.coherence import Coherence
 from ldseg.inference.ensemble import Ensemble
 from ldseg.inference.ensemble_files import StoredEnsemble, StoredMember, load_models, write_ensemble
 from ldseg.inference.predict_cases import PredictOptions, predict_cases
@@ -283,6 +284,19 @@ def test_the_record_names_all_members_and_how_they_agree(members: list[Path], tm
     assert wanted.member_disagreement is not None
     np.testing.assert_allclose(between, wanted.member_disagreement.array, atol=1e-6)
     assert sorted(path.name for path in out.glob("a_sample*")) == [f"a_sample{n}.nii.gz" for n in range(1, 5)]
+
+
+def test_files_of_members_that_were_calibrated_otherwise_do_not_stay(
+    members: list[Path], tmp_path: Path
+) -> None:
+    """Their weights and the calibration of the mixture are the same."""
+    out = predicted(loaded(*members), tmp_path, PredictOptions(samples=4, save=("labels", "samples")))
+    calibration = Calibration(coherence=Coherence(8.0))
+    store_calibration(members[0], calibration)
+    cases = find_inputs([tmp_path / "a.nii.gz"], 1, "yx")
+    predict_cases(loaded(*members), cases, out, PredictOptions(samples=4))
+    assert not list(out.glob("a_sample*"))
+    assert read_records(out).cases["a"].model.members[0].calibration == calibration
 
 
 def test_harmonization_is_left_out_for_all_members(members: list[Path]) -> None:

@@ -72,10 +72,11 @@ class Ensemble(BasePredictor):
         self.fitted, self.asked_decision = calibration, decision
         self.calibration = mean_calibration(members, self.weights) if calibration is None else calibration
         self.plan, self.settings = self.members[0].plan, self.members[0].settings
-        identities = [one.identity for one in members]
-        self.name = name or "+".join(one.name for one in identities)
-        parts = zip(identities, self.weights, strict=True)
-        named = tuple(MemberIdentity(one.name, one.sha256, weight) for one, weight in parts)
+        self.name = name or "+".join(one.identity.name for one in members)
+        named = tuple(
+            MemberIdentity(one.identity.name, one.identity.sha256, weight, one.calibration)
+            for one, weight in zip(self.members, self.weights, strict=True)
+        )
         together = sha256("".join(f"{one.sha256} {one.weight:.6f}\n" for one in named).encode()).hexdigest()
         self.identity = ModelIdentity(self.name, together, named)
 

@@ -22,7 +22,7 @@ from ldseg.data.cases import Case
 from ldseg.inference.backends.backend import Computation
 from ldseg.inference.decision import Decision
 from ldseg.inference.output import EnsembleSummary
-from ldseg.inference.temperature_scaling import Calibration
+from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration
 from ldseg.runs.files import WEIGHTS_FILE
 from ldseg.settings import SamplingSettings
 
@@ -36,6 +36,8 @@ class MemberIdentity:
     sha256: str
     weight: float
     """Share of its probabilities in those of the ensemble."""
+    calibration: Calibration = UNCALIBRATED
+    """Its own, as it predicts within the ensemble."""
 
 
 @dataclass(frozen=True)

@@ -63,20 +63,16 @@ def find_changes(prepared: PreparedRun, run: Path) -> DataChanges:
     """
     fingerprint = run / FINGERPRINT_FILE
     known = split_names(prepared.splits)
+    records = (record for folder in begun_folds(run) or [run] for record in read_records(folder))
+    gone = {name for one in records if one["event"] == "continued" for name in one.get("removed", ())}
     left_out = (
-        {case.name for case in read_fingerprint(fingerprint).cases} - known - _removed_before(run)
+        {case.name for case in read_fingerprint(fingerprint).cases} - known - gone
         if fingerprint.is_file()
         else set[str]()
     )
     cases = [case for case in prepared.dataset.cases if case.name not in left_out]
     changed = changed_cases(cases, prepared.plan, run / CACHE_FOLDER)
     return changes_of(known, {case.name for case in cases}, changed)
-
-
-def _removed_before(run: Path) -> set[str]:
-    """Return the cases that were gone whenever the training in `run` was continued."""
-    records = (record for folder in begun_folds(run) or [run] for record in read_records(folder))
-    return {name for one in records if one["event"] == "continued" for name in one.get("removed", ())}
 
 
 def plan_continuation(prepared: PreparedRun, run: Path, changed_settings: dict[str, Any]) -> Continuation:
