@@ -164,3 +164,17 @@ def test_labels_that_are_decided_better_than_the_argmax_choose_the_decision(bett
         decided = truth if better else np.zeros_like(truth)
         found.append(CasePrediction(str(number), "yx", probabilities, truth, {}, {}, decided))
     assert fit_calibration(found).decision == ("expected-dice" if better else "argmax")
+
+
+def test_raters_of_a_case_do_not_make_its_gain_more_certain() -> None:
+    probabilities = np.full((2, 10, 10), 0.6, np.float32)
+    probabilities[1] = 0.4
+    probabilities[:, 0, 0] = 0.2, 0.8
+    truth = np.zeros((10, 10), np.int16)
+    truth[:5] = 1
+    for cases, decision in ((("a", "b"), "argmax"), ([f"{number}" for number in range(16)], "expected-dice")):
+        found = [
+            CasePrediction(cases[number % len(cases)], "yx", probabilities, truth, {}, {}, decided)
+            for number, decided in enumerate([truth, np.zeros_like(truth)] * 8)
+        ]
+        assert fit_calibration(found).decision == decision

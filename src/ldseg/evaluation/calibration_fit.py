@@ -60,7 +60,7 @@ def fit_calibration(predictions: Iterable[CasePrediction], seed: int = 0) -> Cal
     truths: list[NDArray[np.integer]] = []
     estimates: list[VolumeEstimate] = []
     volumes: list[float] = []
-    gains: list[float] = []
+    gains: dict[str, list[float]] = {}
     structures = False
     for prediction in predictions:
         somewhere = (prediction.truth > 0) | (prediction.probabilities.argmax(0) > 0)
@@ -68,14 +68,16 @@ def fit_calibration(predictions: Iterable[CasePrediction], seed: int = 0) -> Cal
         p, y = draw_voxels(prediction, rng)
         probabilities.append(p)
         truths.append(y)
-        gains.append(_gain(prediction))
+        gains.setdefault(prediction.case, []).append(_gain(prediction))
         for name, volume in prediction.true_volumes.items():
             estimates.append(prediction.volumes[name])
             volumes.append(volume)
     if not structures:
         raise NoStructureError("no case has a structure, labelled or predicted; give other cases")
     temperature = fit_temperature(np.concatenate(probabilities, axis=1), np.concatenate(truths))
-    return Calibration(temperature, fit_interval_scale(estimates, volumes), choose_decision(gains))
+    # raters of a case judge one prediction
+    decision = choose_decision([float(np.mean(of_case)) for of_case in gains.values()])
+    return Calibration(temperature, fit_interval_scale(estimates, volumes), decision)
 
 
 def calibrate(
@@ -186,8 +188,7 @@ def fit_temperature(probabilities: NDArray[np.float32], truth: NDArray[np.intege
 
 
 def choose_decision(gains: Sequence[float]) -> Decision:
-    """Return "expected-dice" where the mean of its gains in Dice over the argmax, one per prediction, is
-    greater than their standard error, else "argmax"."""
+    """Return "expected-dice" where the mean of its gains in Dice over the argmax, one per case, is greater than their standard error, else "argmax"."""
     if len(gains) < 2:
         return "argmax"
     error = float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
