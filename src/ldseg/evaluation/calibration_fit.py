@@ -188,7 +188,8 @@ def fit_temperature(probabilities: NDArray[np.float32], truth: NDArray[np.intege
 
 
 def choose_decision(gains: Sequence[float]) -> Decision:
-    """Return "expected-dice" where the mean of its gains in Dice over the argmax, one per case, is greater than their standard error, else "argmax"."""
+    """Return "expected-dice" where the mean of its gains in Dice over the argmax, one per case, is greater
+    than their standard error, else "argmax"."""
     if len(gains) < 2:
         return "argmax"
     error = float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
