@@ -40,7 +40,8 @@ def main(argv: list[str] | None = None) -> None:
             arguments.run, Path(folder) / "onnx", arguments.steps, arguments.samples, arguments.sampler
         )
         predictors = load_all(arguments.run, made.folder)
-    plan, sampling = predictors["torch"].plan, made.spec.sampling
+    plan, own = predictors["torch"].plan, predictors["torch"].settings.sampling
+    sampling = made.spec.sampling.settings(own)
     shape = tuple(arguments.shape or plan.patch)
     image = noise_image(plan.axes, len(plan.channels), shape)
     answers = {name: answer_of(predictor, image, sampling) for name, predictor in predictors.items()}

@@ -178,7 +178,7 @@ def test_a_name_that_an_mhd_cannot_hold_is_refused(name: str, tmp_path: Path) ->
 def test_what_is_no_png_bmp_or_jpeg_is_not_opened_as_one(form: str, tmp_path: Path) -> None:
     Image.new("RGB", (8, 6)).save(tmp_path / "a", form)  # EPS would run Ghostscript
     (tmp_path / "a").rename(tmp_path / "a.png")
-    refused(tmp_path / "a.png", "cannot be read as PNG")
+    refused(tmp_path / "a.png", r"cannot be read as PNG, BMP or JPEG \(cannot identify image file")
 
 
 def test_a_jpeg_of_very_many_scans_is_refused(tmp_path: Path) -> None:

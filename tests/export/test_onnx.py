@@ -28,7 +28,7 @@ from ldseg.inference.temperature_scaling import Calibration, store_calibration
 from ldseg.planning.plan import read_plan, write_plan
 from ldseg.preprocessing.patches import gaussian_weights, tile_corners
 from ldseg.runs.saved_model import load_model, read_settings
-from ldseg.settings import SamplingSettings
+from ldseg.settings import SamplingRecord, SamplingSettings
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -158,7 +158,37 @@ def test_several_samples_of_a_deterministic_model_are_exported_as_its_single_ans
 ) -> None:
     folder = make_model(baseline="unet")
     sampling = export_onnx(folder, tmp_path / "onnx", samples=6).spec.sampling
-    assert sampling == Predictor.load(folder, "cpu").sampling()
+    assert sampling == Predictor.load(folder, "cpu").sampling().record(stepwise=False)
+
+
+@pytest.mark.parametrize(
+    "baseline, asked, told",
+    [
+        ("none", SamplingSettings("ddim", 3, 4), SamplingRecord("ddim", 3, 4, False)),
+        ("none", SamplingSettings("one_step", 3, 4), SamplingRecord("one_step", 1, 1, False)),
+        ("pixel_diffusion", SamplingSettings("ddim", 3, 4), SamplingRecord("ddim", 3, 4, False)),
+        ("ssn", SamplingSettings("ddim", 3, 4), SamplingRecord(None, None, 4, False)),
+        ("ssn", SamplingSettings("ddim", 1, 4), SamplingRecord(None, 1, 1, False)),
+        ("unet", SamplingSettings("ddim", 3, 4), SamplingRecord(None, 1, 1, False)),
+    ],
+)
+def test_the_contract_names_a_sampler_only_where_one_is_at_work(
+    make_model: MakeModel, baseline: str, asked: SamplingSettings, told: SamplingRecord
+) -> None:
+    model = load_model(make_model(baseline=baseline), CPU)
+    assert make_onnx_spec(model, model.segmenter.resolve_sampling(asked), 0.0).sampling == told
+
+
+def test_a_graph_that_draws_its_samples_at_once_takes_any_sampler_and_several_steps(
+    make_model: MakeModel,
+) -> None:
+    model = load_model(make_model(baseline="ssn"), CPU)
+    made = SamplingSettings("ddim", 8, 4)
+    graph = TorchSession(ExportableSampler(model.segmenter, made).eval())
+    backend = OnnxBackend(graph, make_onnx_spec(model, made, 0.0))
+    assert backend.resolve_sampling(SamplingSettings("euler", 3, 6)).samples == 6
+    with pytest.raises(InputError, match="steps is 1, the graph was made with samples that are drawn at"):
+        backend.resolve_sampling(SamplingSettings("ddim", 1, 4))
 
 
 def test_the_graph_of_a_deterministic_prediction_takes_the_image_alone(make_export) -> None:  # type: ignore[no-untyped-def]
@@ -213,7 +243,8 @@ def test_the_contract_says_what_the_graph_takes(make_export, model, sampling) ->
     plan = read_plan(made.onnx / "plan.json")
     assert (contract.patch, contract.spacing, contract.channels) == (plan.patch, plan.spacing, plan.channels)
     assert plan == read_plan(made.model / "plan.json")
-    assert read_settings(made.onnx / "settings.json").sampling == contract.sampling
+    settings = read_settings(made.onnx / "settings.json")
+    assert settings.sampling.record(settings.stepwise) == contract.sampling
     assert [(one.index, one.id, one.name) for one in contract.classes] == [
         (0, 0, "background"),
         (1, 2, "left"),

@@ -167,7 +167,7 @@ def test_members_on_grids_of_their_own_are_mixed_on_that_of_the_image(members: l
 def test_a_deterministic_model_and_one_that_samples_are_members_of_one_ensemble(tmp_path: Path) -> None:
     unet, ours = make_tiny_model(tmp_path, baseline="unet"), make_tiny_model(tmp_path)
     found = loaded(unet, ours)
-    assert found.stochastic
+    assert (found.stochastic, found.stepwise) == (True, True)
     assert found.sampling(samples=2).samples == 3
     each = [Predictor.load(unet, "cpu")(image()), Predictor.load(ours, "cpu")(image(), samples=7)]
     mean = np.mean([one.probabilities.array for one in each], axis=0)

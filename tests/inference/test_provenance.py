@@ -72,6 +72,17 @@ def test_each_case_says_what_made_it(make_model: MakeModel, pictures: Path, tmp_
     assert record["time"].endswith("+00:00")
 
 
+@pytest.mark.parametrize("baseline, drawn", [("ssn", [None, None, 3]), ("unet", [None, 1, 1])])
+def test_no_sampler_is_named_where_none_is_at_work(
+    make_model: MakeModel, pictures: Path, tmp_path: Path, baseline: str, drawn: list[int | None]
+) -> None:
+    out = tmp_path / "out"
+    predict(make_model(baseline=baseline), pictures / "a.png", out, samples=3, save=("labels", "uncertainty"))
+    told = [records(out)["cases"]["a"]["settings"], json.loads((out / "a_summary.json").read_text())]
+    for one in told:
+        assert [one["sampling"][name] for name in ("sampler", "steps", "samples")] == drawn
+
+
 def test_maps_of_an_earlier_prediction_go_where_the_new_one_differs(
     make_model: MakeModel, pictures: Path, tmp_path: Path
 ) -> None:

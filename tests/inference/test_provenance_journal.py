@@ -13,11 +13,13 @@ from ldseg.inference.backends.backend import Computation
 from ldseg.inference.provenance import UNKNOWN_MODEL, CaseRecord, Method
 from ldseg.inference.provenance_journal import FILE, JOURNAL, ProvenanceJournal, merge_journal, read_records
 from ldseg.inference.temperature_scaling import Calibration
-from ldseg.settings import SamplingSettings
+from ldseg.settings import SamplingRecord
 
 
 def record(name: str, seed: int = 0) -> CaseRecord:
-    method = Method(SamplingSettings(), seed, True, Calibration(), Computation("torch", "cpu", "fp32"))
+    method = Method(
+        SamplingRecord("ddim", 1, 1, False), seed, True, Calibration(), Computation("torch", "cpu", "fp32")
+    )
     image, labels, time = (f"in/{name}.png",), (f"{name}.png",), "2026-01-01T00:00:00+00:00"
     return CaseRecord(name, image, 1, time, labels, (), (), UNKNOWN_MODEL, method, "0", time)
 

@@ -73,8 +73,6 @@ class OnnxExport:
     spec: OnnxSpec
     megabytes: float
     """Size of the graph with its weights."""
-    stepwise: bool
-    """Whether its samples are drawn in steps."""
 
 
 def export_onnx(
@@ -105,7 +103,7 @@ def export_onnx(
         if card.is_file():
             write_bytes_atomic(staged / CARD_FILE, card.read_bytes())
         size = (staged / GRAPH_FILE).stat().st_size
-    return OnnxExport(Path(out), spec, size / 1e6, model.segmenter.stepwise)
+    return OnnxExport(Path(out), spec, size / 1e6)
 
 
 def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: float) -> OnnxSpec:
@@ -147,7 +145,7 @@ def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: fl
         opset=OPSET,
         difference=difference,
         stochastic=stochastic,
-        sampling=sampling,
+        sampling=sampling.record(segmenter.stepwise),
         draws=draws,
         inputs=tuple(inputs),
         outputs=(output,),
@@ -208,6 +206,7 @@ def _trace(sampler: ExportableSampler, spec: OnnxSpec, path: Path, on_stage: OnS
             dynamo=True,
             input_names=[tensor.name for tensor in spec.inputs],
             output_names=[PROBABILITIES],
+            dynamic_shapes=shapes,  # for the name of the axis
             opset_version=spec.opset,
             verbose=False,
         )

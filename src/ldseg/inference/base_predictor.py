@@ -88,6 +88,11 @@ class BasePredictor(ABC):
         """True where two samples of one image can differ."""
 
     @property
+    def stepwise(self) -> bool:
+        """True where samples are drawn in steps, by a sampler."""
+        return self.settings.stepwise
+
+    @property
     @abstractmethod
     def computation(self) -> Computation:
         """Runtime, device and precision."""

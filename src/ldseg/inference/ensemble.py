@@ -86,6 +86,11 @@ class Ensemble(BasePredictor):
         return True
 
     @property
+    def stepwise(self) -> bool:
+        """True where any member draws samples in steps."""
+        return any(member.stepwise for member in self.members)
+
+    @property
     def computation(self) -> Computation:
         """Runtime, device and precision of the first member."""
         return self.members[0].computation

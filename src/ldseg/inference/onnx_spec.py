@@ -13,7 +13,7 @@ from ldseg.inference.backends.backend import DETERMINISTIC_WEIGHT
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration
 from ldseg.planning.plan import ChannelPlan
 from ldseg.runs.files import SPEC_FILE
-from ldseg.settings import SamplingSettings
+from ldseg.settings import SamplingRecord
 from ldseg.utils.serialization import from_json, read_versioned, write_json_atomic
 
 SPEC_VERSION = 2
@@ -72,7 +72,7 @@ class OnnxSpec:
     stochastic: bool
     """True where the output depends on noise. A deterministic prediction does not: its graph has the image as
     its only input."""
-    sampling: SamplingSettings
+    sampling: SamplingRecord
     """Sampling that is built into the graph: sampler, steps, and the samples of one call."""
     draws: int
     """Number of fresh noise draws during sampling, besides the noise it starts from; 0 for most samplers."""

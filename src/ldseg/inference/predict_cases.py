@@ -45,7 +45,7 @@ from ldseg.inference.writer import (
 from ldseg.planning.plan import write_plan
 from ldseg.preprocessing.preprocess import grid_transform
 from ldseg.runs.files import PLAN_FILE
-from ldseg.settings import SamplingSettings
+from ldseg.settings import SamplingRecord, SamplingSettings
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
 from ldseg.utils.serialization import from_json, to_json
 
@@ -192,6 +192,11 @@ class _Run:
     format: OutputFormat
     journal: ProvenanceJournal
 
+    @property
+    def record(self) -> SamplingRecord:
+        """How samples are drawn, as the files say."""
+        return self.sampling.record(self.predictor.stepwise)
+
     def begin(self, cases: Sequence[Case]) -> None:
         """Make the folder, and write the files that all cases share."""
         files = {self.name(case): self.files(case) for case in cases}
@@ -253,7 +258,7 @@ class _Run:
             samples = self.sampling.samples
             path = summary_path(self.out, case, self.options.save, samples, self.format)
             if path is not None:
-                write_summary(path, case, case_summary, self.sampling, self.options.seed)
+                write_summary(path, case, case_summary, self.record, self.options.seed)
 
         as_its_own = self.options.format is None or self.options.format in TIFF_ENDINGS
         if as_its_own and is_large(case, self.predictor.plan.axes):
@@ -286,7 +291,7 @@ class _Run:
         """Return the record of the case for prediction.json."""
         predictor, options = self.predictor, self.options
         method = Method(
-            self.sampling,
+            self.record,
             options.seed,
             options.harmonize,
             predictor.calibration,

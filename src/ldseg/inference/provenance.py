@@ -24,7 +24,7 @@ from ldseg.inference.decision import Decision
 from ldseg.inference.output import EnsembleSummary
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration
 from ldseg.runs.files import WEIGHTS_FILE
-from ldseg.settings import SamplingSettings
+from ldseg.settings import SamplingRecord
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def identify(folder: Path, weights: str = WEIGHTS_FILE) -> ModelIdentity:
 class Method:
     """The settings of a prediction: all that the result depends on beside the image and its name."""
 
-    sampling: SamplingSettings
+    sampling: SamplingRecord
     seed: int
     harmonize: bool
     """True where images that differ from the training images were harmonized with them."""

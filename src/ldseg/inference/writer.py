@@ -35,7 +35,7 @@ from ldseg.inference.output import (
 from ldseg.inference.output_writers.base import OutputWriter
 from ldseg.inference.output_writers.image_file import ImageFileWriter
 from ldseg.planning.plan import Plan
-from ldseg.settings import SamplingSettings
+from ldseg.settings import SamplingRecord
 from ldseg.utils.serialization import write_json_atomic
 
 OUTPUTS = ("labels", "probabilities", "uncertainty", "samples")
@@ -136,9 +136,7 @@ def sample_number(part: str) -> int:
     return int(part.removeprefix(f"_{SAMPLES[:-1]}"))
 
 
-def write_summary(
-    path: Path, case: Case, summary: CaseSummary, sampling: SamplingSettings, seed: int
-) -> None:
+def write_summary(path: Path, case: Case, summary: CaseSummary, sampling: SamplingRecord, seed: int) -> None:
     """Write NAME_summary.json to `path`. Raises InputError when the disk refuses."""
     content = {
         "version": SUMMARY_VERSION,

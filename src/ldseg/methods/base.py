@@ -147,8 +147,9 @@ class Segmenter(nn.Module, ABC):
         return self.sample_latent(conditioning, start, times, sampler, noise, on_step)
 
     def resolve_sampling(self, sampling: SamplingSettings) -> SamplingSettings:
-        """Return `sampling` with one sample where all samples would be equal."""
-        return sampling if self.stochastic and not sampling.single_call else replace(sampling, samples=1)
+        """Return `sampling`, or one step and one sample where all samples would be equal."""
+        varies = self.stochastic and not sampling.single_call
+        return sampling if varies else replace(sampling, steps=1, samples=1)
 
     def sampling_times(self, steps: int) -> Tensor:
         """Return the times of a sampling, 1 = t_0 > ... > t_steps = 0, or `steps` discrete ones.

@@ -239,6 +239,34 @@ class SamplingSettings:
         """True if the denoiser is called only once, which asks for the deterministic prediction."""
         return self.steps == 1 or self.sampler == "one_step"
 
+    def record(self, stepwise: bool) -> SamplingRecord:
+        """Return how samples are drawn in fact, by a model that does so in steps or not."""
+        steps = self.steps if stepwise else None
+        return SamplingRecord(
+            self.sampler if stepwise else None, 1 if self.single_call else steps, self.samples, self.tta
+        )
+
+
+@dataclass(frozen=True)
+class SamplingRecord:
+    """How the samples of a result were drawn, as files beside it say."""
+
+    sampler: str | None
+    """None of a model without steps, in which no sampler is at work."""
+    steps: int | None
+    """1 of a deterministic prediction, None where samples were drawn at once."""
+    samples: int
+    tta: bool
+
+    def settings(self, own: SamplingSettings) -> SamplingSettings:
+        """Return the settings that ask for this; what is None here is as in the model's `own`."""
+        return SamplingSettings(
+            own.sampler if self.sampler is None else self.sampler,
+            own.steps if self.steps is None else self.steps,
+            self.samples,
+            self.tta,
+        )
+
 
 @dataclass(frozen=True)
 class RunSettings:

@@ -104,7 +104,7 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
             f"{source.name} has no splits.json: all {len(cases)} cases are used; "
             "the result is right only if the model was not trained on any of them"
         )
-    report_ignored_options(predictor.stochastic, predictor.settings, predictor.plan, arguments)
+    report_ignored_options(predictor.stochastic, predictor.stepwise, predictor.plan, arguments)
     with progress("predicting") as bar:
         fitted, before = calibrate(
             folder, predictor, dataset, cases, sampling.samples, sampling.steps, arguments.seed, bar.show

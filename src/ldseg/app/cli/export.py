@@ -61,7 +61,7 @@ def _report_ignored_options(arguments: Any) -> None:
     from ldseg.runs.saved_model import load_model
 
     model = load_model(arguments.run, torch.device("cpu"))
-    report_ignored_options(model.segmenter.stochastic, model.settings, model.plan, arguments)
+    report_ignored_options(model.segmenter.stochastic, model.segmenter.stepwise, model.plan, arguments)
 
 
 def _export_arguments(arguments: Any) -> tuple[Any, ...]:
@@ -94,7 +94,7 @@ def _export_onnx(arguments: Any) -> int:
         )
         return 0
     sampling = contract.sampling
-    steps = f"{sampling.steps} steps of {sampling.sampler}, " if made.stepwise else ""
+    steps = "" if sampling.sampler is None else f"{sampling.steps} steps of {sampling.sampler}, "
     how = f"{steps}{sampling.samples} samples in one call, "
     print_line(
         f"{made.folder / contract.graph}: {made.megabytes:.1f} MB, {how if contract.stochastic else ''}"

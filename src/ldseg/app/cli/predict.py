@@ -141,7 +141,7 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
 
     predictor, cases, options, folder = context.run_on_all_ranks(look)
     if context.is_rank_zero:
-        report_ignored_options(predictor.stochastic, predictor.settings, predictor.plan, arguments)
+        report_ignored_options(predictor.stochastic, predictor.stepwise, predictor.plan, arguments)
         for remark in remarks:
             note(remark)
     with progress("predicting", shown=context.is_rank_zero) as bar:

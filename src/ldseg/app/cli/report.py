@@ -90,7 +90,7 @@ def run(arguments: Any) -> int:
         report = collect(run, options, arguments.device, bar.show)
     for line in group_notes(report.measurements.notes):
         note(line)
-    report_ignored_options(report.stochastic, report.settings, report.plan, arguments)
+    report_ignored_options(report.stochastic, report.settings.stepwise, report.plan, arguments)
     write_page(page, report)
     figures = [] if arguments.figures is None else write_figures(arguments.figures, report)
     count, dice = len(report.scores.cases), report.scores.mean_dice

@@ -87,7 +87,7 @@ def run(arguments: Any) -> int:
     begun = resume_sweep(out, start_sweep(arguments.model, predictor, dataset, options))
     if begun.points:
         note(f"{out}: {len(begun.points)} strengths are measured already")
-    report_ignored_options(predictor.stochastic, predictor.settings, predictor.plan, arguments)
+    report_ignored_options(predictor.stochastic, predictor.stepwise, predictor.plan, arguments)
     notes: dict[str, tuple[str, ...]] = {}
     with progress("measuring") as bar:
         found = sweep(

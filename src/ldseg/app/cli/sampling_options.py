@@ -9,7 +9,6 @@ from ldseg.errors import InputError
 
 if TYPE_CHECKING:
     from ldseg.planning.plan import Plan
-    from ldseg.settings import RunSettings
 
 _ONE_STEP = "one_step"
 
@@ -21,7 +20,7 @@ def refuse_contradictions(arguments: Any) -> None:
         raise InputError(f"--sampler {_ONE_STEP} makes one step, --steps is {steps}; leave one of them out")
 
 
-def ignored_options(stochastic: bool, settings: RunSettings, plan: Plan, arguments: Any) -> list[str]:
+def ignored_options(stochastic: bool, stepwise: bool, plan: Plan, arguments: Any) -> list[str]:
     """Return a message for each kind of given sampling options that have no effect."""
     steps, samples = arguments.steps, arguments.samples
     sampler, mirror = getattr(arguments, "sampler", None), getattr(arguments, "tta", None)
@@ -36,7 +35,7 @@ def ignored_options(stochastic: bool, settings: RunSettings, plan: Plan, argumen
         found.append(f"the model is deterministic and gives one prediction: {names} {verb} nothing")
     elif (steps == 1 or sampler == _ONE_STEP) and samples not in (None, 1):
         found.append("one step gives the deterministic prediction: --samples changes nothing")
-    elif not settings.stepwise and (of_steps := [name for name in ("--steps", "--sampler") if name in named]):
+    elif not stepwise and (of_steps := [name for name in ("--steps", "--sampler") if name in named]):
         verb = "change" if len(of_steps) > 1 else "changes"
         found.append(f"the model draws its samples at once: {', '.join(of_steps)} {verb} nothing")
     if stochastic and decision == "expected-dice" and (samples == 1 or steps == 1 or sampler == _ONE_STEP):
@@ -46,7 +45,7 @@ def ignored_options(stochastic: bool, settings: RunSettings, plan: Plan, argumen
     return found
 
 
-def report_ignored_options(stochastic: bool, settings: RunSettings, plan: Plan, arguments: Any) -> None:
+def report_ignored_options(stochastic: bool, stepwise: bool, plan: Plan, arguments: Any) -> None:
     """Print on stderr which sampling options have no effect."""
-    for sentence in ignored_options(stochastic, settings, plan, arguments):
+    for sentence in ignored_options(stochastic, stepwise, plan, arguments):
         note(sentence)

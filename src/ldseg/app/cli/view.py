@@ -124,9 +124,9 @@ def _model(arguments: Any) -> PredictionSource:
     sampling = predictor.posterior_sampling(
         arguments.steps, arguments.samples, arguments.sampler, arguments.tta
     )
-    report_ignored_options(predictor.stochastic, predictor.settings, predictor.plan, arguments)
+    report_ignored_options(predictor.stochastic, predictor.stepwise, predictor.plan, arguments)
     if predictor.stochastic and not sampling.single_call:
-        stepwise = predictor.settings.stepwise
+        stepwise = predictor.stepwise
         how = f"by {sampling.sampler} in {sampling.steps} steps" if stepwise else "drawn at once"
         note(f"{sampling.samples} samples {how}")
     return ModelSource(predictor, sampling, arguments.seed)

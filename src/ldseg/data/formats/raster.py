@@ -35,8 +35,9 @@ from ldseg.data.volume import Axes, Kind, Volume
 from ldseg.errors import InputError, file_error, suppress_stderr, translate_errors
 from ldseg.utils.system import require_memory
 
-_FORMATS = ("PNG", "BMP", "DIB", "JPEG", "MPO")
-"""Formats accepted by content, whatever the ending; some other Pillow formats run programs (EPS)."""
+_FORMATS = ("PNG", "BMP", "DIB", "JPEG")
+"""Formats accepted by content, whatever the ending; some other Pillow formats run programs (EPS).
+Several JPEGs in one file (MPO) are found by JPEG."""
 _SCAN, _MOST_SCANS = b"\xff\xda", 200
 """Marker of a progressive JPEG's scan, each of which costs a full decoding; cameras write about ten."""
 _GRAY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")

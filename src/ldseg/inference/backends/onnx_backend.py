@@ -52,7 +52,8 @@ def load_onnx_predictor(folder: Path | str, device: str | None = None) -> Predic
     plan = read_plan(folder / PLAN_FILE)
     _check_spec(spec, folder)
     _check_plan(plan, spec, folder)
-    settings = read_settings(folder / SETTINGS_FILE).fixed(spec.sampling)
+    settings = read_settings(folder / SETTINGS_FILE)
+    settings = settings.fixed(spec.sampling.settings(settings.sampling))
     session = open_session(folder / spec.graph, device or "cpu")
     identity = identify(folder, spec.graph)
     return Predictor(plan, settings, OnnxBackend(session, spec), spec.recalibration, identity)
@@ -122,12 +123,14 @@ class OnnxBackend:
         """
         fixed = self.spec.sampling
         if not self.stochastic:
-            return replace(fixed, samples=1)
+            return replace(sampling, steps=1, samples=1, tta=fixed.tta)
+        asked = sampling.record(fixed.sampler is not None)
         for name in ("sampler", "steps", "tta"):
-            wanted, made = getattr(sampling, name), getattr(fixed, name)
+            wanted, made = getattr(asked, name), getattr(fixed, name)
             if wanted != made:
+                how = "samples that are drawn at once" if made is None else made
                 raise InputError(
-                    f"{name} is {wanted}, the graph was made with {made}; leave out --{name}, or export again"
+                    f"{name} is {wanted}, the graph was made with {how}; leave out --{name}, or export again"
                 )
         return replace(sampling, samples=1) if sampling.single_call else sampling
 
