@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch.nn import functional
 
 from ldseg.networks.blocks import SelfAttention
 
-GRIDS = [(5, 7), (37, 20), (4, 5, 6), (17, 4, 9)]
+GRIDS = [(5, 7), (37, 20), (4, 5, 6), (17, 16, 18)]
 
 
 def attention(grid: tuple[int, ...]) -> tuple[SelfAttention, Tensor]:
@@ -49,10 +51,20 @@ def test_a_grid_of_equal_blocks_gets_what_the_grid_of_these_blocks_gets() -> Non
     torch.testing.assert_close(layer(fine) - fine, added)
 
 
-@pytest.mark.parametrize(("grid", "places"), [((37, 20), 13 * 10), ((17, 4, 9), 6 * 4 * 5)])
+@pytest.mark.parametrize(("grid", "places"), [((37, 20), 13 * 10), ((17, 16, 18), 6 * 8 * 6)])
 def test_no_more_places_attend_to_each_other_than_the_limit(grid: tuple[int, ...], places: int) -> None:
     layer, h = attention(grid)
     seen: list[int] = []
     layer.qkv.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
     layer(h)
     assert seen == [places]
+
+
+@pytest.mark.parametrize("grid", [(13, 13), (12, 12, 12), (20, 12, 12)])
+def test_all_places_of_the_coarsest_grid_of_a_plan_attend_to_each_other(grid: tuple[int, ...]) -> None:
+    """As they did when models were trained: weights mean the same."""
+    layer, h = attention(grid)
+    seen: list[int] = []
+    layer.qkv.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
+    layer(h)
+    assert seen == [math.prod(grid)]

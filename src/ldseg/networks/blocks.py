@@ -120,13 +120,16 @@ _COARSE: dict[int, tuple[int, Callable[..., Tensor], str]] = {
     2: (16, functional.avg_pool2d, "bilinear"),
     3: (8, functional.avg_pool3d, "trilinear"),
 }
-"""Most positions of attention along an axis, how more are averaged, and how they are interpolated."""
+"""Most positions of attention along an axis of a large grid, how more are averaged, and how they are
+interpolated."""
+_LARGE = {2: 16**2, 3: 16**3}
+"""A grid of more positions is large; the coarsest grids that are planned are not."""
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over all positions of a small grid.
+    """Multi-head self-attention over all positions of a grid.
 
-    Positions of a grid of more than 16 (2D) or 8 (3D) along an axis are averaged to so many at most, and what
+    A grid of more than 256 (2D) or 4096 (3D) is averaged to 16 (2D) or 8 (3D) along an axis at most, and what
     attention adds is interpolated: its cost is bounded, where that of all positions grows with their square.
     """
 
@@ -139,9 +142,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         most, pool, mode = _COARSE[h.ndim - 2]
-        size = tuple(-(-n // most) for n in h.shape[2:])
-        if max(size) == 1:
+        if math.prod(h.shape[2:]) <= _LARGE[h.ndim - 2]:
             return h + self._attend(h)
+        size = tuple(-(-n // most) for n in h.shape[2:])
         added = self._attend(pool(h, size, ceil_mode=True, count_include_pad=False)).float()
         scale = tuple(float(n) for n in size)  # the last cells may reach beyond the grid
         added = functional.interpolate(added, scale_factor=scale, mode=mode)
