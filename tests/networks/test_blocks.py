@@ -18,7 +18,7 @@ def attention(grid: tuple[int, ...]) -> tuple[SelfAttention, Tensor]:
     """Attention that adds something, and features of a grid."""
     torch.manual_seed(0)
     layer = SelfAttention(32)
-    torch.nn.init.normal_(layer.proj.weight)
+    torch.nn.init.normal_(layer.get_parameter("proj.weight"))
     return layer, torch.randn(2, 32, *grid)
 
 
