@@ -127,10 +127,10 @@ def test_a_sweep_of_another_model_seed_or_sampling_is_not_mixed_in(
         (RobustnessOptions(steps=7), "sampling"),
         (RobustnessOptions(harmonize=False), "harmonize"),
     ):
-        with pytest.raises(InputError, match=f"another {name}"):
+        with pytest.raises(InputError, match=rf"different setup \({name}:"):
             resume_sweep(out, start_sweep(run, predictor, dataset, options))
     other = make_model("yx", "unet")
-    with pytest.raises(InputError, match="another weights"):
+    with pytest.raises(InputError, match=r"different setup \(weights:"):
         resume_sweep(out, start_sweep(other, Predictor.load(other, "cpu"), dataset, RobustnessOptions()))
 
 

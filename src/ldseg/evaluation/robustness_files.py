@@ -44,8 +44,9 @@ def resume_sweep(out: Path, fresh: Robustness) -> Robustness:
         before, now = getattr(found.setup, field.name), getattr(fresh.setup, field.name)
         if before != now:
             raise InputError(
-                f"{path}: was measured with another {field.name.replace('_', ' ')} ({_short(before)}, now "
-                f"{_short(now)}); choose another folder with -o, or remove it to measure anew"
+                f"{path}: is of a sweep with a different setup ({field.name.replace('_', ' ')}: "
+                f"{_short(before)}, now {_short(now)}); choose another folder with -o, or remove it to "
+                "measure anew"
             )
     return found
 

@@ -166,3 +166,11 @@ def test_what_is_known_to_be_bad_is_said_with_a_remedy(
 ) -> None:
     (found,) = known_issues(a_report(**changes))
     assert message in found
+
+
+def test_without_seconds_nothing_is_measured_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*_: object) -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(probing, "_run", start)
+    assert probing.probe(0.0) == {step: {"not measured": "--seconds is 0"} for step in probing.STEPS}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ldseg.evaluation.calibration_report import CalibrationReport
 
 SUMMARY = "Fit a temperature and the width of volume intervals on validation cases."
-USAGE = "RUN [options]"
+USAGE = "RUN... [options]"
 EXAMPLE = "ldseg calibrate runs/hippocampus"
 
 
@@ -40,7 +40,7 @@ def add_arguments(parser: Any) -> None:
         "--samples", type=int | None, help="posterior samples of a case; the model's own number by default"
     )
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise and of the voxels drawn")
+    parser.add_argument("--seed", type=int, default=0, help="of noise and of voxels drawn; 0 by default")
     parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
     add_allow_code(parser)
     add_json(parser)

@@ -26,7 +26,7 @@ def add_arguments(parser: Any) -> None:
         "-o", "--output", type=Path, default=Path("ldseg-demo"), metavar="FOLDER", help="new folder"
     )
     parser.add_argument("--minutes", type=float, default=3.0, help="of training")
-    parser.add_argument("--seed", type=int, default=0, help="of training and prediction")
+    parser.add_argument("--seed", type=int, default=0, help="of training and prediction; 0 by default")
     parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
     add_json(parser)
 

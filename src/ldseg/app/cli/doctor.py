@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ldseg.app.cli.options import add_json
-from ldseg.app.cli.output import print_json, print_line
+from ldseg.app.cli.output import note, print_json, print_line
 
 SUMMARY = "Report versions, device, speed, memory and known issues of this machine."
 USAGE = "[--seconds 60] [--json]"
@@ -15,7 +15,10 @@ EXAMPLE = "ldseg doctor > machine.txt"
 def add_arguments(parser: Any) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "--seconds", type=float, default=60.0, help="limit of the measurements, which end sooner as a rule"
+        "--seconds",
+        type=float,
+        default=60.0,
+        help="limit of the measurements, which end sooner as a rule; 60 by default, 0 leaves them out",
     )
     add_json(parser)
 
@@ -29,6 +32,8 @@ def run(arguments: Any) -> int:
 
     if not arguments.seconds >= 0:
         raise InputError(f"--seconds is {arguments.seconds:g}; give 0 or more")
+    if arguments.seconds > 0:
+        note(f"measuring for at most {arguments.seconds:g} s")
     report = collect() | probe(arguments.seconds)
     found = known_issues(report)
     if arguments.json:

@@ -50,7 +50,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
     parser.add_argument("--samples", type=int | None, help="posterior samples; the model's own by default")
     add_sampler(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise; 0 by default")
     add_decision(parser)
     add_harmonize(parser)
     parser.add_argument(

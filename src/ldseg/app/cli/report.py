@@ -52,7 +52,7 @@ def add_arguments(parser: Any) -> None:
         "--samples", type=int | None, help="posterior samples of a case; the model's own number by default"
     )
     parser.add_argument("--steps", type=int | None, help="diffusion steps; the model's own by default")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise; 0 by default")
     parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")
     add_allow_code(parser)
     add_json(parser)

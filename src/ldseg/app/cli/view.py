@@ -58,7 +58,7 @@ def add_arguments(parser: Any) -> None:
     add_sampler(parser)
     add_decision(parser)
     add_harmonize(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise; 0 by default")
     parser.add_argument("--port", type=int, default=0, help="of the page; a free one by default")
     parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     parser.add_argument("--device", help="e.g. cpu, cuda, mps; the best one here by default")

@@ -18,7 +18,10 @@ STEPS = ("device", "convolution", "compile")
 
 
 def probe(seconds: float, module: str = "ldseg.app.doctor.probe") -> dict[str, Section]:
-    """Return the steps' sections after at most about `seconds`; a step that was not reached says why."""
+    """Return the steps' sections after at most about `seconds`; a step that was not reached says why.
+    With 0 seconds no process is started."""
+    if seconds == 0:
+        return {step: {"not measured": "--seconds is 0"} for step in STEPS}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         # A cache of its own, so that compiling is measured and nothing stays behind.
         environment = os.environ | {
