@@ -194,7 +194,7 @@ class _Run:
 
     @property
     def record(self) -> SamplingRecord:
-        """How samples are drawn, as the files say."""
+        """Return the sampling as files of results have it."""
         return self.sampling.record(self.predictor.stepwise)
 
     def begin(self, cases: Sequence[Case]) -> None:

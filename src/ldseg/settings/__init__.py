@@ -249,7 +249,7 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class SamplingRecord:
-    """How the samples of a result were drawn, as files beside it say."""
+    """The sampling of a result, as files beside it have it."""
 
     sampler: str | None
     """None of a model without steps, in which no sampler is at work."""
