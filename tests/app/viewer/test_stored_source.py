@@ -53,9 +53,11 @@ def shown(source: StoredSource | ModelSource, path: Path, image: Volume) -> Samp
     return source.predict(image, "scan", str(path), None, ignore_planes)
 
 
-@pytest.mark.parametrize("axes", ["yx", "zyx"])
-def test_it_is_what_the_model_showed(make_model: MakeModel, tmp_path: Path, axes: Axes) -> None:
-    model, (path, image) = make_model(axes), a_file(tmp_path, axes)
+@pytest.mark.parametrize(("axes", "baseline"), [("yx", "none"), ("zyx", "none"), ("yx", "ssn")])
+def test_it_is_what_the_model_showed(
+    make_model: MakeModel, tmp_path: Path, axes: Axes, baseline: str
+) -> None:
+    model, (path, image) = make_model(axes, baseline=baseline), a_file(tmp_path, axes)
     predict(path, model, tmp_path / "out", "--save", "labels,probabilities,uncertainty,samples")
     predictor = Predictor.load(model, "cpu")
     made = shown(ModelSource(predictor, predictor.sampling(2, 3), 4), path, image)

@@ -44,5 +44,5 @@ class ModelSource:
             image, name, sampling, self._seed, WANTED, path, on_planes
         )
         layers = {layer.name: layer for layer in prediction_layers(maps, self.plan, sampling.samples)}
-        told = sampling if self._predictor.stepwise or not self._varies else None
+        told = sampling.record(self._predictor.stepwise)
         return SampledPrediction(sampling.samples, told, self._seed, layers, findings)

@@ -21,7 +21,7 @@ from ldseg.errors import InputError
 from ldseg.inference.output import CaseSummary, OnPlanes, ignore_planes
 from ldseg.metrics.dice import dice
 from ldseg.planning.plan import Plan
-from ldseg.settings import SamplingSettings
+from ldseg.settings import SamplingRecord
 
 MOST_SAMPLES = 64
 """Most samples: with more, quantiles hardly change but memory grows."""
@@ -37,8 +37,8 @@ class SampledPrediction:
     """The prediction from a number of samples."""
 
     samples: int
-    sampling: SamplingSettings | None
-    """How the samples were drawn; None where files do not say it, or where they have no steps."""
+    sampling: SamplingRecord | None
+    """How the samples were drawn; None where files do not say it."""
     seed: int | None
     layers: dict[str, Layer]
     """Layers by name, without those of the image and the reference."""

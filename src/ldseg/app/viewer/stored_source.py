@@ -28,7 +28,7 @@ from ldseg.inference.provenance_journal import read_records
 from ldseg.inference.writer import MAP_OF, SUMMARY_VERSION
 from ldseg.planning.plan import Plan, read_plan
 from ldseg.runs.files import PLAN_FILE
-from ldseg.settings import SamplingSettings
+from ldseg.settings import SamplingRecord
 from ldseg.utils.serialization import from_json, read_versioned
 
 _NAN = float("nan")
@@ -110,7 +110,7 @@ class StoredSource:
         sizes = structure_volumes(indices, image, self.plan.classes)
         volumes = {structure: VolumeEstimate(size, _NAN, _NAN) for structure, size in sizes.items()}
         findings = CaseSummary(volumes, {}, _NAN, size_unit(image.axes, image.physical))
-        sampling: SamplingSettings | None = None
+        sampling: SamplingRecord | None = None
         seed: int | None = None
         record, summary = read_records(self._folder).cases.get(name), self._folder / f"{prefix}_summary.json"
         if record is not None:
@@ -120,7 +120,7 @@ class StoredSource:
             content = read_versioned(summary, SUMMARY_VERSION, _REMEDY, oldest=SUMMARY_VERSION)
             known = {key: content[key] for key in _SUMMARY_KEYS if key in content}
             findings = from_json(CaseSummary, known, str(summary))
-            sampling = from_json(SamplingSettings, content.get("sampling", {}), str(summary))
+            sampling = from_json(SamplingRecord, content["sampling"], str(summary))
             seed = content.get("seed")
         kept = len(maps.get(SAMPLES, ()))
         samples = max(1, kept) if sampling is None else sampling.samples

@@ -30,7 +30,7 @@ export function showFacts(state) {
         state.harmonized ? "; segmented brought nearer to them, shown as it is" : ""
       }`
     : "";
-  const drawn = state.steps === null ? "" : `, ${counted(state.steps, "step")} of ${state.sampler}`;
+  const drawn = state.sampler === null ? "" : `, ${counted(state.steps, "step")} of ${state.sampler}`;
   byId("facts").replaceChildren(
     ...[
       `${state.shape.join(" × ")} ${word} (${[...state.axes].join(", ")})`,
