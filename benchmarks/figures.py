@@ -3,12 +3,13 @@
     python benchmarks/figures.py --list
     python benchmarks/figures.py --data-root DATA --work WORK [--nnunet VENV] [--parallel 2]
     python benchmarks/figures.py --data-root DATA --work WORK --only 'usgra-unet-*' 'hc18-*'
+    python benchmarks/figures.py --take OTHER/benchmarks/results
 
 Each training is processes of one thread, one after the other: `accuracy.py`, `calibration.py` and
 `robustness.py` of the same run, or `raters.py`, or `nnunet.py`. An interrupted training goes on when the same
 command is given again. A result that is there is skipped, of whatever commit it is: `--list` says which are
 of other code than the present one or that of `--commit`, and `--again` makes these anew, from new trainings.
-For rows of one commit, train in a checkout of it, and copy its results/ from there. While the plan's
+For rows of one commit, train in a checkout of it, and `--take` its results/ from there. While the plan's
 result is missing, a stand-in (the same with another budget) stays in the tables; `--prune` removes those that
 are replaced. The last step is `summary.py`.
 """
@@ -125,8 +126,12 @@ def main(argv: list[str] | None = None) -> int:
             print(f"removed: {name}")
             store.remove_result(arguments.results, name)
         return 0
+    if arguments.take is not None:
+        for name in taken(trainings, arguments.take, arguments.results):
+            print(f"taken: {name}")
+        return 0
     if arguments.data_root is None or arguments.work is None:
-        raise SystemExit("figures.py: give --data-root and --work, or --list")
+        raise SystemExit("figures.py: give --data-root and --work, --take, or --list")
     todo = [(one, missing(one, results, arguments.again, same)) for one in trainings]
     todo = [(one, steps) for one, steps in todo if steps]
     todo.sort(key=lambda job: job[0].model not in (OURS, CONTROL))  # most tables are of these
@@ -143,6 +148,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--list", action="store_true", help="what is there and what is missing; runs nothing")
     parser.add_argument("--prune", action="store_true", help="remove stand-ins that the plan has replaced")
+    parser.add_argument("--take", type=Path, metavar="FOLDER", help="take the plan's results from there")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--work", type=Path, help="where runs are kept")
     parser.add_argument("--nnunet", type=Path, help="its virtual environment; without one it is left out")
@@ -213,6 +219,16 @@ def replaced(trainings: list[Training], results: Mapping[str, Any]) -> list[str]
     unfilled = {group for _, step, group in jobs if step.result not in results}
     filled = ((one, step) for one, step, group in jobs if group not in unfilled)
     return sorted({name for one, step in filled for name in stand_ins(step, one, results)})
+
+
+def taken(trainings: list[Training], source: Path, target: Path) -> list[str]:
+    """Store those results of the trainings that another folder has, with their cases; return their names."""
+    found, known = store.read_results(source), store.read_results(target)
+    names = [step.result for one in trainings for step in one.steps if step.result in found]
+    changed = [name for name in names if found[name] != known.get(name)]
+    for name in changed:
+        store.write_result(target, name, found[name])
+    return changed
 
 
 def listing(trainings: list[Training], results: Mapping[str, Any], same: Callable[[str], bool]) -> str:

@@ -104,6 +104,25 @@ def test_only_what_is_asked_for_runs_each_step_in_one_thread_until_one_fails(
     assert [word for word in calls[0][1:] if word not in places] == wanted
 
 
+def test_results_of_the_plan_are_taken_from_another_folder_with_their_cases(
+    figures: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = training(figures, "hc18-unet-default-seed0-20min")
+    there, here = tmp_path / "there", tmp_path / "here"
+    for folder in (there, here):
+        folder.mkdir()
+    name = one.steps[0].result
+    cases = {"p1": {"dice": 0.9}, "p2": {"dice": 0.8}}
+    figures.store.write_result(there, name, {**result_of(one, one.steps[0]), "cases": cases})
+    figures.store.write_result(there, "accuracy-of-no-plan", result_of(one, one.steps[0]))
+    taking = ["--take", str(there), "--results", str(here)]
+    assert figures.main(taking) == 0
+    assert capsys.readouterr().out == f"taken: {name}\n"
+    assert figures.store.read_results(here) == {name: figures.store.read_result(there, name)}
+    figures.main(taking)
+    assert capsys.readouterr().out == ""
+
+
 def test_folds_of_raters_go_by_the_names_that_raters_gives(figures: ModuleType) -> None:
     one = training(figures, "bubil-ssn-default-seed0-20min-fold3")
     assert [step.result for step in one.steps] == ["raters-bubil-fold3-ssn-seed0-20min"]
