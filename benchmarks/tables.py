@@ -138,7 +138,15 @@ def _pictures(benchmark: str, records: Sequence[Record]) -> str:
 
 
 def raters_table(records: Sequence[Record]) -> str:
-    """Return a table with one row per model and source of a distribution."""
+    """Return a table with one row per model and source of a distribution: samples and as many level sets of
+    their mean, or the level sets of the deterministic prediction of a model without samples."""
+    told = _by_source(records)
+    sampled = {(one["data"], one["model"]) for one in told if one["source"].endswith("samples")}
+    kept = [
+        one
+        for one in told
+        if not (one["source"].endswith("deterministic") and (one["data"], one["model"]) in sampled)
+    ]
     columns = (
         ("GED²", "ged2", 3),
         ("HM-IoU", "hm_iou", 3),
@@ -153,7 +161,7 @@ def raters_table(records: Sequence[Record]) -> str:
     )
     keys: dict[str, Key] = {"set": _data, "model": _model, "CPU minutes": _minutes}
     keys["distribution"] = lambda record: record["source"] or "samples"
-    return listing(_by_source(records), keys, columns)
+    return listing(kept, keys, columns)
 
 
 def _by_source(records: Sequence[Record]) -> list[Record]:

@@ -200,9 +200,12 @@ def test_samples_and_level_sets_are_rows_weighted_by_their_cases(summary: Module
         {**common, "metric": "ged2_of_16_samples", "value": value, "cases": cases}
         for value, cases in ((0.1, 30), (0.4, 10))
     ]
-    write_records(folder, "raters", made)
+    levels = {**common, "metric": "ged2_of_16_levels_of_the_deterministic", "value": 0.3, "cases": 30}
+    write_records(folder, "raters", [*made, levels, {**levels, "model": "unet"}])
     make(summary, folder)
-    assert table_rows(folder, "bubil | ssn")[0][:6] == ["bubil", "ssn", "20", "16 samples", "2", "0.175"]
+    (row,) = table_rows(folder, "bubil | ssn")  # level sets are those of the mean where there are samples
+    assert row[:6] == ["bubil", "ssn", "20", "16 samples", "2", "0.175"]
+    assert table_rows(folder, "bubil | unet")[0][3] == "16 levels of the deterministic"
 
 
 def test_variants_of_the_paper_are_rows_with_steps_and_noise(summary: ModuleType, folder: Path) -> None:
