@@ -87,8 +87,8 @@ def test_each_variant_and_change_gives_settings(jobs: ModuleType, a_plan: Plan) 
         assert same == (not change.settings), name
 
 
-def test_a_change_of_sampling_alone_scores_the_training_of_the_published_recipe() -> None:
-    ablation = importlib.import_module("paper_ablation")
+def test_a_change_of_sampling_alone_scores_the_training_of_the_published_recipe(script: Script) -> None:
+    ablation = script("paper_ablation")
     folders = {name: ablation.find_job(f"hc18:{name}:1").folder for name in ablation.CHANGES}
     assert folders["nothing_normalized"] == folders["as_published"] == "hc18-as_published-seed1"
     assert folders["eight_groups"] == "hc18-eight_groups-seed1"

@@ -69,7 +69,7 @@ def test_ctrl_c_elsewhere_is_130(monkeypatch: pytest.MonkeyPatch, data: Path, ca
         (("predict", "DATA", "-m", "MODEL", "-o", "OUT", "--sampler", "x"), "sampler is 'x'; choose one of"),
         (
             ("predict", "DATA", "-m", "MODEL", "-o", "OUT", "--part", "test"),
-            "splits.json: there is no such file",
+            "has no splits.json, so that nobody knows the parts",
         ),
         (("predict", "DATA", "-m", "MODEL", "-o", "OUT", "--samples", "few"), "samples"),
         (("evaluate", "gone", "DATA", "-o", "s.json"), "gone: there is no such folder"),
