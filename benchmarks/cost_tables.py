@@ -19,7 +19,7 @@ _SPEED = {
     "predict, 15 steps, CPU s": ("predict_cpu_s_15_steps", 3),
     "predict, 50 steps, CPU s": ("predict_cpu_s_50_steps", 3),
     "predict, 8 samples of 8 steps, CPU s": ("predict_cpu_s_8_steps_8_samples", 3),
-    "predict, 8 samples by default (8 steps, mirror image too), CPU s": ("predict_cpu_s_posterior", 3),
+    "predict, 8 samples by default (mirror image too), CPU s": ("predict_cpu_s_posterior", 3),
     "predict, `unet`, CPU s": ("predict_cpu_s_unet", 3),
     "50 steps to 1 step": ("ratio_50_steps_to_1", 2),
     "8 samples of 8 steps to one step and 7 decodes": ("ratio_8_samples_to_1_step_and_7_decodes", 2),

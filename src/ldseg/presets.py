@@ -40,7 +40,7 @@ def default_preset(plan: Plan) -> RunSettings:
         preset="default",
         model=model,
         training=TrainingSettings(learning_rate=2e-3, weight_decay=0.01),
-        posterior=SamplingSettings("preconditioned_ddim", steps=8, samples=8, tta=True),
+        posterior=SamplingSettings("preconditioned_ddim", steps=4, samples=8, tta=True),
     )
 
 

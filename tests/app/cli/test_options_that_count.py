@@ -245,6 +245,6 @@ def test_the_viewer_draws_as_several_samples_are_drawn(
         assert main(["view", "p.png", "-m", "RUN", "--no-browser", "--device", "cpu", *words]) == 0
     for prediction, samples in zip(shown, (posterior["samples"], 1), strict=True):
         assert prediction.sampling is not None
-        assert (prediction.sampling.sampler, prediction.sampling.steps) == ("preconditioned_ddim", 8)
+        assert (prediction.sampling.sampler, prediction.sampling.steps) == ("preconditioned_ddim", 4)
         assert prediction.samples == samples
-    assert "8 samples by preconditioned_ddim in 8 steps" in capsys.readouterr().err
+    assert "8 samples by preconditioned_ddim in 4 steps" in capsys.readouterr().err
