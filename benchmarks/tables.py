@@ -47,8 +47,8 @@ def rows_of(records: Sequence[Record], keys: Sequence[Key]) -> dict[tuple[str, .
 def listing(records: Sequence[Record], keys: dict[str, Key], columns: Sequence[Column]) -> str:
     """Return a table with a row for each value of `keys` that has a figure of the columns. Cells are means
     over seeds and folds, by cases."""
-    shown = {metric for _, metric, _ in columns}
-    rows = rows_of([record for record in records if record["metric"] in shown], list(keys.values()))
+    tabled = {metric for _, metric, _ in columns}
+    rows = rows_of([record for record in records if record["metric"] in tabled], list(keys.values()))
     lines = [
         (
             *row,

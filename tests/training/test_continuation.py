@@ -74,6 +74,14 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, before: int) -> None:
     monkeypatch.setattr(TrainStep, "run", step)
 
 
+def begin_and_interrupt(monkeypatch: pytest.MonkeyPatch, data: Path, run: Path, **training: Any) -> None:
+    """Begin a training of five steps that is killed after the third."""
+    with monkeypatch.context() as patch:
+        interrupt(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            begin(data, run, steps=5, save_minutes=0, **training)
+
+
 def test_a_finished_training_goes_on_for_longer(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     begin(data, run)
@@ -136,10 +144,7 @@ def test_an_interrupted_training_adds_what_is_left_of_its_budget(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        interrupt(patch, 3)
-        with pytest.raises(KeyboardInterrupt):
-            begin(data, run, steps=5, save_minutes=0)
+    begin_and_interrupt(monkeypatch, data, run)
     assert go_on(data, run, steps=2).steps == 7
     with pytest.raises(InputError, match=r"has used up its budget of 4 steps; say how much longer"):
         go_on(data, run)
@@ -149,10 +154,7 @@ def test_without_a_budget_an_interrupted_training_goes_on_with_changed_data(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        interrupt(patch, 3)
-        with pytest.raises(KeyboardInterrupt):
-            begin(data, run, steps=5, save_minutes=0)
+    begin_and_interrupt(monkeypatch, data, run)
     change(data, "case3")
     with pytest.raises(InputError, match=r"changed since the training began \(case3\).*--continue"):
         train_run(data, run, resume=True, device="cpu")
@@ -164,10 +166,7 @@ def test_the_best_validation_is_forgotten_within_a_budget_where_the_data_changed
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        interrupt(patch, 3)
-        with pytest.raises(KeyboardInterrupt):
-            begin(data, run, steps=5, validations=5, save_minutes=0)
+    begin_and_interrupt(monkeypatch, data, run, validations=5)
     before = read_counters(run)
     assert before is not None
     assert before.best >= 0
