@@ -1,8 +1,9 @@
 """What is measured on a GPU: plans of images of fixed size, training steps of three networks, and images.
 
 `default` is the latent diffusion model and `unet` its baseline, with ldseg's training step: loss, gradient,
-Muon, moving average. `dynunet` is MONAI's DynUNet as nnU-Net v2 plans it for these patches (instance norm,
-SGD with momentum), without deep supervision, with the loss of the others.
+Muon, moving average; `paper` is the published recipe, which is checked and not timed. `dynunet` is MONAI's
+DynUNet as nnU-Net v2 plans it for these patches (instance norm, SGD with momentum), without deep supervision,
+with the loss of the others.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from ldseg.training.train_step import TrainStep, make_optimizer
 from ldseg.utils.device import autocast, memory_format, prepare_training
 
 NETWORKS = ("default", "unet", "dynunet")
-_BASELINES = {"default": "none", "unet": "unet"}
+_BASELINES = {"default": "none", "unet": "unet", "paper": "none"}
+_PRESETS = {"default": "default", "unet": "default", "paper": "paper"}
 _NNUNET_WIDTHS = {2: (32, 64, 128, 256, 512, 512, 512, 512), 3: (32, 64, 128, 256, 320, 320)}
 
 
@@ -84,9 +86,9 @@ def plan_of(workload: Workload) -> Plan:
 
 
 def settings_of(plan: Plan, network: str, precision: Any = "bf16") -> RunSettings:
-    """Return the settings of `default` or `unet`."""
+    """Return the settings of `default`, `unet` or `paper`."""
     baseline: Any = _BASELINES[network]
-    settings = replace(PRESETS["default"](plan), baseline=baseline)
+    settings = replace(PRESETS[_PRESETS[network]](plan), baseline=baseline)
     training = replace(settings.training, precision=precision, steps=100_000, batch=plan.batch)
     return replace(settings, training=training)
 

@@ -117,6 +117,7 @@ class Limits:
     workers: int | None = None
     precision: str | None = None
     """None takes the preset's: fp32 for the paper."""
+    cuda_graphs: bool = False
 
 
 def open_resized(data: str, root: Path, work: Path, side: int) -> tuple[DataSet, Splits]:
@@ -176,6 +177,7 @@ def settings_for(job: Job, plan: Plan, limits: Limits) -> RunSettings:
         "validations": limits.validations,
         "validation_cases": limits.validation_cases,
         "workers": limits.workers,
+        "cuda_graphs": limits.cuda_graphs,
         **({"minutes": limits.minutes} if limits.steps is None else {"steps": limits.steps}),
         **({} if limits.precision is None else {"precision": limits.precision}),
         **variant.changes.get("training", {}),

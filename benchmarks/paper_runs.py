@@ -35,6 +35,7 @@ def run_parser(about: str | None, jobs: Sequence[str]) -> argparse.ArgumentParse
     parser.add_argument("--workers", type=int, help="of the data loader of each job")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="the preset's by default")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--cuda-graphs", action="store_true", help="training.cuda_graphs")
     parser.add_argument("--records", action="store_true", help="write results/ from FILE, train nothing")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser
@@ -79,6 +80,7 @@ def run_one(arguments: argparse.Namespace, job: Job) -> None:
         arguments.validation_cases,
         arguments.workers,
         arguments.precision,
+        arguments.cuda_graphs,
     )
     journal = Journal(arguments.out)
     dataset, splits = open_resized(job.data, arguments.data_root, arguments.work, arguments.side)
@@ -148,4 +150,5 @@ def command(arguments: argparse.Namespace, benchmark: str) -> str:
     words = [f"python benchmarks/{benchmark}.py --data-root DATA --work WORK --out FILE"]
     names = ("minutes", "steps", "side", "validations", "validation_cases", "workers", "precision", "device")
     given = [(name, getattr(arguments, name)) for name in names]
-    return " ".join([*words, *(f"--{n.replace('_', '-')} {v}" for n, v in given if v is not None)])
+    words += [f"--{n.replace('_', '-')} {v}" for n, v in given if v is not None]
+    return " ".join([*words, *(["--cuda-graphs"] if arguments.cuda_graphs else [])])
