@@ -54,6 +54,23 @@ def draw_minutes(curves: Mapping[str, Mapping[str, Sequence[Result]]], folder: P
         figure.savefig(folder / FOLDER / f"minutes-{data}.png", dpi=90, metadata={"Software": None})
 
 
+def draw_training(results: Sequence[Result], folder: Path) -> None:
+    """Draw one figure per set of the trainings that are compared with the paper: the validation Dice of each
+    variant by its training steps."""
+    (folder / FOLDER).mkdir(exist_ok=True)
+    for data in sorted({result["data"] for result in results}):
+        figure = Figure(figsize=(5.5, 3.6), layout="constrained")
+        axes = figure.subplots()
+        shown = [one for one in results if one["data"] == data and one["seed"] == 0]
+        for result, colour in zip(shown, cycle(_COLOURS), strict=False):
+            points = result["curve"]
+            name = result["model"].replace("_", " ")
+            _line(axes, name, colour, [p["step"] for p in points], [p["dice"] for p in points])
+        axes.set(xlabel="training steps", ylabel="Dice on validation cases", title=data)
+        axes.legend(fontsize="small")
+        figure.savefig(folder / FOLDER / f"paper-{data}.png", dpi=90, metadata={"Software": None})
+
+
 def draw_calibration(models: dict[str, Result]) -> Figure:
     """Said against true near structures, and the error that is left in the surest voxels."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")

@@ -24,7 +24,7 @@ from cost_tables import draw_costs
 from ldseg.evaluation.corruptions import CORRUPTIONS
 from ldseg.metrics.intervals import mean_interval, paired_difference
 from plan import OURS
-from plots import DRAWN, draw_minutes, draw_plots
+from plots import DRAWN, draw_minutes, draw_plots, draw_training
 from runs import METRICS, OWN, Run, by_seed, in_unit_of, pooled, read_runs
 from store import read_results
 from tables import AS_THEY_ARE, LOST, TABLES
@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         path.write_text(text, encoding="utf-8")
     draw_costs([r for r in records if r["benchmark"] == "memory"], folder)
     draw_minutes(dice_by_minutes([r for r in records if r["benchmark"] == "accuracy"]), folder)
+    draw_training([r for r in results.values() if r.get("benchmark") == "paper_curves"], folder)
     draw_plots([r for r in results.values() if r.get("benchmark") in DRAWN], folder)
 
 
