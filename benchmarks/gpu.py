@@ -126,7 +126,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=tuple(LIMITS), default=list(LIMITS))
     parser.add_argument("--patience", type=float, default=1.0, help="factor of all time limits")
     parser.add_argument("--minutes", type=float, default=1.0, help="factor of the minutes of all trainings")
-    trainings = "DATA:MODEL:MINUTES[:cuda-graphs] each"
+    trainings = "DATA:MODEL:MINUTES[:cuda-graphs] each; nnunet is a model too, see gpu_nnunet.py"
     parser.add_argument("--trainings", nargs="+", default=TRAININGS, help=trainings)
     parser.add_argument("--workers", type=int, default=3, help="of the data loader of each training")
     parser.add_argument("--speeds", nargs="+", choices=KINDS, default=KINDS, help="of the part speed")
@@ -209,7 +209,8 @@ def quality(run: Run, until: float) -> None:
         data, model, minutes, *way = training.split(":")
         words = ["--data", data, "--model", model, "--minutes", f"{float(minutes) * given.minutes:g}"]
         words += ["--workers", str(given.workers), *(f"--{one}" for one in way)]
-        processes.append(run.start("gpu_quality.py", "quality", *words))
+        script = "gpu_nnunet.py" if model == "nnunet" else "gpu_quality.py"
+        processes.append(run.start(script, "quality", *words))
     wait(processes, until)
 
 

@@ -16,8 +16,9 @@ import json
 import os
 import resource
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,6 +33,27 @@ from sets import open_set, set_aside
 NUMBER = 900
 NAME = f"Dataset{NUMBER}_benchmark"
 TRAINER = "BudgetedTrainer"
+COMMANDS = {
+    "plan_and_preprocess": "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints:"
+    "plan_and_preprocess_entry",
+    "train": "nnunetv2.run.run_training:run_training_entry",
+    "predict": "nnunetv2.inference.predict_from_raw_data:predict_entry_point",
+}
+"""Its commands' functions: called by the interpreter, as not every environment has scripts of them."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What nnU-Net runs on, and how its training time is counted."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    clock: Literal["NNUNET_CPU_SECONDS", "NNUNET_WALL_SECONDS"] = "NNUNET_CPU_SECONDS"
+    processes: int = 1
+    """For preprocessing, and for reading and writing at prediction."""
+    workers: int = 0
+    """Processes of the augmentation; with 0 it is part of the training process."""
+    packages: tuple[str, ...] = ()
+    """Folders of packages beside those of the interpreter's environment."""
 
 
 def main() -> None:
@@ -40,15 +62,11 @@ def main() -> None:
     dataset, splits = open_set(arguments.data, arguments.data_root)
     names = splits.part("all").train
     test, split = set_aside(dataset, splits)
-    tool = Tool(arguments.nnunet / "bin", arguments.work / name)
-    configuration = "3d_fullres" if dataset.axes == "zyx" else "2d"
-    if not (tool.work / "prepared").is_file():
-        write_raw(tool.raw, dataset, [case for case in dataset.cases if case.name in names])
-        tool("nnUNetv2_plan_and_preprocess", "-d", NUMBER, "-c", configuration, "-np", 1, "-npfp", 1)
-        (tool.work / "prepared").touch()
-    model = tool.train(configuration, 60 * arguments.minutes)
-    spent = tool.predict(configuration, dataset, test)
-    predicted = {case.name: tool.answer(dataset, case) for case in test}
+    tool = Tool(arguments.nnunet / "bin" / "python", arguments.work / name, dataset)
+    tool.prepare([case for case in dataset.cases if case.name in names])
+    model = tool.train(60 * arguments.minutes)
+    spent = tool.predict(test)
+    predicted = {case.name: tool.answer(case) for case in test}
     own = score_predictions(dataset, test, predicted)
     own["cpu_s_per_case"] = round(spent / len(test), 3)
     result = {
@@ -84,59 +102,88 @@ def parse() -> argparse.Namespace:
 
 
 class Tool:
-    """nnU-Net's commands, in a folder of their own."""
+    """nnU-Net's commands on one data set, in a folder of their own."""
 
-    def __init__(self, commands: Path, work: Path) -> None:
-        self.commands, self.work = commands.absolute(), work.absolute()
+    def __init__(self, python: Path, work: Path, dataset: DataSet, machine: Machine = Machine()) -> None:
+        self.python, self.work = python.absolute(), work.absolute()
+        self.dataset, self.machine = dataset, machine
+        self.configuration = "3d_fullres" if dataset.axes == "zyx" else "2d"
         self.raw = self.work / "raw" / NAME
         self.images, self.answers = self.work / "test", self.work / "answers"
         for folder in (self.raw, self.images, self.answers):
             folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, command: str, *words: object, **environment: str) -> None:
+        module, function = COMMANDS[command].split(":")
+        code = f"from {module} import {function} as command; command()"
         places = {"raw": "raw", "preprocessed": "preprocessed", "results": "results"}
         variables = {f"nnUNet_{key}": str(self.work / folder) for key, folder in places.items()}
         variables |= {"nnUNet_extTrainer": str(Path(__file__).parent / "nnunet_trainer")}
         variables |= {"nnUNet_n_proc_DA": "1", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
-        path = f"{self.commands}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, **variables, **environment, "PATH": path}
-        environment.pop("PYTHONPATH", None)
-        subprocess.run([self.commands / command, *map(str, words)], env=environment, check=True)
+        subprocess.run(
+            [self.python, "-c", code, *map(str, words)],
+            env=self.environment() | variables | environment,
+            check=True,
+        )
 
-    def train(self, configuration: str, seconds: float) -> dict[str, Any]:
+    def environment(self) -> dict[str, str]:
+        """Return the variables of its interpreter, which finds its own packages and those of the machine."""
+        found = {**os.environ, "PYTHONPATH": os.pathsep.join(self.machine.packages)}
+        if not self.machine.packages:
+            found.pop("PYTHONPATH")
+        return found
+
+    def prepare(self, cases: list[Case], reader: str | None = None) -> None:
+        """Plan and preprocess the training cases, unless that is done; `reader` of files instead of its own
+        choice."""
+        if (self.work / "prepared").is_file():
+            return
+        write_raw(self.raw, self.dataset, cases, reader)
+        several = self.machine.processes
+        words = ("-d", NUMBER, "-c", self.configuration, "-np", several, "-npfp", several)
+        self("plan_and_preprocess", *words)
+        (self.work / "prepared").touch()
+
+    def train(self, seconds: float) -> dict[str, Any]:
         """Train, or go on training; what its trainer says of the end."""
-        folder = self.work / "results" / NAME / f"{TRAINER}__nnUNetPlans__{configuration}" / "fold_all"
+        folder = self.work / "results" / NAME / f"{TRAINER}__nnUNetPlans__{self.configuration}" / "fold_all"
         if not (folder / "checkpoint_final.pth").is_file():
-            words = (NUMBER, configuration, "all", "-tr", TRAINER, "-device", "cpu")
+            words = (NUMBER, self.configuration, "all", "-tr", TRAINER, "-device", self.machine.device)
             more = ("--c",) if (folder / "checkpoint_latest.pth").is_file() else ()
-            self("nnUNetv2_train", *words, *more, NNUNET_CPU_SECONDS=str(seconds), nnUNet_n_proc_DA="0")
+            variables = {self.machine.clock: str(seconds), "nnUNet_n_proc_DA": str(self.machine.workers)}
+            self("train", *words, *more, **variables)
         return json.loads((folder / "budget.json").read_text())
 
-    def predict(self, configuration: str, dataset: DataSet, cases: list[Case]) -> float:
+    def predict(self, cases: list[Case]) -> float:
         """Predict the cases; CPU seconds."""
         for case in cases:
-            write_image(self.images, dataset, case)
-        words = ("-d", NUMBER, "-c", configuration, "-f", "all", "-tr", TRAINER, "-device", "cpu")
+            write_image(self.images, self.dataset, case)
+        words = ("-d", NUMBER, "-c", self.configuration, "-f", "all", "-tr", TRAINER)
         folders = ("-i", self.images, "-o", self.answers)
+        several = ("-npp", self.machine.processes, "-nps", self.machine.processes)
         before = children_seconds()
-        self("nnUNetv2_predict", *folders, *words, "-npp", 1, "-nps", 1)
+        self("predict", *folders, *words, "-device", self.machine.device, *several)
         return children_seconds() - before
 
-    def answer(self, dataset: DataSet, case: Case) -> Volume:
+    def answer(self, case: Case) -> Volume:
         """Its label map of a case with the set's own ids, on the case's own grid."""
-        reference = load_labels(dataset, case)[0]
-        ids = np.array(list(dataset.classes.values()))
-        found = read_volume(self.answers / f"{case.name}{ending(dataset)}", "labels", dataset.axes)
+        reference = load_labels(self.dataset, case)[0]
+        ids = np.array(list(self.dataset.classes.values()))
+        path = self.answers / f"{case.name}{ending(self.dataset)}"
+        found = read_volume(path, "labels", self.dataset.axes)
         return reference.with_array(ids[found.array], "labels")
+
+    def plan(self) -> dict[str, Any]:
+        """What it plans for its configuration."""
+        plans = self.work / "preprocessed" / NAME / "nnUNetPlans.json"
+        return json.loads(plans.read_text())["configurations"][self.configuration]
 
     def version(self) -> str:
         """Of nnunetv2."""
-        words = [
-            self.commands / "python",
-            "-c",
-            "from importlib.metadata import version as v; print(v('nnunetv2'))",
-        ]
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+        code = "from importlib.metadata import version as v; print(v('nnunetv2'))"
+        words = [self.python, "-c", code]
+        ended = subprocess.run(words, env=self.environment(), capture_output=True, text=True, check=True)
+        return ended.stdout.strip()
 
 
 def peak_of_children_gb() -> float:
@@ -154,8 +201,9 @@ def ending(dataset: DataSet) -> str:
     return ".nii.gz" if dataset.axes == "zyx" else ".png"
 
 
-def write_raw(folder: Path, dataset: DataSet, cases: list[Case]) -> None:
-    """Write the training cases in nnU-Net's layout with label ids counted from 0."""
+def write_raw(folder: Path, dataset: DataSet, cases: list[Case], reader: str | None = None) -> None:
+    """Write the training cases in nnU-Net's layout with label ids counted from 0, for a reader of its own if
+    one is named."""
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     ids = list(dataset.classes.values())
@@ -177,6 +225,8 @@ def write_raw(folder: Path, dataset: DataSet, cases: list[Case]) -> None:
         "numTraining": len(cases),
         "file_ending": ending(dataset),
     }
+    if reader:
+        about["overwrite_image_reader_writer"] = reader
     (folder / "dataset.json").write_text(json.dumps(about))
 
 

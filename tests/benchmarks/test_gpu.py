@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -51,6 +53,36 @@ def test_a_part_over_its_limit_is_ended(gpu: ModuleType) -> None:
     gpu.wait([process], started + 0.3)
     assert process.returncode != 0
     assert time.monotonic() < started + 30
+
+
+def test_trainings_of_nnunet_are_run_by_its_own_script(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[str, ...]] = []
+    monkeypatch.setattr(gpu.Run, "start", lambda _, *words: started.append(words))
+    monkeypatch.setattr(gpu, "wait", lambda *_: None)
+    trainings = ["hippocampus:nnunet:2", "hippocampus:unet:2:cuda-graphs"]
+    gpu.quality(gpu.Run(Namespace(beside=[], trainings=trainings, minutes=1, workers=3), sys.stdout), 0)
+    common = ("--minutes", "2", "--workers", "3")
+    assert started == [
+        ("gpu_nnunet.py", "quality", "--data", "hippocampus", "--model", "nnunet", *common),
+        ("gpu_quality.py", "quality", "--data", "hippocampus", "--model", "unet", *common, "--cuda-graphs"),
+    ]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_nnunet_reads_by_nibabel_only_where_simpleitk_is_missing(
+    installed: bool, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = script("gpu_nnunet")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object() if installed else None)
+    monkeypatch.setenv("PYTHONPATH", "packages")
+    given = Namespace(device="cuda:0", processes=4, workers=3, work=tmp_path, data="hippocampus")
+    run = Namespace(model="nnunet", preset="default", seed=0, minutes=2.0, **vars(given))
+    tool, reader = module.find_tool(run, SimpleNamespace(axes="zyx"))
+    assert reader == (None if installed else "NibabelIO")
+    assert tool.machine.device == "cuda"
+    assert tool.machine.packages == (("packages",) if installed else ("packages", str(module.STAND_INS)))
 
 
 def test_the_tables_show_each_way_of_a_step_and_its_share_of_the_card(
