@@ -13,35 +13,39 @@ from numpy.typing import NDArray
 from markdown_table import Record, table
 
 PLOT = "cost.png"
-_SPEED = {
-    "predict, 1 step (the default), CPU s": ("predict_cpu_s_1_step", 3),
-    "predict, 2 steps, CPU s": ("predict_cpu_s_2_steps", 3),
-    "predict, 15 steps, CPU s": ("predict_cpu_s_15_steps", 3),
-    "predict, 50 steps, CPU s": ("predict_cpu_s_50_steps", 3),
-    "predict, 8 samples of 8 steps, CPU s": ("predict_cpu_s_8_steps_8_samples", 3),
-    "predict, 8 samples by default (mirror image too), CPU s": ("predict_cpu_s_posterior", 3),
-    "predict, `unet`, CPU s": ("predict_cpu_s_unet", 3),
-    "50 steps to 1 step": ("ratio_50_steps_to_1", 2),
-    "8 samples of 8 steps to one step and 7 decodes": ("ratio_8_samples_to_1_step_and_7_decodes", 2),
-    "pixel diffusion of 1000 steps to 1 step": ("ratio_pixel_diffusion_1000_steps_to_1_step", 0),
-    "predict, 1 step, to the bare convolutions": ("ratio_1_step_to_bare_convolutions_of_a_patch", 2),
-    "training step, CPU s": ("training_step_cpu_s_ldseg", 3),
-    "training step, `unet`, CPU s": ("training_step_cpu_s_unet", 3),
-    "training step with torch.compile, CPU s": ("training_step_cpu_s_ldseg_compiled", 3),
-    "bare convolutions' share of a training step": ("share_of_bare_in_training_step", 2),
-    "training, peak memory GB": ("training_peak_rss_gb_ldseg", 2),
-}
-"""Row to metric and its digits."""
+_DECODES = r"ratio_(\d+)_steps_(\d+)_samples_to_1_step_and_(\d+)_decodes"
+_SPEED = (
+    ("predict, 1 step (the default), CPU s", "predict_cpu_s_1_step", 3),
+    ("predict, 2 steps, CPU s", "predict_cpu_s_2_steps", 3),
+    ("predict, 15 steps, CPU s", "predict_cpu_s_15_steps", 3),
+    ("predict, 50 steps, CPU s", "predict_cpu_s_50_steps", 3),
+    (r"predict, \2 samples of \1 steps, CPU s", r"predict_cpu_s_(\d+)_steps_(\d+)_samples", 3),
+    ("predict, samples by default (mirror image too), CPU s", "predict_cpu_s_posterior", 3),
+    ("predict, `unet`, CPU s", "predict_cpu_s_unet", 3),
+    ("50 steps to 1 step", "ratio_50_steps_to_1", 2),
+    (r"\2 samples of \1 steps to one step and \3 decodes", _DECODES, 2),
+    ("pixel diffusion of 1000 steps to 1 step", "ratio_pixel_diffusion_1000_steps_to_1_step", 0),
+    ("predict, 1 step, to the bare convolutions", "ratio_1_step_to_bare_convolutions_of_a_patch", 2),
+    ("training step, CPU s", "training_step_cpu_s_ldseg", 3),
+    ("training step, `unet`, CPU s", "training_step_cpu_s_unet", 3),
+    ("training step with torch.compile, CPU s", "training_step_cpu_s_ldseg_compiled", 3),
+    ("bare convolutions' share of a training step", "share_of_bare_in_training_step", 2),
+    ("training, peak memory GB", "training_peak_rss_gb_ldseg", 2),
+)
+"""Title of a row with the groups of the pattern, pattern of its metric, digits."""
 
 
 def speed_tables(records: Sequence[Record]) -> str:
     """Return a table with one column per image size."""
     sizes = list(dict.fromkeys(record["split"] for record in records))
     found = {(record["split"], record["metric"]): record["value"] for record in records}
+    metrics = dict.fromkeys(record["metric"] for record in records)
     rows = [
-        (name, *(_cell(found.get((size, metric)), digits) for size in sizes))
-        for name, (metric, digits) in _SPEED.items()
-        if any((size, metric) in found for size in sizes)
+        (named.expand(title), *(_cell(found.get((size, metric)), digits) for size in sizes))
+        for title, pattern, digits in _SPEED
+        for metric in metrics
+        for named in [re.fullmatch(pattern, metric)]
+        if named
     ]
     commits = ", ".join(dict.fromkeys(record["commit"] for record in records))
     return f"Commit {commits}.\n\n{table(('cost', *sizes), rows)}" if rows else ""

@@ -7,7 +7,8 @@
 plan's patch. The plan is made from synthetic images of that size, weights are untrained, images are noise:
 none of it changes the cost. CPU seconds of one process with `--threads`, in the precision that ldseg chooses
 on the machine at hand unless `--precision` says another, the median of interleaved repeats, so that other
-work weighs on all alike; ratios from one run are what to trust.
+work weighs on all alike; ratios from one run are what to trust. Samples are as many, in as many steps, as the
+default preset draws.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ldseg.preprocessing.intensity_statistics import ENOUGH_IMAGES, measure_inte
 from ldseg.preprocessing.preprocess import preprocess_image
 from ldseg.presets import PRESETS
 from ldseg.runs.saved_model import build_segmenter
-from ldseg.settings import RunSettings
+from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.training.budget import make_budget
 from ldseg.training.compile import compile_modules
 from ldseg.training.ema import make_ema_copy
@@ -58,13 +59,7 @@ class Size:
 
 
 SIZES = {"2d": Size("yx", (512, 512), 3, 4), "3d": Size("zyx", (128, 128, 256), 1, None)}
-SAMPLINGS = {
-    "1_step": (1, 1),
-    "2_steps": (2, 1),
-    "15_steps": (15, 1),
-    "50_steps": (50, 1),
-    "8_steps_8_samples": (8, 8),
-}
+STEPS = (1, 2, 15, 50)
 PIXEL_STEPS = 20
 COMPILED_STEPS = 8
 """Until every form of the step has been compiled: in some of them the decoder takes a case more."""
@@ -86,7 +81,7 @@ def main() -> None:
         metrics |= training(plan, settings[baseline], batch, arguments.repeats)
     if arguments.compile:
         metrics |= training(plan, settings["none"], batch, arguments.repeats, compiled=True)
-    metrics |= ratios(metrics)
+    metrics |= ratios(metrics, settings["none"].posterior)
     common = {
         "benchmark": "speed",
         "data": "noise",
@@ -152,17 +147,25 @@ def prediction(predictors: dict[str, Predictor], size: Size, repeats: int) -> di
     """Time a prediction from the image in memory to the result on its own grid."""
     image = noise_image(size.axes, size.channels, size.shape)
     own, unet, pixel = (predictors[name] for name in ("none", "unet", "pixel_diffusion"))
+    posterior = own.settings.posterior
+    samplings = {f"{n}_step{'s' * (n > 1)}": (n, 1) for n in STEPS}
+    samplings[several_samples(posterior)] = (posterior.steps, posterior.samples)
     calls: dict[str, Callable[[], Any]] = {
         f"predict_cpu_s_{name}": lambda steps=steps, samples=samples: own(
             image, steps=steps, samples=samples, tta=False
         )
-        for name, (steps, samples) in SAMPLINGS.items()
+        for name, (steps, samples) in samplings.items()
     }
-    calls["predict_cpu_s_posterior"] = lambda: own(image, samples=8)
+    calls["predict_cpu_s_posterior"] = lambda: own(image, samples=posterior.samples)
     calls["predict_cpu_s_unet"] = lambda: unet(image)
     found = interleaved(calls, repeats)
     steps = {"predict_cpu_s_pixel_diffusion_20_steps": lambda: pixel(image, steps=PIXEL_STEPS, samples=1)}
     return found | interleaved(steps, 1)
+
+
+def several_samples(posterior: SamplingSettings) -> str:
+    """Return what the metrics of a prediction with the preset's samples are called."""
+    return f"{posterior.steps}_steps_{posterior.samples}_samples"
 
 
 @torch.inference_mode()
@@ -218,16 +221,17 @@ def training(
     }
 
 
-def ratios(found: dict[str, float]) -> dict[str, float]:
+def ratios(found: dict[str, float], posterior: SamplingSettings) -> dict[str, float]:
     """Return what the targets are about."""
+    drawn, decodes = several_samples(posterior), posterior.samples - 1
     thousand = found["predict_cpu_s_pixel_diffusion_20_steps"] * 1000 / PIXEL_STEPS
     bare = sum(found[f"patch_bare_cpu_s_{module}"] for module in ("image_encoder", "denoiser", "decoder"))
     return {
         "ratio_1_step_to_bare_convolutions_of_a_patch": found["predict_cpu_s_1_step"] / bare,
         "ratio_training_step_to_bare_convolutions": found["training_step_cpu_s_ldseg"]
         / found["training_step_bare_cpu_s_ldseg"],
-        "ratio_8_samples_to_1_step_and_7_decodes": found["predict_cpu_s_8_steps_8_samples"]
-        / (found["predict_cpu_s_1_step"] + 7 * found["patch_cpu_s_decoder"]),
+        f"ratio_{drawn}_to_1_step_and_{decodes}_decodes": found[f"predict_cpu_s_{drawn}"]
+        / (found["predict_cpu_s_1_step"] + decodes * found["patch_cpu_s_decoder"]),
         "ratio_50_steps_to_1": found["predict_cpu_s_50_steps"] / found["predict_cpu_s_1_step"],
         "ratio_pixel_diffusion_1000_steps_to_1_step": thousand / found["predict_cpu_s_1_step"],
         "share_of_bare_in_training_step": found["training_step_bare_cpu_s_ldseg"]

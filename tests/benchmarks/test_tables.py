@@ -297,3 +297,23 @@ def test_low_agreement_tells_of_the_worst_cases() -> None:
     assert right["failure_auroc_by_members"] == 1
     assert wrong["failure_auroc_by_members"] == 0
     assert right["case_aurc_by_members"] < wrong["case_aurc_by_members"]
+
+
+def test_samples_in_another_number_of_steps_have_rows_of_their_own(summary: ModuleType, folder: Path) -> None:
+    for size, steps in (("2d", 4), ("3d", 8)):
+        common = header(summary, benchmark="speed", split=size)
+        figures = {
+            f"predict_cpu_s_{steps}_steps_8_samples": 0.2,
+            f"ratio_{steps}_steps_8_samples_to_1_step_and_7_decodes": 1.5,
+        }
+        made = [{**common, "metric": metric, "value": value} for metric, value in figures.items()]
+        write_records(folder, f"speed-{size}", made)
+    make(summary, folder)
+    assert table_rows(folder, "predict, 8 samples of", "costs.md") == [
+        ["predict, 8 samples of 4 steps, CPU s", "0.200", "-"],
+        ["predict, 8 samples of 8 steps, CPU s", "-", "0.200"],
+    ]
+    assert table_rows(folder, "8 samples of", "costs.md") == [
+        ["8 samples of 4 steps to one step and 7 decodes", "1.50", "-"],
+        ["8 samples of 8 steps to one step and 7 decodes", "-", "1.50"],
+    ]
