@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from ldseg.networks.normalization import GroupNorm
 from ldseg.utils.device import memory_format
@@ -26,6 +27,20 @@ def test_gradients_are_those_of_pytorch(shape: tuple[int, ...], kind: torch.dtyp
         assert found.grad is not None
         assert wanted.grad is not None
         torch.testing.assert_close(found.grad.double(), wanted.grad, rtol=tolerance, atol=tolerance)
+
+
+def test_gradients_pass_where_batch_norm_wants_a_positive_epsilon(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = torch.nn.functional.batch_norm
+
+    def strict(*tensors: Tensor, eps: float) -> Tensor:  # as before PyTorch 2.13
+        if eps <= 0:
+            raise ValueError(f"batch_norm eps must be positive, but got {eps}")
+        return usual(*tensors, eps=eps)
+
+    monkeypatch.setattr(torch.nn.functional, "batch_norm", strict)
+    x = torch.randn(2, 12, 5, 7).contiguous(memory_format=torch.channels_last).requires_grad_()
+    GroupNorm(3, 12)(x).sum().backward()
+    assert x.grad is not None
 
 
 @pytest.mark.parametrize(("channels", "side"), [(12, 40), (16, 40), (12, 6), (64, 6)])

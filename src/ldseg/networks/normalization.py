@@ -19,6 +19,8 @@ from ldseg.utils.device import memory_format
 
 _REGISTER = 16
 """Channels that PyTorch's kernels take at once, or a multiple of them."""
+_NO_EPSILON = torch.finfo(torch.float32).tiny
+"""Changes no sum with 1; before PyTorch 2.13 batch norm refuses a plain 0."""
 _FEW_PLACES = 1024
 """Below, PyTorch goes through memory group by group, from here on place by place."""
 
@@ -98,4 +100,4 @@ def _gradient_of_weights(
 def _linear(x: Tensor, factor: Tensor, offset: Tensor) -> Tensor:
     """Return x * factor + offset, by channel: batch norm by a mean of 0 and a variance of 1, in one pass."""
     zero, one = torch.zeros_like(factor), torch.ones_like(factor)
-    return functional.batch_norm(x, zero, one, factor, offset, eps=0.0)
+    return functional.batch_norm(x, zero, one, factor, offset, eps=_NO_EPSILON)
