@@ -2,8 +2,8 @@
 
     python benchmarks/gpu_tables.py OUT/gpu.json [OUT/gpu.json ...]
 
-Writes results/gpu.json and rewrites gpu.md between its markers. Of a figure that several runs took, the last
-counts; one that could not be taken replaces none.
+Writes results/gpu.json, which may itself be the first, and rewrites gpu.md between its markers. Of a figure
+that several runs took on one card, the last counts; one that could not be taken replaces none.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def main() -> None:
     parser.add_argument("found", nargs="+", type=Path)
     wholes = [json.loads(path.read_text()) for path in parser.parse_args().found]
     lines = merge(wholes)
-    device = next((one["device"] for one in lines if one["part"] == "ceilings"), wholes[0]["device"])
-    common = {"benchmark": "gpu", "commit": wholes[0]["commit"], "command": "python benchmarks/gpu.py"}
+    common = {"benchmark": "gpu", "commit": wholes[-1]["commit"], "command": "python benchmarks/gpu.py"}
     records = [common | record for record in records_of(lines)]
-    write_result("gpu", {**common, "device": device, "lines": lines, "records": records})
+    whole = {**common, "device": wholes[-1]["device"], "lines": lines, "records": records}
+    write_result("gpu", whole)
     drawn = {
         "works": works_table(lines),
         "steps": steps_table(lines),
@@ -50,14 +50,20 @@ def main() -> None:
 
 
 def merge(wholes: list[dict[str, Any]]) -> list[Line]:
-    """Return the lines of several runs, each with the commit it was taken at."""
-    merged: dict[tuple[str, str], Line] = {}
+    """Return the lines of several runs, each with the commit it was taken at and its card."""
+    merged: dict[tuple[str, str, str], Line] = {}
     for whole in wholes:
         for line in whole["lines"]:
-            key = line["part"], line["name"]
+            taken = {"commit": whole["commit"], "card": _card(whole["device"])} | rounded(line)
+            key = taken["part"], taken["name"], taken["card"]
             if "error" not in line or key not in merged:
-                merged[key] = rounded(line) | {"commit": whole["commit"]}
+                merged[key] = taken
     return list(merged.values())
+
+
+def _card(device: str) -> str:
+    """Return the card's model in a word."""
+    return device.removeprefix("NVIDIA ").split()[0]
 
 
 def rounded(found: Any) -> Any:
@@ -88,7 +94,9 @@ def records_of(lines: list[Line]) -> list[Line]:
 def _record(line: Line, metric: str, value: float, split: str) -> Line:
     return {
         "data": line.get("data", "noise"),
-        "split": f"{split}, CUDA graphs" if line.get("cuda_graphs") else split,
+        "split": f"{split}, CUDA graphs, {line['card']}"
+        if line.get("cuda_graphs")
+        else f"{split}, {line['card']}",
         "model": line.get("model", line["name"].split("-")[0]),
         "preset": line.get("preset", "default"),
         "seed": line.get("seed", 0),
@@ -102,9 +110,11 @@ def _record(line: Line, metric: str, value: float, split: str) -> Line:
     }
 
 
-def by_name(lines: list[Line], part: str) -> dict[str, Line]:
-    """Return the lines of a part that hold figures."""
-    return {line["name"]: line for line in lines if line["part"] == part and "error" not in line}
+def by_name(lines: list[Line], part: str) -> dict[tuple[str, str], Line]:
+    """Return the lines of a part that hold figures, by name and card."""
+    return {
+        (line["name"], line["card"]): line for line in lines if line["part"] == part and "error" not in line
+    }
 
 
 def works_table(lines: list[Line]) -> str:
@@ -114,9 +124,10 @@ def works_table(lines: list[Line]) -> str:
     for line in lines:
         if line["part"] == "works":
             found = "; ".join(f"{key} {_text(line[key])}" for key in shown if key in line)
-            failed = line.get("error") or "; ".join(line.get("errors", ()))
-            rows.append((line["name"], "yes" if line["ok"] else "no", found or failed[:160] or "-"))
-    return table(("check", "holds", "found"), rows)
+            failed = " ".join((line.get("error") or "; ".join(line.get("errors", ()))).split())
+            row = (line["name"], line["card"], "yes" if line["ok"] else "no", found or failed[:160] or "-")
+            rows.append(row)
+    return table(("check", "card", "holds", "found"), rows)
 
 
 def _text(value: Any) -> str:
@@ -127,33 +138,54 @@ def _text(value: Any) -> str:
 
 def steps_table(lines: list[Line]) -> str:
     """Return steps a second in each way, and how much of the card a step uses."""
-    ceiling = next((one for one in lines if one["part"] == "ceilings" and "bf16_tflop_per_s" in one), None)
-    ways = {way: by_name(lines, way) for way in ("graph", "compiled", "compiled_graph")}
+    measured = by_name(lines, "step")
+    ways = [by_name(lines, way) for way in ("graph", "compiled", "compiled_graph")]
     rows: list[tuple[str, ...]] = []
-    for name, line in by_name(lines, "step").items():
+    for key in dict.fromkeys(key for found in (measured, *ways) for key in found):
+        line = measured.get(key, {})
+        others = [found[key] for found in ways if key in found]
         enough = line.get("windows", 2) > 1  # the first may have tried algorithms
-        others = [found[name] for found in ways.values() if name in found]
-        speeds = [one["steps_per_s"] for one in (line, *others)]
-        profile, work, best = line["profile"], line["work"], max(speeds)
-        used = moved = "-"
-        if ceiling:
-            used = f"{100 * work['tflop'] * best / ceiling['bf16_tflop_per_s']:.1f} %"
-            moved = f"{100 * work['gb'] * best / 1000 / ceiling['copy_tb_per_s']:.0f} %"
+        peak = max(one["peak_memory_gb"] for one in (line or others[0], *others))
+        host = f"{line['host_ms']:.1f}" if line and enough else "-"
         rows.append(
             (
-                name,
-                f"{line['steps_per_s']:.1f}" if enough else "-",
-                *(f"{found[name]['steps_per_s']:.1f}" if name in found else "-" for found in ways.values()),
-                f"{line['host_ms']:.1f}" if enough else "-",
-                str(profile["kernels"]),
-                f"{profile['kernel_ms']:.1f}",
-                f"{line['peak_memory_gb']:.1f}",
-                used,
-                moved,
+                *key,
+                f"{line['steps_per_s']:.1f}" if line and enough else "-",
+                *(f"{found[key]['steps_per_s']:.1f}" if key in found else "-" for found in ways),
+                host,
+                *_kernels(line),
+                f"{peak:.1f}",
+                *_shares(lines, line, [one["steps_per_s"] for one in (line, *others) if one]),
             )
         )
-    columns = ("step", "as it is, 1/s", "graph", "compiled", "both", "host ms", "kernels", "kernels ms", "GB")
-    return table((*columns, "of bf16 peak", "of copy speed"), rows)
+    columns = (
+        "step",
+        "card",
+        "as it is, 1/s",
+        "graph",
+        "compiled",
+        "both",
+        "host ms",
+        "kernels",
+        "kernels ms",
+    )
+    return table((*columns, "GB", "of bf16 peak", "of copy speed"), rows)
+
+
+def _kernels(line: Line) -> tuple[str, str]:
+    """Return number and time of a step's kernels."""
+    profile = line.get("profile")
+    return (str(profile["kernels"]), f"{profile['kernel_ms']:.1f}") if profile else ("-", "-")
+
+
+def _shares(lines: list[Line], line: Line, speeds: list[float]) -> tuple[str, str]:
+    """Return the shares of the card's products and copies that the fastest way of a step reaches."""
+    ceilings = [one for one in lines if one["part"] == "ceilings" and one["card"] == line.get("card")]
+    if not ceilings or "work" not in line:
+        return "-", "-"
+    work, best, ceiling = line["work"], max(speeds), ceilings[-1]
+    used = f"{100 * work['tflop'] * best / ceiling['bf16_tflop_per_s']:.1f} %"
+    return used, f"{100 * work['gb'] * best / 1000 / ceiling['copy_tb_per_s']:.0f} %"
 
 
 def other_table(lines: list[Line]) -> str:
@@ -161,34 +193,36 @@ def other_table(lines: list[Line]) -> str:
     rows = [
         (
             f"predict {name}",
+            card,
             f"{one['1_step_s']:.3f} s; 8 samples {one['8_samples_s']:.3f} s",
             f"{one['network_1_step_one_patch_s'] * 1000:.1f} ms",
         )
-        for name, one in by_name(lines, "predict").items()
+        for (name, card), one in by_name(lines, "predict").items()
     ]
     rows += [
-        (f"loader {name}", f"{one['patches_per_s']:.1f} patches/s", f"{one['workers']} workers")
-        for name, one in by_name(lines, "loader").items()
+        (f"loader {name}", card, f"{one['patches_per_s']:.1f} patches/s", f"{one['workers']} workers")
+        for (name, card), one in by_name(lines, "loader").items()
     ]
     rows += [
-        (f"augment {name}", f"{one['patches_per_s']:.1f} patches/s", "on the card, one process")
-        for name, one in by_name(lines, "augment").items()
+        (f"augment {name}", card, f"{one['patches_per_s']:.1f} patches/s", "on the card, one process")
+        for (name, card), one in by_name(lines, "augment").items()
     ]
-    return table(("what", "found", "network on one patch, or workers"), rows)
+    return table(("what", "card", "found", "network on one patch, or workers"), rows)
 
 
 def quality_table(lines: list[Line]) -> str:
     """Return the accuracy of the trainings."""
     calibrations, trained = by_name(lines, "calibration"), by_name(lines, "trained")
     rows: list[tuple[str, ...]] = []
-    for name, line in by_name(lines, "quality").items():
+    for key, line in by_name(lines, "quality").items():
         low, high = line["dice_interval"]
-        ece = f"{calibrations[name]['figures']['ece']:.4f}" if name in calibrations else "-"
-        steps = str(trained[name]["steps"]) if name in trained else "-"
+        ece = f"{calibrations[key]['figures']['ece']:.4f}" if key in calibrations else "-"
+        steps = str(trained[key]["steps"]) if key in trained else "-"
         dice = f"{line['mean']['dice']:.4f} [{low:.4f}, {high:.4f}]"
         way = "CUDA graphs" if line.get("cuda_graphs") else "as it is"
-        rows.append((line["data"], line["model"], way, f"{line['budget_minutes']:g}", steps, dice, ece))
-    return table(("data", "model", "step", "minutes", "steps", "Dice", "ECE"), rows)
+        minutes = f"{line['budget_minutes']:g}"
+        rows.append((line["data"], line["model"], line["card"], way, minutes, steps, dice, ece))
+    return table(("data", "model", "card", "step", "minutes", "steps", "Dice", "ECE"), rows)
 
 
 if __name__ == "__main__":
