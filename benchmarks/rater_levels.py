@@ -21,7 +21,8 @@ import numpy as np
 from ldseg.data.cases import DataSet
 from ldseg.data.dataset import load_labels
 from rater_scores import Labels, Scores, distribution_scores, frequencies, level_sets
-from raters import OPENED, mean_figure
+from rater_sets import OPENED
+from raters import mean_figure
 from records import commit, write_result
 
 DIVISIONS = 8

@@ -35,9 +35,9 @@ from typing import Any
 import numpy as np
 
 from ldseg.data.cases import Case
-from ldseg.data.dataset import DataOptions, DataSet, load_image, load_labels, open_dataset
+from ldseg.data.dataset import DataSet, load_image, load_labels, open_dataset
 from ldseg.data.formats import read_volume
-from ldseg.data.phantom import APPENDAGES, CLASSES, write_phantom_dataset
+from ldseg.data.phantom import APPENDAGES, CLASSES
 from ldseg.inference.base_predictor import BasePredictor, Prediction
 from ldseg.inference.ensemble_files import load_models
 from ldseg.metrics.ambiguity import inclusion_frequency
@@ -46,21 +46,16 @@ from ldseg.planning.plan import Plan
 from ldseg.runs.files import LOG_FILE
 from ldseg.settings import RunSettings
 from rater_scores import Labels, Scores, distribution_scores, frequency_scores, level_sets, rater_dice
+from rater_sets import FOLDS, OPENED, OPTIONS, SHARE, part_of, run_name, unseen_of
 from records import as_a_command, commit, write_result
 from trainings import MODELS, settings_for, train_calibrated
 
-SHARE = 0.3
-CASES, TEST, RATERS, SHAPE = 440, 40, 4, (96, 96)
 SAMPLES = {"phantom": (64,), "either": (16,), "lidc": (16, 50), "bubil": (16, 50)}
-FOLDS = 5
-UNSEEN = 6
 ATTENTION = "ldseg_attention"
 ENSEMBLE = "unet_ensemble"
 CHOICES = (*MODELS, ATTENTION, ENSEMBLE)
 MEMBERS = 5
 """U-Nets of `unet_ensemble`; with seed s, those of the seeds 5 s to 5 s + 4."""
-_BLOCK = r"(set\d+_[A-Za-z]*\d*)\d"
-"""Neighbouring numbers of BUBIL may show one cell at different times: a block of ten numbers is a subject."""
 Found = dict[str, dict[str, Scores]]
 """Scores by the source of the distribution and by case."""
 
@@ -71,13 +66,13 @@ def main() -> None:
     dataset, test = OPENED[arguments.question](arguments)
     runs, steps = trained_runs(arguments, dataset, test)
     predictor = load_models(runs)
-    scored = dataset if arguments.test_folder is None else open_dataset(arguments.test_folder, _OPTIONS)
+    scored = dataset if arguments.test_folder is None else open_dataset(arguments.test_folder, OPTIONS)
     cases = [case for case in scored.cases if arguments.test_folder or case.name in test]
     found, seconds = score(predictor, scored, cases, SAMPLES[arguments.question])
     common = {
         "benchmark": "raters",
         "data": arguments.question,
-        "split": f"{len(dataset.cases) - len(test)} train, {len(cases)} test{_part(arguments)}",
+        "split": f"{len(dataset.cases) - len(test)} train, {len(cases)} test{part_of(arguments)}",
         "model": arguments.model,
         "preset": "default",
         "seed": arguments.seed,
@@ -93,7 +88,7 @@ def main() -> None:
     records = [*means(common, found, subjects), *single_figures(common, figures)]
     tables = {source: {"cases": scores} for source, scores in found.items()}
     path = write_result(
-        _name(arguments, arguments.model, arguments.seed),
+        run_name(arguments, arguments.model, arguments.seed),
         {**common, "subjects": subjects, "scores": tables, "records": records},
     )
     print(path, json.dumps({r["metric"]: round(r["value"], 4) for r in records}))
@@ -117,7 +112,7 @@ def trained_runs(arguments: argparse.Namespace, dataset: DataSet, test: set[str]
                 return with_attention(settings_for(plan, arguments.minutes, seed))
             return settings_for(plan, arguments.minutes, seed, model)
 
-        runs.append(arguments.work / _name(arguments, model, seed).replace("-other", "-all"))
+        runs.append(arguments.work / run_name(arguments, model, seed).replace("-other", "-all"))
         steps.append(train_calibrated(dataset, test, unseen_of(dataset, test), chosen, runs[-1]).steps)
     return runs, float(np.mean(steps))
 
@@ -233,71 +228,11 @@ def _steps_of(run: Path) -> int:
     return max(record.get("step", 0) for record in map(json.loads, lines))
 
 
-def _name(arguments: argparse.Namespace, model: str, seed: int) -> str:
-    """Return the name of a run and of its result."""
-    return f"raters-{arguments.question}{_part(arguments)}-{model}-seed{seed}-{arguments.minutes:g}min"
-
-
 def mean_figure(values: Sequence[float], subjects: Sequence[str]) -> dict[str, float | None]:
     """Return the mean with its interval over subjects as a record has them."""
     interval = mean_interval(values, subjects)
     low, high = interval if interval is not None else (None, None)
     return {"value": float(np.mean(values)), "low": low, "high": high}
-
-
-def _part(arguments: argparse.Namespace) -> str:
-    """Return what a run's name says of its test cases."""
-    if arguments.test_folder is not None:
-        return "-other"
-    return "" if arguments.fold is None else f"-fold{arguments.fold}"
-
-
-_OPTIONS = DataOptions(subject_pattern=_BLOCK)
-
-
-def open_bubil(arguments: argparse.Namespace) -> tuple[DataSet, set[str]]:
-    """Return the set and the cases of the fold's blocks, drawn with seed 0; none where all train."""
-    dataset = open_dataset(arguments.data_root / "BUBIL_cells", _OPTIONS)
-    if arguments.test_folder is not None:
-        return dataset, set()
-    blocks = sorted({case.subject for case in dataset.cases})
-    np.random.default_rng(0).shuffle(blocks)
-    chosen = set(blocks[arguments.fold or 0 :: FOLDS])
-    return dataset, {case.name for case in dataset.cases if case.subject in chosen}
-
-
-def unseen_of(dataset: DataSet, test: set[str]) -> set[str]:
-    """Return the cases of every sixth subject that is no test: they calibrate what the others train."""
-    blocks = sorted({case.subject for case in dataset.cases if case.name not in test})
-    np.random.default_rng(1).shuffle(blocks)
-    chosen = set(blocks[::UNSEEN])
-    return {case.name for case in dataset.cases if case.subject in chosen}
-
-
-def open_phantom(arguments: argparse.Namespace) -> tuple[DataSet, set[str]]:
-    """Written once; the last cases are for testing."""
-    folder: Path = arguments.work / f"raters-{arguments.question}"
-    if not (folder / "dataset.json").is_file():
-        exclusive = arguments.question == "either"
-        write_phantom_dataset(folder, "yx", CASES, 0, RATERS, SHARE, SHAPE, exclusive)
-    dataset = open_dataset(folder)
-    return dataset, {case.name for case in dataset.cases[-TEST:]}
-
-
-def open_lidc(arguments: argparse.Namespace) -> tuple[DataSet, set[str]]:
-    """Both parts as one set, as its authors divided it."""
-    root = arguments.data_root / "LIDC_4rater_sample"
-    options = DataOptions(labels_above_zero=True)
-    parts = [open_dataset(root / part, options) for part in ("training", "testing")]
-    named = [
-        replace(part, cases=tuple(replace(case, name=f"{word}{case.name}") for case in part.cases))
-        for part, word in zip(parts, ("train", "test"), strict=True)
-    ]
-    dataset = replace(named[0], cases=(*named[0].cases, *named[1].cases))
-    return dataset, {case.name for case in named[1].cases}
-
-
-OPENED = {"phantom": open_phantom, "either": open_phantom, "lidc": open_lidc, "bubil": open_bubil}
 
 
 def inclusion(

@@ -174,6 +174,18 @@ def _by_source(records: Sequence[Record]) -> list[Record]:
     ]
 
 
+def sampling_table(records: Sequence[Record]) -> str:
+    """Return a table with one row per set and way to draw samples."""
+    columns = (
+        ("GED²", "ged2", 4),
+        ("HM-IoU", "hm_iou", 3),
+        ("diversity", "sample_diversity", 3),
+        ("volumes in 90 % intervals", "covered", 2),
+    )
+    keys: dict[str, Key] = {"set": _data, "CPU minutes": _minutes, "samples": lambda one: one["source"]}
+    return listing(_by_source(records), keys, columns)
+
+
 def inclusion_table(records: Sequence[Record]) -> str:
     """Return a table of how often samples include what a share of the raters includes, and how much of it."""
     columns = (
@@ -314,6 +326,7 @@ TABLES: dict[str, dict[str, tuple[tuple[str, ...], Table]]] = {
         "ablation": (("paper_ablation",), ablation_table),
         "fine_tune": (("fine_tune",), fine_tune_tables),
         "ensembles": (("ensembles",), ensembles_tables),
+        "sampling": (("sampling",), sampling_table),
         "tried": (("tried",), tried_table),
     },
     "costs.md": {

@@ -31,6 +31,7 @@ Words below.
 VARIANTS = """<!-- paper:begin --><!-- paper:end --><!-- tried:begin --><!-- tried:end -->
 <!-- ablation:begin --><!-- ablation:end -->
 <!-- fine_tune:begin --><!-- fine_tune:end --><!-- ensembles:begin --><!-- ensembles:end -->
+<!-- sampling:begin --><!-- sampling:end -->
 """
 COSTS = """<!-- speed:begin --><!-- speed:end --><!-- memory:begin --><!-- memory:end -->
 <!-- torture:begin --><!-- torture:end -->

@@ -317,3 +317,15 @@ def test_samples_in_another_number_of_steps_have_rows_of_their_own(summary: Modu
         ["8 samples of 4 steps to one step and 7 decodes", "1.50", "-"],
         ["8 samples of 8 steps to one step and 7 decodes", "-", "1.50"],
     ]
+
+
+def test_ways_to_draw_samples_are_rows_a_set(summary: ModuleType, folder: Path) -> None:
+    common = header(summary, benchmark="sampling", data="bubil", budget_minutes=5, cases=16)
+    figures = {"ged2_of_4_steps": 0.0928, "covered_of_4_steps": 0.9}
+    figures |= {"ged2_of_4_steps,_levels_of_the_mean": 0.0976}
+    write_records(folder, "sampling", [{**common, "metric": m, "value": v} for m, v in figures.items()])
+    make(summary, folder)
+    assert [row[2:] for row in table_rows(folder, "bubil", "variants.md")] == [
+        ["4 steps", "1", "0.0928", "-", "-", "0.90", "abc1234"],
+        ["4 steps, levels of the mean", "1", "0.0976", "-", "-", "-", "abc1234"],
+    ]

@@ -11,6 +11,7 @@ from ldseg.metrics import ambiguity
 from ldseg.metrics.ambiguity import (
     AmbiguityMetrics,
     ambiguity_metrics,
+    count_overlap,
     hungarian_iou,
     inclusion_frequency,
     pairwise_dice,
@@ -115,3 +116,19 @@ def test_a_region_is_included_when_most_of_it_is() -> None:
     assert inclusion_frequency(samples, region, 1) == 0.5
     with pytest.raises(ValueError, match="no voxel"):
         inclusion_frequency(samples, ~(region | True), 1)
+
+
+def test_overlaps_of_parts_add_up_and_voxels_count_by_their_weight() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (list(rng.integers(0, 3, (number, 60))) for number in (2, 3))
+    weights = rng.integers(1, 4, 60).astype(np.float32)
+    repeated = [[one.repeat(weights.astype(int)) for one in maps] for maps in (a, b)]
+    whole = count_overlap(repeated[0], repeated[1], [1, 2])
+    first, second = (
+        count_overlap([one[part] for one in a], [one[part] for one in b], [1, 2], weights[part])
+        for part in (slice(25), slice(25, None))
+    )
+    found = first + second
+    np.testing.assert_allclose(found.common, whole.common)
+    np.testing.assert_allclose(found.sizes_a, whole.sizes_a)
+    np.testing.assert_allclose(found.sizes_b, whole.sizes_b)

@@ -158,15 +158,11 @@ def make_coherent(
     if sampling.samples < 2:
         return plain
     rng = np.random.default_rng(seed)
-    drawn: list[tuple[NDArray[np.float32], NDArray[np.integer]]] = []
-    volumes: dict[str, dict[str, list[float]]] = {}
-    for prediction in iterate_predictions(plain, dataset, cases, sampling.samples, sampling.steps, seed):
-        drawn.append(draw_voxels(prediction, rng))
-        for name, volume in prediction.true_volumes.items():
-            volumes.setdefault(prediction.case, {}).setdefault(name, []).append(volume)
+    predictions = iterate_predictions(plain, dataset, cases, sampling.samples, sampling.steps, seed)
+    drawn = [draw_voxels(prediction, rng) for prediction in predictions]
     probabilities, truths = zip(*drawn, strict=True)
     temperature = fit_temperature(np.concatenate(probabilities, axis=1), np.concatenate(truths))
-    found = fit_coherence(plain, dataset, cases, volumes, sampling, temperature, seed)
+    found = fit_coherence(plain, dataset, cases, sampling, temperature, seed)
     return plain.with_changes(calibration=Calibration(coherence=found))
 
 

@@ -48,8 +48,8 @@ class AmbiguityMetrics:
 
 
 @dataclass(frozen=True)
-class _Overlap:
-    """Voxel counts by structure of two lists of label maps, a (n maps) and b (m maps)."""
+class Overlap:
+    """Voxels, or sums of their weights, by structure of two lists of label maps, a (n) and b (m)."""
 
     common: Matrix
     """(structures, n, m)"""
@@ -57,6 +57,10 @@ class _Overlap:
     """(structures, n)"""
     sizes_b: Matrix
     """(structures, m)"""
+
+    def __add__(self, other: Overlap) -> Overlap:
+        """Return the overlap of the same maps in two parts of an image together."""
+        return Overlap(self.common + other.common, self.sizes_a + other.sizes_a, self.sizes_b + other.sizes_b)
 
     def iou(self) -> Matrix:
         """Return the mean IoU over the structures (n, m)."""
@@ -86,10 +90,10 @@ def ambiguity_metrics(
     if len({one.shape for one in (*samples, *raters, fused)}) > 1:
         raise ValueError("the label maps have different shapes")
     predicted, true, prediction = _labelled(samples, raters, fused, ignore_id)
-    between = _overlap(predicted, true, structures)
-    among_samples, among_raters = (_overlap(maps, maps, structures).iou() for maps in (predicted, true))
+    between = count_overlap(predicted, true, structures)
+    among_samples, among_raters = (count_overlap(maps, maps, structures).iou() for maps in (predicted, true))
     fused_raters = [majority(true, structures), staple(true, structures)]
-    agreed = _overlap([prediction], fused_raters, structures).dice()[0]
+    agreed = count_overlap([prediction], fused_raters, structures).dice()[0]
     return AmbiguityMetrics(
         ged2=float(2 * (1 - between.iou()).mean() - (1 - among_samples).mean() - (1 - among_raters).mean()),
         hm_iou=hungarian_iou(between.iou()),
@@ -104,7 +108,7 @@ def ambiguity_metrics(
 def pairwise_dice(raters: Sequence[Labels], structures: Sequence[int], ignore_id: int | None = None) -> float:
     """Return the mean Dice over pairs of different raters' label maps (*S); 1 for one rater."""
     true = _labelled((), raters, raters[0], ignore_id)[1]
-    return 1 - _diversity(_overlap(true, true, structures).dice())
+    return 1 - _diversity(count_overlap(true, true, structures).dice())
 
 
 def hungarian_iou(iou: Matrix) -> float:
@@ -145,15 +149,22 @@ def _labelled(
     return [one[kept] for one in samples], [one[kept] for one in raters], fused[kept]
 
 
-def _overlap(a: Sequence[Labels], b: Sequence[Labels], structures: Sequence[int]) -> _Overlap:
-    """Count the voxels of maps (N,) block by block, to bound memory."""
+def count_overlap(
+    a: Sequence[Labels],
+    b: Sequence[Labels],
+    structures: Sequence[int],
+    weights: NDArray[np.floating] | None = None,
+) -> Overlap:
+    """Return the overlap of maps (N,), each voxel counted by its weight (N,), 1 without weights; block by
+    block, to bound memory."""
     common = np.zeros((len(structures), len(a), len(b)))
     sizes_a, sizes_b = np.zeros((len(structures), len(a))), np.zeros((len(structures), len(b)))
     for first in range(0, a[0].size, _BLOCK):
         part = slice(first, first + _BLOCK)
         for index, structure in enumerate(structures):
             in_a, in_b = (np.array([one[part] == structure for one in maps], np.float32) for maps in (a, b))
-            common[index] += in_a @ in_b.T  # whole numbers below 2^24 are exact in float32
-            sizes_a[index] += in_a.sum(1)
-            sizes_b[index] += in_b.sum(1)
-    return _Overlap(common, sizes_a, sizes_b)
+            counted = in_a if weights is None else in_a * weights[part].astype(np.float32)
+            common[index] += counted @ in_b.T  # whole numbers below 2^24 are exact in float32
+            sizes_a[index] += counted.sum(1)
+            sizes_b[index] += in_b.sum(1) if weights is None else in_b @ weights[part].astype(np.float32)
+    return Overlap(common, sizes_a, sizes_b)
