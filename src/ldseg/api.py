@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ldseg.data.cases import DataOptions
 from ldseg.data.formats import read_volume
 from ldseg.data.split_extension import split_names
+from ldseg.data.splits import Fold
+from ldseg.data.subject_hint import subject_hint
 from ldseg.data.unread import OnRemark, ignore_remark
 from ldseg.data.volume import Axes, Volume
 from ldseg.errors import InputError, listed
@@ -107,6 +109,9 @@ def plan_run(
     prepared = prepare_run(Path(data), Path(run), options, with_preset_limits(limits, preset), split)
     for remark in prepared.dataset.remarks:
         on_remark(remark)
+    subjects = subject_hint(prepared.dataset.cases)
+    if subjects is not None:
+        on_remark(subjects)
     return prepared.plan
 
 
@@ -269,7 +274,7 @@ def _train_one(
     settings = context.run_on_all_ranks(lambda: _settings_of(asked, folder, fold, prepared.plan))
     if fold is not None:
         context.on_rank_zero(lambda: set_up_fold(asked.run, fold))
-    _report_beginning(prepared, settings, folder, fold, on_event)
+    _report_beginning(asked, prepared, settings, folder, fold, on_event)
     dataset, plan, splits, cache = prepared.dataset, prepared.plan, prepared.splits, asked.run / CACHE_FOLDER
     resume = begun or (asked.start != "new" and fold is None)
     source = context.run_on_all_ranks(lambda: _source_of(asked.run, folder))
@@ -313,8 +318,34 @@ def _settings_of(asked: TrainingRequest, folder: Path, fold: int | None, plan: P
     return settings if fold is None else replace(settings, training=replace(settings.training, fold=fold))
 
 
+def _seen_by_source(asked: TrainingRequest, prepared: PreparedRun, part: Fold | None) -> list[str]:
+    """Return a remark where the model that a training begins with was trained on cases that are to be held
+    out, those of `part` or of all folds."""
+    from ldseg.runs.source import find_source
+
+    if asked.start != "new" or asked.source is None:
+        return []
+    folds = prepared.splits.folds if part is None else (part,)
+    held_out = {*prepared.splits.test, *(name for fold in folds for name in fold.unseen)}
+    source = find_source(asked.source)
+    seen = sorted(held_out & source.seen())
+    if not seen:
+        return []
+    remedy = f"take its split with --splits {source.folder / SPLITS_FILE}"
+    remedy = "begin with a model of other images" if part is None else remedy
+    return [
+        f"{source.name} was trained on {len(seen)} of the {len(held_out)} cases that validate and test, if "
+        f"names tell ({listed(seen, 3)}): scores on them are better than on new images; {remedy}"
+    ]
+
+
 def _report_beginning(
-    prepared: PreparedRun, settings: RunSettings, folder: Path, fold: int | None, on_event: OnEvent
+    asked: TrainingRequest,
+    prepared: PreparedRun,
+    settings: RunSettings,
+    folder: Path,
+    fold: int | None,
+    on_event: OnEvent,
 ) -> None:
     """Report the run, its numbers of cases and its budget, then warn of what is odd about the data."""
     part = prepared.splits.part(settings.training.fold)
@@ -333,6 +364,15 @@ def _report_beginning(
     if fold:  # the first has said it
         return
     remarks = [*prepared.dataset.remarks, *intensity_remarks(folder)]
+    if part.validation and not part.unseen:
+        remarks.append(
+            "validation cases are trained on as well: validation Dice says nothing of new images, and "
+            "confidence is not calibrated"
+        )
+    remarks += _seen_by_source(asked, prepared, part if fold is None else None)
+    subjects = subject_hint(prepared.dataset.cases)
+    if subjects is not None and asked.start == "new" and (asked.split is None or asked.split.file is None):
+        remarks.append(subjects)
     if settings.preset == "paper" and any(one.scheme != "unit" for one in prepared.plan.channels):
         remarks.append(
             "the plan does not scale images to 0..1, as the paper preset does; plan with --preset paper"

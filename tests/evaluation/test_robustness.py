@@ -80,6 +80,41 @@ def test_every_corruption_is_measured_at_five_strengths(
     assert len({point.mean_dice for point in found.points}) > 5
 
 
+@pytest.mark.parametrize(
+    "baseline, samples, told",
+    [("none", 4, ("ddim", 3)), ("unet", 4, (None, 1)), ("ssn", 4, (None, None)), ("ssn", 1, (None, None))],
+)
+def test_a_sweep_names_a_sampler_only_where_one_is_at_work(
+    make_model: MakeModel,
+    data: Path,
+    tmp_path: Path,
+    baseline: str,
+    samples: int,
+    told: tuple[str | None, int | None],
+) -> None:
+    run, dataset = make_model("yx", baseline), open_dataset(data)
+    settings = json.loads((run / "settings.json").read_text())
+    settings["posterior"]["sampler"] = "ddim"
+    (run / "settings.json").write_text(json.dumps(settings))
+    found, _ = measure(run, dataset, corruptions=("blur",), steps=3, samples=samples)
+    write_robustness(tmp_path, found)
+    sampling = json.loads((tmp_path / "robustness.json").read_text())["setup"]["sampling"]
+    assert (sampling["sampler"], sampling["steps"]) == told
+    assert read_robustness(tmp_path / "robustness.json") == found
+
+
+def test_a_sweep_that_named_a_sampler_of_a_model_without_one_goes_on(
+    make_model: MakeModel, data: Path, tmp_path: Path
+) -> None:
+    found, _ = measure(make_model("yx", "ssn"), open_dataset(data), corruptions=("blur",), samples=4)
+    write_robustness(tmp_path, found)
+    path = tmp_path / "robustness.json"
+    content = json.loads(path.read_text())
+    content["setup"]["sampling"] |= {"sampler": "ddim", "steps": 8}
+    path.write_text(json.dumps({**content, "version": 3}))
+    assert resume_sweep(tmp_path, replace(found, points=())) == found
+
+
 def test_the_clean_point_is_what_prediction_and_evaluation_give(
     make_model: MakeModel, data: Path, tmp_path: Path
 ) -> None:

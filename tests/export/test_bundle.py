@@ -162,6 +162,19 @@ def test_a_bundle_that_runs_writes_what_the_model_predicts(
         np.testing.assert_array_equal(found.get_fdata(), wanted.get_fdata())
 
 
+def test_a_bundle_of_a_single_prediction_draws_samples_as_its_model_does(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    model = make_model()
+    bundle = export_bundle(model, tmp_path / "bundle")
+    found = Predictor.load(bundle / "models")
+    assert found.sampling() == Predictor.load(model).sampling()
+    assert found.sampling(samples=5) == Predictor.load(model).sampling(samples=5)
+    assert found.sampling(samples=5).samples == 5
+    of_unet = export_bundle(make_model("yx", "unet"), tmp_path / "unet", samples=4)
+    assert json.loads((of_unet / "configs" / "inference.json").read_text())["samples"] == 1
+
+
 def test_a_bundle_does_not_replace_what_is_there(make_model: MakeModel, tmp_path: Path) -> None:
     folder = make_model()
     with pytest.raises(InputError, match="is there already"):

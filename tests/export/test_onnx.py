@@ -105,8 +105,9 @@ def test_the_chain_samples_as_the_predictor_does(
     contract = make_onnx_spec(model, sampling, 0.0)
     assert contract.draws == count_draws(model.segmenter, sampling)
     backend = OnnxBackend(TorchSession(ExportableSampler(model.segmenter, sampling).eval()), contract)
+    samples = 1 if sampling.single_call else 3
     found = Predictor(model.plan, model.settings, backend)(
-        image("yx", (16, 20)), steps=steps, samples=3, sampler=sampler
+        image("yx", (16, 20)), steps=sampling.steps, samples=samples, sampler=sampler
     )
     wanted = Predictor.load(folder, "cpu")(image("yx", (16, 20)), steps=steps, samples=3, sampler=sampler)
     np.testing.assert_allclose(found.probabilities.array, wanted.probabilities.array, atol=1e-4)
@@ -196,10 +197,35 @@ def test_the_graph_of_a_deterministic_prediction_takes_the_image_alone(make_expo
     spec, predictor = read_onnx_spec(made.onnx), load_onnx_predictor(made.onnx)
     assert [one.name for one in spec.inputs] == ["image"]
     assert spec.outputs[0].shape[1] == 1
-    found, other = (predictor(image("yx", (20, 27)), name, samples=2, seed=ord(name)) for name in "ab")
+    found, other = (predictor(image("yx", (20, 27)), name, seed=ord(name)) for name in "ab")
     np.testing.assert_array_equal(found.probabilities.array, other.probabilities.array)
     wanted = Predictor.load(made.model, "cpu")(image("yx", (20, 27)), steps=1)
     np.testing.assert_allclose(found.probabilities.array, wanted.probabilities.array, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "asked, finding",
+    [
+        ({"samples": 2}, "samples is 2, the graph was made with 1; leave out --samples, or export"),
+        ({"steps": 4}, "steps is 4, the graph was made with 1; leave out --steps, or export"),
+        ({"tta": False}, "tta is False, the graph was made with True; leave out --tta, or export"),
+    ],
+)
+def test_a_graph_of_one_prediction_draws_no_samples(make_export, asked, finding: str) -> None:  # type: ignore[no-untyped-def]
+    predictor = load_onnx_predictor(make_export("yx", "none", steps=1, samples=3).onnx)
+    with pytest.raises(InputError, match=finding):
+        predictor(image("yx", (20, 27)), **asked)
+    with pytest.raises(InputError, match=finding):
+        predictor.posterior_sampling(**asked)
+    assert predictor.posterior_sampling() == predictor.sampling(steps=1, samples=1)
+
+
+def test_the_graph_of_a_deterministic_model_says_that_it_draws_no_samples(make_export) -> None:  # type: ignore[no-untyped-def]
+    predictor = load_onnx_predictor(make_export("yx", "unet", steps=2, samples=2).onnx)
+    found = predictor(image("yx", (20, 27)), samples=2)
+    assert found.notes[-1:] == ("the model is deterministic and gives one prediction, not 2 samples",)
+    with pytest.raises(InputError, match="tta is True, the graph was made with False"):
+        predictor(image("yx", (20, 27)), tta=True)
 
 
 def test_deterministic_predictions_beside_samples_do_not_depend_on_their_noise(make_export) -> None:  # type: ignore[no-untyped-def]

@@ -191,6 +191,17 @@ def test_the_predictions_of_deterministic_members_are_the_samples_of_their_ensem
     assert found.volumes["left"].low == pytest.approx(np.quantile(sizes, 0.05))
 
 
+def test_another_number_of_samples_than_was_asked_for_is_a_note(tmp_path: Path) -> None:
+    drawing, unets = make_members(tmp_path), make_members(tmp_path / "b", baseline="unet")
+    least = "each member that draws samples draws at least 2: there are 4 samples, not 3"
+    assert loaded(*drawing)(image(), samples=3).notes[-1:] == (least,)
+    assert loaded(*drawing)(image(), samples=6).notes == loaded(*drawing)(image()).notes
+    one_each = "each member is deterministic and gives one: there are 2 samples, not 7"
+    assert loaded(*unets)(image(), samples=7).notes[-1:] == (one_each,)
+    single = "one step gives the deterministic prediction, not 4 samples; take 2 steps or more"
+    assert loaded(*drawing)(image(), steps=1, samples=4).notes[-1:] == (single,)
+
+
 def test_expected_dice_decides_over_the_samples_of_all_members(members: list[Path]) -> None:
     ensemble = loaded(*members)
     plain, found = (

@@ -18,14 +18,16 @@ from training_setup import write_pictures
 
 from ldseg.api import plan_run, train_run
 from ldseg.data.dataset import open_dataset
+from ldseg.data.splits import Fold, Splits, read_splits, write_splits
 from ldseg.errors import InputError
 from ldseg.planning.adoption import adopt_plan
 from ldseg.planning.direction import Direction
 from ldseg.planning.fingerprint import take_fingerprint
 from ldseg.planning.plan import ChannelPlan, Plan, PlanSettings, make_plan, read_plan
 from ldseg.presets import PRESETS
+from ldseg.runs.run_setup import SplitOptions
 from ldseg.runs.saved_model import build_segmenter
-from ldseg.runs.source import find_source
+from ldseg.runs.source import Source, find_source
 from ldseg.settings import RunSettings
 from ldseg.training.log_files import read_records
 from ldseg.training.transfer import Transfer, check_source, transfer_weights
@@ -261,3 +263,40 @@ def test_folds_that_begin_later_begin_with_the_same_source(
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
     with pytest.raises(InputError, match="has other weights than when the training began"):
         train_run(data, run, device="cpu", resume=True)
+
+
+@pytest.mark.parametrize("folds, remedy", [(None, "take its split with --splits"), (2, "of other images")])
+def test_cases_that_the_source_was_trained_on_are_no_measure_in_silence(
+    data: Path, tmp_path: Path, make_model: MakeModel, folds: int | None, remedy: str
+) -> None:
+    names = [case.name for case in open_dataset(data).cases]
+    source, events = make_model(), list[dict[str, Any]]()
+    split = Splits(1, 0, (), (Fold(tuple(names[1:]), (names[0],)),))
+    write_splits(source / "splits.json", split)
+    wanted = None if folds else SplitOptions(seed=2)
+    how: dict[str, Any] = {"changes": CHANGES, "device": "cpu", "source": source, "source_plan": "source"}
+    train_run(data, tmp_path / "run", split=wanted, on_event=events.append, folds=folds, **how)
+    own = read_splits(tmp_path / "run" / "splits.json")
+    held_out = own.folds[0].validation if folds is None else names
+    seen = set(held_out) - {names[0]}
+    (told,) = [one for event in events for one in event.get("warnings", ()) if "was trained on" in one]
+    assert told.startswith(f"{source.name} was trained on {len(seen)} of the {len(held_out)} cases")
+    assert remedy in told
+
+
+def test_the_split_of_the_source_holds_out_what_it_had_not_seen(
+    data: Path, tmp_path: Path, make_model: MakeModel
+) -> None:
+    names = [case.name for case in open_dataset(data).cases]
+    source, events = make_model(), list[dict[str, Any]]()
+    write_splits(source / "splits.json", Splits(1, 0, (), (Fold(tuple(names[1:]), (names[0],)),)))
+    given = SplitOptions(source / "splits.json")
+    how: dict[str, Any] = {"changes": CHANGES, "device": "cpu", "source": source, "source_plan": "source"}
+    train_run(data, tmp_path / "run", split=given, on_event=events.append, **how)
+    assert not any("was trained on" in one for event in events for one in event.get("warnings", ()))
+
+
+def test_a_fold_is_named_with_its_run() -> None:
+    assert Source("/runs/first/fold_0", "").name == "first/fold_0"
+    assert Source("/runs/first/best", "").name == "first/best"
+    assert Source("/runs/first", "").name == "first"

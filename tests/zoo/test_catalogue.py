@@ -14,6 +14,9 @@ import ldseg
 from ldseg.app.cli.main import main
 from ldseg.data.formats import write_volume
 from ldseg.errors import InputError
+from ldseg.inference.ensemble import Ensemble
+from ldseg.inference.ensemble_files import read_ensemble, store_ensemble
+from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import read_plan
 from ldseg.runs.saved_model import load_model
 from ldseg.utils.serialization import to_json, write_json_atomic
@@ -57,6 +60,35 @@ def test_a_name_is_all_that_predict_needs(zoo: Path, tmp_path: Path, monkeypatch
     write_volume(tmp_path / "scan.nii.gz", volume("zyx", "image", shape=(8, 8, 8)))
     assert main(["predict", "scan.nii.gz", "--model", "blob", "--device", "cpu"]) == 0
     assert (tmp_path / "predictions" / "scan.nii.gz").is_file()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "x.nii.gz", "-m", "blob", "-o", "out", "--part", "test"),
+        ("predict", "x.nii.gz", "-m", "blob", "-o", "out", "--runtime", "onnx"),
+        ("predict", "x.nii.gz", "-m", "blob", "-m", "blob", "-o", "out"),
+        ("report", "blob"),
+    ],
+)
+def test_messages_call_a_shipped_model_by_its_name(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_volume(tmp_path / "x.nii.gz", volume("zyx", "image", shape=(8, 8, 8)))
+    assert main([*words, "--device", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ldseg: error: blob")
+    assert str(zoo) not in said
+
+
+def test_an_ensemble_of_shipped_models_names_them(zoo: Path, tmp_path: Path, make_model: MakeModel) -> None:
+    """They are found again where ldseg is installed elsewhere."""
+    places = (zoo, make_model("zyx"))
+    ensemble = Ensemble([Predictor.load(place, "cpu") for place in places])
+    store_ensemble(tmp_path / "both", ensemble, places)
+    assert read_ensemble(tmp_path / "both").members[0].model == "blob"
+    assert ldseg.load(tmp_path / "both", "cpu").identity.members == ensemble.identity.members
 
 
 def test_models_are_listed_and_their_cards_shown(zoo: Path, capsys: Output) -> None:

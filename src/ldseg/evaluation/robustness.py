@@ -25,7 +25,7 @@ from ldseg.inference.decision import Decision
 from ldseg.metrics.intervals import Interval
 from ldseg.planning.plan import Plan
 from ldseg.runs.files import SPLITS_FILE
-from ldseg.settings import SamplingSettings
+from ldseg.settings import SamplingRecord
 
 CLEAN = "clean"
 """The name of the point without corruption."""
@@ -67,7 +67,7 @@ class RobustnessSetup:
     part: str
     """"test" for the test part of the training's splits, else "all"."""
     cases: tuple[str, ...]
-    sampling: SamplingSettings
+    sampling: SamplingRecord
     seed: int
     tolerance: float
     """In `unit`."""
@@ -154,7 +154,7 @@ def start_sweep(
         data=dataset.root.resolve().name,
         part=part,
         cases=tuple(case.name for case in cases),
-        sampling=sampling,
+        sampling=sampling.record(predictor.stepwise),
         seed=options.seed,
         tolerance=options.tolerance,
         harmonize=options.harmonize,
@@ -218,7 +218,7 @@ def _score(
     setup: RobustnessSetup,
 ) -> dict[str, ClassScores]:
     """Return the scores of each class, averaged over raters."""
-    sampling = setup.sampling
+    sampling = setup.sampling.settings(predictor.settings.posterior)
     labels = predictor(
         image,
         case.name,

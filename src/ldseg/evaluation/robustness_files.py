@@ -1,6 +1,6 @@
 """Read and write the files of a robustness sweep: robustness.json, robustness.csv and robustness.png.
 
-    {"version": 2, "setup": {..}, "points": [{"corruption", "strength", "mean_dice", "mean_dice_interval",
+    {"version": 4, "setup": {..}, "points": [{"corruption", "strength", "mean_dice", "mean_dice_interval",
      "cases": {CASE: {CLASS: {METRIC: ..}}}}]}
 
 The point "clean" is the first strength of every corruption.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from ldseg.errors import InputError
 from ldseg.evaluation.corruptions import CORRUPTIONS
 from ldseg.evaluation.robustness import Robustness, RobustnessSetup
+from ldseg.settings import SamplingSettings, is_stepwise
 from ldseg.utils.serialization import (
     from_json,
     read_versioned,
@@ -27,7 +28,8 @@ from ldseg.utils.serialization import (
 )
 
 JSON_FILE, CSV_FILE, PLOT_FILE = "robustness.json", "robustness.csv", "robustness.png"
-VERSION = 3
+VERSION = 4
+_OLDEST = 3
 _COLUMNS = 4
 
 
@@ -53,11 +55,14 @@ def resume_sweep(out: Path, fresh: Robustness) -> Robustness:
 
 def read_robustness(path: Path) -> Robustness:
     """Read what `write_robustness` wrote. Raises InputError for a missing, damaged or newer file."""
-    data = read_versioned(path, VERSION, "remove it to measure anew", oldest=VERSION)
-    setup = data.get("setup")
-    if isinstance(setup, dict) and "tolerance_mm" in setup:  # version 1
-        setup["tolerance"] = setup.pop("tolerance_mm")
-    return from_json(Robustness, data, str(path))
+    data = read_versioned(path, VERSION, "remove it to measure anew", oldest=_OLDEST)
+    found = from_json(Robustness, data, str(path))
+    asked, stepwise = found.setup.sampling, is_stepwise(found.setup.baseline)
+    if stepwise or asked.sampler is None:
+        return found
+    # Version 3 has the settings as they are, with a sampler also of a model without steps.
+    told = asked.settings(SamplingSettings()).record(stepwise)
+    return replace(found, setup=replace(found.setup, sampling=told))
 
 
 def write_robustness(out: Path, found: Robustness) -> None:

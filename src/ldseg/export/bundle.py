@@ -10,6 +10,7 @@ The specification asks for models/model.pt; a pickle is not written, safetensors
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,14 @@ def export_bundle(
     model = load_model(folder, torch.device("cpu"))
     sampling = model.settings.sampling_of(sampler, steps, samples, tta, model.segmenter.stochastic)
     check_sampling(sampling)
+    sampling = model.segmenter.resolve_sampling(sampling)
+    several = sampling if sampling.samples > 1 else model.settings.posterior
+    settings = replace(model.settings, sampling=sampling, posterior=several)
     card = (folder / CARD_FILE).read_text(encoding="utf-8") if (folder / CARD_FILE).is_file() else ""
     with atomic_directory(Path(out)) as staged:
         models = staged / "models"
         write_plan(models / PLAN_FILE, model.plan)
-        write_settings(models / SETTINGS_FILE, model.settings.fixed(sampling))
+        write_settings(models / SETTINGS_FILE, settings)
         write_bytes_atomic(models / CARD_FILE, card.encode())
         for name in (WEIGHTS_FILE, CALIBRATION_FILE, OUT_OF_DISTRIBUTION_FILE):
             if (folder / name).is_file():

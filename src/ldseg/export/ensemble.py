@@ -34,7 +34,8 @@ def export_onnx_ensemble(
     on_stage: OnStage = ignore_stage,
 ) -> Sequence[OnnxExport]:
     """Export the members of the ensemble in `folder` (a run with folds, or ensemble.json) to the new folder
-    `out`; what is None is each member's own. `on_stage` is called as by `export_onnx`.
+    `out`. What is None is that of the first member that draws samples, as where the models predict
+    together. `on_stage` is called as by `export_onnx`.
 
     Raises:
         InputError: a folder or the sampling cannot be used, members that do not fit each other, or onnx and
@@ -44,6 +45,7 @@ def export_onnx_ensemble(
     ensemble, places = load_models(folder, "cpu"), member_folders(folder)
     if not isinstance(ensemble, Ensemble):
         raise file_error(folder, "only one of its folds is trained", f"export that one, {places[0]}")
+    shared = ensemble.sampling(steps, samples, sampler, tta)
     names = [f"{number}-{place.name}" for number, place in enumerate(places)]
     made: list[OnnxExport] = []
     members: list[StoredMember] = []
@@ -54,7 +56,9 @@ def export_onnx_ensemble(
             def tell(share: float, text: str, begin: int = begin, name: str = name) -> None:
                 on_stage((begin + share) / len(names), f"{name}: {text}")
 
-            export = export_onnx(place, staged / name, steps, samples, sampler, tta, tell)
+            export = export_onnx(
+                place, staged / name, shared.steps, samples, shared.sampler, shared.tta, tell
+            )
             graph = identify(staged / name, export.spec.graph).sha256
             members.append(StoredMember(name, graph, weight))
             made.append(replace(export, folder=Path(out) / name))

@@ -153,6 +153,11 @@ class BasePredictor(ABC):
         """
 
     @abstractmethod
+    def explain_samples(self, asked: int | None, sampling: SamplingSettings) -> str | None:
+        """Return a sentence on why `sampling` has another number of samples than was `asked` for; None where
+        it has that number, or where none was asked for."""
+
+    @abstractmethod
     def predict_maps(
         self,
         volume: Volume,
@@ -216,6 +221,9 @@ class BasePredictor(ABC):
         wanted = MAPS if keep_samples else tuple(one for one in MAPS if one != SAMPLES)
         sampling = self.sampling(steps, samples, sampler, tta)
         maps, summary = self.predict_maps(volume, name, sampling, seed, wanted, source)
+        explained = self.explain_samples(samples, sampling)
+        if explained is not None:
+            summary = replace(summary, notes=(*summary.notes, explained))
         return Prediction(
             **vars(summary),
             labels=maps.volume(LABELS),

@@ -151,6 +151,17 @@ class Ensemble(BasePredictor):
         found = leader.posterior_sampling(steps, samples, sampler, tta)
         return self._shared(found if leader.stochastic else replace(found, samples=len(self.members)))
 
+    def explain_samples(self, asked: int | None, sampling: SamplingSettings) -> str | None:
+        """Return why another number of samples than was `asked` for is drawn, see `BasePredictor`."""
+        leader, number = self._leader(), sampling.samples
+        if asked is None or asked == number or number == 1:
+            return leader.explain_samples(asked, sampling)
+        if leader.stochastic:
+            drawn = f"each member that draws samples draws at least {_LEAST_SAMPLES}"
+        else:
+            drawn = "each member is deterministic and gives one"
+        return f"{drawn}: there are {number} samples, not {asked}"
+
     def predict_maps(
         self,
         volume: Volume,

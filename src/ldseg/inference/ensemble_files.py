@@ -19,7 +19,7 @@ from ldseg.inference.temperature_scaling import Calibration
 from ldseg.runs.files import ENSEMBLE_FILE
 from ldseg.runs.folds import fold_folders
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
-from ldseg.zoo.catalogue import find_model
+from ldseg.zoo.catalogue import find_model, is_shipped, shipped
 
 VERSION = 1
 _REMEDY = "make it again with `ldseg calibrate`"
@@ -33,7 +33,7 @@ class StoredMember:
     """A member in ensemble.json."""
 
     model: str
-    """Path of its folder, relative to the file's where it lies there."""
+    """Path of its folder, relative to the file's where it lies there; the name of a shipped model."""
     sha256: str
     weight: float
 
@@ -91,7 +91,7 @@ def members_together(folders: Sequence[Path]) -> list[Path]:
 def member_folders(folder: Path) -> list[Path]:
     """Return the folders of the models that a folder stands for: itself, or those of its members or folds."""
     if (folder / ENSEMBLE_FILE).is_file():
-        return [folder / one.model for one in read_ensemble(folder).members]
+        return [_place(folder, one) for one in read_ensemble(folder).members]
     return fold_folders(folder) or [folder]
 
 
@@ -110,6 +110,7 @@ def store_ensemble(folder: Path, ensemble: Ensemble, places: Sequence[Path]) -> 
     for place, one in zip(places, ensemble.identity.members, strict=True):
         path = place.resolve()
         shown = path.relative_to(home) if path.is_relative_to(home) else path
+        shown = path.name if is_shipped(path) else shown
         members.append(StoredMember(str(shown), one.sha256, one.weight))
     write_ensemble(folder, StoredEnsemble(tuple(members), ensemble.fitted))
 
@@ -119,12 +120,18 @@ def write_ensemble(folder: Path, stored: StoredEnsemble) -> None:
     write_json_atomic(folder / ENSEMBLE_FILE, {"version": VERSION, **to_json(stored)})
 
 
+def _place(folder: Path, member: StoredMember) -> Path:
+    """Return the folder of a member of the ensemble in `folder`."""
+    place = folder / member.model
+    return place if place.is_dir() else shipped().get(member.model, place)
+
+
 def _load_stored(folder: Path, load: Load) -> BasePredictor:
     """Load the ensemble of ensemble.json. Raises InputError where a member is gone or has changed."""
     stored = read_ensemble(folder)
     members: list[Predictor] = []
     for one in stored.members:
-        place = folder / one.model
+        place = _place(folder, one)
         if not place.is_dir():
             raise file_error(folder / ENSEMBLE_FILE, f"its member {one.model} is not there", _REMEDY)
         member = load(place)

@@ -43,6 +43,7 @@ from ldseg.inference.output import (
 )
 from ldseg.inference.posterior import Posterior, Slab, mean_weights
 from ldseg.inference.provenance import UNKNOWN_MODEL, ModelIdentity, identify
+from ldseg.inference.requested_sampling import explain_single, refuse_beyond_graph
 from ldseg.inference.sliding_window import Tile, Tiling, make_tiling
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, stored_calibration
 from ldseg.inference.tile_decisions import TileDecisions
@@ -181,9 +182,7 @@ class Predictor(BasePredictor):
     ) -> SamplingSettings:
         if samples is None and self.asked_decision == "expected-dice":
             samples = self.settings.posterior.samples
-        chosen = self.settings.sampling_of(sampler, steps, samples, tta, self.backend.stochastic)
-        check_sampling(chosen)
-        return self.backend.resolve_sampling(chosen)
+        return self._resolve(steps, samples, sampler, tta)
 
     def posterior_sampling(
         self,
@@ -193,10 +192,16 @@ class Predictor(BasePredictor):
         tta: bool | None = None,
     ) -> SamplingSettings:
         number = self.settings.posterior.samples if samples is None else samples
-        chosen = self.sampling(steps, max(number, 2), sampler, tta)
+        several = max(number, 2) if self.stochastic else number
+        chosen = self._resolve(steps, several, sampler, tta)
         asked = replace(chosen, samples=number)
         check_sampling(asked)
         return self.backend.resolve_sampling(asked)
+
+    def explain_samples(self, asked: int | None, sampling: SamplingSettings) -> str | None:
+        if asked is None or asked == sampling.samples:
+            return None
+        return explain_single(asked, self.settings.deterministic)
 
     def predict_maps(
         self,
@@ -306,6 +311,17 @@ class Predictor(BasePredictor):
             summary = self._compare(summary, statistics.result())
         ways = tuple(dict.fromkeys((*chosen.out_of_distribution, *summary.out_of_distribution)))
         return replace(summary, out_of_distribution=ways, harmonized=chosen.harmonized, notes=chosen.notes)
+
+    def _resolve(
+        self, steps: int | None, samples: int | None, sampler: str | None, tta: bool | None
+    ) -> SamplingSettings:
+        """Return the model's sampling with what is given instead, as the backend computes it."""
+        chosen = self.settings.sampling_of(sampler, steps, samples, tta, self.backend.stochastic)
+        check_sampling(chosen)
+        found = self.backend.resolve_sampling(chosen)
+        if not self.backend.stochastic:
+            refuse_beyond_graph(found, self.settings.deterministic, steps, samples, tta)
+        return found
 
     def tiles(self, sampling: SamplingSettings, name: str, seed: int) -> TileSampler:
         """Return what draws the samples of the case `name`, tile by tile."""

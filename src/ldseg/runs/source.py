@@ -10,9 +10,18 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ldseg.data.splits import read_splits
 from ldseg.errors import InputError, file_error
 from ldseg.planning.plan import Plan, read_plan
-from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE, SOURCE_FILE, WEIGHTS_FILE
+from ldseg.runs.files import (
+    BEST_FOLDER,
+    FOLD_PREFIX,
+    PLAN_FILE,
+    SETTINGS_FILE,
+    SOURCE_FILE,
+    SPLITS_FILE,
+    WEIGHTS_FILE,
+)
 from ldseg.runs.folds import fold_folders
 from ldseg.runs.saved_model import read_settings, refuse_export
 from ldseg.settings import RunSettings
@@ -38,12 +47,24 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Return a name for messages and the card, without the folders above the model's."""
-        return Path(self.model).name
+        """Return a name for messages and the card, without the folders above the model's; the name of a fold
+        or of the best weights has its run's before it."""
+        path = Path(self.model)
+        part_of_run = path.name == BEST_FOLDER or path.name.startswith(FOLD_PREFIX)
+        return str(Path(path.parent.name, path.name)) if part_of_run else path.name
 
     def plan(self) -> Plan:
         """Return the plan of the model. Raises InputError: missing or damaged."""
         return read_plan(self.folder / PLAN_FILE)
+
+    def seen(self) -> set[str]:
+        """Return the names of the cases that the model was trained on; empty where nothing says which.
+
+        Raises:
+            InputError: its splits or settings are damaged.
+        """
+        path = self.folder / SPLITS_FILE
+        return set(read_splits(path).part(self.settings().training.fold).train) if path.is_file() else set()
 
     def settings(self) -> RunSettings:
         """Return the settings of the model. Raises InputError: missing or damaged."""

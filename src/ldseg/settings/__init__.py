@@ -38,6 +38,7 @@ __all__ = [
     "StagesSettings",
     "Strides",
     "TrainingSettings",
+    "is_stepwise",
     "refuse_options",
 ]
 
@@ -268,6 +269,11 @@ class SamplingRecord:
         )
 
 
+def is_stepwise(baseline: str) -> bool:
+    """Return whether a model of this baseline draws samples in steps."""
+    return baseline not in ("unet", "ssn", "probabilistic_unet")
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """Settings of one training, written as settings.json."""
@@ -287,7 +293,12 @@ class RunSettings:
     @property
     def stepwise(self) -> bool:
         """True if samples are drawn in steps; if not, steps (2 or more) and sampler change nothing."""
-        return self.baseline not in ("unet", "ssn", "probabilistic_unet")
+        return is_stepwise(self.baseline)
+
+    @property
+    def deterministic(self) -> bool:
+        """True of a model whose predictions of an image are all equal."""
+        return self.baseline == "unet"
 
     def sampling_of(
         self,

@@ -7,6 +7,7 @@ models/NAME/   a trained model (weights in half precision), calibration.json, an
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,12 @@ def shipped() -> dict[str, Path]:
 def is_shipped(folder: Path) -> bool:
     """Return whether `folder` is a model that came with the package, which nothing may be written into."""
     return folder.resolve().parent == MODELS.resolve()
+
+
+def by_name(text: str) -> str:
+    """Return a message that calls shipped models by the names that users know, not by where they are
+    installed."""
+    return text.replace(f"{MODELS}{os.sep}", "")
 
 
 def read_about(folder: Path) -> About:

@@ -21,6 +21,7 @@ from ldseg.inference.ensemble import Ensemble
 from ldseg.inference.ensemble_files import load_models
 from ldseg.planning.plan import write_plan
 from ldseg.runs.run_setup import SplitOptions
+from ldseg.training import checkpoint
 
 Output = pytest.CaptureFixture[str]
 QUICK = {"training": {"steps": 2, "validations": 1, "calibrate": False, "batch": 2, "precision": "fp32"}}
@@ -62,6 +63,31 @@ def test_predict_mixes_the_folds_of_a_run(world: Path, tmp_path: Path, capsys: O
     assert (out / "c0_member_disagreement.tif").is_file()
     wanted = load_models(world / "run", "cpu")(image, samples=4)
     np.testing.assert_array_equal(read_volume(out / "c0.png", "labels").array, wanted.labels.array)
+
+
+def test_more_samples_than_asked_for_are_announced(world: Path, tmp_path: Path, capsys: Output) -> None:
+    image = world / "data" / "images" / "c0.png"
+    assert run("predict", image, "-m", world / "run", "-o", tmp_path / "out", "--samples", 3) == 0
+    assert "draws at least 2: there are 4 samples, not 3" in capsys.readouterr().err
+
+
+def test_folds_that_are_missing_or_interrupted_are_announced(
+    world: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_folder, image = tmp_path / "run", world / "data" / "images" / "c0.png"
+    shutil.copytree(world / "run", run_folder)
+    (run_folder / "fold_1" / "model.safetensors").unlink()
+    counters = checkpoint.read_counters(run_folder / "fold_0")
+    assert counters is not None
+    with monkeypatch.context() as change:
+        change.setattr(checkpoint, "read_counters", lambda _: replace(counters, finished=False))
+        assert run("predict", image, "-m", run_folder, "-o", tmp_path / "out") == 0
+    said = capsys.readouterr().err
+    resume = f"ldseg train DATA -o {run_folder} --resume"
+    assert f"{run_folder / 'fold_0'}: its training has not ended (step 2); end it with {resume}" in said
+    assert f"{run_folder}: 1 of 2 folds predict, the others are not trained; train them with {resume}" in said
+    assert run("predict", image, "-m", world / "run", "-o", tmp_path / "out") == 0
+    assert "ended" not in capsys.readouterr().err
 
 
 def test_predict_mixes_several_models(world: Path, tmp_path: Path) -> None:
@@ -131,6 +157,9 @@ def test_an_exported_ensemble_predicts_as_its_models_do(world: Path, tmp_path: P
     assert run("predict", image, "-m", world / "run", "-o", tmp_path / "b", *save) == 0
     one, other = (read_volume(tmp_path / name / "c0_probabilities.tif", "image").array for name in "ab")
     np.testing.assert_allclose(one, other, atol=1e-3)
+    assert run("predict", image, "-m", out, "--runtime", "onnx", "-o", tmp_path / "d", "--samples", 4) == 2
+    remedy = "leave out --samples, or export the model again with --samples 4"
+    assert f"samples is 4, the graph was made with 1; {remedy}" in capsys.readouterr().err
     assert main(["export", str(world / "run"), "--format", "monai-bundle", "-o", str(tmp_path / "c")]) == 2
     assert "is an ensemble, and a bundle holds one model" in capsys.readouterr().err
 

@@ -103,6 +103,13 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     # numbers that mean nothing
     ((*PREDICT, "--samples", "0"), "samples is 0"),
     ((*PREDICT, "--steps", "-1"), "steps is -1"),
+    ((*PREDICT, "--samples", "1000000000"), "samples is 1000000000; choose at most 65536"),
+    ((*VIEW, "--steps", "1000000000"), "steps is 1000000000; choose at most 65536"),
+    # paths that are empty, e.g. of a variable that is not set
+    ((*PREDICT[:-1], ""), "argument -o/--output: is empty; give a path"),
+    (("predict", "", "-m", "MODEL", "-o", "OUT"), "argument INPUT: is empty; give a path"),
+    (("predict", "p.png", "-m", "", "-o", "OUT"), "-m/--model: is empty; give a path"),
+    (("train", "DATA", "-o="), "-o/--output: is empty; give a path"),
     ((*PREDICT, "--max-memory", "0"), "--max-memory is 0; give GB above 0"),
     ((*PREDICT, "--max-memory", "nan"), "Got value: nan"),
     ((*VIEW, "--samples", "0"), "samples is 0"),
@@ -130,6 +137,12 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("report", "RUN", "--cases", "p99"), "has no case p99"),
     (("robustness", "DATA", "-m", "RUN", "-o", "OUT", "--corruptions", ""), "corruptions is ''"),
     (("models", "blub"), "there is no such model"),
+    # what is no training and no predictions with masks
+    (
+        ("evaluate", "DATA/images"),
+        "images: holds no training; give a training, or predictions and their masks",
+    ),
+    (("evaluate", "nowhere"), "nowhere: is not there; give a training, or predictions and their masks"),
     # shipped models stay as they are
     (("calibrate", "blob"), "came with ldseg and stays as it is"),
     (("calibrate", "blob", "-o", "RUN"), "RUN: is there already"),
@@ -175,6 +188,18 @@ SAID: list[tuple[tuple[str, ...], str]] = [
     ((*PREDICT, "--steps", "1", "--samples", "4"), "one step gives the deterministic prediction: --samples"),
     ((*PREDICT, "--sampler", "one_step", "--samples", "4"), "--samples changes nothing"),
     (
+        (*PREDICT, "--sampler", "ddpm"),
+        "one step gives the deterministic prediction: --sampler changes nothing",
+    ),
+    (
+        ("export", "MODEL", "--format", "monai-bundle", "-o", "OUT", "--sampler", "ddpm"),
+        "one step gives the deterministic prediction: --sampler changes nothing",
+    ),
+    (
+        ("report", "RUN", "-o", "page.html", "--steps", "1", "--samples", "4", "--limit", "1"),
+        "one step gives the deterministic prediction: --samples changes nothing",
+    ),
+    (
         ("predict", "p.png", "-m", "SSN", "-o", "OUT", "--samples", "2", "--steps", "9", "--sampler", "ddim"),
         "the model draws its samples at once: --steps, --sampler change nothing",
     ),
@@ -187,8 +212,19 @@ def test_what_changes_nothing_is_said(
 ) -> None:
     plan = json.loads((here / "MODEL" / "plan.json").read_text())
     (here / "MODEL" / "plan.json").write_text(json.dumps({**plan, "mirror_axes": []}))
-    assert main([*words, "--device", "cpu"]) == 0
+    device = () if words[0] == "export" else ("--device", "cpu")
+    assert main([*words, *device]) == 0
     assert sentence in capsys.readouterr().err
+
+
+def test_several_steps_of_a_model_that_samples_at_once_are_not_said_to_change_nothing(
+    here: Path, capsys: Output
+) -> None:
+    del here
+    words = ("predict", "p.png", "-m", "SSN", "-o", "OUT", "--device", "cpu")
+    assert main([*words]) == 0
+    assert main([*words, "--steps", "9"]) == 0  # a sample in place of the mean
+    assert "nothing" not in capsys.readouterr().err
 
 
 def test_switches_may_be_repeated(here: Path, capsys: Output) -> None:

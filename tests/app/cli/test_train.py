@@ -187,6 +187,36 @@ def test_the_time_of_the_folds_that_follow_is_announced(capsys: Output) -> None:
         assert capsys.readouterr().err.rstrip().endswith(ending)
 
 
+def test_each_fold_and_its_calibration_have_lines_of_their_own(capsys: Output) -> None:
+    bar = Progress("training")
+    for step in range(1, 41):
+        bar.show(step / 40, "fold 0")
+    for step in range(1, 41):
+        bar.show(step / 40, "fold 1")
+    lines = capsys.readouterr().err.splitlines()
+    assert [sum(name in line for line in lines) for name in ("fold 0", "fold 1")] == [20, 4]
+    assert lines[-1] == "training: 100%  fold 1"
+
+
+def test_training_on_the_validation_cases_is_said(data: Path, tmp_path: Path, capsys: Output) -> None:
+    words = ("--fold", "all", "--steps", 1, "--training.calibrate", "false", "--device", "cpu")
+    assert run("train", data, "-o", tmp_path / "run", *words) == 0
+    assert "validation cases are trained on as well" in capsys.readouterr().err
+
+
+def test_images_that_may_be_of_one_subject_are_named_before_they_are_split(
+    data: Path, tmp_path: Path, capsys: Output
+) -> None:
+    for folder in ("images", "masks"):
+        for number, path in enumerate(sorted((data / folder).iterdir())):
+            path.rename(path.with_name(f"{10 + number // 2}_{number % 2}{path.suffix}"))
+    assert run("plan", data, "-o", tmp_path / "plan") == 0
+    words = ("--steps", 1, "--training.calibrate", "false", "--device", "cpu")
+    assert run("train", data, "-o", tmp_path / "run", *words) == 0
+    hints = [line for line in capsys.readouterr().err.splitlines() if "--subject-pattern" in line]
+    assert [line.startswith("warning: ") for line in hints] == [False, True]
+
+
 def test_warnings_of_a_beginner_are_not_told(capsys: Output) -> None:
     report = ProgressReporter(Progress("training"))
     validation = {"event": "validation", "step": 1, "dice": 0.1, "warnings": ["the image is hardly used"]}

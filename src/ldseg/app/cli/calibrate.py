@@ -9,6 +9,7 @@ from ldseg.app.cli.calibrate_ensemble import calibrate_ensemble
 from ldseg.app.cli.options import MODEL_HELP, add_allow_code, add_json, admit_model
 from ldseg.app.cli.output import note, print_json, print_line, print_table, progress
 from ldseg.app.cli.sampling_options import report_ignored_options
+from ldseg.app.cli.unfinished import report_unfinished
 from ldseg.runs.files import OUT_OF_DISTRIBUTION_FILE
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def run(arguments: Any) -> int:
     keep_freed_memory()
     sources = [find_model(one) for one in arguments.run_folder]
     members = [member for source in sources for member in member_folders(source)]
+    report_unfinished(sources)
     for one in (*sources, *members):
         admit_model(arguments, one)
     if members != sources or len(members) > 1:
@@ -104,7 +106,7 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
             f"{source.name} has no splits.json: all {len(cases)} cases are used; "
             "the result is right only if the model was not trained on any of them"
         )
-    report_ignored_options(predictor.stochastic, predictor.stepwise, predictor.plan, arguments)
+    report_ignored_options(predictor, sampling, arguments)
     with progress("predicting") as bar:
         fitted, before = calibrate(
             folder, predictor, dataset, cases, sampling.samples, sampling.steps, arguments.seed, bar.show

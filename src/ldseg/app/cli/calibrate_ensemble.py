@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldseg.app.cli.output import note, print_json, print_line, progress
+from ldseg.app.cli.sampling_options import report_ignored_options
 from ldseg.runs.files import ENSEMBLE_FILE
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def calibrate_ensemble(arguments: Any, folders: Sequence[Path]) -> CalibrationRe
     dataset = open_run_data(places[0], arguments.data, ensemble.plan)
     cases = _unseen_by_all(ensemble, places, dataset)
     samples = ensemble.settings.posterior.samples if arguments.samples is None else arguments.samples
+    report_ignored_options(ensemble, ensemble.sampling(arguments.steps, samples), arguments)
     with progress("predicting") as bar:
         fitted, before = fit_ensemble(
             ensemble, dataset, cases, samples, arguments.steps, arguments.seed, bar.show

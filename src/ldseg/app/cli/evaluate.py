@@ -109,22 +109,29 @@ def _output(arguments: Any) -> Path:
     if arguments.output is not None:
         return arguments.output
     if not is_run(arguments.predictions):
+        _refuse_without_masks(arguments)
         raise InputError("-o is missing: name the file of the scores, e.g. -o scores.json")
     return arguments.predictions / "scores.json"
+
+
+def _refuse_without_masks(arguments: Any) -> None:
+    """Raise InputError where there is neither a training nor a folder of masks."""
+    from ldseg.errors import file_error
+
+    if arguments.labels is None:
+        finding = "holds no training" if arguments.predictions.exists() else "is not there"
+        raise file_error(arguments.predictions, finding, "give a training, or predictions and their masks")
 
 
 def _scores(arguments: Any, options: EvaluationOptions) -> Scores:
     """Return the scores of a folder of predictions, or of the models of a run."""
     from ldseg.data.cases import DataOptions
-    from ldseg.errors import InputError, file_error
+    from ldseg.errors import InputError
     from ldseg.evaluation.evaluate_folders import evaluate_folders
     from ldseg.runs.folds import is_run
 
     if not is_run(arguments.predictions):
-        if arguments.labels is None:
-            raise file_error(
-                arguments.predictions, "holds no training", "give the masks of these predictions after it"
-            )
+        _refuse_without_masks(arguments)
         for name in ("device", "decision"):
             if getattr(arguments, name) is not None:
                 raise InputError(f"--{name} is for the folder of a training; leave it out")

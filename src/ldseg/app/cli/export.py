@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ldseg.app.cli.options import MODEL_HELP, add_allow_code, add_json, add_sampler, admit_model
-from ldseg.app.cli.output import print_json, print_line, progress
-from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
+from ldseg.app.cli.output import note, print_json, print_line, progress
+from ldseg.app.cli.sampling_options import ignored_options, refuse_contradictions
+from ldseg.app.cli.unfinished import report_unfinished
 
 SUMMARY = "Write a trained model for other programs: ONNX, or a MONAI bundle."
 USAGE = "RUN --format FORMAT -o OUT [options]"
@@ -46,22 +47,25 @@ def run(arguments: Any) -> int:
     refuse_contradictions(arguments)
     arguments.run = find_model(arguments.run)
     admit_model(arguments, arguments.run)
+    report_unfinished([arguments.run])
+    _report_ignored_options(arguments)
     if member_folders(arguments.run) != [arguments.run]:
         return _export_ensemble(arguments)
-    _report_ignored_options(arguments)
     if arguments.format == "onnx":
         return _export_onnx(arguments)
     return _export_bundle(arguments)
 
 
 def _report_ignored_options(arguments: Any) -> None:
-    """Print which sampling options have no effect on the model."""
-    import torch
+    """Print which sampling options have no effect on the model, or on which members of an ensemble."""
+    from ldseg.inference.ensemble import members_of
+    from ldseg.inference.ensemble_files import load_models
 
-    from ldseg.runs.saved_model import load_model
-
-    model = load_model(arguments.run, torch.device("cpu"))
-    report_ignored_options(model.segmenter.stochastic, model.segmenter.stepwise, model.plan, arguments)
+    members = members_of(load_models(arguments.run, "cpu"))
+    for one in members:
+        sampling = one.sampling(arguments.steps, arguments.samples, arguments.sampler, arguments.tta)
+        for sentence in ignored_options(one, sampling, arguments):
+            note(sentence if len(members) == 1 else f"{one.identity.name}: {sentence}")
 
 
 def _export_arguments(arguments: Any) -> tuple[Any, ...]:

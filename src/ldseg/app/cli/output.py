@@ -42,8 +42,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
 
 
 def one_line(text: str) -> str:
-    """Return the text with line breaks and control characters escaped; file names may contain any."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    """Return the text with line breaks and control characters escaped, which file names may contain, and
+    with shipped models called by their names."""
+    from ldseg.zoo.catalogue import by_name
+
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in by_name(text))
 
 
 def print_line(text: str) -> None:
@@ -71,18 +74,23 @@ def group_notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 class Progress:
-    """Progress of a long command. Without a terminal, one line is printed per 5 % of the work."""
+    """Progress of a long command. Without a terminal, one line is printed per 5 % of the work, and per 25 %
+    of each further piece of work, which begins where the share falls, e.g. a fold or a calibration."""
 
     def __init__(self, task: str, bar: Any = None, silent: bool = False) -> None:
-        self._task, self._bar, self._silent, self._told = task, bar, silent, 0
+        self._task, self._bar, self._silent, self._told, self._lines = task, bar, silent, 0, 20
         self._row = None if bar is None else bar.add_task(task, total=1.0)
 
     def show(self, share: float, text: str = "") -> None:
         """Show that `share` of the work, 0 to 1, is done."""
         if self._bar is not None:
             self._bar.update(self._row, completed=share, description=one_line(f"{self._task}  {text}"))
-        elif int(share * 20) > self._told and not self._silent:
-            self._told = int(share * 20)
+            return
+        if int(share * self._lines) < self._told:
+            self._told, self._lines = 0, 4
+        done = int(share * self._lines)
+        if done > self._told and not self._silent:
+            self._told = done
             note(f"{self._task}: {share:4.0%}  {text}".rstrip())
 
     def report(self, text: str) -> None:

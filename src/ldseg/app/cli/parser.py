@@ -85,6 +85,9 @@ class ArgumentParser(jsonargparse.ArgumentParser):
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """argparse calls this once for each argument that it meets, before the value is stored."""
+        is_path = action.metavar == "MODEL" or "Path" in str(getattr(action, "_typehint", ""))
+        if is_path and "" in arg_strings:  # of a variable that is not set; it would be the folder one is in
+            raise argparse.ArgumentError(action, "is empty; give a path")
         one_value = action.nargs in (None, "?", 1) and "append" not in type(action).__name__.lower()
         if action.option_strings and arg_strings and one_value:
             value = " ".join(arg_strings)

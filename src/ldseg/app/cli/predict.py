@@ -19,6 +19,7 @@ from ldseg.app.cli.options import (
 )
 from ldseg.app.cli.output import Progress, group_notes, note, print_json, print_line, print_table, progress
 from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
+from ldseg.app.cli.unfinished import report_unfinished
 from ldseg.runs.files import SPLITS_FILE
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
 
     predictor, cases, options, folder = context.run_on_all_ranks(look)
     if context.is_rank_zero:
-        report_ignored_options(predictor.stochastic, predictor.stepwise, predictor.plan, arguments)
+        report_unfinished(models_of(arguments))
+        _report_ignored_options(predictor, arguments)
         for remark in remarks:
             note(remark)
     with progress("predicting", shown=context.is_rank_zero) as bar:
@@ -162,6 +164,13 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
         kind = PartialFailure if len(summary.failed) < len(cases) else InputError
         raise kind(problem) if context.is_rank_zero else RemoteRankError(problem)
     return 0
+
+
+def _report_ignored_options(predictor: BasePredictor, arguments: Any) -> None:
+    """Print which sampling options have no effect, or another one than it seems, on the model."""
+    deciding = predictor.deciding_by(arguments.decision)
+    sampling = deciding.sampling(arguments.steps, arguments.samples, arguments.sampler, arguments.tta)
+    report_ignored_options(predictor, sampling, arguments)
 
 
 def _options(arguments: Any) -> PredictOptions:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ldseg.app.cli.options import MODEL_HELP, add_allow_code, add_json, admit_model
 from ldseg.app.cli.output import group_notes, note, print_json, print_line, progress
 from ldseg.app.cli.sampling_options import report_ignored_options
+from ldseg.app.cli.unfinished import report_unfinished
 
 SUMMARY = "Write one HTML page: data, training curves, scores, example cases, confidence, robustness."
 USAGE = "RUN [-o report.html] [options]"
@@ -86,11 +88,13 @@ def run(arguments: Any) -> int:
         steps=arguments.steps,
         seed=arguments.seed,
     )
+    report_unfinished([run])
     with progress("measuring") as bar:
-        report = collect(run, options, arguments.device, bar.show)
+        report = collect(
+            run, options, arguments.device, bar.show, partial(report_ignored_options, arguments=arguments)
+        )
     for line in group_notes(report.measurements.notes):
         note(line)
-    report_ignored_options(report.stochastic, report.settings.stepwise, report.plan, arguments)
     write_page(page, report)
     figures = [] if arguments.figures is None else write_figures(arguments.figures, report)
     count, dice = len(report.scores.cases), report.scores.mean_dice

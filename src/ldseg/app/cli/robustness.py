@@ -17,6 +17,7 @@ from ldseg.app.cli.options import (
 )
 from ldseg.app.cli.output import group_notes, note, print_json, print_line, print_table, progress
 from ldseg.app.cli.sampling_options import report_ignored_options
+from ldseg.app.cli.unfinished import report_unfinished
 
 if TYPE_CHECKING:
     from ldseg.evaluation.robustness import Robustness
@@ -89,7 +90,8 @@ def run(arguments: Any) -> int:
     begun = resume_sweep(out, start_sweep(arguments.model, predictor, dataset, options))
     if begun.points:
         note(f"{out}: {len(begun.points)} strengths are measured already")
-    report_ignored_options(predictor.stochastic, predictor.stepwise, predictor.plan, arguments)
+    report_unfinished([arguments.model])
+    report_ignored_options(predictor, predictor.sampling(arguments.steps, arguments.samples), arguments)
     notes: dict[str, tuple[str, ...]] = {}
     with progress("measuring") as bar:
         found = sweep(

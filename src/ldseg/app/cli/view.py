@@ -17,6 +17,7 @@ from ldseg.app.cli.options import (
 )
 from ldseg.app.cli.output import group_notes, note, print_line
 from ldseg.app.cli.sampling_options import refuse_contradictions, report_ignored_options
+from ldseg.app.cli.unfinished import report_unfinished
 
 if TYPE_CHECKING:
     from ldseg.app.viewer.case_list import CaseList
@@ -124,7 +125,8 @@ def _model(arguments: Any) -> PredictionSource:
     sampling = predictor.posterior_sampling(
         arguments.steps, arguments.samples, arguments.sampler, arguments.tta
     )
-    report_ignored_options(predictor.stochastic, predictor.stepwise, predictor.plan, arguments)
+    report_unfinished(models_of(arguments))
+    report_ignored_options(predictor, sampling, arguments)
     if predictor.stochastic and not sampling.single_call:
         stepwise = predictor.stepwise
         how = f"by {sampling.sampler} in {sampling.steps} steps" if stepwise else "drawn at once"

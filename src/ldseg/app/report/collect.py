@@ -91,12 +91,18 @@ class ReportData:
 
 
 OnCase = Callable[[float, str], None]
+OnSampling = Callable[[BasePredictor, SamplingSettings], None]
 
 
 def collect(
-    run: Path, options: ReportOptions, device: str | None = None, on_case: OnCase = lambda _share, _case: None
+    run: Path,
+    options: ReportOptions,
+    device: str | None = None,
+    on_case: OnCase = lambda _share, _case: None,
+    on_sampling: OnSampling = lambda _predictor, _sampling: None,
 ) -> ReportData:
-    """Return the content of the report of `run`; `on_case` receives the share of the cases that is done.
+    """Return the content of the report of `run`; `on_case` receives the share of the cases that is done, and
+    `on_sampling` the model and how its samples are drawn, before that.
 
     Raises:
         InputError: the run, the data or another file cannot be used, or does not fit the others.
@@ -107,6 +113,7 @@ def collect(
     scored = None if options.scores is None else read_scores(options.scores)
     samples = predictor.settings.posterior.samples if options.samples is None else options.samples
     sampling = predictor.sampling(options.steps, samples)
+    on_sampling(predictor, sampling)
     dataset = open_run_data(run, options.data, predictor.plan)
     shown = named_cases(dataset, options.cases)
     names = None if scored is None else tuple(scored.cases)

@@ -71,7 +71,7 @@ def robustness_section(report: ReportData, charts: Sequence[Chart]) -> str:
             "robustness", "Robustness", paragraph("Not measured yet; ", command, " does it.", kind="note")
         )
     setup = found.setup
-    how = describe_sampling(report, setup.sampling)
+    how = describe_sampling(report, setup.sampling.settings(report.settings.posterior))
     words = f"{len(setup.cases)} cases of {setup.data} ({setup.part}), {how}. "
     words += "Bands are 95 % intervals of the mean."
     body = grid(map(chart_figure, charts), "charts small")

@@ -23,6 +23,9 @@ from ldseg.planning.plan import Plan
 from ldseg.settings import SamplingSettings
 from ldseg.utils.device import autocast, memory_format, precision_of
 
+MOST = 2**16
+"""Largest number of steps or samples; each sample's findings are kept in memory."""
+
 
 @dataclass(frozen=True)
 class ChunkSizes:
@@ -199,14 +202,14 @@ def count_deterministic(segmenter: Segmenter, sampling: SamplingSettings, tta_ax
 
 
 def check_sampling(sampling: SamplingSettings) -> None:
-    """Raise InputError for an unknown sampler, or fewer than one step or sample."""
+    """Raise InputError for an unknown sampler, and for fewer than one step or sample or absurdly many."""
     try:
         find_sampler(sampling.sampler)
     except ValueError as error:
         raise InputError(str(error)) from error
     for name, value in (("steps", sampling.steps), ("samples", sampling.samples)):
-        if value < 1:
-            raise InputError(f"{name} is {value}; choose 1 or more")
+        if not 1 <= value <= MOST:
+            raise InputError(f"{name} is {value}; choose {'1 or more' if value < 1 else f'at most {MOST}'}")
 
 
 def _chunks(samples: range, most: int) -> Iterator[range]:
