@@ -35,7 +35,7 @@ from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS
 from rater_scores import Labels, Scores, distribution_scores, level_sets
 from rater_sets import FOLDS, OPENED, run_name, unseen_of
-from raters import mean_figure, trained_runs
+from raters import trained_runs
 from records import as_a_command, commit, write_result
 from sets import SETS, open_set
 
@@ -80,7 +80,7 @@ def main() -> None:
         "subjects": subjects,
         "training_steps": training_steps,
         "scores": {way: {"cases": scores} for way, scores in found.items()},
-        "records": [{**common, **figure} for figure in figures(found, subjects)],
+        "records": [{**common, **figure} for figure in figures(found)],
     }
     name = run_name(arguments, arguments.model, arguments.seed).replace("raters-", "sampling-", 1)
     path = write_result(name, result)
@@ -180,13 +180,13 @@ def share_in_intervals(drawn: Prediction, masks: Sequence[Volume], plan: Plan) -
     return float(np.mean(inside))
 
 
-def figures(found: Found, subjects: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the mean of each metric of each way, with its interval by subject."""
+def figures(found: Found) -> Iterator[dict[str, Any]]:
+    """Yield the mean of each metric of each way."""
     for way, scores in found.items():
         for metric in METRICS:
             values = [one[metric] for one in scores.values() if metric in one]
             if values:
-                yield {"metric": f"{metric}_of_{way}", **mean_figure(values, [subjects[n] for n in scores])}
+                yield {"metric": f"{metric}_of_{way}", "value": float(np.mean(values))}
 
 
 if __name__ == "__main__":
