@@ -211,8 +211,11 @@ def test_samples_and_level_sets_are_rows_weighted_by_their_cases(summary: Module
 def test_variants_of_the_paper_are_rows_with_steps_and_noise(summary: ModuleType, folder: Path) -> None:
     common = header(summary, benchmark="paper_curves", data="hc18", model="paper", budget_minutes=60)
     figures = {"validation_dice_steps_15": 0.9, "validation_dice_noise_0.1": 0.8, "training_steps": 100}
-    write_records(folder, "paper_curves", [{**common, "metric": m, "value": v} for m, v in figures.items()])
+    made = [{**common, "metric": metric, "value": value} for metric, value in figures.items()]
+    result = {**common, "curve": [{"step": 100, "dice": 0.9}], "records": made}
+    (folder / "results" / "paper_curves.json").write_text(json.dumps(result))
     make(summary, folder)
+    assert (folder / "plots/paper-hc18.png").read_bytes().startswith(b"\x89PNG")
     titles, row = (table_rows(folder, one, "variants.md")[0] for one in ("set | variant", "hc18 | paper"))
     assert titles[3:] == ["training steps", "steps 15", "noise 0.1", "commit"]
     assert row[2:] == ["1", "100", "0.900", "0.800", "abc1234"]
