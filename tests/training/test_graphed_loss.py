@@ -10,15 +10,16 @@ import pytest
 import torch
 from tiny_models import tiny_plan
 
+from ldseg.errors import InputError
 from ldseg.methods.base import Losses
 from ldseg.presets import PRESETS
 from ldseg.runs.saved_model import build_segmenter
 from ldseg.training.budget import make_budget
 from ldseg.training.ema import make_ema_copy
-from ldseg.training.graphed_loss import GraphedLoss
+from ldseg.training.graphed_loss import GraphedLoss, starts_graphs
 from ldseg.training.train_step import TrainStep, make_optimizer
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 def make_step(baseline: Any, graphed: bool, share: float) -> tuple[TrainStep, list[str]]:
@@ -79,3 +80,39 @@ def test_each_number_of_reconstructed_cases_is_recorded_once() -> None:
     train(step, 12)
     assert seen.count("recorded") == 2
     assert seen.count("replayed") == 12
+
+
+def test_a_step_that_cannot_be_recorded_is_told_with_what_to_choose_instead() -> None:
+    step, _ = make_step("none", True, 0.25)
+
+    def capture(work: Callable[[], Losses]) -> tuple[Callable[[], None], Losses]:
+        work()
+        raise RuntimeError("out of memory\nand a long story")
+
+    assert step.graphs is not None
+    step.graphs.capture = capture
+    with pytest.raises(
+        InputError, match=r"CUDA graph \(out of memory\); choose --training.cuda_graphs false$"
+    ):
+        train(step, 1)
+
+
+@pytest.mark.parametrize(
+    ("preset", "baseline", "wanted", "processes", "starts"),
+    [
+        ("default", "none", None, 1, True),
+        ("default", "unet", None, 1, True),
+        ("default", "none", None, 2, False),
+        ("default", "none", True, 2, True),
+        ("default", "none", False, 1, False),
+        ("default", "ssn", None, 1, False),
+        ("paper", "none", None, 1, False),
+    ],
+)
+def test_graphs_are_started_on_a_gpu_where_they_were_tried(
+    preset: str, baseline: Any, wanted: bool | None, processes: int, starts: bool
+) -> None:
+    settings = replace(PRESETS[preset](tiny_plan()), baseline=baseline)
+    settings = replace(settings, training=replace(settings.training, cuda_graphs=wanted))
+    assert starts_graphs(settings, GPU, processes) is starts
+    assert starts_graphs(settings, CPU, processes) is False

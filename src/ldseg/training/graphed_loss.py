@@ -13,11 +13,27 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from ldseg.errors import InputError
 from ldseg.methods.base import Losses, Segmenter
 from ldseg.methods.latent_diffusion import LDSeg, count_reconstructed
+from ldseg.presets import default_model
 from ldseg.settings import RunSettings
 from ldseg.utils.cuda_graph import Capture, capture
 from ldseg.utils.device import autocast
+
+_TRIED = default_model(2, 1, 2)
+"""Its architectures were trained by graphs, as latent diffusion and as a U-Net."""
+
+
+def starts_graphs(settings: RunSettings, device: torch.device, processes: int) -> bool:
+    """Return whether a training on the device starts its steps as CUDA graphs: as the settings say, and where
+    they leave it open, if one process trains what is known to be recorded well."""
+    wanted, model = settings.training.cuda_graphs, settings.model
+    if device.type != "cuda" or wanted is False:
+        return False
+    parts = ("label_encoder", "image_encoder", "denoiser", "decoder")
+    usual = all(getattr(model, one).architecture == getattr(_TRIED, one).architecture for one in parts)
+    return wanted or (processes == 1 and usual and settings.baseline in ("none", "unet"))
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,9 @@ class GraphedLoss:
         """Return the losses of a batch, all of one shape, and leave their gradient in the parameters.
 
         Times, noise and dropout come from PyTorch's default generators, seeded with `seed`.
+
+        Raises:
+            InputError: the step cannot be recorded.
         """
         if self._batch is None:
             self._batch = x.clone(), y.clone()
@@ -74,5 +93,12 @@ class GraphedLoss:
             losses.total.backward()
             return losses
 
-        replay, losses = self.capture(work)
+        try:
+            replay, losses = self.capture(work)
+        except RuntimeError as error:  # no memory, or work that waits for the GPU
+            finding = str(error).partition("\n")[0]
+            raise InputError(
+                f"the steps of this training cannot be recorded as a CUDA graph ({finding}); "
+                "choose --training.cuda_graphs false"
+            ) from error
         return _Graph(replay, losses, tuple(parameter.grad for parameter in self.model.parameters()))

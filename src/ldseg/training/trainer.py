@@ -34,6 +34,7 @@ from ldseg.training.compile import compile_modules
 from ldseg.training.ema import make_ema_copy
 from ldseg.training.flatness import FIRST_VALIDATION, GROWTH, is_flat, recent_gain
 from ldseg.training.gradient_averaging import broadcast_weights
+from ldseg.training.graphed_loss import starts_graphs
 from ldseg.training.log_files import (
     Record,
     append_once,
@@ -125,7 +126,7 @@ def train(
         on_event(transfer.record())
     if settings.training.activation_checkpointing:
         checkpoint_residual_blocks(train_step.model)
-    if settings.training.cuda_graphs and device.type == "cuda":
+    if starts_graphs(settings, device, context.world_size):
         train_step.use_graphs()
     if settings.training.compile and (problem := compile_modules(train_step.model, device)):
         on_event({"event": "warning", "warnings": [problem]})
