@@ -54,6 +54,16 @@ def test_a_perfect_prediction_scores_one(folders: tuple[Path, Path]) -> None:
     assert set(scores.metrics) == {"class_1", "class_2"}
 
 
+def test_masks_are_not_scored_against_themselves(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    _, labels = folders
+    with pytest.raises(InputError, match=r"reference mask itself.*; give the folder of predictions first"):
+        evaluate_folders(labels, labels)
+    linked = tmp_path / "linked"
+    linked.symlink_to(labels)
+    with pytest.raises(InputError, match="is the reference mask itself"):
+        evaluate_folders(linked, labels)
+
+
 def test_classes_are_named_by_the_dataset_json_above_the_labels(folders: tuple[Path, Path]) -> None:
     labels = {"background": 0, "head": 1, "tail": 2}
     (folders[1].parent / "dataset.json").write_text(json.dumps({"labels": labels}))

@@ -76,9 +76,11 @@ def evaluate_folders(
 
     `predictions` is a folder of label files with the cases' names; files named CASE_something are taken for
     other results of the case. Where its prediction.json says that a part of a training's split was asked for,
-    only the cases of this part are expected. Raises InputError for a missing prediction, a file without a
-    mask, a prediction on another grid or with undeclared ids; with `keep_going` only where nothing at all can
-    be scored.
+    only the cases of this part are expected.
+
+    Raises:
+        InputError: a missing prediction, a file without a mask or one that is the mask itself, a prediction
+            on another grid or with undeclared ids; with `keep_going` only where nothing at all can be scored.
     """
     options = options or EvaluationOptions()
     predictions = Path(predictions)
@@ -97,6 +99,7 @@ def evaluate_folders(
     if options.partial:
         expected = set()
     cases = [case for case in ground_truth.cases if case.name in files or name_key(case.name) in expected]
+    _refuse_masks_as_predictions(cases, files)
     failed = _partners_missing(predictions, ground_truth, cases, files)
     if failed and not options.keep_going:
         raise InputError(next(iter(failed.values())))
@@ -143,6 +146,15 @@ def score_files(
     if all(name == subject for name, subject in subjects.items()):
         subjects = {}
     return Scores(scored, ground_truth.classes, tolerance, subjects, failed, cine)
+
+
+def _refuse_masks_as_predictions(cases: Sequence[Case], files: dict[str, Path]) -> None:
+    """Raise InputError where a predicted file is the mask that it would be scored against."""
+    for case in cases:
+        file = files.get(case.name)
+        if file is not None and any(path.exists() and path.samefile(file) for path in case.labels):
+            finding = "is the reference mask itself, which any score against it is perfect for"
+            raise file_error(file, finding, "give the folder of predictions first, then the masks")
 
 
 @dataclass

@@ -42,7 +42,12 @@ from ldseg.errors import file_error
 from ldseg.evaluation.case_metrics import ClassScores
 from ldseg.metrics.cine import CineMetrics, have_equal_frame_counts, sum_slices
 from ldseg.metrics.intervals import Interval, mean_interval
-from ldseg.utils.serialization import read_versioned, write_bytes_atomic, write_json_atomic
+from ldseg.utils.serialization import (
+    check_writable,
+    read_versioned,
+    write_bytes_atomic,
+    write_json_atomic,
+)
 
 VERSION = 1
 _SHARES = ("dice", "nsd", "surface_dice")
@@ -198,6 +203,7 @@ def check_scores_file(path: Path) -> None:
         raise file_error(path, "scores are written as JSON", "give a name that ends with .json")
     if path.is_dir():
         raise file_error(path, "is a folder", "give a file")
+    check_writable(path.parent)
 
 
 def write_scores(path: Path, scores: Scores) -> None:

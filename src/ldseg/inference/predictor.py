@@ -57,8 +57,8 @@ from ldseg.runs.saved_model import load_model
 from ldseg.settings import RunSettings, SamplingSettings
 from ldseg.utils.device import choose_device, memory_format
 
-HARMONIZED = "it was brought nearer to the training images, for the answers to that agree better"
-LEFT_AS_IT_IS = "it was segmented as it is: answers to what was brought nearer to training agree no better"
+HARMONIZED = "it was brought nearer to the training images, because its predictions agree better then"
+LEFT_AS_IT_IS = "it was segmented as it is: nearer to the training images its predictions agree no better"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from ldseg.errors import InputError
+from ldseg.errors import InputError, file_error
 
 Record = TypeVar("Record")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -105,6 +105,20 @@ def read_versioned(path: Path, version: int, remedy: str, oldest: int = 1) -> di
     if found < oldest:
         raise InputError(f"{path}: was written by an earlier version of ldseg; {remedy}")
     return data
+
+
+def check_writable(folder: Path) -> None:
+    """Check before anything is computed that `folder` can be made or written into.
+
+    Raises:
+        InputError: it or a folder above it is a file, or nothing may be written there.
+    """
+    place = next((one for one in (folder, *folder.parents) if one.exists()), None)
+    if place is not None and not place.is_dir():
+        raise file_error(place, "is a file, where a folder is needed", "choose another folder with -o")
+    if place is not None and not os.access(place, os.W_OK):
+        remedy = "check its rights, or choose another folder with -o"
+        raise file_error(place, "nothing may be written there", remedy)
 
 
 def write_json_atomic(path: Path, data: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,6 +164,53 @@ def test_no_folder_gets_the_name_of_a_file(
     assert run(*words) == 2
     assert f"{words[-1]}: ends as a file of another kind" in complaint(capsys)
     assert names(tmp_path) == {"MODEL", "DATA"}
+
+
+@pytest.mark.parametrize("name", ["taken", "taken/below", "taken/below/it"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "DATA", "-m", "MODEL", "-o"),
+        ("train", "DATA", "-o"),
+        ("plan", "DATA", "-o"),
+        ("demo", "-o"),
+        ("robustness", "DATA", "-m", "MODEL", "-o"),
+        ("export", "MODEL", "--format", "onnx", "-o"),
+        ("calibrate", "MODEL", "--data", "DATA", "-o"),
+    ],
+)
+def test_a_file_in_the_place_of_the_folder_is_found_before_anything_is_computed(
+    make_model: MakeModel,
+    tmp_path: Path,
+    capsys: Output,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    name: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_model().rename("MODEL")
+    Path("taken").write_text("kept")
+    Path("DATA").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save("DATA/p.png")
+    assert run(*words, name) == 2
+    assert "taken: is a file, where a folder is needed; choose another folder" in complaint(capsys)
+    assert Path("taken").read_text() == "kept"
+
+
+def test_a_folder_that_nothing_may_be_written_into_is_found_before_anything_is_computed(
+    make_model: MakeModel, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path / "closed")  # as for no root
+    (tmp_path / "closed").mkdir()
+    none, closed = tmp_path / "none", tmp_path / "closed"
+    for words in (
+        ("robustness", none, "-m", make_model(), "-o", closed / "out"),
+        ("evaluate", none, none, "-o", closed / "scores.json"),
+        ("report", make_model(), "-o", closed / "page.html"),
+        ("report", make_model(), "-o", tmp_path / "page.html", "--figures", closed / "figures"),
+    ):
+        assert run(*words) == 2
+        assert "closed: nothing may be written there; check its rights" in complaint(capsys)
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "scores", "folder.json"])

@@ -49,7 +49,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Fit on the validation cases and store the result beside the weights, or in a copy of the model."""
-    from ldseg.app.cli.destination import refuse_file_name
+    from ldseg.app.cli.destination import check_output_folder
     from ldseg.errors import InputError
     from ldseg.export.atomic_directory import atomic_directory
     from ldseg.inference.ensemble_files import member_folders
@@ -76,7 +76,7 @@ def run(arguments: Any) -> int:
             raise InputError(f"{finding}; {remedy}")
         _calibrate(arguments, source, source, source)
         return 0
-    refuse_file_name(arguments.output)
+    check_output_folder(arguments.output)
     with atomic_directory(arguments.output) as staged:
         copy_model(source, staged, (OUT_OF_DISTRIBUTION_FILE,))
         _calibrate(arguments, source, staged, arguments.output)

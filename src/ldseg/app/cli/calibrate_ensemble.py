@@ -65,7 +65,7 @@ def _output(arguments: Any, folders: Sequence[Path]) -> Path:
     Raises:
         InputError: several models without `-o`, or a folder that holds a model.
     """
-    from ldseg.app.cli.destination import refuse_file_name
+    from ldseg.app.cli.destination import check_output_folder
     from ldseg.errors import InputError, file_error
     from ldseg.runs.files import WEIGHTS_FILE
 
@@ -73,7 +73,7 @@ def _output(arguments: Any, folders: Sequence[Path]) -> Path:
         if len(folders) > 1:
             raise InputError("several models are an ensemble: name a folder for its weights with -o")
         return folders[0]
-    refuse_file_name(arguments.output)
+    check_output_folder(arguments.output)
     if (arguments.output / WEIGHTS_FILE).exists():
         raise file_error(arguments.output, "holds a model", "choose another folder with -o")
     return arguments.output

@@ -34,7 +34,7 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Run all steps of the demonstration and return 0, or 130 if training is interrupted."""
     from ldseg.api import train_run
-    from ldseg.app.cli.destination import refuse_file_name
+    from ldseg.app.cli.destination import check_output_folder
     from ldseg.app.demo import NOTE, SUBJECT_PATTERN, demo_files, write_demo_dataset, write_demo_splits
     from ldseg.data.cases import DataOptions
     from ldseg.errors import InputError
@@ -44,7 +44,7 @@ def run(arguments: Any) -> int:
     folder: Path = arguments.output
     if not arguments.minutes > 0:
         raise InputError(f"--minutes is {arguments.minutes:g}; give a number above 0")
-    refuse_file_name(folder)
+    check_output_folder(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is not an empty folder; remove it, or choose another with -o")
     keep_freed_memory()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ldseg.data.formats import all_endings, is_ending
 from ldseg.errors import file_error
+from ldseg.utils.serialization import check_writable
 
 _OF_FILES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".webp", ".svg", ".pdf", ".html", ".htm", ".json", ".jsonl"),
@@ -44,7 +45,7 @@ def find_destination(output: Path, images: int, save: Sequence[str], form: str |
     if output.is_dir():
         return Destination(output)
     if ending is None or not is_ending(ending):
-        refuse_file_name(output)
+        check_output_folder(output)
         return Destination(output)
     if images > 1:
         finding = f"is the name of one file, and there are {images} images"
@@ -64,10 +65,16 @@ def image_ending(path: Path) -> str | None:
     return max(found, key=len, default=None)
 
 
-def refuse_file_name(output: Path) -> None:
-    """Raise InputError if the name of a folder to be created has a file's ending."""
+def check_output_folder(output: Path) -> None:
+    """Check before anything is computed that a folder of this name can be made or written into.
+
+    Raises:
+        InputError: the name has a file's ending, it or a folder above it is a file, or nothing may be written
+            there.
+    """
     name = output.name.lower()
     if not output.is_dir() and (name.endswith(_OF_FILES) or image_ending(output) is not None):
         raise file_error(
             output, "ends as a file of another kind than is written here", "give a folder's name with -o"
         )
+    check_writable(output)

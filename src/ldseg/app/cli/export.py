@@ -39,11 +39,11 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Export the model and print what was written."""
-    from ldseg.app.cli.destination import refuse_file_name
+    from ldseg.app.cli.destination import check_output_folder
     from ldseg.inference.ensemble_files import member_folders
     from ldseg.zoo.catalogue import find_model
 
-    refuse_file_name(arguments.output)
+    check_output_folder(arguments.output)
     refuse_contradictions(arguments)
     arguments.run = find_model(arguments.run)
     admit_model(arguments, arguments.run)

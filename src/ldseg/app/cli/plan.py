@@ -51,11 +51,11 @@ def add_run_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Write the plan and print a summary."""
     from ldseg.api import plan_run
-    from ldseg.app.cli.destination import refuse_file_name
+    from ldseg.app.cli.destination import check_output_folder
     from ldseg.data.units import spacing_words
     from ldseg.runs.run_setup import intensity_remarks
 
-    refuse_file_name(arguments.output)
+    check_output_folder(arguments.output)
     plan = plan_run(
         arguments.dataset,
         arguments.output,

@@ -60,7 +60,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Run the sweep, write its results and print the table."""
-    from ldseg.app.cli.destination import refuse_file_name
+    from ldseg.app.cli.destination import check_output_folder
     from ldseg.data.dataset import open_dataset
     from ldseg.evaluation.corruptions import CORRUPTIONS
     from ldseg.evaluation.robustness import RobustnessOptions, start_sweep, sweep
@@ -69,7 +69,7 @@ def run(arguments: Any) -> int:
     from ldseg.utils.system import keep_freed_memory
     from ldseg.zoo.catalogue import find_model
 
-    refuse_file_name(arguments.output)
+    check_output_folder(arguments.output)
     keep_freed_memory()
     arguments.model = find_model(arguments.model)
     admit_model(arguments, arguments.model)

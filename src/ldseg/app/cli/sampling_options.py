@@ -46,7 +46,9 @@ def ignored_options(predictor: BasePredictor, sampling: SamplingSettings, argume
         found.append("one step gives the deterministic prediction: --samples changes nothing")
     else:
         if of_steps and not predictor.stepwise:
-            found.append(f"{_how_drawn(predictor)}: {_change(of_steps)}")
+            single_each = predictor.settings.deterministic  # members of an ensemble
+            how = "each member is deterministic" if single_each else "the model draws its samples at once"
+            found.append(f"{how}: {_change(of_steps)}")
         elif sampling.single_call and sampler not in (None, _ONE_STEP):
             found.append("one step gives the deterministic prediction: --sampler changes nothing")
         explained = predictor.explain_samples(samples, sampling)
@@ -67,10 +69,3 @@ def report_ignored_options(predictor: BasePredictor, sampling: SamplingSettings,
 def _change(names: list[str]) -> str:
     """Return a sentence that these options change nothing."""
     return f"{', '.join(names)} {'change' if len(names) > 1 else 'changes'} nothing"
-
-
-def _how_drawn(predictor: BasePredictor) -> str:
-    """Return how a model without steps draws its samples."""
-    if predictor.settings.deterministic:
-        return "each member is deterministic"
-    return "the model draws its samples at once"

@@ -107,9 +107,9 @@ def run(arguments: Any) -> int:
 
 def _train(arguments: Any, context: DistributedContext) -> int:
     from ldseg.api import train_run
-    from ldseg.app.cli.destination import refuse_file_name
+    from ldseg.app.cli.destination import check_output_folder
 
-    context.run_on_all_ranks(lambda: refuse_file_name(arguments.output))
+    context.run_on_all_ranks(lambda: check_output_folder(arguments.output))
     changes = _changes(arguments)
     with progress("training", shown=context.is_rank_zero) as bar:
         result = train_run(

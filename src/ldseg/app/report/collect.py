@@ -197,6 +197,8 @@ def _find_robustness(run: Path, given: Path | None, weights: str) -> Robustness 
     path = place if place.suffix == ".json" else place / JSON_FILE
     if given is None and not path.is_file():
         return None
+    if not path.is_file():
+        raise file_error(path, "there is no such file", "give the folder that ldseg robustness wrote")
     found = read_robustness(path)
     if found.setup.weights != weights:
         raise file_error(path, f"was measured on other weights than {run} has now", "measure it again")

@@ -28,7 +28,7 @@ from ldseg.app.report.result_sections import (
     trajectory_section,
 )
 from ldseg.errors import file_error
-from ldseg.utils.serialization import write_bytes_atomic
+from ldseg.utils.serialization import check_writable, write_bytes_atomic
 
 # The browser must not fetch anything.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -41,6 +41,7 @@ def check_output(path: Path) -> None:
         raise file_error(path, "the report is a page", "give a name that ends with .html")
     if path.is_dir():
         raise file_error(path, "is a folder", "give a file")
+    check_writable(path.parent)
 
 
 def write_page(path: Path, report: ReportData) -> None:

@@ -23,7 +23,7 @@ from ldseg.app.report.plotting import Chart
 from ldseg.data.units import pretty, size_word, voxel_word
 from ldseg.errors import file_error
 from ldseg.evaluation.calibration_report import CalibrationReport
-from ldseg.utils.serialization import write_bytes_atomic
+from ldseg.utils.serialization import check_writable, write_bytes_atomic
 
 FILE_FORMATS = ("pdf", "svg")
 
@@ -59,6 +59,7 @@ def check_folder(folder: Path) -> None:
     """Raise InputError if figures cannot be written into `folder`; called before the work is done."""
     if folder.exists() and not folder.is_dir():
         raise file_error(folder, "is a file", "give a folder for the figures")
+    check_writable(folder)
 
 
 def write_figures(folder: Path, report: ReportData) -> list[Path]:
