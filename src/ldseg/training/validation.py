@@ -46,7 +46,7 @@ class Validation:
         if shuffled is not None and self.dice > _NEAR_EMPTY and shuffled > IGNORES_IMAGE * self.dice:
             found.append(
                 f"the image is hardly used (Dice {self.dice:.3f}, with another case's image {shuffled:.3f}): "
-                "normal at the start and where all cases look alike, else raise noise.pure_noise_share"
+                "normal at the start and where cases look alike, else raise --model.noise.pure_noise_share"
             )
         return found
 
