@@ -7,6 +7,7 @@
     python benchmarks/raters.py bubil ... --model unet_ensemble           # five U-Nets, each of these minutes
     python benchmarks/raters.py either ... --model ldseg_attention        # with attention in the denoiser
     python benchmarks/raters.py bubil ... --members RUN RUN RUN           # trained runs, as one ensemble
+    python benchmarks/raters.py bubil ... --steps 2                       # the same run, other sampling steps
     python benchmarks/rater_differences.py --data bubil                   # compares what was measured
 
 phantom: synthetic 2D pictures with an appendage that 30 % of all masks include, always the whole of it, and
@@ -38,8 +39,10 @@ from ldseg.data.cases import Case
 from ldseg.data.dataset import DataSet, load_image, load_labels, open_dataset
 from ldseg.data.formats import read_volume
 from ldseg.data.phantom import APPENDAGES, CLASSES
+from ldseg.evaluation.calibration_fit import fit_on_cases, ignore_case
 from ldseg.inference.base_predictor import BasePredictor, Prediction
 from ldseg.inference.ensemble_files import load_models
+from ldseg.inference.predictor import Predictor
 from ldseg.metrics.ambiguity import inclusion_frequency
 from ldseg.metrics.intervals import mean_interval
 from ldseg.planning.plan import Plan
@@ -65,7 +68,11 @@ def main() -> None:
     as_a_command(1)
     dataset, test = OPENED[arguments.question](arguments)
     runs, steps = trained_runs(arguments, dataset, test)
-    predictor = load_models(runs)
+    model, words = arguments.model, arguments.model
+    predictor: BasePredictor = load_models(runs)
+    if arguments.steps is not None:
+        predictor = in_steps(Predictor.load(runs[0]), dataset, unseen_of(dataset, test), arguments.steps)
+        model, words = f"{model}, {arguments.steps} steps", f"{model}-{arguments.steps}steps"
     scored = dataset if arguments.test_folder is None else open_dataset(arguments.test_folder, OPTIONS)
     cases = [case for case in scored.cases if arguments.test_folder or case.name in test]
     found, seconds = score(predictor, scored, cases, SAMPLES[arguments.question])
@@ -73,7 +80,7 @@ def main() -> None:
         "benchmark": "raters",
         "data": arguments.question,
         "split": f"{len(dataset.cases) - len(test)} train, {len(cases)} test{part_of(arguments)}",
-        "model": arguments.model,
+        "model": model,
         "preset": "default",
         "seed": arguments.seed,
         "budget_minutes": arguments.minutes * len(runs),
@@ -88,7 +95,7 @@ def main() -> None:
     records = [*means(common, found, subjects), *single_figures(common, figures)]
     tables = {source: {"cases": scores} for source, scores in found.items()}
     path = write_result(
-        run_name(arguments, arguments.model, arguments.seed),
+        run_name(arguments, words, arguments.seed),
         {**common, "subjects": subjects, "scores": tables, "records": records},
     )
     print(path, json.dumps({r["metric"]: round(r["value"], 4) for r in records}))
@@ -115,6 +122,19 @@ def trained_runs(arguments: argparse.Namespace, dataset: DataSet, test: set[str]
         runs.append(arguments.work / run_name(arguments, model, seed).replace("-other", "-all"))
         steps.append(train_calibrated(dataset, test, unseen_of(dataset, test), chosen, runs[-1]).steps)
     return runs, float(np.mean(steps))
+
+
+def in_steps(predictor: Predictor, dataset: DataSet, kept_back: set[str], steps: int) -> Predictor:
+    """Return the model that draws samples in so many steps, calibrated anew with them on the cases that
+    neither train nor test."""
+    posterior = replace(predictor.settings.posterior, steps=steps)
+    settings = replace(predictor.settings, posterior=posterior)
+    changed = Predictor(
+        predictor.plan, settings, predictor.backend, identity=predictor.identity, detector=predictor.detector
+    )
+    cases = [case for case in dataset.cases if case.name in kept_back]
+    calibration, _ = fit_on_cases(changed, dataset, cases, posterior.samples, steps, 0, ignore_case)
+    return changed.with_changes(calibration=calibration)
 
 
 def with_attention(settings: RunSettings) -> RunSettings:
@@ -157,7 +177,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--members", type=Path, nargs="+", help="score these runs as one ensemble, called --model"
     )
+    parser.add_argument("--steps", type=int, help="of samples; fits the calibration anew; default: the run's")
     arguments = parser.parse_args()
+    if arguments.steps is not None and (len(arguments.members or [0]) > 1 or arguments.model == ENSEMBLE):
+        parser.error("--steps is for one run; leave it out for an ensemble")
     if not arguments.members and arguments.model not in CHOICES:
         parser.error(f"--model is {arguments.model}; choose one of {', '.join(CHOICES)}")
     return arguments
@@ -170,6 +193,7 @@ def command(arguments: argparse.Namespace) -> str:
     fold = "" if arguments.fold is None else f" --fold {arguments.fold}"
     other = "" if arguments.test_folder is None else " --test-folder OTHER"
     other += " --members RUN ..." if arguments.members else ""
+    other += "" if arguments.steps is None else f" --steps {arguments.steps}"
     return f"python benchmarks/raters.py {arguments.question}{root} {words}{fold}{other}"
 
 
