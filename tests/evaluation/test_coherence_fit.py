@@ -133,7 +133,7 @@ def plain(make_model: MakeModel) -> Predictor:
 
 
 def overlaps_of_image(
-    plain: Predictor, shape: tuple[int, int], coherence: Coherence | None, unlabelled: int = 0
+    plain: Predictor, shape: tuple[int, ...], coherence: Coherence | None, unlabelled: int = 0
 ) -> tuple[Prediction, Overlap, Overlap]:
     """Return four samples of an image, and their overlaps with each other and with a rater who has class 1
     everywhere but in the first columns, which are unlabelled."""
