@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ldseg.data.cases import Case
-from ldseg.data.dataset import open_dataset
+from ldseg.data.dataset import DataOptions, open_dataset
 from ldseg.data.formats import write_volume
 from ldseg.data.volume import volume_of_array
 from ldseg.evaluation import coherence_fit
@@ -125,6 +125,15 @@ def test_without_a_structure_samples_stay_as_they_are_drawn(make_model: MakeMode
     sampling = predictor.sampling(samples=2)
     assert fit_coherence(predictor, dataset, dataset.cases, sampling, 1.5, 0) is None
     assert fit_coherence(predictor, dataset, (), sampling, 1.5, 0) is None
+
+
+def test_voxels_that_the_data_set_calls_unlabelled_are_no_unknown_class(
+    plain: Predictor, tmp_path: Path
+) -> None:
+    root = folder(tmp_path / "data", 2, ids=(0, 2, 5, 9))
+    dataset = open_dataset(root, DataOptions(ignore_id=9))
+    found = fit_coherence(plain, dataset, dataset.cases, plain.sampling(samples=2), 1.5, 0)
+    assert found is None or found.length in LENGTHS
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ S samples; K classes; *S' the network's grid.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -67,13 +68,14 @@ def fit_coherence(
     Raises:
         InputError: a case cannot be read or does not fit the model.
     """
+    plan = replace(predictor.plan, ignore_id=dataset.ignore_id)
     choices = (None, *(Coherence(length, SHARPNESS * temperature) for length in LENGTHS))
     maps: list[list[float]] = []
     volumes: list[list[Matrix]] = []
     sizes: list[Matrix] = []
     for case in cases:
         image, masks = load_case(dataset, case)
-        raters = [preprocess_labels(mask, predictor.plan, case.name) for mask in masks]
+        raters = [preprocess_labels(mask, plan, case.name) for mask in masks]
         found = sample_overlaps(predictor, image, raters, case, sampling, choices, seed)
         maps.append([energy_score(1 - with_raters.iou(), 1 - among.iou()) for among, with_raters in found])
         volumes.append([volume_scores(with_raters) for _, with_raters in found])
