@@ -35,6 +35,8 @@ RUN_KEYS = ("benchmark", "data", "split", "model", "preset", "seed", "budget_min
 FIGURE_KEYS = ("metric", "value", "low", "high", "cases")
 KEYS = (*RUN_KEYS, *FIGURE_KEYS)
 _COMPARED = ("dice", "hd95_mm", "hd95_px")
+_DETAILS = ("classwise_ece", "excess_aurc", "case_excess_aurc", "dice_match", "staple_dice")
+"""Beginnings of metrics that stand in results/ alone: the summary has one of their kind."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -76,10 +78,15 @@ def as_summary(records: list[Record]) -> str:
     for record in records:
         run = json.dumps({key: record[key] for key in RUN_KEYS}, ensure_ascii=False)
         number = runs.setdefault(run, len(runs))
-        figure = {key: record[key] for key in FIGURE_KEYS if record[key] is not None}
+        figure = {key: _short(record[key]) for key in FIGURE_KEYS if record[key] is not None}
         figures.append(json.dumps({"run": number, **figure}, ensure_ascii=False))
     parts = [",\n".join(f"  {line}" for line in lines) for lines in (runs, figures)]
     return '{{\n "runs": [\n{}\n ],\n "figures": [\n{}\n ]\n}}\n'.format(*parts)
+
+
+def _short(value: Any) -> Any:
+    """Return a number with six digits: more are noise, and a third of the file."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def read_records(results: dict[str, Result]) -> list[Record]:
@@ -95,7 +102,7 @@ def read_records(results: dict[str, Result]) -> list[Record]:
             records += [_ready_record(record) for record in result["records"]]
         elif benchmark != "accuracy":
             sys.stderr.write(f"{name}: is of no known benchmark and holds no records; left out\n")
-    return records
+    return [record for record in records if not record["metric"].startswith(_DETAILS)]
 
 
 def _ready_record(record: Record) -> Record:

@@ -100,9 +100,31 @@ def test_the_tables_show_each_way_of_a_step_and_its_share_of_the_card(
         "work": {"tflop": 2.0, "gb": 50.0},
     }
     ceiling = {"part": "ceilings", "name": "cuda", "bf16_tflop_per_s": 800.0, "copy_tb_per_s": 4.0}
-    graph = {"part": "graph", "name": "unet-2d", "steps_per_s": 40.0}
-    row = tables.steps_table([ceiling, step, graph]).splitlines()[-1]
-    assert row == "| unet-2d | 10.0 | 40.0 | - | - | 9.0 | 700 | 4.0 | 2.0 | 10.0 % | 50 % |"
+    graph = {"part": "graph", "name": "unet-2d", "steps_per_s": 40.0, "peak_memory_gb": 1.5}
+    lines = [one | {"card": "H100"} for one in (ceiling, step, graph)]
+    row = tables.steps_table(lines).splitlines()[-1]
+    assert row == "| unet-2d | H100 | 10.0 | 40.0 | - | - | 9.0 | 700 | 4.0 | 2.0 | 10.0 % | 50 % |"
+
+
+def test_a_step_that_was_timed_in_one_way_only_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    tables = importlib.import_module("gpu_tables")
+    line = {"part": "compiled_graph", "name": "unet-3d", "card": "H100", "steps_per_s": 67.2}
+    row = tables.steps_table([line | {"peak_memory_gb": 0.7}]).splitlines()[-1]
+    assert row == "| unet-3d | H100 | - | - | - | 67.2 | - | - | - | 0.7 | - | - |"
+
+
+def test_of_two_cards_both_figures_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    tables = importlib.import_module("gpu_tables")
+    line = {"part": "graph", "name": "unet-3d", "steps_per_s": 60.0}
+    days = [{"commit": "a", "device": f"NVIDIA {card} 80GB", "lines": [line]} for card in ("H100", "H200")]
+    assert [one["card"] for one in tables.merge(days)] == ["H100", "H200"]
+    again = {"commit": "b", "device": "NVIDIA H200", "lines": [line | {"steps_per_s": 70.0}]}
+    assert [(one["steps_per_s"], one["commit"]) for one in tables.merge([*days, again])] == [
+        (60, "a"),
+        (70, "b"),
+    ]
 
 
 @pytest.mark.parametrize("network", ["default", "unet", "dynunet"])
