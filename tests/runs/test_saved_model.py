@@ -148,6 +148,15 @@ def test_a_bad_folder_is_one_line(make_model: MakeModel, bad: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_of_models_says_which_it_holds(make_model: MakeModel, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: holds no model; give what `ldseg train` wrote"):
+        load_model(tmp_path / "empty", torch.device("cpu"))
+    model = make_model()
+    with pytest.raises(InputError, match=f"holds no model; give one of those below it, e.g. {model}"):
+        load_model(model.parent, torch.device("cpu"))
+
+
 def test_a_giant_is_refused_before_it_takes_memory(
     make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

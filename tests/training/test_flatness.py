@@ -123,11 +123,14 @@ def test_training_ends_a_quarter_after_validation_is_flat_also_when_resumed(
 def test_a_training_says_at_its_end_whether_longer_might_gain(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dice = iter([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    dice = iter([0.1, 0.2, 0.3, 0.4, 0.5, 0.6] * 2)
     monkeypatch.setattr(
         trainer, "validate", lambda *_: replace(Validation(0, (0.5,), None, None, None), dice=next(dice))
     )
     events: list[dict[str, Any]] = []
+    setup.run(tmp_path / "begun", steps=6, validations=6, on_event=events.append)
+    assert not [event for event in events if event["event"] == "gain"]
+    monkeypatch.setattr(trainer, "FIRST_VALIDATION", 2)
     setup.run(tmp_path / "run", steps=6, validations=6, on_event=events.append)
     assert events[-1]["event"] == "gain"
     assert (events[-1]["gain"], events[-1]["flat"]) == (pytest.approx(0.3), False)
@@ -136,6 +139,7 @@ def test_a_training_says_at_its_end_whether_longer_might_gain(
 def test_training_cases_do_not_say_whether_longer_might_gain(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trainer, "FIRST_VALIDATION", 2)
     monkeypatch.setattr(trainer, "validate", lambda *_: Validation(0.5, (0.5,), None, None, None))
     events: list[dict[str, Any]] = []
     setup.run(tmp_path / "run", steps=6, validations=6, fold="all", on_event=events.append)

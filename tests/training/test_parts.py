@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ from training_setup import Setup
 
 from ldseg.errors import InputError
 from ldseg.preprocessing.cache import build_cache
+from ldseg.runs.saved_model import load_model
 from ldseg.settings import TrainingSettings
 from ldseg.training.budget import make_budget
 from ldseg.training.ema import ema_decay, update_ema
 from ldseg.training.log_files import append_record, drop_records_after, read_records
 from ldseg.training.patch_dataset import PatchDataset, central_patch, loader_workers
 from ldseg.training.train_step import learning_rate
-from ldseg.training.validation import Validation
+from ldseg.training.validation import Validation, validate
 from ldseg.utils.distributed import DistributedContext
 
 
@@ -125,3 +127,16 @@ def test_a_model_that_ignores_the_image_or_whose_latent_is_constant_is_reported(
     bad = Validation(0.7, (0.7,), shuffled_dice=0.69, ceiling=0.95, latent_spread=0.001)
     assert any("hardly used" in w for w in bad.warnings())
     assert any("collapsed" in w for w in bad.warnings())
+
+
+def test_empty_label_maps_do_not_say_that_the_latent_has_collapsed(make_model: Callable[..., Path]) -> None:
+    model = load_model(make_model("yx"), torch.device("cpu"))
+    x, empty = torch.randn(1, 16, 16), torch.zeros(16, 16, dtype=torch.int16)
+    some = empty.clone()
+    some[4:9, 3:12] = 1
+    found, mixed = (
+        validate(model.segmenter, [(x, y), (-x, empty)], model.settings, torch.device("cpu"))
+        for y in (empty, some)
+    )
+    assert found.latent_spread is None
+    assert mixed.latent_spread is not None

@@ -238,7 +238,7 @@ def test_a_bad_source_is_one_line_and_writes_nothing(
         ("nothing", "new", "there is no such folder, nor a shipped model"),
         (make_model("zyx"), "new", "segments images of 3 dimensions"),
         (tmp_path / "folds", "new", r"is a training in folds; choose one, e\.g\. .*fold_0"),
-        (tmp_path, "new", "there is no such file; finish the training"),
+        (tmp_path, "new", "holds no model; give one of those below it"),
         (None, "source", "--plan source needs a model"),
     ):
         chosen: Any = choice

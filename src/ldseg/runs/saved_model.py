@@ -123,10 +123,16 @@ def admit_model_code(settings: RunSettings, allow_code: bool, path: Path) -> Non
 
 
 def refuse_export(folder: Path) -> None:
-    """Raise InputError where `folder` holds an exported graph in the place of a model."""
-    if (folder / SPEC_FILE).is_file() and not (folder / WEIGHTS_FILE).is_file():
+    """Raise InputError where `folder` holds no model itself: an exported graph or models below it."""
+    if (folder / WEIGHTS_FILE).is_file():
+        return
+    if (folder / SPEC_FILE).is_file():
         remedy = "predict with --runtime onnx, or give the folder of its training"
         raise file_error(folder, "is an exported model", remedy)
+    if not (folder / SETTINGS_FILE).is_file():
+        below = sorted(path.parent for path in folder.glob(f"*/{WEIGHTS_FILE}"))
+        remedy = f"give one of those below it, e.g. {below[0]}" if below else "give what `ldseg train` wrote"
+        raise file_error(folder, "holds no model", remedy)
 
 
 def load_model(folder: Path, device: torch.device, allow_code: bool = False) -> SavedModel:

@@ -275,8 +275,9 @@ class _Run:
                     saved = time.monotonic()
             self.counters.finished = not stopped
             self.context.run_on_all_ranks(lambda: self._save(budget))
-        unseen = training.fold != "all"  # what is learnt by heart says nothing of more time
-        gain = recent_gain(self.validations) if unseen and not stopped else None
+        # What is learnt by heart says nothing of more time, nor does a training that has hardly begun.
+        telling = training.fold != "all" and not stopped and budget.step >= 3 * FIRST_VALIDATION
+        gain = recent_gain(self.validations) if telling else None
         if gain is not None:
             self.on_event({"event": "gain", "gain": gain, "flat": is_flat(self.validations)})
         return TrainingResult(self.folder, budget.step, self.dice, bool(stopped))

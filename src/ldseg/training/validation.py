@@ -73,7 +73,7 @@ def validate(
                 latents.append(model.label_encoder(y))
                 ceiling.add(model.reconstruct(y), y)
     spread: float | None = None
-    if latents:
+    if latents and any(bool((y > 0).any()) for _, y in cases):  # empty label maps are all alike
         z = torch.cat(latents)
         variance = z.var((0, *range(2, z.ndim)), correction=0).mean()
         spread = float((variance / z.square().mean().clamp_min(1e-12)).item())

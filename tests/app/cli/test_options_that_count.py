@@ -143,6 +143,10 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
         "images: holds no training; give a training, or predictions and their masks",
     ),
     (("evaluate", "nowhere"), "nowhere: is not there; give a training, or predictions and their masks"),
+    (
+        ("report", "RUN", "--robustness", "nowhere"),
+        "there is no such file; give the folder that ldseg robust",
+    ),
     # shipped models stay as they are
     (("calibrate", "blob"), "came with ldseg and stays as it is"),
     (("calibrate", "blob", "-o", "RUN"), "RUN: is there already"),

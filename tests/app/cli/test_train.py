@@ -187,6 +187,22 @@ def test_the_time_of_the_folds_that_follow_is_announced(capsys: Output) -> None:
         assert capsys.readouterr().err.rstrip().endswith(ending)
 
 
+@pytest.mark.parametrize(
+    "gain, sentence",
+    [
+        (
+            0.0123,
+            "the last three validations are on average 0.012 above the three before: longer training may",
+        ),
+        (0.0, "validation has not settled yet: longer training may gain more"),
+        (-0.01, "validation has not settled yet: longer training may gain more"),
+    ],
+)
+def test_no_gain_is_shown_as_the_reason_to_train_longer(capsys: Output, gain: float, sentence: str) -> None:
+    ProgressReporter(Progress("training"))({"event": "gain", "gain": gain, "flat": False})
+    assert sentence in capsys.readouterr().err
+
+
 def test_each_fold_and_its_calibration_have_lines_of_their_own(capsys: Output) -> None:
     bar = Progress("training")
     for step in range(1, 41):
@@ -202,6 +218,8 @@ def test_training_on_the_validation_cases_is_said(data: Path, tmp_path: Path, ca
     words = ("--fold", "all", "--steps", 1, "--training.calibrate", "false", "--device", "cpu")
     assert run("train", data, "-o", tmp_path / "run", *words) == 0
     assert "validation cases are trained on as well" in capsys.readouterr().err
+    assert run("report", tmp_path / "run", "--samples", 1, "--device", "cpu") == 0
+    assert "cases that the model was trained on in part; open it" in capsys.readouterr().out
 
 
 def test_images_that_may_be_of_one_subject_are_named_before_they_are_split(

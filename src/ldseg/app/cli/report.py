@@ -103,7 +103,8 @@ def run(arguments: Any) -> int:
         told = {"page": str(page), "cases": count, "mean_dice": dice, "shown": shown}
         print_json({**told, "figures": [str(path) for path in figures]})
     else:
-        print_line(f"{page}: mean Dice {dice:.3f} over {count} cases; open it in a browser")
+        seen = " that the model was trained on in part" if report.evaluation.seen == "some" else ""
+        print_line(f"{page}: mean Dice {dice:.3f} over {count} cases{seen}; open it in a browser")
         if figures:
             print_line(f"{arguments.figures}: {len(figures) // 2} figures, each as PDF and SVG")
     return 0

@@ -35,6 +35,8 @@ TRAINING_ALIASES = {
     "training.seed": "--seed",
 }
 _INTERRUPTED = 130
+_NOTABLE = 0.001
+"""Gain of mean Dice that is shown as a number."""
 _TELLING = 0.5
 """Progress from which on warnings of a validation are shown: before it they are mostly normal."""
 
@@ -257,7 +259,11 @@ class ProgressReporter:
         if event["flat"]:
             self.bar.report("validation has stopped improving: longer training is likely to gain little")
         else:
-            above = f"the last three validations are on average {event['gain']:.3f} above the three before"
+            above = "validation has not settled yet"  # the mean Dice is small, or of a class rises
+            if event["gain"] >= _NOTABLE:
+                above = (
+                    f"the last three validations are on average {event['gain']:.3f} above the three before"
+                )
             self.bar.report(f"{above}: longer training may gain more (--continue --minutes 60)")
 
     def _prepared(self, event: dict[str, Any]) -> None:
