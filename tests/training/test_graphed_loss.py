@@ -116,3 +116,12 @@ def test_graphs_are_started_on_a_gpu_where_they_were_tried(
     settings = replace(settings, training=replace(settings.training, cuda_graphs=wanted))
     assert starts_graphs(settings, GPU, processes) is starts
     assert starts_graphs(settings, CPU, processes) is False
+
+
+@pytest.mark.parametrize("changed", ["compile", "activation_checkpointing"])
+def test_graphs_are_not_started_unasked_with_what_was_not_tried_with_them(changed: str) -> None:
+    settings = PRESETS["default"](tiny_plan())
+    settings = replace(settings, training=replace(settings.training, **{changed: True}))
+    assert starts_graphs(settings, GPU, 1) is False
+    asked = replace(settings, training=replace(settings.training, cuda_graphs=True))
+    assert starts_graphs(asked, GPU, 1) is True

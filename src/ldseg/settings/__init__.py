@@ -181,7 +181,7 @@ class TrainingSettings:
     """Use torch.compile; what it cannot compile runs as it is."""
     cuda_graphs: bool | None = None
     """Start loss and gradient of a step as one CUDA graph: faster on a GPU that waits for small kernels. None
-    does so where one process trains the networks of the default preset or its `unet` on a GPU."""
+    does so where one process trains the networks of the default preset or its `unet` as they are on a GPU."""
     activation_checkpointing: bool = False
     """Compute residual blocks a second time for the gradient, which takes more time and less memory."""
     workers: int | None = None

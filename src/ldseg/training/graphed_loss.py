@@ -28,12 +28,13 @@ _TRIED = default_model(2, 1, 2)
 def starts_graphs(settings: RunSettings, device: torch.device, processes: int) -> bool:
     """Return whether a training on the device starts its steps as CUDA graphs: as the settings say, and where
     they leave it open, if one process trains what is known to be recorded well."""
-    wanted, model = settings.training.cuda_graphs, settings.model
-    if device.type != "cuda" or wanted is False:
-        return False
+    training, model = settings.training, settings.model
+    if device.type != "cuda" or training.cuda_graphs is not None:
+        return device.type == "cuda" and bool(training.cuda_graphs)
     parts = ("label_encoder", "image_encoder", "denoiser", "decoder")
     usual = all(getattr(model, one).architecture == getattr(_TRIED, one).architecture for one in parts)
-    return wanted or (processes == 1 and usual and settings.baseline in ("none", "unet"))
+    changed = training.compile or training.activation_checkpointing
+    return processes == 1 and usual and not changed and settings.baseline in ("none", "unet")
 
 
 @dataclass(frozen=True)
