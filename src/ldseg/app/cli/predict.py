@@ -143,7 +143,9 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
     predictor, cases, options, folder = context.run_on_all_ranks(look)
     if context.is_rank_zero:
         report_unfinished(models_of(arguments))
-        _report_ignored_options(predictor, arguments)
+        deciding = predictor.deciding_by(arguments.decision)
+        sampling = deciding.sampling(arguments.steps, arguments.samples, arguments.sampler, arguments.tta)
+        report_ignored_options(predictor, sampling, arguments)
         for remark in remarks:
             note(remark)
     with progress("predicting", shown=context.is_rank_zero) as bar:
@@ -164,13 +166,6 @@ def _predict(arguments: Any, context: DistributedContext) -> int:
         kind = PartialFailure if len(summary.failed) < len(cases) else InputError
         raise kind(problem) if context.is_rank_zero else RemoteRankError(problem)
     return 0
-
-
-def _report_ignored_options(predictor: BasePredictor, arguments: Any) -> None:
-    """Print which sampling options have no effect, or another one than it seems, on the model."""
-    deciding = predictor.deciding_by(arguments.decision)
-    sampling = deciding.sampling(arguments.steps, arguments.samples, arguments.sampler, arguments.tta)
-    report_ignored_options(predictor, sampling, arguments)
 
 
 def _options(arguments: Any) -> PredictOptions:
