@@ -151,28 +151,34 @@ def overview(records: Sequence[Record]) -> str:
 
 
 def _rated_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
-    """Return the rows of the sets with several raters: means over the trainings that both models have, and
-    the GED² of samples beside that of as many level sets of the control's probabilities."""
+    """Return the rows of the sets with several raters: means over the cases of the trainings that both models
+    have, and the GED² of samples beside that of as many level sets of the control's probabilities."""
     rows: list[tuple[str, ...]] = []
     for data, every in _by_data(record for record in records if record["data"] in SETS).items():
         trained = {((one["model"], one["preset"]), one["budget_minutes"], one["seed"]) for one in every}
         minutes = main_budget(data, trained)
         mine = [record for record in every if record["budget_minutes"] == minutes]
         found = {
-            (record["model"], record["split"], record["seed"], record["metric"]): record["value"]
-            for record in mine
+            (record["model"], record["split"], record["seed"], record["metric"]): record for record in mine
         }
         runs = sorted({(split, seed) for _, split, seed, _ in found})
         shared = [run for run in runs if all((model, *run, ged) in found for model, ged in _GED.items())]
         if not shared:
             continue
         means = [
-            f"{mean(found[(model, *run, metric)] for run in shared):.3f}"
+            _mean_of_cases([found[(model, *run, metric)] for run in shared])
             for by_model in (dict.fromkeys(_GED, _RATED_DICE), _GED)
             for model, metric in by_model.items()
         ]
         rows.append((data, f"{minutes:g}", str(len(shared)), *means[:2], *["-"] * 5, *means[2:]))
     return rows
+
+
+def _mean_of_cases(records: Sequence[Record]) -> str:
+    """Return the mean of figures, each weighted by its cases."""
+    weights = [record["cases"] or 1 for record in records]
+    total = sum(weight * record["value"] for weight, record in zip(weights, records, strict=True))
+    return f"{total / sum(weights):.3f}"
 
 
 def seed_count(record: Record) -> int:

@@ -79,7 +79,7 @@ def as_summary(records: list[Record]) -> str:
         run = json.dumps({key: record[key] for key in RUN_KEYS}, ensure_ascii=False)
         number = runs.setdefault(run, len(runs))
         figure = {key: _short(record[key]) for key in FIGURE_KEYS if record[key] is not None}
-        figures.append(json.dumps({"run": number, **figure}, ensure_ascii=False))
+        figures.append(json.dumps({"run": number, **figure}, ensure_ascii=False, separators=(",", ":")))
     parts = [",\n".join(f"  {line}" for line in lines) for lines in (runs, figures)]
     return '{{\n "runs": [\n{}\n ],\n "figures": [\n{}\n ]\n}}\n'.format(*parts)
 
@@ -109,6 +109,20 @@ def _ready_record(record: Record) -> Record:
     """Return a record as a benchmark wrote it, with its metric in the unit of its set."""
     metric = in_unit_of(str(record.get("data")), record["metric"])
     return {key: {**record, "metric": metric}.get(key) for key in KEYS}
+
+
+def raters_records(result: Result) -> list[Record]:
+    """Return the figures of a model's distribution. Where it has samples, whose mean has level sets too, of
+    its deterministic prediction there is the Dice alone."""
+    records = [_ready_record(record) for record in result["records"]]
+    sampled = {one["model"] for one in records if one["metric"].endswith("_samples")}
+    of_levels = "_levels_of_the_deterministic"
+    return [
+        one
+        for one in records
+        if not (one["model"] in sampled and one["metric"].endswith(of_levels))
+        or one["metric"].startswith("rater_dice")
+    ]
 
 
 def calibration_records(result: Result) -> list[Record]:
@@ -155,6 +169,7 @@ def zoo_records(result: Result) -> list[Record]:
 
 OTHERS: dict[str, Callable[[Result], list[Record]]] = {
     "calibration": calibration_records,
+    "raters": raters_records,
     "robustness": robustness_records,
     "zoo": zoo_records,
 }
