@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
