@@ -3,10 +3,9 @@ size of each structure with its interval.
 
     python benchmarks/front_page.py IMAGE --model RUN -o docs/strip.png
 
-The strip of the README is of set2_P12 of BU-BIL, a test image of
+The strip of the README is of set2_P12 of BU-BIL, a test image of the run that is trained and calibrated by
 
-    ldseg train BUBIL_cells -o RUN --test-fraction 0.2 --subject-pattern '(set\d+_[A-Za-z]*\d*)\d'
-        --training.cpu_minutes 5
+    python benchmarks/raters.py bubil --data-root DATA --work WORK --minutes 5 --fold 4
 """
 
 from __future__ import annotations
