@@ -24,7 +24,7 @@ from ldseg.errors import InputError, listed
 from ldseg.planning.adoption import PlanChoice
 from ldseg.planning.plan import Plan, PlanSettings
 from ldseg.presets import with_preset_limits
-from ldseg.runs.files import CACHE_FOLDER, PLAN_FILE, SETTINGS_FILE, SPLITS_FILE, STATE_FILE
+from ldseg.runs.files import CACHE_FOLDER, LOCK_FILE, PLAN_FILE, SETTINGS_FILE, SPLITS_FILE, STATE_FILE
 from ldseg.runs.folder_lock import lock_folder
 from ldseg.runs.folds import begun_folds, fold_folder, refuse_changed_plan, set_up_fold
 from ldseg.runs.run_setup import (
@@ -212,6 +212,9 @@ def _prepare(asked: TrainingRequest, device: str | None, on_event: OnEvent, lock
     from ldseg.utils.device import choose_device
 
     folder = asked.run
+    if (folder / LOCK_FILE).exists():  # that another process is at work comes before what it has written
+        with lock_folder(folder, "training"):
+            pass
     check_folder(asked)
     choose_device(device)  # fails before all cases are preprocessed
     check_changes(asked)

@@ -176,6 +176,16 @@ def test_a_folder_in_use_is_refused_before_anything_is_written(setup: Setup, tmp
     assert not run.exists()
 
 
+def test_a_training_at_work_is_told_where_another_one_is_begun(setup: Setup, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    changes = {"training": {"steps": 1, "validations": 1}}
+    train_run(setup.dataset.root, run, changes=changes, device="cpu")
+    with lock_folder(run, "training"), pytest.raises(InputError, match="another training is at work there"):
+        train_run(setup.dataset.root, run, changes=changes, device="cpu")
+    with pytest.raises(InputError, match="holds a training already"):
+        train_run(setup.dataset.root, run, changes=changes, device="cpu")
+
+
 def test_a_training_lets_the_next_one_in(setup: Setup, tmp_path: Path) -> None:
     run = tmp_path / "run"
     changes = {"training": {"steps": 1, "validations": 1}}
