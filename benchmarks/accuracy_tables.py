@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from statistics import mean
 
-from markdown_table import Record, distance, number, spread, table, unit_of
+from markdown_table import Record, distance, mean_of_cases, number, spread, table, unit_of
 from plan import CONTROL, MODELS, NNUNET, OURS, Model, main_budget
 from plots import shown
 from runs import name_of
@@ -166,19 +166,12 @@ def _rated_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
         if not shared:
             continue
         means = [
-            _mean_of_cases([found[(model, *run, metric)] for run in shared])
+            mean_of_cases([found[(model, *run, metric)] for run in shared], 3)
             for by_model in (dict.fromkeys(_GED, _RATED_DICE), _GED)
             for model, metric in by_model.items()
         ]
         rows.append((data, f"{minutes:g}", str(len(shared)), *means[:2], *["-"] * 5, *means[2:]))
     return rows
-
-
-def _mean_of_cases(records: Sequence[Record]) -> str:
-    """Return the mean of figures, each weighted by its cases."""
-    weights = [record["cases"] or 1 for record in records]
-    total = sum(weight * record["value"] for weight, record in zip(weights, records, strict=True))
-    return f"{total / sum(weights):.3f}"
 
 
 def seed_count(record: Record) -> int:

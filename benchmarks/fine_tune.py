@@ -57,7 +57,7 @@ class Task:
 
 TASKS = {
     "hippocampus": Task(SETS["hippocampus"].folder, DataOptions(), None, 12),
-    "bubil": Task("BUBIL_cells", DataOptions(subject_pattern=r"(set\d+_[A-Za-z]*\d*)\d"), "nuclei", None),
+    "bubil": Task(SETS["bubil"].folder, SETS["bubil"].options, "nuclei", None),
     "usgra": Task(SETS["usgra"].folder, DataOptions(), "fetal-head", None),
 }
 

@@ -1,4 +1,4 @@
-r"""Draw the strip on the front page: an image, three samples of its segmentation, their uncertainty, and the
+"""Draw the strip on the front page: an image, three samples of its segmentation, their uncertainty, and the
 size of each structure with its interval.
 
     python benchmarks/front_page.py IMAGE --model RUN -o docs/strip.png

@@ -62,6 +62,13 @@ def part_parser(about: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def about_training(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what all lines of a training say of it."""
+    names = ("data", "model", "preset", "seed", "workers")
+    told = {name: getattr(arguments, name) for name in names}
+    return told | {"budget_minutes": arguments.minutes, "budget": "wall clock on a GPU"}
+
+
 def synchronize(device: torch.device) -> None:
     """Wait for the device."""
     if device.type == "cuda":

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from accuracy import score_predictions
-from gpu_journal import Journal, part_parser
+from gpu_journal import Journal, about_training, part_parser
 from nnunet import Machine, Tool
 from records import as_a_command
 from sets import open_set, set_aside
@@ -52,17 +52,7 @@ def main() -> None:
     if arguments.only_prepare:
         return
     plan = tool.plan()
-    found: dict[str, Any] = {
-        "data": arguments.data,
-        "model": arguments.model,
-        "preset": arguments.preset,
-        "seed": arguments.seed,
-        "budget_minutes": arguments.minutes,
-        "budget": "wall clock on a GPU",
-        "workers": arguments.workers,
-        "version": tool.version(),
-        "reader": reader or "SimpleITKIO",
-    }
+    found = about_training(arguments) | {"version": tool.version(), "reader": reader or "SimpleITKIO"}
 
     def trained() -> dict[str, Any]:
         ended = tool.train(60 * arguments.minutes)

@@ -18,7 +18,7 @@ import torch
 
 from accuracy import score_predictions
 from calibration import described
-from gpu_journal import Journal, part_parser
+from gpu_journal import Journal, about_training, part_parser
 from ldseg.data.cases import Case
 from ldseg.data.dataset import DataSet, load_image
 from ldseg.evaluation.calibration_report import CalibrationAccumulator
@@ -49,16 +49,7 @@ def main() -> None:
     name = run_name(arguments) + ("-graphs" if arguments.cuda_graphs else "")
     dataset, splits = open_set(arguments.data, arguments.data_root)
     run = arguments.work / f"quality-{name}"
-    found: dict[str, Any] = {
-        "data": arguments.data,
-        "model": arguments.model,
-        "preset": arguments.preset,
-        "seed": arguments.seed,
-        "budget_minutes": arguments.minutes,
-        "budget": "wall clock on a GPU",
-        "workers": arguments.workers,
-        "cuda_graphs": arguments.cuda_graphs,
-    }
+    found = about_training(arguments) | {"cuda_graphs": arguments.cuda_graphs}
 
     def trained() -> dict[str, Any]:
         return found | train_model(arguments, dataset, splits, run)

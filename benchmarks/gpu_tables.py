@@ -94,9 +94,7 @@ def records_of(lines: list[Line]) -> list[Line]:
 def _record(line: Line, metric: str, value: float, split: str) -> Line:
     return {
         "data": line.get("data", "noise"),
-        "split": f"{split}, CUDA graphs, {line['card']}"
-        if line.get("cuda_graphs")
-        else f"{split}, {line['card']}",
+        "split": f"{split}{', CUDA graphs' if line.get('cuda_graphs') else ''}, {line['card']}",
         "model": line.get("model", line["name"].split("-")[0]),
         "preset": line.get("preset", "default"),
         "seed": line.get("seed", 0),

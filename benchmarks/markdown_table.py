@@ -21,6 +21,13 @@ def number(found: dict[str, Record], metric: str, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def mean_of_cases(records: Sequence[Record], digits: int) -> str:
+    """Return the formatted mean of figures, each weighted by its cases, or a dash where there are none."""
+    weights = [record.get("cases") or 1 for record in records]
+    total = sum(weight * record["value"] for weight, record in zip(weights, records, strict=True))
+    return f"{total / sum(weights):.{digits}f}" if records else "-"
+
+
 def spread(record: Record, digits: int, sign: str = "") -> str:
     """Return "value [low, high]", or the value alone where there is no interval (a single subject)."""
     value = f"{record['value']:{sign}.{digits}f}"

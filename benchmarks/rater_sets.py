@@ -10,19 +10,18 @@ import numpy as np
 
 from ldseg.data.dataset import DataOptions, DataSet, open_dataset
 from ldseg.data.phantom import write_phantom_dataset
+from sets import SETS
 
 SHARE = 0.3
 CASES, TEST, RATERS, SHAPE = 440, 40, 4, (96, 96)
 FOLDS = 5
 UNSEEN = 6
-BLOCK = r"(set\d+_[A-Za-z]*\d*)\d"
-"""Neighbouring numbers of BUBIL may show one cell at different times: a block of ten numbers is a subject."""
-OPTIONS = DataOptions(subject_pattern=BLOCK)
+OPTIONS = SETS["bubil"].options
 
 
 def open_bubil(arguments: argparse.Namespace) -> tuple[DataSet, set[str]]:
     """Return the set and the cases of the fold's blocks, drawn with seed 0; none where all train."""
-    dataset = open_dataset(arguments.data_root / "BUBIL_cells", OPTIONS)
+    dataset = open_dataset(arguments.data_root / SETS["bubil"].folder, OPTIONS)
     if arguments.test_folder is not None:
         return dataset, set()
     blocks = sorted({case.subject for case in dataset.cases})

@@ -7,7 +7,7 @@ from statistics import mean
 
 from accuracy_tables import accuracy_table, budgets_table, overview, steps_table
 from cost_tables import memory_tables, speed_tables
-from markdown_table import Record, number, spread, table
+from markdown_table import Record, mean_of_cases, number, spread, table
 from plan import MODELS
 from plots import shown
 from runs import name_of
@@ -53,20 +53,13 @@ def listing(records: Sequence[Record], keys: dict[str, Key], columns: Sequence[C
         (
             *row,
             str(max(map(len, found.values()))),
-            *(_cell(found.get(metric, []), digits) for _, metric, digits in columns),
+            *(mean_of_cases(found.get(metric, []), digits) for _, metric, digits in columns),
             _commits(found),
         )
         for row, found in rows.items()
     ]
     titles = (*keys, "trainings", *(title for title, _, _ in columns), "commit")
     return table(titles, lines) if lines else ""
-
-
-def _cell(records: Sequence[Record], digits: int) -> str:
-    weights = [record.get("cases") or 1 for record in records]
-    values = zip(weights, records, strict=True)
-    total = sum(weight * record["value"] for weight, record in values)
-    return f"{total / sum(weights):.{digits}f}" if records else "-"
 
 
 def _commits(found: dict[str, list[Record]]) -> str:
@@ -121,7 +114,7 @@ def robustness_table(records: Sequence[Record]) -> str:
         (
             *row,
             *(
-                f"{_cell(found.get(metric + AS_THEY_ARE, []), 3)}, {_cell(found.get(metric, []), 3)}"
+                ", ".join(mean_of_cases(found.get(way, []), 3) for way in (metric + AS_THEY_ARE, metric))
                 for metric in metrics
             ),
             _commits(found),

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from predicting import image
 
-from ldseg.data.volume import Volume
 from ldseg.diffusion.samplers import SAMPLERS
 from ldseg.errors import InputError
 from ldseg.export.exportable_sampler import ExportableSampler, count_draws
@@ -35,12 +35,6 @@ pytest.importorskip("onnxscript")
 
 MakeModel = Callable[..., Path]
 CPU = torch.device("cpu")
-
-
-def image(axes: str, shape: tuple[int, ...]) -> Volume:
-    d = len(shape)
-    array = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
-    return Volume(array, (1.0,) * d, (0.0,) * d, tuple(np.eye(d).ravel().tolist()), axes, "image")  # type: ignore[arg-type]
 
 
 def feed_of(contract: OnnxSpec, cases: int) -> dict[str, NDArray[np.float32]]:
@@ -201,31 +195,6 @@ def test_the_graph_of_a_deterministic_prediction_takes_the_image_alone(make_expo
     np.testing.assert_array_equal(found.probabilities.array, other.probabilities.array)
     wanted = Predictor.load(made.model, "cpu")(image("yx", (20, 27)), steps=1)
     np.testing.assert_allclose(found.probabilities.array, wanted.probabilities.array, atol=TOLERANCE)
-
-
-@pytest.mark.parametrize(
-    "asked, finding",
-    [
-        ({"samples": 2}, "samples is 2, the graph was made with 1; leave out --samples, or export"),
-        ({"steps": 4}, "steps is 4, the graph was made with 1; leave out --steps, or export"),
-        ({"tta": False}, "tta is False, the graph was made with True; leave out --tta, or export"),
-    ],
-)
-def test_a_graph_of_one_prediction_draws_no_samples(make_export, asked, finding: str) -> None:  # type: ignore[no-untyped-def]
-    predictor = load_onnx_predictor(make_export("yx", "none", steps=1, samples=3).onnx)
-    with pytest.raises(InputError, match=finding):
-        predictor(image("yx", (20, 27)), **asked)
-    with pytest.raises(InputError, match=finding):
-        predictor.posterior_sampling(**asked)
-    assert predictor.posterior_sampling() == predictor.sampling(steps=1, samples=1)
-
-
-def test_the_graph_of_a_deterministic_model_says_that_it_draws_no_samples(make_export) -> None:  # type: ignore[no-untyped-def]
-    predictor = load_onnx_predictor(make_export("yx", "unet", steps=2, samples=2).onnx)
-    found = predictor(image("yx", (20, 27)), samples=2)
-    assert found.notes[-1:] == ("the model is deterministic and gives one prediction, not 2 samples",)
-    with pytest.raises(InputError, match="tta is True, the graph was made with False"):
-        predictor(image("yx", (20, 27)), tta=True)
 
 
 def test_deterministic_predictions_beside_samples_do_not_depend_on_their_noise(make_export) -> None:  # type: ignore[no-untyped-def]

@@ -29,8 +29,10 @@ def starts_graphs(settings: RunSettings, device: torch.device, processes: int) -
     """Return whether a training on the device starts its steps as CUDA graphs: as the settings say, and where
     they leave it open, if one process trains what is known to be recorded well."""
     training, model = settings.training, settings.model
-    if device.type != "cuda" or training.cuda_graphs is not None:
-        return device.type == "cuda" and bool(training.cuda_graphs)
+    if device.type != "cuda":
+        return False
+    if training.cuda_graphs is not None:
+        return training.cuda_graphs
     parts = ("label_encoder", "image_encoder", "denoiser", "decoder")
     usual = all(getattr(model, one).architecture == getattr(_TRIED, one).architecture for one in parts)
     changed = training.compile or training.activation_checkpointing
