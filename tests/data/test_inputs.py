@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from volume_builders import mask, save_image, save_volume, volume, write_json
 
-from ldseg.data.dataset import find_inputs, load_input
+from ldseg.data.dataset import find_inputs, load_input, open_dataset
 from ldseg.errors import InputError
 
 
@@ -95,6 +95,25 @@ def test_spacings_are_found_beside_and_above_the_folder(tmp_path: Path) -> None:
         (case,) = find_inputs([path], 1, "yx")
         assert case.spacing == (0.3, 0.3)
         assert load_input(case, 1, "yx").spacing == (0.3, 0.3)
+
+
+def test_a_list_gives_its_images_the_spacing_that_training_read(tmp_path: Path) -> None:
+    save_image(tmp_path / "deep/er/a.png")
+    save_image(tmp_path / "deep/er/b.png")
+    mask(tmp_path / "m.png")
+    (tmp_path / "spacing.csv").write_text("filename,mm\nb.png,0.7\n")
+    table = tmp_path / "cases.csv"
+    table.write_text("image,label,spacing\ndeep/er/a.png,m.png,0.3\ndeep/er/b.png,m.png,\n")
+    trained = [case.spacing for case in open_dataset(tmp_path).cases]
+    assert trained == [(0.3, 0.3), (0.7, 0.7)]
+    for path in (tmp_path, table):
+        assert [case.spacing for case in find_inputs([path], 1, "yx")] == trained
+
+
+def test_one_channel_of_several_is_told_how_channel_files_are_named(tmp_path: Path) -> None:
+    (case,) = find_inputs([save_volume(tmp_path / "t1.nii.gz", volume("zyx", "image"))], 2, "zyx")
+    with pytest.raises(InputError, match="has 1 channels where 2 are expected; name its channel files NAME_0000"):
+        load_input(case, 2, "zyx")
 
 
 def test_the_same_input_twice_is_one_case(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ and the way the model's training images were stored decide.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ldseg.data.file_names import Files, by_stem, complete_groups, counting_groups
@@ -28,6 +28,8 @@ class Grouping:
     files: Files
     note: str = ""
     """How the channels were determined where the names are ambiguous; else empty."""
+    spacings: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    """Image to the spacing that its data set gives, for those that have one there."""
 
 
 def group_inputs(

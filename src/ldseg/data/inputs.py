@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from os.path import realpath
 from pathlib import Path
 
@@ -43,16 +43,51 @@ def find_inputs(
     dicom_files = [path for path in files if format_of(path) is dicom.DICOM]
     other_files = [path for path in files if format_of(path) is not dicom.DICOM]
     model_input = _ModelInput(channels, axes, channel_files)
-    found: Files = {}
-    notes: dict[str, str] = {}
+    found = _Inputs()
     series = dicom.images_of(dicom_files, axes)
     for group in (model_input.group(other_files), Grouping(_alone(series.images))):
-        _add(found, notes, group)
+        found.add(group)
     for remark in dicom.describe_skipped(series.skipped):
         on_remark(remark)
     for folder in (path for path in given if not _is_file(path)):
-        _add(found, notes, _in_folder(folder, model_input, on_remark))
-    return [_case(name, found[name], axes, notes.get(name, "")) for name in sorted(found)]
+        found.add(_in_folder(folder, model_input, on_remark))
+    return [found.case(name, axes) for name in sorted(found.files)]
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """The images that have been found."""
+
+    files: Files = field(default_factory=dict[str, tuple[Path, ...]])
+    notes: dict[str, str] = field(default_factory=dict[str, str])
+    """Image to how its channels were determined, where that is ambiguous."""
+    spacings: dict[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    """Image to the spacing that its data set gives."""
+
+    def add(self, more: Grouping) -> None:
+        """Add the images of `more`. Raises InputError for a duplicate name in any Unicode spelling."""
+        known = {name_key(name): name for name in self.files}
+        for given, files in more.files.items():
+            name = known.get(name_key(given), given)
+            other = self.files.get(name, files)
+            if list(map(realpath, other)) != list(map(realpath, files)):  # a link may be circular
+                finding = f"has the same name as {other[0]}"
+                raise file_error(files[0], finding, "predict them in two runs, or rename one")
+            self.files[name] = files
+            if more.note:
+                self.notes[name] = more.note
+            if given in more.spacings:
+                self.spacings[name] = more.spacings[given]
+
+    def case(self, name: str, axes: Axes | None) -> Case:
+        """Return an image as a case; `axes` are those of the model."""
+        files, note = self.files[name], self.notes.get(name, "")
+        check_name(name, files[0])
+        steps = self.spacings.get(name) or spacing_of_files(files)
+        if steps is not None and axes is None:
+            axes = "yx" if len(steps) < 3 else "zyx"
+        spacing = spacing_per_axis(steps, axes, files[0]) if steps and axes else None
+        return Case(name, files, (), name, spacing, (note,) if note else ())
 
 
 @dataclass(frozen=True)
@@ -92,7 +127,7 @@ def _in_folder(folder: Path, model_input: _ModelInput, on_remark: OnRemark) -> G
         found = model_input.group([path for path in files if path not in labels])
         unread = (*unread_in(folder), *(Unread(path, _SEGMENTATION, "give its image") for path in labels))
         below = dicom.images_below(folder, model_input.axes)
-        _add(found.files, {}, Grouping(_alone(below.images)))
+        found = replace(found, files=_together(found, Grouping(_alone(below.images))))
         skipped = below.skipped
     else:
         raise file_error(folder, "is neither an image nor a folder of images", "check the path")
@@ -121,33 +156,20 @@ def _in_layout(layout: Layout, folder: Path, model_input: _ModelInput) -> tuple[
     found = Grouping(dict(index.images))
     if layout is two_folders.LAYOUT and not index.labels:  # masks would say which files are channels
         found = model_input.group([path for files in index.images.values() for path in files])
-    _add(found.files, {}, Grouping(index.unlabelled))
-    return found, index.unread
+    files, root = _together(found, Grouping(index.unlabelled)), folder if folder.is_dir() else folder.parent
+    steps = {name: index.spacings.get(name) or spacing_of_files(files[name], root) for name in files}
+    spacings = {name: spacing for name, spacing in steps.items() if spacing is not None}
+    return Grouping(files, found.note, spacings), index.unread
+
+
+def _together(*groups: Grouping) -> Files:
+    """Return the images of all `groups`. Raises InputError for a duplicate name."""
+    found = _Inputs()
+    for group in groups:
+        found.add(group)
+    return found.files
 
 
 def _alone(images: dict[str, Path]) -> Files:
     """Return the images with their single path as a tuple."""
     return {name: (path,) for name, path in images.items()}
-
-
-def _add(found: Files, notes: dict[str, str], more: Grouping) -> None:
-    """Add `more` to `found` and `notes`. Raises InputError for a duplicate name in any Unicode spelling."""
-    known = {name_key(name): name for name in found}
-    for name, files in more.files.items():
-        name = known.get(name_key(name), name)
-        other = found.get(name, files)
-        if list(map(realpath, other)) != list(map(realpath, files)):  # a link may be circular
-            finding = f"has the same name as {other[0]}"
-            raise file_error(files[0], finding, "predict them in two runs, or rename one")
-        found[name] = files
-        if more.note:
-            notes[name] = more.note
-
-
-def _case(name: str, files: tuple[Path, ...], axes: Axes | None, note: str) -> Case:
-    check_name(name, files[0])
-    steps = spacing_of_files(files)
-    if steps is not None and axes is None:
-        axes = "yx" if len(steps) < 3 else "zyx"
-    spacing = spacing_per_axis(steps, axes, files[0]) if steps and axes else None
-    return Case(name, files, (), name, spacing, (note,) if note else ())

@@ -102,7 +102,10 @@ def _read_input(case: Case, channels: int, axes: Axes | None, geometry_tolerance
     fitting = with_channels(volume, channels) if is_raster else volume
     if len(fitting.array) != channels:
         finding = f"has {len(volume.array)} channels where {channels} are expected"
-        raise file_error(path, finding, "convert it or remove it")
+        remedy = "convert it or remove it"
+        if len(volume.array) == 1:
+            remedy = "name its channel files NAME_0000, NAME_0001 ... or list them in a CSV (image, image2 ...)"
+        raise file_error(path, finding, remedy)
     return fitting
 
 
