@@ -104,7 +104,7 @@ def _read_input(case: Case, channels: int, axes: Axes | None, geometry_tolerance
         finding = f"has {len(volume.array)} channels where {channels} are expected"
         remedy = "convert it or remove it"
         if len(volume.array) == 1:
-            remedy = "name its channel files NAME_0000, NAME_0001 ... or list them in a CSV (image, image2 ...)"
+            remedy = "name its channel files NAME_0000, NAME_0001 ... or list image, image2 ... in a CSV"
         raise file_error(path, finding, remedy)
     return fitting
 
