@@ -4,7 +4,7 @@
 
 Takes the run that accuracy.py left in the work folder (same data, model, preset, seed and minutes) and
 predicts the test cases. No case was held out for fitting, so the calibration is cross-fitted: each half of
-the test subjects is measured with the temperature and the widening fitted on the other half. All test
+the test subjects is measured with the calibration fitted on the other half. All test
 probabilities are held in memory for it.
 """
 
@@ -20,8 +20,8 @@ import torch
 
 from ldseg.data.cases import Case
 from ldseg.data.dataset import DataSet
-from ldseg.evaluation.calibration_fit import fit_calibration
-from ldseg.evaluation.calibration_report import CalibrationAccumulator, CalibrationReport
+from ldseg.evaluation.calibration_fit import fit_calibration, structure_dice
+from ldseg.evaluation.calibration_report import CalibrationAccumulator
 from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration
@@ -69,17 +69,18 @@ def measure(
     predictor: Predictor, dataset: DataSet, cases: Sequence[Case], samples: int, steps: int | None
 ) -> dict[str, Any]:
     """Return reports before and after calibration, and the calibration fitted on each half."""
-    found = list(iterate_predictions(predictor, dataset, cases, samples, steps))
+    deciding = predictor.deciding_by("expected-dice")
+    found = list(iterate_predictions(deciding, dataset, cases, samples, steps))
     first = first_half(cases)
     halves = [[one for one in found if (one.case in first) == inside] for inside in (True, False)]
     fitted = [fit_calibration(half) for half in halves]
     classes = len(predictor.plan.classes)
-    plain = report([(one, UNCALIBRATED) for one in found], classes)
+    plain = [(one, UNCALIBRATED) for one in found]
     crossed = [(one, use) for half, use in zip(halves, reversed(fitted), strict=True) for one in half]
     return {
         "cross_fitted": to_json(fitted),
-        "plain": described(plain),
-        "calibrated": described(report(crossed, classes)),
+        "plain": described(plain, classes),
+        "calibrated": described(crossed, classes),
     }
 
 
@@ -90,16 +91,15 @@ def first_half(cases: Sequence[Case]) -> set[str]:
     return {case.name for case in cases if case.subject in chosen}
 
 
-def report(pairs: Sequence[tuple[CasePrediction, Calibration]], classes: int) -> CalibrationReport:
+def described(pairs: Sequence[tuple[CasePrediction, Calibration]], classes: int) -> dict[str, Any]:
+    """Return the report on calibrated predictions with the figures of the tables by name."""
     accumulator = CalibrationAccumulator(classes)
     for prediction, calibration in pairs:
         accumulator.add(prediction, calibration)
-    return accumulator.report()
-
-
-def described(found: CalibrationReport) -> dict[str, Any]:
-    """Return the report with the figures of the tables by name."""
+    found = accumulator.report()
     figures: dict[str, float] = {}
+    if all(prediction.expected_dice for prediction, _ in pairs):
+        figures["expected_dice_excess"] = expected_dice_excess(pairs)
     for region, reliability in (("", found.everywhere), ("_near", found.near)):
         if reliability is not None:
             for metric in ("ece", "classwise_ece", "brier", "nll", "aurc", "excess_aurc"):
@@ -108,6 +108,16 @@ def described(found: CalibrationReport) -> dict[str, Any]:
     if found.intervals:
         figures["interval_coverage"] = float(np.mean([one.covered for one in found.intervals.values()]))
     return {"figures": figures, **to_json(found)}
+
+
+def expected_dice_excess(pairs: Sequence[tuple[CasePrediction, Calibration]]) -> float:
+    """Return by how much the Dice to expect of decided labels is above that found, the mean over cases."""
+    excess: list[float] = []
+    for prediction, calibration in pairs:
+        losses = 1 - np.array(list(prediction.expected_dice.values()))
+        expected = np.maximum(0, 1 - calibration.dice_loss_factor * losses)
+        excess.append(float(np.mean(expected - structure_dice(prediction, prediction.labels))))
+    return float(np.mean(excess))
 
 
 if __name__ == "__main__":

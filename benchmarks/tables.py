@@ -93,6 +93,7 @@ def calibration_table(records: Sequence[Record]) -> str:
         ("near structures", "ece_near", 4),
         ("NLL", "nll", 4),
         ("volumes in 90 % intervals", "interval_coverage", 2),
+        ("Dice expected minus found", "expected_dice_excess", 3),
     )
     columns = [
         (f"{title}{words}", f"{metric}{suffix}", digits)

@@ -1,7 +1,8 @@
-"""Temperature and widening: what they are fitted to comes out, and what they promise holds."""
+"""Calibration: what it is fitted to comes out, and what it promises holds."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,20 @@ def test_a_recalibration_is_fitted_over_cases_without_ignored_voxels() -> None:
     assert found.temperature == pytest.approx(2, rel=0.1)
     assert found.widening == 0
     assert fit_calibration(cases) == found
+
+
+def test_the_dice_to_expect_is_corrected_to_what_was_found() -> None:
+    p, truth = np.full((2, 4, 4), 0.5, np.float32), np.ones((4, 4), np.int16)
+    half = np.zeros_like(truth)
+    half[:2] = 1  # Dice of 2/3
+    predictions = [
+        CasePrediction(name, "yx", p, truth, {}, {}, decided, {"left": expected})
+        for name, decided, expected in (("a", half, 0.8), ("b", half, 0.7), ("c", truth, 1.0))
+    ]
+    assert fit_calibration(predictions).dice_loss_factor == pytest.approx((2 / 3) / 0.5)
+    assert fit_calibration(predictions[2:]).dice_loss_factor == 1  # nothing was expected to be lost
+    predictions = [replace(one, expected_dice={}) for one in predictions]
+    assert fit_calibration(predictions).dice_loss_factor == 1
 
 
 def test_nothing_to_fit_on_is_said() -> None:

@@ -91,6 +91,16 @@ def test_the_decision_of_the_calibration_is_the_default_for_several_samples(
     assert predictor.uncalibrated()(image("yx", (16, 16)), samples=4).decision == "argmax"
 
 
+@pytest.mark.parametrize("factor", [1.5, 1000.0])
+def test_the_dice_to_expect_is_corrected_by_the_calibration(make_model: MakeModel, factor: float) -> None:
+    predictor = Predictor.load(make_model(), "cpu").deciding_by("expected-dice")
+    volume = image("yx", (16, 16))
+    before = predictor(volume, samples=4).expected_dice
+    corrected = predictor.with_changes(calibration=Calibration(dice_loss_factor=factor))
+    wanted = {name: max(0.0, 1 - factor * (1 - dice)) for name, dice in before.items()}
+    assert corrected(volume, samples=4).expected_dice == pytest.approx(wanted)
+
+
 def test_the_record_of_a_case_has_its_decision_and_the_dice_to_expect(
     make_model: MakeModel, tmp_path: Path
 ) -> None:

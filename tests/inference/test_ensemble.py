@@ -237,11 +237,12 @@ def test_members_that_do_not_fit_are_one_line(members: list[Path], tmp_path: Pat
 def test_members_are_calibrated_each_by_itself_or_all_together(members: list[Path]) -> None:
     raw = loaded(*members)(image()).probabilities.array
     for folder, temperature in zip(members, (2.0, 3.0), strict=True):
-        store_calibration(folder, Calibration(temperature, widening=temperature, decision="expected-dice"))
+        calibration = Calibration(temperature, temperature, "expected-dice", dice_loss_factor=temperature)
+        store_calibration(folder, calibration)
     each, ensemble = alone(members), loaded(*members)
     mean = np.mean([one(image()).probabilities.array for one in each], axis=0)
     np.testing.assert_allclose(ensemble(image()).probabilities.array, mean, atol=1e-6)
-    assert ensemble.calibration == Calibration(1.0, 2.5, "expected-dice")
+    assert ensemble.calibration == Calibration(1.0, 2.5, "expected-dice", dice_loss_factor=2.5)
     np.testing.assert_allclose(ensemble.uncalibrated()(image()).probabilities.array, raw, atol=1e-6)
     together = Ensemble(each, calibration=Calibration(2.0))(image()).probabilities.array
     np.testing.assert_allclose(together, np.sqrt(raw) / np.sqrt(raw).sum(0), atol=1e-5)

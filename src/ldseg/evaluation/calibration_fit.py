@@ -1,4 +1,4 @@
-"""Fit a temperature and an interval scale on validation cases.
+"""Fit a temperature, an interval scale and what Dice to expect on validation cases.
 
 They must not be fitted on the cases that are reported.
 """
@@ -46,8 +46,8 @@ class NoStructureError(InputError):
 
 
 def fit_calibration(predictions: Iterable[CasePrediction], seed: int = 0) -> Calibration:
-    """Return the temperature, interval scale and decision fitted to uncalibrated predictions, whose labels
-    are decided by expected Dice.
+    """Return the temperature, interval scale, decision and Dice loss factor fitted to uncalibrated
+    predictions, whose labels are decided by expected Dice.
 
     The temperature is fitted on at most 16384 labelled voxels a case, drawn from all of them: fitted near the
     structures alone it calibrates boundaries and makes the rest, most of an image, underconfident.
@@ -61,6 +61,8 @@ def fit_calibration(predictions: Iterable[CasePrediction], seed: int = 0) -> Cal
     estimates: list[VolumeEstimate] = []
     volumes: list[float] = []
     gains: dict[str, list[float]] = {}
+    found_losses: list[float] = []
+    expected_losses: list[float] = []
     structures = False
     for prediction in predictions:
         somewhere = (prediction.truth > 0) | (prediction.probabilities.argmax(0) > 0)
@@ -68,7 +70,12 @@ def fit_calibration(predictions: Iterable[CasePrediction], seed: int = 0) -> Cal
         p, y = draw_voxels(prediction, rng)
         probabilities.append(p)
         truths.append(y)
-        gains.setdefault(prediction.case, []).append(_gain(prediction))
+        decided = structure_dice(prediction, prediction.labels)
+        plain = structure_dice(prediction, prediction.probabilities.argmax(0))
+        gains.setdefault(prediction.case, []).append(float(np.mean(decided - plain)))
+        if prediction.expected_dice:
+            found_losses.extend(1 - decided)
+            expected_losses.extend(1 - dice for dice in prediction.expected_dice.values())
         for name, volume in prediction.true_volumes.items():
             estimates.append(prediction.volumes[name])
             volumes.append(volume)
@@ -77,7 +84,12 @@ def fit_calibration(predictions: Iterable[CasePrediction], seed: int = 0) -> Cal
     temperature = fit_temperature(np.concatenate(probabilities, axis=1), np.concatenate(truths))
     # raters of a case judge one prediction
     decision = choose_decision([float(np.mean(of_case)) for of_case in gains.values()])
-    return Calibration(temperature, fit_interval_scale(estimates, volumes), decision)
+    return Calibration(
+        temperature,
+        fit_interval_scale(estimates, volumes),
+        decision,
+        dice_loss_factor=fit_dice_loss_factor(found_losses, expected_losses),
+    )
 
 
 def calibrate(
@@ -192,15 +204,17 @@ def choose_decision(gains: Sequence[float]) -> Decision:
     return "expected-dice" if float(np.mean(gains)) > error else "argmax"
 
 
-def _gain(prediction: CasePrediction) -> float:
-    """Return by how much the labels have a higher Dice than the argmax, the mean over the structures."""
-    labelled, argmax = prediction.truth >= 0, prediction.probabilities.argmax(0)
-    gains = [
-        dice((prediction.labels == k) & labelled, truth) - dice((argmax == k) & labelled, truth)
-        for k in range(1, len(prediction.probabilities))
-        for truth in [prediction.truth == k]
-    ]
-    return float(np.mean(gains))
+def structure_dice(prediction: CasePrediction, labels: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the Dice (K - 1,) of each structure of `labels` (*S) with the truth, where that is labelled."""
+    labelled = prediction.truth >= 0
+    structures = range(1, len(prediction.probabilities))
+    return np.array([dice((labels == k) & labelled, prediction.truth == k) for k in structures])
+
+
+def fit_dice_loss_factor(found: Sequence[float], expected: Sequence[float]) -> float:
+    """Return the sum of the Dice losses `found` over the sum of those that samples expected; 1 where they
+    expected none."""
+    return sum(found) / sum(expected) if sum(expected) > 0 else 1.0
 
 
 def fit_interval_scale(estimates: Sequence[VolumeEstimate], volumes: Sequence[float]) -> float:

@@ -6,7 +6,7 @@ K classes in the plan's order; *S the image's own grid.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ class CasePrediction:
     """True volume of each structure, in the unit of `volumes`; empty where some voxels are unlabelled."""
     decided: NDArray[np.int16] | None = None
     """(*S) classes of the labels; None where they are the argmax of the probabilities."""
+    expected_dice: dict[str, float] = field(default_factory=dict[str, float])
+    """Of each structure, as `BasePredictor.calibration` corrects it; empty where labels are the argmax."""
     samples: tuple[Volume, ...] = ()
     """(1, *S) ids of each sample; empty unless they were to be kept."""
 
@@ -90,6 +92,7 @@ def iterate_predictions(
                 volumes=predicted.volumes,
                 true_volumes=structure_volumes(truth, mask, classes) if complete else {},
                 decided=decided,
+                expected_dice=predicted.expected_dice,
                 samples=predicted.samples,
             )
 

@@ -229,8 +229,10 @@ def mean_calibration(members: Sequence[Predictor], weights: Sequence[float]) -> 
     """Return what the members' own calibrations leave to their mixture."""
     own = [member.calibration for member in members]
     widening = sum(w * one.widening for w, one in zip(weights, own, strict=True))
+    factor = sum(w * one.dice_loss_factor for w, one in zip(weights, own, strict=True))
     most = 2 * sum(one.decision == "expected-dice" for one in own) > len(own)
-    return Calibration(1.0, widening, "expected-dice" if most else "argmax")
+    decision = "expected-dice" if most else "argmax"
+    return Calibration(widening=widening, decision=decision, dice_loss_factor=factor)
 
 
 def members_of(predictor: BasePredictor) -> tuple[Predictor, ...]:

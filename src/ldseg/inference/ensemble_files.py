@@ -21,7 +21,7 @@ from ldseg.runs.folds import fold_folders
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
 from ldseg.zoo.catalogue import find_model, is_shipped, shipped
 
-VERSION = 1
+VERSION = 2
 _REMEDY = "make it again with `ldseg calibrate`"
 Load = Callable[[Path], Predictor]
 Models = Path | str | Sequence[Path | str]

@@ -36,7 +36,12 @@ from ldseg.inference.output import (
     ImageMaps,
 )
 from ldseg.inference.posterior import Confidence, entropy, interval_of
-from ldseg.inference.temperature_scaling import Calibration, scale_interval, with_temperature
+from ldseg.inference.temperature_scaling import (
+    Calibration,
+    expected_dice,
+    scale_interval,
+    with_temperature,
+)
 from ldseg.metrics.dice import dice, dice_of_counts
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.preprocess import labels_to_ids
@@ -173,7 +178,7 @@ class Mixture:
             distance=float(np.mean(distances)) if distances else None,
             harmonized=any(one.harmonized for one in members),
             decision="argmax" if rule is None else "expected-dice",
-            expected_dice={} if rule is None else {n: 1 - r for n, r in zip(names, rule.risks, strict=True)},
+            expected_dice={} if rule is None else expected_dice(rule, names, calibration),
             sample_volumes={name: tuple(sizes) for name, sizes in volumes.items()},
             ensemble=agreement,
         )

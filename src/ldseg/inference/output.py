@@ -26,7 +26,12 @@ from ldseg.inference.posterior import (
     estimate_volumes,
     likeliest,
 )
-from ldseg.inference.temperature_scaling import Calibration, scale_interval, with_temperature
+from ldseg.inference.temperature_scaling import (
+    Calibration,
+    expected_dice,
+    scale_interval,
+    with_temperature,
+)
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.orient import to_canonical
 from ldseg.preprocessing.preprocess import GridTransform, labels_to_ids
@@ -101,8 +106,8 @@ class CaseSummary:
     decision: Decision = "argmax"
     """How the labels were decided."""
     expected_dice: dict[str, float] = field(default_factory=dict[str, float])
-    """Per structure, the mean Dice between the labels and the samples, which the posterior expects of them;
-    empty unless it was asked for by the decision."""
+    """Per structure, the Dice to expect of the labels: their mean Dice with the samples, corrected by what
+    calibration found; empty unless it was asked for by the decision."""
     sample_volumes: dict[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     """Per structure, its volume in each sample, before any calibration."""
     ensemble: EnsembleSummary | None = None
@@ -173,8 +178,7 @@ class OutputAssembler:
         if LEVELS in self._wanted:
             for start, levels in self._sink.take(LEVELS):
                 self._sink.put(LABELS, start, labels_to_ids(rule.classes(levels)[None], self._plan))
-        names = list(self._plan.classes)[1:]
-        expected = {name: 1 - risk for name, risk in zip(names, rule.risks, strict=True)}
+        expected = expected_dice(rule, list(self._plan.classes)[1:], self._calibration)
         return replace(summary, decision="expected-dice", expected_dice=expected)
 
     def _maps(self, parts: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:

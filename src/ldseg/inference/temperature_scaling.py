@@ -6,11 +6,15 @@ of logits, since mean probabilities of several samples have no logits). The like
 
 Interval scale w: [low - w mean, high + w mean], w in units of the mean volume (see
 `evaluation.calibration_fit.fit_interval_scale`).
+
+Dice loss factor f: 1 - f (1 - D) for the Dice D that samples expect. Samples agree more with each other, and
+with labels that are decided from them, than with a rater.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +23,13 @@ from numpy.typing import NDArray
 
 from ldseg.errors import InputError
 from ldseg.inference.coherence import Coherence
-from ldseg.inference.decision import Decision
+from ldseg.inference.decision import Decision, LabelRule
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.metrics.probabilities import FLOOR
 from ldseg.runs.files import CALIBRATION_FILE, WEIGHTS_FILE
 from ldseg.utils.serialization import from_json, read_versioned, to_json, write_json_atomic
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Calibration:
     """How labels follow from several samples, unless a prediction asks for another way."""
     coherence: Coherence | None = None
     """How far single samples vary together; None leaves them as they are drawn."""
+    dice_loss_factor: float = 1.0
+    """Dice loss of decided labels with the true ones, as a multiple of that with the samples."""
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -67,6 +73,12 @@ def scale_interval(estimate: VolumeEstimate, scale: float) -> VolumeEstimate:
     middle, step = (estimate.low + estimate.high) / 2, scale * estimate.mean
     low, high = min(estimate.low - step, middle), max(estimate.high + step, middle)
     return VolumeEstimate(estimate.mean, max(0.0, low), high)
+
+
+def expected_dice(rule: LabelRule, names: Sequence[str], calibration: Calibration) -> dict[str, float]:
+    """Return the Dice to expect of the labels of each structure in `names`, 0 at the least."""
+    risks = (calibration.dice_loss_factor * risk for risk in rule.risks)
+    return {name: max(0.0, 1 - risk) for name, risk in zip(names, risks, strict=True)}
 
 
 def store_calibration(folder: Path, calibration: Calibration) -> None:

@@ -126,7 +126,10 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
     if fitted.coherence is not None:
         cells, warmth = fitted.coherence.length, fitted.coherence.temperature
         print_line(f"samples vary together over {cells:g} latent cells, at a temperature of {warmth:.3f}")
-    print_line(f"labels of several samples are decided by {fitted.decision} from now on")
+    print_line(
+        f"labels of several samples are decided by {fitted.decision} from now on; their Dice loss with the "
+        f"true ones is {fitted.dice_loss_factor:.3f} times that with the samples"
+    )
     path = shown / CALIBRATION_FILE
     note(f"stored in {path}: ldseg predict uses it from now on; remove the file to undo it")
 
