@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,15 +91,16 @@ def first_half(cases: Sequence[Case]) -> set[str]:
     return {case.name for case in cases if case.subject in chosen}
 
 
-def described(pairs: Sequence[tuple[CasePrediction, Calibration]], classes: int) -> dict[str, Any]:
-    """Return the report on calibrated predictions with the figures of the tables by name."""
+def described(pairs: Iterable[tuple[CasePrediction, Calibration]], classes: int) -> dict[str, Any]:
+    """Return the report on predictions as they are calibrated, with the figures of the tables by name."""
     accumulator = CalibrationAccumulator(classes)
+    excess: list[float] = []
     for prediction, calibration in pairs:
         accumulator.add(prediction, calibration)
+        if prediction.expected_dice:
+            excess.append(expected_dice_excess(prediction, calibration))
     found = accumulator.report()
-    figures: dict[str, float] = {}
-    if all(prediction.expected_dice for prediction, _ in pairs):
-        figures["expected_dice_excess"] = expected_dice_excess(pairs)
+    figures = {"expected_dice_excess": float(np.mean(excess))} if excess else {}
     for region, reliability in (("", found.everywhere), ("_near", found.near)):
         if reliability is not None:
             for metric in ("ece", "classwise_ece", "brier", "nll", "aurc", "excess_aurc"):
@@ -110,14 +111,11 @@ def described(pairs: Sequence[tuple[CasePrediction, Calibration]], classes: int)
     return {"figures": figures, **to_json(found)}
 
 
-def expected_dice_excess(pairs: Sequence[tuple[CasePrediction, Calibration]]) -> float:
-    """Return by how much the Dice to expect of decided labels is above that found, the mean over cases."""
-    excess: list[float] = []
-    for prediction, calibration in pairs:
-        losses = 1 - np.array(list(prediction.expected_dice.values()))
-        expected = np.maximum(0, 1 - calibration.dice_loss_factor * losses)
-        excess.append(float(np.mean(expected - structure_dice(prediction, prediction.labels))))
-    return float(np.mean(excess))
+def expected_dice_excess(prediction: CasePrediction, calibration: Calibration) -> float:
+    """Return by how much the Dice to expect of the labels is above that found, the mean over structures."""
+    losses = 1 - np.array(list(prediction.expected_dice.values()))
+    expected = np.maximum(0, 1 - calibration.dice_loss_factor * losses)
+    return float(np.mean(expected - structure_dice(prediction, prediction.labels)))
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from calibration import described
 from gpu_journal import Journal, about_training, part_parser
 from ldseg.data.cases import Case
 from ldseg.data.dataset import DataSet, load_image
-from ldseg.evaluation.calibration_report import CalibrationAccumulator
 from ldseg.evaluation.predictions import iterate_predictions
 from ldseg.inference.predictor import Predictor
+from ldseg.inference.temperature_scaling import UNCALIBRATED
 from ldseg.planning.plan import PlanSettings
 from ldseg.presets import PRESETS
 from ldseg.runs.run_setup import fingerprint_and_plan
@@ -121,10 +121,9 @@ def score(predictor: Predictor, dataset: DataSet, test: list[Case]) -> dict[str,
 
 def calibration(predictor: Predictor, dataset: DataSet, test: list[Case]) -> dict[str, Any]:
     """Return the calibration of the mean of 8 samples, not recalibrated."""
-    accumulator = CalibrationAccumulator(len(predictor.plan.classes))
-    for prediction in iterate_predictions(predictor, dataset, test, 8):
-        accumulator.add(prediction)
-    return {"figures": described(accumulator.report())["figures"]}
+    found = iterate_predictions(predictor, dataset, test, 8)
+    pairs = ((prediction, UNCALIBRATED) for prediction in found)
+    return {"figures": described(pairs, len(predictor.plan.classes))["figures"]}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 Trains the default preset with narrow widths on fold 0 of the cases outside of the test part, stores the
 weights in half precision, calibrates these on the fold's validation cases and scores them on the test part.
 All figures are of the stored model. An interrupted training resumes. With `--keep-weights` nothing is
-trained: the stored plan gets what training images look like, and the weights are calibrated and scored again.
+trained: the stored plan gets what training images look like, the settings get the preset's posterior, and the
+weights are calibrated and scored again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from ldseg.data.cases import Case
 from ldseg.data.dataset import DataSet
 from ldseg.data.splits import Splits
 from ldseg.evaluation.calibration_fit import calibrate
-from ldseg.evaluation.calibration_report import CalibrationAccumulator
 from ldseg.evaluation.out_of_distribution_fit import fit_and_store_detector
 from ldseg.evaluation.predictions import iterate_predictions
 from ldseg.inference.predictor import Predictor
@@ -33,7 +33,7 @@ from ldseg.planning.plan import PlanSettings, read_plan, write_plan
 from ldseg.presets import PRESETS
 from ldseg.runs.files import CARD_FILE, PLAN_FILE, SETTINGS_FILE
 from ldseg.runs.run_setup import fingerprint_and_plan
-from ldseg.runs.saved_model import load_model, read_settings, save_model
+from ldseg.runs.saved_model import load_model, read_settings, save_model, write_settings
 from ldseg.settings import RunSettings
 from ldseg.utils.serialization import to_json, write_bytes_atomic, write_json_atomic
 from ldseg.zoo.catalogue import ABOUT_FILE, ABOUT_VERSION, MODELS, About
@@ -123,15 +123,19 @@ def train_model(shipped: Shipped, dataset: DataSet, splits: Splits, run: Path) -
 def look_again(
     name: str, dataset: DataSet, learnt: Sequence[Case], folder: Path
 ) -> tuple[RunSettings, int, str]:
-    """Write into the stored plan how the training cases look and how they are stored.
+    """Write into the stored plan how the training cases look and how they are stored, and into the settings
+    how samples are drawn now.
 
     Returns the settings, the training steps and the commit of the training, as they were.
     """
     _, plan = fingerprint_and_plan(dataset, learnt, PlanSettings())
     measured = {field: getattr(plan, field) for field in MEASURED}
-    write_plan(folder / PLAN_FILE, replace(read_plan(folder / PLAN_FILE), **measured))
+    plan = replace(read_plan(folder / PLAN_FILE), **measured)
+    settings = replace(read_settings(folder / SETTINGS_FILE), posterior=PRESETS["default"](plan).posterior)
+    write_plan(folder / PLAN_FILE, plan)
+    write_settings(folder / SETTINGS_FILE, settings)
     before = read_result(f"zoo-{name}")
-    return read_settings(folder / SETTINGS_FILE), before["training_steps"], before["trained_at"]
+    return settings, before["training_steps"], before["trained_at"]
 
 
 def store(run: Path, folder: Path) -> None:
@@ -144,15 +148,13 @@ def measure(folder: Path, dataset: DataSet, cases: Sequence[Case]) -> dict[str, 
     """Return the scores of the stored model's default prediction and the calibration of its samples."""
     predictor = Predictor.load(folder, "cpu")
     posterior = predictor.settings.posterior
-    accumulator = CalibrationAccumulator(len(predictor.plan.classes))
-    for prediction in iterate_predictions(
-        predictor.uncalibrated(), dataset, cases, posterior.samples, posterior.steps
-    ):
-        accumulator.add(prediction, predictor.calibration)
+    deciding = predictor.uncalibrated().deciding_by("expected-dice")
+    found = iterate_predictions(deciding, dataset, cases, posterior.samples, posterior.steps)
+    pairs = ((prediction, predictor.calibration) for prediction in found)
     return {
         "own": score(predictor, dataset, cases),
         "posterior": score(predictor, dataset, cases, samples=posterior.samples)["mean"],
-        "calibration": described(accumulator.report())["figures"],
+        "calibration": described(pairs, len(predictor.plan.classes))["figures"],
     }
 
 
