@@ -11,7 +11,9 @@ operation that PyTorch starts, so that what a kernel reads twice is not in it an
 
 from __future__ import annotations
 
+import cProfile
 import gc
+import pstats
 import tempfile
 import time
 from collections.abc import Callable
@@ -56,6 +58,7 @@ WARM_UP = 12
 WINDOW = 5
 """Steps between two looks at the clock."""
 SAMPLINGS = {"1_step": (1, 1), "8_samples": (None, 8)}
+HOST_FUNCTIONS = 12
 PATIENCE = 400.0
 """Seconds that a compiled step waits for its turn."""
 
@@ -248,18 +251,33 @@ def work_of(work: Callable[[], Any]) -> dict[str, float]:
 
 
 def predictions(network: str, workload: Workload, device: torch.device) -> dict[str, Any]:
-    """Return the seconds from an image in memory to the result on its grid, and the network's part."""
+    """Return the seconds from an image in memory to the result on its grid, where the host spends them, and
+    the network's part."""
     plan = plan_of(workload)
     predictor, image = predictor_of(plan, network, device), noise_image(workload)
     found: dict[str, Any] = {}
     for name, (steps, samples) in SAMPLINGS.items():
         call = lambda steps=steps, samples=samples: predictor(image, steps=steps, samples=samples)  # noqa: E731
         found[f"{name}_s"] = round(median_seconds(call, device, 2), 4)
+        found[f"{name}_host"] = host_functions(call)
     model: Any = predictor.segmenter
     x = torch.randn(1, workload.channels, *workload.patch).to(device)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
         found["network_1_step_one_patch_s"] = round(median_seconds(lambda: network_of(model, x), device), 5)
     return found
+
+
+def host_functions(work: Callable[[], Any]) -> list[list[Any]]:
+    """Return the functions in which the host spends a call, its waiting for the card included: name, seconds
+    and calls."""
+    profiler = cProfile.Profile()
+    profiler.runcall(work)
+    found = [
+        (f"{Path(file).name}:{name}", own, calls)
+        for (file, _, name), (_, calls, own, _, _) in pstats.Stats(profiler).stats.items()  # type: ignore[attr-defined]
+    ]
+    longest = sorted(found, key=lambda one: -one[1])[:HOST_FUNCTIONS]
+    return [[name, round(own, 4), calls] for name, own, calls in longest]
 
 
 def network_of(model: Any, x: Tensor) -> Tensor:

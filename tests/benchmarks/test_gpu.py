@@ -143,5 +143,8 @@ def test_a_prediction_is_timed(network: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     speed = importlib.import_module("gpu_speed")
     found = speed.predictions(network, speed.find_workloads(tiny=True)[0], torch.device("cpu"))
+    hosts = [found.pop(f"{sampling}_host") for sampling in ("1_step", "8_samples")]
     assert all(value > 0 for value in found.values())
     assert len(found) == 3
+    for functions in hosts:
+        assert functions[0][1] == max(seconds for _, seconds, _ in functions) > 0
