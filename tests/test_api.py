@@ -220,6 +220,12 @@ def test_an_image_is_read_with_its_grid(data: Path, tmp_path: Path) -> None:
         ldseg.read_image(tmp_path / "none.png")
 
 
+def test_an_image_is_read_with_the_spacing_beside_it_as_a_model_reads_it(data: Path) -> None:
+    (data / "spacing.csv").write_text("filename,mm\np0.png,0.4\n")
+    image = ldseg.read_image(data / "images" / "p0.png")
+    assert (image.spacing, image.physical) == ((0.4, 0.4), True)
+
+
 def test_a_run_is_planned_by_the_public_name(data: Path, tmp_path: Path) -> None:
     assert ldseg.plan(data, tmp_path / "run") == read_plan(tmp_path / "run" / "plan.json")
 

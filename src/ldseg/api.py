@@ -14,7 +14,9 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from ldseg.data.cases import DataOptions
+from ldseg.data.file_names import find_path
 from ldseg.data.formats import read_volume
+from ldseg.data.sidecar_spacing import spacing_of, spacing_per_axis
 from ldseg.data.split_extension import split_names
 from ldseg.data.splits import Fold
 from ldseg.data.subject_hint import subject_hint
@@ -68,12 +70,16 @@ def read_image(path: Path | str, axes: Axes | None = None) -> Volume:
 
     Returns:
         A volume whose array is float32 (channels, *axes), with spacing and origin in mm as the file states
-        them; `physical` is False if it states none.
+        them, or a spacing.csv beside it; `physical` is False if neither does.
 
     Raises:
         InputError: the file is missing, damaged, or has other axes.
     """
-    return read_volume(Path(path), "image", axes)
+    path = find_path(Path(path))
+    volume, steps = read_volume(path, "image", axes), spacing_of(path)
+    if steps is None:
+        return volume
+    return replace(volume, spacing=spacing_per_axis(steps, volume.axes, path), physical=True)
 
 
 def plan_run(
