@@ -281,11 +281,40 @@ def test_a_folder_of_images_may_have_a_folder_per_series(tmp_path: Path) -> None
         write_volume(tmp_path / "labels" / f"{name}.dcm", labelled(image))
     dataset = open_dataset(tmp_path)
     assert dataset.layout == "two_folders"
-    assert dataset.classes == {"background": 0, "class_2": 2, "class_5": 5}
+    assert dataset.classes == {"background": 0, "left": 2, "right": 5}
     for case in dataset.cases:
         image, (mask,) = load_case(dataset, case)
         np.testing.assert_array_equal(image.array[0], voxels())
         np.testing.assert_array_equal(mask.array, labelled(image).array)
+
+
+def test_segments_of_other_programs_are_classes_by_their_names(tmp_path: Path) -> None:
+    for name, order in (("a", ("left", "right")), ("b", ("right", "left"))):  # numbered in each file anew
+        image = read_volume(a_series(tmp_path / "images" / name, voxels(), series=name), "image")
+        numbered = tuple(Segment(number, segment) for number, segment in enumerate(order, start=1))
+        array = np.zeros((1, *image.shape), np.uint8)
+        array[:, 1] = order.index("left") + 1
+        array[:, 2:4] = order.index("right") + 1
+        path = tmp_path / "labels" / f"{name}.dcm"
+        path.parent.mkdir(exist_ok=True)
+        write_volume(path, with_segments(image.with_array(array, "labels"), numbered))
+        theirs = pydicom.dcmread(path)
+        for segment in theirs.SegmentSequence:
+            del segment.SegmentDescription  # where ldseg keeps the id
+        theirs.save_as(path)
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == {"background": 0, "left": 1, "right": 2}
+    first, second = (load_case(dataset, case)[1][0].array for case in dataset.cases)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_name_that_dicom_cuts_names_no_class(tmp_path: Path) -> None:
+    image = read_volume(a_series(tmp_path / "scan", voxels()), "image")
+    named = (Segment(2, "l" * 70), Segment(5, "right"))
+    write_volume(tmp_path / "mask.dcm", with_segments(labelled(image), named))
+    write_json(tmp_path / "classes.json", {"l" * 70: 2, "right": 5})
+    _, mask = pair(tmp_path, tmp_path / "mask.dcm")
+    np.testing.assert_array_equal(mask.array, labelled(image).array)
 
 
 def test_a_mask_of_another_place_is_refused(tmp_path: Path) -> None:

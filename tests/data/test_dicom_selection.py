@@ -112,6 +112,17 @@ def test_a_localizer_alone_is_refused(per_plane: int, tmp_path: Path) -> None:
         read_volume(folder / "LOC1", "image", "zyx")
 
 
+def test_two_volumes_of_one_series_are_read_where_each_has_its_folder(tmp_path: Path) -> None:
+    sagittal = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+    for names in (("both", "both"), ("axial", "sagittal")):
+        a_series(tmp_path / names[0], voxels(), name=lambda n: f"A{n}")
+        a_series(tmp_path / names[1], voxels(), orientation=sagittal, name=lambda n: f"S{n}")
+    with pytest.raises(InputError, match="move the slices of each plane into a folder of their own"):
+        read_volume(tmp_path / "both", "image", "zyx")
+    for name in ("axial", "sagittal"):
+        assert read_volume(tmp_path / name, "image", "zyx").shape == voxels().shape
+
+
 def test_a_localizer_within_a_series_is_left_out_of_it(tmp_path: Path) -> None:
     folder = a_series(tmp_path / "scan", voxels())
     a_localizer(folder, SeriesInstanceUID=pydicom.dcmread(folder / "IM001.dcm").SeriesInstanceUID)

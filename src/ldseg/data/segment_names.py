@@ -1,7 +1,7 @@
 """Segment names stored in label files; they define the classes if nothing else does.
 
-3D Slicer numbers the segments of each file separately, so one structure may have different ids in different
-files. The name decides then.
+3D Slicer and programs that write DICOM segmentations number the segments of each file separately, so one
+structure may have different ids in different files. The name decides then.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ldseg.data.cases import DataSet
+from ldseg.data.formats.dicom import DicomImage
 from ldseg.data.formats.dtypes import ids_in, smallest_type
 from ldseg.data.formats.itk import ItkHeader
 from ldseg.data.volume import Volume
@@ -23,6 +24,8 @@ _REMEDY = "name the segments of all files alike, or give each structure the same
 
 def segment_names(label: Volume) -> dict[int, str]:
     """Return id to name of the segments named in the label's file; empty for most formats."""
+    if isinstance(label.native, DicomImage):
+        return {segment.id: segment.name for segment in label.native.segments}
     return dict(label.native.segments) if isinstance(label.native, ItkHeader) else {}
 
 

@@ -32,6 +32,7 @@ from ldseg.errors import InputError, file_error
 
 __all__ = [
     "DICOM",
+    "DicomImage",
     "SkippedFiles",
     "describe_skipped",
     "images_below",
@@ -76,8 +77,9 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     if header.is_segmentation:
         if kind == "image":
             raise file_error(path, "is a segmentation and not an image", "name the image")
-        array, stack = read_segmentation(header, axes)
+        array, stack, segments = read_segmentation(header, axes)
     else:
+        segments = ()
         stack = stack_of(frames, axes, path)
         array = read_pixels(stack.frames)
     part = select_axes(stack.grid, _INDICES[stack.axes])
@@ -89,7 +91,7 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
         direction=part.direction,
         axes=stack.axes,
         kind=kind,
-        native=DicomImage(stack.frames),
+        native=DicomImage(stack.frames, segments),
         physical=part.physical,
         notes=(*notes, *header.notes, *_size_notes(stack)),
     )

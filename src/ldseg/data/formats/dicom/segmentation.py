@@ -38,6 +38,8 @@ from ldseg.errors import file_error, first_line, translate_errors
 _TINY = 8  # columns
 _SERIES_NUMBER = 300  # scanners count their own series from 1
 _ID = re.compile(r"^label id (\d+)$")
+_LONGEST_NAME = 64
+"""Characters of a SegmentLabel (value representation LO)."""
 _LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 
 
@@ -48,7 +50,7 @@ class DicomImage:
     frames: tuple[Frame, ...]
     """Frames in the order of the volume's slices or frames."""
     segments: tuple[Segment, ...] = ()
-    """Names and codes of the classes, for label maps."""
+    """Names and codes of the classes, for label maps; of a segmentation that was read the names, unless one may be cut."""
 
 
 def write_segmentation(path: Path, volume: Volume) -> None:
@@ -159,7 +161,7 @@ def _description(segment: Segment, number: int) -> Any:
     )
     description = hd.seg.SegmentDescription(
         segment_number=number,
-        segment_label=segment.name[:64],
+        segment_label=segment.name[:_LONGEST_NAME],
         segmented_property_category=_coded(segment.codes.category),
         segmented_property_type=_coded(segment.codes.type),
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -183,8 +185,11 @@ def _reproducible_uids(
     return (make(entropy_srcs=["series", *image, *content]), make(entropy_srcs=["object", *image, *content]))
 
 
-def read_segmentation(header: Header, axes: Axes | None) -> tuple[NDArray[Any], Stack]:
-    """Return label ids (1, N, Y, X) and their stack, from the first to the last slice with a frame.
+def read_segmentation(
+    header: Header, axes: Axes | None
+) -> tuple[NDArray[Any], Stack, tuple[Segment, ...]]:
+    """Return label ids (1, N, Y, X), their stack, from the first to the last slice with a frame, and the ids
+    and names of the segments.
 
     Raises InputError for fractional segmentations, overlapping segments, and frames off a regular grid.
     """
@@ -195,7 +200,8 @@ def read_segmentation(header: Header, axes: Axes | None) -> tuple[NDArray[Any], 
     with translate_dicom_errors(path):
         stored = np.asarray(dataset.pixel_array)
         stored = stored.reshape(-1, *stored.shape[-2:])  # (frames, Y, X)
-        ids = _ids(dataset)
+        segments = _named_segments(dataset)
+    ids = {number: segment.id for number, segment in segments.items()}
     places, stack = _places(header.frames, axes, path)
     kind = np.uint8 if max(ids.values(), default=0) < 256 else np.int32
     array = np.zeros((1, len(stack.frames), *stored.shape[1:]), kind)
@@ -205,15 +211,17 @@ def read_segmentation(header: Header, axes: Axes | None) -> tuple[NDArray[Any], 
         if bool(((slab != 0) & (own != 0)).any()):
             raise file_error(path, "has segments that overlap", "save them as segmentations of their own")
         slab += own.astype(kind)
-    return array, stack
+    named = tuple(segments.values())
+    return array, stack, named if all(0 < len(one.name) < _LONGEST_NAME for one in named) else ()
 
 
-def _ids(dataset: Any) -> dict[int, int]:
-    """Return segment number to label id: that in a description by ldseg, else the number itself."""
-    found: dict[int, int] = {}
+def _named_segments(dataset: Any) -> dict[int, Segment]:
+    """Return segment number to label id and name; the id is that in a description by ldseg, else the number."""
+    found: dict[int, Segment] = {}
     for segment in dataset.SegmentSequence:
-        match = _ID.match(str(segment.get("SegmentDescription", "")))
-        found[int(segment.SegmentNumber)] = int(match[1]) if match else int(segment.SegmentNumber)
+        number, match = int(segment.SegmentNumber), _ID.match(str(segment.get("SegmentDescription", "")))
+        name = str(segment.get("SegmentLabel") or "").strip()
+        found[number] = Segment(int(match[1]) if match else number, name)
     return found
 
 

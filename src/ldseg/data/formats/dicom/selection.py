@@ -44,6 +44,8 @@ class Doubt:
     why: str
     weight: int
     """Strength from 1; among several images those with the weakest doubt are selected."""
+    remedy: str = "name the series that is meant"
+    """What to do where the image is refused."""
 
     @property
     def refused(self) -> bool:
@@ -81,7 +83,8 @@ def find_doubt(group: Sequence[Header], axes: Axes | None) -> Doubt | None:
         return Doubt("localizer (ImageType LOCALIZER)", _LOCALIZER if many else _PERHAPS)
     planes = _planes(group)
     if axes == "zyx" and max(map(len, planes)) <= _MOST * len(group):
-        return Doubt("localizer (slices in several planes)", _LOCALIZER)
+        remedy = "name the series that is meant, or move the slices of each plane into a folder of their own"
+        return Doubt("localizer (slices in several planes)", _LOCALIZER, remedy)
     frames = [frame for header in group for frame in header.frames]
     placed = any(frame.plane.position and frame.plane.orientation for frame in frames)
     if axes == "zyx" and not placed:

@@ -128,7 +128,7 @@ def _join_frames(
     """Return header, frames and notes of an image. Raises InputError for localizers and mixed pixels."""
     found = find_doubt(group, axes)
     if found is not None and found.refused:
-        raise file_error(path, f"is a {found.why}", "name the series that is meant")
+        raise file_error(path, f"is a {found.why}", found.remedy)
     group, left_out = split_localizer(group)
     first = group[0]
     for header in group[1:]:
