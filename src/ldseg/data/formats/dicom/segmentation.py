@@ -50,7 +50,8 @@ class DicomImage:
     frames: tuple[Frame, ...]
     """Frames in the order of the volume's slices or frames."""
     segments: tuple[Segment, ...] = ()
-    """Names and codes of the classes, for label maps; of a segmentation that was read the names, unless one may be cut."""
+    """Names and codes of the classes, for label maps; the names of a segmentation that was read, none if one
+    may be cut."""
 
 
 def write_segmentation(path: Path, volume: Volume) -> None:
@@ -185,9 +186,7 @@ def _reproducible_uids(
     return (make(entropy_srcs=["series", *image, *content]), make(entropy_srcs=["object", *image, *content]))
 
 
-def read_segmentation(
-    header: Header, axes: Axes | None
-) -> tuple[NDArray[Any], Stack, tuple[Segment, ...]]:
+def read_segmentation(header: Header, axes: Axes | None) -> tuple[NDArray[Any], Stack, tuple[Segment, ...]]:
     """Return label ids (1, N, Y, X), their stack, from the first to the last slice with a frame, and the ids
     and names of the segments.
 
@@ -216,7 +215,7 @@ def read_segmentation(
 
 
 def _named_segments(dataset: Any) -> dict[int, Segment]:
-    """Return segment number to label id and name; the id is that in a description by ldseg, else the number."""
+    """Return segment number to label id (that in a description by ldseg, else the number) and name."""
     found: dict[int, Segment] = {}
     for segment in dataset.SegmentSequence:
         number, match = int(segment.SegmentNumber), _ID.match(str(segment.get("SegmentDescription", "")))
