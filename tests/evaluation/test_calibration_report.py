@@ -13,7 +13,7 @@ import pytest
 from ldseg.data.dataset import DataOptions, load_image, open_dataset
 from ldseg.data.formats import write_volume
 from ldseg.data.volume import Volume
-from ldseg.evaluation.calibration_fit import calibrate
+from ldseg.evaluation.calibration_fit import calibrate, fit_on_cases, ignore_case
 from ldseg.evaluation.calibration_report import CalibrationAccumulator, evaluate_calibration
 from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
 from ldseg.inference.posterior import VolumeEstimate
@@ -141,6 +141,23 @@ def test_each_rater_is_an_answer_with_volumes_in_square_millimetres(
     assert [one.case for one in found] == ["a", "a"]
     assert [one.true_volumes["left"] for one in found] == [45 / 4, 40 / 4]
     assert found[0].true_volumes["right"] == 6 * 24 / 4
+
+
+def test_a_single_prediction_has_a_temperature_of_its_own(make_model: MakeModel, tmp_path: Path) -> None:
+    dataset = open_dataset(dataset_of(tmp_path / "set"), DataOptions(axes="yx"))
+    folder = make_model()
+    predictor, image = Predictor.load(folder, "cpu"), load_image(dataset, dataset.cases[0])
+    fitted, _ = calibrate(folder, predictor, dataset, dataset.cases, samples=3, steps=2)
+    alone, _ = fit_on_cases(predictor, dataset, dataset.cases, 1, None, 0, ignore_case)
+    assert fitted.single_temperature == alone.temperature != fitted.temperature
+    assert alone.single_temperature is None
+    calibrated = Predictor.load(folder, "cpu")
+    for samples, temperature in ((1, alone.temperature), (3, fitted.temperature)):
+        before, after = (
+            one(image, "a", samples=samples, steps=2).probabilities.array
+            for one in (calibrated.uncalibrated(), calibrated)
+        )
+        np.testing.assert_array_equal(after, with_temperature(before, temperature))
 
 
 def test_a_model_that_was_calibrated_answers_so_from_then_on(make_model: MakeModel, tmp_path: Path) -> None:

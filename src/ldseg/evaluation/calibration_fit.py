@@ -28,6 +28,7 @@ from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, store_calibration
 from ldseg.metrics.dice import dice
 from ldseg.metrics.probabilities import FLOOR
+from ldseg.settings import SamplingSettings
 from ldseg.training.pace import COHERENCE_CASES
 
 OnCase = Callable[[float, str], None]
@@ -149,7 +150,9 @@ def fit_on_cases(
         found = fit_calibration(counted(), seed)
     except NoStructureError as error:
         raise NoStructureError(f"{dataset.root}: {error}") from None
-    return replace(found, coherence=predictor.calibration.coherence), accumulator.report()
+    single = fit_single_temperature(predictor, dataset, cases, samples, steps, seed)
+    found = replace(found, coherence=predictor.calibration.coherence, single_temperature=single)
+    return found, accumulator.report()
 
 
 def make_coherent(
@@ -169,13 +172,40 @@ def make_coherent(
     sampling = plain.sampling(steps, samples)
     if sampling.samples < 2:
         return plain
-    rng = np.random.default_rng(seed)
-    predictions = iterate_predictions(plain, dataset, cases, sampling.samples, sampling.steps, seed)
-    drawn = [draw_voxels(prediction, rng) for prediction in predictions]
-    probabilities, truths = zip(*drawn, strict=True)
-    temperature = fit_temperature(np.concatenate(probabilities, axis=1), np.concatenate(truths))
+    temperature = drawn_temperature(plain, dataset, cases, sampling, seed)
     found = fit_coherence(plain, dataset, cases, sampling, temperature, seed)
     return plain.with_changes(calibration=Calibration(coherence=found))
+
+
+def fit_single_temperature(
+    predictor: BasePredictor,
+    dataset: DataSet,
+    cases: Sequence[Case],
+    samples: int | None,
+    steps: int | None,
+    seed: int,
+) -> float | None:
+    """Return the temperature of a single prediction, in the model's own number of steps; None where the
+    calibration is of single predictions anyway.
+
+    Raises:
+        InputError: a case cannot be read or does not fit the model.
+    """
+    if predictor.sampling(steps, samples).samples == 1:
+        return None
+    single = predictor.deciding_by("argmax").sampling(samples=1)
+    return drawn_temperature(predictor, dataset, cases, single, seed)
+
+
+def drawn_temperature(
+    predictor: BasePredictor, dataset: DataSet, cases: Sequence[Case], sampling: SamplingSettings, seed: int
+) -> float:
+    """Return the temperature fitted on voxels drawn from the uncalibrated predictions of `cases`."""
+    rng = np.random.default_rng(seed)
+    predictions = iterate_predictions(predictor, dataset, cases, sampling.samples, sampling.steps, seed)
+    drawn = [draw_voxels(prediction, rng) for prediction in predictions]
+    probabilities, truths = zip(*drawn, strict=True)
+    return fit_temperature(np.concatenate(probabilities, axis=1), np.concatenate(truths))
 
 
 def fit_temperature(probabilities: NDArray[np.float32], truth: NDArray[np.integer]) -> float:

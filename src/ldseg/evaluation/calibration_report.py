@@ -128,8 +128,10 @@ def evaluate_calibration(
         ValueError: no case has labels.
     """
     accumulator = CalibrationAccumulator(len(predictor.plan.classes))
+    drawn = predictor.sampling(steps, samples).samples
+    applied = (calibration or predictor.calibration).for_samples(drawn)
     for prediction in iterate_predictions(predictor, dataset, cases, samples, steps, seed):
-        accumulator.add(prediction, calibration or predictor.calibration)
+        accumulator.add(prediction, applied)
     return accumulator.report()
 
 

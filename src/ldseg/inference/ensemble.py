@@ -189,7 +189,8 @@ class Ensemble(BasePredictor):
             plain = member.deciding_by("argmax")
             maps, summary = plain.predict_maps(volume, name, own, seed, needed, source, on_planes)
             mixture.add(Member(weight, samples, maps, summary))
-        return mixture.result(self.calibration, decides, single=sampling.samples == 1)
+        calibration = self.calibration.for_samples(sampling.samples)
+        return mixture.result(calibration, decides, single=sampling.samples == 1)
 
     def held_maps(self, wanted: Sequence[str], sampling: SamplingSettings) -> tuple[str, ...]:
         """Return the maps that are held at once: those of the mixture and of one member."""

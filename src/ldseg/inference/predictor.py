@@ -293,7 +293,7 @@ class Predictor(BasePredictor):
             self.plan,
             image.grid,
             tiling.axis,
-            self.calibration,
+            self.calibration.for_samples(sampling.samples),
             sampling.samples,
             wanted,
             sink,

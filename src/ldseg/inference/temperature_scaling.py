@@ -2,7 +2,8 @@
 that gave the better Dice there.
 
 Temperature T: p_k^(1/T) / sum_j p_j^(1/T), softer for T > 1 (Guo et al. 2017, on log-probabilities in place
-of logits, since mean probabilities of several samples have no logits). The likeliest class stays.
+of logits, since mean probabilities of several samples have no logits). The likeliest class stays. A single
+prediction is surer than the mean of samples and has a temperature of its own.
 
 Interval scale w: [low - w mean, high + w mean], w in units of the mean volume (see
 `evaluation.calibration_fit.fit_interval_scale`).
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ class Calibration:
     """A model's calibration; the defaults change nothing."""
 
     temperature: float = 1.0
-    """T > 0."""
+    """T > 0, of the mean of several samples."""
     widening: float = 0.0
     """Interval scale w; below 0 where intervals are too wide."""
     decision: Decision = "argmax"
@@ -46,10 +47,20 @@ class Calibration:
     """How far single samples vary together; None leaves them as they are drawn."""
     dice_loss_factor: float = 1.0
     """Dice loss of decided labels with the true ones, as a multiple of that with the samples."""
+    single_temperature: float | None = None
+    """T of a single prediction, which is surer than the mean of samples; None takes `temperature`."""
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}; choose a value above 0, 1 changes nothing")
+        for name in ("temperature", "single_temperature"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value}; choose a value above 0, 1 changes nothing")
+
+    def for_samples(self, samples: int) -> Calibration:
+        """Return the calibration of a prediction with so many samples, whose temperature is `temperature`."""
+        if samples > 1 or self.single_temperature is None:
+            return self
+        return replace(self, temperature=self.single_temperature, single_temperature=None)
 
 
 UNCALIBRATED = Calibration()

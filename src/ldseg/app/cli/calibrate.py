@@ -123,6 +123,8 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
         f"temperature {fitted.temperature:.3f}, intervals widened by {fitted.widening:+.3f} of the volume; "
         f"fitted on {len(cases)} {'validation ' if origin == 'validation' else ''}cases"
     )
+    if fitted.single_temperature is not None:
+        print_line(f"a single prediction has a temperature of {fitted.single_temperature:.3f}")
     if fitted.coherence is not None:
         cells, warmth = fitted.coherence.length, fitted.coherence.temperature
         print_line(f"samples vary together over {cells:g} latent cells, at a temperature of {warmth:.3f}")

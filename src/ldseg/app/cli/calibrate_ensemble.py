@@ -55,6 +55,8 @@ def calibrate_ensemble(arguments: Any, folders: Sequence[Path]) -> CalibrationRe
         f"temperature {calibration.temperature:.3f}, intervals widened by {calibration.widening:+.3f} of the "
         f"volume; fitted on {len(cases)} cases; labels of several samples by {calibration.decision}"
     )
+    if calibration.single_temperature is not None:
+        print_line(f"a single prediction has a temperature of {calibration.single_temperature:.3f}")
     note(f"stored in {out / ENSEMBLE_FILE}: predict with -m {out}")
     return before
 

@@ -67,6 +67,7 @@ def measure_cases(
         InputError: a case cannot be read, or does not fit the model.
     """
     accumulator = CalibrationAccumulator(len(predictor.plan.classes))
+    calibration = predictor.calibration.for_samples(sampling.samples)
     scores: dict[str, dict[str, ClassScores]] = {}
     cycles: dict[str, dict[str, CineMetrics]] = {}
     volumes: dict[str, list[VolumePoint]] = {}
@@ -82,7 +83,7 @@ def measure_cases(
         rated = raters is not None and case.name in raters.names
         found = iterate_predictions(predictor, dataset, [case], sampling.samples, sampling.steps, seed, rated)
         for prediction, mask in zip(found, masks, strict=True):
-            accumulator.add(prediction, predictor.calibration)
+            accumulator.add(prediction, calibration)
             labels = image.with_array(labels_to_ids(prediction.labels[None], predictor.plan), "labels")
             by_rater.append(evaluate_case(labels, mask, predictor.plan.classes, dataset.ignore_id, TOLERANCE))
             if raters is not None and rated and len(by_rater) == len(masks):
@@ -91,7 +92,7 @@ def measure_cases(
                 classes = predictor.plan.classes
                 cycles[case.name] = evaluate_cine(labels, mask, classes, dataset.ignore_id)
             for name, reference in prediction.true_volumes.items():
-                estimate = scale_interval(prediction.volumes[name], predictor.calibration.widening)
+                estimate = scale_interval(prediction.volumes[name], calibration.widening)
                 volumes.setdefault(name, []).append(VolumePoint(case.name, estimate, reference))
         scores[case.name] = mean_over_raters(by_rater)
         on_case((number + 1) / len(cases), case.name)
