@@ -250,6 +250,7 @@ def zoo_table(records: Sequence[Record]) -> str:
         ("HD95, mm or px", "mean_hd95", 2),
         ("ECE", "ece", 4),
         ("volumes in 90 % intervals", "interval_coverage", 2),
+        ("Dice expected minus found", "expected_dice_excess", 3),
         ("own images flagged", "unlike_own_flagged", 3),
         ("of the worst other set", "unlike_others_flagged", 3),
         ("of the worst change", "unlike_changed_flagged", 3),
