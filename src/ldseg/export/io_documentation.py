@@ -55,7 +55,7 @@ RULES = {
         "Dice between the labels and the samples' own."
     ),
     "8 recalibration": (
-        "With temperature T, of a single prediction `single_temperature` unless it is null: p becomes p^(1/T) "
+        "With temperature T, for a single prediction `single_temperature` unless null: p becomes p^(1/T) "
         "divided by its sum over the classes, on the image's grid; the labels stay. With widening w: the "
         "interval of a volume grows by w times its mean on both sides. "
         "With dice_loss_factor f: where the mean Dice of labels with the samples is D, expect 1 - f (1 - D). "
