@@ -123,6 +123,17 @@ def test_two_volumes_of_one_series_are_read_where_each_has_its_folder(tmp_path: 
         assert read_volume(tmp_path / name, "image", "zyx").shape == voxels().shape
 
 
+def test_a_series_in_two_folders_is_said_to_be_two_images(tmp_path: Path) -> None:
+    for name, part in (("a", slice(0, 2)), ("b", slice(2, None))):
+        a_series(tmp_path / "whole" / name, voxels()[part])
+    a_series(tmp_path / "other", voxels(), series="another")
+    remarks: list[str] = []
+    cases = find_inputs([tmp_path], 1, "zyx", on_remark=remarks.append)
+    assert [case.name for case in cases] == ["other", "whole_a", "whole_b"]
+    (remark,) = remarks
+    assert "whole/a" in remark and "whole/b hold files of one series" in remark
+
+
 def test_a_localizer_within_a_series_is_left_out_of_it(tmp_path: Path) -> None:
     folder = a_series(tmp_path / "scan", voxels())
     a_localizer(folder, SeriesInstanceUID=pydicom.dcmread(folder / "IM001.dcm").SeriesInstanceUID)

@@ -129,6 +129,8 @@ def _in_folder(folder: Path, model_input: _ModelInput, on_remark: OnRemark) -> G
         below = dicom.images_below(folder, model_input.axes)
         found = replace(found, files=_together(found, Grouping(_alone(below.images))))
         skipped = below.skipped
+        for remark in below.remarks:
+            on_remark(remark)
     else:
         raise file_error(folder, "is neither an image nor a folder of images", "check the path")
     if found.files:

@@ -71,6 +71,8 @@ class DicomImages:
     images: dict[str, Path]
     """Case name to path."""
     skipped: tuple[SkippedFiles, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """Sentences on what may have been meant otherwise."""
 
 
 def frames_at(path: Path, axes: Axes | None) -> tuple[Header, list[Frame], tuple[str, ...]]:
@@ -174,7 +176,21 @@ def images_below(root: Path, axes: Axes | None) -> DicomImages:
             group = groups[folder, key]
             skipped.append(SkippedFiles(group[0].file if images else folder, len(group), why))
         skipped += [*_other_objects(own), *_no_dicom(folder, own, folder == root)]
-    return DicomImages(found, tuple(skipped))
+    return DicomImages(found, tuple(skipped), _in_several_folders(kept))
+
+
+def _in_several_folders(images: Sequence[tuple[Path, tuple[object, ...]]]) -> tuple[str, ...]:
+    """Return a sentence for each series whose files lie in several folders, each of which is an image."""
+    folders: dict[tuple[object, ...], list[str]] = {}
+    for folder, key in images:
+        if key[0] != "file":
+            folders.setdefault(key, []).append(str(folder))
+    return tuple(
+        f"{listed(places, 3)} hold files of one series and are images of their own; put them into one folder "
+        "if they are parts of one volume"
+        for places in folders.values()
+        if len(places) > 1
+    )
 
 
 def _folders(root: Path) -> list[Path]:
