@@ -131,7 +131,8 @@ def test_a_series_in_two_folders_is_said_to_be_two_images(tmp_path: Path) -> Non
     cases = find_inputs([tmp_path], 1, "zyx", on_remark=remarks.append)
     assert [case.name for case in cases] == ["other", "whole_a", "whole_b"]
     (remark,) = remarks
-    assert "whole/a" in remark and "whole/b hold files of one series" in remark
+    assert "whole/a" in remark
+    assert "whole/b hold files of one series" in remark
 
 
 def test_a_localizer_within_a_series_is_left_out_of_it(tmp_path: Path) -> None:

@@ -46,14 +46,16 @@ def export_bundle(
     samples: int | None = None,
     sampler: str | None = None,
     tta: bool | None = None,
+    loaded: SavedModel | None = None,
 ) -> Path:
     """Write the model in `folder` as a bundle to the new folder `out`; what is None is the model's own.
+    `loaded` is the model in `folder` where it has been loaded already.
 
     Raises:
         InputError: a folder or the sampling cannot be used.
     """
     folder = Path(folder)
-    model = load_model(folder, torch.device("cpu"))
+    model = load_model(folder, torch.device("cpu")) if loaded is None else loaded
     sampling = model.settings.sampling_of(sampler, steps, samples, tta, model.segmenter.stochastic)
     check_sampling(sampling)
     sampling = model.segmenter.resolve_sampling(sampling)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ldseg.errors import file_error
 from ldseg.export.atomic_directory import atomic_directory
-from ldseg.export.onnx import OnnxExport, OnStage, export_onnx, ignore_stage
+from ldseg.export.onnx import OnnxExport, OnStage, export_onnx, ignore_stage, saved_model_of
+from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.ensemble import Ensemble
 from ldseg.inference.ensemble_files import (
     StoredEnsemble,
@@ -32,17 +33,19 @@ def export_onnx_ensemble(
     sampler: str | None = None,
     tta: bool | None = None,
     on_stage: OnStage = ignore_stage,
+    loaded: BasePredictor | None = None,
 ) -> Sequence[OnnxExport]:
     """Export the members of the ensemble in `folder` (a run with folds, or ensemble.json) to the new folder
     `out`. What is None is that of the first member that draws samples, as where the models predict
-    together. `on_stage` is called as by `export_onnx`.
+    together. `on_stage` is called as by `export_onnx`. `loaded` is what `folder` holds, on the CPU, where it
+    has been loaded already.
 
     Raises:
         InputError: a folder or the sampling cannot be used, members that do not fit each other, or onnx and
             onnxruntime are not installed.
         RuntimeError: a graph's probabilities are not torch's.
     """
-    ensemble, places = load_models(folder, "cpu"), member_folders(folder)
+    ensemble, places = load_models(folder, "cpu") if loaded is None else loaded, member_folders(folder)
     if not isinstance(ensemble, Ensemble):
         raise file_error(folder, "only one of its folds is trained", f"export that one, {places[0]}")
     shared = ensemble.sampling(steps, samples, sampler, tta)
@@ -50,14 +53,23 @@ def export_onnx_ensemble(
     made: list[OnnxExport] = []
     members: list[StoredMember] = []
     with atomic_directory(Path(out)) as staged:
-        for name, place, weight in zip(names, places, ensemble.weights, strict=True):
+        for name, place, member, weight in zip(
+            names, places, ensemble.members, ensemble.weights, strict=True
+        ):
             begin = len(made)
 
             def tell(share: float, text: str, begin: int = begin, name: str = name) -> None:
                 on_stage((begin + share) / len(names), f"{name}: {text}")
 
             export = export_onnx(
-                place, staged / name, shared.steps, samples, shared.sampler, shared.tta, tell
+                place,
+                staged / name,
+                shared.steps,
+                samples,
+                shared.sampler,
+                shared.tta,
+                tell,
+                saved_model_of(member),
             )
             graph = identify(staged / name, export.spec.graph).sha256
             members.append(StoredMember(name, graph, weight))

@@ -38,6 +38,7 @@ from ldseg.inference.onnx_spec import (
     TensorSpec,
     write_onnx_spec,
 )
+from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import Calibration, stored_calibration
 from ldseg.planning.plan import write_plan
 from ldseg.runs.files import CARD_FILE, PLAN_FILE, SETTINGS_FILE
@@ -83,9 +84,11 @@ def export_onnx(
     sampler: str | None = None,
     tta: bool | None = None,
     on_stage: OnStage = ignore_stage,
+    loaded: SavedModel | None = None,
 ) -> OnnxExport:
     """Export the model in `folder` to the new folder `out`; what is None is the model's own. `on_stage` is
-    called with the share of the work that is done, and with what is done next.
+    called with the share of the work that is done, and with what is done next. `loaded` is the model in
+    `folder`, on the CPU, where it has been loaded already.
 
     Raises:
         InputError: a folder or the sampling cannot be used, or onnx and onnxruntime are not installed.
@@ -93,7 +96,7 @@ def export_onnx(
     """
     for library in ("onnx", "onnxscript", "onnxruntime"):
         require(library)
-    model = load_model(Path(folder), _CPU)
+    model = load_model(Path(folder), _CPU) if loaded is None else loaded
     sampling = model.settings.sampling_of(sampler, steps, samples, tta, model.segmenter.stochastic)
     check_sampling(sampling)
     sampling = model.segmenter.resolve_sampling(sampling)
@@ -104,6 +107,17 @@ def export_onnx(
             write_bytes_atomic(staged / CARD_FILE, card.read_bytes())
         size = (staged / GRAPH_FILE).stat().st_size
     return OnnxExport(Path(out), spec, size / 1e6)
+
+
+def saved_model_of(predictor: Predictor) -> SavedModel:
+    """Return what the folder of a loaded model holds, its weights laid out in memory as `load_model` does.
+
+    Raises:
+        InputError: the model was exported, and what is left of it is a graph.
+    """
+    # torch's stubs know `memory_format` only together with other arguments.
+    plain = predictor.segmenter.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    return SavedModel(plain, predictor.plan, predictor.settings)
 
 
 def make_onnx_spec(model: SavedModel, sampling: SamplingSettings, difference: float) -> OnnxSpec:

@@ -107,17 +107,17 @@ def read_versioned(path: Path, version: int, remedy: str, oldest: int = 1) -> di
     return data
 
 
-def check_writable(folder: Path) -> None:
-    """Check before anything is computed that `folder` can be made or written into.
+def check_writable(folder: Path, option: str = "-o") -> None:
+    """Check before anything is computed that `folder`, which `option` gave, can be made or written into.
 
     Raises:
         InputError: it or a folder above it is a file, or nothing may be written there.
     """
     place = next((one for one in (folder, *folder.parents) if one.exists()), None)
     if place is not None and not place.is_dir():
-        raise file_error(place, "is a file, where a folder is needed", "choose another folder with -o")
+        raise file_error(place, "is a file, where a folder is needed", f"choose another folder with {option}")
     if place is not None and not os.access(place, os.W_OK):
-        remedy = "check its rights, or choose another folder with -o"
+        remedy = f"check its rights, or choose another folder with {option}"
         raise file_error(place, "nothing may be written there", remedy)
 
 

@@ -112,6 +112,8 @@ def test_a_file_is_no_folder_of_figures(make_run: MakeRun, tmp_path: Path, capsy
     (tmp_path / "figures").write_text("")
     assert run_command(run, "--figures", tmp_path / "figures") == 2
     assert "is a file" in complaint(capsys)
+    assert run_command(run, "--figures", tmp_path / "figures" / "below") == 2
+    assert "is a file, where a folder is needed; choose another folder with --figures" in complaint(capsys)
     assert not (run / "report.html").exists()
 
 

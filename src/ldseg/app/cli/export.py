@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldseg.app.cli.options import MODEL_HELP, add_allow_code, add_json, add_sampler, admit_model
 from ldseg.app.cli.output import note, print_json, print_line, progress
 from ldseg.app.cli.sampling_options import ignored_options, refuse_contradictions
 from ldseg.app.cli.unfinished import report_unfinished
+
+if TYPE_CHECKING:
+    from ldseg.inference.base_predictor import BasePredictor
+    from ldseg.inference.predictor import Predictor
 
 SUMMARY = "Write a trained model for other programs: ONNX, or a MONAI bundle."
 USAGE = "RUN --format FORMAT -o OUT [options]"
@@ -40,7 +45,9 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Export the model and print what was written."""
     from ldseg.app.cli.destination import check_output_folder
-    from ldseg.inference.ensemble_files import member_folders
+    from ldseg.errors import file_error
+    from ldseg.inference.ensemble import members_of
+    from ldseg.inference.ensemble_files import load_models, member_folders
     from ldseg.zoo.catalogue import find_model
 
     check_output_folder(arguments.output)
@@ -48,20 +55,22 @@ def run(arguments: Any) -> int:
     arguments.run = find_model(arguments.run)
     admit_model(arguments, arguments.run)
     report_unfinished([arguments.run])
-    _report_ignored_options(arguments)
-    if member_folders(arguments.run) != [arguments.run]:
-        return _export_ensemble(arguments)
+    together = member_folders(arguments.run) != [arguments.run]
+    if together and arguments.format != "onnx":
+        remedy = "export it with --format onnx, or each member by itself"
+        raise file_error(arguments.run, "is an ensemble, and a bundle holds one model", remedy)
+    predictor = load_models(arguments.run, "cpu")
+    members = members_of(predictor)
+    _report_ignored_options(members, arguments)
+    if together:
+        return _export_ensemble(arguments, predictor)
     if arguments.format == "onnx":
-        return _export_onnx(arguments)
-    return _export_bundle(arguments)
+        return _export_onnx(arguments, members[0])
+    return _export_bundle(arguments, members[0])
 
 
-def _report_ignored_options(arguments: Any) -> None:
+def _report_ignored_options(members: Sequence[Predictor], arguments: Any) -> None:
     """Print which sampling options have no effect on the model, or on which members of an ensemble."""
-    from ldseg.inference.ensemble import members_of
-    from ldseg.inference.ensemble_files import load_models
-
-    members = members_of(load_models(arguments.run, "cpu"))
     for one in members:
         sampling = one.sampling(arguments.steps, arguments.samples, arguments.sampler, arguments.tta)
         for sentence in ignored_options(one, sampling, arguments):
@@ -80,11 +89,11 @@ def _export_arguments(arguments: Any) -> tuple[Any, ...]:
     )
 
 
-def _export_onnx(arguments: Any) -> int:
-    from ldseg.export.onnx import export_onnx
+def _export_onnx(arguments: Any, model: Predictor) -> int:
+    from ldseg.export.onnx import export_onnx, saved_model_of
 
     with progress("exporting") as bar:
-        made = export_onnx(*_export_arguments(arguments), on_stage=bar.show)
+        made = export_onnx(*_export_arguments(arguments), bar.show, saved_model_of(model))
     contract = made.spec
     if arguments.json:
         print_json(
@@ -108,16 +117,12 @@ def _export_onnx(arguments: Any) -> int:
     return 0
 
 
-def _export_ensemble(arguments: Any) -> int:
-    """Export one graph a member. Raises InputError for another format."""
-    from ldseg.errors import file_error
+def _export_ensemble(arguments: Any, ensemble: BasePredictor) -> int:
+    """Export one graph a member."""
     from ldseg.export.ensemble import export_onnx_ensemble
 
-    if arguments.format != "onnx":
-        remedy = "export it with --format onnx, or each member by itself"
-        raise file_error(arguments.run, "is an ensemble, and a bundle holds one model", remedy)
     with progress("exporting") as bar:
-        made = export_onnx_ensemble(*_export_arguments(arguments), on_stage=bar.show)
+        made = export_onnx_ensemble(*_export_arguments(arguments), bar.show, ensemble)
     if arguments.json:
         members = [{"folder": str(one.folder), "megabytes": round(one.megabytes, 3)} for one in made]
         print_json({"format": "onnx", "folder": str(arguments.output), "members": members})
@@ -130,10 +135,11 @@ def _export_ensemble(arguments: Any) -> int:
     return 0
 
 
-def _export_bundle(arguments: Any) -> int:
+def _export_bundle(arguments: Any, model: Predictor) -> int:
     from ldseg.export.bundle import export_bundle
+    from ldseg.export.onnx import saved_model_of
 
-    folder = export_bundle(*_export_arguments(arguments))
+    folder = export_bundle(*_export_arguments(arguments), saved_model_of(model))
     if arguments.json:
         print_json({"format": "monai-bundle", "folder": str(folder)})
         return 0

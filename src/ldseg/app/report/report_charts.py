@@ -59,7 +59,7 @@ def check_folder(folder: Path) -> None:
     """Raise InputError if figures cannot be written into `folder`; called before the work is done."""
     if folder.exists() and not folder.is_dir():
         raise file_error(folder, "is a file", "give a folder for the figures")
-    check_writable(folder)
+    check_writable(folder, "--figures")
 
 
 def write_figures(folder: Path, report: ReportData) -> list[Path]:
