@@ -79,6 +79,14 @@ def test_a_255_alone_is_the_foreground(tmp_path: Path) -> None:
     assert not any("ignore_id" in hint for hint in check(open_dataset(flat_set(tmp_path, (0, 255)))).hints)
 
 
+def test_a_structure_of_one_subject_alone_is_hinted_at(tmp_path: Path) -> None:
+    flat_set(tmp_path, number=3)
+    assert not any("one subject alone" in hint for hint in check(open_dataset(tmp_path)).hints)
+    mask(tmp_path / "labels/1.png", (0, 1, 2))
+    hints = check(open_dataset(tmp_path)).hints
+    assert any("one subject alone has class_2 (1)" in hint for hint in hints)
+
+
 def test_odd_but_legal_things_are_hinted_at(tmp_path: Path) -> None:
     flat_set(tmp_path, number=3)
     mask(tmp_path / "labels/1.png", (0,))

@@ -5,11 +5,14 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from training_setup import Setup
 
+from ldseg.data.splits import Fold
 from ldseg.errors import InputError
 from ldseg.presets import PRESETS
 from ldseg.runs.files import STATE_FILE
@@ -51,6 +54,27 @@ def test_a_training_leaves_a_model_a_log_and_curves(setup: Setup, tmp_path: Path
     validations = [r for r in read_records(tmp_path / "run") if r["event"] == "validation"]
     assert [v["step"] for v in validations] == [2, 4]
     assert all(v["ceiling"] is not None and v["latent_spread"] > 0 for v in validations)
+
+
+def test_a_structure_that_only_validation_cases_have_is_warned_of(setup: Setup, tmp_path: Path) -> None:
+    plan = replace(setup.plan, classes={"background": 0, "square": 1, "ring": 2})
+    settings = PRESETS["default"](plan)
+    settings = replace(settings, training=replace(settings.training, steps=1, validations=1))
+    first, *others = setup.dataset.cases
+    labels = np.asarray(Image.open(first.labels[0])).copy()
+    labels[:3] = 2
+    Image.fromarray(labels).save(first.labels[0])
+    for train, warned in ((others, 1), ((first, *others), 0)):
+        fold = Fold(tuple(case.name for case in train), (first.name,))
+        told: list[dict[str, object]] = []
+        dataset = replace(setup.dataset, classes=plan.classes)
+        changed = replace(setup, dataset=dataset, plan=plan, settings=settings)
+        changed = replace(changed, splits=replace(setup.splits, folds=(fold,)))
+        changed.run(tmp_path / f"run{warned}", on_event=told.append)
+        texts = [str(one["warnings"]) for one in told if one["event"] == "warning"]
+        assert (
+            sum("no training case has ring, which the model cannot learn" in text for text in texts) == warned
+        )
 
 
 def test_same_seed_same_weights_and_another_seed_others(setup: Setup, tmp_path: Path) -> None:

@@ -252,5 +252,19 @@ def _case_hints(dataset: DataSet, notes: _Findings) -> list[str]:
     subjects = {case.subject for case in dataset.cases}
     if len(subjects) < 5:
         hints.append(f"only {len(subjects)} subject(s): scores will say little about others")
+    hints += _single_subjects(dataset, notes.rows)
     several = subject_hint(dataset.cases)
     return hints if several is None else [*hints, several]
+
+
+def _single_subjects(dataset: DataSet, rows: Sequence[CaseInfo]) -> list[str]:
+    """Return a remark about structures that one subject alone has: no split can both train and test them."""
+    owners = {
+        name: {row.subject for row in rows if row.ids.get(number)}
+        for name, number in dataset.classes.items()
+        if number != 0
+    }
+    single = [f"{name} ({next(iter(found))})" for name, found in owners.items() if len(found) == 1]
+    if not single or len({row.subject for row in rows}) == 1:
+        return []
+    return [f"one subject alone has {listed(single, 5)}: it is learnt where that one trains, else scored"]

@@ -64,6 +64,11 @@ class Cache:
         with np.load(self._case(name) / "foreground.npz") as stored:
             return {int(k): stored[k] for k in stored.files}
 
+    def structures(self, name: str) -> set[int]:
+        """Return the classes, without the background, of which the case has a voxel."""
+        with np.load(self._case(name) / "foreground.npz") as stored:
+            return {int(k) for k in stored.files}
+
     def raters(self, name: str) -> int:
         """Return the number of label maps of the case."""
         return len(list(self._case(name).glob("labels_*.npy")))

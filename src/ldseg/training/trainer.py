@@ -50,6 +50,7 @@ from ldseg.training.patch_dataset import PatchDataset, batches, central_patch, l
 from ldseg.training.signals import stop_on_signal
 from ldseg.training.train_step import TrainStep, make_optimizer
 from ldseg.training.transfer import Transfer, first_weights
+from ldseg.training.unlearned import warn_of_unlearned
 from ldseg.training.validation import Validation, validate
 from ldseg.utils.device import choose_device, memory_format, prepare_training, synchronize
 from ldseg.utils.distributed import SINGLE_PROCESS, DistributedContext
@@ -119,6 +120,7 @@ def train(
     device = context.run_on_all_ranks(lambda: choose_device(context.device_name(device_name)))
     prepared = time.monotonic() - begun
     on_event(start_event(device, settings, len(cases), prepared))
+    warn_of_unlearned(cache, part.train, plan, on_event)
     begins = not (run_folder / STATE_FILE).is_file()
     train_step, transfer = _make_train_step(plan, settings, device, context, begins, source)
     if transfer is not None:
