@@ -21,6 +21,7 @@ from ldseg.errors import InputError
 from ldseg.runs.files import STATE_FILE
 from ldseg.settings import TrainingSettings
 from ldseg.training.budget import make_budget
+from ldseg.training.gradient_averaging import average_gradients
 from ldseg.training.log_files import read_records
 from ldseg.training.patch_dataset import StepBatchSampler
 from ldseg.training.trainer import check_batch
@@ -89,6 +90,25 @@ def test_two_processes_stopped_and_resumed_by_one_learn_what_one_does(setup: Set
     assert max(float((one[name] - start[name]).abs().max()) for name in weights) > 1e-3
     told = [[(r["event"], r["step"]) for r in read_records(tmp_path / name)] for name in ("one", "two")]
     assert told[0] == told[1]
+
+
+class TwoAlike(DistributedContext):
+    """Two processes with equal values."""
+
+    def all_reduce(self, *values: float) -> list[float]:
+        return [2 * value for value in values]
+
+    def all_reduce_tensor(self, values: torch.Tensor) -> None:
+        values *= 2
+
+
+def test_a_weight_that_no_process_used_keeps_no_gradient() -> None:
+    """The optimizer leaves it then, as in a training of one process; by momentum it would move on."""
+    model = torch.nn.ModuleList([torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)])
+    model[0](torch.ones(1, 1)).sum().backward()
+    average_gradients(model, 0.5, TwoAlike(0, 2))
+    assert [one.grad is None for one in model.parameters()] == [False, False, True, True]
+    assert model[0].weight.grad == 1  # the mean of two
 
 
 def test_fewer_cases_in_a_batch_than_processes_are_refused() -> None:

@@ -30,9 +30,13 @@ def average_gradients(model: nn.Module, weight: float, context: DistributedConte
     """
     if context.world_size == 1:
         return
+    parameters = list(model.parameters())
+    used = context.all_reduce(*(float(parameter.grad is not None) for parameter in parameters))
     tensors: list[Tensor] = []
-    for parameter in model.parameters():
-        if parameter.grad is None:  # another process's loss may use the parameter
+    for parameter, processes in zip(parameters, used, strict=True):
+        if processes == 0:  # no case needed it: without a gradient the optimizer leaves it, as in one process
+            continue
+        if parameter.grad is None:  # another process's loss uses it
             parameter.grad = torch.zeros_like(parameter)
         tensors.append(parameter.grad)
     tensors += [buffer for buffer in model.buffers() if buffer.is_floating_point()]
