@@ -93,7 +93,7 @@ def _export_onnx(arguments: Any, model: Predictor) -> int:
     from ldseg.export.onnx import export_onnx, saved_model_of
 
     with progress("exporting") as bar:
-        made = export_onnx(*_export_arguments(arguments), bar.show, saved_model_of(model))
+        made = export_onnx(*_export_arguments(arguments), on_stage=bar.show, loaded=saved_model_of(model))
     contract = made.spec
     if arguments.json:
         print_json(
@@ -122,7 +122,7 @@ def _export_ensemble(arguments: Any, ensemble: BasePredictor) -> int:
     from ldseg.export.ensemble import export_onnx_ensemble
 
     with progress("exporting") as bar:
-        made = export_onnx_ensemble(*_export_arguments(arguments), bar.show, ensemble)
+        made = export_onnx_ensemble(*_export_arguments(arguments), on_stage=bar.show, loaded=ensemble)
     if arguments.json:
         members = [{"folder": str(one.folder), "megabytes": round(one.megabytes, 3)} for one in made]
         print_json({"format": "onnx", "folder": str(arguments.output), "members": members})
@@ -139,7 +139,7 @@ def _export_bundle(arguments: Any, model: Predictor) -> int:
     from ldseg.export.bundle import export_bundle
     from ldseg.export.onnx import saved_model_of
 
-    folder = export_bundle(*_export_arguments(arguments), saved_model_of(model))
+    folder = export_bundle(*_export_arguments(arguments), loaded=saved_model_of(model))
     if arguments.json:
         print_json({"format": "monai-bundle", "folder": str(folder)})
         return 0
