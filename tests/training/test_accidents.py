@@ -48,6 +48,16 @@ def killed_in_step(setup: Setup, run: Path, step: int, **training: object) -> No
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
+def test_a_training_that_diverges_ends_at_once(setup: Setup, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(
+        InputError, match=r"at step 10 the segmentation loss is nan.*--training\.learning_rate"
+    ):
+        setup.run(run, steps=40, learning_rate=1e30, validations=0)
+    assert not read_records(run)  # JSON has no word for what is no number
+    assert not (run / STATE_FILE).exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 @pytest.mark.parametrize("save_minutes", [0.0, 9.0])
 def test_killed_and_resumed_equals_uninterrupted(setup: Setup, tmp_path: Path, save_minutes: float) -> None:

@@ -90,6 +90,11 @@ class LossSettings:
             self.reconstruction,
             "choose a weight above 0, or turn loss.stop_latent_gradient off: the label encoder must learn",
         )
+        for name in ("latent", "latent_draws", "reconstruction"):
+            require(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), "choose 0 or more")
+        share = self.reconstruction_share
+        require(0 < share <= 1, "loss.reconstruction_share", share, "choose a value in (0, 1]")
+        require(0 <= self.feature_drop <= 1, "loss.feature_drop", self.feature_drop, "choose 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,17 @@ class AugmentSettings:
         "noise",
     )
     """The augmentations in the order in which they are applied, by name."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name.endswith("_probability"):
+                require(0 <= value <= 1, f"augment.{name}", value, "choose 0 to 1")
+        for name in ("rotation", "shift", "noise_deviation", "blur_width"):
+            require(getattr(self, name) >= 0, f"augment.{name}", getattr(self, name), "choose 0 or more")
+        require(0 <= self.scale < 1, "augment.scale", self.scale, "choose a value in [0, 1)")
+        require(self.gamma >= 1, "augment.gamma", self.gamma, "choose 1 or more; 1 changes nothing")
+        zoom = self.low_resolution_zoom
+        require(0 < zoom <= 1, "augment.low_resolution_zoom", zoom, "choose a value in (0, 1]")
 
     def flipped_axes(self, planned: tuple[int, ...]) -> tuple[int, ...]:
         """Return the axes that training flips, ascending; `planned` are the plan's `mirror_axes`."""
@@ -221,6 +237,7 @@ class TrainingSettings:
             "choose a value above 0, or none",
         )
         require(0 <= self.ema < 1, "training.ema", self.ema, "choose a value in [0, 1)")
+        require(0 <= self.seed < 2**63, "training.seed", self.seed, "choose a whole number from 0 on")
         for name in ("validations", "validation_cases", "warmup", "weight_decay", "save_minutes"):
             require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "choose 0 or more")
 
@@ -290,6 +307,12 @@ class RunSettings:
     """Sampling when nothing else is asked for."""
     posterior: SamplingSettings = field(default_factory=lambda: SamplingSettings(steps=8, samples=8))
     """Sampling when several samples are asked for; `samples` is the default number of them."""
+
+    def __post_init__(self) -> None:
+        for section in ("sampling", "posterior"):
+            for name in ("steps", "samples"):
+                value = getattr(getattr(self, section), name)
+                require(value >= 1, f"{section}.{name}", value, "choose 1 or more")
 
     @property
     def stepwise(self) -> bool:

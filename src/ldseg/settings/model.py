@@ -47,6 +47,7 @@ class NoiseSettings:
     """Number T of discrete times 0, 1/T ... (T - 1)/T (paper: 1000); None for continuous time."""
 
     def __post_init__(self) -> None:
+        require(self.shift > 0, "noise.shift", self.shift, "choose a value above 0")
         require(self.stretch > 0, "noise.stretch", self.stretch, "choose a value above 0")
         require(
             0 < self.min_alpha_bar < 1, "noise.min_alpha_bar", self.min_alpha_bar, "choose a value in (0, 1)"
@@ -74,7 +75,7 @@ class StagesSettings:
     """Residual blocks of each stage."""
     dropout: float = 0.0
     attention: tuple[int, ...] = ()
-    """Stages with self-attention after their blocks."""
+    """Stages with self-attention after their blocks, from 0 on."""
     stem_kernel_size: Literal[1, 3] = 3
     """Kernel size of the first convolution, after space-to-depth."""
 
@@ -86,6 +87,14 @@ class StagesSettings:
             f"give one width for each of the {len(self.strides)} strides",
         )
         require(0 <= self.dropout < 1, "stages.dropout", self.dropout, "choose a value in [0, 1)")
+        require(self.blocks >= 1, "stages.blocks", self.blocks, "choose 1 or more")
+        last = len(self.widths) - 1
+        require(
+            all(0 <= stage <= last for stage in self.attention),
+            "stages.attention",
+            self.attention,
+            f"number the stages from 0 to {last}",
+        )
 
     @property
     def factor(self) -> tuple[int, ...]:
@@ -128,9 +137,13 @@ class DenoiserSettings:
     architecture: str = "preconditioned"
     """A denoiser's name; preconditioned: small, corrects a Gaussian estimate. paper: the published U-Net."""
     time_features: int = 64
-    """Length of the sinusoidal time embedding, even."""
+    """Length of the sinusoidal time embedding: even, 4 or more."""
     options: Options = field(default_factory=dict[str, int | float | str | bool | None])
     """Settings that only this architecture has."""
+
+    def __post_init__(self) -> None:
+        even = self.time_features >= 4 and self.time_features % 2 == 0
+        require(even, "denoiser.time_features", self.time_features, "choose an even number from 4 on")
 
     def embedding_channels(self, latent_channels: int) -> int:
         """Return the embedding channels that `preconditioned` takes: mean and standard deviation of the

@@ -23,6 +23,8 @@ from ldseg.utils.device import autocast
 
 _TRIED = default_model(2, 1, 2)
 """Its architectures were trained by graphs, as latent diffusion and as a U-Net."""
+_LITTLE = 1e-9
+"""Less than the distance of a float32 below 1 from it: a chance and this are together below 1."""
 
 
 def starts_graphs(settings: RunSettings, device: torch.device, processes: int) -> bool:
@@ -86,8 +88,10 @@ class GraphedLoss:
     def _record(self, reconstructed: int, batch: tuple[Tensor, Tensor]) -> _Graph:
         """Record the step with this many reconstructed cases."""
         x, y = batch
-        # The number is the share of the cases, rounded up or down by chance: this share leaves no choice.
-        loss = replace(self.settings.loss, reconstruction_share=reconstructed / len(x))
+        # The number is the share of the cases, rounded up or down by chance. This share, which is a little
+        # above the number's since it may not be 0, leaves no choice.
+        share = min(1.0, (reconstructed + _LITTLE) / len(x))
+        loss = replace(self.settings.loss, reconstruction_share=share)
 
         def work() -> Losses:
             self.model.zero_grad(set_to_none=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from ldseg.errors import InputError
 from ldseg.methods.base import Losses, Segmenter
 from ldseg.settings import RunSettings, TrainingSettings
 from ldseg.training.budget import Budget
@@ -52,6 +55,16 @@ def learning_rate(settings: TrainingSettings, step: int, progress: float) -> flo
     if settings.until_flat:
         return settings.learning_rate * warm * min(1.0, max(_FINAL_RATE, (1 - progress) / COOL_DOWN))
     return settings.learning_rate * warm * max(_FINAL_RATE, 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def refuse_divergence(losses: Mapping[str, float], step: int, folder: Path) -> None:
+    """Raise InputError if a loss of this step is not finite: the weights then never are again."""
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise InputError(
+                f"{folder}: at step {step} the {name} loss is {value}: the training has diverged; train anew "
+                "in another folder, with a smaller --training.learning_rate"
+            )
 
 
 @dataclass

@@ -48,7 +48,7 @@ from ldseg.training.model_card import render_card
 from ldseg.training.pace import PaceMeter, calibration_seconds, pace_event, start_event, time_prediction
 from ldseg.training.patch_dataset import PatchDataset, batches, central_patch, loader_workers
 from ldseg.training.signals import stop_on_signal
-from ldseg.training.train_step import TrainStep, make_optimizer
+from ldseg.training.train_step import TrainStep, make_optimizer, refuse_divergence
 from ldseg.training.transfer import Transfer, first_weights
 from ldseg.training.unlearned import warn_of_unlearned
 from ldseg.training.validation import Validation, validate
@@ -332,6 +332,7 @@ class _Run:
         budget.end_step()
         if budget.step % _LOG_EVERY == 0 or budget.progress() >= 1:
             parts = {name: round(float(part), 5) for name, part in losses.parts.items()}
+            self.context.run_on_all_ranks(lambda: refuse_divergence(parts, budget.step, self.folder))
             self._log(
                 {
                     "event": "losses",
