@@ -117,7 +117,9 @@ def test_members_without_a_case_in_common_are_one_line(
         path = world / "run" / f"fold_{fold}" / "splits.json"
         write_splits(path, Splits(1, 0, (), (Fold(rest, (validation,)),)))
     assert calibrate(world, world / "run") == 2
-    assert "no case is a validation case of all 2 members" in capsys.readouterr().err
+    complaint = capsys.readouterr().err
+    assert "no case is a validation case of all 2 members" in complaint
+    assert "a case with the name of a training case counts as that case: rename" in complaint
     assert not (world / "run" / "ensemble.json").exists()
 
 

@@ -35,7 +35,7 @@ def calibrate_ensemble(arguments: Any, folders: Sequence[Path]) -> CalibrationRe
     members = [Predictor.load(place, arguments.device) for place in places]  # samples as in predictions
     ensemble = Ensemble(members)
     dataset = open_run_data(places[0], arguments.data, ensemble.plan)
-    cases = _unseen_by_all(ensemble, places, dataset)
+    cases = _unseen_by_all(ensemble, places, dataset, arguments.data is not None)
     samples = ensemble.settings.posterior.samples if arguments.samples is None else arguments.samples
     report_ignored_options(ensemble, ensemble.sampling(arguments.steps, samples), arguments)
     with progress("predicting") as bar:
@@ -81,8 +81,11 @@ def _output(arguments: Any, folders: Sequence[Path]) -> Path:
     return arguments.output
 
 
-def _unseen_by_all(ensemble: Ensemble, places: Sequence[Path], dataset: DataSet) -> tuple[Case, ...]:
-    """Return the cases that calibrate every member: validation cases of all, or data unknown to all.
+def _unseen_by_all(
+    ensemble: Ensemble, places: Sequence[Path], dataset: DataSet, given: bool
+) -> tuple[Case, ...]:
+    """Return the cases that calibrate every member: validation cases of all, or data unknown to all. `given`
+    says whether --data named the data.
 
     Raises:
         InputError: there is no such case.
@@ -98,5 +101,9 @@ def _unseen_by_all(ensemble: Ensemble, places: Sequence[Path], dataset: DataSet)
     if not cases:
         finding = f"no case is a validation case of all {len(places)} members (folds share none)"
         remedy = "give images and masks that none was trained on with --data; members weigh the same without"
+        if given:  # as known cases, since moved data keep their names and change their place
+            remedy = (
+                "a case with the name of a training case counts as that case: rename those of other images"
+            )
         raise file_error(dataset.root, finding, remedy)
     return cases
