@@ -214,6 +214,21 @@ def test_the_command_writes_scores_table_and_plot(
     assert "9 strengths are measured already" in shown.err
 
 
+@pytest.mark.parametrize(("tested", "told"), [((), True), (("a",), False)])
+def test_the_command_says_that_cases_trained_the_model(
+    make_model: MakeModel,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tested: tuple[str, ...],
+    told: bool,
+) -> None:
+    run = with_test_part(make_model(), *tested)  # without a test part all cases are measured
+    words = ["robustness", str(data), "-m", str(run), "-o", str(tmp_path / "out"), "--device", "cpu"]
+    assert main([*words, "--corruptions", "contrast"]) == 0
+    assert ("1 of the 3 cases trained the model" in capsys.readouterr().err) == told
+
+
 BAD: dict[str, tuple[list[str], str]] = {
     "corruption": (["--corruptions", "fog"], "corruptions is 'fog'; choose any of gaussian_noise"),
     "no corruption": (["--corruptions", ""], "corruptions is ''"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ldseg.data.cases import Case, DataSet
+from ldseg.data.file_names import name_key
 from ldseg.data.loading import load_case, load_image
 from ldseg.data.splits import match_spelling, read_splits
 from ldseg.data.units import LengthUnit, length_unit
@@ -22,6 +23,8 @@ from ldseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from ldseg.evaluation.scores import Scores
 from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.decision import Decision
+from ldseg.inference.ensemble import members_of
+from ldseg.inference.ensemble_files import member_folders
 from ldseg.metrics.intervals import Interval
 from ldseg.planning.plan import Plan
 from ldseg.runs.files import SPLITS_FILE
@@ -133,6 +136,16 @@ def cases_to_test(dataset: DataSet, run: Path) -> tuple[str, tuple[Case, ...]]:
     tested = set(match_spelling(read_splits(path), labelled).test) if path.is_file() else set[str]()
     chosen = tuple(case for case in labelled if case.name in tested)
     return ("test", chosen) if chosen else ("all", labelled)
+
+
+def count_trained(run: Path, predictor: BasePredictor, names: Sequence[str]) -> int:
+    """Return how many of the cases `names` trained the model in `run`, or a member, as its splits say."""
+    trained: set[str] = set()
+    for place, member in zip(member_folders(run), members_of(predictor), strict=True):
+        if (place / SPLITS_FILE).is_file():
+            part = read_splits(place / SPLITS_FILE).part(member.settings.training.fold)
+            trained |= {name_key(name) for name in part.train}
+    return sum(name_key(name) in trained for name in names)
 
 
 def start_sweep(

@@ -63,7 +63,7 @@ def run(arguments: Any) -> int:
     from ldseg.app.cli.destination import check_output_folder
     from ldseg.data.dataset import open_dataset
     from ldseg.evaluation.corruptions import CORRUPTIONS
-    from ldseg.evaluation.robustness import RobustnessOptions, start_sweep, sweep
+    from ldseg.evaluation.robustness import RobustnessOptions, count_trained, start_sweep, sweep
     from ldseg.evaluation.robustness_files import resume_sweep, write_robustness, write_table_and_plot
     from ldseg.inference.ensemble_files import load_models
     from ldseg.utils.system import keep_freed_memory
@@ -91,6 +91,9 @@ def run(arguments: Any) -> int:
     if begun.points:
         note(f"{out}: {len(begun.points)} strengths are measured already")
     report_unfinished([arguments.model])
+    cases = begun.setup.cases
+    if seen := count_trained(arguments.model, predictor, cases):
+        note(f"{seen} of the {len(cases)} cases trained the model: on new images its Dice is lower")
     report_ignored_options(predictor, predictor.sampling(arguments.steps, arguments.samples), arguments)
     notes: dict[str, tuple[str, ...]] = {}
     with progress("measuring") as bar:
