@@ -73,7 +73,7 @@ SHIPPED = {
 
 def card(shipped: Shipped, result: dict[str, Any]) -> str:
     """Markdown."""
-    own, found = result["own"], result["calibration"]
+    own, found, fitted = result["own"], result["calibration"], result["recalibration"]
     mean, (low, high) = own["mean"], own["dice_interval"]
     rows = "\n".join(f"| {name} | {dice:.3f} |" for name, dice in by_structure(own).items())
     near = f", {found['ece_near']:.4f} near the structures" if "ece_near" in found else ""
@@ -100,8 +100,9 @@ Mean of {result["posterior_samples"]} samples: mean Dice {result["posterior"]["d
 
 ## Calibration
 
-Fitted on the validation cases: temperature {result["recalibration"]["temperature"]:.2f}.
-On the test cases after it: expected calibration error {found["ece"]:.4f} over all voxels{near};
+Fitted on the validation cases: temperature {fitted["temperature"]:.2f} of the mean of samples,
+{fitted["single_temperature"]:.2f} of the default answer. Of the mean of samples after it, on the test cases:
+expected calibration error {found["ece"]:.4f} over all voxels{near};
 {100 * found["interval_coverage"]:.0f} % of the true volumes lie in the 90 % intervals.
 
 ## Limits
