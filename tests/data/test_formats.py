@@ -16,6 +16,7 @@ from volume_builders import plain, save_image, save_volume, volume
 from ldseg.data.formats import (
     FORMATS,
     ending,
+    files_of,
     format_of,
     output_ending,
     read_channels,
@@ -295,3 +296,19 @@ def test_channel_files_with_several_channels_each_are_refused(tmp_path: Path) ->
     paths = [save_volume(tmp_path / f"a_000{n}.nii.gz", volume("zyx", "image", channels=2)) for n in range(2)]
     with pytest.raises(InputError, match="is one of 2 channel files"):
         read_channels(paths)
+
+
+def test_an_image_is_made_of_its_header_and_its_voxels_or_of_a_series(tmp_path: Path) -> None:
+    for name in ("a.hdr", "a.img", "series/1.dcm", "series/2.dcm", "b.png", "c.mhd", "d.nrrd", "d.raw"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"damaged")
+    fields = "dimension: 2\nsizes: 1 1\ntype: uchar\nencoding: raw\ndata file: d.raw\n\n"
+    (tmp_path / "d.nrrd").write_text(f"NRRD0004\n{fields}")
+    found = {name: files_of(tmp_path / name) for name in ("a.hdr", "series", "b.png", "c.mhd", "d.nrrd")}
+    assert {name: [str(one.relative_to(tmp_path)) for one in files] for name, files in found.items()} == {
+        "a.hdr": ["a.hdr", "a.img"],
+        "series": ["series/1.dcm", "series/2.dcm"],
+        "b.png": ["b.png"],
+        "c.mhd": ["c.mhd"],
+        "d.nrrd": ["d.nrrd", "d.raw"],
+    }

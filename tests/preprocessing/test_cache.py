@@ -11,7 +11,7 @@ from preprocessing_grids import plan
 from ldseg.data.dataset import DataSet, open_dataset
 from ldseg.errors import InputError
 from ldseg.preprocessing import cache as cache_module
-from ldseg.preprocessing.cache import build_cache
+from ldseg.preprocessing.cache import build_cache, changed_cases
 
 PLAN = plan("yx", classes={"background": 0, "class_1": 1, "class_2": 2})
 
@@ -75,6 +75,28 @@ def test_only_what_changed_is_made_again(
     assert built[3:] == ["p 1"]
     build_cache(pictures, pictures.cases, replace(PLAN, spacing=(2.0, 1.0)), folder)
     assert len(built) == 7
+
+
+def test_other_voxels_below_the_same_header_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voxels: dict[str, Path] = {}
+    for folder in ("images", "labels"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        for name in "ab":
+            voxels[folder + name] = tmp_path / "set" / folder / f"{name}.raw"
+            voxels[folder + name].write_bytes(bytes(range(2)) * 32)
+            voxels[folder + name].with_suffix(".mhd").write_text(
+                "ObjectType = Image\nNDims = 2\nDimSize = 8 8\nElementSpacing = 1 1\n"
+                f"ElementType = MET_UCHAR\nElementDataFile = {name}.raw\n"
+            )
+    dataset, built = open_dataset(tmp_path / "set"), _count_builds(monkeypatch)
+    made_for = plan("yx", classes=dict(dataset.classes))
+    build_cache(dataset, dataset.cases, made_for, tmp_path / "cache")
+    voxels["imagesb"].write_bytes(bytes(range(64)))
+    assert changed_cases(dataset.cases, made_for, tmp_path / "cache") == ["b"]
+    build_cache(dataset, dataset.cases, made_for, tmp_path / "cache")
+    assert built == ["a", "b", "b"]
 
 
 def test_an_interrupted_build_resumes_and_leaves_nothing_half_made(

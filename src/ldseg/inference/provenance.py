@@ -19,6 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ldseg.data.cases import Case
+from ldseg.data.formats import files_of
 from ldseg.inference.backends.backend import Computation
 from ldseg.inference.decision import Decision
 from ldseg.inference.output import EnsembleSummary
@@ -129,7 +130,7 @@ class Records:
 
 def describe_inputs(case: Case) -> tuple[tuple[str, ...], int, str]:
     """Return the paths of a case's images, their bytes in all, and the time of the newest."""
-    facts = [path.stat() for path in case.images]
+    facts = [part.stat() for path in case.images for part in files_of(path)]
     newest = max(fact.st_mtime for fact in facts)
     when = datetime.fromtimestamp(newest, timezone.utc).isoformat()
     return tuple(str(path) for path in case.images), sum(fact.st_size for fact in facts), when

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.data.dataset import Case, DataSet, load_case
+from ldseg.data.formats import files_of
 from ldseg.errors import InputError
 from ldseg.planning.plan import Plan
 from ldseg.preprocessing.preprocess import preprocess_image, preprocess_labels
@@ -167,9 +168,8 @@ def _sample_foreground(
 def _source(case: Case, plan: Plan) -> str:
     """Return all that a preprocessed case depends on, as JSON text."""
     settings = asdict(plan)
-    files = [
-        [str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in (*case.images, *case.labels)
-    ]
+    parts = [part for path in (*case.images, *case.labels) for part in files_of(path)]
+    files = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in parts]
     source: dict[str, Any] = {
         "version": CACHE_VERSION,
         "name": case.name,

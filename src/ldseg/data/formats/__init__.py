@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ __all__ = [
     "all_endings",
     "check_labels_of",
     "ending",
+    "files_of",
     "format_of",
     "is_colour",
     "is_ending",
@@ -124,6 +125,18 @@ def is_volume(path: Path) -> bool:
 def format_of(path: Path | str) -> Format:
     """Return the format of a file by its ending. Raises InputError for an unknown ending."""
     return _BY_ENDING[ending(path)]
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Return the existing files that an image is made of: itself, and the data of a header; of a folder with
+    a DICOM series all files in it."""
+    if path.is_dir():
+        return tuple(sorted(one for one in path.iterdir() if one.is_file()))
+    find, data = format_of(path).data_file, path
+    if find is not None:
+        with suppress(OSError, ValueError):  # reading it reports the error
+            data = find(path)
+    return (path,) if data == path or not data.is_file() else (path, data)
 
 
 def is_colour(path: Path) -> bool:

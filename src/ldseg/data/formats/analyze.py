@@ -34,9 +34,8 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     """See `Format.read`."""
     del kind
     block = path.read_bytes()[:_HEADER_2]
-    names = [path.with_suffix(ending) for ending in (".img", ".IMG", ".img.gz")]
-    voxels = next((name for name in names if name.is_file()), None)
-    if voxels is None:
+    voxels = data_file(path)
+    if voxels == path:
         raise file_error(path, f"its data file {path.stem}.img is missing", "copy it beside the header")
     with translate_errors(path, "Analyze or NIfTI"):
         make = _image_type(block)
@@ -49,6 +48,12 @@ def read(path: Path, kind: Kind, axes: Axes | None) -> Volume:
     if make is AnalyzeImage:
         return _analyze(array, AnalyzeHeader(block, check=False), path, axes)
     return to_placed_volume(array, _in_one_file(block, make is Nifti2Pair), path, axes)
+
+
+def data_file(path: Path) -> Path:
+    """Return the file that holds the voxels of a header; the header itself if there is none."""
+    names = [path.with_suffix(ending) for ending in (".img", ".IMG", ".img.gz")]
+    return next((name for name in names if name.is_file()), path)
 
 
 def _in_one_file(block: bytes, second: bool) -> Nifti1Header:

@@ -27,3 +27,6 @@ class Format:
     """Return whether the header declares colour channels; None for volume formats."""
     check: Callable[[Path, Volume], None] | None = None
     """Raise FileError if no label map of the image can be written; None for formats that hold any."""
+    data_file: Callable[[Path], Path] | None = None
+    """Return the file that holds the voxels of a header, maybe itself; None for formats of one file. Raises
+    OSError or ValueError for a damaged header."""

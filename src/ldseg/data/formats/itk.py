@@ -138,5 +138,5 @@ def _file_grid(volume: Volume) -> tuple[tuple[int, ...], Grid, nrrd.NrrdGeometry
     return *own, None
 
 
-META_IMAGE = Format("MetaImage", (".mha", ".mhd"), read, write, has_geometry=True)
-NRRD = Format("NRRD", (".nrrd", SEGMENTATION_ENDING), read, write, has_geometry=True)
+META_IMAGE = Format("MetaImage", (".mha", ".mhd"), read, write, True, data_file=metaimage.data_file)
+NRRD = Format("NRRD", (".nrrd", SEGMENTATION_ENDING), read, write, True, data_file=nrrd.data_file)

@@ -45,8 +45,7 @@ def verify_integrity(path: Path) -> None:
         raise ValueError(f"ElementNumberOfChannels is {channels}")
     voxels, each = prod(size) * channels, _BYTES[header["ElementType"]]
     require_memory(path, voxels, 2 * each)
-    source = header["ElementDataFile"]
-    data = path if source == "LOCAL" else path.parent / source
+    source, data = header["ElementDataFile"], _data_file(path, header)
     if not data.is_file():
         raise ValueError(f"its data file {source} is missing")
     skipped = int(header.get("HeaderSize", 0))
@@ -59,6 +58,16 @@ def verify_integrity(path: Path) -> None:
         found = data.stat().st_size - start
     if found < expected:
         raise ValueError(f"{found} of {expected} bytes of voxels are there")
+
+
+def data_file(path: Path) -> Path:
+    """See `Format.data_file`."""
+    return _data_file(path, _header(path)[0])
+
+
+def _data_file(path: Path, header: dict[str, str]) -> Path:
+    source = header["ElementDataFile"]
+    return path if source == "LOCAL" else path.parent / source
 
 
 def has_spacing(path: Path) -> bool:

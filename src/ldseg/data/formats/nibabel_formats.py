@@ -36,6 +36,7 @@ ANALYZE = Format(
     _on_first_use("analyze", "read"),
     _on_first_use("analyze", "refuse"),
     has_geometry=True,
+    data_file=_on_first_use("analyze", "data_file"),
 )
 MGH = Format(
     "MGH",

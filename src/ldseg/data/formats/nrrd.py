@@ -80,6 +80,12 @@ def verify_integrity(path: Path) -> None:
         raise ValueError(f"{found} of {expected} bytes of voxels are there")
 
 
+def data_file(path: Path) -> Path:
+    """See `Format.data_file`."""
+    fields, _ = _fields(path)
+    return path.parent / fields["data file"] if "data file" in fields else path
+
+
 def read_geometry(path: Path) -> NrrdGeometry | None:
     """Return the header's geometry, or None if it has no space fields."""
     fields, _ = _fields(path)
