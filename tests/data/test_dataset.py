@@ -115,6 +115,13 @@ def test_a_table_of_spacings_is_honoured(name: str, tmp_path: Path) -> None:
     assert image.spacing == label.spacing == (0.25, 0.25)
 
 
+def test_a_table_that_is_corrected_is_read_again(tmp_path: Path) -> None:
+    table = flat_set(tmp_path) / "spacing.csv"
+    for millimetres in (0.5, 0.25):
+        table.write_text(f"filename,mm\np1_a.png,{millimetres}\n")
+        assert open_dataset(tmp_path).cases[0].spacing == (millimetres, millimetres)
+
+
 def test_a_spacing_option_overrules_files_and_tables(tmp_path: Path) -> None:
     (flat_set(tmp_path) / "spacing.csv").write_text("filename,mm\np1_a.png,0.25\n")
     dataset = open_dataset(tmp_path, DataOptions(spacing=(2.0, 3.0)))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ldseg.data.file_names import find_path, name_key
 from ldseg.data.formats import format_of, stem
-from ldseg.data.sidecar_metadata import read_json, read_spacings
+from ldseg.data.sidecar_metadata import SPACING_TABLES, read_json, read_spacings
 from ldseg.data.volume import Axes
 from ldseg.errors import file_error
 
@@ -83,16 +83,18 @@ def spacing_per_axis(steps: tuple[float, ...], axes: Axes, source: Path) -> tupl
 
 
 def _table(folder: Path) -> dict[str, tuple[float, ...]]:
-    """Return the folder's spacing table, cached as long as the folder's list of files does not change."""
-    try:
-        changed = folder.stat().st_mtime_ns
-    except OSError:
-        return {}
-    return _read(folder, changed)
+    """Return the folder's spacing table, cached as long as its file has the same size and time."""
+    for name in SPACING_TABLES:
+        try:
+            facts = (folder / name).stat()
+        except OSError:
+            continue
+        return _read(folder, (facts.st_mtime_ns, facts.st_size))
+    return {}
 
 
 @lru_cache(maxsize=16)
-def _read(folder: Path, changed: int) -> dict[str, tuple[float, ...]]:
+def _read(folder: Path, changed: tuple[int, int]) -> dict[str, tuple[float, ...]]:
     del changed  # only part of the key
     found = {name_key(name): steps for name, steps in read_spacings(folder).items()}
     bare: dict[str, set[tuple[float, ...]]] = {}
