@@ -158,8 +158,8 @@ def train_run(
             left of its own, on the data as they are now. Plan, model and the parts of the split stay.
         source: name of a shipped model, or folder of a trained one, whose weights the training begins with as
             far as they fit (`ldseg.training.transfer`); None begins from nothing.
-        source_plan: "source" takes spacing, patch and strides of the source's plan, "new" plans them for the
-            data; widths are the source's.
+        source_plan: "source" takes spacing, patch, batch and strides of the source's plan, "new" plans them
+            for the data; widths are the source's.
         allow_code: run the code outside of ldseg that the settings name as package.module:NAME.
 
     Returns:

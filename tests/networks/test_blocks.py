@@ -68,3 +68,8 @@ def test_all_places_of_the_coarsest_grid_of_a_plan_attend_to_each_other(grid: tu
     layer.qkv.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
     layer(h)
     assert seen == [math.prod(grid)]
+
+
+def test_any_width_has_equal_heads() -> None:
+    assert [SelfAttention(width).heads for width in (8, 32, 80, 96, 110, 192)] == [1, 1, 2, 3, 2, 6]
+    assert SelfAttention(110)(torch.zeros(1, 110, 2, 2)).shape == (1, 110, 2, 2)

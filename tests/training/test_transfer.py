@@ -245,9 +245,12 @@ def test_a_bad_source_is_one_line_and_writes_nothing(
         with pytest.raises(InputError, match=message):
             train_run(data, run, changes=CHANGES, device="cpu", source=source, source_plan=chosen)
         assert not run.exists()
-    limits = PlanSettings(patch=(16, 16))
-    with pytest.raises(InputError, match="takes spacing and patch of the source"):
-        train_run(data, run, limits=limits, changes=CHANGES, source=make_model(), source_plan="source")
+    for limits, message in (
+        (PlanSettings(patch=(16, 16)), "takes spacing and patch of the source"),
+        (PlanSettings(batch=1), "takes the batch of the source; give another as --training.batch"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train_run(data, run, limits=limits, changes=CHANGES, source=make_model(), source_plan="source")
 
 
 def test_folds_that_begin_later_begin_with_the_same_source(

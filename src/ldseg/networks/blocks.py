@@ -127,7 +127,8 @@ _LARGE = {2: 16**2, 3: 16**3}
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over all positions of a grid.
+    """Multi-head self-attention over all positions of a grid, in as many equal heads of `head_channels` or
+    more channels as there can be.
 
     A grid of more than 256 (2D) or 4096 (3D) is averaged to 16 (2D) or 8 (3D) along an axis at most, and what
     attention adds is interpolated: its cost is bounded, where that of all positions grows with their square.
@@ -135,7 +136,8 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int, head_channels: int = 32) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_channels)
+        most = max(1, channels // head_channels)
+        self.heads = max(heads for heads in range(1, most + 1) if channels % heads == 0)
         self.norm = normalization(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = zero_init(nn.Linear(channels, channels))

@@ -28,7 +28,8 @@ def adopt_plan(plan: Plan, fingerprint: Fingerprint, source: Plan, choice: PlanC
     """Return the plan of a training that begins with the weights of the model `name`, planned as `source`.
 
     Widths and latent channels are always the source's, since with others no tensor would fit. Channels,
-    classes, intensities and the batch are planned for the data.
+    classes and intensities are planned for the data, and with them the batch, but for choice "source", whose
+    patch it was planned for.
 
     Raises:
         InputError: the source's plan cannot be one of these data: other dimensions or axes, or spacings in
@@ -44,7 +45,7 @@ def adopt_plan(plan: Plan, fingerprint: Fingerprint, source: Plan, choice: PlanC
 
 
 def _with_grid_of(plan: Plan, fingerprint: Fingerprint, source: Plan, name: str) -> Plan:
-    """Return the plan with spacing, patch, strides and flips of the source, without flips that would exchange
+    """Return the plan with spacing, patch, batch, strides and flips of the source, without flips that would exchange
     structures of the data, or turn over images that have a top."""
     remedy = "leave out --plan source"
     if plan.axes != source.axes:

@@ -103,7 +103,10 @@ def plan_adoption(asked: TrainingRequest) -> Adopt | None:
     if asked.source_plan == "source":
         if (asked.run / PLAN_FILE).exists():
             raise InputError(f"{asked.run / PLAN_FILE}: there is a plan already; remove it, or --plan source")
-        if asked.limits is not None and (asked.limits.spacing or asked.limits.patch):
+        limits = asked.limits or PlanSettings()
+        if limits.spacing or limits.patch:
             raise InputError("--plan source takes spacing and patch of the source; leave out --planning.*")
+        if limits.batch:
+            raise InputError("--plan source takes the batch of the source; give another as --training.batch")
     plan = source.plan()
     return lambda fingerprint, own: adopt_plan(own, fingerprint, plan, asked.source_plan, source.name)

@@ -77,7 +77,7 @@ def add_arguments(parser: Any) -> None:
         "--plan",
         choices=("new", "source"),
         default="new",
-        help="source: with --from, take spacing, patch and strides of that model's plan",
+        help="source: with --from, take spacing, patch, batch and strides of that model's plan",
     )
     parser.add_argument(
         "--folds",
