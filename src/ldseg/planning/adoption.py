@@ -45,8 +45,8 @@ def adopt_plan(plan: Plan, fingerprint: Fingerprint, source: Plan, choice: PlanC
 
 
 def _with_grid_of(plan: Plan, fingerprint: Fingerprint, source: Plan, name: str) -> Plan:
-    """Return the plan with spacing, patch, batch, strides and flips of the source, without flips that would exchange
-    structures of the data, or turn over images that have a top."""
+    """Return the plan with spacing, patch, batch, strides and flips of the source, without flips that would
+    exchange structures of the data, or turn over images that have a top."""
     remedy = "leave out --plan source"
     if plan.axes != source.axes:
         raise InputError(f"{name}: is planned for axes {source.axes}, the data have {plan.axes}; {remedy}")
