@@ -11,7 +11,7 @@ from ldseg.planning.adoption import PlanChoice
 from ldseg.planning.plan import Plan
 from ldseg.presets import PRESETS
 from ldseg.runs.files import PLAN_FILE, SETTINGS_FILE
-from ldseg.settings import RunSettings, TrainingSettings
+from ldseg.settings import AugmentSettings, RunSettings, TrainingSettings
 from ldseg.training.budget_settings import given_budget, with_default_budget
 from ldseg.utils.serialization import with_changes
 
@@ -20,18 +20,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Budgeted:
+class _WithoutPlan:
     """The part of the settings that can be checked without a plan."""
 
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
 
 
 def check_training(preset: str | None, changes: dict[str, Any]) -> None:
-    """Raise InputError for an illegal preset, training setting or budget, which needs no plan to be seen."""
+    """Raise InputError for an illegal preset, budget, or setting of training or augmentation, which needs no
+    plan to be seen."""
     if preset is not None and preset not in PRESETS:
         raise InputError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
-    given = {name: value for name, value in changes.items() if name == "training"}
-    training = with_changes(_Budgeted(), given, "").training
+    given = {name: value for name, value in changes.items() if name in ("training", "augment")}
+    training = with_changes(_WithoutPlan(), given, "").training
     given_budget(with_default_budget(training))
 
 

@@ -85,9 +85,11 @@ def test_it_names_what_the_project_needs() -> None:
         r'^  "([A-Za-z0-9-]+)[^"]*",$', text.split("dependencies = [")[1].split("]")[0], re.MULTILINE
     )
     assert set(REQUIRED) == set(needed)
+    optional = text.split("[project.optional-dependencies]")[1].split("\n[")[0]
+    assert {*EXTRAS, "docs", "dev"} == set(re.findall(r"^(\w+) = \[", optional, re.MULTILINE))
     for extra, names in EXTRAS.items():
-        (line,) = re.findall(rf"^{extra} = \[(.*)\]$", text, re.MULTILINE)
-        assert tuple(re.findall(r'"([A-Za-z]+)', line)) == names
+        (line,) = re.findall(rf"^{extra} = \[(.*)\]$", optional, re.MULTILINE)
+        assert tuple(re.findall(r'"([A-Za-z0-9]+)', line)) == names
 
 
 def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,8 @@ def run(arguments: Any) -> int:
     from ldseg.utils.system import keep_freed_memory
     from ldseg.zoo.catalogue import find_model, is_shipped
 
+    if arguments.seed < 0:
+        raise InputError(f"--seed is {arguments.seed}; give 0 or more")
     keep_freed_memory()
     sources = [find_model(one) for one in arguments.run_folder]
     members = [member for source in sources for member in member_folders(source)]

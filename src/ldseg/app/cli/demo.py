@@ -39,6 +39,7 @@ def run(arguments: Any) -> int:
     from ldseg.data.cases import DataOptions
     from ldseg.errors import InputError
     from ldseg.runs.run_setup import SplitOptions
+    from ldseg.training.run_settings import check_training
     from ldseg.utils.system import keep_freed_memory
 
     folder: Path = arguments.output
@@ -47,11 +48,6 @@ def run(arguments: Any) -> int:
     check_output_folder(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is not an empty folder; remove it, or choose another with -o")
-    keep_freed_memory()
-    files = demo_files(folder)
-    note("cutting a brain (MNI152 T1) into blocks to train on and a part to test on")
-    write_demo_dataset(files.dataset)
-    write_demo_splits(files)
     changes = {
         "training": {
             "minutes": arguments.minutes,
@@ -60,6 +56,12 @@ def run(arguments: Any) -> int:
             "validation_cases": 4,
         }
     }
+    check_training(None, changes)
+    keep_freed_memory()
+    files = demo_files(folder)
+    note("cutting a brain (MNI152 T1) into blocks to train on and a part to test on")
+    write_demo_dataset(files.dataset)
+    write_demo_splits(files)
     with progress("training") as bar:
         result = train_run(
             files.dataset,

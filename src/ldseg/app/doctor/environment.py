@@ -49,8 +49,11 @@ EXTRAS = {
     "dicom": ("pydicom", "highdicom"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow",),
+    "wandb": ("wandb",),
+    "paper": ("h5py",),
 }
-"""Packages of each extra."""
+"""Packages of each extra that a user may want."""
 
 
 def software() -> Section:
