@@ -77,9 +77,7 @@ def read_image(path: Path | str, axes: Axes | None = None) -> Volume:
     """
     path = find_path(Path(path))
     volume, steps = read_volume(path, "image", axes), spacing_of(path)
-    if steps is None:
-        return volume
-    return replace(volume, spacing=spacing_per_axis(steps, volume.axes, path), physical=True)
+    return volume if steps is None else volume.with_spacing(spacing_per_axis(steps, volume.axes, path))
 
 
 def plan_run(

@@ -8,12 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
 from ldseg.app.cli.main import main
+from ldseg.app.viewer.reading import read_case
+from ldseg.app.viewer.stored_source import StoredSource
+from ldseg.data.formats import read_volume, write_volume
+from ldseg.data.inputs import find_inputs
 from ldseg.data.volume import Volume
+from ldseg.evaluation.evaluate_folders import evaluate_folders
+from ldseg.inference.output import ignore_planes
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.plan import read_plan, write_plan
 
@@ -92,3 +99,38 @@ def test_predict_says_so_in_words_and_in_its_files(
     assert summary["volume_unit"] == ("mm^2" if table else "pixels")
     for text in (printed, (out / "prediction.json").read_text(), json.dumps(summary)):
         assert (told in text) != table
+
+
+@pytest.mark.parametrize(("ending", "stated"), [(".nii.gz", True), (".mha", True), (".nii", False)])
+def test_a_spacing_beside_a_volume_counts_and_its_labels_lie_on_its_own_grid(
+    make_model: MakeModel, tmp_path: Path, ending: str, stated: bool
+) -> None:
+    folder, out, masks = tmp_path / "in", tmp_path / "out", tmp_path / "masks"
+    for one in (folder, masks):
+        one.mkdir()
+        (one / "spacing.csv").write_text(f"filename,mm\na{ending},2 1 3\n")
+    given = image("zyx", physical=True)
+    write_volume(folder / f"a{ending}", given)
+    write_volume(masks / f"a{ending}", given.with_array(np.uint8(2) * (given.array > 1), "labels"))
+    for path in () if stated else (folder / f"a{ending}", masks / f"a{ending}"):
+        content = path.read_bytes()
+        header = nib.Nifti1Header(content[:348], check=False)
+        header["sform_code"] = header["qform_code"] = header["pixdim"][1:4] = 0
+        path.write_bytes(header.binaryblock + content[348:])
+    words: list[Any] = ["predict", folder, "-m", trained(make_model("zyx"), True), "-o", out, "--samples", 2]
+    assert main([str(word) for word in (*words, "--device", "cpu")]) == 0
+    labels, own = read_volume(out / f"a{ending}", "labels"), read_volume(folder / f"a{ending}", "image")
+    if stated:
+        assert (labels.spacing, labels.origin, labels.direction) == (own.spacing, own.origin, own.direction)
+    volumes = json.loads((out / "a_summary.json").read_text())["volumes"]
+    (case,) = find_inputs([folder], 1, "zyx")
+    source = StoredSource(out)
+    seen = source.predict(read_case(case, source.plan)[0], "a", str(case.images[0]), None, ignore_planes)
+    np.testing.assert_array_equal(seen.layers["labels"].array > 0, labels.array[0] > 0)
+    assert {name: one.mean for name, one in seen.findings.volumes.items()} == {
+        name: one["mean"] for name, one in volumes.items()
+    }
+    scores = evaluate_folders(out, masks).cases["a"]
+    differences = [one.metrics["volume_difference_mm3"] for one in scores.values()]
+    assert any(differences)
+    assert all(difference % 6 == pytest.approx(0) for difference in differences)

@@ -30,7 +30,7 @@ def load_input(case: Case, channels: int, axes: Axes | None, geometry_tolerance:
 
 def with_own_spacing(case: Case, volume: Volume) -> Volume:
     """Return `volume` with the spacing of the case, if the case overrides that of the file."""
-    return volume if case.spacing is None else replace(volume, spacing=case.spacing, physical=True)
+    return volume if case.spacing is None else volume.with_spacing(case.spacing)
 
 
 def load_image(dataset: DataSet, case: Case) -> Volume:

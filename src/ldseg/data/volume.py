@@ -41,6 +41,8 @@ class Volume:
     physical: bool = field(default=True, compare=False)
     """False if the voxel size is unknown: `spacing` is then 1.0 along every spatial axis, and all
     lengths, areas and volumes computed from it are in voxels."""
+    stated_spacing: tuple[float, ...] | None = field(default=None, compare=False)
+    """What the file states where another `spacing` was given beside it; files written for it keep this."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """Assumptions and changes made on reading, one sentence each, shown to the user."""
 
@@ -48,6 +50,17 @@ class Volume:
     def shape(self) -> tuple[int, ...]:
         """Return the grid *S, without the channels."""
         return tuple(int(n) for n in self.array.shape[1:])
+
+    def with_spacing(self, spacing: tuple[float, ...]) -> Volume:
+        """Return the volume with a `spacing` in mm that counts in place of what its file states."""
+        stated = self.stated_spacing or (self.spacing if self.physical else None)
+        return replace(self, spacing=spacing, physical=True, stated_spacing=stated)
+
+    def as_stated(self) -> Volume:
+        """Return the volume with the geometry of its file, where another spacing was given beside it."""
+        if self.stated_spacing is None:
+            return self
+        return replace(self, spacing=self.stated_spacing, stated_spacing=None)
 
     def with_array(self, array: NDArray[Any], kind: Kind) -> Volume:
         """Return a volume on the same grid with other voxels; `array` is (M, *S) with the same *S."""

@@ -221,6 +221,8 @@ def _on_one_grid(
     source = (case.images or case.labels)[0]
     if format_of(file).has_geometry and format_of(source).has_geometry:
         tolerance = ground_truth.geometry_tolerance
+        if not mask.physical:  # the prediction may have a spacing that was given beside the image
+            prediction = replace(prediction, spacing=mask.spacing, physical=False)
         if not case.images and prod(mask.shape) < prod(prediction.shape):
             mask = align_label_to_image(mask, prediction, source, file, tolerance)
         else:

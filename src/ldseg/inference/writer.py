@@ -117,7 +117,7 @@ def write_prediction(
     paths = output_paths(out, case, save, samples, output_format)
     for part, path in paths.items():
         volume = maps.volume(MAP_OF[part]) if part in MAP_OF else numbered[sample_number(part)]
-        write_with(path, partial(writer.write, volume=volume))
+        write_with(path, partial(writer.write, volume=volume.as_stated()))
     return list(paths.values())
 
 

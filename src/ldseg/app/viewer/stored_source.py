@@ -129,13 +129,13 @@ class StoredSource:
 
     def _labels(self, case: Case, file: Path, image: Volume) -> NDArray[Any]:
         """Return label ids (1, *S) on the image's grid."""
-        return read_label(self._reading, case, file, image).array
+        return read_label(self._reading, case, file, image.as_stated()).array
 
     def _map(self, case: Case, file: Path, image: Volume) -> NDArray[Any]:
         """Return numbers (channels, *S) on the image's grid."""
         found, source = read_volume(file, "image", self.plan.axes), case.images[0]
         if format_of(file).has_geometry and format_of(source).has_geometry:
-            return align_to_whole_grid(found, image, file, source, "its image").array
+            return align_to_whole_grid(found, image.as_stated(), file, source, "its image").array
         if found.shape != image.shape:
             finding = f"has shape {found.shape} but its image {source.name} has {image.shape}"
             raise file_error(file, finding, _REMEDY)

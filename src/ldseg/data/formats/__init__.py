@@ -237,7 +237,7 @@ def write_volume(path: Path, volume: Volume) -> None:
     cannot hold the volume or the file cannot be written.
     """
     form = format_of(path)
-    write_with(path, lambda staged: form.write(staged, volume))
+    write_with(path, lambda staged: form.write(staged, volume.as_stated()))
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> None:
