@@ -62,7 +62,11 @@ class EncoderBackbone(nn.Module):
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        h = self.stages[0](self.stem(space_to_depth(x, self.stem_stride)))
+        return self.encode_cells(space_to_depth(x, self.stem_stride))
+
+    def encode_cells(self, cells: Tensor) -> list[Tensor]:
+        """Return the features of x from `space_to_depth(x, stem_stride)`."""
+        h = self.stages[0](self.stem(cells))
         features = [h]
         for down, level in zip(self.downsample, list(self.stages)[1:], strict=True):
             h = level(down(h))

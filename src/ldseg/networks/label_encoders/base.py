@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ldseg.networks.blocks import space_to_depth
 from ldseg.settings import ModelSettings
 
 
@@ -32,6 +33,14 @@ def one_hot(y: Tensor, classes: int) -> Tensor:
     """(B, *S) class indices to (B, K, *S) float; a negative index (ignored voxel) is all zero."""
     indices = torch.arange(classes, device=y.device).reshape(1, classes, *([1] * (y.ndim - 1)))
     return (y[:, None] == indices).float()
+
+
+def one_hot_cells(y: Tensor, classes: int, stride: tuple[int, ...]) -> Tensor:
+    """Return `space_to_depth(one_hot(y, classes), stride)`, (B, K * prod(stride), *S / stride) float.
+
+    The label is folded while it is one map, not K."""
+    folded = space_to_depth(y[:, None].to(torch.int16), stride)
+    return torch.cat([folded == index for index in range(classes)], 1).float()
 
 
 def channel_rms_norm(z: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ldseg.networks.backbone import EncoderBackbone
-from ldseg.networks.blocks import convolution, normalization, space_to_depth
-from ldseg.networks.label_encoders.base import LabelEncoder, channel_rms_norm, one_hot
+from ldseg.networks.blocks import convolution, normalization
+from ldseg.networks.label_encoders.base import LabelEncoder, channel_rms_norm, one_hot_cells
 from ldseg.settings import ModelSettings, StagesSettings, refuse_options
 
 
@@ -47,9 +47,11 @@ class ResNetLabelEncoder(LabelEncoder):
         )
 
     def forward(self, y: Tensor) -> Tensor:
-        label = one_hot(y, self.classes)
-        h = self.backbone(label)[-1]
+        stem_stride = self.backbone.stem_stride
+        cells = one_hot_cells(y, self.classes, stem_stride)
+        h = self.backbone.encode_cells(cells)[-1]
         z = self.head(functional.silu(self.norm(h)))
         if self.shortcut is not None:
-            z = z + self.shortcut(space_to_depth(label, self.factor))
+            same = self.factor == stem_stride
+            z = z + self.shortcut(cells if same else one_hot_cells(y, self.classes, self.factor))
         return channel_rms_norm(z.float())
