@@ -10,6 +10,7 @@ from preprocessing_grids import plan
 
 from ldseg.data.dataset import DataSet, open_dataset
 from ldseg.errors import InputError
+from ldseg.planning.plan import ChannelPlan
 from ldseg.preprocessing import cache as cache_module
 from ldseg.preprocessing.cache import build_cache, changed_cases
 
@@ -59,6 +60,19 @@ def test_it_gives_back_image_labels_and_foreground(pictures: DataSet, tmp_path: 
     np.testing.assert_array_equal(found[2], [[12, 4]])
     assert all(labels[tuple(at)] == 1 for at in found[1])
     assert set(cache.foreground("p 1")) == {1}
+
+
+def test_numbers_that_are_taken_as_they_are_are_kept_as_they_are(tmp_path: Path) -> None:
+    """Half precision has no number above 65504, and of those above 2048 not every whole one."""
+    for folder, kind in (("images", np.uint16), ("labels", np.uint8)):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        Image.fromarray(np.eye(8, dtype=kind)).save(tmp_path / "set" / folder / "a.png")
+    numbers = np.arange(64, dtype=np.uint16).reshape(8, 8) + 65472
+    Image.fromarray(numbers).save(tmp_path / "set/images/a.png")
+    dataset = open_dataset(tmp_path / "set")
+    made_for = plan("yx", classes=dict(dataset.classes), channels=(ChannelPlan("noNorm", "none"),))
+    cache = build_cache(dataset, dataset.cases, made_for, tmp_path / "cache")
+    np.testing.assert_array_equal(cache.image("a")[0], numbers)
 
 
 def test_only_what_changed_is_made_again(

@@ -1,7 +1,8 @@
 """Cache preprocessed training cases on disk: written once, memory-mapped, larger than memory if need be.
 
     FOLDER/NAME-HASH/case.json      what it was made of; written last, so that a case with it is whole
-                     image.npy      (M, *S') float16: normalised intensities need no more
+                     image.npy      (M, *S') float16: normalised intensities need no more; float32 where a
+                                    channel is taken as it is
                      labels_R.npy   (*S') int16 class indices of rater R, -1 where nobody labelled
                      foreground.npz class -> (N, D) int32, a sample of its voxels for choosing patches
 
@@ -52,7 +53,7 @@ class Cache:
     folder: Path
     names: tuple[str, ...]
 
-    def image(self, name: str) -> NDArray[np.float16]:
+    def image(self, name: str) -> NDArray[np.floating[Any]]:
         """Return the normalised image (M, *S'), a memory map."""
         return np.load(self._case(name) / "image.npy", mmap_mode="r")
 
@@ -131,12 +132,14 @@ def forget_parts(folder: Path) -> None:
 def _build_case(dataset: DataSet, case: Case, plan: Plan, target: Path, source: str) -> None:
     """Preprocess one case in a temporary folder and move it into place."""
     volume, masks = load_case(dataset, case)
-    image = preprocess_image(volume, plan, case.name).array
+    image: NDArray[np.floating[Any]] = preprocess_image(volume, plan, case.name).array
     raters = [preprocess_labels(mask, plan, case.name) for mask in masks]
     aside = target.with_name(f"{target.name}{_PART}{os.getpid()}")
     try:
         aside.mkdir(parents=True, exist_ok=True)
-        np.save(aside / "image.npy", np.clip(image, -_LARGEST_HALF, _LARGEST_HALF).astype(np.float16))
+        if all(channel.scheme != "none" for channel in plan.channels):  # else numbers may be of any size
+            image = np.clip(image, -_LARGEST_HALF, _LARGEST_HALF).astype(np.float16)
+        np.save(aside / "image.npy", image)
         for rater, labels in enumerate(raters):
             np.save(aside / f"labels_{rater}.npy", labels)
         found = _sample_foreground(case.name, raters, len(plan.classes))
