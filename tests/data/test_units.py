@@ -136,3 +136,4 @@ def test_a_spacing_is_shown_with_its_unit() -> None:
     assert spacing_words("zyx", (2.0, 0.5, 0.5), physical=True) == "2 x 0.5 x 0.5 mm"
     assert spacing_words("zyx", (1.0, 1.0, 1.0), physical=False) == "unknown: sizes are in voxels"
     assert spacing_words("yx", (2.0, 2.0), physical=False) == "2 x 2 pixels"
+    assert spacing_words("tyx", (0.04, 0.5, 0.3), physical=True) == "0.5 x 0.3 mm, frames 0.04 apart"

@@ -82,7 +82,9 @@ def spacing_words(axes: Axes, spacing: Sequence[float], physical: bool) -> str:
     """Return a spacing with its unit, or a statement that there is none."""
     if not physical and all(step == 1.0 for axis, step in zip(axes, spacing, strict=True) if axis != "t"):
         return f"unknown: sizes are in {voxel_word(axes)}s"
-    return f"{' x '.join(f'{step:.4g}' for step in spacing)} {length_words(axes, physical)}"
+    space = " x ".join(f"{step:.4g}" for axis, step in zip(axes, spacing, strict=True) if axis != "t")
+    frames = f", frames {spacing[0]:.4g} apart" if axes == "tyx" else ""  # in seconds, or counted
+    return f"{space} {length_words(axes, physical)}{frames}"
 
 
 def mismatch_note(axes: Axes, physical: bool, trained_physical: bool | None) -> str | None:

@@ -22,7 +22,15 @@ from ldseg.app.report.html import (
     with_interval,
 )
 from ldseg.app.report.plotting import Chart, readable
-from ldseg.data.units import length_text, length_words, pretty, size_unit, size_word, voxel_word
+from ldseg.data.units import (
+    length_text,
+    length_words,
+    pretty,
+    size_unit,
+    size_word,
+    spacing_words,
+    voxel_word,
+)
 from ldseg.evaluation.scores import Scores, to_json
 from ldseg.metrics.intervals import Interval, format_interval
 from ldseg.settings import SamplingSettings
@@ -160,7 +168,7 @@ def _data_facts(report: ReportData) -> Iterator[tuple[str, object]]:
         shapes = np.asarray([case.shape for case in fingerprint.cases])
         spacings = np.asarray([case.spacing for case in fingerprint.cases])
         yield "median shape", _times(np.median(shapes, axis=0))
-        median = f"{_times(np.median(spacings, axis=0))} mm"
+        median = spacing_words(plan.axes, np.median(spacings, axis=0).tolist(), physical=True)
         yield "median spacing", median if _recorded(fingerprint.physical, report) else "none"
 
 
@@ -177,8 +185,8 @@ def _count(report: ReportData) -> str:
 
 def _plan_facts(report: ReportData) -> Iterator[tuple[str, object]]:
     plan = report.plan
-    unit = length_words(plan.axes, _recorded(plan.had_spacing, report))
-    yield "spacing", f"{_times(plan.spacing)} {unit}" if plan.resample else "each image's own"
+    spacing = spacing_words(plan.axes, plan.spacing, _recorded(plan.had_spacing, report))
+    yield "spacing", spacing if plan.resample else "each image's own"
     yield "patch", _times(plan.patch) + (", in tiles" if plan.tiled else "")
     yield "latent grid", " × ".join(f"1/{factor}" for factor in plan.latent_factor)
     yield "latent channels", plan.latent_channels
