@@ -251,3 +251,12 @@ def test_a_mask_written_with_the_ending_of_segmentations_is_a_label_map(tmp_path
     given = plain("zyx")
     write_volume(tmp_path / "a.seg.nrrd", given)
     np.testing.assert_array_equal(read_volume(tmp_path / "a.seg.nrrd", "labels").array, given.array)
+
+
+def test_the_background_is_not_ignored(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="ignore_id is 0, the background"):
+        DataOptions(ignore_id=0)
+    nifti_set(tmp_path, np.eye(4, dtype=np.uint8)[None])
+    write_json(tmp_path / "dataset.json", {"labels": {"background": 0, "a": 1}, "ignore_id": 0})
+    with pytest.raises(InputError, match=r'dataset\.json: "ignore_id" is 0, the background'):
+        open_dataset(tmp_path)

@@ -61,6 +61,9 @@ class DataOptions:
     def __post_init__(self) -> None:
         if self.classes is not None:
             _check_classes(self.classes)
+        if self.ignore_id == 0:
+            finding = "data.ignore_id is 0, the background, where what is marked by mistake has to count"
+            raise InputError(f"{finding}; give unlabelled voxels an id of their own, e.g. 255")
         if self.subject_pattern is not None:
             _check_pattern(self.subject_pattern)
         if self.spacing is not None and not all(step > 0 for step in self.spacing):

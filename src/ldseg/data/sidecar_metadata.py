@@ -56,6 +56,9 @@ def _read_description(path: Path) -> Description:
     ignore_id = content.get("ignore_id", ignored)
     if ignore_id is not None and (not isinstance(ignore_id, int) or isinstance(ignore_id, bool)):
         raise file_error(path, f'"ignore_id" is {ignore_id!r}', "write a whole number, e.g. 255")
+    if ignore_id == 0:
+        finding = '"ignore_id" is 0, the background, where what is marked by mistake has to count'
+        raise file_error(path, finding, "give unlabelled voxels an id of their own, e.g. 255")
     return Description(
         channel_names=None if channels is None else _channel_names(channels, path),
         classes=classes,
