@@ -19,7 +19,7 @@ from ldseg.data.formats.itk import ItkHeader
 from ldseg.data.volume import Volume
 from ldseg.errors import file_error, listed
 
-_REMEDY = "name the segments of all files alike, or give each structure the same id in every file"
+_REMEDY = "name the segments of all files alike, or say which id a name has, e.g. --classes liver=1,tumour=2"
 
 
 def segment_names(label: Volume) -> dict[int, str]:
