@@ -107,6 +107,17 @@ def test_a_command_that_was_killed_may_be_given_again_as_it_was(data: Path, tmp_
         prepare_run(data, run, limits=limits)
 
 
+def test_a_killed_command_that_begins_with_another_model_may_be_given_again(
+    data: Path, tmp_path: Path
+) -> None:
+    run, limits = tmp_path / "run", PlanSettings(batch=1)
+    first = prepare_run(data, run, limits=limits, adopt=lambda _, plan: replace(plan, latent_channels=5))
+    again = prepare_run(data, run, limits=limits, adopt=lambda _, plan: replace(plan, latent_channels=5))
+    assert again.plan == first.plan
+    with pytest.raises(InputError, match="remove it to plan anew with other limits"):
+        prepare_run(data, run, limits=limits)
+
+
 def test_splits_of_another_run_are_copied(data: Path, tmp_path: Path) -> None:
     plan_run(data, tmp_path / "a", split=SplitOptions(test_fraction=0.2, seed=5))
     file = tmp_path / "a" / "splits.json"

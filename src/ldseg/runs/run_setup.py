@@ -92,8 +92,8 @@ def prepare_run(
         known = replace(plan, appearance=(), channel_files=dataset.channel_files)
         if limits not in (None, PlanSettings()):  # a killed command may be repeated unchanged
             stored = run / FINGERPRINT_FILE
-            again = make_plan(read_fingerprint(stored), dataset, limits) if stored.is_file() else None
-            if known != again:
+            fingerprint = read_fingerprint(stored) if stored.is_file() else None
+            if fingerprint is None or known != _make_plan(fingerprint, dataset, limits, adopt):
                 raise file_error(path, "there is a plan already", "remove it to plan anew with other limits")
     else:
         tested = set(splits.test)
@@ -144,14 +144,19 @@ def fingerprint_and_plan(
         InputError: a case cannot be read, or the limits do not fit.
     """
     fingerprint = take_fingerprint(dataset, cases)
-    plan = make_plan(fingerprint, dataset, limits)
-    plan = plan if adopt is None else adopt(fingerprint, plan)
+    plan = _make_plan(fingerprint, dataset, limits, adopt)
     if limits.normalization == "unit":
         return fingerprint, plan
     voxels = mean(prod(case.shape) for case in fingerprint.cases)
     seen = evenly_spaced(cases, max(_FEWEST_SAMPLED, min(_MOST_SAMPLED, int(_VOXELS_SAMPLED / voxels))))
     prepared = (preprocess_image(load_image(dataset, case), plan, case.name).array for case in seen)
     return fingerprint, replace(plan, appearance=measure_intensity_statistics(prepared, plan))
+
+
+def _make_plan(fingerprint: Fingerprint, dataset: DataSet, limits: PlanSettings, adopt: Adopt | None) -> Plan:
+    """Return the plan for a fingerprint, as `adopt` changes it."""
+    plan = make_plan(fingerprint, dataset, limits)
+    return plan if adopt is None else adopt(fingerprint, plan)
 
 
 def intensity_remarks(run: Path) -> tuple[str, ...]:
