@@ -199,7 +199,8 @@ class TrainingSettings:
     """Start loss and gradient of a step as one CUDA graph: faster on a GPU that waits for small kernels. None
     does so where one process trains the networks of the default preset or its `unet` as they are on a GPU."""
     activation_checkpointing: bool = False
-    """Compute residual blocks a second time for the gradient, which takes more time and less memory."""
+    """Compute residual blocks a second time for the gradient, which takes more time and less memory; those of
+    the paper's networks are not."""
     workers: int | None = None
     """Processes that prepare patches, 0 for none. None takes 0, with a GPU all cores but one, at most 16."""
     validations: int = 10

@@ -126,8 +126,8 @@ def train(
     if transfer is not None:
         context.on_rank_zero(lambda: append_once(run_folder, transfer.record()))
         on_event(transfer.record())
-    if settings.training.activation_checkpointing:
-        checkpoint_residual_blocks(train_step.model)
+    if settings.training.activation_checkpointing and (none := checkpoint_residual_blocks(train_step.model)):
+        on_event({"event": "warning", "warnings": [none]})
     if starts_graphs(settings, device, context.world_size):
         train_step.use_graphs()
     if settings.training.compile and (problem := compile_modules(train_step.model, device)):
