@@ -27,6 +27,7 @@ from ldseg.networks.label_decoders.base import LabelDecoder
 from ldseg.settings import DecoderSettings, ModelSettings, refuse_options
 
 _ONE = 0.541324854612918  # softplus of it is 1
+_STEM_KERNEL_SIZE = 3
 
 
 class ResNetLabelDecoder(LabelDecoder):
@@ -44,7 +45,7 @@ class ResNetLabelDecoder(LabelDecoder):
         super().__init__()
         stages = settings.stages
         widths, self.strides = stages.widths[::-1], stages.strides[::-1]
-        self.stem = convolution(spatial_dims, latent_channels, widths[0])
+        self.stem = convolution(spatial_dims, latent_channels, widths[0], _STEM_KERNEL_SIZE)
         self.up_convs = nn.ModuleList(
             convolution(spatial_dims, before, after, 1) for before, after in pairwise(widths)
         )
@@ -68,8 +69,15 @@ class ResNetLabelDecoder(LabelDecoder):
 
     @classmethod
     def from_settings(cls, settings: ModelSettings, feature_channels: tuple[int, ...]) -> ResNetLabelDecoder:
-        """Return the label decoder of a model."""
+        """Return the label decoder of a model. Raises ValueError for settings that it does not have."""
         refuse_options("model.decoder", settings.decoder.options)
+        stages = settings.decoder.stages
+        if stages.attention or stages.stem_kernel_size != _STEM_KERNEL_SIZE:
+            raise ValueError(
+                f"model.decoder.stages.attention is {stages.attention} and stem_kernel_size "
+                f"{stages.stem_kernel_size}; label decoder resnet has no attention and a kernel size of "
+                f"{_STEM_KERNEL_SIZE}, leave both out"
+            )
         return cls(
             settings.spatial_dims,
             settings.classes,
