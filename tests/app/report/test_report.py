@@ -13,12 +13,14 @@ import pytest
 from made_reports import EVERYTHING, anchors, make_report
 
 from ldseg.app.cli.main import main
-from ldseg.app.report.collect import ReportOptions
+from ldseg.app.report.collect import ReportOptions, collect
 from ldseg.app.report.page import to_html
 from ldseg.app.report.reliability import reliability_notes
 from ldseg.data.dataset import open_dataset
 from ldseg.evaluation.ambiguity import evaluate_ambiguity
 from ldseg.evaluation.scores import Scores
+from ldseg.inference.ensemble import Ensemble
+from ldseg.inference.ensemble_files import store_ensemble
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import Calibration, store_calibration
 
@@ -187,6 +189,21 @@ def test_a_model_without_splits_may_have_been_trained_on_the_cases(make_run: Mak
     assert report.evaluation.seen == "unknown"
     page = to_html(report)
     assert "Nothing says which cases trained this model" in page[: page.index('class="tiles"')]
+
+
+def test_the_splits_of_its_members_say_what_trained_an_ensemble(make_run: MakeRun, tmp_path: Path) -> None:
+    run, data = make_run(), tmp_path / "data"
+    members = [Path(shutil.copytree(run, tmp_path / name)) for name in ("one", "two")]
+    store_ensemble(tmp_path, Ensemble([Predictor.load(member, "cpu") for member in members]), members)
+    options = ReportOptions(data=data, samples=2, steps=2)
+    assert collect(tmp_path, options, "cpu").evaluation.seen == "some"
+    splits = json.loads((run / "splits.json").read_text())
+    for member in members:
+        other = {**splits, "folds": [{"train": ["x"], "validation": ["y"]}]}
+        (member / "splits.json").write_text(json.dumps(other))
+    assert collect(tmp_path, options, "cpu").evaluation.seen == "none"
+    (members[0] / "splits.json").unlink()
+    assert collect(tmp_path, options, "cpu").evaluation.seen == "unknown"
 
 
 def test_a_run_without_log_fingerprint_and_splits_still_has_a_page(make_run: MakeRun) -> None:

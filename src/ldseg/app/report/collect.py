@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ldseg.app.report.case_figure import CaseFigure, draw_case_figure
 from ldseg.app.report.measurements import Measurements, measure_cases
 from ldseg.app.report.rater_comparison import RaterAccumulator, RaterComparison
-from ldseg.app.report.report_data import EvaluationCases, named_cases, open_run_data, select_cases
+from ldseg.app.report.report_data import EvaluationCases, Seen, named_cases, open_run_data, select_cases
 from ldseg.app.report.sampling_trajectory import STEPS, SamplingTrajectory, record_trajectory
 from ldseg.data.cases import Case, DataSet
 from ldseg.data.splits import read_splits
 from ldseg.errors import file_error
-from ldseg.evaluation.robustness import Robustness
+from ldseg.evaluation.robustness import Robustness, count_trained
 from ldseg.evaluation.robustness_files import JSON_FILE, read_robustness
 from ldseg.evaluation.scores import Scores, read_scores
 from ldseg.inference.backends.torch_backend import TorchBackend
 from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.ensemble import Ensemble, members_of
-from ldseg.inference.ensemble_files import load_models
+from ldseg.inference.ensemble_files import load_models, member_folders
 from ldseg.inference.predictor import Predictor
 from ldseg.planning.fingerprint import Fingerprint, read_fingerprint
 from ldseg.planning.plan import Plan
@@ -121,6 +121,7 @@ def collect(
     if isinstance(predictor, Ensemble) and evaluation.part == "validation":
         finding = "some members were trained on the validation cases of others, and there is no test part"
         raise file_error(run, finding, "give other images and masks with --data, or see `ldseg evaluate RUN`")
+    evaluation = replace(evaluation, seen=_seen(run, predictor, evaluation))
     raters = RaterAccumulator(evaluation.cases, predictor.plan.classes, dataset.ignore_id)
     measurements = measure_cases(
         predictor, dataset, evaluation.cases, sampling, options.seed, on_case, raters
@@ -154,6 +155,16 @@ def collect(
         calibrated_on=None if part is None else min(len(part.unseen), CALIBRATION_CASES),
         stochastic=predictor.stochastic,
     )
+
+
+def _seen(run: Path, predictor: BasePredictor, evaluation: EvaluationCases) -> Seen:
+    """Return whether cases trained the model; of an ensemble its members' splits say so."""
+    members = member_folders(run)
+    if members == [run]:
+        return evaluation.seen
+    if count_trained(run, predictor, [case.name for case in evaluation.cases]):
+        return "some"
+    return "none" if all((member / SPLITS_FILE).is_file() for member in members) else "unknown"
 
 
 def _parameters(predictor: Predictor) -> int:
