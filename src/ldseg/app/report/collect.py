@@ -121,7 +121,6 @@ def collect(
     if isinstance(predictor, Ensemble) and evaluation.part == "validation":
         finding = "some members were trained on the validation cases of others, and there is no test part"
         raise file_error(run, finding, "give other images and masks with --data, or see `ldseg evaluate RUN`")
-    evaluation = replace(evaluation, seen=_seen(run, predictor, evaluation))
     raters = RaterAccumulator(evaluation.cases, predictor.plan.classes, dataset.ignore_id)
     measurements = measure_cases(
         predictor, dataset, evaluation.cases, sampling, options.seed, on_case, raters
@@ -142,7 +141,7 @@ def collect(
         settings=predictor.settings,
         fingerprint=read_fingerprint(fingerprint) if fingerprint.is_file() else None,
         records=read_records(run),
-        evaluation=evaluation,
+        evaluation=replace(evaluation, seen=_seen(run, predictor, evaluation)),
         measurements=measurements,
         scores=scores,
         scores_file="" if options.scores is None else options.scores.name,
