@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,20 +60,15 @@ def run(arguments: Any) -> int:
         raise file_error(arguments.run, "is an ensemble, and a bundle holds one model", remedy)
     predictor = load_models(arguments.run, "cpu")
     members = members_of(predictor)
-    _report_ignored_options(members, arguments)
+    for one in members:
+        sampling = one.sampling(arguments.steps, arguments.samples, arguments.sampler, arguments.tta)
+        for sentence in ignored_options(one, sampling, arguments):
+            note(f"{one.identity.name}: {sentence}" if together else sentence)
     if together:
         return _export_ensemble(arguments, predictor)
     if arguments.format == "onnx":
         return _export_onnx(arguments, members[0])
     return _export_bundle(arguments, members[0])
-
-
-def _report_ignored_options(members: Sequence[Predictor], arguments: Any) -> None:
-    """Print which sampling options have no effect on the model, or on which members of an ensemble."""
-    for one in members:
-        sampling = one.sampling(arguments.steps, arguments.samples, arguments.sampler, arguments.tta)
-        for sentence in ignored_options(one, sampling, arguments):
-            note(sentence if len(members) == 1 else f"{one.identity.name}: {sentence}")
 
 
 def _export_arguments(arguments: Any) -> tuple[Any, ...]:
