@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+import torch
 from monai.bundle import ConfigWorkflow, run, verify_net_in_out
 
 from ldseg.data.inputs import find_inputs
 from ldseg.errors import InputError
 from ldseg.evaluation.out_of_distribution_fit import fit_detector
 from ldseg.export.bundle import export_bundle
+from ldseg.export.bundle_run import PatchNetwork
 from ldseg.inference.out_of_distribution import store_detector
 from ldseg.inference.predict_cases import PredictOptions, predict_cases
 from ldseg.inference.predictor import Predictor
@@ -173,6 +176,19 @@ def test_a_bundle_of_a_single_prediction_draws_samples_as_its_model_does(
     assert found.sampling(samples=5).samples == 5
     of_unet = export_bundle(make_model("yx", "unet"), tmp_path / "unet", samples=4)
     assert json.loads((of_unet / "configs" / "inference.json").read_text())["samples"] == 1
+
+
+@pytest.mark.parametrize("sampling", [{}, {"samples": 2}])
+def test_the_network_of_a_bundle_predicts_a_patch_as_the_predictor_does(
+    make_model: MakeModel, tmp_path: Path, sampling: dict[str, Any]
+) -> None:
+    """The single prediction starts from zero noise, samples from noise of their own."""
+    predictor = Predictor.load(export_bundle(make_model(), tmp_path / "bundle", **sampling) / "models", "cpu")
+    patch = np.random.default_rng(0).normal(size=(1, 16, 16)).astype(np.float32)
+    patch = (patch - patch.mean()) / patch.std()
+    with torch.inference_mode():
+        (found,) = PatchNetwork(predictor).eval()(torch.from_numpy(patch)[None]).numpy()
+    np.testing.assert_allclose(found, predictor(patch, "patch").probabilities.array, atol=1e-5)
 
 
 def test_a_bundle_does_not_replace_what_is_there(make_model: MakeModel, tmp_path: Path) -> None:

@@ -107,14 +107,17 @@ def test_the_chain_samples_as_the_predictor_does(
     np.testing.assert_allclose(found.probabilities.array, wanted.probabilities.array, atol=1e-4)
 
 
-@pytest.mark.parametrize("samples", [1, 4])
-@pytest.mark.parametrize("baseline", ["none", "unet"])
+@pytest.mark.parametrize(
+    "baseline, made, samples",
+    [("none", 1, 1), ("none", 4, 4), ("none", 2, 1), ("none", 3, 8), ("none", 2, 5), ("unet", 1, 1)],
+)
 def test_the_chain_looks_at_the_mirror_image_as_the_predictor_does(
-    make_model: MakeModel, samples: int, baseline: str
+    make_model: MakeModel, baseline: str, made: int, samples: int
 ) -> None:
+    """Whatever the number of samples that a call of the graph computes."""
     model = load_model(make_model(baseline=baseline), CPU)
     model = replace(model, plan=replace(model.plan, mirror_axes=(1,)))
-    sampling = SamplingSettings("ddpm", 3, samples if baseline == "none" else 1, tta=True)
+    sampling = SamplingSettings("ddpm", 3, made, tta=True)
     sampler = ExportableSampler(model.segmenter, sampling, tta_axis=-1).eval()
     backend = OnnxBackend(TorchSession(sampler), make_onnx_spec(model, sampling, 0.0))
     wanted = Predictor(model.plan, model.settings, TorchBackend(model.segmenter, CPU, "fp32"))
@@ -125,6 +128,15 @@ def test_the_chain_looks_at_the_mirror_image_as_the_predictor_does(
     np.testing.assert_allclose(found.probabilities.array, expected.probabilities.array, atol=1e-4)
     plain = wanted(image("yx", (16, 20)), steps=3, samples=samples, sampler="ddpm", tta=False)
     assert np.abs(plain.probabilities.array - expected.probabilities.array).max() > 0.001
+
+
+def test_a_graph_of_the_mean_over_the_mirror_image_draws_no_several_samples(make_model: MakeModel) -> None:
+    model = load_model(make_model(), CPU)
+    made = SamplingSettings("ddim", 3, 1, tta=True)
+    backend = OnnxBackend(None, make_onnx_spec(model, made, 0.0))
+    assert backend.resolve_sampling(made) == made
+    with pytest.raises(InputError, match="samples is 4, the graph was made with 1, the mean over the image"):
+        backend.resolve_sampling(replace(made, samples=4))
 
 
 @pytest.mark.parametrize("sampler, draws", [("ddpm", 2), ("dpmpp_2m", 0)])

@@ -53,7 +53,8 @@ class BundleRun:
 
 
 class PatchNetwork(nn.Module):
-    """Maps a normalized patch (B, M, *S) to mean probabilities (B, K, *S), with noise of its own.
+    """Maps a normalized patch (B, M, *S) to mean probabilities (B, K, *S), the deterministic
+    prediction or the mean of samples, with noise of its own.
 
     Whole images are better given to the predictor, which tiles, resamples and normalises.
     """
@@ -68,9 +69,10 @@ class PatchNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         model = self.sampler.segmenter
-        if not model.stochastic:
+        if self.sampling.single_call or not model.stochastic:  # the deterministic prediction takes no noise
             return self.sampler.mean(self.sampler(image))
-        noise = CaseNoise(self.seed, _PATCH_NAME, model.latent_channels, model.latent_factor)
+        channels, factor = model.latent_channels, model.latent_factor
+        noise = CaseNoise(self.seed, _PATCH_NAME, channels, factor, model.global_channels)
         patch, samples = image.shape[2:], range(self.sampling.samples)
         corner = [0] * len(patch)
         steps = [

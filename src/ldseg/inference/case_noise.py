@@ -69,7 +69,7 @@ class CaseNoise:
     global_channels: int = 0
     """The first channels that have one value for the whole image."""
 
-    def read(self, step: int, corner: Sequence[int], patch: Sequence[int], samples: range) -> Tensor:
+    def read(self, step: int, corner: Sequence[int], patch: Sequence[int], samples: Sequence[int]) -> Tensor:
         """Return the noise (B, C, *S / f) of `samples` in the patch at `corner`, in voxels; step 0 starts
         sampling."""
         first = [c // f for c, f in zip(corner, self.factor, strict=True)]

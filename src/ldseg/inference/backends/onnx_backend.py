@@ -1,7 +1,8 @@
 """Posterior samples of a tile by onnxruntime. Tiling, noise and statistics are those of PyTorch.
 
 The graph has a fixed number of steps, and of samples N per call; any number of samples takes several calls,
-and excess samples of the last one are dropped.
+and excess samples of a call are dropped. With test-time augmentation every second sample of a call is drawn
+on the flipped tile.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from ldseg.errors import InputError
 from ldseg.inference.backends.backend import Computation, OnFeatures, TileBlock, ignore_features
+from ldseg.inference.backends.torch_backend import tta_flips
 from ldseg.inference.case_noise import CaseNoise
 from ldseg.inference.onnx_spec import (
     FRESH_NOISE,
@@ -119,7 +121,8 @@ class OnnxBackend:
         would be equal.
 
         Raises:
-            InputError: another sampler or number of steps is asked for.
+            InputError: another sampler or number of steps is asked for, or several samples of a graph whose
+                only one is the mean over the image and its mirror image.
         """
         fixed = self.spec.sampling
         if not self.stochastic:
@@ -132,16 +135,23 @@ class OnnxBackend:
                 raise InputError(
                     f"{name} is {wanted}, the graph was made with {how}; leave out --{name}, or export again"
                 )
-        return replace(sampling, samples=1) if sampling.single_call else sampling
+        if sampling.single_call:
+            return replace(sampling, samples=1)
+        if sampling.samples > 1 and fixed.samples == 1 and fixed.tta:
+            raise InputError(
+                f"samples is {sampling.samples}, the graph was made with 1, the mean over the image and its "
+                f"mirror image; leave out --samples, or export again with --samples {sampling.samples}"
+            )
+        return sampling
 
     def tiles(
         self, sampling: SamplingSettings, seed: int, name: str, tta_axis: int | None
     ) -> OnnxTileSampler:
         """Return the sampler of the case `name`; test-time augmentation is built into the graph."""
-        del tta_axis
         spec = self.spec
         noise = CaseNoise(seed, name, spec.latent_channels, spec.latent_factor, spec.global_channels)
-        return OnnxTileSampler(self.session, spec, noise, spec.answers if sampling.samples > 1 else 0)
+        deterministic = spec.answers if sampling.samples > 1 else 0
+        return OnnxTileSampler(self.session, spec, noise, deterministic, len(tta_flips(tta_axis)))
 
 
 @dataclass(frozen=True)
@@ -153,6 +163,8 @@ class OnnxTileSampler:
     noise: CaseNoise
     deterministic_predictions: int
     """Number of deterministic predictions, the first maps of the graph's first call."""
+    views: int = 1
+    """2 where every second sample of a call is drawn on the flipped tile."""
 
     @property
     def classes(self) -> int:
@@ -162,28 +174,41 @@ class OnnxTileSampler:
     def blocks(
         self, x: Tensor, corner: Sequence[int], samples: range, on_features: OnFeatures = ignore_features
     ) -> Iterator[TileBlock]:
-        """Yield the blocks of the tile x (M, *S) at `corner`; B is N, or less in the last block of samples.
-        The graph shows no features."""
+        """Yield the blocks of the tile x (M, *S) at `corner`; B is at most N, and 1 of a single sample, which
+        is the mean over the views. The graph shows no features."""
         del on_features
-        together = self.spec.sampling.samples
+        made, answers = self.spec.sampling.samples, self.spec.answers
+        if len(samples) == 1 and made > 1:
+            maps = self._maps(x, corner, [samples.start] * made)[answers:]
+            yield TileBlock(maps[: self.views].mean(0, keepdim=True), samples)
+            return
+        # Each call but the last gives all views equally many samples, so that no sample changes its view.
+        together = made if len(samples) <= made else made // self.views * self.views
         for first in range(samples.start, samples.stop, together):
-            feed = {IMAGE: x[None].numpy()}
-            if self.spec.stochastic:
-                feed |= self._read_noise(corner, x.shape[1:], range(first, first + together))
-            try:
-                (found,) = self.session.run([PROBABILITIES], feed)
-            except Exception as error:  # as above
-                reason = " ".join(str(error).split())[:_LONGEST_FINDING]
-                raise InputError(
-                    f"the graph cannot compute what {SPEC_FILE} says ({reason}); export again"
-                ) from error
-            maps = torch.from_numpy(found[0])
+            maps = self._maps(x, corner, range(first, first + made))
             for deterministic in maps[: self.deterministic_predictions if first == samples.start else 0]:
                 yield TileBlock(deterministic[None], range(0))
             drawn = range(first, min(first + together, samples.stop))
-            yield TileBlock(maps[self.spec.answers :][: len(drawn)], drawn)
+            yield TileBlock(maps[answers:][: len(drawn)], drawn)
 
-    def _read_noise(self, corner: Sequence[int], patch: Sequence[int], samples: range) -> dict[str, Any]:
+    def _maps(self, x: Tensor, corner: Sequence[int], samples: Sequence[int]) -> Tensor:
+        """Return what one call of the graph gives for the tile x (M, *S), with the noise of N samples: the
+        deterministic predictions and the samples (P + N, K, *S)."""
+        feed = {IMAGE: x[None].numpy()}
+        if self.spec.stochastic:
+            feed |= self._read_noise(corner, x.shape[1:], samples)
+        try:
+            (found,) = self.session.run([PROBABILITIES], feed)
+        except Exception as error:  # as above
+            reason = " ".join(str(error).split())[:_LONGEST_FINDING]
+            raise InputError(
+                f"the graph cannot compute what {SPEC_FILE} says ({reason}); export again"
+            ) from error
+        return torch.from_numpy(found[0])
+
+    def _read_noise(
+        self, corner: Sequence[int], patch: Sequence[int], samples: Sequence[int]
+    ) -> dict[str, Any]:
         """Return the graph's noise inputs; step 0 of the noise field starts sampling, the fresh draws
         follow."""
         steps = [self.noise.read(step, corner, patch, samples) for step in range(1 + self.spec.draws)]
