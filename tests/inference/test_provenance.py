@@ -15,12 +15,14 @@ from PIL import Image
 
 import ldseg
 from ldseg.app.cli.main import main
+from ldseg.data.cases import Case
 from ldseg.data.inputs import find_inputs
 from ldseg.data.volume import Volume
 from ldseg.errors import InputError
 from ldseg.inference import predict_cases as run_module
 from ldseg.inference.predict_cases import PredictOptions, Summary, predict_cases
 from ldseg.inference.predictor import Predictor
+from ldseg.inference.provenance import describe_inputs
 
 MakeModel = Callable[..., Path]
 Output = pytest.CaptureFixture[str]
@@ -124,6 +126,21 @@ def test_labels_in_another_format_take_the_place_of_the_earlier_ones(
     assert files(out) == {"a.mhd", "a.raw"} or files(out) == {"a.mhd", "a.zraw"}
     predict(model, pictures / "a.png", out, seed=2)
     assert files(out) == {"a.png"}
+
+
+def test_maps_in_a_format_of_two_files_are_predicted_again(
+    make_model: MakeModel, pictures: Path, tmp_path: Path
+) -> None:
+    model, out = make_model(), tmp_path / "out"
+    for seed in (0, 1):
+        predict(model, pictures / "a.png", out, format=".mhd", save=("uncertainty",), seed=seed)
+    assert records(out)["cases"]["a"]["settings"]["seed"] == 1
+    assert {path.suffix for path in out.glob("a_uncertainty.*")} in ({".mhd", ".raw"}, {".mhd", ".zraw"})
+
+
+def test_an_image_that_is_gone_when_its_result_is_recorded_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.png: changed while it was segmented"):
+        describe_inputs(Case("gone", (tmp_path / "gone.png",), (), "gone"))
 
 
 def test_maps_that_no_record_knows_are_not_mixed_with_new_ones(

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from ldseg.errors import InputError
+from ldseg.inference import provenance_journal
 from ldseg.inference.backends.backend import Computation
-from ldseg.inference.provenance import UNKNOWN_MODEL, CaseRecord, Method
+from ldseg.inference.provenance import UNKNOWN_MODEL, CaseRecord, Method, Records
 from ldseg.inference.provenance_journal import FILE, JOURNAL, ProvenanceJournal, merge_journal, read_records
 from ldseg.inference.temperature_scaling import Calibration
 from ldseg.settings import SamplingRecord
@@ -94,3 +95,21 @@ def test_processes_that_write_into_one_folder_lose_no_record(tmp_path: Path) -> 
     merge_journal(tmp_path, ["c.txt: is no image"])
     assert len(read_records(tmp_path).cases) == 20
     assert read_records(tmp_path).skipped == ("c.txt: is no image",)
+
+
+def test_records_that_another_process_merges_while_they_are_read_are_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = ProvenanceJournal(tmp_path)
+    other.merge()
+    other.begin_case("a", record("a"))
+    read_file = provenance_journal._read_merged  # pyright: ignore[reportPrivateUsage]
+
+    def read_and_merge(path: Path) -> Records:
+        monkeypatch.setattr(provenance_journal, "_read_merged", read_file)
+        found = read_file(path)
+        other.merge()
+        return found
+
+    monkeypatch.setattr(provenance_journal, "_read_merged", read_and_merge)
+    assert set(read_records(tmp_path).cases) == {"a"}

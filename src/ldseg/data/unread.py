@@ -109,6 +109,14 @@ def header_of(path: Path) -> Path:
     return next((header for header in headers if header.exists()), path)
 
 
+def voxel_files(header: Path) -> tuple[Path, ...]:
+    """Return the files of raw data beside a header file; none beside a file that holds its voxels itself."""
+    ends = [end for end, kind in _HEADERS.items() if kind == header.suffix.lower()]
+    spelled = ((header.with_suffix(end), header.with_suffix(end.upper())) for end in ends)
+    found = (next((path for path in paths if path.is_file()), None) for paths in spelled)
+    return tuple(path for path in found if path is not None)
+
+
 def describe_unread(unread: Iterable[Unread]) -> tuple[str, ...]:
     """Return one remark per file type: how many were skipped, which, and how to convert them."""
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ldseg.data.cases import Case
+from ldseg.data.unread import voxel_files
 from ldseg.errors import InputError, file_error
 from ldseg.inference.provenance_journal import FILE, JOURNAL, read_records
 from ldseg.planning.plan import Plan, read_plan
@@ -66,6 +67,7 @@ def _refuse_leftovers(out: Path, files: Mapping[str, Sequence[Path]], inputs: se
     """Raise InputError for maps of these cases that are neither recorded nor written again."""
     recorded = {out / file for one in read_records(out).cases.values() for file in one.files}
     expected = recorded.union(*files.values())
+    expected |= {voxels for header in expected for voxels in voxel_files(header)}
     for path in sorted(out.iterdir()):
         part = _PARTS.search(path.name)
         name = path.name[: part.start()] if part and part.end() == len(path.name) else None

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ldseg.data.cases import Case
 from ldseg.data.formats import files_of
+from ldseg.errors import file_error
 from ldseg.inference.backends.backend import Computation
 from ldseg.inference.decision import Decision
 from ldseg.inference.output import EnsembleSummary
@@ -87,6 +88,7 @@ class CaseRecord:
     inputs: tuple[str, ...]
     """Paths of the image's files."""
     input_bytes: int
+    """Size of these files, and of all files in a folder of DICOM."""
     input_modified: str
     """Time of the newest of them, ISO 8601 in UTC."""
     files: tuple[str, ...]
@@ -129,8 +131,16 @@ class Records:
 
 
 def describe_inputs(case: Case) -> tuple[tuple[str, ...], int, str]:
-    """Return the paths of a case's images, their bytes in all, and the time of the newest."""
-    facts = [part.stat() for path in case.images for part in files_of(path)]
+    """Return the paths of a case's images, the bytes of their files in all, and the time of the newest.
+
+    Raises:
+        InputError: a file is not there any more.
+    """
+    try:
+        facts = [file.stat() for path in case.images for file in files_of(path)]
+    except OSError as error:
+        finding = f"changed while it was segmented ({error.strerror})"
+        raise file_error(case.images[0], finding, "segment it again") from error
     newest = max(fact.st_mtime for fact in facts)
     when = datetime.fromtimestamp(newest, timezone.utc).isoformat()
     return tuple(str(path) for path in case.images), sum(fact.st_size for fact in facts), when

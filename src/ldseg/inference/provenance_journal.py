@@ -19,10 +19,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ldseg.data.unread import voxel_files
 from ldseg.errors import file_error
 from ldseg.inference.provenance import CaseRecord, Records
 from ldseg.runs.folder_lock import lock_folder
@@ -139,10 +140,14 @@ def read_records(folder: Path) -> Records:
     Raises:
         InputError: a file is damaged, or a newer ldseg wrote it.
     """
-    records = _read_merged(folder / FILE)
-    if (folder / JOURNAL).exists():
-        _replay(folder / JOURNAL, 0, records)
-    return records
+    merged = folder / FILE
+    while True:
+        stamp = _stamp(merged)
+        records = _read_merged(merged)
+        with suppress(FileNotFoundError):
+            _replay(folder / JOURNAL, 0, records)
+        if _stamp(merged) == stamp:  # else another process has merged the journal meanwhile
+            return records
 
 
 def merge_journal(folder: Path, skipped: Sequence[str] | None = None) -> None:
@@ -197,12 +202,11 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
 
 def _remove(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     """Remove and return those files that are there; a damaged record leads to no file elsewhere."""
-    headers = [Path(name).stem for name in names if name.endswith(".mhd")]
-    voxels = [f"{header}{ending}" for header in headers for ending in (".raw", ".zraw")]
-    here = [n for n in (*names, *voxels) if Path(n).name == n and (folder / n).is_file()]
-    for name in here:
-        (folder / name).unlink()
-    return tuple(here)
+    headers = [folder / name for name in names if Path(name).name == name]
+    here = [path for header in headers for path in (header, *voxel_files(header)) if path.is_file()]
+    for path in here:
+        path.unlink()
+    return tuple(path.name for path in here)
 
 
 def _write(path: Path, records: Records) -> None:
