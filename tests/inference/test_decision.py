@@ -126,6 +126,13 @@ def test_many_samples_of_many_classes_are_told_apart() -> None:
     assert 1 - np.mean(rule.risks) == pytest.approx(expected_dice(labels, samples, 20))
 
 
+def test_classes_beyond_the_256th_keep_their_index() -> None:
+    probabilities = np.full((300, 1, 4), 1e-5, np.float32)
+    probabilities[[0, 280]] = [[[0.2]], [[0.8]]]
+    labels, _ = decide_labels(probabilities, np.full((3, 1, 4), 280, np.uint16))
+    assert np.unique(labels).tolist() == [280]
+
+
 def test_an_empty_image_is_empty_for_sure() -> None:
     probabilities = np.stack([np.ones((3, 4)), np.zeros((3, 4))]).astype(np.float32)
     labels, rule = decide_labels(probabilities, np.zeros((5, 3, 4), np.uint8))

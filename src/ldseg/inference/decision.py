@@ -65,12 +65,12 @@ class LabelRule:
     risks: tuple[float, ...]
     """Mean risk of each structure over the samples."""
 
-    def classes(self, levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def classes(self, levels: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
         """Return the classes (*R) of voxels with `levels` (K, *R) as `pack_levels` makes them."""
         if self.offsets is None:
             return levels[0]
         best = np.zeros(levels.shape[1:], np.int16)  # the background's score
-        classes = np.zeros(levels.shape[1:], np.uint8)
+        classes = np.zeros_like(levels[0])
         for k, offset in enumerate(self.offsets, start=1):
             score = levels[k].astype(np.int16) + (offset - LIMIT)
             better = score > best
@@ -78,13 +78,13 @@ class LabelRule:
         return classes
 
 
-def pack_levels(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+def pack_levels(probabilities: NDArray[np.float32]) -> NDArray[np.unsignedinteger]:
     """Return all that decisions need of `probabilities` (K, *R): the argmax, and for each structure the level
     of its log-odds against the background, 0 to 2 `LIMIT`, `LIMIT` + 1 and more where it is the likelier.
 
     The background counts as less likely than the likeliest structure by `LIMIT` steps at most, so that
     structures beside each other keep their odds where the background is far less likely than both."""
-    packed = np.empty(probabilities.shape, np.uint8)
+    packed = np.empty(probabilities.shape, index_type(len(probabilities)))
     packed[0] = probabilities.argmax(0)
     least = probabilities[1:].max(0) * np.float32(np.exp(-LIMIT * STEP))
     background = np.log(np.maximum(np.maximum(probabilities[0], least), _FLOOR))
@@ -94,23 +94,34 @@ def pack_levels(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     return packed
 
 
+def index_type(classes: int) -> np.dtype[np.unsignedinteger]:
+    """Return the smallest type of the indices of so many classes; it holds levels too."""
+    return np.min_scalar_type(classes - 1)
+
+
 class PosteriorCounts:
     """Counts of the voxels of an image by their levels and by the classes that the samples decide for."""
 
     def __init__(self, classes: int, samples: int) -> None:
         self._classes, self._samples = classes, samples
-        self._columns = np.zeros((classes + samples, 0), np.uint8)
+        self._columns = np.zeros((classes + samples, 0), index_type(classes))
         self._weights = np.zeros(0)
 
     def add(
-        self, probabilities: NDArray[np.float32], samples: NDArray[np.uint8], weights: NDArray[np.float64]
+        self,
+        probabilities: NDArray[np.float32],
+        samples: NDArray[np.unsignedinteger],
+        weights: NDArray[np.float64],
     ) -> None:
         """Add voxels: mean probabilities (K, N), the classes of each sample (S, N), and weights (N,), the
         shares in which they count."""
         self.add_levels(pack_levels(probabilities), samples, weights)
 
     def add_levels(
-        self, levels: NDArray[np.uint8], samples: NDArray[np.uint8], weights: NDArray[np.float64]
+        self,
+        levels: NDArray[np.unsignedinteger],
+        samples: NDArray[np.unsignedinteger],
+        weights: NDArray[np.float64],
     ) -> None:
         """Add voxels, as `add`, with `levels` (K, N) from `pack_levels`."""
         relevant = samples.any(0) | levels.any(0)  # the others are background in every decision
@@ -135,8 +146,8 @@ class PosteriorCounts:
 
 
 def decide_labels(
-    probabilities: NDArray[np.float32], samples: NDArray[np.uint8], risk: Risk = dice_risk
-) -> tuple[NDArray[np.uint8], LabelRule]:
+    probabilities: NDArray[np.float32], samples: NDArray[np.unsignedinteger], risk: Risk = dice_risk
+) -> tuple[NDArray[np.unsignedinteger], LabelRule]:
     """Return the classes (*S) with the least expected risk, and the rule behind them.
 
     Args:
@@ -156,7 +167,11 @@ class _Search:
     """Coordinate descent over the offsets, on voxels with levels (K - 1, N), samples (S, N) and weights."""
 
     def __init__(
-        self, levels: NDArray[np.int64], samples: NDArray[np.uint8], weights: NDArray[np.float64], risk: Risk
+        self,
+        levels: NDArray[np.int64],
+        samples: NDArray[np.unsignedinteger],
+        weights: NDArray[np.float64],
+        risk: Risk,
     ) -> None:
         self.levels, self.samples, self.weights, self.risk = levels, samples, weights, risk
         self.structures = range(1, len(levels) + 1)
@@ -224,7 +239,7 @@ def _taken(place: NDArray[np.int64], weights: NDArray[np.float64], by_itself: bo
     return passed[:-1] if by_itself else passed[-1] - passed[:-1]
 
 
-def _group(columns: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _group(columns: NDArray[np.unsignedinteger]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the index of the first of each kind of equal columns, and the kind of each column."""
     key, kinds = np.zeros(columns.shape[1], np.int64), 1
     for row in columns:

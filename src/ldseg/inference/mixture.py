@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ldseg.data.class_indices import class_indices
 from ldseg.data.volume import Volume
-from ldseg.inference.decision import LabelRule, PosteriorCounts, pack_levels
+from ldseg.inference.decision import LabelRule, PosteriorCounts, index_type, pack_levels
 from ldseg.inference.output import (
     DISAGREEMENT,
     FREQUENCIES,
@@ -65,10 +65,11 @@ class Mixture:
     def __init__(self, volume: Volume, plan: Plan, keeps_samples: bool) -> None:
         classes = len(plan.classes)
         self._volume, self._plan, self._keeps_samples = volume, plan, keeps_samples
+        self._kind = index_type(classes)
         self._mean, self._votes = np.zeros((2, classes, *volume.shape), np.float32)
         self._entropy, self._within = np.zeros((2, 1, *volume.shape), np.float32)
-        self._labels: list[NDArray[np.uint8]] = []
-        self._samples: list[NDArray[np.uint8]] = []
+        self._labels: list[NDArray[np.unsignedinteger]] = []
+        self._samples: list[NDArray[np.unsignedinteger]] = []
         self._summaries: list[CaseSummary] = []
         self._numbers: list[int] = []
         self._lowered = 0.0  # weighted mean of the factors by which members lower their confidence
@@ -77,7 +78,7 @@ class Mixture:
         """Add a member's probabilities, frequencies and disagreement, and samples if these are kept."""
         maps, weight = member.maps, np.float32(member.weight)
         probabilities = maps.array(PROBABILITIES)
-        labels = probabilities.argmax(0).astype(np.uint8)
+        labels = probabilities.argmax(0).astype(self._kind)
         self._mean += weight * probabilities
         self._entropy += weight * _entropy(probabilities)
         self._within += weight * maps.array(DISAGREEMENT)
@@ -86,7 +87,7 @@ class Mixture:
         if self._keeps_samples:
             classes = self._plan.classes
             self._samples += [
-                class_indices(one.array[0], classes, None).astype(np.uint8) for one in maps.samples()
+                class_indices(one.array[0], classes, None).astype(self._kind) for one in maps.samples()
             ]
         confidence = Confidence(len(probabilities))
         confidence.add(probabilities, labels)
@@ -98,7 +99,7 @@ class Mixture:
         """Return the maps of the mixture and its summary; `single` where each member predicts once, without
         samples."""
         probabilities = with_temperature(self._mean, calibration.temperature)
-        classes, rule = probabilities.argmax(0).astype(np.uint8), None
+        classes, rule = probabilities.argmax(0).astype(self._kind), None
         confidence = Confidence(len(probabilities))
         confidence.add(probabilities, classes)
         if decides:
@@ -122,7 +123,7 @@ class Mixture:
         summary = self._summary(calibration, confidence.value() * self._lowered, single, agreement, rule)
         return ImageMaps(self._volume, arrays), summary
 
-    def _decide(self) -> tuple[NDArray[np.uint8], LabelRule]:
+    def _decide(self) -> tuple[NDArray[np.unsignedinteger], LabelRule]:
         """Return the classes with the least risk over all samples."""
         levels, samples = pack_levels(self._mean), np.stack(self._samples)
         counts = PosteriorCounts(len(levels), len(samples))

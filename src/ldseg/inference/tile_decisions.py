@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ldseg.inference.backends.backend import TileBlock
-from ldseg.inference.decision import PosteriorCounts
+from ldseg.inference.decision import PosteriorCounts, index_type
 from ldseg.inference.posterior import likeliest, mean_share, mean_weights
 from ldseg.inference.sliding_window import Tile, Tiling
 
@@ -24,7 +24,7 @@ class TileDecisions:
         self._shape = tiling.shape
         self._weights = mean_weights(samples, deterministic)
         self._mean = torch.zeros(classes, *tiling.patch)
-        self._samples = np.zeros((samples, *tiling.patch), np.uint8)
+        self._samples = np.zeros((samples, *tiling.patch), index_type(classes))
 
     def add(self, block: TileBlock) -> None:
         """Add samples, or a deterministic prediction, of the present tile to the mean."""
