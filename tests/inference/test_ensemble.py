@@ -298,6 +298,20 @@ def test_the_record_names_all_members_and_how_they_agree(members: list[Path], tm
     assert sorted(path.name for path in out.glob("a_sample*")) == [f"a_sample{n}.nii.gz" for n in range(1, 5)]
 
 
+def test_what_members_disagree_on_is_saved_once_and_refused_of_a_single_model(
+    members: list[Path], tmp_path: Path
+) -> None:
+    options = PredictOptions(save=("uncertainty", "member_disagreement"))
+    out = predicted(loaded(*members), tmp_path, options)
+    assert read_records(out).cases["a"].files == (
+        "a_summary.json",
+        "a_uncertainty.nii.gz",
+        "a_member_disagreement.nii.gz",
+    )
+    with pytest.raises(InputError, match="save is 'member_disagreement', and a single model has no members"):
+        predicted(loaded(members[0]), tmp_path, options)
+
+
 def test_files_of_members_that_were_calibrated_otherwise_do_not_stay(
     members: list[Path], tmp_path: Path
 ) -> None:

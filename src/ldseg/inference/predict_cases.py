@@ -133,8 +133,7 @@ def predict_cases(
     predictor = predictor if options.harmonize else predictor.without_harmonization()
     predictor = predictor if options.decision is None else predictor.deciding_by(options.decision)
     sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.tta)
-    if predictor.extra_maps and "uncertainty" in options.save:
-        options = replace(options, save=(*options.save, *predictor.extra_maps))
+    options = replace(options, save=_saved_maps(options.save, predictor.extra_maps))
     if options.format in dicom.DICOM.endings and predictor.plan.axes == "tyx":
         raise InputError(
             f"format is {options.format!r}; cine images have no DICOM segmentation, choose .nii.gz"
@@ -152,6 +151,14 @@ def predict_cases(
         if context.is_rank_zero:
             run.journal.merge()
     return _all_summaries(summary, context)
+
+
+def _saved_maps(save: Sequence[str], extra: Sequence[str]) -> tuple[str, ...]:
+    """Return what to save, with the `extra` maps of an ensemble beside the uncertainty. Raises InputError for
+    one of them that is asked of a single model."""
+    if MEMBER_DISAGREEMENT in save and MEMBER_DISAGREEMENT not in extra:
+        raise InputError(f"save is {MEMBER_DISAGREEMENT!r}, and a single model has no members; leave it out")
+    return tuple(dict.fromkeys((*save, *(extra if "uncertainty" in save else ()))))
 
 
 def _all_summaries(summary: Summary, context: DistributedContext) -> Summary:
