@@ -309,7 +309,7 @@ def test_what_members_disagree_on_is_saved_once_and_refused_of_a_single_model(
         "a_member_disagreement.nii.gz",
     )
     with pytest.raises(InputError, match="save is 'member_disagreement', and a single model has no members"):
-        predicted(loaded(members[0]), tmp_path, options)
+        predicted(Predictor.load(members[0], "cpu"), tmp_path, options)
 
 
 def test_files_of_members_that_were_calibrated_otherwise_do_not_stay(
