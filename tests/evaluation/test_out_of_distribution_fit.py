@@ -13,6 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from ldseg.app.cli.main import main
+from ldseg.data.cases import Case
 from ldseg.data.dataset import DataSet, open_dataset
 from ldseg.data.formats import read_volume
 from ldseg.data.volume import Volume
@@ -163,6 +164,18 @@ def test_few_images_say_nothing_and_an_old_file_goes(make_model: MakeModel, data
     assert fit_and_store_detector(folder, predictor, dataset, dataset.cases[:9]) is None
     assert not (folder / OUT_OF_DISTRIBUTION_FILE).exists()
     assert Predictor.load(folder, "cpu").detector is None
+
+
+def test_what_was_stored_stays_where_a_case_cannot_be_read(
+    make_model: MakeModel, dataset: DataSet, tmp_path: Path
+) -> None:
+    folder = make_model()
+    predictor = Predictor.load(folder, "cpu")
+    store_detector(folder, fit_detector(gaussian_statistics(20, 0), {}), predictor.identity.sha256)
+    cases = [*dataset.cases[:9], Case("gone", (tmp_path / "gone.png",), (), "gone")]
+    with pytest.raises(InputError, match="gone"):
+        fit_and_store_detector(folder, predictor, dataset, cases)
+    assert Predictor.load(folder, "cpu").detector is not None
 
 
 @pytest.mark.parametrize("baseline, knows", [("none", True), ("unet", True), ("pixel_diffusion", False)])

@@ -17,7 +17,7 @@ from ldseg.data.inputs import find_inputs
 from ldseg.errors import InputError
 from ldseg.evaluation.out_of_distribution_fit import fit_detector
 from ldseg.export.bundle import export_bundle
-from ldseg.export.bundle_run import PatchNetwork
+from ldseg.export.bundle_run import BundleRun, PatchNetwork
 from ldseg.inference.out_of_distribution import store_detector
 from ldseg.inference.predict_cases import PredictOptions, predict_cases
 from ldseg.inference.predictor import Predictor
@@ -176,6 +176,19 @@ def test_a_bundle_of_a_single_prediction_draws_samples_as_its_model_does(
     assert found.sampling(samples=5).samples == 5
     of_unet = export_bundle(make_model("yx", "unet"), tmp_path / "unet", samples=4)
     assert json.loads((of_unet / "configs" / "inference.json").read_text())["samples"] == 1
+
+
+def test_a_bundle_has_the_codes_of_its_segments(make_model: MakeModel, tmp_path: Path) -> None:
+    model = make_model()
+    lesion = {"value": "52988006", "scheme": "SCT", "meaning": "Lesion"}
+    segments = json.dumps({"version": 1, "segments": {"left": {"type": lesion}}})
+    (model / "segments.json").write_text(segments)
+    bundle = export_bundle(model, tmp_path / "bundle")
+    assert (bundle / "models" / "segments.json").read_text() == segments
+    predictor = Predictor.load(bundle / "models", "cpu")
+    run_of_bundle = BundleRun(predictor, (), str(tmp_path / "out"), 1, ("labels",), 0, str(bundle))
+    assert run_of_bundle.options.codes["left"].type.meaning == "Lesion"
+    assert json.loads((bundle / "configs" / "inference.json").read_text())["evaluator"]["bundle_root"]
 
 
 @pytest.mark.parametrize("sampling", [{}, {"samples": 2}])

@@ -30,6 +30,7 @@ def test_graphs_of_members_with_other_steps_fit_each_other(
         settings["posterior"] |= {"steps": steps, "tta": tta}
         (place / "settings.json").write_text(json.dumps(settings))
     store_ensemble(tmp_path / "both", Ensemble([Predictor.load(place, "cpu") for place in places]), places)
+    (tmp_path / "both" / "segments.json").write_text("codes")
     asked: list[tuple[Any, ...]] = []
 
     def export_without_tracing(place: Path, out: Path, *sampling: Any) -> OnnxExport:
@@ -43,6 +44,7 @@ def test_graphs_of_members_with_other_steps_fit_each_other(
     monkeypatch.setattr(exporting, "export_onnx", export_without_tracing)
     exporting.export_onnx_ensemble(tmp_path / "both", tmp_path / "onnx", samples=6)
     assert asked == [(name, 4, 6, "preconditioned_ddim", True) for name in ("a", "b")]
+    assert (tmp_path / "onnx" / "segments.json").read_text() == "codes"
 
 
 def test_the_command_loads_each_member_once(

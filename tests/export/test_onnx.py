@@ -148,11 +148,15 @@ def test_samplers_that_draw_or_remember_can_be_exported(make_export, sampler: st
     assert read_onnx_spec(made.onnx).draws == draws
 
 
-def test_an_export_is_recalibrated_as_its_model_is(make_model: MakeModel, tmp_path: Path) -> None:
+def test_an_export_is_recalibrated_as_its_model_is_and_has_its_codes(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
     folder = make_model(baseline="unet")
+    (folder / "segments.json").write_text("codes")
     plain = Predictor.load(folder, "cpu")(image("yx", (16, 20)))
     store_calibration(folder, Calibration(temperature=2.0, widening=0.1))
     out = export_onnx(folder, tmp_path / "onnx").folder
+    assert (out / "segments.json").read_text() == "codes"
     found = load_onnx_predictor(out)(image("yx", (16, 20)))
     wanted = Predictor.load(folder, "cpu")(image("yx", (16, 20)))
     np.testing.assert_allclose(found.probabilities.array, wanted.probabilities.array, atol=TOLERANCE)

@@ -68,18 +68,19 @@ def fit_and_store_detector(
     """Fit a detector for the model of `folder`, loaded as `predictor`, on `cases` and store it there.
 
     None, and no file, where the model has no image encoder of its own or there are fewer than `FEWEST` cases.
+    An earlier file stays until the new one is there.
 
     Raises:
         InputError: a case cannot be read or does not fit the model, or the disk refuses.
     """
-    (folder / OUT_OF_DISTRIBUTION_FILE).unlink(missing_ok=True)
-    if len(cases) < FEWEST:
-        return None
-    own, changed = _collect_statistics(predictor, dataset, cases, on_case)
-    if not own[0]:
-        return None
-    detector = fit_detector(own, changed)
-    store_detector(folder, detector, predictor.identity.sha256)
+    detector = None
+    if len(cases) >= FEWEST:
+        own, changed = _collect_statistics(predictor, dataset, cases, on_case)
+        detector = fit_detector(own, changed) if own[0] else None
+    if detector is None:
+        (folder / OUT_OF_DISTRIBUTION_FILE).unlink(missing_ok=True)
+    else:
+        store_detector(folder, detector, predictor.identity.sha256)
     return detector
 
 

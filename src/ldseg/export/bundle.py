@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from ldseg import __version__
+from ldseg.data.formats.dicom.segments import SEGMENTS_FILE
 from ldseg.export.atomic_directory import atomic_directory
 from ldseg.inference.backends.torch_backend import check_sampling
 from ldseg.planning.plan import Plan, write_plan
@@ -67,7 +68,7 @@ def export_bundle(
         write_plan(models / PLAN_FILE, model.plan)
         write_settings(models / SETTINGS_FILE, settings)
         write_bytes_atomic(models / CARD_FILE, card.encode())
-        for name in (WEIGHTS_FILE, CALIBRATION_FILE, OUT_OF_DISTRIBUTION_FILE):
+        for name in (WEIGHTS_FILE, CALIBRATION_FILE, OUT_OF_DISTRIBUTION_FILE, SEGMENTS_FILE):
             if (folder / name).is_file():
                 write_bytes_atomic(models / name, (folder / name).read_bytes())
         write_json_atomic(staged / "configs" / "metadata.json", make_metadata(model))
@@ -165,6 +166,7 @@ def make_config(samples: int) -> dict[str, Any]:
             "samples": "@samples",
             "save": "@save",
             "seed": "@seed",
+            "bundle_root": "@bundle_root",
         },
         "run": ["$@evaluator.run()"],
     }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ldseg.data.cases import Case
+from ldseg.data.formats.dicom.segments import SEGMENTS_FILE, read_codes
 from ldseg.data.inputs import find_inputs
 from ldseg.export.exportable_sampler import ExportableSampler, count_draws
 from ldseg.inference.backends.torch_backend import find_tta_axis
@@ -16,12 +17,13 @@ from ldseg.inference.case_noise import CaseNoise
 from ldseg.inference.predict_cases import PredictOptions, Summary, predict_cases
 from ldseg.inference.predictor import Predictor
 
+_MODELS = "models"  # the folder of a bundle's model
 _PATCH_NAME = "patch"  # stands for the case's name, which a network on its own does not know
 
 
 def load_bundle(bundle_root: str, device: str | torch.device | None = None) -> Predictor:
     """Load the predictor of a bundle; InputError when a file in its folder `models` cannot be used."""
-    return Predictor.load(Path(bundle_root) / "models", None if device is None else str(device))
+    return Predictor.load(Path(bundle_root) / _MODELS, None if device is None else str(device))
 
 
 def find_images(dataset_dir: str, predictor: Predictor) -> list[Case]:
@@ -41,11 +43,19 @@ class BundleRun:
         samples: int,
         save: Sequence[str],
         seed: int = 0,
+        bundle_root: str | None = None,
     ) -> None:
+        """`bundle_root` is where codes of DICOM segmentations may lie beside the model; None: default codes.
+
+        Raises:
+            InputError: such codes are damaged, or an option cannot be used.
+        """
         self.predictor = predictor
         self.cases = cases
         self.folder = Path(output_dir)
-        self.options = PredictOptions(samples=samples, save=tuple(save), seed=seed)
+        file = None if bundle_root is None else Path(bundle_root) / _MODELS / SEGMENTS_FILE
+        codes = {} if file is None or not file.is_file() else read_codes(file, predictor.plan.classes)
+        self.options = PredictOptions(samples=samples, save=tuple(save), seed=seed, codes=codes)
 
     def run(self) -> Summary:
         """Write the results; InputError when an image cannot be used."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ldseg.data.formats.dicom.segments import SEGMENTS_FILE
 from ldseg.errors import file_error
 from ldseg.export.atomic_directory import atomic_directory
 from ldseg.export.onnx import OnnxExport, OnStage, export_onnx, ignore_stage, saved_model_of
@@ -23,6 +24,7 @@ from ldseg.inference.ensemble_files import (
     write_ensemble,
 )
 from ldseg.inference.provenance import identify
+from ldseg.utils.serialization import write_bytes_atomic
 
 
 def export_onnx_ensemble(
@@ -74,5 +76,8 @@ def export_onnx_ensemble(
             graph = identify(staged / name, export.spec.graph).sha256
             members.append(StoredMember(name, graph, weight))
             made.append(replace(export, folder=Path(out) / name))
+        codes = Path(folder) / SEGMENTS_FILE
+        if codes.is_file():
+            write_bytes_atomic(staged / SEGMENTS_FILE, codes.read_bytes())
         write_ensemble(staged, StoredEnsemble(tuple(members), ensemble.fitted))
     return made

@@ -3,6 +3,7 @@
 OUT/model.onnx      image patch and noise to probabilities, fp32, any number of patches at once
     contract.json   see inference/onnx_spec.py
     plan.json, settings.json, card.md    as training wrote them, the sampling as exported
+    segments.json       codes of DICOM segmentations, where the model has them
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ldseg import __version__
+from ldseg.data.formats.dicom.segments import SEGMENTS_FILE
 from ldseg.export.atomic_directory import atomic_directory
 from ldseg.export.exportable_sampler import ExportableSampler, count_draws
 from ldseg.export.io_documentation import RULES, TILING
@@ -102,9 +104,9 @@ def export_onnx(
     sampling = model.segmenter.resolve_sampling(sampling)
     with atomic_directory(Path(out)) as staged:
         spec = _write(model, sampling, stored_calibration(Path(folder)), staged, on_stage)
-        card = Path(folder) / CARD_FILE
-        if card.is_file():
-            write_bytes_atomic(staged / CARD_FILE, card.read_bytes())
+        for name in (CARD_FILE, SEGMENTS_FILE):
+            if (Path(folder) / name).is_file():
+                write_bytes_atomic(staged / name, (Path(folder) / name).read_bytes())
         size = (staged / GRAPH_FILE).stat().st_size
     return OnnxExport(Path(out), spec, size / 1e6)
 

@@ -50,6 +50,7 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Fit on the validation cases and store the result beside the weights, or in a copy of the model."""
     from ldseg.app.cli.destination import check_output_folder
+    from ldseg.data.formats.dicom.segments import SEGMENTS_FILE
     from ldseg.errors import InputError
     from ldseg.export.atomic_directory import atomic_directory
     from ldseg.inference.ensemble_files import member_folders
@@ -80,7 +81,7 @@ def run(arguments: Any) -> int:
         return 0
     check_output_folder(arguments.output)
     with atomic_directory(arguments.output) as staged:
-        copy_model(source, staged, (OUT_OF_DISTRIBUTION_FILE,))
+        copy_model(source, staged, (OUT_OF_DISTRIBUTION_FILE, SEGMENTS_FILE))
         _calibrate(arguments, source, staged, arguments.output)
     return 0
 
