@@ -133,7 +133,8 @@ def predict_cases(
     predictor = predictor if options.harmonize else predictor.without_harmonization()
     predictor = predictor if options.decision is None else predictor.deciding_by(options.decision)
     sampling = predictor.sampling(options.steps, options.samples, options.sampler, options.tta)
-    options = replace(options, save=_saved_maps(options.save, predictor.extra_maps))
+    beside = predictor.extra_maps if "uncertainty" in options.save else ()
+    options = replace(options, save=tuple(dict.fromkeys((*options.save, *beside))))
     if options.format in dicom.DICOM.endings and predictor.plan.axes == "tyx":
         raise InputError(
             f"format is {options.format!r}; cine images have no DICOM segmentation, choose .nii.gz"
@@ -151,14 +152,6 @@ def predict_cases(
         if context.is_rank_zero:
             run.journal.merge()
     return _all_summaries(summary, context)
-
-
-def _saved_maps(save: Sequence[str], extra: Sequence[str]) -> tuple[str, ...]:
-    """Return what to save, with the `extra` maps of an ensemble beside the uncertainty. Raises InputError for
-    one of them that is asked of a single model."""
-    if MEMBER_DISAGREEMENT in save and MEMBER_DISAGREEMENT not in extra:
-        raise InputError(f"save is {MEMBER_DISAGREEMENT!r}, and a single model has no members; leave it out")
-    return tuple(dict.fromkeys((*save, *(extra if "uncertainty" in save else ()))))
 
 
 def _all_summaries(summary: Summary, context: DistributedContext) -> Summary:
@@ -206,6 +199,9 @@ class _Run:
 
     def begin(self, cases: Sequence[Case]) -> None:
         """Make the folder, and write the files that all cases share."""
+        if MEMBER_DISAGREEMENT in self.options.save and not self.predictor.extra_maps:
+            finding = f"save is {MEMBER_DISAGREEMENT!r}, and a single model has no members"
+            raise InputError(f"{finding}; leave it out")
         files = {self.name(case): self.files(case) for case in cases}
         prepare_folder(self.out, cases, files)
         if self.format.file is None:
