@@ -109,14 +109,6 @@ def test_several_models_are_an_ensemble_in_a_folder_of_their_own(
     assert [path.name for path in (world / "both").iterdir()] == ["ensemble.json"]
 
 
-@pytest.mark.parametrize("members", [["run"], ["run/fold_0"]])
-def test_a_seed_below_0_is_one_line(
-    world: Path, capsys: pytest.CaptureFixture[str], members: list[str]
-) -> None:
-    assert calibrate(world, *(world / one for one in members), "--seed", "-1") == 2
-    assert "seed is -1; choose 0 or more" in capsys.readouterr().err
-
-
 def test_members_without_a_case_in_common_are_one_line(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,12 +42,6 @@ def ignore_case(share: float, case: str) -> None:
     del share, case
 
 
-def check_seed(seed: int) -> None:
-    """Raise InputError for a seed below 0, by which no voxels can be drawn."""
-    if seed < 0:
-        raise InputError(f"seed is {seed}; choose 0 or more")
-
-
 class NoStructureError(InputError):
     """No case has a structure to fit the calibration on."""
 
@@ -135,10 +129,9 @@ def fit_on_cases(
     """Return the calibration of a model or an ensemble, see `calibrate`, and a report on the cases before.
 
     Raises:
-        InputError: a case cannot be read or does not fit the model, or a seed below 0.
+        InputError: a case cannot be read or does not fit the model.
         NoStructureError: no case has a structure.
     """
-    check_seed(seed)
     accumulator = CalibrationAccumulator(len(predictor.plan.classes))
     if isinstance(predictor, Predictor):  # an ensemble's members have theirs
         some = evenly_spaced(cases, COHERENCE_CASES)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldseg.data.cases import Case, DataSet
-from ldseg.evaluation.calibration_fit import OnCase, check_seed, draw_voxels, fit_on_cases, ignore_case
+from ldseg.evaluation.calibration_fit import OnCase, draw_voxels, fit_on_cases, ignore_case
 from ldseg.evaluation.calibration_report import CalibrationReport
 from ldseg.evaluation.predictions import iterate_predictions
 from ldseg.inference.ensemble import Ensemble
@@ -34,10 +34,9 @@ def fit_ensemble(
     uncalibrated probabilities.
 
     Raises:
-        InputError: a case cannot be read or does not fit the members, or a seed below 0.
+        InputError: a case cannot be read or does not fit the members.
         NoStructureError: no case has a structure.
     """
-    check_seed(seed)
     likelihoods: list[NDArray[np.float64]] = []
     sampling = ensemble.sampling(steps, samples)
     share = max(1, round(sampling.samples / len(ensemble.members)))
