@@ -145,6 +145,11 @@ def is_colour(path: Path) -> bool:
     return form.is_colour is not None and form.is_colour(path)
 
 
+def holds_pictures_only(name: Path | str) -> bool:
+    """Return whether files of the ending of `name` hold one 2D image, of 1 or 3 channels."""
+    return _BY_ENDING[ending(name)] in (raster.RASTER, raster.JPEG)
+
+
 def output_ending(source: Path | str, channels: int = 1, axes: Axes | None = None) -> str:
     """Return the file ending for results of an image `source`: its own if the format can hold them.
 
@@ -153,7 +158,7 @@ def output_ending(source: Path | str, channels: int = 1, axes: Axes | None = Non
     but neither 2D+time ("tyx") nor floats: these become NIfTI.
     """
     own = ending(source)
-    if _BY_ENDING[own] in (raster.RASTER, raster.JPEG) and channels > 1:
+    if holds_pictures_only(source) and channels > 1:
         return ".tif"
     if _BY_ENDING[own] is dicom.DICOM:
         return ".nii.gz" if channels > 1 or axes == "tyx" else _DICOM_ENDING
