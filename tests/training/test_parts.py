@@ -125,8 +125,11 @@ def test_a_model_that_ignores_the_image_or_whose_latent_is_constant_is_reported(
     fine = Validation(0.8, (0.8,), shuffled_dice=0.3, ceiling=0.95, latent_spread=0.5)
     assert fine.warnings() == []
     bad = Validation(0.7, (0.7,), shuffled_dice=0.69, ceiling=0.95, latent_spread=0.001)
-    assert any("hardly used" in w for w in bad.warnings())
+    assert any("hardly used" in w and "pure_noise_share" in w for w in bad.warnings())
     assert any("collapsed" in w for w in bad.warnings())
+    (warning,) = Validation(0.7, (0.7,), shuffled_dice=0.69, ceiling=None, latent_spread=None).warnings()
+    assert "hardly used" in warning
+    assert "noise" not in warning  # a model without a latent has none
 
 
 def test_empty_label_maps_do_not_say_that_the_latent_has_collapsed(make_model: Callable[..., Path]) -> None:

@@ -44,9 +44,13 @@ class Validation:
             )
         shuffled = self.shuffled_dice
         if shuffled is not None and self.dice > _NEAR_EMPTY and shuffled > IGNORES_IMAGE * self.dice:
+            has_latent = self.ceiling is not None
+            remedy = (
+                "raise --model.noise.pure_noise_share" if has_latent else "check which masks belong to which"
+            )
             found.append(
                 f"the image is hardly used (Dice {self.dice:.3f}, with another case's image {shuffled:.3f}): "
-                "normal at the start and where cases look alike, else raise --model.noise.pure_noise_share"
+                f"normal at the start and where cases look alike, else {remedy}"
             )
         return found
 
