@@ -37,6 +37,37 @@ def check_training(preset: str | None, changes: dict[str, Any]) -> None:
     given_budget(with_default_budget(training))
 
 
+_OF_THE_LATENT = {
+    "loss": (
+        "latent_draws",
+        "reconstruction",
+        "reconstruction_share",
+        "feature_drop",
+        "stop_latent_gradient",
+        "decode",
+    )
+}
+"""Settings that no baseline reads."""
+_OF_DIFFUSION = {"loss": ("latent",), "model": ("noise", "denoiser")}
+"""Settings that no baseline but diffusion on the label map reads."""
+_UNREAD = {
+    "pixel_diffusion": (_OF_THE_LATENT,),
+    **dict.fromkeys(("unet", "ssn", "probabilistic_unet"), (_OF_THE_LATENT, _OF_DIFFUSION)),
+}
+"""By baseline."""
+
+
+def unused_settings(changes: dict[str, Any]) -> list[str]:
+    """Return which of `changes` the chosen baseline does not read, as names of settings."""
+    return [
+        f"{section}.{name}"
+        for settings in _UNREAD.get(changes.get("baseline", "none"), ())
+        for section, names in settings.items()
+        for name in names
+        if name in changes.get(section, {})
+    ]
+
+
 def make_settings(
     plan: Plan, preset: str, changes: dict[str, Any], plan_file: Path, allow_code: bool = False
 ) -> RunSettings:

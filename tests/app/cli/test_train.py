@@ -77,6 +77,19 @@ def test_a_baseline_is_trained_and_predicts(data: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").glob("*.png"))) == 8
 
 
+@pytest.mark.parametrize(
+    "baseline, told", [("unet", {"latent", "decode"}), ("pixel_diffusion", {"decode"}), (None, set[str]())]
+)
+def test_settings_that_a_baseline_does_not_read_are_told(
+    data: Path, tmp_path: Path, capsys: Output, baseline: str | None, told: set[str]
+) -> None:
+    asked = () if baseline is None else ("--baseline", baseline)
+    options = ("--fold", "all", "--loss.latent", "2", "--loss.decode", "clean", "--loss.dice", "2")
+    assert run("train", data, "-o", tmp_path / "run", *asked, *options, *TRAIN) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "changes nothing" in line]
+    assert said == [f"--loss.{name} changes nothing with --baseline {baseline}" for name in sorted(told)]
+
+
 @pytest.mark.parametrize("baseline", ["ssn", "probabilistic_unet"])
 def test_a_baseline_with_samples_is_trained_and_predicts_them(
     data: Path, tmp_path: Path, baseline: str

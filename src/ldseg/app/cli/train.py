@@ -110,9 +110,13 @@ def run(arguments: Any) -> int:
 def _train(arguments: Any, context: DistributedContext) -> int:
     from ldseg.api import train_run
     from ldseg.app.cli.destination import check_output_folder
+    from ldseg.training.run_settings import unused_settings
 
     context.run_on_all_ranks(lambda: check_output_folder(arguments.output))
     changes = _changes(arguments)
+    if context.is_rank_zero:
+        for name in unused_settings(changes):
+            note(f"--{name} changes nothing with --baseline {arguments.baseline}")
     with progress("training", shown=context.is_rank_zero) as bar:
         result = train_run(
             arguments.dataset,
