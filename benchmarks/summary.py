@@ -27,7 +27,7 @@ from plan import OURS
 from plots import DRAWN, draw_minutes, draw_plots, draw_training
 from runs import METRICS, OWN, Run, by_seed, in_unit_of, pooled, read_runs
 from store import read_results
-from tables import AS_THEY_ARE, LOST, TABLES
+from tables import ABLATION, AS_THEY_ARE, LOST, TABLES
 
 Record = dict[str, Any]
 Result = dict[str, Any]
@@ -125,6 +125,11 @@ def raters_records(result: Result) -> list[Record]:
     ]
 
 
+def ablation_records(result: Result) -> list[Record]:
+    """Return the figures of a changed recipe that its table shows; the others stand in results/ alone."""
+    return [_ready_record(record) for record in result["records"] if record["metric"] in ABLATION]
+
+
 def calibration_records(result: Result) -> list[Record]:
     """Return the figures of predictions before and after calibration."""
     return [
@@ -169,6 +174,7 @@ def zoo_records(result: Result) -> list[Record]:
 
 OTHERS: dict[str, Callable[[Result], list[Record]]] = {
     "calibration": calibration_records,
+    "paper_ablation": ablation_records,
     "raters": raters_records,
     "robustness": robustness_records,
     "zoo": zoo_records,

@@ -23,6 +23,12 @@ _CALIBRATED = "_calibrated"
 _OF = "_of_"
 _AMBIGUITY = {"ged2": "GED²", "hm_iou": "HM-IoU", "sample_diversity": "diversity"}
 _ABLATED = "validation_dice_steps_15"
+ABLATION = {
+    **{f"validation_dice_steps_{n}": f"{n} steps" for n in (2, 15, 50)},
+    "validation_dice_noise_0.2": "noise .2",
+    "training_steps": "training steps",
+}
+"""The metrics of changes to the published recipe, and their columns."""
 _TORTURE = {
     "kill -9 of a training, each followed by resume": "kills_training_kills",
     "trainings that ended bit-equal to the uninterrupted one": "kills_trainings_ended",
@@ -231,9 +237,8 @@ def ablation_table(records: Sequence[Record]) -> str:
     for one in gains:
         values.setdefault((one["data"], one["model"]), []).append(one["value"])
     gains.sort(key=lambda one: (one["data"], mean(values[one["data"], one["model"]])))
-    columns = [(f"{n} steps", f"validation_dice_steps_{n}", 3) for n in (2, 15, 50)]
-    columns += [("15 steps, minus as published", "gain", 3), ("noise .2", "validation_dice_noise_0.2", 3)]
-    columns += [("training steps", "training_steps", 0)]
+    columns = [(title, metric, 0 if metric == "training_steps" else 3) for metric, title in ABLATION.items()]
+    columns.insert(3, ("15 steps, minus as published", "gain", 3))
     return listing([*gains, *told], {"set": _data, "change": _plain_model}, columns)
 
 
