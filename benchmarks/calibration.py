@@ -20,11 +20,11 @@ import torch
 
 from ldseg.data.cases import Case
 from ldseg.data.dataset import DataSet
-from ldseg.evaluation.calibration_fit import fit_calibration, structure_dice
+from ldseg.evaluation.calibration_fit import fit_calibration
 from ldseg.evaluation.calibration_report import CalibrationAccumulator
-from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
+from ldseg.evaluation.predictions import CasePrediction, iterate_predictions, structure_dice
 from ldseg.inference.predictor import Predictor
-from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration
+from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, expected_dice
 from ldseg.utils.serialization import to_json
 from records import as_a_command, commit, peak_memory_gb, write_result
 from sets import open_set, set_aside
@@ -113,9 +113,10 @@ def described(pairs: Iterable[tuple[CasePrediction, Calibration]], classes: int)
 
 def expected_dice_excess(prediction: CasePrediction, calibration: Calibration) -> float:
     """Return by how much the Dice to expect of the labels is above that found, the mean over structures."""
-    losses = 1 - np.array(list(prediction.expected_dice.values()))
-    expected = np.maximum(0, 1 - calibration.dice_loss_factor * losses)
-    return float(np.mean(expected - structure_dice(prediction, prediction.labels)))
+    losses = [1 - of_samples for of_samples in prediction.expected_dice.values()]
+    expected = expected_dice(list(prediction.expected_dice), losses, calibration)
+    found = structure_dice(prediction, prediction.labels)
+    return float(np.mean(list(expected.values())) - np.mean(found))
 
 
 if __name__ == "__main__":

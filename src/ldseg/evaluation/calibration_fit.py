@@ -20,13 +20,12 @@ from ldseg.data.splits import evenly_spaced
 from ldseg.errors import InputError
 from ldseg.evaluation.calibration_report import CalibrationAccumulator, CalibrationReport
 from ldseg.evaluation.coherence_fit import fit_coherence
-from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
+from ldseg.evaluation.predictions import CasePrediction, iterate_predictions, structure_dice
 from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.decision import Decision
 from ldseg.inference.posterior import INTERVAL, VolumeEstimate
 from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, store_calibration
-from ldseg.metrics.dice import dice
 from ldseg.metrics.probabilities import FLOOR
 from ldseg.settings import SamplingSettings
 from ldseg.training.pace import COHERENCE_CASES
@@ -76,7 +75,7 @@ def fit_calibration(predictions: Iterable[CasePrediction], seed: int = 0) -> Cal
         gains.setdefault(prediction.case, []).append(float(np.mean(decided - plain)))
         if prediction.expected_dice:
             found_losses.extend(1 - decided)
-            expected_losses.extend(1 - dice for dice in prediction.expected_dice.values())
+            expected_losses.extend(1 - expected for expected in prediction.expected_dice.values())
         for name, volume in prediction.true_volumes.items():
             estimates.append(prediction.volumes[name])
             volumes.append(volume)
@@ -150,8 +149,11 @@ def fit_on_cases(
         found = fit_calibration(counted(), seed)
     except NoStructureError as error:
         raise NoStructureError(f"{dataset.root}: {error}") from None
-    single = fit_single_temperature(predictor, dataset, cases, samples, steps, seed)
-    found = replace(found, coherence=predictor.calibration.coherence, single_temperature=single)
+    found = replace(found, coherence=predictor.calibration.coherence)
+    if predictor.sampling(steps, samples).samples > 1:
+        single = predictor.deciding_by("argmax").sampling(samples=1)  # in the model's own number of steps
+        temperature = drawn_temperature(predictor, dataset, cases, single, seed)
+        found = replace(found, single_temperature=temperature)
     return found, accumulator.report()
 
 
@@ -175,26 +177,6 @@ def make_coherent(
     temperature = drawn_temperature(plain, dataset, cases, sampling, seed)
     found = fit_coherence(plain, dataset, cases, sampling, temperature, seed)
     return plain.with_changes(calibration=Calibration(coherence=found))
-
-
-def fit_single_temperature(
-    predictor: BasePredictor,
-    dataset: DataSet,
-    cases: Sequence[Case],
-    samples: int | None,
-    steps: int | None,
-    seed: int,
-) -> float | None:
-    """Return the temperature of a single prediction, in the model's own number of steps; None where the
-    calibration is of single predictions anyway.
-
-    Raises:
-        InputError: a case cannot be read or does not fit the model.
-    """
-    if predictor.sampling(steps, samples).samples == 1:
-        return None
-    single = predictor.deciding_by("argmax").sampling(samples=1)
-    return drawn_temperature(predictor, dataset, cases, single, seed)
 
 
 def drawn_temperature(
@@ -232,13 +214,6 @@ def choose_decision(gains: Sequence[float]) -> Decision:
         return "argmax"
     error = float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
     return "expected-dice" if float(np.mean(gains)) > error else "argmax"
-
-
-def structure_dice(prediction: CasePrediction, labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the Dice (K - 1,) of each structure of `labels` (*S) with the truth, where that is labelled."""
-    labelled = prediction.truth >= 0
-    structures = range(1, len(prediction.probabilities))
-    return np.array([dice((labels == k) & labelled, prediction.truth == k) for k in structures])
 
 
 def fit_dice_loss_factor(found: Sequence[float], expected: Sequence[float]) -> float:

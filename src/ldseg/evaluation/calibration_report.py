@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ldseg.data.cases import Case, DataSet
-from ldseg.evaluation.predictions import CasePrediction, iterate_predictions
+from ldseg.evaluation.predictions import CasePrediction, iterate_predictions, structure_dice
 from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.posterior import case_confidence
 from ldseg.inference.temperature_scaling import UNCALIBRATED, Calibration, scale_interval, with_temperature
 from ldseg.metrics.calibration import MARGIN, Reliability, VoxelCalibrationAccumulator, boundary_region
-from ldseg.metrics.dice import dice
 from ldseg.metrics.risk_coverage import RiskPoint, area_under_risk, group_by_confidence, risk_coverage_curve
 
 
@@ -82,10 +81,8 @@ class CalibrationAccumulator:
         self._everywhere.add(probabilities[:, labelled], prediction.truth[labelled])
         chosen = labelled & boundary_region(prediction.truth, predicted, prediction.axes, self._margin)
         self._near.add(probabilities[:, chosen], prediction.truth[chosen])
-        structures = range(1, len(probabilities))
-        structure_dice = [dice(predicted[labelled] == k, prediction.truth[labelled] == k) for k in structures]
-        confidence = case_confidence(probabilities)
-        self._cases.append(CaseCalibration(prediction.case, confidence, float(np.mean(structure_dice))))
+        found = float(np.mean(structure_dice(prediction, predicted)))
+        self._cases.append(CaseCalibration(prediction.case, case_confidence(probabilities), found))
         for name, volume in prediction.true_volumes.items():
             estimate = scale_interval(prediction.volumes[name], calibration.widening)
             self._intervals.setdefault(name, []).append((estimate.low, estimate.high, volume))

@@ -18,6 +18,7 @@ from ldseg.data.units import OneUnit, voxel_size
 from ldseg.data.volume import Axes, Volume
 from ldseg.inference.base_predictor import BasePredictor
 from ldseg.inference.posterior import VolumeEstimate
+from ldseg.metrics.dice import dice
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,13 @@ def iterate_predictions(
                 expected_dice=predicted.expected_dice,
                 samples=predicted.samples,
             )
+
+
+def structure_dice(prediction: CasePrediction, labels: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the Dice (K - 1,) of each structure of `labels` (*S) with the truth, where that is labelled."""
+    labelled = prediction.truth >= 0
+    structures = range(1, len(prediction.probabilities))
+    return np.array([dice((labels == k) & labelled, prediction.truth == k) for k in structures])
 
 
 def structure_volumes(

@@ -30,7 +30,7 @@ from ldseg.runs.files import (
     SETTINGS_FILE,
     WEIGHTS_FILE,
 )
-from ldseg.runs.saved_model import SavedModel, load_model, write_settings
+from ldseg.runs.saved_model import SavedModel, copy_files, load_model, write_settings
 from ldseg.utils.serialization import write_bytes_atomic, write_json_atomic
 
 SCHEMA = (
@@ -68,9 +68,8 @@ def export_bundle(
         write_plan(models / PLAN_FILE, model.plan)
         write_settings(models / SETTINGS_FILE, settings)
         write_bytes_atomic(models / CARD_FILE, card.encode())
-        for name in (WEIGHTS_FILE, CALIBRATION_FILE, OUT_OF_DISTRIBUTION_FILE, SEGMENTS_FILE):
-            if (folder / name).is_file():
-                write_bytes_atomic(models / name, (folder / name).read_bytes())
+        as_they_are = (WEIGHTS_FILE, CALIBRATION_FILE, OUT_OF_DISTRIBUTION_FILE, SEGMENTS_FILE)
+        copy_files(folder, models, as_they_are)
         write_json_atomic(staged / "configs" / "metadata.json", make_metadata(model))
         write_json_atomic(staged / "configs" / "inference.json", make_config(sampling.samples))
         write_bytes_atomic(staged / "docs" / "README.md", (card + _HOW_TO_RUN).encode())

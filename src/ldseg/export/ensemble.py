@@ -24,7 +24,7 @@ from ldseg.inference.ensemble_files import (
     write_ensemble,
 )
 from ldseg.inference.provenance import identify
-from ldseg.utils.serialization import write_bytes_atomic
+from ldseg.runs.saved_model import copy_files
 
 
 def export_onnx_ensemble(
@@ -76,8 +76,6 @@ def export_onnx_ensemble(
             graph = identify(staged / name, export.spec.graph).sha256
             members.append(StoredMember(name, graph, weight))
             made.append(replace(export, folder=Path(out) / name))
-        codes = Path(folder) / SEGMENTS_FILE
-        if codes.is_file():
-            write_bytes_atomic(staged / SEGMENTS_FILE, codes.read_bytes())
+        copy_files(Path(folder), staged, (SEGMENTS_FILE,))
         write_ensemble(staged, StoredEnsemble(tuple(members), ensemble.fitted))
     return made

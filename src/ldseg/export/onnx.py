@@ -44,9 +44,8 @@ from ldseg.inference.predictor import Predictor
 from ldseg.inference.temperature_scaling import Calibration, stored_calibration
 from ldseg.planning.plan import write_plan
 from ldseg.runs.files import CARD_FILE, PLAN_FILE, SETTINGS_FILE
-from ldseg.runs.saved_model import SavedModel, load_model, write_settings
+from ldseg.runs.saved_model import SavedModel, copy_files, load_model, write_settings
 from ldseg.settings import SamplingSettings
-from ldseg.utils.serialization import write_bytes_atomic
 
 OnStage = Callable[[float, str], None]
 """Gets the share of the work that is done, and what is done next."""
@@ -104,9 +103,7 @@ def export_onnx(
     sampling = model.segmenter.resolve_sampling(sampling)
     with atomic_directory(Path(out)) as staged:
         spec = _write(model, sampling, stored_calibration(Path(folder)), staged, on_stage)
-        for name in (CARD_FILE, SEGMENTS_FILE):
-            if (Path(folder) / name).is_file():
-                write_bytes_atomic(staged / name, (Path(folder) / name).read_bytes())
+        copy_files(Path(folder), staged, (CARD_FILE, SEGMENTS_FILE))
         size = (staged / GRAPH_FILE).stat().st_size
     return OnnxExport(Path(out), spec, size / 1e6)
 

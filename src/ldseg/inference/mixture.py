@@ -179,7 +179,7 @@ class Mixture:
             distance=float(np.mean(distances)) if distances else None,
             harmonized=any(one.harmonized for one in members),
             decision="argmax" if rule is None else "expected-dice",
-            expected_dice={} if rule is None else expected_dice(rule, names, calibration),
+            expected_dice={} if rule is None else expected_dice(names, rule.risks, calibration),
             sample_volumes={name: tuple(sizes) for name, sizes in volumes.items()},
             ensemble=agreement,
         )

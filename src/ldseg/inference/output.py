@@ -178,7 +178,7 @@ class OutputAssembler:
         if LEVELS in self._wanted:
             for start, levels in self._sink.take(LEVELS):
                 self._sink.put(LABELS, start, labels_to_ids(rule.classes(levels)[None], self._plan))
-        expected = expected_dice(rule, list(self._plan.classes)[1:], self._calibration)
+        expected = expected_dice(list(self._plan.classes)[1:], rule.risks, self._calibration)
         return replace(summary, decision="expected-dice", expected_dice=expected)
 
     def _maps(self, parts: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ldseg.errors import InputError
 from ldseg.inference.coherence import Coherence
-from ldseg.inference.decision import Decision, LabelRule
+from ldseg.inference.decision import Decision
 from ldseg.inference.posterior import VolumeEstimate
 from ldseg.metrics.probabilities import FLOOR
 from ldseg.runs.files import CALIBRATION_FILE, WEIGHTS_FILE
@@ -86,10 +86,13 @@ def scale_interval(estimate: VolumeEstimate, scale: float) -> VolumeEstimate:
     return VolumeEstimate(estimate.mean, max(0.0, low), high)
 
 
-def expected_dice(rule: LabelRule, names: Sequence[str], calibration: Calibration) -> dict[str, float]:
-    """Return the Dice to expect of the labels of each structure in `names`, 0 at the least."""
-    risks = (calibration.dice_loss_factor * risk for risk in rule.risks)
-    return {name: max(0.0, 1 - risk) for name, risk in zip(names, risks, strict=True)}
+def expected_dice(
+    names: Sequence[str], losses: Sequence[float], calibration: Calibration
+) -> dict[str, float]:
+    """Return the Dice to expect of the labels of each structure in `names`, 0 at the least, from their mean
+    Dice losses with the samples."""
+    factor = calibration.dice_loss_factor
+    return {name: max(0.0, 1 - factor * loss) for name, loss in zip(names, losses, strict=True)}
 
 
 def store_calibration(folder: Path, calibration: Calibration) -> None:

@@ -110,7 +110,13 @@ def save_model(folder: Path, segmenter: Segmenter, plan: Plan, settings: RunSett
 def copy_model(source: Path, target: Path, further: Sequence[str] = ()) -> None:
     """Copy the files that predict, and those of the names `further`, the weights last. Raises InputError when
     the disk refuses."""
-    for name in (*further, PLAN_FILE, SETTINGS_FILE, CARD_FILE, WEIGHTS_FILE):
+    copy_files(source, target, (*further, PLAN_FILE, SETTINGS_FILE, CARD_FILE, WEIGHTS_FILE))
+
+
+def copy_files(source: Path, target: Path, names: Sequence[str]) -> None:
+    """Copy those files of a folder that are there, in the order of `names`. Raises InputError when the disk
+    refuses."""
+    for name in names:
         if (source / name).is_file():
             write_bytes_atomic(target / name, (source / name).read_bytes())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldseg.app.cli.calibrate_ensemble import calibrate_ensemble
+from ldseg.app.cli.calibrate_ensemble import calibrate_ensemble, print_fitted
 from ldseg.app.cli.options import MODEL_HELP, add_allow_code, add_json, admit_model
 from ldseg.app.cli.output import note, print_json, print_line, print_table, progress
 from ldseg.app.cli.sampling_options import report_ignored_options
@@ -122,12 +122,8 @@ def _calibrate(arguments: Any, source: Path, folder: Path, shown: Path) -> None:
         print_json({**found, "cases": len(cases), "folder": str(shown)})
         return
     _print(before)
-    print_line(
-        f"temperature {fitted.temperature:.3f}, intervals widened by {fitted.widening:+.3f} of the volume; "
-        f"fitted on {len(cases)} {'validation ' if origin == 'validation' else ''}cases"
-    )
-    if fitted.single_temperature is not None:
-        print_line(f"a single prediction has a temperature of {fitted.single_temperature:.3f}")
+    kind = "validation " if origin == "validation" else ""
+    print_fitted(fitted, f"fitted on {len(cases)} {kind}cases")
     if fitted.coherence is not None:
         cells, warmth = fitted.coherence.length, fitted.coherence.temperature
         print_line(f"samples vary together over {cells:g} latent cells, at a temperature of {warmth:.3f}")

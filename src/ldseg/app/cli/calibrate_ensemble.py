@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ldseg.data.cases import Case, DataSet
     from ldseg.evaluation.calibration_report import CalibrationReport
     from ldseg.inference.ensemble import Ensemble
+    from ldseg.inference.temperature_scaling import Calibration
 
 
 def calibrate_ensemble(arguments: Any, folders: Sequence[Path]) -> CalibrationReport | None:
@@ -51,14 +52,21 @@ def calibrate_ensemble(arguments: Any, folders: Sequence[Path]) -> CalibrationRe
     calibration = fitted.calibration
     for place, weight in weights.items():
         print_line(f"{place}: weight {weight:.3f}")
+    print_fitted(
+        calibration, f"fitted on {len(cases)} cases; labels of several samples by {calibration.decision}"
+    )
+    note(f"stored in {out / ENSEMBLE_FILE}: predict with -m {out}")
+    return before
+
+
+def print_fitted(calibration: Calibration, on_what: str) -> None:
+    """Print temperatures and the widening of intervals, and `on_what` they were fitted."""
     print_line(
         f"temperature {calibration.temperature:.3f}, intervals widened by {calibration.widening:+.3f} of the "
-        f"volume; fitted on {len(cases)} cases; labels of several samples by {calibration.decision}"
+        f"volume; {on_what}"
     )
     if calibration.single_temperature is not None:
         print_line(f"a single prediction has a temperature of {calibration.single_temperature:.3f}")
-    note(f"stored in {out / ENSEMBLE_FILE}: predict with -m {out}")
-    return before
 
 
 def _output(arguments: Any, folders: Sequence[Path]) -> Path:
