@@ -87,16 +87,16 @@ def main() -> None:
     for network in ("default", "paper"):
         check = lambda n=network: compare_graph(n, small[0], device)  # noqa: E731
         journal.attempt("works", f"graph-{network}", check)
-    journal.attempt("works", "suite", lambda: finish_suite(suite, arguments.work / "suite.txt"))
     for name, data in SHIPPED.items():
         check = lambda n=name, d=data: compare_labels(n, d, arguments.data_root, device)  # noqa: E731
         journal.attempt("works", f"labels-{name}", check)
+    journal.attempt("works", "suite", lambda: finish_suite(suite, arguments.work / "suite.txt"))
 
 
 def start_suite(output: Path, tiny: bool) -> subprocess.Popen[bytes]:
     """Start the tests beside the other checks."""
     chosen = SUITE[2:3] if tiny else SUITE
-    workers = ("-n", "6") if not tiny else ()
+    workers = ("-n", "8") if not tiny else ()
     command = [
         sys.executable,
         "-m",
