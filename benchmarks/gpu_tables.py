@@ -2,8 +2,8 @@
 
     python benchmarks/gpu_tables.py OUT/gpu.json [OUT/gpu.json ...]
 
-Writes results/gpu.json, which may itself be the first, and rewrites gpu.md between its markers. Of a figure
-that several runs took on one card, the last counts; one that could not be taken replaces none.
+Adds them to results/gpu.json, and rewrites gpu.md between its markers. Of a figure that several runs took on
+one card, the last counts; one that could not be taken replaces none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from markdown_table import table
-from records import write_result
+from records import read_result, write_result
 from summary import rewrite
 
 HERE = Path(__file__).parent
@@ -34,7 +34,8 @@ FIGURES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("found", nargs="+", type=Path)
-    wholes = [json.loads(path.read_text()) for path in parser.parse_args().found]
+    wholes = [read_result("gpu")]
+    wholes += [json.loads(path.read_text()) for path in parser.parse_args().found]
     lines = merge(wholes)
     common = {"benchmark": "gpu", "commit": wholes[-1]["commit"], "command": "python benchmarks/gpu.py"}
     records = [common | record for record in records_of(lines)]

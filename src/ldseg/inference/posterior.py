@@ -63,6 +63,25 @@ class Slab:
         )
 
 
+@dataclass
+class _TileSums:
+    """Sums over the predictions of one tile, where they are computed: what leaves a GPU does not grow with
+    the samples."""
+
+    tile: Tile
+    mean: Tensor | None = None
+    """(K, *S)."""
+    entropy: Tensor | None = None
+    """(1, *S)."""
+    votes: Tensor | None = None
+    """(K - 1, *S), integers."""
+
+
+def _plus(sums: Tensor | None, addend: Tensor) -> Tensor:
+    """Return sums + addend; the sums' memory, or of the first addend its own, is used for them."""
+    return addend if sums is None else sums.add_(addend)
+
+
 class Posterior:
     """Sums over tiles and samples, in the window of the covered grid that later tiles can reach."""
 
@@ -72,6 +91,7 @@ class Posterior:
         """Expect each tile of `tiling`, in its order, for each of `samples` and `deterministic`
         predictions."""
         self._tiling, self._samples, self._start = tiling, samples, 0
+        self._tile: _TileSums | None = None
         self._weight, self._deterministic_weight = mean_weights(samples, deterministic)
         window = list(tiling.covered)
         window[tiling.axis] = tiling.patch[tiling.axis]
@@ -85,12 +105,33 @@ class Posterior:
 
     def add(self, tile: Tile, block: TileBlock) -> None:
         """Add samples, or a deterministic prediction, of a tile to the mean and its entropy."""
-        region, probabilities = self._region(tile), block.probabilities
-        weight = tile.weight * (self._weight if block.samples else self._deterministic_weight)
+        weight = self._weight if block.samples else self._deterministic_weight
+        sums, probabilities = self._sums_of(tile), block.probabilities
         total = probabilities[0] if len(probabilities) == 1 else probabilities.sum(0)
-        self._mean[(slice(None), *region)] += weight * total.cpu()
+        sums.mean = _plus(sums.mean, weight * total)
         if self._samples > 1:  # one sample disagrees with nothing
-            self._entropy[(0, *region)] += weight * entropy(probabilities, 1).sum(0).cpu()
+            sums.entropy = _plus(sums.entropy, weight * entropy(probabilities, 1).sum(0, keepdim=True))
+
+    def _sums_of(self, tile: Tile) -> _TileSums:
+        """Return the sums over the predictions of the tile that is being computed."""
+        if self._tile is None:
+            self._tile = _TileSums(tile)
+        return self._tile
+
+    def _blend(self) -> None:
+        """Add the sums of a tile that is done to the window, by the tile's weights."""
+        if self._tile is None:
+            return
+        tile, region = self._tile.tile, self._region(self._tile.tile)
+        pairs = (
+            (self._mean, self._tile.mean),
+            (self._entropy, self._tile.entropy),
+            (self._votes, self._tile.votes),
+        )
+        for window, sums in pairs:
+            if sums is not None:
+                window[(slice(None), *region)].addcmul_(tile.weight, sums.cpu().float())
+        self._tile = None
 
     def _region(self, tile: Tile) -> tuple[slice, ...]:
         """Return the tile's place in the window."""
@@ -104,20 +145,21 @@ class Posterior:
         deterministic prediction counts in none of these."""
         if not block.samples:
             return
-        labels, region = likeliest(block.probabilities, 1).cpu(), self._region(tile)
-        for k in range(1, len(self._mean)):
-            # NumPy compares integers, and sums booleans into int32, in a fraction of PyTorch's time.
-            deciding = (labels.numpy() == k).sum(0, dtype=np.int32)
-            self._votes[(k - 1, *region)] += tile.weight * torch.from_numpy(deciding)
+        labels, sums = likeliest(block.probabilities, 1).cpu(), self._sums_of(tile)
+        # NumPy compares integers, and sums booleans into int32, in a fraction of PyTorch's time.
+        deciding = [(labels.numpy() == k).sum(0, dtype=np.int32) for k in range(1, len(self._mean))]
+        sums.votes = _plus(sums.votes, torch.from_numpy(np.stack(deciding)))
         counts = count_classes(tile, self._tiling.shape, labels, len(self._mean))
         for sample, counted, probabilities in zip(block.samples, counts, block.probabilities, strict=True):
             self._counts[sample] += counted
             if len(self._kept) > 0:
-                self._kept[(sample, slice(None), *region)] += tile.weight * probabilities[1:].cpu()
+                kept = self._kept[(sample, slice(None), *self._region(tile))]
+                kept.addcmul_(tile.weight, probabilities[1:].cpu())
 
     def finish(self, before: int | None = None) -> Slab | None:
         """Return what is complete once no later tile starts before the plane `before` (None: there is no
         later tile); None if nothing is."""
+        self._blend()
         axis = self._tiling.axis
         end = self._tiling.covered[axis] if before is None else before
         if end <= self._start:
@@ -170,8 +212,9 @@ class Posterior:
 def _advance_window(sums: Tensor, axis: int, planes: int) -> None:
     """Drop the first `planes` along `axis`; the others move up, zeros follow."""
     depth = sums.shape[axis]
-    for source in range(planes, depth):  # plane by plane: source and target overlap
-        sums.select(axis, source - planes).copy_(sums.select(axis, source))
+    for source in range(planes, depth, planes):  # so many at once as do not overlap with their target
+        number = min(planes, depth - source)
+        sums.narrow(axis, source - planes, number).copy_(sums.narrow(axis, source, number))
     sums.narrow(axis, max(0, depth - planes), min(planes, depth)).zero_()
 
 
