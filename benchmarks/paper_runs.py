@@ -37,6 +37,7 @@ def run_parser(about: str | None, jobs: Sequence[str]) -> argparse.ArgumentParse
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cuda-graphs", action="store_true", help="training.cuda_graphs")
     parser.add_argument("--records", action="store_true", help="write results/ from FILE, train nothing")
+    parser.add_argument("--commit", help="of the code that trained, with --records; this one's by default")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser
 
@@ -113,36 +114,54 @@ def run_one(arguments: argparse.Namespace, job: Job) -> None:
 
 
 def write_records(arguments: argparse.Namespace, benchmark: str) -> list[Path]:
-    """Write results/BENCHMARK-JOB.json for each job that was scored."""
+    """Write results/BENCHMARK-JOB.json for each job; one that was cut off has its curve and no scores, for
+    the step of the network that was saved last is not told."""
     found = read_journal(arguments.out)
     written: list[Path] = []
-    for scored in (one for one in found if one["part"] == "scored" and one.get("ok", True)):
-        mine = [one for one in found if one["name"] == scored["name"]]
+    for name in dict.fromkeys(one["name"] for one in found if one["part"] != "trained"):
+        mine = [one for one in found if one["name"] == name and one.get("ok", True)]
         curve = [one for one in mine if one["part"] == "curve"]
-        trained = next(one for one in reversed(mine) if one["part"] == "trained")
+        trained = [one for one in mine if one["part"] == "trained"]
+        scored = [one for one in mine if one["part"] == "scored"] if trained else []
+        known = [*curve, *scored]
+        if not known:
+            continue
+        about = known[0]
         common = {
             "benchmark": benchmark,
-            **{key: scored[key] for key in ("data", "split")},
-            "model": scored["variant"],
-            **{key: scored[key] for key in ("preset", "seed", "budget_minutes", "cases")},
+            **{key: about[key] for key in ("data", "split")},
+            "model": about["variant"],
+            **{key: about[key] for key in ("preset", "seed", "budget_minutes", "cases")},
             "command": command(arguments, benchmark),
-            "commit": commit(),
+            "commit": arguments.commit or commit(),
         }
-        figures: dict[str, float] = {"training_steps": trained["steps"]}
-        figures |= {"validation_dice": curve[-1]["dice"]} if curve else {}  # none of another job's training
-        figures |= {f"validation_dice_steps_{one['steps']}": one["dice"] for one in scored["dice_by_steps"]}
-        figures |= {f"validation_dice_noise_{one['noise']}": one["dice"] for one in scored["dice_by_noise"]}
         whole = {
             **common,
-            "device": scored["device"],
-            "training": {key: trained[key] for key in ("steps", "batch", "patch", "precision")},
+            "device": about["device"],
             "curve": [{key: one[key] for key in ("step", "seconds", "dice", "ceiling")} for one in curve],
-            "dice_by_steps": scored["dice_by_steps"],
-            "dice_by_noise": scored["dice_by_noise"],
-            "records": [{**common, "metric": metric, "value": value} for metric, value in figures.items()],
+            "records": [],
         }
-        written.append(write_result(f"{benchmark.replace('_', '-')}-{scored['name']}", whole))
+        if scored:
+            whole |= scores(scored[-1], trained[-1], curve, common)
+        device = "" if about["device"] == "cpu" else f"-{about['device']}"
+        written.append(write_result(f"{benchmark.replace('_', '-')}-{name}{device}", whole))
     return written
+
+
+def scores(
+    scored: dict[str, Any], trained: dict[str, Any], curve: list[dict[str, Any]], common: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what the record of a job has once it was trained to its end and scored."""
+    figures: dict[str, float] = {"training_steps": trained["steps"]}
+    figures |= {"validation_dice": curve[-1]["dice"]} if curve else {}  # none of another job's training
+    figures |= {f"validation_dice_steps_{one['steps']}": one["dice"] for one in scored["dice_by_steps"]}
+    figures |= {f"validation_dice_noise_{one['noise']}": one["dice"] for one in scored["dice_by_noise"]}
+    return {
+        "training": {key: trained[key] for key in ("steps", "batch", "patch", "precision")},
+        "dice_by_steps": scored["dice_by_steps"],
+        "dice_by_noise": scored["dice_by_noise"],
+        "records": [{**common, "metric": metric, "value": value} for metric, value in figures.items()],
+    }
 
 
 def command(arguments: argparse.Namespace, benchmark: str) -> str:

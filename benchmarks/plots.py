@@ -55,20 +55,21 @@ def draw_minutes(curves: Mapping[str, Mapping[str, Sequence[Result]]], folder: P
 
 
 def draw_training(results: Sequence[Result], folder: Path) -> None:
-    """Draw one figure per set of the trainings that are compared with the paper: the validation Dice of each
-    variant by its training steps."""
+    """Draw one figure per set and device of the trainings that are compared with the paper: the validation
+    Dice of each variant by its training steps."""
     (folder / FOLDER).mkdir(exist_ok=True)
-    for data in sorted({result["data"] for result in results}):
+    for data, device in sorted({(result["data"], result["device"]) for result in results}):
         figure = Figure(figsize=(5.5, 3.6), layout="constrained")
         axes = figure.subplots()
-        shown = [one for one in results if one["data"] == data and one["seed"] == 0]
+        shown = [one for one in results if (one["data"], one["device"], one["seed"]) == (data, device, 0)]
         for result, colour in zip(shown, cycle(_COLOURS), strict=False):
             points = result["curve"]
             name = result["model"].replace("_", " ")
             _line(axes, name, colour, [p["step"] for p in points], [p["dice"] for p in points])
         axes.set(xlabel="training steps", ylabel="Dice on validation cases", title=data)
         axes.legend(fontsize="small")
-        figure.savefig(folder / FOLDER / f"paper-{data}.png", dpi=90, metadata={"Software": None})
+        name = f"paper-{data}" if device == "cpu" else f"paper-{data}-{device}"
+        figure.savefig(folder / FOLDER / f"{name}.png", dpi=90, metadata={"Software": None})
 
 
 def draw_calibration(models: dict[str, Result]) -> Figure:

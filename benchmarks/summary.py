@@ -34,6 +34,8 @@ Result = dict[str, Any]
 RUN_KEYS = ("benchmark", "data", "split", "model", "preset", "seed", "budget_minutes", "command", "commit")
 FIGURE_KEYS = ("metric", "value", "low", "high", "cases")
 KEYS = (*RUN_KEYS, *FIGURE_KEYS)
+_ALIKE = ("data", "model", "preset", "seed", "budget_minutes", "commit", "metric")
+"""What the folds of one cross-validation share, beside their command without the fold."""
 _COMPARED = ("dice", "hd95_mm", "hd95_px")
 _DETAILS = ("classwise_ece", "excess_aurc", "case_excess_aurc", "dice_match", "staple_dice")
 """Beginnings of metrics that stand in results/ alone: the summary has one of their kind."""
@@ -56,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def written(folder: Path, records: list[Record]) -> dict[Path, str]:
     """Return the text of summary.json and of all pages that hold tables, with the tables of these records."""
-    texts = {folder / "summary.json": as_summary(records)}
+    texts = {folder / "summary.json": as_summary(folds_together(records))}
     for page, tables in TABLES.items():
         path = folder / page
         if path.is_file():
@@ -66,6 +68,25 @@ def written(folder: Path, records: list[Record]) -> dict[Path, str]:
             }
             texts[path] = rewritten(path, drawn)
     return texts
+
+
+def folds_together(records: list[Record]) -> list[Record]:
+    """Return the records with the folds of a cross-validation of raters as one: the mean by cases."""
+    groups: dict[Any, list[Record]] = {}
+    for number, record in enumerate(records):
+        command, _, fold = str(record["command"]).partition(" --fold ")
+        folded = record["benchmark"] == "raters" and fold
+        key = (command, *(record[name] for name in _ALIKE)) if folded else number
+        groups.setdefault(key, []).append({**record, "command": command} if folded else record)
+    return [group[0] if len(group) == 1 else _mean_of_folds(group) for group in groups.values()]
+
+
+def _mean_of_folds(folds: list[Record]) -> Record:
+    """Return one record for those of several folds."""
+    cases = sum(one["cases"] for one in folds)
+    value = sum(one["value"] * one["cases"] for one in folds) / cases
+    alone = {"split": f"{len(folds)} folds, by subject", "low": None, "high": None}
+    return {**folds[0], **alone, "value": value, "cases": cases}
 
 
 def as_summary(records: list[Record]) -> str:

@@ -214,12 +214,18 @@ def rater_levels_table(records: Sequence[Record]) -> str:
 
 
 def paper_table(records: Sequence[Record]) -> str:
-    """Return a table of validation Dice by steps and by noise, one row per set and variant."""
+    """Return a table of validation Dice by steps and by noise, one row per set, size and variant."""
     metrics = list(dict.fromkeys(record["metric"] for record in records))
     curves = [one for one in metrics if one.startswith(("validation_dice_steps_", "validation_dice_noise_"))]
     columns = [("training steps", "training_steps", 0)]
     columns += [(" ".join(one.removeprefix("validation_dice_").split("_")), one, 3) for one in curves]
-    return listing(records, {"set": _data, "variant": _plain_model}, columns)
+    return listing(records, {"set": _data, "side": _side, "variant": _plain_model}, columns)
+
+
+def _side(record: Record) -> str:
+    """Return the pixels along each axis of a 2D image, as the command says."""
+    words = str(record["command"]).split()
+    return words[words.index("--side") + 1] if "--side" in words else "-"
 
 
 def ablation_table(records: Sequence[Record]) -> str:

@@ -102,3 +102,26 @@ def test_a_training_that_is_interrupted_ends_the_program_before_it_is_scored(
     job = jobs.Job("hc18", "paper", jobs.VARIANTS["paper"])
     with pytest.raises(SystemExit):
         jobs.train_job(job, None, None, tmp_path, jobs.Limits(minutes=1.0), "cpu", print)
+
+
+def test_a_training_that_was_cut_off_has_a_record_of_its_curve_and_no_scores(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, curves = script("paper_runs"), importlib.import_module("paper_curves")
+    about = {"data": "hc18", "variant": "paper", "preset": "paper", "seed": 0, "split": "fold 0", "cases": 2}
+    about |= {"budget_minutes": 5.0, "device": "cuda"}
+    point = {"step": 100, "seconds": 9.0, "dice": 0.8, "ceiling": 0.9}
+    lines = [
+        {"part": "curve", "name": "hc18-paper-seed0", **about, **point},
+        {"part": "trained", "name": "hc18-paper-seed0", "ok": False, "error": "RuntimeError"},
+        {"part": "scored", "name": "hc18-paper-seed0", **about, "dice_by_steps": [], "dice_by_noise": []},
+    ]
+    out, written = tmp_path / "out.jsonl", {}
+    out.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    monkeypatch.setattr(runs, "write_result", lambda name, result: written.update({name: result}))
+    words = ["--data-root", ".", "--work", ".", "--out", str(out), "--device", "cuda", "--commit", "abc1234"]
+    arguments = runs.run_parser(None, []).parse_args([*words, "--records"])
+    runs.run(arguments, "paper_curves", curves.find_job)
+    (record,) = written.values()
+    assert list(written) == ["paper-curves-hc18-paper-seed0-cuda"]
+    assert (record["curve"], record["commit"], record["records"]) == ([point], "abc1234", [])

@@ -208,17 +208,41 @@ def test_samples_and_level_sets_are_rows_weighted_by_their_cases(summary: Module
     assert table_rows(folder, "bubil | unet")[0][3] == "16 levels of the deterministic"
 
 
+def test_the_folds_of_raters_are_one_figure_of_the_summary_and_trainings_of_the_table(
+    summary: ModuleType, folder: Path
+) -> None:
+    known = {
+        "benchmark": "raters",
+        "data": "bubil",
+        "model": "ssn",
+        "preset": "default",
+        "budget_minutes": 20,
+    }
+    metric = {"metric": "ged2_of_16_samples"}
+    for fold, (value, cases) in enumerate(((0.1, 30), (0.4, 10))):
+        common = {**header(summary, **known), "split": f"fold {fold}", "command": f"raters.py --fold {fold}"}
+        write_records(folder, f"raters-{fold}", [{**common, **metric, "value": value, "cases": cases}])
+    make(summary, folder)
+    found = one(folder, "ged2_of_16_samples", model="ssn")
+    assert (found["value"], found["cases"], found["split"]) == (0.175, 40, "2 folds, by subject")
+    assert table_rows(folder, "bubil | ssn")[0][4:6] == ["2", "0.175"]
+
+
 def test_variants_of_the_paper_are_rows_with_steps_and_noise(summary: ModuleType, folder: Path) -> None:
     common = header(summary, benchmark="paper_curves", data="hc18", model="paper", budget_minutes=60)
+    common["command"] = "python benchmarks/paper_curves.py --side 96"
     figures = {"validation_dice_steps_15": 0.9, "validation_dice_noise_0.1": 0.8, "training_steps": 100}
     made = [{**common, "metric": metric, "value": value} for metric, value in figures.items()]
-    result = {**common, "curve": [{"step": 100, "dice": 0.9}], "records": made}
+    result = {**common, "device": "cpu", "curve": [{"step": 100, "dice": 0.9}], "records": made}
     (folder / "results" / "paper_curves.json").write_text(json.dumps(result))
+    on_a_card = {**result, "device": "cuda", "records": []}
+    (folder / "results" / "paper_curves-cuda.json").write_text(json.dumps(on_a_card))
     make(summary, folder)
-    assert (folder / "plots/paper-hc18.png").read_bytes().startswith(b"\x89PNG")
-    titles, row = (table_rows(folder, one, "variants.md")[0] for one in ("set | variant", "hc18 | paper"))
-    assert titles[3:] == ["training steps", "steps 15", "noise 0.1", "commit"]
-    assert row[2:] == ["1", "100", "0.900", "0.800", "abc1234"]
+    for plot in ("paper-hc18", "paper-hc18-cuda"):
+        assert (folder / f"plots/{plot}.png").read_bytes().startswith(b"\x89PNG")
+    titles, row = (table_rows(folder, one, "variants.md")[0] for one in ("set | side", "hc18 | 96 | paper"))
+    assert titles[3:] == ["trainings", "training steps", "steps 15", "noise 0.1", "commit"]
+    assert row[3:] == ["1", "100", "0.900", "0.800", "abc1234"]
 
 
 def test_changes_of_the_published_recipe_are_compared_with_it_by_seed_the_worst_first(
