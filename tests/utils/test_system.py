@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from ldseg.planning.settings import PlanSettings
 from ldseg.utils import system
 from ldseg.utils.system import (
     available_memory,
     container_memory_limit,
+    granted_memory,
     keep_freed_memory,
     resident_memory,
     total_memory,
@@ -63,7 +65,7 @@ def test_the_memory_of_this_process_is_known() -> None:
 
 def test_without_a_container_the_machine_is_the_limit(container: Path) -> None:
     assert container_memory_limit() is None
-    assert 0 < available_memory() <= total_memory()
+    assert 0 < available_memory() <= total_memory() == granted_memory()
     assert usable_cores() >= 1
     (container / "memory.max").write_text("max\n")
     (container / "cpu.max").write_text("max 100000\n")
@@ -76,6 +78,7 @@ def test_a_container_limits_memory_and_cores(container: Path) -> None:
     (container / "memory.current").write_text("400000\n")
     (container / "cpu.max").write_text("40000 100000\n")
     assert (container_memory_limit(), available_memory(), usable_cores()) == (1000000, 600000, 1)
+    assert granted_memory() == 1000000
 
 
 def test_the_first_version_of_control_groups_is_read_too(container: Path) -> None:
@@ -84,4 +87,10 @@ def test_the_first_version_of_control_groups_is_read_too(container: Path) -> Non
     limit.write_text(f"{2**63 - 4096}\n")
     assert container_memory_limit() is None
     limit.write_text("2000000\n")
-    assert container_memory_limit() == 2000000
+    (container / "memory" / "memory.usage_in_bytes").write_text("500000\n")
+    assert (container_memory_limit(), available_memory()) == (2000000, 1500000)
+
+
+def test_planning_keeps_to_what_the_container_grants(container: Path) -> None:
+    (container / "memory.max").write_text("2000000000\n")
+    assert PlanSettings().budget_gb() == pytest.approx(1.2)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ldseg.errors import InputError
-from ldseg.utils.system import total_memory
+from ldseg.utils.system import granted_memory
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class PlanSettings:
     """Limits and fixed values of a plan."""
 
     cpu_memory_gb: float | None = None
-    """Memory that training on a CPU may take, in GB; None: 60 % of the machine's, at most 16."""
+    """Memory that training on a CPU may take, in GB; None: 60 % of the machine's or the container's, at most
+    16."""
     gpu_memory_gb: float | None = None
     """Memory that training on a GPU may take, in GB; given, it takes the place of the CPU's limit."""
     batch: int | None = None
@@ -40,7 +41,7 @@ class PlanSettings:
         """Return the memory in GB that a training step may take."""
         if self.gpu_memory_gb is not None:
             return self.gpu_memory_gb
-        return self.cpu_memory_gb or min(16.0, 0.6 * (total_memory() / 1e9))
+        return self.cpu_memory_gb or min(16.0, 0.6 * (granted_memory() / 1e9))
 
 
 def _require_positive(name: str, value: float | None) -> None:

@@ -22,6 +22,7 @@ if sys.platform != "win32":
 
 _CGROUP = Path("/sys/fs/cgroup")
 _CGROUP_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # versions 2 and 1
+_CGROUP_USED = ("memory.current", "memory/memory.usage_in_bytes")
 _CGROUP_UNLIMITED = 1 << 60  # version 1 writes a number of this size for "no limit"
 _FLOAT32_BYTES = 4
 
@@ -45,6 +46,12 @@ def total_memory() -> int:
     return psutil.virtual_memory().total
 
 
+def granted_memory() -> int:
+    """Return the memory in bytes that the machine and the container grant to all processes together."""
+    limit = container_memory_limit()
+    return total_memory() if limit is None else min(limit, total_memory())
+
+
 def available_memory() -> int:
     """Return the memory in bytes that this process can still get without swapping.
 
@@ -54,7 +61,8 @@ def available_memory() -> int:
     sizes = [psutil.virtual_memory().available]
     limit = container_memory_limit()
     if limit is not None:
-        sizes.append(limit - (_read_number(_CGROUP / "memory.current") or 0))
+        used = (_read_number(_CGROUP / name) for name in _CGROUP_USED)
+        sizes.append(limit - next((number for number in used if number is not None), 0))
     if sys.platform != "win32":
         address_space = resource.getrlimit(resource.RLIMIT_AS)[0]
         if address_space != resource.RLIM_INFINITY:
