@@ -149,7 +149,7 @@ def fit_on_cases(
         found = fit_calibration(counted(), seed)
     except NoStructureError as error:
         raise NoStructureError(f"{dataset.root}: {error}") from None
-    found = replace(found, coherence=predictor.calibration.coherence)
+    found = replace(found, coherence=predictor.calibration.coherence, cases=len(cases))
     if predictor.sampling(steps, samples).samples > 1:
         single = predictor.deciding_by("argmax").sampling(samples=1)  # in the model's own number of steps
         temperature = drawn_temperature(predictor, dataset, cases, single, seed)

@@ -49,6 +49,8 @@ class Calibration:
     """Dice loss of decided labels with the true ones, as a multiple of that with the samples."""
     single_temperature: float | None = None
     """T of a single prediction, which is surer than the mean of samples; None takes `temperature`."""
+    cases: int | None = None
+    """Number of cases that it was fitted on; None where that was not recorded."""
 
     def __post_init__(self) -> None:
         for name in ("temperature", "single_temperature"):

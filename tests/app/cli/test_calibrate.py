@@ -30,6 +30,8 @@ def test_a_run_is_calibrated_on_its_validation_cases_and_again_with_other_weight
     assert run(*words, "--json") == 0
     second = json.loads((model / "calibration.json").read_text())
     assert json.loads(capsys.readouterr().out)["fitted"] == second["recalibration"] != first["recalibration"]
+    validation = json.loads((model / "splits.json").read_text())["folds"][0]["validation"]
+    assert second["recalibration"]["cases"] == len(validation)
 
 
 def test_calibrating_on_no_sample_is_refused(data: Path, tmp_path: Path, capsys: Output) -> None:

@@ -349,6 +349,8 @@ def test_reasons_not_to_rely_on_the_model_stand_above_its_figures(make_run: Make
     store_calibration(run, Calibration(temperature=3.0))
     fitted = make_report(run)
     assert "intervals were fitted on 1 case:" in to_html(fitted)
+    store_calibration(run, Calibration(temperature=3.0, cases=7))
+    assert "intervals were fitted on 7 cases:" in to_html(make_report(run))
     good = replace(fitted, scores=_perfect(fitted.scores), calibrated_on=20)
     assert not [note for note in reliability_notes(good) if "scores are of" not in note]
 

@@ -85,7 +85,8 @@ class ReportData:
     robustness: Robustness | None
     recalibrated: bool
     calibrated_on: int | None
-    """Number of validation cases that a calibration after the training is fitted on; None without splits."""
+    """Number of cases that the calibration was fitted on, or, where it does not say so, that a training would
+    take; None without splits."""
     stochastic: bool
     """True if two samples of one image can differ."""
 
@@ -132,6 +133,7 @@ def collect(
     case_figures = _draw_case_figures(predictor, dataset, titled, sampling, options.seed)
     fingerprint, splits = run / FINGERPRINT_FILE, run / SPLITS_FILE
     part = read_splits(splits).part(predictor.settings.training.fold) if splits.is_file() else None
+    of_training = None if part is None else min(len(part.unseen), CALIBRATION_CASES)
     median = case_figures.get("median", next(iter(case_figures.values())))
     return ReportData(
         name=run.resolve().name,
@@ -151,7 +153,7 @@ def collect(
         raters=raters.result(),
         robustness=robustness,
         recalibrated=predictor.calibration != predictor.uncalibrated().calibration,
-        calibrated_on=None if part is None else min(len(part.unseen), CALIBRATION_CASES),
+        calibrated_on=predictor.calibration.cases or of_training,
         stochastic=predictor.stochastic,
     )
 

@@ -203,8 +203,8 @@ def _training_facts(report: ReportData) -> Iterator[tuple[str, object]]:
     if steps:
         yield "steps done", f"{max(steps)} of batch {training.batch or report.plan.batch}"
     yield "fold, seed", f"{training.fold}, {training.seed}"
-    count = "" if report.calibrated_on is None else f"{report.calibrated_on} "
-    yield "recalibrated", f"yes, on {count}validation cases" if report.recalibrated else "no"
+    count = "" if report.calibrated_on is None else f", on {report.calibrated_on} cases"
+    yield "recalibrated", f"yes{count}" if report.recalibrated else "no"
     yield "weights", f"SHA-256 {report.weights[:12]}…"
 
 
