@@ -271,6 +271,23 @@ def test_an_ensemble_is_stored_with_its_weights_and_calibration(members: list[Pa
         load_models(tmp_path / "both", "cpu")
 
 
+def test_beside_others_an_ensembles_members_keep_their_weights_and_must_be_unchanged(
+    members: list[Path], tmp_path: Path
+) -> None:
+    third = make_members(tmp_path / "third", 1)[0]
+    each = alone(members)
+    stored = [
+        StoredMember(str(folder), one.identity.sha256, weight)
+        for folder, one, weight in zip(members, each, (0.75, 0.25), strict=True)
+    ]
+    write_ensemble(tmp_path / "both", StoredEnsemble(tuple(stored), Calibration(2.0)))
+    found = load_models([tmp_path / "both", third], "cpu")
+    assert [one.weight for one in found.identity.members] == pytest.approx([0.5, 1 / 6, 1 / 3])
+    shutil.copy(members[0] / "model.safetensors", members[1] / "model.safetensors")
+    with pytest.raises(InputError, match=r"json: was made with other weights than .*fold_1 has now"):
+        load_models([tmp_path / "both", third], "cpu")
+
+
 def predicted(predictor: BasePredictor, tmp_path: Path, options: PredictOptions) -> Path:
     path, out = tmp_path / "a.nii.gz", tmp_path / "out"
     write_volume(path, image())

@@ -50,8 +50,10 @@ def load_models(models: Models, device: str | None = None, allow_code: bool = Fa
     """Load a model from its folder, a shipped model by its name, or several as an ensemble; the package has
     it as `ldseg.load`.
 
-    A run with folds is the ensemble of its trained folds. One member is that model alone. `allow_code` runs
-    the code outside of ldseg that the models' settings name; give it for models you trust.
+    A run with folds is the ensemble of its trained folds. One member is that model alone. Beside others an
+    ensemble's members keep their weights among each other, and its calibration, which is of them alone,
+    counts no more. `allow_code` runs the code outside of ldseg that the models' settings name; give it for
+    models you trust.
 
     Raises:
         InputError: neither a folder nor a name, members that do not fit each other, or see `Predictor.load`.
@@ -71,11 +73,24 @@ def load_members(models: Models, load: Load) -> BasePredictor:
     folders = [find_model(one) for one in listed]
     if len(folders) == 1 and (folders[0] / ENSEMBLE_FILE).is_file():
         return _load_stored(folders[0], load)
-    members = members_together(folders)
+    members_together(folders)  # each once
+    loaded = [_load_weighted(folder, load) for folder in folders]
+    members = [member for of_folder, _ in loaded for member in of_folder]
     if len(members) == 1:
-        return load(members[0])
+        return members[0]
     name = folders[0].resolve().name if len(folders) == 1 else None
-    return Ensemble([load(member) for member in members], name=name)
+    return Ensemble(members, [weight for _, weights in loaded for weight in weights], name=name)
+
+
+def _load_weighted(folder: Path, load: Load) -> tuple[list[Predictor], list[float]]:
+    """Return the members that a folder stands for, and their weights, 1 in the mean. Raises InputError."""
+    if not (folder / ENSEMBLE_FILE).is_file():
+        members = [load(member) for member in member_folders(folder)]
+        return members, [1.0] * len(members)
+    stored = read_ensemble(folder)
+    total = sum(one.weight for one in stored.members)
+    weights = [len(stored.members) * one.weight / total for one in stored.members]
+    return [_load_member(folder, one, load) for one in stored.members], weights
 
 
 def members_together(folders: Sequence[Path]) -> list[Path]:
@@ -128,18 +143,19 @@ def _place(folder: Path, member: StoredMember) -> Path:
 
 def _load_stored(folder: Path, load: Load) -> BasePredictor:
     """Load the ensemble of ensemble.json. Raises InputError where a member is gone or has changed."""
-    stored = read_ensemble(folder)
-    members: list[Predictor] = []
-    for one in stored.members:
-        place = _place(folder, one)
-        if not place.is_dir():
-            raise file_error(folder / ENSEMBLE_FILE, f"its member {one.model} is not there", _REMEDY)
-        member = load(place)
-        if member.identity.sha256 != one.sha256:
-            finding = f"was made with other weights than {one.model} has now"
-            raise file_error(folder / ENSEMBLE_FILE, finding, _REMEDY)
-        members.append(member)
+    members, weights = _load_weighted(folder, load)
     if len(members) == 1:
         return members[0]
-    weights = [one.weight for one in stored.members]
-    return Ensemble(members, weights, stored.calibration, folder.resolve().name)
+    return Ensemble(members, weights, read_ensemble(folder).calibration, folder.resolve().name)
+
+
+def _load_member(folder: Path, stored: StoredMember, load: Load) -> Predictor:
+    """Load a member of the ensemble in `folder`. Raises InputError where it is gone or has changed."""
+    place = _place(folder, stored)
+    if not place.is_dir():
+        raise file_error(folder / ENSEMBLE_FILE, f"its member {stored.model} is not there", _REMEDY)
+    member = load(place)
+    if member.identity.sha256 != stored.sha256:
+        finding = f"was made with other weights than {stored.model} has now"
+        raise file_error(folder / ENSEMBLE_FILE, finding, _REMEDY)
+    return member
