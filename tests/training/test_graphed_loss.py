@@ -82,6 +82,14 @@ def test_each_number_of_reconstructed_cases_is_recorded_once() -> None:
     assert seen.count("replayed") == 12
 
 
+def test_what_is_kept_of_a_recording_holds_no_graph_of_its_gradient() -> None:
+    step, _ = make_step("none", True, 0.25)
+    train(step, 1)
+    assert step.graphs is not None
+    losses = step.graphs(torch.randn(2, 1, 16, 16), torch.zeros(2, 16, 16, dtype=torch.long), 0)
+    assert not losses.total.requires_grad
+
+
 def test_a_step_that_cannot_be_recorded_is_told_with_what_to_choose_instead() -> None:
     step, _ = make_step("none", True, 0.25)
 

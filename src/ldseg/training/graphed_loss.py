@@ -98,7 +98,8 @@ class GraphedLoss:
             with autocast(self.device, self.settings.training.precision):
                 losses = self.model.loss(x, y, None, loss)
             losses.total.backward()
-            return losses
+            # Kept alive, the nodes of this recording would be met by that of another number.
+            return replace(losses, total=losses.total.detach())
 
         try:
             replay, losses = self.capture(work)
