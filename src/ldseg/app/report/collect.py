@@ -131,9 +131,7 @@ def collect(
     titles = {name: name for name in cases} if shown else extremes(scores, list(cases))
     titled = {title: cases[name] for title, name in titles.items()}
     case_figures = _draw_case_figures(predictor, dataset, titled, sampling, options.seed)
-    fingerprint, splits = run / FINGERPRINT_FILE, run / SPLITS_FILE
-    part = read_splits(splits).part(predictor.settings.training.fold) if splits.is_file() else None
-    of_training = None if part is None else min(len(part.unseen), CALIBRATION_CASES)
+    fingerprint = run / FINGERPRINT_FILE
     median = case_figures.get("median", next(iter(case_figures.values())))
     return ReportData(
         name=run.resolve().name,
@@ -153,9 +151,18 @@ def collect(
         raters=raters.result(),
         robustness=robustness,
         recalibrated=predictor.calibration != predictor.uncalibrated().calibration,
-        calibrated_on=predictor.calibration.cases or of_training,
+        calibrated_on=_calibrated_on(run, predictor),
         stochastic=predictor.stochastic,
     )
+
+
+def _calibrated_on(run: Path, predictor: BasePredictor) -> int | None:
+    """Return the number of cases that the calibration was fitted on, see `ReportData.calibrated_on`."""
+    splits, cases = run / SPLITS_FILE, predictor.calibration.cases
+    if cases is not None or not splits.is_file():
+        return cases
+    part = read_splits(splits).part(predictor.settings.training.fold)
+    return min(len(part.unseen), CALIBRATION_CASES)
 
 
 def _seen(run: Path, predictor: BasePredictor, evaluation: EvaluationCases) -> Seen:
