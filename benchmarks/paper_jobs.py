@@ -108,7 +108,7 @@ class Limits:
     """What all jobs of a run keep to."""
 
     minutes: float
-    """Wall clock of each training."""
+    """Wall clock of each training, without its validations."""
     steps: int | None = None
     """Steps of each training, in place of the minutes."""
     side: int = SIDE
