@@ -26,7 +26,7 @@ def run_parser(about: str | None, jobs: Sequence[str]) -> argparse.ArgumentParse
     parser.add_argument("--out", type=Path, required=True, help="file of JSON lines, appended to")
     parser.add_argument("--jobs", nargs="+", default=list(jobs), metavar="DATA:NAME[:SEED]")
     parser.add_argument("--parallel", type=int, default=2, help="jobs at once")
-    parser.add_argument("--minutes", type=float, default=60.0, help="of each training, without its validations")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of each training, validations aside")
     parser.add_argument("--steps", type=int, help="of each training, in place of the minutes")
     parser.add_argument("--limit", type=float, help="seconds after which what still runs is ended")
     parser.add_argument("--side", type=int, default=SIDE, help="pixels of 2D images along each axis")
