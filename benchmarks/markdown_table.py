@@ -23,9 +23,14 @@ def number(found: dict[str, Record], metric: str, digits: int) -> str:
 
 def mean_of_cases(records: Sequence[Record], digits: int) -> str:
     """Return the formatted mean of figures, each weighted by its cases, or a dash where there are none."""
+    return f"{weighted_mean(records):.{digits}f}" if records else "-"
+
+
+def weighted_mean(records: Sequence[Record]) -> float:
+    """Return the mean of figures, each weighted by its cases."""
     weights = [record.get("cases") or 1 for record in records]
     total = sum(weight * record["value"] for weight, record in zip(weights, records, strict=True))
-    return f"{total / sum(weights):.{digits}f}" if records else "-"
+    return total / sum(weights)
 
 
 def spread(record: Record, digits: int, sign: str = "") -> str:

@@ -23,6 +23,7 @@ from accuracy_tables import AFTER, dice_by_minutes
 from cost_tables import draw_costs
 from ldseg.evaluation.corruptions import CORRUPTIONS
 from ldseg.metrics.intervals import mean_interval, paired_difference
+from markdown_table import weighted_mean
 from plan import OURS
 from plots import DRAWN, draw_minutes, draw_plots, draw_training
 from runs import METRICS, OWN, Run, by_seed, in_unit_of, pooled, read_runs
@@ -83,10 +84,9 @@ def folds_together(records: list[Record]) -> list[Record]:
 
 def _mean_of_folds(folds: list[Record]) -> Record:
     """Return one record for those of several folds."""
-    cases = sum(one["cases"] for one in folds)
-    value = sum(one["value"] * one["cases"] for one in folds) / cases
     alone = {"split": f"{len(folds)} folds, by subject", "low": None, "high": None}
-    return {**folds[0], **alone, "value": value, "cases": cases}
+    cases = sum(one["cases"] for one in folds)
+    return {**folds[0], **alone, "value": weighted_mean(folds), "cases": cases}
 
 
 def as_summary(records: list[Record]) -> str:

@@ -71,26 +71,39 @@ def load_members(models: Models, load: Load) -> BasePredictor:
     if not listed:
         raise InputError("there is no model; give the folder of at least one")
     folders = [find_model(one) for one in listed]
-    if len(folders) == 1 and (folders[0] / ENSEMBLE_FILE).is_file():
-        return _load_stored(folders[0], load)
-    members_together(folders)  # each once
-    loaded = [_load_weighted(folder, load) for folder in folders]
-    members = [member for of_folder, _ in loaded for member in of_folder]
+    if len(folders) > 1:
+        members_together(folders)  # each once
+    loaded = [_load_folder(folder, load) for folder in folders]
+    members = [member for one in loaded for member in one.members]
     if len(members) == 1:
         return members[0]
-    name = folders[0].resolve().name if len(folders) == 1 else None
-    return Ensemble(members, [weight for _, weights in loaded for weight in weights], name=name)
+    weights = [weight for one in loaded for weight in one.weights]
+    if len(folders) > 1:
+        return Ensemble(members, weights)
+    return Ensemble(members, weights, loaded[0].calibration, folders[0].resolve().name)
 
 
-def _load_weighted(folder: Path, load: Load) -> tuple[list[Predictor], list[float]]:
-    """Return the members that a folder stands for, and their weights, 1 in the mean. Raises InputError."""
+@dataclass(frozen=True)
+class _Loaded:
+    """The models that one folder stands for."""
+
+    members: list[Predictor]
+    weights: list[float]
+    """1 in the mean."""
+    calibration: Calibration | None = None
+    """Of these members together."""
+
+
+def _load_folder(folder: Path, load: Load) -> _Loaded:
+    """Load the models that a folder stands for. Raises InputError."""
     if not (folder / ENSEMBLE_FILE).is_file():
         members = [load(member) for member in member_folders(folder)]
-        return members, [1.0] * len(members)
+        return _Loaded(members, [1.0] * len(members))
     stored = read_ensemble(folder)
     total = sum(one.weight for one in stored.members)
     weights = [len(stored.members) * one.weight / total for one in stored.members]
-    return [_load_member(folder, one, load) for one in stored.members], weights
+    members = [_load_member(folder, one, load) for one in stored.members]
+    return _Loaded(members, weights, stored.calibration)
 
 
 def members_together(folders: Sequence[Path]) -> list[Path]:
@@ -139,14 +152,6 @@ def _place(folder: Path, member: StoredMember) -> Path:
     """Return the folder of a member of the ensemble in `folder`."""
     place = folder / member.model
     return place if place.is_dir() else shipped().get(member.model, place)
-
-
-def _load_stored(folder: Path, load: Load) -> BasePredictor:
-    """Load the ensemble of ensemble.json. Raises InputError where a member is gone or has changed."""
-    members, weights = _load_weighted(folder, load)
-    if len(members) == 1:
-        return members[0]
-    return Ensemble(members, weights, read_ensemble(folder).calibration, folder.resolve().name)
 
 
 def _load_member(folder: Path, stored: StoredMember, load: Load) -> Predictor:

@@ -98,7 +98,7 @@ class GraphedLoss:
             with autocast(self.device, self.settings.training.precision):
                 losses = self.model.loss(x, y, None, loss)
             losses.total.backward()
-            # Kept alive, the nodes of this recording would be met by that of another number.
+            # The graph of this gradient, kept alive, would be in the way of the next recording.
             return replace(losses, total=losses.total.detach())
 
         try:
