@@ -52,7 +52,7 @@ SUITE = (
     "tests/inference/test_seams.py",
     "tests/test_api.py",
 )
-SUITE_LIMIT = 60
+SUITE_LIMIT = 150
 PROCESS_LIMIT = 30
 """Seconds after everything else was checked."""
 PORTS = {"gloo": "29613", "nccl": "29614"}

@@ -86,7 +86,12 @@ def train_without(
 
 
 def train_calibrated(
-    dataset: DataSet, test: set[str], unseen: set[str], settings_of: Callable[[Plan], RunSettings], run: Path
+    dataset: DataSet,
+    test: set[str],
+    unseen: set[str],
+    settings_of: Callable[[Plan], RunSettings],
+    run: Path,
+    device: str = "cpu",
 ) -> TrainingResult:
     """On all cases but those of `test` and `unseen`, planned from both kinds that are no test; the `unseen`
     validate and calibrate."""
@@ -96,18 +101,25 @@ def train_calibrated(
     settings = settings_of(plan)
     settings = replace(settings, training=replace(settings.training, fold=0))
     fold = Fold(*parts)
-    ended = train_or_go_on(dataset, plan, Splits(1, 0, tuple(sorted(test)), (fold,)), settings, run)
+    splits = Splits(1, 0, tuple(sorted(test)), (fold,))
+    ended = train_or_go_on(dataset, plan, splits, settings, run, device=device)
 
     def report(event: dict[str, Any]) -> None:
         if event["event"] == "warning":
             print(json.dumps(event), flush=True)
 
-    calibrate_trained(dataset, fold, ended, SINGLE_PROCESS, "cpu", report)
+    calibrate_trained(dataset, fold, ended, SINGLE_PROCESS, device, report)
     return ended
 
 
 def train_or_go_on(
-    dataset: DataSet, plan: Plan, splits: Splits, settings: RunSettings, run: Path, losses_every: int = 0
+    dataset: DataSet,
+    plan: Plan,
+    splits: Splits,
+    settings: RunSettings,
+    run: Path,
+    losses_every: int = 0,
+    device: str | None = None,
 ) -> TrainingResult:
     """To the end, or out of the program when it is interrupted. Prints validations, and losses every so many
     steps unless that is 0."""
@@ -117,7 +129,7 @@ def train_or_go_on(
         if record["event"] == "validation" or timely:
             print(json.dumps(record), flush=True)
 
-    ended = train(dataset, plan, splits, settings, run, (run / STATE_FILE).is_file(), report)
+    ended = train(dataset, plan, splits, settings, run, (run / STATE_FILE).is_file(), report, device)
     if ended.interrupted:
         sys.exit(INTERRUPTED)
     return ended
