@@ -74,7 +74,8 @@ def main() -> None:
     model, words = arguments.model, arguments.model
     predictor: BasePredictor = load_models(runs, arguments.device)
     if arguments.steps is not None:
-        predictor = in_steps(Predictor.load(runs[0], arguments.device), dataset, unseen_of(dataset, test), arguments.steps)
+        one = Predictor.load(runs[0], arguments.device)
+        predictor = in_steps(one, dataset, unseen_of(dataset, test), arguments.steps)
         model, words = f"{model}, {arguments.steps} steps", f"{model}-{arguments.steps}steps"
     scored = dataset if arguments.test_folder is None else open_dataset(arguments.test_folder, OPTIONS)
     cases = [case for case in scored.cases if arguments.test_folder or case.name in test]
