@@ -105,6 +105,8 @@ def start_suite(output: Path, tiny: bool) -> subprocess.Popen[bytes]:
         "-p",
         "no:cacheprovider",
         "--continue-on-collection-errors",
+        "-o",
+        f"faulthandler_timeout={SUITE_LIMIT - 30}",  # says where a test is that does not end
         *workers,
         *chosen,
     ]

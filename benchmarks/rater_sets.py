@@ -64,14 +64,9 @@ def open_lidc(arguments: argparse.Namespace) -> tuple[DataSet, set[str]]:
 OPENED = {"phantom": open_phantom, "either": open_phantom, "lidc": open_lidc, "bubil": open_bubil}
 
 
-def question_of(arguments: argparse.Namespace) -> str:
-    """Return what a result's set is called: trainings on a card are none of those on a CPU."""
-    return arguments.question if arguments.device == "cpu" else f"{arguments.question}-{arguments.device}"
-
-
 def run_name(arguments: argparse.Namespace, model: str, seed: int) -> str:
     """Return the name of a run and of its result."""
-    return f"raters-{question_of(arguments)}{part_of(arguments)}-{model}-seed{seed}-{arguments.minutes:g}min"
+    return f"raters-{arguments.question}{part_of(arguments)}-{model}-seed{seed}-{arguments.minutes:g}min"
 
 
 def part_of(arguments: argparse.Namespace) -> str:

@@ -8,7 +8,6 @@
     python benchmarks/raters.py either ... --model ldseg_attention        # with attention in the denoiser
     python benchmarks/raters.py bubil ... --members RUN RUN RUN           # trained runs, as one ensemble
     python benchmarks/raters.py bubil ... --steps 2                       # the same run, other sampling steps
-    python benchmarks/raters.py bubil ... --device cuda                   # minutes of wall clock on a card
     python benchmarks/rater_differences.py --data bubil                   # compares what was measured
 
 phantom: synthetic 2D pictures with an appendage that 30 % of all masks include, always the whole of it, and
@@ -50,7 +49,7 @@ from ldseg.planning.plan import Plan
 from ldseg.runs.files import LOG_FILE
 from ldseg.settings import RunSettings
 from rater_scores import Labels, Scores, distribution_scores, frequency_scores, level_sets, rater_dice
-from rater_sets import FOLDS, OPENED, OPTIONS, SHARE, part_of, question_of, run_name, unseen_of
+from rater_sets import FOLDS, OPENED, OPTIONS, SHARE, part_of, run_name, unseen_of
 from records import as_a_command, commit, write_result
 from trainings import MODELS, settings_for, train_calibrated
 
@@ -58,8 +57,6 @@ SAMPLES = {"phantom": (64,), "either": (16,), "lidc": (16, 50), "bubil": (16, 50
 ATTENTION = "ldseg_attention"
 ENSEMBLE = "unet_ensemble"
 CHOICES = (*MODELS, ATTENTION, ENSEMBLE)
-WORKERS = 1
-"""Processes that augment for one training on a card, which shares the cores with others."""
 MEMBERS = 5
 """U-Nets of `unet_ensemble`; with seed s, those of the seeds 5 s to 5 s + 4."""
 Found = dict[str, dict[str, Scores]]
@@ -72,17 +69,16 @@ def main() -> None:
     dataset, test = OPENED[arguments.question](arguments)
     runs, steps = trained_runs(arguments, dataset, test)
     model, words = arguments.model, arguments.model
-    predictor: BasePredictor = load_models(runs, arguments.device)
+    predictor: BasePredictor = load_models(runs)
     if arguments.steps is not None:
-        one = Predictor.load(runs[0], arguments.device)
-        predictor = in_steps(one, dataset, unseen_of(dataset, test), arguments.steps)
+        predictor = in_steps(Predictor.load(runs[0]), dataset, unseen_of(dataset, test), arguments.steps)
         model, words = f"{model}, {arguments.steps} steps", f"{model}-{arguments.steps}steps"
     scored = dataset if arguments.test_folder is None else open_dataset(arguments.test_folder, OPTIONS)
     cases = [case for case in scored.cases if arguments.test_folder or case.name in test]
     found, seconds = score(predictor, scored, cases, SAMPLES[arguments.question])
     common = {
         "benchmark": "raters",
-        "data": question_of(arguments),
+        "data": arguments.question,
         "split": f"{len(dataset.cases) - len(test)} train, {len(cases)} test{part_of(arguments)}",
         "model": model,
         "preset": "default",
@@ -90,7 +86,7 @@ def main() -> None:
         "budget_minutes": arguments.minutes * len(runs),
         "cases": len(cases),
         "command": command(arguments),
-        "commit": arguments.commit or commit(),
+        "commit": commit(),
     }
     subjects = {case.name: case.subject for case in cases}
     figures: dict[str, float] = {"training_steps": steps, **seconds}
@@ -119,22 +115,13 @@ def trained_runs(arguments: argparse.Namespace, dataset: DataSet, test: set[str]
     for seed in seeds:
 
         def chosen(plan: Plan, seed: int = seed) -> RunSettings:
-            own = "ldseg" if model == ATTENTION else model
-            settings = settings_for(plan, arguments.minutes, seed, own)
-            settings = with_attention(settings) if model == ATTENTION else settings
-            return settings if arguments.device == "cpu" else on_a_card(settings)
+            if model == ATTENTION:
+                return with_attention(settings_for(plan, arguments.minutes, seed))
+            return settings_for(plan, arguments.minutes, seed, model)
 
         runs.append(arguments.work / run_name(arguments, model, seed).replace("-other", "-all"))
-        kept_back = unseen_of(dataset, test)
-        steps.append(train_calibrated(dataset, test, kept_back, chosen, runs[-1], arguments.device).steps)
+        steps.append(train_calibrated(dataset, test, unseen_of(dataset, test), chosen, runs[-1]).steps)
     return runs, float(np.mean(steps))
-
-
-def on_a_card(settings: RunSettings) -> RunSettings:
-    """Return settings whose minutes are those of the clock, with steps by CUDA graph."""
-    training = settings.training
-    wall = {"minutes": training.cpu_minutes, "cpu_minutes": None, "cuda_graphs": True, "workers": WORKERS}
-    return replace(settings, training=replace(training, **wall))
 
 
 def in_steps(predictor: Predictor, dataset: DataSet, kept_back: set[str], steps: int) -> Predictor:
@@ -191,8 +178,6 @@ def parse() -> argparse.Namespace:
         "--members", type=Path, nargs="+", help="score these runs as one ensemble, called --model"
     )
     parser.add_argument("--steps", type=int, help="of samples; fits the calibration anew; default: the run's")
-    parser.add_argument("--device", default="cpu", help="on another than this, minutes are of the clock")
-    parser.add_argument("--commit", help="of the code, where git is not there to be asked")
     arguments = parser.parse_args()
     if arguments.steps is not None and (len(arguments.members or [0]) > 1 or arguments.model == ENSEMBLE):
         parser.error("--steps is for one run; leave it out for an ensemble")
@@ -209,7 +194,6 @@ def command(arguments: argparse.Namespace) -> str:
     other = "" if arguments.test_folder is None else " --test-folder OTHER"
     other += " --members RUN ..." if arguments.members else ""
     other += "" if arguments.steps is None else f" --steps {arguments.steps}"
-    other += "" if arguments.device == "cpu" else f" --device {arguments.device}"
     return f"python benchmarks/raters.py {arguments.question}{root} {words}{fold}{other}"
 
 

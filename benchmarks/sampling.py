@@ -98,7 +98,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--fold", type=int, choices=range(FOLDS), help="of bubil: the part that tests")
     parser.add_argument("--run", type=Path, nargs=1, dest="members", help="score this run")
     parser.set_defaults(test_folder=None)
-    parser.set_defaults(device="cpu")  # as a part of the run's name
     return parser.parse_args()
 
 

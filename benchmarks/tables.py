@@ -232,14 +232,14 @@ def _side(record: Record) -> str:
 
 def ablation_table(records: Sequence[Record]) -> str:
     """Return a table of what each change of the published recipe gives, one row per set and change, that
-    which loses most first. Differences are to the published recipe with the same seed."""
+    which loses most first. Differences are to the published recipe with the same seed on the same device."""
     told = [{**one, "model": one["model"].replace("_", " ")} for one in records]
     scored = [one for one in told if one["metric"] == _ABLATED]
-    published = {(one["data"], one["seed"]): one["value"] for one in scored if one["model"] == "as published"}
+    published = {_beside(one): one["value"] for one in scored if one["model"] == "as published"}
     gains = [
-        {**one, "metric": "gain", "value": one["value"] - published[one["data"], one["seed"]]}
+        {**one, "metric": "gain", "value": one["value"] - published[_beside(one)]}
         for one in scored
-        if (one["data"], one["seed"]) in published
+        if _beside(one) in published
     ]
     values: dict[tuple[str, str], list[float]] = {}
     for one in gains:
@@ -248,6 +248,11 @@ def ablation_table(records: Sequence[Record]) -> str:
     columns = [(title, metric, 0 if metric == "training_steps" else 3) for metric, title in ABLATION.items()]
     columns.insert(3, ("15 steps, minus as published", "gain", 3))
     return listing([*gains, *told], {"set": _data, "change": _plain_model}, columns)
+
+
+def _beside(record: Record) -> tuple[str, int, bool]:
+    """Return what trainings share whose difference is that of their recipes: set, seed, CPU or card."""
+    return record["data"], record["seed"], "--device cuda" in record["command"]
 
 
 def zoo_table(records: Sequence[Record]) -> str:

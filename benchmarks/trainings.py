@@ -86,12 +86,7 @@ def train_without(
 
 
 def train_calibrated(
-    dataset: DataSet,
-    test: set[str],
-    unseen: set[str],
-    settings_of: Callable[[Plan], RunSettings],
-    run: Path,
-    device: str = "cpu",
+    dataset: DataSet, test: set[str], unseen: set[str], settings_of: Callable[[Plan], RunSettings], run: Path
 ) -> TrainingResult:
     """On all cases but those of `test` and `unseen`, planned from both kinds that are no test; the `unseen`
     validate and calibrate."""
@@ -101,25 +96,18 @@ def train_calibrated(
     settings = settings_of(plan)
     settings = replace(settings, training=replace(settings.training, fold=0))
     fold = Fold(*parts)
-    splits = Splits(1, 0, tuple(sorted(test)), (fold,))
-    ended = train_or_go_on(dataset, plan, splits, settings, run, device=device)
+    ended = train_or_go_on(dataset, plan, Splits(1, 0, tuple(sorted(test)), (fold,)), settings, run)
 
     def report(event: dict[str, Any]) -> None:
         if event["event"] == "warning":
             print(json.dumps(event), flush=True)
 
-    calibrate_trained(dataset, fold, ended, SINGLE_PROCESS, device, report)
+    calibrate_trained(dataset, fold, ended, SINGLE_PROCESS, "cpu", report)
     return ended
 
 
 def train_or_go_on(
-    dataset: DataSet,
-    plan: Plan,
-    splits: Splits,
-    settings: RunSettings,
-    run: Path,
-    losses_every: int = 0,
-    device: str | None = None,
+    dataset: DataSet, plan: Plan, splits: Splits, settings: RunSettings, run: Path, losses_every: int = 0
 ) -> TrainingResult:
     """To the end, or out of the program when it is interrupted. Prints validations, and losses every so many
     steps unless that is 0."""
@@ -129,7 +117,7 @@ def train_or_go_on(
         if record["event"] == "validation" or timely:
             print(json.dumps(record), flush=True)
 
-    ended = train(dataset, plan, splits, settings, run, (run / STATE_FILE).is_file(), report, device)
+    ended = train(dataset, plan, splits, settings, run, (run / STATE_FILE).is_file(), report)
     if ended.interrupted:
         sys.exit(INTERRUPTED)
     return ended
