@@ -252,7 +252,7 @@ def ablation_table(records: Sequence[Record]) -> str:
 
 def _beside(record: Record) -> tuple[str, int, bool]:
     """Return what trainings share whose difference is that of their recipes: set, seed, CPU or card."""
-    return record["data"], record["seed"], "--device cuda" in record["command"]
+    return record["data"], record["seed"], "--device cuda" in str(record["command"])
 
 
 def zoo_table(records: Sequence[Record]) -> str:

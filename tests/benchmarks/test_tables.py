@@ -262,6 +262,24 @@ def test_changes_of_the_published_recipe_are_compared_with_it_by_seed_the_worst_
     assert [row[6] for row in rows] == ["-0.190", "0.000", "0.010"]
 
 
+def test_a_change_on_a_card_is_compared_with_the_published_recipe_there(
+    summary: ModuleType, folder: Path
+) -> None:
+    dice = {("as_published", ""): 0.85, ("as_published", " --device cuda"): 0.8}
+    dice |= {("eight_groups", " --device cuda"): 0.83}
+    known = {"benchmark": "paper_ablation", "data": "hc18", "budget_minutes": None, "seed": 0}
+    for (model, device), value in dice.items():
+        common = header(summary, model=model, command=f"python benchmarks/paper_ablation.py{device}", **known)
+        made = [{**common, "metric": "validation_dice_steps_15", "value": value}]
+        write_records(folder, f"paper-ablation-{model}{device[-4:]}", made)
+    make(summary, folder)
+    rows = table_rows(folder, "hc18 | ", "variants.md")
+    assert [[row[1], *row[2:3], row[6]] for row in rows] == [
+        ["as published", "2", "0.000"],
+        ["eight groups", "1", "0.030"],
+    ]
+
+
 def test_what_was_tried_is_a_row_a_change_with_a_column_a_set(summary: ModuleType, folder: Path) -> None:
     common = header(summary, benchmark="tried", model="wider")
     gain = {"metric": "dice_difference_kept", "value": 0.01, "low": 0.0, "high": 0.02}

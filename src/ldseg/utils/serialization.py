@@ -53,13 +53,14 @@ def stored_key(field: Field[Any]) -> str:
     return field.metadata.get("key", field.name)
 
 
-def from_json(kind: type[Record], data: Any, where: str) -> Record:
+def from_json(kind: type[Record], data: Any, where: str, name: str = "") -> Record:
     """Return the dataclass `kind` from the output of `to_json`; missing fields take their defaults.
 
-    `where` begins each message, e.g. the file's name. Raises InputError for a wrong type, an unknown field, a
-    missing field without default, and for values that the dataclass itself refuses.
+    `where` begins each message, e.g. the file's name; `name` is the path of the record in what it is a part
+    of. Raises InputError for a wrong type, an unknown field, a missing field without default, and for values
+    that the dataclass itself refuses.
     """
-    return cast(Record, _decode(kind, data, where, ""))
+    return cast(Record, _decode(kind, data, where, name))
 
 
 def with_changes(record: Record, changes: dict[str, Any], where: str) -> Record:

@@ -40,10 +40,14 @@ def test_ctrl_c_elsewhere_is_130(monkeypatch: pytest.MonkeyPatch, data: Path, ca
         (("check",), "missing: DATA; see ldseg check --help"),
         (("check", "DATA", "--color"), "unrecognized arguments: --color"),
         (("check", "gone"), "gone: "),
-        (("check", "DATA", "--axes", "xyz"), "axes is 'xyz'; expected 'yx' or 'zyx' or 'tyx'"),
+        (("check", "DATA", "--axes", "xyz"), "error: data.axes is 'xyz'; expected 'yx' or 'zyx' or 'tyx'"),
         (("check", "DATA", "--subject-pattern", "("), "is not a regular expression"),
         (("plan", "DATA", "-o", "OUT", "--planning.patch", "31,32"), "patch is 31 along y"),
-        (("plan", "DATA", "-o", "OUT", "--cpu-memory", "-1"), "cpu_memory_gb is -1.0"),
+        (
+            ("plan", "DATA", "-o", "OUT", "--planning.batch", "0"),
+            "error: planning.batch is 0; give a number",
+        ),
+        (("plan", "DATA", "-o", "OUT", "--cpu-memory", "-1"), "error: planning.cpu_memory_gb is -1.0"),
         (("train", "DATA", "-o", "OUT", "--preset", "best"), "preset is 'best'"),
         (
             ("train", "DATA", "-o", "OUT", "--steps", "1", "--epochs", "1"),

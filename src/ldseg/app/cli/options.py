@@ -169,7 +169,7 @@ def data_options(arguments: Any) -> Any:
         given["labels_above_zero"] = True
     if isinstance(given.get("classes"), str):
         raise InputError(f"--classes is {given['classes']!r}; write names and ids, e.g. liver=1,tumour=2")
-    return from_json(DataOptions, given, "--data")
+    return from_json(DataOptions, given, "", "data")
 
 
 def _add_fields(group: Any, kind: type, section: str, aliases: Mapping[str, str]) -> None:

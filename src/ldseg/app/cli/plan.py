@@ -88,7 +88,7 @@ def plan_settings(arguments: Any) -> Any:
     """Return the given `PlanSettings`. Raises InputError for an invalid value."""
     from ldseg.planning.settings import PlanSettings
 
-    return from_json(PlanSettings, given_section(arguments, "planning"), "--planning")
+    return from_json(PlanSettings, given_section(arguments, "planning"), "", "planning")
 
 
 def split_options(arguments: Any) -> Any:
