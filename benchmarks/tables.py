@@ -226,8 +226,13 @@ def paper_table(records: Sequence[Record]) -> str:
 
 def _side(record: Record) -> str:
     """Return the pixels along each axis of a 2D image, as the command says."""
+    return _option(record, "--side", "-")
+
+
+def _option(record: Record, name: str, default: str) -> str:
+    """Return what a record's command gives for an option."""
     words = str(record["command"]).split()
-    return words[words.index("--side") + 1] if "--side" in words else "-"
+    return words[words.index(name) + 1] if name in words else default
 
 
 def ablation_table(records: Sequence[Record]) -> str:
@@ -250,9 +255,9 @@ def ablation_table(records: Sequence[Record]) -> str:
     return listing([*gains, *told], {"set": _data, "change": _plain_model}, columns)
 
 
-def _beside(record: Record) -> tuple[str, int, bool]:
-    """Return what trainings share whose difference is that of their recipes: set, seed, CPU or card."""
-    return record["data"], record["seed"], "--device cuda" in str(record["command"])
+def _beside(record: Record) -> tuple[str, int, str]:
+    """Return what trainings share whose difference is that of their recipes: set, seed and device."""
+    return record["data"], record["seed"], _option(record, "--device", "cpu")
 
 
 def zoo_table(records: Sequence[Record]) -> str:

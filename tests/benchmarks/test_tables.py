@@ -274,10 +274,8 @@ def test_a_change_on_a_card_is_compared_with_the_published_recipe_there(
         write_records(folder, f"paper-ablation-{model}{device[-4:]}", made)
     make(summary, folder)
     rows = table_rows(folder, "hc18 | ", "variants.md")
-    assert [[row[1], *row[2:3], row[6]] for row in rows] == [
-        ["as published", "2", "0.000"],
-        ["eight groups", "1", "0.030"],
-    ]
+    assert [row[1:3] for row in rows] == [["as published", "2"], ["eight groups", "1"]]
+    assert [row[6] for row in rows] == ["0.000", "0.030"]
 
 
 def test_what_was_tried_is_a_row_a_change_with_a_column_a_set(summary: ModuleType, folder: Path) -> None:
